@@ -1,0 +1,14 @@
+"""Money: whole numbers of a currency's minor unit, never fractions."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Currency = Annotated[
+    Literal["EUR", "USD", "GBP", "CHF", "SEK", "NOK", "DKK", "PLN", "CZK", "JPY"],
+    Field(description="ISO 4217 code; the list may grow."),
+]
+
+Minor = Annotated[
+    int, Field(ge=0, le=100_000_000_000, description="An amount in the currency's minor unit (cents for EUR).")
+]

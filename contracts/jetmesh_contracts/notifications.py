@@ -1,0 +1,24 @@
+"""What notifications tells the world: which mail went out. No address, no text: those stay with the mail."""
+
+from pydantic import Field
+
+from jetmesh_contracts.event import Event, Token
+
+
+class NotificationEvent(Event, owner="notifications", key_field="order_id"):
+    """An event about a mail to the customer of one order."""
+
+    order_id: Token
+    message_id: str = Field(max_length=200, description="The mail's Message-ID, the same at every attempt.")
+
+
+class ConfirmationSent(NotificationEvent, type="notifications.confirmation_sent"):
+    """The customer was told that the order is promised."""
+
+
+class CancellationSent(NotificationEvent, type="notifications.cancellation_sent"):
+    """The customer was told that the order will not be, and why."""
+
+
+class ReceiptSent(NotificationEvent, type="notifications.receipt_sent"):
+    """The customer was told that the money is taken."""

@@ -1,0 +1,100 @@
+"""What orders tells the world: an order is placed, waits for its payment and its goods, and ends once."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jetmesh_contracts.event import Event, Token
+from jetmesh_contracts.money import Currency, Minor
+
+Email = Annotated[
+    str,
+    Field(max_length=254, pattern=r"^[^@\x00-\x20\x7f-\xa0]+@[^@\x00-\x20\x7f-\xa0]+\.[^@\x00-\x20\x7f-\xa0]+$"),
+]
+Quantity = Annotated[int, Field(ge=1, le=1_000, description="Pieces.")]
+
+
+class Part(BaseModel):
+    """A part of an event, under the same rules: strict, immutable, no unknown fields when it is written."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Customer(Part):
+    """Who ordered. The e-mail is personal data: it is in the events that need it and nowhere else."""
+
+    customer_id: Token
+    email: Email
+
+
+class Line(Part):
+    """So many pieces of one article at the price that the customer saw."""
+
+    sku: Token = Field(description="The article.")
+    quantity: Quantity
+    unit_price_minor: Minor
+
+
+Lines = Annotated[tuple[Line, ...], Field(min_length=1, max_length=100)]
+
+
+class OrderEvent(Event, owner="orders", key_field="order_id"):
+    """An event about one order."""
+
+    order_id: Token
+
+
+class OrderPlaced(OrderEvent, type="orders.placed", from_outside=True):
+    """A customer clicked "Buy". Published without a key in the subject, it asks orders to check and record it."""
+
+    customer: Customer
+    lines: Lines
+    currency: Currency
+    payment_method: Token = Field(description="The payment gateway's name of the customer's means of payment.")
+
+    @property
+    def total_minor(self) -> int:
+        """What the customer pays: computed from the lines, never sent."""
+        return sum(line.quantity * line.unit_price_minor for line in self.lines)
+
+
+class OrderRefused(OrderEvent, type="orders.refused"):
+    """The order can't be taken as it is: nothing was held, nothing was reserved."""
+
+    customer: Customer
+    reason: Literal["unknown_article", "price_changed", "currency_not_sold"]
+    detail: str = Field(max_length=500, description="The reason in words, with the article or price in question.")
+
+
+class OrderPaymentSecured(OrderEvent, type="orders.payment_secured"):
+    """The money is held; the goods are still open."""
+
+    authorization_id: Token
+
+
+class OrderGoodsSecured(OrderEvent, type="orders.goods_secured"):
+    """The goods are reserved; the payment is still open."""
+
+
+class OrderConfirmed(OrderEvent, type="orders.confirmed"):
+    """Payment and goods are secured: the order is promised to the customer."""
+
+    customer: Customer
+    lines: Lines
+    currency: Currency
+    total_minor: Minor
+
+
+class OrderCancellationRequested(OrderEvent, type="orders.cancellation_requested", from_outside=True):
+    """The customer does not want the order any more. It is cancelled unless the money is taken already."""
+
+
+class OrderCancelled(OrderEvent, type="orders.cancelled"):
+    """The order will not be: whatever was held or reserved for it is given back."""
+
+    customer: Customer
+    currency: Currency
+    total_minor: Minor
+    reason: Literal[
+        "payment_declined", "out_of_stock", "timed_out", "customer_request", "capture_failed", "authorization_expired"
+    ]
