@@ -1,0 +1,18 @@
+"""A runtime for event-driven services on NATS JetStream: think in events, record them once, see every path."""
+
+from jetmesh.event import Event, Recorded
+from jetmesh.failure import NotYet, Permanent, Retry, Unavailable
+from jetmesh.service import DeclarationError, Service
+from jetmesh.snapshot import Snapshot
+
+__all__ = [
+    "DeclarationError",
+    "Event",
+    "NotYet",
+    "Permanent",
+    "Recorded",
+    "Retry",
+    "Service",
+    "Snapshot",
+    "Unavailable",
+]

@@ -1,0 +1,79 @@
+"""Which services there are: the tuple that a mesh names as its app."""
+
+import importlib
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from jetmesh.service import DeclarationError, Service
+
+
+class AppError(ValueError):
+    """The app can't be found or is not what it must be; the text says where it was looked for."""
+
+
+def load(reference: str = "") -> tuple[Service, ...]:
+    """The services of the app `module:attribute`: as given, else `JETMESH_APP`, else `[tool.jetmesh] app` in this
+    folder's pyproject.toml, else the only installed entry point of the group `jetmesh.apps`.
+
+    Raises:
+        AppError: nothing names an app, or it is no sequence of services.
+    """
+    reference = reference or os.environ.get("JETMESH_APP", "") or _of_project(Path()) or _installed()
+    module, colon, attribute = reference.partition(":")
+    if not colon:
+        raise AppError(f"app {reference!r}: write it as module:attribute, for instance services.flow:SERVICES")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        services = getattr(importlib.import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as missing:
+        raise AppError(f"app {reference}: {missing}") from None
+    return _checked(reference, services)
+
+
+def named(services: Sequence[Service], names: Sequence[str]) -> tuple[Service, ...]:
+    """The services of these names; all where none is named.
+
+    Raises:
+        AppError: there is no service of a name.
+    """
+    known = {service.name: service for service in services}
+    if unknown := [name for name in names if name not in known]:
+        raise AppError(f"no service {unknown[0]!r}; there are {', '.join(known)}")
+    return tuple(known[name] for name in names) or tuple(services)
+
+
+def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]:
+    try:
+        whole = tuple(services)
+    except TypeError:
+        whole = ()
+    if not whole or not all(isinstance(service, Service) for service in whole):
+        raise AppError(f"app {reference}: is no sequence of services")
+    names = [service.name for service in whole]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise DeclarationError(f"app {reference}: two services are named {twice.pop()}; rename one")
+    return whole
+
+
+def _of_project(folder: Path) -> str:
+    file = folder / "pyproject.toml"
+    if not file.is_file():
+        return ""
+    tools = tomllib.loads(file.read_text()).get("tool", {})
+    return str(tools.get("jetmesh", {}).get("app", ""))
+
+
+def _installed() -> str:
+    found = sorted(entry_points(group="jetmesh.apps"), key=lambda point: point.name)
+    if len(found) == 1:
+        return found[0].value
+    several = ", ".join(point.name for point in found)
+    raise AppError(
+        f"several apps are installed ({several}): choose one with --app or JETMESH_APP" if found else
+        "no app: name it with --app module:attribute, JETMESH_APP, or [tool.jetmesh] app in pyproject.toml"
+    )  # fmt: skip

@@ -1,0 +1,72 @@
+"""Deliveries set aside, for a deadline, a long pause or a replay.
+
+A scheduled message (ADR-51) waits in the service's own timer stream and frees the consumer's slot meanwhile. What comes
+back, on a lane that only its reaction reads, is the original message, with where it came from in the headers.
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from jetmesh.record import Guard, Message, Recorder, Refused
+from jetmesh.wire import Delivery, Headers
+
+REACTION = "Jetmesh-Reaction"
+_ORIGIN = {"subject": "Jetmesh-Subject", "stream": "Jetmesh-Stream", "sequence": "Jetmesh-Sequence"}
+_ATTEMPTS = "Jetmesh-Attempts"
+_FIRST = "Jetmesh-First-Time"
+
+
+def timers_of(stream: str) -> str:
+    """The timer stream beside the stream of a service."""
+    return f"{stream}_TIMERS"
+
+
+def due_subjects(service: str) -> str:
+    """The lane on which what was set aside comes back to a service."""
+    return f"due.{service}.>"
+
+
+def origin(reaction: str, delivery: Delivery) -> Headers:
+    """The headers with which a message set aside finds back."""
+    return {
+        REACTION: reaction,
+        "Jetmesh-Subject": delivery.subject,
+        "Jetmesh-Stream": delivery.stream,
+        "Jetmesh-Sequence": str(delivery.sequence),
+        _ATTEMPTS: str(delivery.delivered),
+        _FIRST: f"{delivery.timestamp:.6f}",
+    }
+
+
+async def set_aside(recorder: Recorder, service: str, reaction: str, delivery: Delivery, seconds: float) -> None:
+    """Bring the delivery back after `seconds`, once: a second schedule for it would move the first.
+
+    Raises:
+        Unavailable: the broker does not take it now; the delivery must not be acked.
+    """
+    place = f"{service}.{reaction}.{delivery.stream}.{delivery.sequence}"
+    at = datetime.now(UTC) + timedelta(seconds=max(0.0, seconds))
+    headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")}
+    headers |= origin(reaction, delivery)
+    headers["Nats-Schedule"] = f"@at {at.isoformat().replace('+00:00', 'Z')}"
+    headers["Nats-Schedule-Target"] = f"due.{place}"
+    subject = f"timers.{place}"
+    with suppress(Refused):
+        await recorder.record(Message(subject, delivery.data, headers, Guard(subject, 0)), limited=False)
+
+
+def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
+    """The reaction that a due delivery is for, and the delivery as it was: its attempts go on counting."""
+    headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-Schedule")}
+    values = {field: headers.pop(name, "") for field, name in _ORIGIN.items()}
+    attempts, first = int(headers.pop(_ATTEMPTS, "0")), float(headers.pop(_FIRST, "0"))
+    return headers.pop(REACTION, ""), replace(
+        delivery,
+        subject=values["subject"],
+        stream=values["stream"],
+        sequence=int(values["sequence"] or 0),
+        headers=headers,
+        delivered=attempts + delivery.delivered,
+        timestamp=first or delivery.timestamp,
+    )

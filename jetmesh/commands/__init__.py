@@ -1,0 +1,49 @@
+"""The command `jetmesh`: the runtime's own commands, and those that other packages add."""
+
+import sys
+from importlib.metadata import entry_points
+
+import click
+
+from jetmesh.commands.flow import flow
+from jetmesh.commands.run import run
+from jetmesh.commands.topology import topology
+
+
+class Commands(click.Group):
+    """Commands of the runtime, then those of the entry point group `jetmesh.commands`, loaded when they are called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """All names."""
+        return [
+            *super().list_commands(context),
+            *sorted(point.name for point in entry_points(group="jetmesh.commands")),
+        ]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of a name."""
+        own = super().get_command(context, name)
+        added = next(iter(entry_points(group="jetmesh.commands", name=name)), None)
+        if own is not None or added is None:
+            return own
+        command: click.Command = added.load()
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jetmesh")
+def commands() -> None:
+    """Event-driven services on NATS JetStream: run them, see them, mend them."""
+
+
+for command in (run, flow, topology):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """The entry point: what a user did wrong is one line, not a traceback."""
+    try:
+        commands()
+    except (ValueError, TypeError, ConnectionError, LookupError) as error:
+        click.secho(f"jetmesh: {error}", fg="red", err=True)
+        sys.exit(2)

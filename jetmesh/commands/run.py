@@ -1,0 +1,24 @@
+"""`jetmesh run`: services in this process."""
+
+import sys
+
+import click
+
+from jetmesh import app as apps
+from jetmesh import process, settings, telemetry
+from jetmesh.commands import options
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[SERVICE]...")
+@options.app
+def run(names: tuple[str, ...], app: str) -> None:
+    """Run the services of these names (all, if none is named) until SIGTERM or Ctrl-C.
+
+    Settings come from the environment: NATS_URL, the OTEL_* variables, JETMESH_*.
+    """
+    chosen = settings.read(settings.Settings)
+    everyone = apps.load(app)
+    services = apps.named(everyone, names)
+    telemetry.start_logs("+".join(service.name for service in services), chosen.log_format, chosen.log_level)
+    sys.exit(process.run(services, everyone, chosen))

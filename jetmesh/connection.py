@@ -1,0 +1,145 @@
+"""One connection to the broker, with two shortcuts that the hot path needs: listening without a queue, sending raw.
+
+nats-py hands each message through a queue and a task and parses every header on the way; here a callback gets the
+bytes inside the read loop. Both shortcuts lean on members of nats-py that are not public, so its version is pinned.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+
+from jetmesh.failure import Unavailable
+
+log = logging.getLogger("jetmesh.connection")
+
+Frame = Callable[[str, str, bytes, bytes], None]
+"""Called with subject, reply, raw header block and body; must not block and must not raise."""
+
+
+RECONNECT_SECONDS = 0.25
+
+
+class Connection(Client):
+    """A nats-py client that reconnects for ever, finds a half-open connection in seconds, and reports denials."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frames: dict[int, Frame] = {}
+        self._reconnected: list[Callable[[], None]] = []
+        self._denied: list[Callable[[str], None]] = []
+
+    async def open(self, url: str, name: str, **options: Any) -> None:
+        """Connect, trying until the first server answers or `connect_timeout` is over.
+
+        Raises:
+            nats.errors.NoServersError: no server answered.
+        """
+        await self.connect(
+            url.split(","),
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]
+            ping_interval=5,
+            max_outstanding_pings=2,
+            skip_subject_validation=True,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            **options,
+        )
+
+    def on_reconnected(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every reconnection: pulls and unanswered publishes are gone by then."""
+        self._reconnected.append(callback)
+
+    def on_denied(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the server's words whenever it denies this user a subject."""
+        self._denied.append(callback)
+
+    async def listen(self, subject: str, frame: Frame) -> None:
+        """Subscribe, with every message handed to `frame` inside the read loop."""
+        subscription = await self.subscribe(subject, cb=_unused)
+        self._frames[subscription._id] = frame
+
+    def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
+        """Queue one message for the next flush.
+
+        Raises:
+            Unavailable: while there is no connection. (A message buffered across a reconnect would arrive after its
+                sender has given up on it.)
+        """
+        if not self.is_connected:
+            raise Unavailable("not connected to the broker", 0.25)
+        if headers:
+            line = f"HPUB {subject} {reply} {len(headers)} {len(headers) + len(data)}\r\n"
+        else:
+            line = f"PUB {subject} {reply} {len(data)}\r\n"
+        command = b"".join((line.encode(), headers, data, b"\r\n"))
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if self._flush_queue is not None and self._flush_queue.empty():
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0) -> bytes:
+        """One request and its answer, off the hot path.
+
+        Raises:
+            Unavailable: nobody answers, for instance because JetStream is not enabled for this account.
+        """
+        try:
+            return (await self.request(subject, data, timeout=timeout_seconds)).data
+        except NoRespondersError:
+            raise Unavailable(f"nobody answers {subject}: is JetStream enabled, for this account too?") from None
+        except NatsTimeoutError:
+            raise Unavailable(f"no answer to {subject} within {timeout_seconds:g} s") from None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits for the next flush: the publisher's back-pressure."""
+        return int(self._pending_data_size)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        frame = self._frames.get(sid)
+        if frame is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        try:
+            frame(subject.decode(), reply.decode(), headers or b"", data)
+        except Exception:
+            log.exception("a frame on %s could not be handled", subject.decode())
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error)
+        if "permissions violation" in text.lower():
+            log.error("the broker denied this user a subject: %s", text)
+            for callback in self._denied:
+                callback(text)
+        else:
+            log.warning("broker connection: %s", text or type(error).__name__)
+
+    async def _on_disconnected(self) -> None:
+        if not self.is_closed:
+            log.warning("the connection to the broker is lost; trying again")
+
+    async def _on_reconnected(self) -> None:
+        log.info("connected to the broker again")
+        for callback in self._reconnected:
+            callback()
+
+
+async def _unused(message: Any) -> None:
+    """nats-py wants a callback for each subscription; `listen` never lets a message come this far."""
+
+
+def tls_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    """A client's TLS context: `ca` to check the server, `certificate` and `key` to be checked by it."""
+    context = ssl.create_default_context(cafile=ca or None)
+    if certificate:
+        context.load_cert_chain(certificate, key or None)
+    return context

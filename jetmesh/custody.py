@@ -1,0 +1,56 @@
+"""Custody of deliveries: whoever takes one settles it once, and it is kept alive for as long as it is held."""
+
+import json
+import time
+from contextlib import suppress
+
+from jetmesh.connection import Connection
+from jetmesh.failure import Unavailable
+from jetmesh.pull import Pull
+from jetmesh.wire import Delivery
+
+
+class Custody:
+    """Every delivery that this process holds, waiting or running, with the pull whose slot it takes."""
+
+    def __init__(self, connection: Connection, ack_wait_seconds: float) -> None:
+        self._connection = connection
+        self._interval = ack_wait_seconds / 3
+        self._held: dict[str, tuple[Delivery, Pull]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def take(self, delivery: Delivery, pull: Pull) -> None:
+        """The delivery has arrived. One that comes again while it is still held here only renews the first."""
+        if delivery.reply in self._held:
+            pull.release()
+        else:
+            self._held[delivery.reply] = (delivery, pull)
+
+    def ack(self, delivery: Delivery) -> None:
+        """It is done. Lost acknowledgements do no harm: the delivery comes again and meets what it recorded."""
+        self._settle(delivery, b"+ACK")
+
+    def nak(self, delivery: Delivery, pause_seconds: float = 0.0) -> None:
+        """Give it back, to be delivered again after a pause; it holds an ack-pending slot meanwhile."""
+        delay = b" " + json.dumps({"delay": int(pause_seconds * 1e9)}).encode() if pause_seconds > 0 else b""
+        self._settle(delivery, b"-NAK" + delay)
+
+    def in_progress(self) -> None:
+        """Called by a ticker: whatever has been held for a third of the ack wait says that it is still worked on."""
+        due = time.monotonic() - self._interval
+        for delivery, _ in self._held.values():
+            if delivery.held_since < due:
+                delivery.held_since = time.monotonic()
+                self._say(delivery, b"+WPI")
+
+    def _settle(self, delivery: Delivery, word: bytes) -> None:
+        held = self._held.pop(delivery.reply, None)
+        if held is not None:
+            self._say(delivery, word)
+            held[1].release()
+
+    def _say(self, delivery: Delivery, word: bytes) -> None:
+        with suppress(Unavailable):  # the broker will deliver it again
+            self._connection.send(delivery.reply, word)

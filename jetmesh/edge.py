@@ -1,0 +1,75 @@
+"""Recording at the edge: an event that begins outside the mesh, with an HTTP request, and not in a reaction."""
+
+from collections.abc import Sequence
+
+from opentelemetry import trace
+
+from jetmesh.event import Event, entity_of, story_subject, subject_of
+from jetmesh.mesh import Mesh
+from jetmesh.record import Guard, Message, Refused, Unknown
+from jetmesh.service import Service
+from jetmesh.story import Stored
+from jetmesh.telemetry import trace_headers
+from jetmesh.wire import JSON, cloud_event, derived_id
+
+ATTEMPTS = 3
+
+
+async def record_first(mesh: Mesh, service: Service, event: Event) -> Sequence[Stored]:
+    """Record the event that begins the story of its key; the story that was there already, empty where it was not.
+
+    The span that is current becomes the parent of the whole story's trace.
+
+    Raises:
+        Unavailable: the broker does not take it now, or it is unknown whether it did; asking again is safe.
+    """
+    event_type = type(event)
+    event_id = derived_id("edge", event_type.type, event.key)
+    span = mesh.telemetry.publishing.span(trace.get_current_span(), event_type, event.key, event_id, event.key)
+    headers = cloud_event(
+        event_type, event.key, event_id=event_id, correlation_id=event.key, causation_id="",
+        trace=trace_headers(span.get_span_context()),
+    )  # fmt: skip
+    guard = Guard(story_subject(entity_of(event_type), event.key), 0)
+    message = Message(subject_of(event_type, event.key), event.model_dump_json().encode(), headers, guard)
+    try:
+        return await _record(mesh, service, message)
+    finally:
+        span.end()
+
+
+async def _record(mesh: Mesh, service: Service, message: Message) -> Sequence[Stored]:
+    assert message.guard is not None
+    for attempt in range(ATTEMPTS):
+        try:
+            await mesh.recorder.record(message)
+        except (Refused, Unknown):
+            story = await mesh.stories.last(service.stream, [message.guard.subject])
+            ours = attempt > 0 and any(s.headers.get("ce-id") == message.headers["ce-id"] for s in story)
+            if story:
+                return [] if ours else story
+        else:
+            return []
+    raise Unknown("the broker did not say whether it recorded the event")
+
+
+async def publish_outside(mesh: Mesh, event: Event) -> None:
+    """Publish an event as anybody outside may: without a key in the subject, for its owner to check and record.
+
+    Raises:
+        Unavailable: the broker does not take it now; asking again is safe.
+    """
+    event_type = type(event)
+    span = mesh.telemetry.publishing.span(trace.get_current_span(), event_type, event.key, event.key, event.key)
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": derived_id("outside", event_type.type, event.key),
+        "ce-type": event_type.type,
+        "ce-source": "/jetmesh/edge",
+        "ce-datacontenttype": JSON,
+        **trace_headers(span.get_span_context()),
+    }
+    try:
+        await mesh.recorder.record(Message(event_type.type, event.model_dump_json().encode(), headers))
+    finally:
+        span.end()

@@ -1,0 +1,72 @@
+"""What the runtime asks of an event: a type, an owner, a key, JSON in and out. Any contract package can give it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Protocol, Self, runtime_checkable
+
+
+@runtime_checkable
+class Event(Protocol):
+    """A fact in the past tense, owned by one service (structural: a pydantic model with these members is an event).
+
+    `type` is the CloudEvents type and, followed by the key, the subject (`payments.authorized` is recorded on
+    `payments.authorized.o-1042`). `from_outside` types may be published by anybody without a key in the subject, for
+    their owner to check and record. A `state` type is a level: its newest message per key is the one that counts.
+    """
+
+    type: ClassVar[str]
+    owner: ClassVar[str]
+    key_field: ClassVar[str]
+    from_outside: ClassVar[bool]
+    state: ClassVar[bool]
+
+    @property
+    def key(self) -> str:
+        """The entity that the event is about; one subject token."""
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """The event in a JSON body; raises an error whose `errors()` name each wrong field."""
+
+    def model_dump_json(self) -> str:
+        """The JSON body."""
+
+
+EventType = type[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event as it stands in a stream: where, when, why, and its JSON body. What a sink gets."""
+
+    stream: str
+    sequence: int
+    type: str
+    key: str
+    time: datetime
+    id: str
+    source: str
+    trace_id: str
+    causation_id: str
+    data: bytes
+
+
+def subject_of(event_type: EventType, key: str) -> str:
+    """The subject that an event of this type about `key` is recorded on."""
+    return f"{event_type.type}.{key}"
+
+
+def entity_of(event_type: EventType) -> str:
+    """The first token of the type: events of one entity share their stories."""
+    return event_type.type.partition(".")[0]
+
+
+def stream_of(owner: str) -> str:
+    """The name of the stream that holds what the service `owner` recorded."""
+    return owner.upper().replace("-", "_")
+
+
+def story_subject(entity: str, key: str) -> str:
+    """All events of one entity about one key. Every guard of the key is spelled by this function and no other: on a
+    replicated stream the server compares the spelling of guards in flight (two spellings: both writers pass)."""
+    return f"{entity}.*.{key}"

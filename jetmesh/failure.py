@@ -1,0 +1,74 @@
+"""What becomes of a failure: tried again, with how long a pause, or given up to the dead letters."""
+
+import random
+from dataclasses import dataclass
+
+
+class NotYet(Exception):
+    """The story can only be stale, or what the reaction waits for has not happened: come again shortly."""
+
+
+class Permanent(Exception):
+    """Trying again can't help: the delivery goes to the dead letters at once."""
+
+
+class BrokenContract(Permanent):
+    """The message is not what its contract says; the text names the field and the reason."""
+
+
+class Unavailable(Exception):
+    """Something that the reaction needs is down; `retry_after_seconds` is the pause to begin with."""
+
+    def __init__(self, reason: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a delivery is tried and how long it rests between attempts.
+
+    `attempts`: deliveries before it is a dead letter; None never gives up (compensations pause and page instead).
+    `first_seconds`, `longest_seconds`: the pause after attempt n is drawn evenly from 0 to
+    min(longest, first · 2ⁿ⁻¹): exponential back-off with full jitter
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+    """
+
+    attempts: int | None = 10
+    first_seconds: float = 0.2
+    longest_seconds: float = 60.0
+
+    def exhausted(self, delivered: int) -> bool:
+        """Whether a delivery that arrives for the `delivered`th time has used up its attempts."""
+        return self.attempts is not None and delivered > self.attempts
+
+    def pause_seconds(self, delivered: int) -> float:
+        """The pause after the `delivered`th attempt failed."""
+        ceiling = min(self.longest_seconds, self.first_seconds * 2.0 ** min(delivered - 1, 30))
+        return random.uniform(0, ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The delivery comes again after a pause."""
+
+    pause_seconds: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The delivery goes to the dead letters, for this reason."""
+
+    error: BaseException
+
+
+def verdict(error: Exception, retry: Retry, delivered: int) -> Again | GiveUp:
+    """What becomes of a delivery whose `delivered`th attempt ended in `error`: the one place that decides."""
+    if isinstance(error, Permanent):
+        return GiveUp(error)
+    if isinstance(error, Unavailable):
+        return Again(max(error.retry_after_seconds, retry.pause_seconds(delivered)), "retry")
+    if retry.exhausted(delivered + 1):
+        return GiveUp(error)
+    return Again(retry.pause_seconds(delivered), "later" if isinstance(error, NotYet) else "retry")

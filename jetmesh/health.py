@@ -1,0 +1,67 @@
+"""Whether a process lives and whether it is ready, with the reason in words: `/livez` and `/readyz` over HTTP."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+REQUEST_BYTES_MAX = 4096
+
+
+@dataclass(slots=True)
+class Health:
+    """The state of one service in one process. Not ready until `reason` is empty and `trouble` finds nothing."""
+
+    service: str
+    reason: str = "starting"
+    trouble: Callable[[], str] = field(default=lambda: "")
+
+    def waiting(self, reason: str) -> None:
+        """Not ready, because of this."""
+        self.reason = reason
+
+    def ready(self) -> None:
+        """Nothing of its own stands in the way any more."""
+        self.reason = ""
+
+    @property
+    def why_not(self) -> str:
+        """Why the service is not ready; empty where it is."""
+        return self.reason or self.trouble()
+
+
+async def serve(services: list[Health], host: str, port: int) -> asyncio.Server:
+    """Answer Kubernetes' probes. Liveness asks only whether the event loop turns: a broker that is away for a while
+    must not restart every replica at once."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)
+            writer.write(_response(request.split(b" ")[1].decode("ascii", "replace"), services))
+            await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(answer, host, port, limit=REQUEST_BYTES_MAX)
+
+
+def _response(path: str, services: list[Health]) -> bytes:
+    reasons = {health.service: health.why_not for health in services}
+    if path == "/livez":
+        status, body = "200 OK", {"status": "alive"}
+    elif path == "/readyz":
+        ready = not any(reasons.values())
+        status = "200 OK" if ready else "503 Service Unavailable"
+        body = {"status": "ready" if ready else "not ready", **{k: v for k, v in reasons.items() if v}}
+    else:
+        status, body = "404 Not Found", {"status": "try /livez or /readyz"}
+    data = json.dumps(body).encode()
+    lines = [
+        f"HTTP/1.1 {status}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(data)}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + data

@@ -1,0 +1,200 @@
+"""Reactions to many deliveries at once: decided together on one reading, recorded in one atomic commit."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jetmesh.event import Event, EventType, entity_of, story_subject, subject_of
+from jetmesh.failure import Permanent, Unavailable
+from jetmesh.reacting import Reacting
+from jetmesh.record import BATCH_MAX, Guard, Message, Refused, Unknown
+from jetmesh.story import Stored, StoryReader, last_sequence
+from jetmesh.telemetry import Process
+from jetmesh.wire import Delivery, Envelope, derived_id, read_event
+
+DELIVERIES_MAX = 256
+ROUNDS = 8
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One delivery of a batch, understood."""
+
+    envelope: Envelope
+    process: Process
+    event: Event
+
+    @property
+    def delivery(self) -> Delivery:
+        return self.envelope.delivery
+
+
+@dataclass(slots=True)
+class Reading:
+    """The Snapshot of one attempt at one batch: everything read becomes a guard of its commit."""
+
+    reader: StoryReader
+    stream: str
+    fold: Any
+    guards: dict[str, Guard] = field(default_factory=dict)
+    levels: dict[str, EventType] = field(default_factory=dict)
+
+    async def stories(self, state: type, event: EventType, keys: Iterable[str]) -> Mapping[str, Any]:
+        """The service's own story of each key."""
+        found = await self._last(entity_of(event), keys)
+        return {key: self.fold(state, stored) for key, stored in found.items()}
+
+    async def latest(self, level: EventType, keys: Iterable[str]) -> Mapping[str, Any]:
+        """The newest event of a state type for each key that has one."""
+        found = await self._last(entity_of(level), keys)
+        self.levels.update({subject_of(level, key): level for key in found})
+        messages = {key: next((m for m in stored if m.type == level.type), None) for key, stored in found.items()}
+        return {key: level.read(message.data) for key, message in messages.items() if message}
+
+    async def _last(self, entity: str, keys: Iterable[str]) -> dict[str, list[Stored]]:
+        by_key: dict[str, list[Stored]] = {key: [] for key in keys}
+        subjects = [story_subject(entity, key) for key in by_key]
+        for message in await self.reader.last(self.stream, subjects) if subjects else ():
+            by_key[message.key].append(message)
+        for key, stored in by_key.items():
+            subject = story_subject(entity, key)
+            self.guards[subject] = Guard(subject, last_sequence(stored))
+        return by_key
+
+
+class Many(Reacting):
+    """Takes whatever waits, at most one delivery of a key, and decides it in one go."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._waiting: list[Delivery] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loop = asyncio.ensure_future(self._work())
+
+    def accept(self, delivery: Delivery) -> None:
+        self._waiting.append(delivery)
+        self._idle.clear()
+        self._arrived.set()
+
+    def give_back(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for delivery in waiting:
+            self.mesh.custody.nak(delivery)
+
+    async def drained(self) -> None:
+        await self._idle.wait()
+        self._loop.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:DELIVERIES_MAX], self._waiting[DELIVERIES_MAX:]
+                await self._handle(batch)
+            self._idle.set()
+
+    async def _handle(self, batch: list[Delivery]) -> None:
+        arrivals: dict[str, Arrival] = {}
+        for delivery in batch:
+            arrival = await self._arrive(delivery)
+            if arrival is None:
+                continue
+            if arrival.event.key in arrivals:  # wildcard guards of one key do not see each other inside a batch
+                arrival.process.end("later")
+                self._waiting.insert(0, delivery)
+            else:
+                arrivals[arrival.event.key] = arrival
+        if arrivals:
+            await self._decide_all(list(arrivals.values()))
+
+    async def _arrive(self, delivery: Delivery) -> Arrival | None:
+        envelope, process, error = self.open(delivery)
+        if error is None:
+            try:
+                return Arrival(envelope, process, self._event(envelope))
+            except Permanent as broken:
+                error = broken
+        await self.settle(delivery, process, "", error)
+        return None
+
+    def _event(self, envelope: Envelope) -> Event:
+        event_type = self.types[envelope.type]
+        delivery = envelope.delivery
+        made = derived_id(delivery.stream, str(delivery.timestamp), str(delivery.sequence))
+        event: Event = read_event(event_type, envelope.data, made)
+        envelope.key, envelope.correlation_id = event.key, envelope.correlation_id or event.key
+        return event
+
+    async def _decide_all(self, arrivals: list[Arrival]) -> None:
+        """Decide and record the batch; one that fails is taken apart, so that a poisoned delivery is alone with it."""
+        try:
+            recorded = await self._commit(arrivals)
+        except Exception as error:
+            if len(arrivals) == 1:
+                await self.settle(arrivals[0].delivery, arrivals[0].process, "", error)
+                return
+            middle = len(arrivals) // 2
+            await self._decide_all(arrivals[:middle])
+            await self._decide_all(arrivals[middle:])
+        else:
+            for arrival in arrivals:
+                outcome = "recorded" if arrival.event.key in recorded else "settled"
+                await self.settle(arrival.delivery, arrival.process, outcome, None)
+
+    async def _commit(self, arrivals: list[Arrival]) -> set[str]:
+        """The keys about which something was recorded."""
+        for attempt in range(ROUNDS):
+            reading = Reading(self.mesh.stories, self.service.stream, self._fold)
+            outcomes = [self.check(outcome) for outcome in await self._decide(arrivals, reading)]
+            if not outcomes:
+                return set()
+            messages = self._messages(outcomes, arrivals, reading)
+            try:
+                await self.mesh.recorder.record_all(messages)
+            except (Refused, Unknown):
+                await asyncio.sleep(0.002 * attempt)
+            else:
+                for outcome in outcomes:
+                    self.telemetry.recorded(type(outcome))
+                return {outcome.key for outcome in outcomes}
+        raise Unavailable("what the batch read kept changing", 0.1)
+
+    async def _decide(self, arrivals: list[Arrival], reading: Reading) -> list[Any]:
+        filled = {"snapshot": reading, "dependencies": self.dependencies}
+        arguments = [filled[name] for name in self.reaction.arguments]
+        outcomes: list[Any] = await self.reaction.function([arrival.event for arrival in arrivals], *arguments)
+        return outcomes
+
+    def _messages(self, outcomes: list[Event], arrivals: list[Arrival], reading: Reading) -> list[Message]:
+        """Each outcome under the guard of what was read about its key, with the delivery of its key as its cause."""
+        if len(outcomes) > BATCH_MAX:
+            raise Permanent(f"{len(outcomes)} events are more than the {BATCH_MAX} of one atomic batch")
+        causes = {arrival.event.key: arrival for arrival in arrivals}
+        messages = []
+        for index, outcome in enumerate(outcomes):
+            cause = causes.get(outcome.key, arrivals[-1])
+            guard = reading.guards.get(story_subject(entity_of(type(outcome)), outcome.key))
+            if guard is None:
+                raise Permanent(f"{self.reaction.durable} decided about {outcome.key} without reading its story")
+            messages.append(self.message(outcome, cause.envelope, cause.process, guard, index))
+        self._check_levels(messages, reading)
+        return messages
+
+    def _check_levels(self, messages: list[Message], reading: Reading) -> None:
+        forgotten = reading.levels.keys() - {message.subject for message in messages}
+        if forgotten:
+            raise Permanent(
+                f"{self.reaction.durable} read {', '.join(sorted(forgotten))} and does not record it again; what a "
+                f"decision rests on is guarded only if it is part of the commit"
+            )
+
+    def _fold(self, state: type, stored: list[Stored]) -> Any:
+        folded = state()
+        for event_type, data in ((self._own.get(message.type), message.data) for message in stored):
+            if event_type is not None:
+                folded = folded.evolve(event_type.read(data))
+        return folded

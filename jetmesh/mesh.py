@@ -1,0 +1,100 @@
+"""A service's place in the mesh: the connection and what stands on it. Its wiring gets it, and so its adapters."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jetmesh.connection import Connection, tls_context
+from jetmesh.custody import Custody
+from jetmesh.record import Recorder
+from jetmesh.settings import Settings
+from jetmesh.story import StoryReader
+from jetmesh.telemetry import Telemetry
+
+log = logging.getLogger("jetmesh")
+
+Endpoint = Callable[[bytes], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class Mesh:
+    """What runs on one connection. Everything in it lives from `connect` to the end of its block."""
+
+    settings: Settings
+    connection: Connection
+    recorder: Recorder
+    stories: StoryReader
+    custody: Custody
+    telemetry: Telemetry
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    def endpoint(self, name: str, answer: Endpoint) -> None:
+        """Answer requests to `name` of this service (NATS micro, ADR-32)."""
+        self.endpoints[name] = answer
+
+    def run(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run `task` beside the reactions, for instance an HTTP server; cancelled when the service stops."""
+        self.background.append(task)
+
+
+@asynccontextmanager
+async def connect(settings: Settings, telemetry: Telemetry, name: str) -> AsyncIterator[Mesh]:
+    """Connect to the broker, retrying for `connect_seconds`.
+
+    Raises:
+        ConnectionError: no server answered; the text names the address and what to try.
+    """
+    connection = Connection()
+    await _reach(connection, settings, name)
+    mesh = Mesh(
+        settings=settings,
+        connection=connection,
+        recorder=Recorder(connection),
+        stories=StoryReader(connection),
+        custody=Custody(connection, settings.ack_wait_seconds),
+        telemetry=telemetry,
+    )
+    await mesh.recorder.start()
+    await mesh.stories.start()
+    try:
+        yield mesh
+    finally:
+        await mesh.recorder.close()
+        await mesh.stories.close()
+        await _close(connection)
+
+
+def connect_options(settings: Settings) -> Mapping[str, object]:
+    """How this process proves who it is, and how it knows the server."""
+    options: dict[str, object] = {}
+    if settings.nats_nkey_seed:
+        options["nkeys_seed_str"] = Path(settings.nats_nkey_seed).read_text().strip()
+    if settings.nats_tls_ca:
+        options["tls"] = tls_context(settings.nats_tls_ca, settings.nats_tls_certificate, settings.nats_tls_key)
+    return options
+
+
+async def _reach(connection: Connection, settings: Settings, name: str) -> None:
+    options = connect_options(settings)
+    attempt = connection.open(settings.nats_url, name, connect_timeout=2, **options)
+    try:
+        await asyncio.wait_for(attempt, settings.connect_seconds)
+    except TimeoutError:
+        raise ConnectionError(
+            f"no NATS server answered at {settings.nats_url} within {settings.connect_seconds:g} s: "
+            f"is it running? NATS_URL says where it is"
+        ) from None
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        if connection.is_connected:
+            await connection.flush(timeout=2)
+    except Exception as error:
+        log.debug("the last flush failed: %s", error)
+    finally:
+        await connection.close()

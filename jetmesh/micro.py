@@ -1,0 +1,54 @@
+"""Every service also answers as a NATS micro service (ADR-32): `nats micro ls`, `info`, `stats`, `ping`."""
+
+import json
+from typing import Any
+
+from nats import micro
+from nats.micro.request import Request
+from nats.micro.service import Service as MicroService
+
+from jetmesh.health import Health
+from jetmesh.mesh import Endpoint, Mesh
+from jetmesh.service import Service
+from jetmesh.telemetry import jetmesh_version
+
+
+async def answer(mesh: Mesh, service: Service, health: Health) -> MicroService:
+    """Announce the service: its reactions as metadata, its health and its own endpoints as endpoints."""
+    reactions = {
+        r.name: f"{_types(r.events, 'everything')} -> {_types(r.outcomes, 'nothing')}" for r in service.reactions
+    }
+    announced = await micro.add_service(
+        mesh.connection,
+        name=service.name,
+        version=_semantic(jetmesh_version()),
+        description=(service.meaning or f"the service {service.name}"),
+        metadata=reactions,
+    )
+
+    async def tell_health(_: bytes) -> bytes:
+        return json.dumps({"ready": not health.why_not, "reason": health.why_not}).encode()
+
+    for name, endpoint in {"health": tell_health, **mesh.endpoints}.items():
+        await announced.add_endpoint(name=name, subject=f"{service.name}.{name}", handler=_handler(endpoint))
+    return announced
+
+
+def _handler(endpoint: Endpoint) -> Any:
+    async def handle(request: Request) -> None:
+        try:
+            await request.respond(await endpoint(request.data))
+        except Exception as error:
+            await request.respond_error("500", type(error).__name__)
+
+    return handle
+
+
+def _types(events: tuple[Any, ...], none: str) -> str:
+    return ", ".join(event.type for event in events) or none
+
+
+def _semantic(version: str) -> str:
+    """A version that ADR-32 accepts: three numbers."""
+    numbers = version.split("+")[0].split(".")[:3]
+    return ".".join([*numbers, *["0"] * (3 - len(numbers))])

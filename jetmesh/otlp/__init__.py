@@ -1,0 +1,40 @@
+"""Tracing at a third of the official SDK's cost: OpenTelemetry's interfaces, spans encoded by hand, one connection."""
+
+import os
+
+from opentelemetry import metrics
+from opentelemetry.sdk.resources import Resource
+
+from jetmesh.otlp import settings
+from jetmesh.otlp.encoding import encode_resource
+from jetmesh.otlp.export import BatchExporter, Nowhere
+from jetmesh.otlp.settings import SettingError
+from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
+from jetmesh.otlp.tracing import DisabledTracerProvider, Span, Tracer, TracerProvider
+from jetmesh.otlp.transport import connect
+
+__all__ = [
+    "SettingError",
+    "Span",
+    "Tracer",
+    "TracerProvider",
+    "format_traceparent",
+    "parse_traceparent",
+    "tracer_provider",
+]
+
+
+def tracer_provider(resource: Resource, env: settings.Environment = os.environ) -> TracerProvider:
+    """A provider that exports every sampled span by OTLP, as the `OTEL_*` variables say; the receiver may come later.
+
+    Raises SettingError.
+    """
+    resource = resource.merge(settings.resource(env))
+    sampler = settings.sampler(env)
+    if settings.disabled(env):
+        return DisabledTracerProvider(resource, sampler, Nowhere())
+    if not settings.exports(env):
+        return TracerProvider(resource, sampler, Nowhere())
+    exporter = BatchExporter(connect(settings.receiver(env)), encode_resource(resource), settings.batching(env))
+    exporter.observe(metrics.get_meter(__name__))
+    return TracerProvider(resource, sampler, exporter)

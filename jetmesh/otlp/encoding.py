@@ -1,0 +1,208 @@
+"""Spans as OTLP protobuf, assembled from bytes without message objects; opentelemetry-proto 1.x numbers the fields."""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import EventBase
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
+from opentelemetry.util.types import AnyValue, Attributes
+
+VALUE_LENGTH_MAX = 16_384
+"""Characters (or bytes) of one attribute value that are kept; a receiver refuses a whole batch above 4 MiB."""
+
+_CACHED_TEXT_LENGTH_MAX = 64
+_CHILD = struct.Struct("<2s16s2s8s2s8scQcQ2sI")
+_ROOT = struct.Struct("<2s16s2s8scQcQ2sI")
+_LINKED = struct.Struct("<2s16s2s8s")
+_LINK_FLAGS = struct.Struct("<cI")
+_DOUBLE = struct.Struct("<cd")
+_FIXED64 = struct.Struct("<cQ")
+_VARINTS = tuple(bytes((number,)) for number in range(0x80))
+_KNOWN_IF_REMOTE = 0x100
+_IS_REMOTE = 0x300
+_INT64 = range(-(1 << 63), 1 << 63)
+
+
+class FinishedSpan(Protocol):
+    """What is read of a span; the SDK's `ReadableSpan` has it as well."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> SpanKind: ...
+    @property
+    def context(self) -> SpanContext: ...
+    @property
+    def parent(self) -> SpanContext | None: ...
+    @property
+    def start_time(self) -> int | None: ...
+    @property
+    def end_time(self) -> int | None: ...
+    @property
+    def attributes(self) -> Attributes: ...
+    @property
+    def events(self) -> Sequence[EventBase]: ...
+    @property
+    def links(self) -> Sequence[Link]: ...
+    @property
+    def status(self) -> Status: ...
+
+
+def encode_span(span: FinishedSpan) -> bytes:
+    """`Span`, its length in front, its field tag left to `encode_request`."""
+    parts = [_ids_and_times(span), _name_and_kind(span.name, span.kind)]
+    if span.attributes:
+        parts.append(_attributes(b"\x4a", span.attributes))
+    if trace_state := span.context.trace_state:
+        parts.append(_trace_state(b"\x1a", trace_state))
+    if span.events:
+        parts.extend(map(_event, span.events))
+    if span.links:
+        parts.extend(map(_link, span.links))
+    parts.append(_status(span.status))
+    return _sized(b"".join(parts))
+
+
+def encode_scope(scope: InstrumentationScope) -> tuple[bytes, bytes]:
+    """What stands before and after the spans of one `ScopeSpans`: the scope itself, the URL of its schema."""
+    version = _text(b"\x12", scope.version) if scope.version else b""
+    body = _text(b"\x0a", scope.name) + version + _attributes(b"\x1a", scope.attributes)
+    return b"\x0a" + _sized(body), _text(b"\x1a", scope.schema_url) if scope.schema_url else b""
+
+
+def encode_resource(resource: Resource) -> tuple[bytes, bytes]:
+    """What stands before and after the scopes of one `ResourceSpans`: the resource itself, the URL of its schema."""
+    body = _attributes(b"\x0a", resource.attributes)
+    return b"\x0a" + _sized(body), _text(b"\x1a", resource.schema_url) if resource.schema_url else b""
+
+
+def encode_request(resource: tuple[bytes, bytes], scopes: Mapping[tuple[bytes, bytes], Iterable[bytes]]) -> bytes:
+    """`ExportTraceServiceRequest` of encoded spans, by the encoded scope they belong to."""
+    head, schema_url = resource
+    body = b"".join((head, *(_scope_spans(scope, spans) for scope, spans in scopes.items()), schema_url))
+    return b"\x0a" + _sized(body)
+
+
+def _scope_spans(scope: tuple[bytes, bytes], spans: Iterable[bytes]) -> bytes:
+    head, schema_url = scope
+    return b"\x12" + _sized(b"".join((head, b"\x12", b"\x12".join(spans), schema_url)))
+
+
+def _ids_and_times(span: FinishedSpan) -> bytes:
+    trace_id, span_id = _ids(span.context)
+    start_time, end_time, parent = span.start_time, span.end_time, span.parent
+    if parent is None:
+        return _ROOT.pack(
+            b"\x0a\x10", trace_id, b"\x12\x08", span_id,
+            b"\x39", start_time, b"\x41", end_time, b"\x85\x01", _KNOWN_IF_REMOTE,
+        )  # fmt: skip
+    return _CHILD.pack(
+        b"\x0a\x10", trace_id, b"\x12\x08", span_id, b"\x22\x08", parent.span_id.to_bytes(8, "big"),
+        b"\x39", start_time, b"\x41", end_time, b"\x85\x01", _IS_REMOTE if parent.is_remote else _KNOWN_IF_REMOTE,
+    )  # fmt: skip
+
+
+def _ids(context: SpanContext) -> tuple[bytes, bytes]:
+    return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+
+
+@lru_cache(maxsize=1024)
+def _name_and_kind(name: str, kind: SpanKind) -> bytes:
+    return _text(b"\x2a", name) + b"\x30" + _varint(kind.value + 1)
+
+
+def _trace_state(tag: bytes, trace_state: TraceState) -> bytes:
+    return _text(tag, trace_state.to_header())
+
+
+def _event(event: EventBase) -> bytes:
+    time = _FIXED64.pack(b"\x09", event.timestamp)
+    return b"\x5a" + _sized(time + _text(b"\x12", event.name) + _attributes(b"\x1a", event.attributes))
+
+
+def _link(link: Link) -> bytes:
+    context = link.context
+    trace_id, span_id = _ids(context)
+    ids = _LINKED.pack(b"\x0a\x10", trace_id, b"\x12\x08", span_id)
+    flags = _LINK_FLAGS.pack(b"\x35", _IS_REMOTE if context.is_remote else _KNOWN_IF_REMOTE)
+    trace_state = _trace_state(b"\x1a", context.trace_state) if context.trace_state else b""
+    return b"\x6a" + _sized(ids + trace_state + _attributes(b"\x22", link.attributes) + flags)
+
+
+def _status(status: Status) -> bytes:
+    if status.status_code is StatusCode.UNSET:
+        return b"\x7a\x00"
+    description = _text(b"\x12", status.description) if status.description else b""
+    return b"\x7a" + _sized(description + b"\x18" + _varint(status.status_code.value))
+
+
+def _attributes(tag: bytes, attributes: Attributes) -> bytes:
+    """Repeated `KeyValue`, each under the tag of the message it belongs to."""
+    if not attributes:
+        return b""
+    return tag + tag.join(
+        [
+            _short_text_attribute(key, value)
+            if type(value) is str and len(value) <= _CACHED_TEXT_LENGTH_MAX
+            else _attribute(key, value)
+            for key, value in attributes.items()
+        ]
+    )
+
+
+# Most attributes repeat from span to span (a subject, a service, an operation), and an order's id in several spans.
+@lru_cache(maxsize=4096)
+def _short_text_attribute(key: str, text: str) -> bytes:
+    return _attribute(key, text)
+
+
+def _attribute(key: str, value: AnyValue) -> bytes:
+    return _sized(_key(key) + b"\x12" + _sized(_value(value)))
+
+
+@lru_cache(maxsize=1024)
+def _key(key: str) -> bytes:
+    return _text(b"\x0a", key)
+
+
+def _value(value: AnyValue) -> bytes:
+    """`AnyValue`; what OTLP has no type for (a UUID, a Decimal, an integer beyond 64 bits) goes as text."""
+    match value:
+        case str():
+            return _text(b"\x0a", value[:VALUE_LENGTH_MAX])
+        case bool():
+            return b"\x10\x01" if value else b"\x10\x00"
+        case int() if value in _INT64:
+            return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+        case float():
+            return _DOUBLE.pack(b"\x21", value)
+        case bytes():
+            return b"\x3a" + _sized(value[:VALUE_LENGTH_MAX])
+        case None:
+            return b""
+        case Mapping():
+            return b"\x32" + _sized(_attributes(b"\x0a", {str(key): inner for key, inner in value.items()}))
+        case Sequence():
+            return b"\x2a" + _sized(b"".join([b"\x0a" + _sized(_value(inner)) for inner in value]))
+        case _:
+            return _text(b"\x0a", str(value)[:VALUE_LENGTH_MAX])
+
+
+def _text(tag: bytes, text: str) -> bytes:
+    return tag + _sized(text.encode("utf-8", "replace"))
+
+
+def _sized(payload: bytes) -> bytes:
+    return _varint(len(payload)) + payload
+
+
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return _VARINTS[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    return bytes((number & 0x7F | 0x80,)) + _varint(number >> 7)

@@ -1,0 +1,32 @@
+"""The `traceparent` and `tracestate` headers to and from a `SpanContext` (W3C Trace Context)."""
+
+import re
+
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
+
+# Version ff is forbidden; version 00 ends after the flags (55 characters), a later one may go on behind a dash.
+_TRACEPARENT = re.compile(r"(?!ff|00.{54})[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_TRACESTATE_LENGTH_MAX = 512
+_FLAGS = tuple(TraceFlags(flags) for flags in range(0x100))
+
+
+def parse_traceparent(traceparent: str, tracestate: str = "") -> SpanContext | None:
+    """The remote span that a message names as its parent; None if the header breaks a rule, as the W3C wants it."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
+        return None
+    trace_id, span_id, flags = match.groups()
+    state = _trace_state(tracestate) if tracestate else DEFAULT_TRACE_STATE
+    context = SpanContext(int(trace_id, 16), int(span_id, 16), True, _FLAGS[int(flags, 16)], state)
+    return context if context.is_valid else None
+
+
+def format_traceparent(context: SpanContext) -> str:
+    """The header that makes who reads it a child of this span; `context.trace_state.to_header()` goes beside it."""
+    trace_id, span_id, _, flags, _, _ = context
+    return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"
+
+
+def _trace_state(tracestate: str) -> TraceState:
+    return TraceState.from_header([tracestate]) if len(tracestate) <= _TRACESTATE_LENGTH_MAX else DEFAULT_TRACE_STATE

@@ -1,0 +1,132 @@
+"""One connection that stays open to an OTLP receiver, by HTTP or by gRPC."""
+
+import gzip
+import ssl
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from jetmesh.otlp.settings import GRPC, Receiver, SettingError, TlsFiles
+
+if TYPE_CHECKING:
+    import grpc
+
+_RETRYABLE_HTTP = frozenset({429, 502, 503, 504})
+_RETRYABLE_GRPC = frozenset(
+    {"CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
+)
+_GZIP_LEVEL = 1  # spans repeat themselves: the higher levels cost three times as much for a tenth of the size
+_EXPORT_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+class Unavailable(Exception):
+    """The receiver cannot take the request now; the same one may be sent again after a pause."""
+
+    def __init__(self, reason: str, retry_after_seconds: float = 0.0):
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Rejected(Exception):
+    """The receiver will never take this request."""
+
+
+class Transport(Protocol):
+    """Sends one encoded `ExportTraceServiceRequest`; used by one thread."""
+
+    def send(self, request: bytes) -> None:
+        """Returns when the receiver has it. Raises Unavailable, Rejected."""
+
+    def close(self) -> None: ...
+
+
+def connect(receiver: Receiver) -> Transport:
+    """The transport for the receiver's protocol; nothing is opened before the first request. Raises SettingError."""
+    return GrpcTransport(receiver) if receiver.protocol == GRPC else HttpTransport(receiver)
+
+
+class HttpTransport:
+    """OTLP/HTTP with binary protobuf."""
+
+    def __init__(self, receiver: Receiver):
+        self._gzip = receiver.gzip
+        self._target = receiver.url._replace(scheme="", netloc="", fragment="").geturl()
+        self._headers = {"Content-Type": "application/x-protobuf", **receiver.headers}
+        if receiver.gzip:
+            self._headers["Content-Encoding"] = "gzip"
+        self._connection = _http_connection(receiver)
+
+    def send(self, request: bytes) -> None:
+        body = gzip.compress(request, _GZIP_LEVEL) if self._gzip else request
+        try:
+            self._connection.request("POST", self._target, body, self._headers)
+            response = self._connection.getresponse()
+            response.read()
+        except (OSError, HTTPException) as error:
+            self._connection.close()
+            raise Unavailable(f"{type(error).__name__}: {error}") from error
+        if response.status in _RETRYABLE_HTTP:
+            raise Unavailable(f"HTTP {response.status}", _seconds(response.getheader("Retry-After")))
+        if not 200 <= response.status < 300:
+            raise Rejected(f"HTTP {response.status} {response.reason}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class GrpcTransport:
+    """OTLP/gRPC; the request is encoded already, so the channel passes bytes through."""
+
+    def __init__(self, receiver: Receiver):
+        try:
+            import grpc
+        except ImportError:
+            raise SettingError("OTEL_EXPORTER_OTLP_PROTOCOL=grpc: the package grpcio has to be installed") from None
+        self._error = grpc.RpcError
+        self._timeout_seconds = receiver.timeout_seconds
+        self._headers = tuple((name.lower(), value) for name, value in receiver.headers.items())
+        self._compression = grpc.Compression.Gzip if receiver.gzip else grpc.Compression.NoCompression
+        self._channel = _grpc_channel(receiver)
+        self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_EXPORT_METHOD)
+
+    def send(self, request: bytes) -> None:
+        try:
+            self._export(request, timeout=self._timeout_seconds, metadata=self._headers, compression=self._compression)
+        except self._error as error:
+            reason = f"gRPC {error.code().name}: {error.details()}"
+            raise (Unavailable if error.code().name in _RETRYABLE_GRPC else Rejected)(reason) from error
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def _http_connection(receiver: Receiver) -> HTTPConnection:
+    url, timeout_seconds = receiver.url, receiver.timeout_seconds
+    host = url.hostname or ""
+    if url.scheme == "https":
+        return HTTPSConnection(host, url.port, timeout=timeout_seconds, context=_tls_context(receiver.tls))
+    return HTTPConnection(host, url.port, timeout=timeout_seconds)
+
+
+def _tls_context(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=files.certificate or None)
+    if files.client_certificate:
+        context.load_cert_chain(files.client_certificate, files.client_key or None)
+    return context
+
+
+def _grpc_channel(receiver: Receiver) -> "grpc.Channel":
+    import grpc
+
+    target = f"{receiver.url.hostname}:{receiver.url.port or 4317}"
+    if receiver.url.scheme == "http":
+        return grpc.insecure_channel(target)
+    tls = receiver.tls
+    files = (tls.certificate, tls.client_key, tls.client_certificate)
+    pem = [Path(file).read_bytes() if file else None for file in files]
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(*pem))
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Seconds as a number; the header's other form, a date, is left to the sender's own back-off."""
+    return float(retry_after) if retry_after and retry_after.isdecimal() else 0.0

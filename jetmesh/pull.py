@@ -1,0 +1,154 @@
+"""The pull loop of one durable consumer: demand equal to free slots, heartbeats watched, re-pull on reconnect.
+
+What the server sends to the inbox of a pull is either a delivery, under its own subject, or a status, under the
+inbox's: that tells them apart, since an event may carry a Status header of its own. (ADR-37 describes the pulls.)
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+
+from jetmesh.connection import Connection
+from jetmesh.failure import Unavailable
+from jetmesh.wire import Delivery, decode_headers
+
+log = logging.getLogger("jetmesh.pull")
+
+EXPIRES_SECONDS = 30.0
+HEARTBEAT_SECONDS = 5.0
+
+
+class Pull:
+    """Keeps `slots` deliveries of one consumer in hands: each that is released makes room for the next.
+
+    `deliver` is called for each delivery, inside the read loop, and must not block.
+    """
+
+    def __init__(
+        self, connection: Connection, stream: str, durable: str, slots: int, deliver: Callable[[Delivery], None]
+    ) -> None:
+        self.stream, self.durable = stream, durable
+        self.trouble = ""
+        self.last_frame = time.monotonic()
+        self._connection = connection
+        self._deliver = deliver
+        self._slots = slots
+        self._held = 0
+        self._asked: dict[str, int] = {}
+        self._count = 0
+        self._running = False
+        self._inbox = connection.new_inbox()
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._retry: asyncio.TimerHandle | None = None
+
+    @property
+    def held(self) -> int:
+        """Deliveries that are in this process and not released."""
+        return self._held
+
+    async def start(self) -> None:
+        """Begin to pull."""
+        await self._connection.listen(f"{self._inbox}.*", self._on_frame)
+        self._connection.on_reconnected(self.restart)
+        self.resume()
+
+    def pause(self) -> None:
+        """Ask for nothing more; what was asked for already may still arrive."""
+        self._running = False
+
+    def resume(self, slots: int | None = None) -> None:
+        """Pull (again), from now on with so many slots."""
+        self._slots = slots or self._slots
+        self._running = True
+        self._pull()
+
+    def restart(self) -> None:
+        """Forget what was asked for (the server has forgotten it too) and ask again."""
+        self._asked.clear()
+        self.last_frame = time.monotonic()
+        self._pull()
+
+    def release(self) -> None:
+        """A delivery is settled: its slot is free."""
+        self._held -= 1
+        self._pull()
+
+    def check(self) -> None:
+        """Called from time to time: a pull whose heartbeats stopped is not there any more."""
+        if self._running and time.monotonic() - self.last_frame > 2 * HEARTBEAT_SECONDS + 1:
+            log.info("no frame from %s/%s for %.0f s: pulling again", self.stream, self.durable, 2 * HEARTBEAT_SECONDS)
+            self.restart()
+
+    def _pull(self) -> None:
+        """Ask for the free slots, once half of them are free: neither a request per message nor an idle slot."""
+        asked = sum(self._asked.values())
+        free = self._slots - self._held - asked
+        if not self._running or free <= 0 or (asked + self._held > 0 and free * 2 < self._slots):
+            return
+        self._count += 1
+        token = str(self._count)
+        demand = {"batch": free, "expires": int(EXPIRES_SECONDS * 1e9), "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9)}
+        try:
+            self._connection.send(self._next, json.dumps(demand).encode(), reply=f"{self._inbox}.{token}")
+        except Unavailable:
+            return  # restart() follows the reconnection
+        self._asked[token] = free
+
+    def _on_frame(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
+        self.last_frame = time.monotonic()
+        if subject.startswith(self._inbox):
+            self._on_status(subject.rpartition(".")[2], headers)
+            return
+        for token, asked in self._asked.items():
+            if asked > 1:
+                self._asked[token] = asked - 1
+            else:
+                del self._asked[token]
+            break
+        self._held += 1
+        delivery = _delivery(subject, reply, headers, data)
+        delivery.held_since = self.last_frame
+        self._deliver(delivery)
+
+    def _on_status(self, token: str, headers: bytes) -> None:
+        """A pull ended (404, 408, most 409), can't be served now (503, other 409), or is just idle (100)."""
+        status, words = headers[9:12], headers[13:].split(b"\r\n", 1)[0].decode("utf-8", "replace")
+        if status == b"100":
+            self.trouble = ""
+            return
+        self._asked.pop(token, None)
+        if status in (b"404", b"408") or words.startswith("Batch Completed"):
+            self._pull()
+            return
+        self.trouble = f"{status.decode()} {words}".strip() if status != b"503" else "the consumer does not answer"
+        log.info("pull of %s/%s ended: %s", self.stream, self.durable, self.trouble)
+        self._pull_later(1.0 if status == b"503" else 0.25)
+
+    def _pull_later(self, seconds: float) -> None:
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(seconds, self._pull_again)
+
+    def _pull_again(self) -> None:
+        self._retry = None
+        self._pull()
+
+
+def _delivery(subject: str, reply: str, headers: bytes, data: bytes) -> Delivery:
+    """The facts in the reply subject: `$JS.ACK.stream.consumer.delivered.sequence.consumer sequence.time.pending`,
+    or the same behind a domain and an account hash (`js_ack_fc_v2`)."""
+    tokens = reply.split(".")
+    if len(tokens) > 9:
+        tokens = tokens[2:]
+    return Delivery(
+        subject=subject,
+        headers=decode_headers(headers) if headers else {},
+        data=data,
+        reply=reply,
+        stream=tokens[2],
+        sequence=int(tokens[5]),
+        delivered=int(tokens[4]),
+        timestamp=int(tokens[7]) / 1e9,
+        raw_headers=headers,
+    )

@@ -1,0 +1,135 @@
+"""What every form of reaction shares: an outcome becomes a message under a guard, an error becomes a verdict."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from jetmesh import aside, deadletter
+from jetmesh.event import Event, EventType, subject_of
+from jetmesh.failure import Again, BrokenContract, GiveUp, Permanent, Unavailable, verdict
+from jetmesh.mesh import Mesh
+from jetmesh.record import Guard, Message
+from jetmesh.service import Reaction, Service
+from jetmesh.story import Stored, events_of
+from jetmesh.telemetry import Process, log_context
+from jetmesh.wire import Delivery, Envelope, bare, cloud_event, derived_id, understand
+
+log = logging.getLogger("jetmesh.reaction")
+
+NAK_SECONDS_MAX = 2.0
+"""A longer pause is a scheduled message: a delayed nak holds one of the consumer's ack-pending slots."""
+
+
+class Exhausted(Permanent):
+    """The attempts are used up before the reaction ran once more: its handling may have killed its process."""
+
+
+class Reacting:
+    """One reaction at work in this process; its subclasses are the forms in which deliveries reach it."""
+
+    def __init__(self, mesh: Mesh, service: Service, reaction: Reaction, dependencies: Any) -> None:
+        self.mesh, self.service, self.reaction = mesh, service, reaction
+        self.dependencies = dependencies
+        self.telemetry = mesh.telemetry.reaction(reaction)
+        self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
+        self._own = {event.type: event for event in service.records}
+
+    def accept(self, delivery: Delivery) -> None:
+        """A delivery has arrived; must not block."""
+        raise NotImplementedError
+
+    def give_back(self) -> None:
+        """The service stops: what has not begun goes back to the broker at once."""
+
+    async def drained(self) -> None:
+        """Returns when nothing of what was accepted is running any more."""
+        raise NotImplementedError
+
+    def open(self, delivery: Delivery) -> tuple[Envelope, Process, Exception | None]:
+        """Understand a delivery and begin the attempt; the third is what is wrong with it already."""
+        wrong: Exception | None = None
+        try:
+            envelope = understand(delivery)
+        except BrokenContract as broken:
+            envelope, wrong = bare(delivery), broken
+        if envelope.type not in self.types:
+            known = ", ".join(self.types) or "nothing"
+            wrong = wrong or BrokenContract(f"type: {self.service.name} knows no {envelope.type}; it takes {known}")
+        elif self.reaction.retry.exhausted(delivery.delivered):
+            wrong = wrong or Exhausted(f"still not handled after {delivery.delivered - 1} deliveries")
+        return envelope, self.telemetry.process(envelope), wrong
+
+    def story(self, stored: Sequence[Stored]) -> Any:
+        """The reaction's fold over what this service recorded about a key."""
+        state: Any = self.reaction.story() if self.reaction.story else None
+        for event in events_of(stored, self._own) if self.reaction.story else ():
+            state = state.evolve(event)
+        return state
+
+    def check(self, outcome: Any) -> Event:
+        """The outcome, if the signature declares it.
+
+        Raises:
+            Permanent: it does not.
+        """
+        if type(outcome) in self.reaction.outcomes:
+            event: Event = outcome
+            return event
+        declared = ", ".join(event.__name__ for event in self.reaction.outcomes) or "nothing"
+        raise Permanent(
+            f"{self.service.name}.{self.reaction.name} returned {type(outcome).__name__}, but declares {declared}; "
+            f"it was not recorded"
+        )
+
+    def message(self, outcome: Event, cause: Envelope, process: Process, guard: Guard, index: int = 0) -> Message:
+        """The outcome as it will be recorded, with its place in the trace and its cause."""
+        event_type = type(outcome)
+        event_id = derived_id(cause.id, self.reaction.durable, str(index))
+        correlation = cause.correlation_id or outcome.key
+        span = process.publish(event_type, outcome.key, event_id, correlation)
+        headers = cloud_event(
+            event_type, outcome.key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
+            trace=process.headers_of(span),
+        )  # fmt: skip
+        span.end()
+        return Message(subject_of(event_type, outcome.key), outcome.model_dump_json().encode(), headers, guard)
+
+    async def settle(self, delivery: Delivery, process: Process, outcome: str, error: Exception | None) -> None:
+        """Acknowledge, give back or bury a delivery, and end its attempt."""
+        if error is not None:
+            outcome = await self._fail(delivery, process, error)
+        else:
+            self.mesh.custody.ack(delivery)
+        process.end(outcome, error)
+
+    async def _fail(self, delivery: Delivery, process: Process, error: Exception) -> str:
+        """The verdict on an error, carried out; where that fails too the delivery simply comes again."""
+        decided = verdict(error, self.reaction.retry, delivery.delivered)
+        extra = log_context(process, self.reaction.durable, delivery.key)
+        try:
+            match decided:
+                case GiveUp(reason):
+                    log.error("%s gives up on %s: %s", self.reaction.durable, delivery.subject, reason, extra=extra)
+                    await deadletter.bury(self.mesh.recorder, self.service.name, self.reaction.name, delivery, reason)
+                    self.mesh.custody.ack(delivery)
+                    return "dead_letter"
+                case Again(pause, outcome):
+                    known = isinstance(error, Unavailable) or outcome == "later"
+                    log.log(
+                        logging.INFO if known else logging.WARNING, "%s: %s: %s; again in %.2f s",
+                        self.reaction.durable, delivery.subject, str(error) or type(error).__name__, pause,
+                        extra=extra, exc_info=None if known else error,
+                    )  # fmt: skip
+                    await self._come_again(delivery, pause)
+                    return outcome
+        except Unavailable as unavailable:
+            log.warning("%s: %s: %s", self.reaction.durable, delivery.subject, unavailable, extra=extra)
+            self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
+            return "retry"
+
+    async def _come_again(self, delivery: Delivery, pause_seconds: float) -> None:
+        if pause_seconds <= NAK_SECONDS_MAX:
+            self.mesh.custody.nak(delivery, pause_seconds)
+            return
+        await aside.set_aside(self.mesh.recorder, self.service.name, self.reaction.name, delivery, pause_seconds)
+        self.mesh.custody.ack(delivery)

@@ -1,0 +1,190 @@
+"""Recording: guarded publishes with an acknowledgement inbox of our own, and atomic batches (ADR-50).
+
+Recording is the point of no return of every reaction. The server refuses a second writer under the guard, for as long
+as the event is kept; the acknowledgement of the delivery that caused it is only a hint afterwards.
+"""
+
+import asyncio
+import json
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jetmesh.connection import Connection
+from jetmesh.failure import Permanent, Unavailable
+from jetmesh.wire import MESSAGE_BYTES_MAX, Headers, encode_headers
+
+WRONG_LAST_SEQUENCE = 10071
+REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
+"""Answers that mean "read and decide again": another writer was here, or is in flight, or the batch was not taken."""
+FULL = frozenset({10077, 10047, 10167})
+"""Answers that mean "not now": the stream or the account is full, or the server's queue is."""
+TOO_MANY_BATCHES = 10210
+TIMEOUT_SECONDS = 5.0
+WINDOW = 1024
+BATCH_MAX = 1000
+
+
+class Refused(Exception):
+    """The guard found another sequence than was read: somebody recorded meanwhile. Read the story and decide again."""
+
+
+class Unknown(Unavailable):
+    """No answer: the event may be recorded or not. Read the story and decide again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What must be the last sequence on `subject` (a wildcard) for the message to be stored; 0: nothing there."""
+
+    subject: str
+    sequence: int
+
+    def headers(self) -> Headers:
+        """The headers that carry it."""
+        return {
+            "Nats-Expected-Last-Subject-Sequence": str(self.sequence),
+            "Nats-Expected-Last-Subject-Sequence-Subject": self.subject,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is to be recorded."""
+
+    subject: str
+    data: bytes
+    headers: Headers
+    guard: Guard | None = None
+
+    def encoded(self, extra: Headers | None = None, *, limited: bool = True) -> bytes:
+        """The header block, guard and `extra` included; `limited` to what leaves room for a dead letter's evidence.
+
+        Raises:
+            Permanent: the message is larger than the mesh accepts.
+        """
+        headers = {**self.headers, **self.guard.headers()} if self.guard else dict(self.headers)
+        block = encode_headers({**headers, **extra} if extra else headers)
+        size = len(block) + len(self.data)
+        if limited and size > MESSAGE_BYTES_MAX:
+            raise Permanent(f"{self.subject}: {size} bytes are more than the {MESSAGE_BYTES_MAX} of a message")
+        return block
+
+
+class Recorder:
+    """Publishes to JetStream and waits for each acknowledgement, at most `WINDOW` of them at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inbox = connection.new_inbox()
+        self._answers: dict[str, tuple[str, asyncio.Future[bytes]]] = {}
+        self._deadlines: deque[tuple[float, str]] = deque()
+        self._window = asyncio.Semaphore(WINDOW)
+        self._count = 0
+        self._sweeper: asyncio.Task[None] | None = None
+        self.refused = 0
+
+    async def start(self) -> None:
+        """Listen for acknowledgements."""
+        await self._connection.listen(f"{self._inbox}.*", self._on_answer)
+        self._connection.on_reconnected(self._fail_all)
+        self._connection.on_denied(self._on_denied)
+        self._sweeper = asyncio.create_task(self._sweep(), name="recorder-deadlines")
+
+    async def close(self) -> None:
+        """Stop; whoever still waits learns that the outcome is unknown."""
+        if self._sweeper:
+            self._sweeper.cancel()
+        self._fail_all()
+
+    async def record(self, message: Message, *, limited: bool = True) -> int:
+        """Store one message; its sequence in the stream.
+
+        Raises:
+            Refused: the guard did not hold.
+            Unknown: no answer in time; the message may be stored.
+            Unavailable: the broker does not take it now.
+            Permanent: the message can never be stored.
+        """
+        headers = message.encoded(limited=limited)
+        return self._sequence(await self._ask(message.subject, message.data, headers))
+
+    async def record_all(self, messages: Sequence[Message]) -> int:
+        """Store all messages of one stream or none, each under its guard; the sequence of the last.
+
+        A single message is atomic by itself and goes without a batch.
+        """
+        if len(messages) == 1:
+            return await self.record(messages[0])
+        batch, last = uuid.uuid4().hex, len(messages)
+        blocks = [m.encoded(_batch_headers(batch, n, last)) for n, m in enumerate(messages, 1)]
+        opened = await self._ask(messages[0].subject, messages[0].data, blocks[0])
+        if opened:
+            self._sequence(opened)
+        for message, block in zip(messages[1:-1], blocks[1:-1], strict=True):
+            self._connection.send(message.subject, message.data, headers=block)
+        return self._sequence(await self._ask(messages[-1].subject, messages[-1].data, blocks[-1]))
+
+    async def _ask(self, subject: str, data: bytes, headers: bytes) -> bytes:
+        async with self._window:
+            self._count += 1
+            token = str(self._count)
+            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            self._answers[token] = (subject, answer)
+            self._deadlines.append((time.monotonic() + TIMEOUT_SECONDS, token))
+            try:
+                self._connection.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
+                return await answer
+            finally:
+                self._answers.pop(token, None)
+
+    def _sequence(self, answer: bytes) -> int:
+        """Read a PubAck, or raise what its error means."""
+        ack = json.loads(answer)
+        error = ack.get("error")
+        if error is None:
+            return int(ack["seq"])
+        code, text = error.get("err_code", 0), f"{error.get('description')} ({error.get('err_code')})"
+        if code in REFUSALS:
+            self.refused += 1
+            raise Refused(text)
+        if code in FULL or code == TOO_MANY_BATCHES or error.get("code") in (429, 503):
+            raise Unavailable(text, 0.05 if code == TOO_MANY_BATCHES else 1.0)
+        raise Permanent(f"the broker refuses the message: {text}")
+
+    def _on_answer(self, subject: str, _reply: str, headers: bytes, data: bytes) -> None:
+        _, answer = self._answers.get(subject[len(self._inbox) + 1 :], (None, None))
+        if answer is None or answer.done():
+            return
+        if headers.startswith(b"NATS/1.0 503"):
+            answer.set_exception(Unavailable("no stream takes this subject, or it has no leader", 0.5))
+        else:
+            answer.set_result(data)
+
+    def _on_denied(self, text: str) -> None:
+        """A denied publish is never answered: fail it at once, with the server's words (which come in lower case)."""
+        for subject, answer in self._answers.values():
+            if f'"{subject.lower()}"' in text and not answer.done():
+                answer.set_exception(Permanent(f"the broker denied it: {text}"))
+
+    def _fail_all(self) -> None:
+        for _, answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(Unknown("the connection was lost before the broker answered"))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            now = time.monotonic()
+            while self._deadlines and self._deadlines[0][0] < now:
+                _, token = self._deadlines.popleft()
+                _, answer = self._answers.get(token, ("", None))
+                if answer is not None and not answer.done():
+                    answer.set_exception(Unknown(f"the broker did not answer within {TIMEOUT_SECONDS:g} s"))
+
+
+def _batch_headers(batch: str, number: int, last: int) -> Headers:
+    headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+    return {**headers, "Nats-Batch-Commit": "1"} if number == last else headers

@@ -1,0 +1,178 @@
+"""A service at work: its consumers are pulled, each delivery goes to its reaction, and a stop loses nothing."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jetmesh import aside, provision
+from jetmesh.failure import Unavailable
+from jetmesh.many import Many
+from jetmesh.mesh import Mesh
+from jetmesh.pull import Pull
+from jetmesh.reacting import Reacting
+from jetmesh.service import INTAKE, Form, Reaction, Service
+from jetmesh.single import After, Single
+from jetmesh.sink import Sink
+from jetmesh.topology import Consumer, consumers_of
+from jetmesh.wire import Delivery
+
+log = logging.getLogger("jetmesh.runner")
+
+TICK_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Runner:
+    """The reactions of one service on one connection."""
+
+    mesh: Mesh
+    service: Service
+    others: Sequence[Service]
+    pulls: list[Pull] = field(default_factory=list)
+    reactings: dict[str, Reacting] = field(default_factory=dict)
+    _ticker: "asyncio.Task[None] | None" = None
+
+    async def wait_for_topology(self, waiting: Any) -> None:
+        """Return once the broker has what the service needs; `waiting` is told the reason meanwhile.
+
+        Raises:
+            Drift: the broker has something else.
+        """
+        while True:
+            try:
+                await provision.check(self.mesh.connection, self.consumers)
+                return
+            except Unavailable as reason:
+                waiting(str(reason))
+            except provision.Drift as drift:
+                if "create consumer" not in str(drift):
+                    raise
+                waiting(f"the topology is not applied yet: {drift}")
+            await asyncio.sleep(0.5)
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """The durables of the service."""
+        return list(consumers_of(self.service, self.others, self.mesh.settings.ack_wait_seconds))
+
+    async def start(self, dependencies: Any) -> None:
+        """Make the reactions and begin to pull."""
+        for reaction in self.service.reactions:
+            self.reactings[reaction.name] = self._reacting(reaction, dependencies)
+        for consumer in self.consumers:
+            self.pulls.append(self._pull(consumer))
+        for pull in self.pulls:
+            await pull.start()
+        self._ticker = asyncio.create_task(self._tick(), name=f"{self.service.name}-ticker")
+
+    async def stop(self) -> bool:
+        """Pull no more, give back what has not begun, finish what has; True if all of it ended inside the time."""
+        for pull in self.pulls:
+            pull.pause()
+        for reacting in self.reactings.values():
+            reacting.give_back()
+        drained = asyncio.gather(*(reacting.drained() for reacting in self.reactings.values()))
+        try:
+            await asyncio.wait_for(drained, self.mesh.settings.drain_seconds)
+        except TimeoutError:
+            log.warning(
+                "%s: %d deliveries were still running; they come again", self.service.name, len(self.mesh.custody)
+            )
+            return False
+        finally:
+            if self._ticker:
+                self._ticker.cancel()
+        return True
+
+    @property
+    def trouble(self) -> str:
+        """Why deliveries may not arrive; empty where they do."""
+        if not self.mesh.connection.is_connected:
+            return "not connected to the broker"
+        return "; ".join(f"{pull.stream}/{pull.durable}: {pull.trouble}" for pull in self.pulls if pull.trouble)
+
+    def _reacting(self, reaction: Reaction, dependencies: Any) -> Reacting:
+        arguments = (self.mesh, self.service, reaction, dependencies)
+        match reaction.form:
+            case Form.MANY:
+                return Many(*arguments)
+            case Form.SINK:
+                return Sink(*arguments)
+            case Form.AFTER:
+                return After(*arguments, delay_seconds=delay_seconds(reaction))
+            case _:
+                return Single(*arguments)
+
+    def _pull(self, consumer: Consumer) -> Pull:
+        """A pull whose deliveries go to the reaction they are for."""
+        deliver: Any
+        if consumer.stream == INTAKE:
+            deliver = self._from_outside
+        elif consumer.durable == f"{self.service.name}-due":
+            deliver = self._due
+        else:
+            reacting = next(r for r in self.reactings.values() if r.reaction.durable == consumer.durable)
+            deliver = reacting.start_clock if isinstance(reacting, After) else reacting.accept
+        slots = self.mesh.settings.slots * (8 if self._is_bulk(consumer) else 1)
+
+        def take(delivery: Delivery) -> None:
+            self.mesh.custody.take(delivery, pull)
+            deliver(delivery)
+
+        pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take)
+        return pull
+
+    def _is_bulk(self, consumer: Consumer) -> bool:
+        return any(
+            r.reaction.form is Form.SINK and r.reaction.durable == consumer.durable for r in self.reactings.values()
+        )
+
+    def _from_outside(self, delivery: Delivery) -> None:
+        """To the intake that knows the type; what nobody knows goes to the first, which buries it with that reason."""
+        intakes = [
+            reacting
+            for reacting in self.reactings.values()
+            if any(reacting.reaction.takes_from_outside(event) for event in reacting.reaction.events)
+        ]
+        knows = [reacting for reacting in intakes if self._takes(reacting, delivery.type)]
+        (knows or intakes)[0].accept(delivery)
+
+    @staticmethod
+    def _takes(reacting: Reacting, event_type: str) -> bool:
+        event = reacting.types.get(event_type)
+        return event is not None and reacting.reaction.takes_from_outside(event)
+
+    def _due(self, delivery: Delivery) -> None:
+        """What was set aside comes back to its reaction."""
+        name, original = aside.brought_back(delivery)
+        reacting = self.reactings.get(name)
+        if reacting is None:
+            log.error("%s has no reaction %r any more; %s waits", self.service.name, name, delivery.subject)
+            self.mesh.custody.nak(delivery, 60.0)
+            return
+        reacting.accept(original)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.mesh.custody.in_progress()
+            for pull in self.pulls:
+                pull.check()
+
+
+def delay_seconds(reaction: Reaction) -> float:
+    """The delay of a deadline: as declared, or as `JETMESH_AFTER_<SERVICE>_<REACTION>_SECONDS` says."""
+    name = f"JETMESH_AFTER_{reaction.service}_{reaction.name}_SECONDS".upper().replace("-", "_")
+    declared = reaction.delay.total_seconds() if reaction.delay else 0.0
+    text = os.environ.get(name)
+    if not text:
+        return declared
+    try:
+        return float(text)
+    except ValueError:
+        from jetmesh.settings import SettingsError
+
+        raise SettingsError(f"settings: {name}: {text!r} is no number of seconds") from None

@@ -1,0 +1,285 @@
+"""What a service is: a name and its reactions, read from the signatures of plain async functions."""
+
+import inspect
+import sys
+import types
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+
+from jetmesh.event import EventType, Recorded, entity_of, stream_of
+from jetmesh.failure import Retry
+from jetmesh.snapshot import Snapshot
+
+Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+
+INTAKE = "INTAKE"
+"""The stream of what comes from outside, without a key in the subject, for its owner to check and record."""
+
+
+class DeclarationError(TypeError):
+    """A reaction's signature does not say what it must; the text names the function, the type and the fix."""
+
+
+class Form(Enum):
+    """How deliveries reach a reaction."""
+
+    ON = "on"
+    BEGINS = "begins"
+    INTAKE = "intake"
+    AFTER = "after"
+    MANY = "on_many"
+    SINK = "sink"
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """One function of a service from what happened to what may happen next."""
+
+    service: str
+    name: str
+    form: Form
+    function: Callable[..., Awaitable[Any]]
+    events: tuple[EventType, ...]
+    outcomes: tuple[EventType, ...]
+    retry: Retry = Retry()
+    needs: str | None = None
+    delay: timedelta | None = None
+    story: type | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def durable(self) -> str:
+        """The name of its durable consumers. Renaming the function makes a new one, which reads everything again."""
+        return f"{self.service}-{self.name}"
+
+    @property
+    def meaning(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def entity(self) -> str:
+        """The first token of the subjects that it records on."""
+        return entity_of(self.outcomes[0]) if self.outcomes else self.service
+
+    def takes_from_outside(self, event: EventType) -> bool:
+        """Whether deliveries of this event come from the intake: the owner reads what others publish without a key."""
+        return event.owner == self.service and event.from_outside and self.form in (Form.INTAKE, Form.MANY)
+
+
+class Service:
+    """A name, the type of what its reactions need, and the reactions in the order of their declaration.
+
+    `dependencies` is the type (usually a frozen dataclass of Protocols) whose instance is handed to every parameter
+    annotated with it. `claims` is for how long the service remembers who took a token first (`jetmesh.claims`); None:
+    it takes no claims. The decorators return the function unchanged, so that a test awaits it like any other.
+    """
+
+    def __init__(self, name: str, dependencies: type | None = None, *, claims: timedelta | None = None) -> None:
+        self.name = name
+        self.dependencies = dependencies
+        self.claims = claims
+        self._reactions: list[Reaction] = []
+
+    @property
+    def reactions(self) -> tuple[Reaction, ...]:
+        """All reactions, as declared."""
+        return tuple(self._reactions)
+
+    @property
+    def stream(self) -> str:
+        """The stream of what this service recorded."""
+        return stream_of(self.name)
+
+    @property
+    def records(self) -> tuple[EventType, ...]:
+        """Every type that this service may record, in order of declaration."""
+        return tuple(dict.fromkeys(event for reaction in self._reactions for event in reaction.outcomes))
+
+    @property
+    def module(self) -> str:
+        """The module of its reactions; `wiring` beside it makes the dependencies."""
+        return self._reactions[0].function.__module__
+
+    @property
+    def meaning(self) -> str:
+        """What the service does: the first line of its module's docstring."""
+        return (inspect.getdoc(sys.modules[self.module]) or "").partition("\n")[0]
+
+    @overload
+    def on(self, function: Function, /) -> Function: ...
+    @overload
+    def on(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
+    def on(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
+        """React to one event, after reading this service's own story of its key."""
+        return self._declare(Form.ON, function, retry=retry, needs=needs)
+
+    @overload
+    def begins(self, function: Function, /) -> Function: ...
+    @overload
+    def begins(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
+    def begins(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
+        """React to the event that begins this service's story of its key: a story that is there already settles it."""
+        return self._declare(Form.BEGINS, function, retry=retry, needs=needs)
+
+    @overload
+    def intake(self, function: Function, /) -> Function: ...
+    @overload
+    def intake(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
+    def intake(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
+        """React to what anybody published without a key in the subject: check it, and record it once."""
+        return self._declare(Form.INTAKE, function, retry=retry, needs=needs)
+
+    def after(
+        self, *, minutes: float = 0, seconds: float = 0, retry: Retry = Retry(attempts=None), needs: str | None = None
+    ) -> Callable[[Function], Function]:
+        """React to an event of one's own a while after it happened: a deadline.
+
+        The delay is a default: `JETMESH_AFTER_<SERVICE>_<REACTION>_SECONDS` sets another one.
+        """
+        delay = timedelta(minutes=minutes, seconds=seconds)
+        return lambda function: self._add(Form.AFTER, function, retry=retry, needs=needs, delay=delay)
+
+    @overload
+    def on_many(self, function: Function, /) -> Function: ...
+    @overload
+    def on_many(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
+    def on_many(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
+        """React to many deliveries at once, decided together on shared state and recorded in one atomic commit."""
+        return self._declare(Form.MANY, function, retry=retry, needs=needs)
+
+    def sink(self, function: Function) -> Function:
+        """Keep everything that happens, in batches, in a store that remembers the position itself."""
+        return self._add(Form.SINK, function, retry=Retry(attempts=None))
+
+    def _declare(self, form: Form, function: Any, **options: Any) -> Any:
+        if function is not None:
+            return self._add(form, function, **options)
+        return lambda later: self._add(form, later, **options)
+
+    def _add(self, form: Form, function: Function, **options: Any) -> Function:
+        reaction = _Signature(self, function).reaction(form, **options)
+        if any(other.name == reaction.name for other in self._reactions):
+            raise DeclarationError(
+                f"{self.name}.{reaction.name}: a reaction of this name is declared already; its durable consumer would "
+                f"be shared. Rename one of the functions."
+            )
+        self._reactions.append(reaction)
+        return function
+
+
+class _Signature:
+    """Reads one function's annotations into a Reaction, and says what is wrong with them."""
+
+    def __init__(self, service: Service, function: Callable[..., Any]) -> None:
+        self.service, self.function = service, function
+        self.name = function.__name__
+        if not inspect.iscoroutinefunction(function):
+            raise self.error("is not an async function", "write `async def`")
+        try:
+            self.hints = get_type_hints(function)
+        except NameError as unknown:
+            raise self.error(f"has an annotation that can't be resolved ({unknown})", "import the type") from None
+
+    def error(self, problem: str, fix: str) -> DeclarationError:
+        return DeclarationError(f"{self.service.name}.{self.name} {problem}; {fix}.")
+
+    def reaction(self, form: Form, **options: Any) -> Reaction:
+        """The declared reaction, whole."""
+        parameters = list(inspect.signature(self.function).parameters)
+        if not parameters:
+            raise self.error("takes no event", "let its first parameter be the event that it reacts to")
+        for name in (*parameters, "return"):
+            if name not in self.hints:
+                what = "its return type" if name == "return" else f"parameter `{name}`"
+                raise self.error(f"does not annotate {what}", f"annotate {what}: the signature is the wiring")
+        story, arguments = self._arguments(parameters[1:])
+        return Reaction(
+            service=self.service.name,
+            name=self.name,
+            form=form,
+            function=self.function,
+            events=self._events(form, parameters[0]),
+            outcomes=self._outcomes(form),
+            story=story,
+            arguments=arguments,
+            **options,
+        )
+
+    def _events(self, form: Form, parameter: str) -> tuple[EventType, ...]:
+        hint = self.hints[parameter]
+        if form is Form.SINK:
+            if _element(hint) is not Recorded:
+                raise self.error(f"takes {hint}", "a sink takes `Sequence[Recorded]`")
+            return ()
+        if form is Form.MANY:
+            element = _element(hint)
+            if element is None:
+                raise self.error(f"takes {hint}", "a reaction to many takes a Sequence of events")
+            hint = element
+        events = tuple(self._event(member, f"parameter `{parameter}`") for member in _members(hint))
+        if form is Form.INTAKE and not all(e.owner == self.service.name and e.from_outside for e in events):
+            raise self.error(
+                f"is an intake of {_names(events)}",
+                f"take an event of {self.service.name}'s own that is declared `from_outside=True`",
+            )
+        return events
+
+    def _outcomes(self, form: Form) -> tuple[EventType, ...]:
+        hint = self.hints["return"]
+        if form is Form.MANY:
+            element = _element(hint)
+            if element is None:
+                raise self.error(f"returns {hint}", "a reaction to many returns a list of events")
+            hint = element
+        members = [member for member in _members(hint) if member is not types.NoneType]
+        outcomes = tuple(self._event(member, "its return type") for member in members)
+        for outcome in outcomes:
+            if outcome.owner != self.service.name:
+                raise self.error(
+                    f"returns {outcome.__name__}, which {outcome.owner} owns",
+                    f"return an event that {self.service.name} owns",
+                )
+        return outcomes
+
+    def _event(self, hint: Any, where: str) -> EventType:
+        if not (isinstance(hint, type) and hasattr(hint, "type") and hasattr(hint, "read")):
+            raise self.error(f"names {hint!r} in {where}, which is no event with a contract", "name an event's class")
+        event: EventType = hint
+        return event
+
+    def _arguments(self, names: Sequence[str]) -> tuple[type | None, tuple[str, ...]]:
+        """Which argument each parameter after the first gets: the story, the dependencies or the snapshot."""
+        story, arguments = None, []
+        for name in names:
+            hint = self.hints[name]
+            if hint is self.service.dependencies:
+                arguments.append("dependencies")
+            elif hint is Snapshot:
+                arguments.append("snapshot")
+            elif hasattr(hint, "evolve"):
+                story = hint
+                arguments.append("story")
+            else:
+                raise self.error(
+                    f"has a parameter `{name}: {hint}` that nobody fills",
+                    "annotate it with the service's dependencies, with a story (a class with `evolve`) or, in a "
+                    "reaction to many, with Snapshot",
+                )
+        return story, tuple(arguments)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _element(hint: Any) -> Any:
+    origin = get_origin(hint)
+    return get_args(hint)[0] if isinstance(origin, type) and issubclass(origin, Sequence) else None
+
+
+def _names(events: Sequence[EventType]) -> str:
+    return " or ".join(event.__name__ for event in events)

@@ -1,0 +1,70 @@
+"""Settings: read from the environment, checked at start, every error names its variable."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class SettingsError(ValueError):
+    """A variable of the environment does not hold what it must; the text names it and says what would do."""
+
+
+class Settings(BaseModel):
+    """What every process of the mesh can be told. `NATS_URL` and the `OTEL_*` variables keep their standard names, the
+    others are `JETMESH_` and the field's name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nats_url: Annotated[str, Field(alias="NATS_URL", description="Servers, separated by commas.")] = (
+        "nats://127.0.0.1:4222"
+    )
+    nats_nkey_seed: Annotated[str, Field(description="File with the nkey seed of this process's user.")] = ""
+    nats_tls_ca: Annotated[str, Field(description="File with the certificates that sign the server's.")] = ""
+    nats_tls_certificate: Annotated[str, Field(description="File with the client's certificate.")] = ""
+    nats_tls_key: Annotated[str, Field(description="File with the key of the client's certificate.")] = ""
+    connect_seconds: Annotated[float, Field(gt=0, description="How long to wait for the broker at start.")] = 30.0
+    drain_seconds: Annotated[float, Field(gt=0, description="How long a stop waits for what is running.")] = 20.0
+    ack_wait_seconds: Annotated[float, Field(ge=1, description="After how long what is not settled comes again.")] = (
+        30.0
+    )
+    slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in this process.")] = 256
+    replicas: Annotated[int, Field(ge=1, le=5, description="Copies of each stream (topology apply).")] = 1
+    health_port: Annotated[int, Field(ge=0, le=65535, description="Port of /livez and /readyz; 0: none.")] = 0
+    health_host: Annotated[str, Field(description="Address of /livez and /readyz.")] = "127.0.0.1"
+    log_format: Annotated[str, Field(pattern="^(auto|json|text)$", description="auto: text on a terminal.")] = "auto"
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    state: Annotated[Path, Field(description="Folder of a mesh on one machine.")] = Path(".jetmesh")
+
+
+def variable(model: type[BaseModel], name: str) -> str:
+    """The environment variable of a field."""
+    return model.model_fields[name].alias or f"JETMESH_{name.upper()}"
+
+
+def read(model: type[Model], environment: Mapping[str, str] = os.environ) -> Model:
+    """The settings of `model` from the environment; an empty variable counts as unset.
+
+    Raises:
+        SettingsError: naming each variable that does not hold what it must.
+    """
+    names = {name: variable(model, name) for name in model.model_fields}
+    values = {
+        (model.model_fields[name].alias or name): environment[var]
+        for name, var in names.items()
+        if environment.get(var)
+    }
+    try:
+        return model.model_validate(values)
+    except ValidationError as invalid:
+        wrong = "; ".join(f"{_named(names, e['loc'])}: {e['msg']}" for e in invalid.errors())
+        raise SettingsError(f"settings: {wrong}") from None
+
+
+def _named(names: Mapping[str, str], location: tuple[int | str, ...]) -> str:
+    first = str(location[0]) if location else "?"
+    return names.get(first, first)

@@ -1,0 +1,80 @@
+"""Sinks: everything that happens, in batches, into a store that keeps the position itself."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from jetmesh.event import Recorded
+from jetmesh.otlp import parse_traceparent
+from jetmesh.reacting import Reacting
+from jetmesh.wire import Delivery
+
+log = logging.getLogger("jetmesh.sink")
+
+BATCH_MAX = 2_000
+
+
+class Sink(Reacting):
+    """Hands over whatever waits, and acknowledges it once the store has it. What fails is tried until it succeeds."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._waiting: list[Delivery] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loop = asyncio.ensure_future(self._work())
+
+    def accept(self, delivery: Delivery) -> None:
+        self._waiting.append(delivery)
+        self._idle.clear()
+        self._arrived.set()
+
+    def give_back(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for delivery in waiting:
+            self.mesh.custody.nak(delivery)
+
+    async def drained(self) -> None:
+        await self._idle.wait()
+        self._loop.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                await self._keep(batch)
+            self._idle.set()
+
+    async def _keep(self, batch: list[Delivery]) -> None:
+        try:
+            await self.reaction.function([recorded(delivery) for delivery in batch], self.dependencies)
+        except Exception as error:
+            log.warning("%s could not keep %d events: %s", self.reaction.durable, len(batch), error, exc_info=error)
+            pause = self.reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
+            for delivery in batch:
+                self.mesh.custody.nak(delivery, min(pause, 5.0))
+        else:
+            for delivery in batch:
+                self.mesh.custody.ack(delivery)
+
+
+def recorded(delivery: Delivery) -> Recorded:
+    """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
+    headers = delivery.headers
+    trace = parse_traceparent(headers.get("traceparent", ""))
+    return Recorded(
+        stream=delivery.stream,
+        sequence=delivery.sequence,
+        type=delivery.type,
+        key=delivery.key,
+        time=datetime.fromtimestamp(delivery.timestamp, UTC),
+        id=headers.get("ce-id", ""),
+        source=headers.get("ce-source", ""),
+        trace_id=f"{trace.trace_id:032x}" if trace else "",
+        causation_id=headers.get("ce-causationid", ""),
+        data=delivery.data,
+    )

@@ -1,0 +1,141 @@
+"""Reading stories: the last message per subject of a key, straight from the stream (direct get, ADR-31)."""
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from jetmesh.connection import Connection
+from jetmesh.event import EventType
+from jetmesh.failure import Unavailable
+from jetmesh.wire import Headers, decode_headers
+
+TIMEOUT_SECONDS = 5.0
+SUBJECTS_MAX = 256
+"""How many subjects one reading asks for: the server answers at most 1,024 messages to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One message of a stream."""
+
+    subject: str
+    sequence: int
+    time: str
+    headers: Headers
+    data: bytes
+
+    @property
+    def type(self) -> str:
+        """The type that the subject says: its first two tokens."""
+        return self.subject.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """The key that the subject says: its last token."""
+        return self.subject.rpartition(".")[2]
+
+
+@dataclass(slots=True)
+class _Reading:
+    answer: "asyncio.Future[list[Stored]]"
+    messages: list[Stored] = field(default_factory=list)
+
+
+class StoryReader:
+    """Reads the newest message per subject. May be answered by a replica that lags: an absence is no evidence."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inbox = connection.new_inbox()
+        self._readings: dict[str, _Reading] = {}
+        self._deadlines: deque[tuple[float, str]] = deque()
+        self._count = 0
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen for answers."""
+        await self._connection.listen(f"{self._inbox}.*", self._on_frame)
+        self._connection.on_reconnected(self._fail_all)
+        self._sweeper = asyncio.create_task(self._sweep(), name="story-deadlines")
+
+    async def close(self) -> None:
+        """Stop; whoever still waits is told."""
+        if self._sweeper:
+            self._sweeper.cancel()
+        self._fail_all()
+
+    async def last(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
+        """The newest message of every subject that one of `subjects` (wildcards allowed) names, oldest first.
+
+        Raises:
+            Unavailable: the stream did not answer, or not completely.
+        """
+        messages: list[Stored] = []
+        for start in range(0, len(subjects), SUBJECTS_MAX):
+            messages += await self._read(stream, subjects[start : start + SUBJECTS_MAX])
+        return messages
+
+    async def _read(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
+        self._count += 1
+        token = str(self._count)
+        reading = self._readings[token] = _Reading(asyncio.get_running_loop().create_future())
+        self._deadlines.append((time.monotonic() + TIMEOUT_SECONDS, token))
+        try:
+            request = json.dumps({"multi_last": list(subjects)}).encode()
+            self._connection.send(f"$JS.API.DIRECT.GET.{stream}", request, reply=f"{self._inbox}.{token}")
+            return await reading.answer
+        finally:
+            self._readings.pop(token, None)
+
+    def _on_frame(self, subject: str, _reply: str, raw: bytes, data: bytes) -> None:
+        reading = self._readings.get(subject[len(self._inbox) + 1 :])
+        if reading is None or reading.answer.done():
+            return
+        if raw.startswith(b"NATS/1.0 "):
+            self._finish(reading, raw[9:12], raw)
+            return
+        headers = decode_headers(raw)
+        reading.messages.append(
+            Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"], headers, data)
+        )
+
+    def _finish(self, reading: _Reading, status: bytes, raw: bytes) -> None:
+        if status == b"404":
+            reading.answer.set_result([])
+        elif status == b"204" and decode_headers(raw).get("Nats-Num-Pending", "0") == "0":
+            reading.answer.set_result(reading.messages)
+        else:
+            words = raw.decode("utf-8", "replace").splitlines()[0]
+            reading.answer.set_exception(Unavailable(f"the story could not be read: {words}", 0.25))
+
+    def _fail_all(self) -> None:
+        self._fail(list(self._readings.values()), "the connection was lost while the story was read")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            now = time.monotonic()
+            late = []
+            while self._deadlines and self._deadlines[0][0] < now:
+                late.append(self._readings.get(self._deadlines.popleft()[1]))
+            self._fail([reading for reading in late if reading], "the stream did not answer a reading in time")
+
+    @staticmethod
+    def _fail(readings: Iterable[_Reading], reason: str) -> None:
+        for reading in readings:
+            if not reading.answer.done():
+                reading.answer.set_exception(Unavailable(reason, 0.25))
+
+
+def events_of(stored: Iterable[Stored], types: dict[str, EventType]) -> list[object]:
+    """The events among the stored messages whose type is known, oldest first."""
+    known = ((types.get(message.type), message.data) for message in stored)
+    return [event_type.read(data) for event_type, data in known if event_type is not None]
+
+
+def last_sequence(stored: Sequence[Stored]) -> int:
+    """The sequence that a guard over all of them expects: that of the newest; 0 where there is none."""
+    return max((message.sequence for message in stored), default=0)

@@ -1,0 +1,315 @@
+"""Traces, metrics and logs of a process, by OpenTelemetry's conventions for messaging.
+
+https://github.com/open-telemetry/semantic-conventions/blob/main/docs/messaging/messaging-spans.md
+
+A process span is a child of the message's context and links to it as well: the order of one key is one trace, and the
+service graph shows who reacts to whom. Attempts of one delivery are siblings.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import Meter, NoOpMeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer
+
+from jetmesh.event import EventType
+from jetmesh.otlp import tracer_provider
+from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
+from jetmesh.service import Reaction
+from jetmesh.wire import Envelope
+
+BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+CONVERSATION = "messaging.message.conversation_id"
+OUTCOME = "jetmesh.outcome"
+
+_Attributes = dict[str, Any]
+
+
+class Publishing:
+    """The spans and the count of what one service records."""
+
+    def __init__(self, tracer: Tracer, meter: Meter) -> None:
+        self._tracer = tracer
+        self._sent = meter.create_counter("messaging.client.sent.messages", "{message}", "Events recorded.")
+        self._described: dict[str, tuple[str, _Attributes]] = {}
+
+    def span(self, parent: trace.Span, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
+        """Begin the span of one event being recorded, inside `parent`."""
+        name, common = self._described.get(event.type) or self._describe(event.type)
+        attributes = {
+            **common,
+            "messaging.destination.name": f"{event.type}.{key}",
+            "messaging.message.id": event_id,
+            CONVERSATION: correlation_id,
+            "cloudevents.event_id": event_id,
+        }
+        return self._tracer.start_span(name, trace.set_span_in_context(parent, _ROOT), SpanKind.PRODUCER, attributes)
+
+    def recorded(self, event: EventType) -> None:
+        """Count an event."""
+        self._sent.add(1, (self._described.get(event.type) or self._describe(event.type))[1])
+
+    def _describe(self, event_type: str) -> tuple[str, _Attributes]:
+        self._described[event_type] = described = (f"publish {event_type}", _common("publish", "send", event_type))
+        return described
+
+
+class Telemetry:
+    """The providers of one service in this process."""
+
+    def __init__(self, service: str, tracer: Tracer, meter: Meter, shut_down: Callable[[], None]) -> None:
+        self.service, self.tracer, self.meter, self.shut_down = service, tracer, meter, shut_down
+        self.publishing = Publishing(tracer, meter)
+
+    def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
+        """The spans and metrics of one reaction."""
+        return ReactionTelemetry(self, reaction)
+
+
+def jetmesh_version() -> str:
+    """The version of the installed runtime."""
+    try:
+        return version("jetmesh")
+    except PackageNotFoundError:
+        return "0"
+
+
+def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetry:
+    """Telemetry by the `OTEL_*` variables: traces and metrics over OTLP where an endpoint is named, else none.
+
+    Raises:
+        SettingsError: an `OTEL_*` variable does not hold what it must.
+    """
+    resource = Resource.create(
+        {
+            "service.name": environment.get("OTEL_SERVICE_NAME") or service,
+            "service.version": jetmesh_version(),
+            "service.namespace": "jetmesh",
+        }
+    )
+    disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    endpoint = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if disabled or not (endpoint or environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")):
+        return Telemetry(service, trace.NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+    spans = tracer_provider(resource, environment)
+    trace.set_tracer_provider(spans)
+    readings = _meter_provider(resource, environment)
+    metrics.set_meter_provider(readings)
+
+    def shut_down() -> None:
+        spans.shutdown()
+        readings.shutdown()
+
+    scope, own_version = "jetmesh", jetmesh_version()
+    return Telemetry(service, spans.get_tracer(scope, own_version), readings.get_meter(scope, own_version), shut_down)
+
+
+def _meter_provider(resource: Resource, environment: Mapping[str, str]) -> Any:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+
+    if environment.get("OTEL_METRICS_EXPORTER", "otlp") == "none":
+        return MeterProvider(resource=resource)
+    exporter: MetricExporter
+    if environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc
+
+        exporter = Grpc()
+    else:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
+
+        exporter = Http()
+    return MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(exporter)])
+
+
+def trace_headers(context: SpanContext) -> dict[str, str]:
+    """`traceparent`, and `tracestate` where there is one; nothing where nothing is traced."""
+    if not context.is_valid:
+        return {}
+    headers = {"traceparent": format_traceparent(context)}
+    if context.trace_state:
+        headers["tracestate"] = context.trace_state.to_header()
+    return headers
+
+
+class Process:
+    """The span of one attempt at one delivery, and what it reports when it ends."""
+
+    __slots__ = ("_home", "_started", "_type", "context", "span")
+
+    def __init__(self, home: "ReactionTelemetry", envelope: Envelope) -> None:
+        self._home, self._type = home, envelope.type
+        self._started = time.perf_counter()
+        parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
+        self.span = home.start_process(envelope, parent)
+        self.context = self.span.get_span_context()
+
+    def headers_of(self, span: "trace.Span") -> dict[str, str]:
+        """The W3C trace context that makes the reader of a message a child of `span`."""
+        return trace_headers(span.get_span_context())
+
+    def publish(self, event: EventType, key: str, event_id: str, correlation_id: str) -> "trace.Span":
+        """The span of one event being recorded, inside this one."""
+        return self._home.publish(self.span, event, key, event_id, correlation_id)
+
+    def end(self, outcome: str, error: BaseException | None = None) -> None:
+        """Report the outcome: `recorded`, `settled`, `nothing`, `later`, `retry`, `dead_letter` or `parked`."""
+        if self.span.is_recording():
+            self.span.set_attribute(OUTCOME, outcome)
+            if error is not None:
+                self.span.set_attribute("error.type", type(error).__qualname__)
+                self.span.set_status(Status(StatusCode.ERROR, f"{type(error).__qualname__}: {error}"))
+        self.span.end()
+        self._home.processed(self._type, outcome, error, time.perf_counter() - self._started)
+
+
+class ReactionTelemetry:
+    """Spans and metrics of one reaction; what does not change from delivery to delivery is made once."""
+
+    def __init__(self, telemetry: Telemetry, reaction: Reaction) -> None:
+        self._tracer = telemetry.tracer
+        self._reaction = reaction
+        self._process: dict[str, tuple[str, _Attributes]] = {}
+        self._publishing = telemetry.publishing
+        self._labels: dict[tuple[str, str, str], _Attributes] = {}
+        meter = telemetry.meter
+        self._duration = meter.create_histogram(
+            "messaging.process.duration",
+            "s",
+            "Duration of one attempt at one delivery.",
+            explicit_bucket_boundaries_advisory=BUCKETS_SECONDS,
+        )
+        self._consumed = meter.create_counter(
+            "messaging.client.consumed.messages", "{message}", "Deliveries handed to the reaction."
+        )
+
+    def process(self, envelope: Envelope) -> Process:
+        """Begin an attempt."""
+        return Process(self, envelope)
+
+    def start_process(self, envelope: Envelope, parent: SpanContext | None) -> trace.Span:
+        name, common = self._process.get(envelope.type) or self._describe_process(envelope.type)
+        delivery = envelope.delivery
+        attributes = {
+            **common,
+            "messaging.destination.name": delivery.subject,
+            "messaging.message.id": envelope.id,
+            CONVERSATION: envelope.correlation_id,
+            "messaging.nats.stream.name": delivery.stream,
+            "messaging.nats.message.stream_sequence": delivery.sequence,
+            "messaging.nats.message.delivery_count": delivery.delivered,
+            "cloudevents.event_id": envelope.id,
+            "cloudevents.event_source": envelope.source,
+        }
+        if parent is None:
+            return self._tracer.start_span(name, _ROOT, SpanKind.CONSUMER, attributes)
+        context = trace.set_span_in_context(trace.NonRecordingSpan(parent), _ROOT)
+        return self._tracer.start_span(name, context, SpanKind.CONSUMER, attributes, (Link(parent),))
+
+    def publish(self, parent: trace.Span, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
+        """Begin the span of one event being recorded."""
+        return self._publishing.span(parent, event, key, event_id, correlation_id)
+
+    def processed(self, event_type: str, outcome: str, error: BaseException | None, seconds: float) -> None:
+        """Count an attempt."""
+        kind = type(error).__qualname__ if error else ""
+        labels = self._labels.get((event_type, outcome, kind)) or self._describe_labels(event_type, outcome, kind)
+        self._duration.record(seconds, labels)
+        self._consumed.add(1, labels)
+
+    def recorded(self, event: EventType) -> None:
+        """Count an event."""
+        self._publishing.recorded(event)
+
+    def _describe_process(self, event_type: str) -> tuple[str, _Attributes]:
+        common = {
+            **_common("process", "process", event_type),
+            "messaging.consumer.group.name": self._reaction.durable,
+            "jetmesh.reaction": self._reaction.name,
+        }
+        self._process[event_type] = described = (f"process {event_type}", common)
+        return described
+
+    def _describe_labels(self, event_type: str, outcome: str, kind: str) -> _Attributes:
+        labels = {
+            **_common("process", "process", event_type),
+            "messaging.consumer.group.name": self._reaction.durable,
+            "jetmesh.reaction": self._reaction.name,
+            OUTCOME: outcome,
+        }
+        if kind:
+            labels["error.type"] = kind
+        self._labels[event_type, outcome, kind] = labels
+        return labels
+
+
+def _common(operation: str, operation_type: str, event_type: str) -> _Attributes:
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation_type,
+        "messaging.destination.template": f"{event_type}.{{key}}",
+        "cloudevents.event_type": event_type,
+    }
+
+
+_ROOT = trace.set_span_in_context(trace.INVALID_SPAN)
+"""The context without a parent: what happens to be current in the task must not become one."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with the trace and the event's key of where it was written."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name in ("service", "reaction", "key", "trace_id", "span_id"):
+            value = getattr(record, name, None)
+            if value:
+                line[name] = value
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def start_logs(service: str, form: str = "auto", level: str = "INFO") -> None:
+    """Logs to standard error: JSON lines, or readable text on a terminal."""
+    handler = logging.StreamHandler(sys.stderr)
+    if form == "json" or (form == "auto" and not sys.stderr.isatty()):
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S"))
+    handler.addFilter(partial(_name_service, service))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("nats", "aiosmtplib", "httpx", "uvicorn.access", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _name_service(service: str, record: logging.LogRecord) -> bool:
+    record.service = service
+    return True
+
+
+def log_context(process: Process | None, reaction: str, key: str) -> dict[str, str]:
+    """`extra` of a log call, so that its line points to the trace."""
+    fields = {"reaction": reaction, "key": key}
+    if process is not None and process.context.is_valid:
+        fields["trace_id"] = f"{process.context.trace_id:032x}"
+        fields["span_id"] = f"{process.context.span_id:016x}"
+    return fields

@@ -1,0 +1,176 @@
+"""The streams and durable consumers that the services need, derived from their signatures and declared nowhere else."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jetmesh import aside, deadletter
+from jetmesh.event import entity_of, stream_of
+from jetmesh.service import INTAKE, Form, Reaction, Service
+
+Config = Mapping[str, Any]
+
+MAX_ACK_PENDING = 8192
+MESSAGE_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One stream: its name and the part of its configuration that the mesh relies on (JetStream's own field names)."""
+
+    name: str
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """One durable pull consumer, and the service whose process pulls it."""
+
+    stream: str
+    durable: str
+    service: str
+    subjects: tuple[str, ...]
+    ack_wait_seconds: float = 30.0
+
+    @property
+    def config(self) -> Config:
+        """Explicit acks, delivered without limit: the failure policy decides in the process, and in one place."""
+        return {
+            "durable_name": self.durable,
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": int(self.ack_wait_seconds * 1e9),
+            "max_deliver": -1,
+            "max_ack_pending": MAX_ACK_PENDING,
+            "filter_subjects": list(self.subjects),
+            "replay_policy": "instant",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything that a broker must have for these services to run."""
+
+    streams: tuple[Stream, ...]
+    consumers: tuple[Consumer, ...]
+
+
+def topology(services: Sequence[Service], replicas: int = 1, ack_wait_seconds: float = 30.0) -> Topology:
+    """What these services need together."""
+    return Topology(
+        streams=tuple(_streams(services, replicas)),
+        consumers=tuple(c for service in services for c in consumers_of(service, services, ack_wait_seconds)),
+    )
+
+
+def consumers_of(
+    service: Service, services: Sequence[Service] = (), ack_wait_seconds: float = 30.0
+) -> Iterable[Consumer]:
+    """The durables of one service; a sink reads the streams of all `services`."""
+
+    def durable(stream: str, name: str, *subjects: str) -> Consumer:
+        return Consumer(stream, name, service.name, subjects, ack_wait_seconds)
+
+    for reaction in service.reactions:
+        for owner, types in inside(reaction).items():
+            yield durable(stream_of(owner), reaction.durable, *(f"{name}.*" for name in types))
+        if reaction.form is Form.SINK:
+            for stream in sorted(
+                {other.stream for other in services if other.records} | {service.stream for _ in service.records}
+            ):
+                yield durable(stream, reaction.durable, ">")
+    if entities := sorted(outside(service)):
+        yield durable(INTAKE, f"{service.name}-intake", *(f"{entity}.*" for entity in entities))
+    if reacts_singly(service):
+        yield durable(aside.timers_of(service.stream), f"{service.name}-due", aside.due_subjects(service.name))
+
+
+def inside(reaction: Reaction) -> dict[str, list[str]]:
+    """What a reaction reads from the streams of the services that recorded it: owner → types."""
+    found: dict[str, list[str]] = {}
+    for event in reaction.events:
+        if not reaction.takes_from_outside(event):
+            found.setdefault(event.owner, []).append(event.type)
+    return found
+
+
+def outside(service: Service) -> set[str]:
+    """The entities of what a service takes from outside: the first tokens of the keyless subjects that it owns."""
+    return {entity_of(e) for reaction in service.reactions for e in reaction.events if reaction.takes_from_outside(e)}
+
+
+def reacts_singly(service: Service) -> bool:
+    """Whether the service has deliveries that may be set aside: a sink keeps what it gets until its store takes it."""
+    return any(reaction.form is not Form.SINK for reaction in service.reactions)
+
+
+def _streams(services: Sequence[Service], replicas: int) -> Iterable[Stream]:
+    keyless = sorted({f"{entity}.*" for service in services for entity in outside(service)})
+    if keyless:
+        yield _log(INTAKE, keyless, replicas)
+    for service in services:
+        if service.records:
+            entities = sorted({entity_of(event) for event in service.records})
+            yield _log(service.stream, [f"{entity}.*.*" for entity in entities], replicas, allow_atomic=True)
+        if reacts_singly(service):
+            yield _timers(service, replicas)
+        if service.claims is not None:
+            yield _claims(service, replicas)
+    yield _log(deadletter.STREAM, ["dead.>"], replicas)
+
+
+def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:
+    """Facts: kept on disk, read by anyone, nothing pushed out by what comes later (`discard: new` is back-pressure).
+
+    Limits retention, because work-queue and interest streams forget what they have seen.
+    """
+    return Stream(
+        name,
+        {
+            "name": name,
+            "subjects": subjects,
+            "retention": "limits",
+            "storage": "file",
+            "discard": "new",
+            "num_replicas": replicas,
+            "max_msg_size": MESSAGE_BYTES_MAX,
+            "allow_direct": True,
+            **more,
+        },
+    )
+
+
+def _timers(service: Service, replicas: int) -> Stream:
+    """Schedules and what they bring back: gone when acknowledged. Schedules exclude `discard: new` (10052)."""
+    name = aside.timers_of(service.stream)
+    return Stream(
+        name,
+        {
+            "name": name,
+            "subjects": [f"timers.{service.name}.>", aside.due_subjects(service.name)],
+            "retention": "workqueue",
+            "storage": "file",
+            "discard": "old",
+            "num_replicas": replicas,
+            "allow_msg_schedules": True,
+        },
+    )
+
+
+def _claims(service: Service, replicas: int) -> Stream:
+    """Who took a token first; forgotten after a while."""
+    name = f"{service.stream}_CLAIMS"
+    assert service.claims is not None
+    return Stream(
+        name,
+        {
+            "name": name,
+            "subjects": [f"claims.{service.name}.*"],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "num_replicas": replicas,
+            "allow_direct": True,
+            "max_age": int(service.claims.total_seconds() * 1e9),
+        },
+    )
