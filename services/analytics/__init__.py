@@ -1,0 +1,1 @@
+"""Analytics: what happened, kept and counted."""

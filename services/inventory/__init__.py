@@ -1,0 +1,1 @@
+"""Inventory: whom the goods go to."""

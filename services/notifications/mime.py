@@ -1,0 +1,79 @@
+"""A mail as bytes: text and HTML, UTF-8, quoted-printable, ready for SMTP's DATA."""
+
+import re
+from binascii import b2a_qp
+from email.header import Header
+from email.utils import formatdate, parseaddr
+from hashlib import blake2b
+
+from services.notifications.mailer import Mail, MailRefused
+
+ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
+SUBJECT_LENGTH_MAX = 200
+
+# "=_" can't stand in quoted-printable text, so the boundary never occurs in a part.
+SKELETON = (
+    b"From: %b\r\n"
+    b"To: %b\r\n"
+    b"Subject: %b\r\n"
+    b"Date: %b\r\n"
+    b"Message-ID: %b\r\n"
+    b"MIME-Version: 1.0\r\n"
+    b"Auto-Submitted: auto-generated\r\n"
+    b'Content-Type: multipart/alternative; boundary="=_%b"\r\n'
+    b"\r\n"
+    b"--=_%b\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Transfer-Encoding: quoted-printable\r\n"
+    b"\r\n"
+    b"%b\r\n"
+    b"--=_%b\r\n"
+    b"Content-Type: text/html; charset=utf-8\r\n"
+    b"Content-Transfer-Encoding: quoted-printable\r\n"
+    b"\r\n"
+    b"%b\r\n"
+    b"--=_%b--\r\n"
+)
+
+
+def envelope_address(sender: str) -> str:
+    """The bare address in `sender`, which may carry a name. Raises ValueError where there is none."""
+    address = parseaddr(sender)[1]
+    if not sender.isascii() or not sender.isprintable() or not ADDRESS.fullmatch(address):
+        raise ValueError(f"not a sender's address: {sender!r}")
+    return address
+
+
+def compose(mail: Mail, sender: str) -> bytes:
+    """The mail's bytes with CRLF line ends.
+
+    Raises:
+        MailRefused: where the address can't stand in a mail's header; without the address, which is personal data.
+    """
+    if not ADDRESS.fullmatch(mail.to):
+        raise MailRefused("the recipient's address is none that SMTP takes (RFC 5321, ASCII)")
+    if not MESSAGE_ID.fullmatch(mail.message_id):
+        raise ValueError(f"not a Message-ID (RFC 5322): {mail.message_id!r}")
+    boundary = blake2b(mail.message_id.encode(), digest_size=12).hexdigest().encode()
+    headers = (sender, mail.to, subject_line(mail.subject), formatdate(), mail.message_id)
+    return SKELETON % (
+        *(header.encode() for header in headers),
+        boundary,
+        boundary,
+        quoted_printable(mail.text),
+        boundary,
+        quoted_printable(mail.html),
+        boundary,
+    )
+
+
+def subject_line(subject: str) -> str:
+    """The subject on one line, as encoded words (RFC 2047) where it is not ASCII."""
+    line = " ".join(subject.split())[:SUBJECT_LENGTH_MAX]
+    return line if line.isascii() and line.isprintable() else Header(line, "utf-8").encode(linesep="\r\n")
+
+
+def quoted_printable(text: str) -> bytes:
+    """The text in lines of at most 76 ASCII characters (RFC 2045), each ended by CRLF, whatever ended them before."""
+    return b2a_qp("\n".join(text.splitlines()).encode(), istext=True).replace(b"\n", b"\r\n")

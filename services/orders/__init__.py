@@ -1,0 +1,1 @@
+"""Orders: take an order, promise it, or cancel it."""

@@ -1,0 +1,49 @@
+"""The application: its middleware in the order they run, and its routes."""
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from opentelemetry.trace import Tracer
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from services.orders.edge import openapi
+from services.orders.edge.following import Following, QueryToken
+from services.orders.edge.limits import Limits, RateLimit
+from services.orders.edge.placing import Placing
+from services.orders.edge.port import Orders
+from services.orders.edge.problems import Problem, http_problem, internal_problem, problem_response
+from services.orders.edge.tokens import Tokens
+from services.orders.edge.tracing import Tracing
+
+
+def create_app(orders: Orders, tokens: Tokens, tracer: Tracer, limits: Limits | None = None) -> FastAPI:
+    """The ASGI application of the edge, with its documentation at `/docs` (which needs nothing from the network)."""
+    limits = limits or Limits()
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="Orders",
+        version="1.0.0",
+        summary="Place an order, follow its story, cancel it.",
+        redirect_slashes=False,
+        openapi_tags=openapi.TAGS,
+        middleware=[
+            Middleware(QueryToken),
+            Middleware(Tracing, tracer=tracer),
+            Middleware(RateLimit, limits=limits),
+        ],
+        exception_handlers={
+            Problem: problem_response,
+            HTTPException: http_problem,
+            Exception: internal_problem,
+        },
+    )
+    _add_routes(app, Placing(orders, tokens, limits), Following(orders, tokens, limits))
+    openapi.describe(app)
+    return app
+
+
+def _add_routes(app: FastAPI, placing: Placing, following: Following) -> None:
+    app.add_api_route("/orders", placing.place, methods=["POST"], **openapi.PLACE)
+    app.add_api_route("/orders/{order_id}", following.show, methods=["GET"], **openapi.SHOW)
+    app.add_api_route("/orders/{order_id}/events", following.follow, methods=["GET"], **openapi.FOLLOW)
+    app.add_api_route("/orders/{order_id}", following.cancel, methods=["DELETE"], **openapi.CANCEL)

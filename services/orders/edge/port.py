@@ -1,0 +1,94 @@
+"""What the HTTP edge needs of the mesh, and the answers that it may get."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from jetmesh_contracts.orders import OrderPlaced
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The order was new; `orders.placed` is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyPlaced:
+    """The same order with the same contents was stored before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """An order of this id with other contents was stored before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The catalogue does not allow the order; `orders.refused` is stored with this reason.
+
+    `line` is the index of the line in question, where there is one.
+    """
+
+    reason: str
+    detail: str
+    line: int | None = None
+
+
+Placement = Placed | AlreadyPlaced | Conflict | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which order an Idempotency-Key stands for, and the digest of that order's contents."""
+
+    idempotency_key: str
+    fingerprint: str
+    order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoryEvent:
+    """One recorded event of an order: its place is the sequence in its stream, its data are JSON values."""
+
+    type: str
+    time: datetime
+    stream: str
+    sequence: int
+    data: Mapping[str, Any]
+
+
+class Unavailable(Exception):
+    """The mesh does not take or answer it now; asking again after `retry_after_seconds` is safe."""
+
+    def __init__(self, retry_after_seconds: int = 1) -> None:
+        super().__init__(f"try again in {retry_after_seconds} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Orders(Protocol):
+    """The orders as the edge sees them. Each method may raise `Unavailable` and may be cancelled at any await."""
+
+    async def place(self, order: OrderPlaced) -> Placement:
+        """Record the order, or its refusal, under the guard of its id; answers only what is stored."""
+        ...
+
+    async def claim(self, claim: Claim) -> Claim:
+        """Take the key for this order; the first taker wins for 24 hours. Answers the claim that holds."""
+        ...
+
+    async def story(self, order_id: str) -> Sequence[StoryEvent]:
+        """Every event of every service about the order, oldest first; empty for an order that nobody knows."""
+        ...
+
+    def follow(self, order_id: str, after: Mapping[str, int]) -> AsyncGenerator[StoryEvent, None]:
+        """The story behind the positions `after` (sequence by stream), then live, until closed by either side.
+
+        Events of one stream come in the order of their sequence; an event may come twice. The mesh ends it when it
+        shuts down, so that open streams do not hold up the stop: clients resume elsewhere.
+        """
+        ...
+
+    async def request_cancellation(self, order_id: str) -> None:
+        """Record that the customer wants the order cancelled; asking twice is asking once."""
+        ...

@@ -1,0 +1,176 @@
+"""Problem documents (RFC 9457): every answer that is no success says what is wrong and what to do."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import ErrorDetails, to_json
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: its `type` is a URN of the slug, its title never varies."""
+
+    status: int
+    slug: str
+    title: str
+
+    @property
+    def type(self) -> str:
+        """The identifier of the kind, for programs (RFC 9457, section 3.1.1)."""
+        return f"urn:problem-type:jetmesh:{self.slug}"
+
+
+MALFORMED = Kind(400, "malformed-body", "The body is not JSON")
+BAD_HEADER = Kind(400, "bad-header", "A header is wrong")
+UNAUTHORIZED = Kind(401, "token-missing", "A token is needed")
+FORBIDDEN = Kind(403, "token-wrong", "The token does not fit")
+NOT_FOUND = Kind(404, "not-found", "There is nothing here")
+METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
+BODY_TIMEOUT = Kind(408, "body-timeout", "The body took too long")
+ORDER_EXISTS = Kind(409, "order-exists", "Another order has this id")
+TOO_LATE = Kind(409, "too-late", "The order has ended")
+TOO_LARGE = Kind(413, "body-too-large", "The body is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body must be application/json")
+INVALID_ORDER = Kind(422, "invalid-order", "The order breaks its contract")
+KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key belongs to another order")
+REFUSED = Kind(422, "order-refused", "The order is refused")
+TOO_MANY_REQUESTS = Kind(429, "too-many-requests", "Too many requests")
+INTERNAL = Kind(500, "internal-error", "The service failed")
+UNAVAILABLE = Kind(503, "unavailable", "The mesh is not taking this now")
+
+_BY_STATUS = {kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED)}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field: where it is (a JSON pointer as a URI fragment), what is wrong with it, what would be right."""
+
+    pointer: str
+    message: str
+    fix: str
+
+
+class Problem(Exception):
+    """An answer that is no success. `errors` names each wrong field; `members` are extension members."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        **members: str,
+    ) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.errors, self.headers, self.members = kind, detail, errors, headers, members
+
+    def response(self) -> Response:
+        """The problem document."""
+        document: dict[str, Any] = {
+            "type": self.kind.type,
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        if self.errors:
+            document["errors"] = self.errors
+        return Response(to_json(document), self.kind.status, self.headers, MEDIA_TYPE)
+
+
+def retry_later(kind: Kind, detail: str, retry_after_seconds: float) -> Problem:
+    """A problem that time heals; Retry-After is in whole seconds, at least one."""
+    seconds = max(1, int(-(-retry_after_seconds // 1)))
+    return Problem(kind, detail, headers={"Retry-After": str(seconds)})
+
+
+def field_errors(errors: Sequence[ErrorDetails]) -> list[FieldError]:
+    """What the contract says is wrong, without any value that was sent."""
+    broken = {error["loc"] for error in errors}
+    told = (error for error in errors if not _echoes(error, broken))
+    return [FieldError(_pointer(error), _message(error), _fix(error)) for error in told]
+
+
+def _echoes(error: ErrorDetails, broken: Collection[tuple[int | str, ...]]) -> bool:
+    """Whether an array only seems too short, because pydantic does not count its broken items."""
+    depth = len(error["loc"])
+    return error["type"] == "too_short" and any(loc[:depth] == error["loc"] and len(loc) > depth for loc in broken)
+
+
+def _pointer(error: ErrorDetails) -> str:
+    """The JSON pointer of the field (RFC 6901, section 6)."""
+    tokens = (str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"])
+    return "#" + "".join(f"/{token}" for token in tokens)
+
+
+def _message(error: ErrorDetails) -> str:
+    return _MESSAGES.get(error["type"]) or error["msg"]
+
+
+_MESSAGES = {
+    "missing": "The field is missing.",
+    "extra_forbidden": "The field is not part of an order.",
+    "string_pattern_mismatch": "The text does not have the form of this field.",
+}
+
+_FIXES = {
+    "missing": "Add the field.",
+    "extra_forbidden": "Leave the field out.",
+    "string_type": "Send text, in double quotes.",
+    "string_too_short": "Send at least {min_length} characters.",
+    "string_too_long": "Send at most {max_length} characters.",
+    "int_type": "Send a whole number, without quotes or fraction.",
+    "int_from_float": "Send a whole number: amounts are in the currency's minor unit.",
+    "int_parsing_size": "Send a smaller whole number.",
+    "greater_than_equal": "Send {ge} or more.",
+    "less_than_equal": "Send {le} or less.",
+    "literal_error": "Send one of: {expected}.",
+    "too_short": "Send at least {min_length}.",
+    "too_long": "Send at most {max_length}.",
+    "tuple_type": "Send a JSON array.",
+    "model_type": "Send a JSON object.",
+    "model_attributes_type": "Send a JSON object.",
+}
+
+_FORMS = {
+    "email": "Send an e-mail address, such as ada@example.com.",
+}
+_TOKEN_FORM = "Send 1 to 64 printable ASCII characters without space, '.', '*' and '>'."
+
+
+def _fix(error: ErrorDetails) -> str:
+    if error["type"] == "string_pattern_mismatch":
+        return _FORMS.get(str(error["loc"][-1]), _TOKEN_FORM)
+    return _FIXES.get(error["type"], "See the schema in /openapi.json.").format_map(error.get("ctx", {}))
+
+
+async def problem_response(_: Request, problem: Exception) -> Response:
+    """The answer to a `Problem` that a route raised."""
+    assert isinstance(problem, Problem)
+    return problem.response()
+
+
+async def http_problem(request: Request, error: Exception) -> Response:
+    """The answer where no route fits: a path that nobody serves, a method that the path does not know."""
+    assert isinstance(error, HTTPException)
+    kind = _BY_STATUS.get(error.status_code) or Kind(error.status_code, "http", str(error.detail))
+    headers = {"Allow": _allowed(request)} if kind is METHOD_NOT_ALLOWED else error.headers
+    return Problem(kind, f"{kind.title}: see /docs.", headers=headers).response()
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path: the router itself names only those of the first route that fits."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0].value]
+    return ", ".join(sorted(set().union(*(getattr(route, "methods", None) or () for route in routes))))
+
+
+async def internal_problem(_: Request, __: Exception) -> Response:
+    """The answer to an error that nobody foresaw: the log has it, the outside does not."""
+    return Problem(INTERNAL, "The error is logged. Ask again with the same order_id or Idempotency-Key.").response()

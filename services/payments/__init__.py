@@ -1,0 +1,1 @@
+"""Payments: hold the money, take it, let it go."""
