@@ -1,0 +1,189 @@
+"""The warehouse: every event once, in any order of arrival, whoever is killed, one writer at a time."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from services.analytics.adapters import Warehouse, WarehouseBusy, read_report
+from services.analytics.domain import Interval, Intervals
+from services.analytics.report import render
+
+NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event as its stream has it."""
+
+    sequence: int
+    stream: str = "ORDERS"
+    type: str = "orders.placed"
+    key: str = "o-1"
+    time: datetime = NOON
+    id: str = "e-1"
+    source: str = "/orders"
+    trace_id: str = "0" * 32
+    causation_id: str = ""
+    data: bytes = b"{}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "analytics.duckdb"
+
+
+@pytest.fixture
+async def warehouse(path: Path) -> AsyncIterator[Warehouse]:
+    warehouse = await Warehouse.open(path)
+    yield warehouse
+    await warehouse.aclose()
+
+
+async def stored(warehouse: Warehouse) -> int:
+    return sum(row["stored"] for row in await warehouse.answer("events"))
+
+
+@given(st.lists(st.lists(st.integers(1, 60), max_size=20), max_size=10))
+def test_intervals_hold_the_sequences_that_were_added_and_no_other(batches: list[list[int]]) -> None:
+    intervals, plain = Intervals(), set[int]()
+    for batch in batches:
+        intervals, plain = intervals | batch, plain | set(batch)
+    assert [sequence for sequence in range(62) if sequence in intervals] == sorted(plain)
+    spans = list(intervals)
+    assert all(before.last + 1 < after.first for before, after in pairwise(spans))
+
+
+def test_closing_the_gaps_leaves_one_interval() -> None:
+    assert list(Intervals([Interval(1, 3), Interval(7, 9)]) | [5]) == [(1, 3), (5, 5), (7, 9)]
+    assert list(Intervals([Interval(1, 3), Interval(7, 9)]) | [5, 4, 6]) == [(1, 9)]
+
+
+async def test_any_order_and_any_repetition_stores_each_event_once(path: Path) -> None:
+    events = [Stored(sequence, stream) for sequence in range(1, 101) for stream in ("ORDERS", "PAYMENTS")]
+    deliveries = events * 3
+    random.Random(7).shuffle(deliveries)
+    for batch in batches_of(60, deliveries):
+        warehouse = await Warehouse.open(path)
+        await warehouse.store(batch)
+        await warehouse.store(batch)
+        await warehouse.aclose()
+    warehouse = await Warehouse.open(path)
+    assert await warehouse.store(events) == 0
+    assert await stored(warehouse) == len(events)
+    await warehouse.aclose()
+
+
+def batches_of(size: int, deliveries: Sequence[Stored]) -> list[Sequence[Stored]]:
+    return [deliveries[start : start + size] for start in range(0, len(deliveries), size)]
+
+
+async def test_a_body_that_is_no_json_is_kept_and_stops_nothing(warehouse: Warehouse) -> None:
+    bodies = [b"\xff{", b"", b'"text"', b"{}"]
+    assert await warehouse.store([Stored(number, data=body) for number, body in enumerate(bodies)]) == 4
+    assert await stored(warehouse) == 4
+    assert (await warehouse.report())["revenue"] == []
+
+
+async def test_a_second_writer_is_told_to_stand_by_and_takes_over(path: Path) -> None:
+    first = await Warehouse.open(path)
+    await first.store([Stored(1)])
+    with pytest.raises(WarehouseBusy):
+        await Warehouse.open(path)
+    await first.aclose()
+    second = await Warehouse.open(path)
+    assert await second.store([Stored(1), Stored(2)]) == 1
+    await second.aclose()
+
+
+STORING_FOR_EVER = """
+import asyncio, itertools, pathlib, sys
+sys.path.insert(0, sys.argv[2])
+from test_warehouse import Stored
+from services.analytics.adapters import Warehouse
+
+async def main():
+    warehouse = await Warehouse.open(pathlib.Path(sys.argv[1]))
+    for start in itertools.count(1, 10):
+        await warehouse.store([Stored(sequence) for sequence in range(start, start + 10)])
+        print(start + 9, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def writer(path: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", STORING_FOR_EVER, str(path), str(Path(__file__).parent)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+async def test_another_process_finds_it_busy_until_the_writer_is_killed_and_then_complete(path: Path) -> None:
+    process = writer(path)
+    assert process.stdout is not None
+    last = [int(process.stdout.readline()) for _ in range(20)][-1]
+    with pytest.raises(WarehouseBusy):
+        await Warehouse.open(path)
+    with pytest.raises(WarehouseBusy):
+        read_report(path)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert read_report(path)["events"][0]["stored"] >= last
+    warehouse = await Warehouse.open(path)
+    assert await warehouse.store([Stored(sequence) for sequence in range(1, last + 1)]) == 0
+    await warehouse.store([Stored(sequence) for sequence in range(1, 10_001)])
+    assert await stored(warehouse) == 10_000
+    await warehouse.aclose()
+
+
+async def test_the_report_counts_orders_money_and_time(path: Path) -> None:
+    warehouse = await Warehouse.open(path)
+    await warehouse.store(story())
+    report = await warehouse.report()
+    assert report["orders"] == [
+        {"placed": 4, "confirmed": 2, "cancelled": 1, "refused": 0, "pending": 1, "conversion": 0.5}
+    ]
+    assert report["revenue"] == [{"currency": "EUR", "payments": 2, "captured_minor": 4600}]
+    assert report["confirmation"][0]["p50_seconds"] == pytest.approx(0.25)
+    assert [(row["minute"], row["placed"]) for row in report["minutes"]] == [
+        ("2026-05-01T12:01Z", 2),
+        ("2026-05-01T12:00Z", 2),
+    ]
+    await warehouse.aclose()
+    assert json.loads(json.dumps(read_report(path))) == report
+
+
+def story() -> list[Stored]:
+    """Four orders, half a minute apart: two confirmed after 250 ms, one cancelled, one still open."""
+    at = [NOON + timedelta(seconds=30 * number) for number in range(4)]
+    soon = timedelta(milliseconds=250)
+    paid = b'{"amount_minor": 2300, "currency": "EUR"}'
+    placed = [Stored(number, key=f"o-{number}", time=time) for number, time in enumerate(at)]
+    confirmed = [Stored(10 + n, type="orders.confirmed", key=f"o-{n}", time=at[n] + soon) for n in range(2)]
+    captured = [Stored(n, "PAYMENTS", "payments.captured", f"o-{n}", at[n] + soon, data=paid) for n in range(2)]
+    return [*placed, *confirmed, *captured, Stored(20, type="orders.cancelled", key="o-2", time=at[2])]
+
+
+async def test_the_report_is_readable_with_orders_and_without(warehouse: Warehouse) -> None:
+    assert "–" in shown(await warehouse.report())
+    await warehouse.store(story())
+    text = shown(await warehouse.report())
+    for figure in ("50.0%", "46.00 EUR", "250.0 ms", "2026-05-01T12:01Z"):
+        assert figure in text
+
+
+def shown(report: dict[str, list[dict[str, object]]]) -> str:
+    console = Console(width=120, record=True, quiet=False, file=None, stderr=True)
+    with console.capture() as capture:
+        console.print(render(report))
+    return capture.get()
