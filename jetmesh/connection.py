@@ -1,7 +1,7 @@
 """One connection to the broker, with two shortcuts that the hot path needs: listening without a queue, sending raw.
 
 nats-py hands each message through a queue and a task and parses every header on the way; here a callback gets the
-bytes inside the read loop. Both shortcuts lean on members of nats-py that are not public, so its version is pinned.
+bytes inside the read loop. The shortcuts lean on members of nats-py that are not public, so its version is pinned.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from jetmesh.failure import Unavailable
+from jetmesh.splitter import Splitter
 
 log = logging.getLogger("jetmesh.connection")
 
@@ -30,6 +31,7 @@ class Connection(Client):
 
     def __init__(self) -> None:
         super().__init__()
+        self._ps = Splitter(self, self._deliver)
         self._frames: dict[int, Frame] = {}
         self._reconnected: list[Callable[[], None]] = []
         self._denied: list[Callable[[str], None]] = []
@@ -99,20 +101,16 @@ class Connection(Client):
         except NatsTimeoutError:
             raise Unavailable(f"no answer to {subject} within {timeout_seconds:g} s") from None
 
-    @property
-    def unsent_bytes(self) -> int:
-        """What waits for the next flush: the publisher's back-pressure."""
-        return int(self._pending_data_size)
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+    def _deliver(self, sid: int, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
+        """To the frame of the subscription, if there is one. An error must not end the read loop, silently."""
         frame = self._frames.get(sid)
         if frame is None:
-            await super()._process_msg(sid, subject, reply, data, headers)
-            return
+            return False
         try:
-            frame(subject.decode(), reply.decode(), headers or b"", data)
+            frame(subject, reply, headers, data)
         except Exception:
-            log.exception("a frame on %s could not be handled", subject.decode())
+            log.exception("a frame on %s could not be handled", subject)
+        return True
 
     async def _on_error(self, error: Exception) -> None:
         text = str(error)

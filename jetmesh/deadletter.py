@@ -7,6 +7,13 @@ from jetmesh.record import Guard, Message, Recorder, Refused
 from jetmesh.wire import Delivery, Headers, now
 
 STREAM = "DEAD_LETTERS"
+SUBJECTS = "dead.>"
+RECORD_SUBJECTS = "dead_log.>"
+"""Who replayed and discarded what."""
+REPLAY = "Jetmesh-Replay"
+"""On a delivery that is a replay: the sequence of the letter that it was."""
+TRACEPARENT = "Jetmesh-Traceparent"
+"""The context of the last attempt, for a message that came without one."""
 REASON_MAX = 1_000
 
 
@@ -33,8 +40,11 @@ def evidence(service: str, reaction: str, delivery: Delivery, error: BaseExcepti
     }
 
 
-async def bury(recorder: Recorder, service: str, reaction: str, delivery: Delivery, error: BaseException) -> bool:
-    """Store the letter, once; False where it was there already.
+async def bury(
+    recorder: Recorder, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
+) -> bool:
+    """Store the letter, once; False where it was there already. A replay that failed again takes the place of the letter
+    that it was, which may not be removed yet.
 
     Raises:
         Unavailable: the broker does not take it now; the delivery must not be acked.
@@ -42,8 +52,13 @@ async def bury(recorder: Recorder, service: str, reaction: str, delivery: Delive
     subject = subject_of(service, reaction, delivery)
     headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")}
     headers.update(evidence(service, reaction, delivery, error))
-    try:
-        await recorder.record(Message(subject, delivery.data, headers, Guard(subject, 0)), limited=False)
-    except Refused:
-        return False
-    return True
+    if traceparent:
+        headers[TRACEPARENT] = traceparent
+    replayed = delivery.headers.get(REPLAY, "")
+    for sequence in (int(replayed), 0) if replayed.isdecimal() else (0,):
+        try:
+            await recorder.record(Message(subject, delivery.data, headers, Guard(subject, sequence)), limited=False)
+        except Refused:
+            continue
+        return True
+    return False

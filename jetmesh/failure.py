@@ -19,7 +19,7 @@ class BrokenContract(Permanent):
 class Unavailable(Exception):
     """Something that the reaction needs is down; `retry_after_seconds` is the pause to begin with."""
 
-    def __init__(self, reason: str, retry_after_seconds: float = 1.0) -> None:
+    def __init__(self, reason: str, retry_after_seconds: float = 0.2) -> None:
         super().__init__(reason)
         self.retry_after_seconds = retry_after_seconds
 

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opentelemetry.trace import Span
+
 from jetmesh.event import Event, EventType, entity_of, story_subject, subject_of
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.reacting import Reacting
 from jetmesh.record import BATCH_MAX, Guard, Message, Refused, Unknown
 from jetmesh.story import Stored, StoryReader, last_sequence
-from jetmesh.telemetry import Process
+from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.wire import Delivery, Envelope, derived_id, read_event
 
 DELIVERIES_MAX = 256
@@ -93,7 +95,11 @@ class Many(Reacting):
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
-                batch, self._waiting = self._waiting[:DELIVERIES_MAX], self._waiting[DELIVERIES_MAX:]
+                if self.switch and not await self.switch.admission():
+                    self.give_back()
+                probes = self.switch is not None and not self.switch.is_closed
+                size = 1 if probes else DELIVERIES_MAX
+                batch, self._waiting = self._waiting[:size], self._waiting[size:]
                 await self._handle(batch)
             self._idle.set()
 
@@ -135,7 +141,7 @@ class Many(Reacting):
             recorded = await self._commit(arrivals)
         except Exception as error:
             if len(arrivals) == 1:
-                await self.settle(arrivals[0].delivery, arrivals[0].process, "", error)
+                await self._failed(arrivals[0], error)
                 return
             middle = len(arrivals) // 2
             await self._decide_all(arrivals[:middle])
@@ -145,6 +151,10 @@ class Many(Reacting):
                 outcome = "recorded" if arrival.event.key in recorded else "settled"
                 await self.settle(arrival.delivery, arrival.process, outcome, None)
 
+    async def _failed(self, arrival: Arrival, error: Exception) -> None:
+        if await self.settle(arrival.delivery, arrival.process, "", error):
+            self._waiting.append(arrival.delivery)
+
     async def _commit(self, arrivals: list[Arrival]) -> set[str]:
         """The keys about which something was recorded."""
         for attempt in range(ROUNDS):
@@ -152,37 +162,46 @@ class Many(Reacting):
             outcomes = [self.check(outcome) for outcome in await self._decide(arrivals, reading)]
             if not outcomes:
                 return set()
-            messages = self._messages(outcomes, arrivals, reading)
+            messages, spans = self._messages(outcomes, arrivals, reading)
             try:
                 await self.mesh.recorder.record_all(messages)
             except (Refused, Unknown):
+                for span in spans:
+                    span.set_attribute(OUTCOME, "refused")
                 await asyncio.sleep(0.002 * attempt)
             else:
                 for outcome in outcomes:
                     self.telemetry.recorded(type(outcome))
                 return {outcome.key for outcome in outcomes}
+            finally:
+                for span in spans:
+                    span.end()
         raise Unavailable("what the batch read kept changing", 0.1)
 
     async def _decide(self, arrivals: list[Arrival], reading: Reading) -> list[Any]:
         filled = {"snapshot": reading, "dependencies": self.dependencies}
         arguments = [filled[name] for name in self.reaction.arguments]
-        outcomes: list[Any] = await self.reaction.function([arrival.event for arrival in arrivals], *arguments)
+        outcomes: list[Any] = await self.call([arrival.event for arrival in arrivals], *arguments)
         return outcomes
 
-    def _messages(self, outcomes: list[Event], arrivals: list[Arrival], reading: Reading) -> list[Message]:
+    def _messages(
+        self, outcomes: list[Event], arrivals: list[Arrival], reading: Reading
+    ) -> tuple[list[Message], list[Span]]:
         """Each outcome under the guard of what was read about its key, with the delivery of its key as its cause."""
         if len(outcomes) > BATCH_MAX:
             raise Permanent(f"{len(outcomes)} events are more than the {BATCH_MAX} of one atomic batch")
         causes = {arrival.event.key: arrival for arrival in arrivals}
-        messages = []
+        messages, spans = [], []
         for index, outcome in enumerate(outcomes):
             cause = causes.get(outcome.key, arrivals[-1])
             guard = reading.guards.get(story_subject(entity_of(type(outcome)), outcome.key))
             if guard is None:
                 raise Permanent(f"{self.reaction.durable} decided about {outcome.key} without reading its story")
-            messages.append(self.message(outcome, cause.envelope, cause.process, guard, index))
+            message, span = self.message(outcome, cause.envelope, cause.process, guard, index)
+            messages.append(message)
+            spans.append(span)
         self._check_levels(messages, reading)
-        return messages
+        return messages, spans
 
     def _check_levels(self, messages: list[Message], reading: Reading) -> None:
         forgotten = reading.levels.keys() - {message.subject for message in messages}

@@ -11,7 +11,7 @@ from jetmesh.connection import Connection, tls_context
 from jetmesh.custody import Custody
 from jetmesh.record import Recorder
 from jetmesh.settings import Settings
-from jetmesh.story import StoryReader
+from jetmesh.story import KnownStories, StoryReader
 from jetmesh.telemetry import Telemetry
 
 log = logging.getLogger("jetmesh")
@@ -29,6 +29,7 @@ class Mesh:
     stories: StoryReader
     custody: Custody
     telemetry: Telemetry
+    known: KnownStories = field(default_factory=KnownStories)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 

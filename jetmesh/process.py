@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from jetmesh import health as probes
@@ -66,17 +67,24 @@ async def _serve_health(states: list[Health], settings: Settings) -> asyncio.Ser
 
 
 async def serve(
-    service: Service, everyone: Sequence[Service], settings: Settings, health: Health, stopping: asyncio.Event
+    service: Service,
+    everyone: Sequence[Service],
+    settings: Settings,
+    health: Health,
+    stopping: asyncio.Event,
+    wire: Wire | None = None,
 ) -> None:
-    """Run one service until `stopping` is set, then let go of everything in order."""
+    """Run one service until `stopping` is set, then let go of everything in order. `wire` makes its dependencies
+    where the module `wiring` beside its reactions shall not."""
     observed = telemetry.start(service.name)
     try:
         async with connect(settings, observed, f"jetmesh-{service.name}") as mesh:
             runner = Runner(mesh, service, everyone)
             health.trouble = lambda: runner.trouble
-            started = asyncio.create_task(_start(mesh, runner, health, stopping))
-            await _first(started, stopping)
-            if not started.done():
+            started = asyncio.create_task(_start(runner, health, stopping, wire or partial(wired, service)))
+            try:
+                await _first(started, runner, stopping)
+            finally:
                 started.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await started
@@ -85,12 +93,13 @@ async def serve(
         log.info("%s stopped", service.name)
 
 
-async def _start(mesh: Mesh, runner: Runner, health: Health, stopping: asyncio.Event) -> None:
+async def _start(runner: Runner, health: Health, stopping: asyncio.Event, wire: Wire) -> None:
     """Wait for what the service needs, work until told to stop, and stop."""
+    mesh = runner.mesh
     health.waiting("waiting for the topology")
     await runner.wait_for_topology(health.waiting)
     health.waiting("waiting for what the service needs")
-    async with wired(runner.service, mesh) as dependencies:
+    async with wire(mesh) as dependencies:
         await runner.start(dependencies)
         announced = await micro.answer(mesh, runner.service, health)
         beside = [asyncio.ensure_future(task()) for task in mesh.background]
@@ -115,11 +124,11 @@ async def _until(stopping: asyncio.Event, beside: Sequence["asyncio.Future[None]
             await task
 
 
-async def _first(task: "asyncio.Task[None]", stopping: asyncio.Event) -> None:
-    """Until the start has ended (well or not), or a stop is asked for before it is ready."""
+async def _first(task: "asyncio.Task[None]", runner: Runner, stopping: asyncio.Event) -> None:
+    """Until the start has ended (well or not); a stop that comes while it still waits for something ends it at once."""
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
-    if not task.done():
+    if not task.done() and runner.pulls:
         await asyncio.wait([task], timeout=STOP_SECONDS)
     stop.cancel()
 

@@ -37,8 +37,10 @@ class Pull:
         self._slots = slots
         self._held = 0
         self._asked: dict[str, int] = {}
+        self._open = 0
         self._count = 0
         self._running = False
+        self._resting_until = 0.0
         self._inbox = connection.new_inbox()
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._retry: asyncio.TimerHandle | None = None
@@ -62,11 +64,20 @@ class Pull:
         """Pull (again), from now on with so many slots."""
         self._slots = slots or self._slots
         self._running = True
+        self.last_frame = time.monotonic()
         self._pull()
+
+    def rest(self, seconds: float) -> None:
+        """Ask for nothing more for a while: what comes next is not due before."""
+        until = time.monotonic() + seconds
+        if until < self._resting_until or self._resting_until < time.monotonic():
+            self._resting_until = until
+            asyncio.get_running_loop().call_later(seconds, self._pull)
 
     def restart(self) -> None:
         """Forget what was asked for (the server has forgotten it too) and ask again."""
         self._asked.clear()
+        self._open = 0
         self.last_frame = time.monotonic()
         self._pull()
 
@@ -76,16 +87,21 @@ class Pull:
         self._pull()
 
     def check(self) -> None:
-        """Called from time to time: a pull whose heartbeats stopped is not there any more."""
-        if self._running and time.monotonic() - self.last_frame > 2 * HEARTBEAT_SECONDS + 1:
+        """Called from time to time: a pull that is open and whose heartbeats stopped is not there any more."""
+        if self._running and self._asked and time.monotonic() - self.last_frame > 2 * HEARTBEAT_SECONDS + 1:
             log.info("no frame from %s/%s for %.0f s: pulling again", self.stream, self.durable, 2 * HEARTBEAT_SECONDS)
             self.restart()
 
     def _pull(self) -> None:
         """Ask for the free slots, once half of them are free: neither a request per message nor an idle slot."""
-        asked = sum(self._asked.values())
-        free = self._slots - self._held - asked
-        if not self._running or free <= 0 or (asked + self._held > 0 and free * 2 < self._slots):
+        taken = self._held + self._open
+        free = self._slots - taken
+        if (
+            not self._running
+            or free <= 0
+            or time.monotonic() < self._resting_until
+            or (taken > 0 and free * 2 < self._slots)
+        ):
             return
         self._count += 1
         token = str(self._count)
@@ -95,22 +111,28 @@ class Pull:
         except Unavailable:
             return  # restart() follows the reconnection
         self._asked[token] = free
+        self._open += free
 
     def _on_frame(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
         self.last_frame = time.monotonic()
         if subject.startswith(self._inbox):
             self._on_status(subject.rpartition(".")[2], headers)
             return
-        for token, asked in self._asked.items():
-            if asked > 1:
-                self._asked[token] = asked - 1
-            else:
-                del self._asked[token]
-            break
+        self._count_off()
         self._held += 1
         delivery = _delivery(subject, reply, headers, data)
         delivery.held_since = self.last_frame
         self._deliver(delivery)
+
+    def _count_off(self) -> None:
+        """One less is to come, of the oldest pull: the server serves them in order."""
+        token = next(iter(self._asked), None)
+        if token is None:
+            return
+        self._open -= 1
+        self._asked[token] -= 1
+        if self._asked[token] == 0:
+            del self._asked[token]
 
     def _on_status(self, token: str, headers: bytes) -> None:
         """A pull ended (404, 408, most 409), can't be served now (503, other 409), or is just idle (100)."""
@@ -118,7 +140,7 @@ class Pull:
         if status == b"100":
             self.trouble = ""
             return
-        self._asked.pop(token, None)
+        self._open -= self._asked.pop(token, 0)
         if status in (b"404", b"408") or words.startswith("Batch Completed"):
             self._pull()
             return

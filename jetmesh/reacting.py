@@ -1,8 +1,12 @@
 """What every form of reaction shares: an outcome becomes a message under a guard, an error becomes a verdict."""
 
 import logging
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+from opentelemetry.trace import Span
 
 from jetmesh import aside, deadletter
 from jetmesh.event import Event, EventType, subject_of
@@ -11,6 +15,7 @@ from jetmesh.mesh import Mesh
 from jetmesh.record import Guard, Message
 from jetmesh.service import Reaction, Service
 from jetmesh.story import Stored, events_of
+from jetmesh.switch import Switch
 from jetmesh.telemetry import Process, log_context
 from jetmesh.wire import Delivery, Envelope, bare, cloud_event, derived_id, understand
 
@@ -32,6 +37,7 @@ class Reacting:
         self.dependencies = dependencies
         self.telemetry = mesh.telemetry.reaction(reaction)
         self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
+        self.switch: Switch | None = None
         self._own = {event.type: event for event in service.records}
 
     def accept(self, delivery: Delivery) -> None:
@@ -81,8 +87,11 @@ class Reacting:
             f"it was not recorded"
         )
 
-    def message(self, outcome: Event, cause: Envelope, process: Process, guard: Guard, index: int = 0) -> Message:
-        """The outcome as it will be recorded, with its place in the trace and its cause."""
+    def message(
+        self, outcome: Event, cause: Envelope, process: Process, guard: Guard, index: int = 0
+    ) -> tuple[Message, Span]:
+        """The outcome as it will be recorded, with its place in the trace and its cause; and the span of recording it,
+        to be ended when it is."""
         event_type = type(outcome)
         event_id = derived_id(cause.id, self.reaction.durable, str(index))
         correlation = cause.correlation_id or outcome.key
@@ -91,16 +100,36 @@ class Reacting:
             event_type, outcome.key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
             trace=process.headers_of(span),
         )  # fmt: skip
-        span.end()
-        return Message(subject_of(event_type, outcome.key), outcome.model_dump_json().encode(), headers, guard)
+        return Message(subject_of(event_type, outcome.key), outcome.model_dump_json().encode(), headers, guard), span
 
-    async def settle(self, delivery: Delivery, process: Process, outcome: str, error: Exception | None) -> None:
-        """Acknowledge, give back or bury a delivery, and end its attempt."""
-        if error is not None:
+    async def admitted(self, delivery: Delivery) -> bool:
+        """Return when the attempt may begin, at once unless what the reaction needs is down; False: it is gone from
+        here, set aside or given back."""
+        if self.switch is None or self.switch.is_closed:
+            return True
+        if not delivery.shared and await self.switch.admission():
+            return True
+        await self._spare(delivery)
+        return False
+
+    async def call(self, *arguments: Any) -> Any:
+        """What the function returns; the switch of what it needs learns how the call ended."""
+        answer = self.reaction.function(*arguments)
+        return await (self.switch.watch(answer) if self.switch else answer)
+
+    async def settle(self, delivery: Delivery, process: Process, outcome: str, error: Exception | None) -> bool:
+        """Acknowledge, give back or bury a delivery, and end its attempt; True: it is kept, to be tried again when what
+        the reaction needs is back."""
+        if self.switch:
+            self.switch.ended(error)
+        if kept := isinstance(error, Unavailable) and self.switch is not None and not self.switch.is_closed:
+            outcome = "retry"
+        elif error is not None:
             outcome = await self._fail(delivery, process, error)
         else:
             self.mesh.custody.ack(delivery)
         process.end(outcome, error)
+        return kept
 
     async def _fail(self, delivery: Delivery, process: Process, error: Exception) -> str:
         """The verdict on an error, carried out; where that fails too the delivery simply comes again."""
@@ -110,7 +139,10 @@ class Reacting:
             match decided:
                 case GiveUp(reason):
                     log.error("%s gives up on %s: %s", self.reaction.durable, delivery.subject, reason, extra=extra)
-                    await deadletter.bury(self.mesh.recorder, self.service.name, self.reaction.name, delivery, reason)
+                    traceparent = process.headers_of(process.span).get("traceparent", "")
+                    await deadletter.bury(
+                        self.mesh.recorder, self.service.name, self.reaction.name, delivery, reason, traceparent
+                    )
                     self.mesh.custody.ack(delivery)
                     return "dead_letter"
                 case Again(pause, outcome):
@@ -120,16 +152,28 @@ class Reacting:
                         self.reaction.durable, delivery.subject, str(error) or type(error).__name__, pause,
                         extra=extra, exc_info=None if known else error,
                     )  # fmt: skip
-                    await self._come_again(delivery, pause)
+                    await self._come_again(delivery, pause, blameless=isinstance(error, Unavailable))
                     return outcome
         except Unavailable as unavailable:
             log.warning("%s: %s: %s", self.reaction.durable, delivery.subject, unavailable, extra=extra)
             self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
             return "retry"
 
-    async def _come_again(self, delivery: Delivery, pause_seconds: float) -> None:
-        if pause_seconds <= NAK_SECONDS_MAX:
+    async def _come_again(self, delivery: Delivery, pause_seconds: float, *, blameless: bool) -> None:
+        """A pause that is short is a nak, which counts as an attempt for ever. An outage must not use the attempts up:
+        before they are half gone the delivery is set aside, and its count begins anew."""
+        if pause_seconds <= NAK_SECONDS_MAX and not (blameless and self.reaction.retry.exhausted(2 * delivery.delivered)):
             self.mesh.custody.nak(delivery, pause_seconds)
             return
+        if blameless:
+            delivery = replace(delivery, delivered=0)
         await aside.set_aside(self.mesh.recorder, self.service.name, self.reaction.name, delivery, pause_seconds)
         self.mesh.custody.ack(delivery)
+
+    async def _spare(self, delivery: Delivery) -> None:
+        """Free its slot, for others or because the service stops, until the switch may be closed."""
+        pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + (self.switch.probe_in_seconds if self.switch else 0.0)
+        try:
+            await self._come_again(delivery, pause, blameless=True)
+        except Unavailable:
+            self.mesh.custody.nak(delivery, pause)

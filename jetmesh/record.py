@@ -6,6 +6,7 @@ as the event is kept; the acknowledgement of the delivery that caused it is only
 
 import asyncio
 import json
+import re
 import time
 import uuid
 from collections import deque
@@ -22,6 +23,7 @@ REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
 FULL = frozenset({10077, 10047, 10167})
 """Answers that mean "not now": the stream or the account is full, or the server's queue is."""
 TOO_MANY_BATCHES = 10210
+_SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
 TIMEOUT_SECONDS = 5.0
 WINDOW = 1024
 BATCH_MAX = 1000
@@ -65,7 +67,7 @@ class Message:
         Raises:
             Permanent: the message is larger than the mesh accepts.
         """
-        headers = {**self.headers, **self.guard.headers()} if self.guard else dict(self.headers)
+        headers = {**self.headers, **self.guard.headers()} if self.guard else self.headers
         block = encode_headers({**headers, **extra} if extra else headers)
         size = len(block) + len(self.data)
         if limited and size > MESSAGE_BYTES_MAX:
@@ -81,7 +83,7 @@ class Recorder:
         self._inbox = connection.new_inbox()
         self._answers: dict[str, tuple[str, asyncio.Future[bytes]]] = {}
         self._deadlines: deque[tuple[float, str]] = deque()
-        self._window = asyncio.Semaphore(WINDOW)
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._count = 0
         self._sweeper: asyncio.Task[None] | None = None
         self.refused = 0
@@ -128,20 +130,38 @@ class Recorder:
         return self._sequence(await self._ask(messages[-1].subject, messages[-1].data, blocks[-1]))
 
     async def _ask(self, subject: str, data: bytes, headers: bytes) -> bytes:
-        async with self._window:
-            self._count += 1
-            token = str(self._count)
-            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-            self._answers[token] = (subject, answer)
-            self._deadlines.append((time.monotonic() + TIMEOUT_SECONDS, token))
-            try:
-                self._connection.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
-                return await answer
-            finally:
-                self._answers.pop(token, None)
+        while len(self._answers) >= WINDOW:
+            await self._room()
+        self._count += 1
+        token = str(self._count)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._answers[token] = (subject, answer)
+        self._deadlines.append((time.monotonic() + TIMEOUT_SECONDS, token))
+        try:
+            self._connection.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
+            return await answer
+        finally:
+            del self._answers[token]
+            if self._waiting:
+                self._let_in()
+
+    async def _room(self) -> None:
+        """Wait for one of the answers that are under way."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _let_in(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     def _sequence(self, answer: bytes) -> int:
         """Read a PubAck, or raise what its error means."""
+        if plain := _SEQUENCE.match(answer):
+            return int(plain[1])
         ack = json.loads(answer)
         error = ack.get("error")
         if error is None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from jetmesh.reacting import Reacting
 from jetmesh.service import INTAKE, Form, Reaction, Service
 from jetmesh.single import After, Single
 from jetmesh.sink import Sink
+from jetmesh.switch import Switches, switches
 from jetmesh.topology import Consumer, consumers_of
 from jetmesh.wire import Delivery
 
@@ -33,6 +34,7 @@ class Runner:
     others: Sequence[Service]
     pulls: list[Pull] = field(default_factory=list)
     reactings: dict[str, Reacting] = field(default_factory=dict)
+    switches: Switches = field(default_factory=Switches)
     _ticker: "asyncio.Task[None] | None" = None
 
     async def wait_for_topology(self, waiting: Any) -> None:
@@ -60,8 +62,10 @@ class Runner:
 
     async def start(self, dependencies: Any) -> None:
         """Make the reactions and begin to pull."""
+        self.switches = switches(self.service.name, (r.needs for r in self.service.reactions if r.needs))
         for reaction in self.service.reactions:
-            self.reactings[reaction.name] = self._reacting(reaction, dependencies)
+            self.reactings[reaction.name] = reacting = self._reacting(reaction, dependencies)
+            reacting.switch = self.switches.get(reaction.needs or "")
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
         for pull in self.pulls:
@@ -72,6 +76,8 @@ class Runner:
         """Pull no more, give back what has not begun, finish what has; True if all of it ended inside the time."""
         for pull in self.pulls:
             pull.pause()
+        for switch in self.switches.values():
+            switch.stop()
         for reacting in self.reactings.values():
             reacting.give_back()
         drained = asyncio.gather(*(reacting.drained() for reacting in self.reactings.values()))
@@ -108,22 +114,40 @@ class Runner:
 
     def _pull(self, consumer: Consumer) -> Pull:
         """A pull whose deliveries go to the reaction they are for."""
-        deliver: Any
+        deliver: Callable[[Delivery], None]
+        reacting = next((r for r in self.reactings.values() if r.reaction.durable == consumer.durable), None)
         if consumer.stream == INTAKE:
             deliver = self._from_outside
-        elif consumer.durable == f"{self.service.name}-due":
+        elif reacting is None:
             deliver = self._due
         else:
-            reacting = next(r for r in self.reactings.values() if r.reaction.durable == consumer.durable)
-            deliver = reacting.start_clock if isinstance(reacting, After) else reacting.accept
+            deliver = reacting.accept_when_due if isinstance(reacting, After) else reacting.accept
         slots = self.mesh.settings.slots * (8 if self._is_bulk(consumer) else 1)
 
+        needs = self._needs(consumer)
+        shared = len(needs) > 1
+
         def take(delivery: Delivery) -> None:
+            delivery.shared = shared
             self.mesh.custody.take(delivery, pull)
             deliver(delivery)
 
         pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take)
+        if isinstance(reacting, After):
+            reacting.rest = pull.rest
+        if not shared and (switch := self.switches.get(needs.pop())):
+            switch.pauses(pull, slots)
         return pull
+
+    def _needs(self, consumer: Consumer) -> set[str]:
+        """What the reactions need to which this consumer's deliveries go; the empty string: nothing. Several on the
+        lane of what comes back or from outside: it is not paused, and nothing waits in its slots."""
+        reactions = [reacting.reaction for reacting in self.reactings.values()]
+        if own := [reaction for reaction in reactions if reaction.durable == consumer.durable]:
+            reactions = own
+        elif consumer.stream == INTAKE:
+            reactions = [r for r in reactions if any(r.takes_from_outside(event) for event in r.events)]
+        return {reaction.needs or "" for reaction in reactions}
 
     def _is_bulk(self, consumer: Consumer) -> bool:
         return any(

@@ -2,16 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from jetmesh import aside
 from jetmesh.event import Event, story_subject
-from jetmesh.failure import Permanent, Unavailable
+from jetmesh.failure import NotYet, Permanent, Unavailable
 from jetmesh.reacting import Reacting
 from jetmesh.record import Guard, Refused, Unknown
 from jetmesh.service import Form
 from jetmesh.story import Stored, last_sequence
-from jetmesh.telemetry import Process
+from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.wire import Delivery, Envelope, derived_id, read_event
 
 ROUNDS = 8
@@ -24,9 +24,10 @@ class Single(Reacting):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._spawn = asyncio.get_running_loop().create_task
 
     def accept(self, delivery: Delivery) -> None:
-        task = asyncio.ensure_future(self._handle(delivery))
+        task = self._spawn(self._handle(delivery))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -35,6 +36,12 @@ class Single(Reacting):
             await asyncio.wait(self._tasks)
 
     async def _handle(self, delivery: Delivery) -> None:
+        kept = True
+        while kept and await self.admitted(delivery):
+            kept = await self._attempt(delivery)
+
+    async def _attempt(self, delivery: Delivery) -> bool:
+        """One attempt; True if the delivery is kept for another, when what the reaction needs is back."""
         envelope, process, error = self.open(delivery)
         outcome = ""
         if error is None:
@@ -42,27 +49,44 @@ class Single(Reacting):
                 outcome = await self._react(envelope, process)
             except Exception as failure:
                 error = failure
-        await self.settle(delivery, process, outcome, error)
+        return await self.settle(delivery, process, outcome, error)
 
     async def _react(self, envelope: Envelope, process: Process) -> str:
         """Decide and record, anew whenever the recording was refused or its outcome is not known."""
         event = self._event(envelope)
-        stored: list[Stored] = []
+        guarded = story_subject(self.reaction.entity, event.key)
+        stored = self._expected(guarded)
+        outcome: Any = None
         for attempt in range(ROUNDS):
-            if attempt > 0 or self._reads_first:
-                stored = await self._read(event.key)
+            is_read = stored is None
+            if stored is None:
+                stored = await self.mesh.stories.last(self.service.stream, [guarded])
                 if self._is_settled(event, envelope, stored):
                     return "settled"
-            outcome = await self._decide(event, stored)
-            if outcome is None:
-                return "nothing"
             try:
-                await self._record(self.check(outcome), event, envelope, process, last_sequence(stored))
+                if outcome is None or self.reaction.story is not None:
+                    # Decided without the story, it stands: deciding again would only send the same mail again.
+                    outcome = await self._decide(event, stored)
+                if outcome is None:
+                    return "nothing"
+                await self._record(self.check(outcome), event, envelope, process, stored)
+            except NotYet:
+                if is_read:
+                    raise
             except (Refused, Unknown):
                 await asyncio.sleep(0.002 * attempt)
             else:
                 return "recorded"
+            stored = None
         raise Unavailable(f"the story of {event.key} kept changing", 0.1)
+
+    def _expected(self, guarded: str) -> Sequence[Stored] | None:
+        """The story to decide on without reading it: nothing, where the reaction begins it; what this process recorded
+        itself, where the reaction decides by the story. None: it has to be read."""
+        if self.reaction.story is not None:
+            return self.mesh.known.get(guarded)
+        begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
+        return () if begins or not self.reaction.outcomes else None
 
     def _event(self, envelope: Envelope) -> Any:
         """The event that the envelope carries; one from outside that names no key gets one from where it stands."""
@@ -79,16 +103,7 @@ class Single(Reacting):
         envelope.correlation_id = envelope.correlation_id or event.key
         return event
 
-    @property
-    def _reads_first(self) -> bool:
-        """Whether the story is read before the first decision. What begins a story expects none: the guard tells."""
-        begins = self.reaction.form in (Form.BEGINS, Form.INTAKE) and self.reaction.story is None
-        return bool(self.reaction.outcomes) and not begins
-
-    async def _read(self, key: str) -> list[Stored]:
-        return await self.mesh.stories.last(self.service.stream, [story_subject(self.reaction.entity, key)])
-
-    def _is_settled(self, event: Event, envelope: Envelope, stored: list[Stored]) -> bool:
+    def _is_settled(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
         """Whether what the service recorded before leaves nothing to decide. A reaction that takes the story judges
         that itself."""
         if self.reaction.story is not None or not stored:
@@ -100,7 +115,7 @@ class Single(Reacting):
         declared = {outcome.type for outcome in self.reaction.outcomes}
         return any(message.type in declared for message in stored)
 
-    def _is_taken(self, event: Event, envelope: Envelope, stored: list[Stored]) -> bool:
+    def _is_taken(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
         """Whether what comes from outside was recorded before, by an earlier delivery or as the same contents.
 
         Raises:
@@ -115,45 +130,49 @@ class Single(Reacting):
             raise Permanent(f"{event.key}: {envelope.type} was recorded before with other contents")
         return True
 
-    async def _decide(self, event: Event, stored: list[Stored]) -> Any:
+    async def _decide(self, event: Event, stored: Sequence[Stored]) -> Any:
         """Call the function with what its signature asks for."""
         arguments = [
             self.dependencies if name == "dependencies" else self.story(stored) for name in self.reaction.arguments
         ]
-        return await self.reaction.function(event, *arguments)
+        return await self.call(event, *arguments)
 
-    async def _record(self, outcome: Event, event: Event, envelope: Envelope, process: Process, sequence: int) -> None:
+    async def _record(
+        self, outcome: Event, event: Event, envelope: Envelope, process: Process, stored: Sequence[Stored]
+    ) -> None:
+        """Record under the guard of what was decided on, and remember it."""
         if outcome.key != event.key:
-            raise Permanent(
-                f"{type(outcome).__name__} is about {outcome.key}, but the story read is that of {event.key}"
-            )
-        guard = Guard(story_subject(self.reaction.entity, event.key), sequence)
-        await self.mesh.recorder.record(self.message(outcome, envelope, process, guard))
+            raise Permanent(f"{type(outcome).__name__} is about {outcome.key}, but the story is that of {event.key}")
+        guard = Guard(story_subject(self.reaction.entity, event.key), last_sequence(stored))
+        message, span = self.message(outcome, envelope, process, guard)
+        try:
+            sequence = await self.mesh.recorder.record(message)
+        except (Refused, Unknown):
+            self.mesh.known.forget(guard.subject)
+            span.set_attribute(OUTCOME, "refused")
+            raise
+        finally:
+            span.end()
         self.telemetry.recorded(type(outcome))
+        recorded = Stored(message.subject, sequence, message.headers["ce-time"], {}, message.data)
+        self.mesh.known.put(guard.subject, (*stored, recorded))
 
 
 class After(Single):
-    """A reaction to an event of one's own, a while later: it is set aside first, and decided when it comes back."""
+    """A reaction to an event of one's own, a while later. Its consumer reads the same stream as everybody's, only late:
+    events come in the order of their time, so while the first is not due, none is, and nothing has to be scheduled."""
 
     def __init__(self, *args: Any, delay_seconds: float) -> None:
         super().__init__(*args)
         self.delay_seconds = delay_seconds
+        self.rest: Callable[[float], None] = lambda seconds: None
 
-    def start_clock(self, delivery: Delivery) -> None:
-        """The event has happened: bring it back when its time is up, counted from when it was recorded."""
-        task = asyncio.ensure_future(self._start_clock(delivery))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _start_clock(self, delivery: Delivery) -> None:
+    def accept_when_due(self, delivery: Delivery) -> None:
+        """The event has happened. It comes again when its time is up, counted from when it was recorded; until then
+        the pull rests."""
         left = delivery.timestamp + self.delay_seconds - time.time()
-        attempts = delivery.delivered
-        delivery.delivered = 0
-        try:
-            await aside.set_aside(self.mesh.recorder, self.service.name, self.reaction.name, delivery, left)
-        except Unavailable as unavailable:
-            self.mesh.custody.nak(
-                delivery, self.reaction.retry.pause_seconds(attempts) + unavailable.retry_after_seconds
-            )
-        else:
-            self.mesh.custody.ack(delivery)
+        if left <= 0:
+            self.accept(delivery)
+            return
+        self.rest(left)
+        self.mesh.custody.nak(delivery, left)

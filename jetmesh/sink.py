@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from jetmesh.wire import Delivery
 log = logging.getLogger("jetmesh.sink")
 
 BATCH_MAX = 2_000
+REST_SECONDS_MAX = 0.25
 
 
 class Sink(Reacting):
@@ -46,7 +48,10 @@ class Sink(Reacting):
             self._arrived.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                began = time.monotonic()
                 await self._keep(batch)
+                if self._waiting:  # a transaction costs as much for few events as for many: let some come together
+                    await asyncio.sleep(min(3 * (time.monotonic() - began), REST_SECONDS_MAX))
             self._idle.set()
 
     async def _keep(self, batch: list[Delivery]) -> None:

@@ -17,6 +17,9 @@ SUBJECTS_MAX = 256
 """How many subjects one reading asks for: the server answers at most 1,024 messages to it."""
 
 
+STORIES_MAX = 16_384
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One message of a stream."""
@@ -128,6 +131,32 @@ class StoryReader:
         for reading in readings:
             if not reading.answer.done():
                 reading.answer.set_exception(Unavailable(reason, 0.25))
+
+
+class KnownStories:
+    """What this process recorded itself, by the subject of its guard: it need not be read back to decide on.
+
+    Another replica may have gone on with a story meanwhile; the guard finds out, and the story is read then.
+    """
+
+    def __init__(self, stories_max: int = STORIES_MAX) -> None:
+        self._stories: dict[str, tuple[Stored, ...]] = {}
+        self._stories_max = stories_max
+
+    def get(self, subject: str) -> tuple[Stored, ...] | None:
+        """The story as it was last known; None where nothing is."""
+        return self._stories.get(subject)
+
+    def put(self, subject: str, story: Iterable[Stored]) -> None:
+        """The story as it is now; the one that was put first is forgotten for it."""
+        self._stories.pop(subject, None)
+        self._stories[subject] = tuple(story)
+        if len(self._stories) > self._stories_max:
+            del self._stories[next(iter(self._stories))]
+
+    def forget(self, subject: str) -> None:
+        """The story has gone on elsewhere."""
+        self._stories.pop(subject, None)
 
 
 def events_of(stored: Iterable[Stored], types: dict[str, EventType]) -> list[object]:

@@ -40,11 +40,14 @@ class Publishing:
 
     def __init__(self, tracer: Tracer, meter: Meter) -> None:
         self._tracer = tracer
+        self.is_traced = not isinstance(tracer, trace.NoOpTracer)
         self._sent = meter.create_counter("messaging.client.sent.messages", "{message}", "Events recorded.")
         self._described: dict[str, tuple[str, _Attributes]] = {}
 
     def span(self, parent: trace.Span, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
         """Begin the span of one event being recorded, inside `parent`."""
+        if not self.is_traced:
+            return trace.INVALID_SPAN
         name, common = self._described.get(event.type) or self._describe(event.type)
         attributes = {
             **common,
@@ -150,8 +153,7 @@ class Process:
     def __init__(self, home: "ReactionTelemetry", envelope: Envelope) -> None:
         self._home, self._type = home, envelope.type
         self._started = time.perf_counter()
-        parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
-        self.span = home.start_process(envelope, parent)
+        self.span = home.start_process(envelope)
         self.context = self.span.get_span_context()
 
     def headers_of(self, span: "trace.Span") -> dict[str, str]:
@@ -181,6 +183,7 @@ class ReactionTelemetry:
         self._reaction = reaction
         self._process: dict[str, tuple[str, _Attributes]] = {}
         self._publishing = telemetry.publishing
+        self._is_traced = telemetry.publishing.is_traced
         self._labels: dict[tuple[str, str, str], _Attributes] = {}
         meter = telemetry.meter
         self._duration = meter.create_histogram(
@@ -197,7 +200,11 @@ class ReactionTelemetry:
         """Begin an attempt."""
         return Process(self, envelope)
 
-    def start_process(self, envelope: Envelope, parent: SpanContext | None) -> trace.Span:
+    def start_process(self, envelope: Envelope) -> trace.Span:
+        """Begin the span of an attempt, as a child of the message's context."""
+        if not self._is_traced:
+            return trace.INVALID_SPAN
+        parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
         name, common = self._process.get(envelope.type) or self._describe_process(envelope.type)
         delivery = envelope.delivery
         attributes = {

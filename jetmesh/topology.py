@@ -116,7 +116,7 @@ def _streams(services: Sequence[Service], replicas: int) -> Iterable[Stream]:
             yield _timers(service, replicas)
         if service.claims is not None:
             yield _claims(service, replicas)
-    yield _log(deadletter.STREAM, ["dead.>"], replicas)
+    yield _log(deadletter.STREAM, [deadletter.SUBJECTS, deadletter.RECORD_SUBJECTS], replicas)
 
 
 def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:

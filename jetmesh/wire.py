@@ -4,10 +4,14 @@ Binding: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats
 """
 
 import json
+import re
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha1
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -21,7 +25,8 @@ STRUCTURED = "application/cloudevents"
 MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
 """The largest body and headers together: the server's limit of 1 MiB, less what a dead letter adds as evidence."""
 
-_NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57")
+_NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
+_UNENCODED = re.compile(r"[!#$&-~]*")
 _PRINTABLE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
 
 
@@ -39,17 +44,17 @@ class Delivery:
     timestamp: float
     raw_headers: bytes = b""
     held_since: float = 0.0
+    shared: bool = False
+    """Whether it came on a lane that serves reactions of different needs, and must not wait in its slot for one."""
+    type: str = ""
+    """The type that the subject says: its first two tokens."""
+    key: str = ""
+    """The key that the subject says: its third token; empty where the message came from outside."""
 
-    @property
-    def type(self) -> str:
-        """The type that the subject says: its first two tokens."""
-        first, _, rest = self.subject.partition(".")
-        return f"{first}.{rest.partition('.')[0]}"
-
-    @property
-    def key(self) -> str:
-        """The key that the subject says: its third token; empty where the message came from outside."""
-        return self.subject.partition(".")[2].partition(".")[2]
+    def __post_init__(self) -> None:
+        entity, _, rest = self.subject.partition(".")
+        event, _, self.key = rest.partition(".")
+        self.type = f"{entity}.{event}"
 
 
 @dataclass(slots=True)
@@ -71,22 +76,30 @@ class Envelope:
 
 def derived_id(*parts: str) -> str:
     """The same id for the same parts, for ever (UUID version 5): a retry records the same event."""
-    return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
+    digest = sha1(_NAMESPACE + "/".join(parts).encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def now() -> str:
     """The time of the wall clock, RFC 3339 in UTC with microseconds."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def decode_headers(raw: bytes) -> Headers:
     """The header block of a NATS message; of repeated names the last counts, bytes that are no UTF-8 are replaced."""
-    headers: Headers = {}
-    for line in raw.decode("utf-8", "replace").split("\r\n")[1:]:
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name] = value.strip()
-    return headers
+    text = raw.decode("utf-8", "replace")
+    try:  # the way every client writes them
+        return dict([line.split(": ", 1) for line in text[10:-4].split("\r\n")])
+    except ValueError:
+        lines = [line.partition(":") for line in text.split("\r\n")[1:]]
+        return {name: value.strip() for name, colon, value in lines if colon}
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
@@ -114,7 +127,7 @@ def cloud_event(
         "ce-time": now(),
         "ce-datacontenttype": JSON,
         "ce-correlationid": _encoded(correlation_id),
-        "ce-causationid": causation_id,
+        "ce-causationid": _encoded(causation_id),
         **trace,
     }
 
@@ -141,10 +154,37 @@ def understand(delivery: Delivery) -> Envelope:
 
 
 def _binary(delivery: Delivery, headers: Headers) -> Envelope:
+    if _is_as_we_write(delivery, headers):
+        return Envelope(
+            headers["ce-id"],
+            delivery.type,
+            headers["ce-source"],
+            headers.get("ce-time") or _instant(delivery.timestamp),
+            delivery.key,
+            headers.get("ce-correlationid") or delivery.key,
+            headers.get("ce-causationid", ""),
+            headers.get("traceparent", ""),
+            headers.get("tracestate", ""),
+            delivery.data,
+            delivery,
+        )
     attributes = {
         name[3:]: unquote(value) if "%" in value else value for name, value in headers.items() if name[:3] == "ce-"
     }
     return _envelope(delivery, headers, delivery.data, attributes)
+
+
+def _is_as_we_write(delivery: Delivery, headers: Headers) -> bool:
+    """Whether all of it is as `cloud_event` writes it, with nothing encoded: most of what is read is."""
+    return (
+        headers["ce-specversion"] == "1.0"
+        and headers.get("ce-type") == delivery.type
+        and headers.get("ce-subject") == delivery.key
+        and headers.get("ce-datacontenttype") == JSON
+        and bool(headers["ce-id"] and headers.get("ce-source"))
+        and "%" not in headers["ce-id"]
+        and "%" not in headers.get("ce-correlationid", "")
+    )
 
 
 def _structured(delivery: Delivery, headers: Headers) -> Envelope:
@@ -211,7 +251,7 @@ def _instant(timestamp: float) -> str:
 
 def _encoded(value: str) -> str:
     """Percent-encoded as the binding asks: what is not printable ASCII, the quote and the percent sign itself."""
-    return quote(value, safe=_PRINTABLE)
+    return value if _UNENCODED.fullmatch(value) else quote(value, safe=_PRINTABLE)
 
 
 def bare(delivery: Delivery) -> Envelope:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
+from jetmesh import Permanent, Unavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:
@@ -16,11 +18,11 @@ class Mail:
     html: str
 
 
-class MailUnavailable(Exception):
+class MailUnavailable(Unavailable):
     """The mail server did not take the mail, or did not answer: try again later."""
 
 
-class MailRefused(Exception):
+class MailRefused(Permanent):
     """This mail will never be taken: the server, or the address itself, says so."""
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from jetmesh import Unavailable
+
 DeclineReason = Literal[
     "card_declined", "insufficient_funds", "expired_card", "fraud_suspected", "unknown_payment_method", "other"
 ]
@@ -52,7 +54,7 @@ class AlreadyCaptured:
     """The money was taken before: the key can't be closed any more."""
 
 
-class BankUnavailable(Exception):
+class BankUnavailable(Unavailable):
     """The bank did not answer or could not: whether it acted is unknown. Ask again with the same key."""
 
 

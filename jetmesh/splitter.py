@@ -1,0 +1,51 @@
+"""Splits what the broker sends into messages: one pass over each chunk, where nats-py matches each part anew."""
+
+from collections.abc import Callable
+
+from nats.aio.client import Client
+from nats.protocol.parser import Parser
+
+Deliver = Callable[[int, str, str, bytes, bytes], bool]
+"""Called with subscription id, subject, reply, header block and body; False: nats-py shall handle the message."""
+
+
+class Splitter(Parser):
+    """In the place of a client's parser: messages are split here, everything else (PING, INFO, -ERR) is nats-py's."""
+
+    def __init__(self, client: Client, deliver: Deliver) -> None:
+        super().__init__(client)
+        self._client = client
+        self._deliver = deliver
+        self._rest = b""
+
+    def reset(self) -> None:
+        """A new connection begins: what was left of the old one is gone."""
+        super().reset()
+        self._rest = b""
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Handle every whole message in what has come, and keep the rest."""
+        data = self._rest + data if self._rest else data
+        at = 0
+        while (line := data.find(b"\r\n", at)) >= 0:
+            if not data.startswith((b"MSG ", b"HMSG "), at):
+                await super().parse(data[at : line + 2])
+                at = line + 2
+                continue
+            arguments = data[at:line].split()
+            body, end = line + 2, line + 2 + int(arguments[-1])
+            if len(data) < end + 2:
+                break
+            await self._message(arguments, data, body, end)
+            at = end + 2
+        self._rest = data[at:]
+
+    async def _message(self, arguments: list[bytes], data: bytes, begin: int, end: int) -> None:
+        """`MSG subject sid [reply] size`, or `HMSG subject sid [reply] headers-size size`."""
+        has_headers = arguments[0] == b"HMSG"
+        headers_end = begin + int(arguments[-2]) if has_headers else begin
+        subject, sid = arguments[1], int(arguments[2])
+        reply = arguments[3] if len(arguments) == 5 + has_headers else b""
+        headers, body = data[begin:headers_end], data[headers_end:end]
+        if not self._deliver(sid, subject.decode(), reply.decode(), headers, body):
+            await self._client._process_msg(sid, subject, reply, body, headers)
