@@ -4,9 +4,10 @@ A scheduled message (ADR-51) waits in the service's own timer stream and frees t
 back, on a lane that only its reaction reads, is the original message, with where it came from in the headers.
 """
 
+import time
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from jetmesh.record import Guard, Message, Recorder, Refused
 from jetmesh.wire import Delivery, Headers
@@ -35,7 +36,7 @@ def origin(reaction: str, delivery: Delivery) -> Headers:
         "Jetmesh-Stream": delivery.stream,
         "Jetmesh-Sequence": str(delivery.sequence),
         _ATTEMPTS: str(delivery.delivered),
-        _FIRST: f"{delivery.timestamp:.6f}",
+        _FIRST: repr(delivery.timestamp),  # exactly: the id and key of what has none are derived from it
     }
 
 
@@ -46,7 +47,7 @@ async def set_aside(recorder: Recorder, service: str, reaction: str, delivery: D
         Unavailable: the broker does not take it now; the delivery must not be acked.
     """
     place = f"{service}.{reaction}.{delivery.stream}.{delivery.sequence}"
-    at = datetime.now(UTC) + timedelta(seconds=max(0.0, seconds))
+    at = datetime.fromtimestamp(time.time() + max(0.0, seconds), UTC)
     headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")}
     headers |= origin(reaction, delivery)
     headers["Nats-Schedule"] = f"@at {at.isoformat().replace('+00:00', 'Z')}"

@@ -7,7 +7,8 @@ bytes inside the read loop. The shortcuts lean on members of nats-py that are no
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from nats.aio.client import Client
@@ -32,6 +33,7 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self._ps = Splitter(self, self._deliver)
+        self.api_prefix = "$JS.API"
         self._frames: dict[int, Frame] = {}
         self._reconnected: list[Callable[[], None]] = []
         self._denied: list[Callable[[str], None]] = []
@@ -56,6 +58,17 @@ class Connection(Client):
             **options,
         )
 
+    @property
+    def about_server(self) -> Mapping[str, Any]:
+        """What the server said of itself when it was connected to (its INFO)."""
+        return self._server_info
+
+    @property
+    def server_host(self) -> str:
+        """The host and port that it is connected to, without user and password."""
+        url = self.connected_url
+        return url.netloc.rpartition("@")[2] if url else ""
+
     def on_reconnected(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every reconnection: pulls and unanswered publishes are gone by then."""
         self._reconnected.append(callback)
@@ -68,6 +81,19 @@ class Connection(Client):
         """Subscribe, with every message handed to `frame` inside the read loop."""
         subscription = await self.subscribe(subject, cb=_unused)
         self._frames[subscription._id] = frame
+
+    @asynccontextmanager
+    async def answers(self, frame: Frame) -> AsyncIterator[str]:
+        """An inbox whose messages go to `frame`, for as long as the block lasts."""
+        inbox = self.new_inbox()
+        subscription = await self.subscribe(inbox, cb=_unused)
+        self._frames[subscription._id] = frame
+        try:
+            yield inbox
+        finally:
+            del self._frames[subscription._id]
+            if self.is_connected:
+                await subscription.unsubscribe()
 
     def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
         """Queue one message for the next flush.

@@ -4,7 +4,7 @@ import traceback
 from hashlib import sha256
 
 from jetmesh.record import Guard, Message, Recorder, Refused
-from jetmesh.wire import Delivery, Headers, now
+from jetmesh.wire import Delivery, Headers, encode_headers, now
 
 STREAM = "DEAD_LETTERS"
 SUBJECTS = "dead.>"
@@ -15,6 +15,8 @@ REPLAY = "Jetmesh-Replay"
 TRACEPARENT = "Jetmesh-Traceparent"
 """The context of the last attempt, for a message that came without one."""
 REASON_MAX = 1_000
+OMITTED = "Jetmesh-Omitted-Bytes"
+GUARD_BYTES = 512
 
 
 def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
@@ -35,16 +37,27 @@ def evidence(service: str, reaction: str, delivery: Delivery, error: BaseExcepti
         "Jetmesh-Subject": delivery.subject,
         "Jetmesh-Stream": delivery.stream,
         "Jetmesh-Sequence": str(delivery.sequence),
-        "Jetmesh-First-Time": f"{delivery.timestamp:.6f}",
+        "Jetmesh-First-Time": repr(delivery.timestamp),
         "Jetmesh-Last-Time": now(),
     }
+
+
+def _fitting(headers: Headers, data: bytes, bytes_max: int) -> tuple[Headers, bytes]:
+    """The server limits headers and body together, and cuts the connection of whoever sends more. What does not fit
+    stays where it is, in the stream that the letter names, and the letter says how much that is."""
+    if len(encode_headers(headers)) > bytes_max // 2:
+        headers = {name: value for name, value in headers.items() if name.startswith("Jetmesh-")}
+    room = bytes_max - len(encode_headers(headers)) - len(OMITTED) - 16
+    if len(data) <= room:
+        return headers, data
+    return {**headers, OMITTED: str(len(data) - room)}, data[:room]
 
 
 async def bury(
     recorder: Recorder, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
 ) -> bool:
-    """Store the letter, once; False where it was there already. A replay that failed again takes the place of the letter
-    that it was, which may not be removed yet.
+    """Store the letter, once; False where it was there already. A replay that failed again takes the place of the
+    letter that it was, which may not be removed yet.
 
     Raises:
         Unavailable: the broker does not take it now; the delivery must not be acked.
@@ -54,10 +67,11 @@ async def bury(
     headers.update(evidence(service, reaction, delivery, error))
     if traceparent:
         headers[TRACEPARENT] = traceparent
+    headers, data = _fitting(headers, delivery.data, recorder.payload_bytes_max - GUARD_BYTES)
     replayed = delivery.headers.get(REPLAY, "")
     for sequence in (int(replayed), 0) if replayed.isdecimal() else (0,):
         try:
-            await recorder.record(Message(subject, delivery.data, headers, Guard(subject, sequence)), limited=False)
+            await recorder.record(Message(subject, data, headers, Guard(subject, sequence)), limited=False)
         except Refused:
             continue
         return True

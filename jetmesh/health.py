@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 REQUEST_BYTES_MAX = 4096
@@ -15,6 +15,8 @@ class Health:
     service: str
     reason: str = "starting"
     trouble: Callable[[], str] = field(default=lambda: "")
+    notes: Callable[[], Mapping[str, str]] = field(default=dict)
+    """What is worth knowing and no reason to be not ready: a dependency is down, and its switch open."""
 
     def waiting(self, reason: str) -> None:
         """Not ready, because of this."""
@@ -55,6 +57,7 @@ def _response(path: str, services: list[Health]) -> bytes:
         ready = not any(reasons.values())
         status = "200 OK" if ready else "503 Service Unavailable"
         body = {"status": "ready" if ready else "not ready", **{k: v for k, v in reasons.items() if v}}
+        body |= {f"{h.service} needs {name}": state for h in services for name, state in h.notes().items()}
     else:
         status, body = "404 Not Found", {"status": "try /livez or /readyz"}
     data = json.dumps(body).encode()

@@ -170,8 +170,8 @@ class Many(Reacting):
                     span.set_attribute(OUTCOME, "refused")
                 await asyncio.sleep(0.002 * attempt)
             else:
-                for outcome in outcomes:
-                    self.telemetry.recorded(type(outcome))
+                for outcome, message in zip(outcomes, messages, strict=True):
+                    self.telemetry.recorded(type(outcome), message.headers)
                 return {outcome.key for outcome in outcomes}
             finally:
                 for span in spans:

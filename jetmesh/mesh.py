@@ -10,7 +10,7 @@ from pathlib import Path
 from jetmesh.connection import Connection, tls_context
 from jetmesh.custody import Custody
 from jetmesh.record import Recorder
-from jetmesh.settings import Settings
+from jetmesh.settings import Settings, SettingsError
 from jetmesh.story import KnownStories, StoryReader
 from jetmesh.telemetry import Telemetry
 
@@ -30,6 +30,8 @@ class Mesh:
     custody: Custody
     telemetry: Telemetry
     known: KnownStories = field(default_factory=KnownStories)
+    public: Connection | None = None
+    """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
@@ -51,6 +53,11 @@ async def connect(settings: Settings, telemetry: Telemetry, name: str) -> AsyncI
     """
     connection = Connection()
     await _reach(connection, settings, name)
+    connection.api_prefix = settings.nats_api_prefix
+    public: Connection | None = None
+    if settings.nats_micro_nkey_seed:
+        public = Connection()
+        await _reach(public, settings, f"{name}-micro", settings.nats_micro_nkey_seed)
     mesh = Mesh(
         settings=settings,
         connection=connection,
@@ -58,6 +65,7 @@ async def connect(settings: Settings, telemetry: Telemetry, name: str) -> AsyncI
         stories=StoryReader(connection),
         custody=Custody(connection, settings.ack_wait_seconds),
         telemetry=telemetry,
+        public=public,
     )
     await mesh.recorder.start()
     await mesh.stories.start()
@@ -67,20 +75,34 @@ async def connect(settings: Settings, telemetry: Telemetry, name: str) -> AsyncI
         await mesh.recorder.close()
         await mesh.stories.close()
         await _close(connection)
+        if public:
+            await _close(public)
 
 
-def connect_options(settings: Settings) -> Mapping[str, object]:
-    """How this process proves who it is, and how it knows the server."""
+def endpoint_subject(service: str, name: str) -> str:
+    """The subject of an endpoint of a service: apart from those that the intake reads."""
+    return f"jetmesh.{service}.{name}"
+
+
+def connect_options(settings: Settings, seed_file: str = "") -> Mapping[str, object]:
+    """How this process proves who it is, and how it knows the server.
+
+    Raises:
+        SettingsError: a file that a setting names can't be read.
+    """
     options: dict[str, object] = {}
-    if settings.nats_nkey_seed:
-        options["nkeys_seed_str"] = Path(settings.nats_nkey_seed).read_text().strip()
+    if seed_file := seed_file or settings.nats_nkey_seed:
+        try:
+            options["nkeys_seed_str"] = Path(seed_file).read_text().strip()
+        except OSError as unreadable:
+            raise SettingsError(f"settings: JETMESH_NATS_NKEY_SEED: {unreadable}") from None
     if settings.nats_tls_ca:
         options["tls"] = tls_context(settings.nats_tls_ca, settings.nats_tls_certificate, settings.nats_tls_key)
     return options
 
 
-async def _reach(connection: Connection, settings: Settings, name: str) -> None:
-    options = connect_options(settings)
+async def _reach(connection: Connection, settings: Settings, name: str, seed_file: str = "") -> None:
+    options = connect_options(settings, seed_file)
     attempt = connection.open(settings.nats_url, name, connect_timeout=2, **options)
     try:
         await asyncio.wait_for(attempt, settings.connect_seconds)

@@ -1,6 +1,7 @@
 """Every service also answers as a NATS micro service (ADR-32): `nats micro ls`, `info`, `stats`, `ping`."""
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nats import micro
@@ -8,29 +9,40 @@ from nats.micro.request import Request
 from nats.micro.service import Service as MicroService
 
 from jetmesh.health import Health
-from jetmesh.mesh import Endpoint, Mesh
+from jetmesh.mesh import Endpoint, Mesh, endpoint_subject
 from jetmesh.service import Service
 from jetmesh.telemetry import jetmesh_version
 
+REPORT = "reactions"
 
-async def answer(mesh: Mesh, service: Service, health: Health) -> MicroService:
-    """Announce the service: its reactions as metadata, its health and its own endpoints as endpoints."""
+
+async def answer(mesh: Mesh, service: Service, health: Health, report: Callable[[], Mapping[str, Any]]) -> MicroService:
+    """Announce the service: its reactions as metadata, its health, its report and its own endpoints as endpoints. The
+    report is also what `nats micro stats` shows beside the endpoint `reactions`."""
     reactions = {
         r.name: f"{_types(r.events, 'everything')} -> {_types(r.outcomes, 'nothing')}" for r in service.reactions
     }
     announced = await micro.add_service(
-        mesh.connection,
+        mesh.public or mesh.connection,
         name=service.name,
         version=_semantic(jetmesh_version()),
         description=(service.meaning or f"the service {service.name}"),
         metadata=reactions,
+        stats_handler=lambda endpoint: report() if endpoint.name == REPORT else None,
     )
 
     async def tell_health(_: bytes) -> bytes:
-        return json.dumps({"ready": not health.why_not, "reason": health.why_not}).encode()
+        notes = health.notes()
+        state = {"ready": not health.why_not, "reason": health.why_not}
+        return json.dumps({**state, "notes": notes} if notes else state).encode()
 
-    for name, endpoint in {"health": tell_health, **mesh.endpoints}.items():
-        await announced.add_endpoint(name=name, subject=f"{service.name}.{name}", handler=_handler(endpoint))
+    async def tell_report(_: bytes) -> bytes:
+        return json.dumps(report()).encode()
+
+    for name, endpoint in {"health": tell_health, REPORT: tell_report, **mesh.endpoints}.items():
+        await announced.add_endpoint(
+            name=name, subject=endpoint_subject(service.name, name), handler=_handler(endpoint)
+        )
     return announced
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from jetmesh import health as probes
 from jetmesh import micro, telemetry
+from jetmesh.gauges import Gauges, report
 from jetmesh.health import Health
 from jetmesh.mesh import Mesh, connect
 from jetmesh.runner import Runner
@@ -81,6 +82,7 @@ async def serve(
         async with connect(settings, observed, f"jetmesh-{service.name}") as mesh:
             runner = Runner(mesh, service, everyone)
             health.trouble = lambda: runner.trouble
+            health.notes = runner.switches.notes
             started = asyncio.create_task(_start(runner, health, stopping, wire or partial(wired, service)))
             try:
                 await _first(started, runner, stopping)
@@ -101,7 +103,9 @@ async def _start(runner: Runner, health: Health, stopping: asyncio.Event, wire: 
     health.waiting("waiting for what the service needs")
     async with wire(mesh) as dependencies:
         await runner.start(dependencies)
-        announced = await micro.answer(mesh, runner.service, health)
+        if mesh.telemetry.is_measured:
+            mesh.run(Gauges(runner).watch)
+        announced = await micro.answer(mesh, runner.service, health, partial(report, runner))
         beside = [asyncio.ensure_future(task()) for task in mesh.background]
         health.ready()
         log.info("%s is ready: %s", runner.service.name, ", ".join(r.name for r in runner.service.reactions))

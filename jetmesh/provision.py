@@ -146,7 +146,7 @@ async def request(
         Drift: the server refuses the call (always with `strict`).
     """
     data = json.dumps(body).encode() if body is not None else b""
-    document = json.loads(await connection.ask(f"$JS.API.{call}", data, timeout_seconds))
+    document = json.loads(await connection.ask(f"{connection.api_prefix}.{call}", data, timeout_seconds))
     error = document.get("error")
     if error is None:
         return document

@@ -17,7 +17,7 @@ from jetmesh.service import Reaction, Service
 from jetmesh.story import Stored, events_of
 from jetmesh.switch import Switch
 from jetmesh.telemetry import Process, log_context
-from jetmesh.wire import Delivery, Envelope, bare, cloud_event, derived_id, understand
+from jetmesh.wire import BEGAN, Delivery, Envelope, bare, cloud_event, derived_id, understand
 
 log = logging.getLogger("jetmesh.reaction")
 
@@ -100,6 +100,7 @@ class Reacting:
             event_type, outcome.key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
             trace=process.headers_of(span),
         )  # fmt: skip
+        headers[BEGAN] = cause.began
         return Message(subject_of(event_type, outcome.key), outcome.model_dump_json().encode(), headers, guard), span
 
     async def admitted(self, delivery: Delivery) -> bool:
@@ -154,15 +155,17 @@ class Reacting:
                     )  # fmt: skip
                     await self._come_again(delivery, pause, blameless=isinstance(error, Unavailable))
                     return outcome
-        except Unavailable as unavailable:
-            log.warning("%s: %s: %s", self.reaction.durable, delivery.subject, unavailable, extra=extra)
+        except Exception as failed:
+            log.warning("%s: %s: %s", self.reaction.durable, delivery.subject, failed, extra=extra)
             self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
             return "retry"
 
     async def _come_again(self, delivery: Delivery, pause_seconds: float, *, blameless: bool) -> None:
         """A pause that is short is a nak, which counts as an attempt for ever. An outage must not use the attempts up:
         before they are half gone the delivery is set aside, and its count begins anew."""
-        if pause_seconds <= NAK_SECONDS_MAX and not (blameless and self.reaction.retry.exhausted(2 * delivery.delivered)):
+        if pause_seconds <= NAK_SECONDS_MAX and not (
+            blameless and self.reaction.retry.exhausted(2 * delivery.delivered)
+        ):
             self.mesh.custody.nak(delivery, pause_seconds)
             return
         if blameless:

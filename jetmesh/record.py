@@ -95,6 +95,11 @@ class Recorder:
         self._connection.on_denied(self._on_denied)
         self._sweeper = asyncio.create_task(self._sweep(), name="recorder-deadlines")
 
+    @property
+    def payload_bytes_max(self) -> int:
+        """The server's limit for headers and body together."""
+        return int(self._connection.max_payload)
+
     async def close(self) -> None:
         """Stop; whoever still waits learns that the outcome is unknown."""
         if self._sweeper:

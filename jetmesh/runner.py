@@ -62,7 +62,7 @@ class Runner:
 
     async def start(self, dependencies: Any) -> None:
         """Make the reactions and begin to pull."""
-        self.switches = switches(self.service.name, (r.needs for r in self.service.reactions if r.needs))
+        self.switches |= switches(self.service.name, (r.needs for r in self.service.reactions if r.needs))
         for reaction in self.service.reactions:
             self.reactings[reaction.name] = reacting = self._reacting(reaction, dependencies)
             reacting.switch = self.switches.get(reaction.needs or "")

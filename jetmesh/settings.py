@@ -24,6 +24,10 @@ class Settings(BaseModel):
         "nats://127.0.0.1:4222"
     )
     nats_nkey_seed: Annotated[str, Field(description="File with the nkey seed of this process's user.")] = ""
+    nats_micro_nkey_seed: Annotated[
+        str, Field(description="File with the seed of the user that answers `nats micro`; empty: the same user.")
+    ] = ""
+    nats_api_prefix: Annotated[str, Field(description="Where the JetStream API is found.")] = "$JS.API"
     nats_tls_ca: Annotated[str, Field(description="File with the certificates that sign the server's.")] = ""
     nats_tls_certificate: Annotated[str, Field(description="File with the client's certificate.")] = ""
     nats_tls_key: Annotated[str, Field(description="File with the key of the client's certificate.")] = ""

@@ -43,6 +43,7 @@ class Single(Reacting):
     async def _attempt(self, delivery: Delivery) -> bool:
         """One attempt; True if the delivery is kept for another, when what the reaction needs is back."""
         envelope, process, error = self.open(delivery)
+        process.make_current()
         outcome = ""
         if error is None:
             try:
@@ -153,7 +154,7 @@ class Single(Reacting):
             raise
         finally:
             span.end()
-        self.telemetry.recorded(type(outcome))
+        self.telemetry.recorded(type(outcome), message.headers)
         recorded = Stored(message.subject, sequence, message.headers["ce-time"], {}, message.data)
         self.mesh.known.put(guard.subject, (*stored, recorded))
 

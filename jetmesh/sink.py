@@ -55,16 +55,23 @@ class Sink(Reacting):
             self._idle.set()
 
     async def _keep(self, batch: list[Delivery]) -> None:
+        began = time.monotonic()
+        arguments = [self.dependencies for _ in self.reaction.arguments]
         try:
-            await self.reaction.function([recorded(delivery) for delivery in batch], self.dependencies)
+            await self.reaction.function([recorded(delivery) for delivery in batch], *arguments)
         except Exception as error:
             log.warning("%s could not keep %d events: %s", self.reaction.durable, len(batch), error, exc_info=error)
             pause = self.reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
             for delivery in batch:
                 self.mesh.custody.nak(delivery, min(pause, 5.0))
+            outcome = "retry"
         else:
             for delivery in batch:
                 self.mesh.custody.ack(delivery)
+            outcome = "kept"
+        seconds = time.monotonic() - began
+        for delivery in batch:
+            self.telemetry.tally.add(outcome, "", seconds, delivery.delivered)
 
 
 def recorded(delivery: Delivery) -> Recorded:

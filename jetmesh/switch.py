@@ -1,4 +1,4 @@
-"""The kill switch of one dependency: after failures in a row it opens, pulling pauses, and one delivery at a time probes.
+"""The kill switch of a dependency: after failures in a row it opens, pulling pauses, one delivery at a time probes.
 
 An outage costs a delivery no attempts: what is in hand waits in the process until the switch closes. (The states are
 those of a circuit breaker; MassTransit's kill switch pauses the consumer in the same way.)
@@ -19,6 +19,8 @@ log = logging.getLogger("jetmesh.switch")
 
 FAILURES = 5
 """So many in a row, without a success between them, open a switch: one delivery that fails twice does not."""
+PATIENCE_SECONDS = 0.25
+"""And for so long: under load the failures of a few bad orders can come in a clump."""
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 10.0
 
@@ -41,13 +43,21 @@ class Switch:
     returns an outcome; anything else says nothing about the dependency.
     """
 
-    def __init__(self, service: str, needs: str, *, first_seconds: float = FIRST_SECONDS) -> None:
+    def __init__(
+        self,
+        service: str,
+        needs: str,
+        *,
+        first_seconds: float = FIRST_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self.service, self.needs = service, needs
         self.state = State.CLOSED
         self.reason = ""
         self.openings = 0
-        self._first_seconds = first_seconds
+        self._first_seconds, self._patience_seconds = first_seconds, patience_seconds
         self._failures = 0
+        self._failing_since = 0.0
         self._probes = 0
         self._prober: asyncio.Task[Any] | None = None
         self._stopped = False
@@ -88,11 +98,7 @@ class Switch:
         try:
             outcome = await call
         except Unavailable as error:
-            self.reason = f"{type(error).__name__}: {error}"
-            self._failures += 1
-            if self.is_closed and self._failures >= FAILURES:
-                self.openings += 1
-                self._open()
+            self._failed(error)
             raise
         if outcome is not None:
             self._succeeded()
@@ -120,8 +126,18 @@ class Switch:
         while self._waiting:
             self._admit(admitted=False)
 
+    def _failed(self, error: Unavailable) -> None:
+        now = asyncio.get_running_loop().time()
+        self.reason = f"{type(error).__name__}: {error}"
+        self._failing_since = self._failing_since or now
+        self._failures += 1
+        is_long = now - self._failing_since >= self._patience_seconds
+        if self.is_closed and self._failures >= FAILURES and is_long:
+            self.openings += 1
+            self._open()
+
     def _succeeded(self) -> None:
-        self._failures = 0
+        self._failures, self._failing_since = 0, 0.0
         if self.is_closed:
             return
         self._change(State.CLOSED, logging.INFO, f"{self.needs} answers again: pulling resumes")
@@ -138,7 +154,8 @@ class Switch:
         ceiling = min(LONGEST_SECONDS, self._first_seconds * 2.0 ** min(self._probes, 30))
         pause = random.uniform(ceiling / 2, ceiling)
         self._probes += 1
-        self._change(State.OPEN, logging.WARNING, f"{self.reason}; pulling pauses, a probe follows in {pause:.1f} s")
+        level = logging.WARNING if self.is_closed else logging.INFO
+        self._change(State.OPEN, level, f"{self.reason}; pulling pauses, a probe follows in {pause:.1f} s")
         for pull, _ in self._pulls:
             pull.pause()
         if not self._stopped:
@@ -147,7 +164,7 @@ class Switch:
             self._timer = loop.call_at(self._probe_at, self._half_open)
 
     def _half_open(self) -> None:
-        self._change(State.HALF_OPEN, logging.INFO, f"one delivery finds out whether {self.needs} answers")
+        self._change(State.HALF_OPEN, logging.DEBUG, f"one delivery finds out whether {self.needs} answers")
         self._probe()
 
     def _probe(self) -> None:

@@ -6,6 +6,7 @@ A process span is a child of the message's context and links to it as well: the 
 service graph shows who reacts to whom. Attempts of one delivery are siblings.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -18,7 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from opentelemetry import metrics, trace
-from opentelemetry.metrics import Meter, NoOpMeterProvider
+from opentelemetry.context import attach
+from opentelemetry.metrics import Meter, NoOpMeter, NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer
 
@@ -26,9 +28,11 @@ from jetmesh.event import EventType
 from jetmesh.otlp import tracer_provider
 from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
 from jetmesh.service import Reaction
-from jetmesh.wire import Envelope
+from jetmesh.tally import Tally
+from jetmesh.wire import BEGAN, Envelope, Headers
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+BUCKETS_STORY_SECONDS = (*BUCKETS_SECONDS, 30, 60, 300, 900, 3600)
 CONVERSATION = "messaging.message.conversation_id"
 OUTCOME = "jetmesh.outcome"
 
@@ -60,7 +64,11 @@ class Publishing:
 
     def recorded(self, event: EventType) -> None:
         """Count an event."""
-        self._sent.add(1, (self._described.get(event.type) or self._describe(event.type))[1])
+        self._sent.add(1, self.described(event))
+
+    def described(self, event: EventType) -> _Attributes:
+        """The attributes of everything that is told about events of a type."""
+        return (self._described.get(event.type) or self._describe(event.type))[1]
 
     def _describe(self, event_type: str) -> tuple[str, _Attributes]:
         self._described[event_type] = described = (f"publish {event_type}", _common("publish", "send", event_type))
@@ -73,6 +81,7 @@ class Telemetry:
     def __init__(self, service: str, tracer: Tracer, meter: Meter, shut_down: Callable[[], None]) -> None:
         self.service, self.tracer, self.meter, self.shut_down = service, tracer, meter, shut_down
         self.publishing = Publishing(tracer, meter)
+        self.is_measured = not isinstance(meter, NoOpMeter)
 
     def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
         """The spans and metrics of one reaction."""
@@ -148,13 +157,19 @@ def trace_headers(context: SpanContext) -> dict[str, str]:
 class Process:
     """The span of one attempt at one delivery, and what it reports when it ends."""
 
-    __slots__ = ("_home", "_started", "_type", "context", "span")
+    __slots__ = ("_delivered", "_home", "_started", "_type", "context", "span")
 
     def __init__(self, home: "ReactionTelemetry", envelope: Envelope) -> None:
-        self._home, self._type = home, envelope.type
+        self._home, self._type, self._delivered = home, envelope.type, envelope.delivery.delivered
         self._started = time.perf_counter()
         self.span = home.start_process(envelope)
         self.context = self.span.get_span_context()
+
+    def make_current(self) -> None:
+        """For the rest of the task that runs the reaction: spans of other libraries nest in this one, and every log
+        line points to it."""
+        if self.context.is_valid:
+            attach(trace.set_span_in_context(self.span))
 
     def headers_of(self, span: "trace.Span") -> dict[str, str]:
         """The W3C trace context that makes the reader of a message a child of `span`."""
@@ -172,18 +187,22 @@ class Process:
                 self.span.set_attribute("error.type", type(error).__qualname__)
                 self.span.set_status(Status(StatusCode.ERROR, f"{type(error).__qualname__}: {error}"))
         self.span.end()
-        self._home.processed(self._type, outcome, error, time.perf_counter() - self._started)
+        seconds = time.perf_counter() - self._started
+        self._home.tally.add(outcome, type(error).__qualname__ if error else "", seconds, self._delivered)
+        self._home.processed(self._type, outcome, error, seconds)
 
 
 class ReactionTelemetry:
     """Spans and metrics of one reaction; what does not change from delivery to delivery is made once."""
 
     def __init__(self, telemetry: Telemetry, reaction: Reaction) -> None:
+        self.tally = Tally()
         self._tracer = telemetry.tracer
         self._reaction = reaction
         self._process: dict[str, tuple[str, _Attributes]] = {}
         self._publishing = telemetry.publishing
         self._is_traced = telemetry.publishing.is_traced
+        self._is_measured = telemetry.is_measured
         self._labels: dict[tuple[str, str, str], _Attributes] = {}
         meter = telemetry.meter
         self._duration = meter.create_histogram(
@@ -194,6 +213,12 @@ class ReactionTelemetry:
         )
         self._consumed = meter.create_counter(
             "messaging.client.consumed.messages", "{message}", "Deliveries handed to the reaction."
+        )
+        self._elapsed = meter.create_histogram(
+            "jetmesh.story.elapsed",
+            "s",
+            "Time from the first event of a story (the click) until this one was recorded.",
+            explicit_bucket_boundaries_advisory=BUCKETS_STORY_SECONDS,
         )
 
     def process(self, envelope: Envelope) -> Process:
@@ -234,9 +259,13 @@ class ReactionTelemetry:
         self._duration.record(seconds, labels)
         self._consumed.add(1, labels)
 
-    def recorded(self, event: EventType) -> None:
-        """Count an event."""
+    def recorded(self, event: EventType, headers: Headers) -> None:
+        """Count an event, and how long after the first of its story it was recorded."""
         self._publishing.recorded(event)
+        if self._is_measured:
+            with contextlib.suppress(ValueError):  # the time may be what somebody published by hand
+                seconds = time.time() - datetime.fromisoformat(headers[BEGAN]).timestamp()
+                self._elapsed.record(seconds, self._publishing.described(event))
 
     def _describe_process(self, event_type: str) -> tuple[str, _Attributes]:
         common = {
@@ -274,6 +303,25 @@ _ROOT = trace.set_span_in_context(trace.INVALID_SPAN)
 """The context without a parent: what happens to be current in the task must not become one."""
 
 
+_POINTERS = ("service", "reaction", "key", "trace_id", "span_id")
+
+
+def current_context() -> dict[str, str]:
+    """The trace and the event's key of the attempt that this task works on; empty outside of one."""
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    if not context.is_valid:
+        return {}
+    attributes = getattr(span, "attributes", None) or {}
+    key, reaction = attributes.get(CONVERSATION, ""), attributes.get("jetmesh.reaction", "")
+    return {
+        "trace_id": f"{context.trace_id:032x}",
+        "span_id": f"{context.span_id:016x}",
+        "key": str(key),
+        "reaction": str(reaction),
+    }
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line, with the trace and the event's key of where it was written."""
 
@@ -284,10 +332,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in ("service", "reaction", "key", "trace_id", "span_id"):
-            value = getattr(record, name, None)
-            if value:
-                line[name] = value
+        fields = {**current_context(), **vars(record)}
+        line.update({name: fields[name] for name in _POINTERS if fields.get(name)})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

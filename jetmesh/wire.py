@@ -20,6 +20,8 @@ from jetmesh.failure import BrokenContract
 
 Headers = dict[str, str]
 
+BEGAN = "ce-begantime"
+"""When the first event of the story was stored (a CloudEvents extension): passed on from each event to the next."""
 JSON = "application/json"
 STRUCTURED = "application/cloudevents"
 MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
@@ -72,6 +74,12 @@ class Envelope:
     tracestate: str
     data: bytes
     delivery: Delivery = field(repr=False)
+    first_time: str = ""
+
+    @property
+    def began(self) -> str:
+        """When the story began that this belongs to: what comes from outside begins one."""
+        return self.first_time or _instant(self.delivery.timestamp)
 
 
 def derived_id(*parts: str) -> str:
@@ -190,7 +198,7 @@ def _is_as_we_write(delivery: Delivery, headers: Headers) -> bool:
 def _structured(delivery: Delivery, headers: Headers) -> Envelope:
     try:
         document = json.loads(delivery.data)
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         raise BrokenContract(f"body: not JSON ({wrong})") from None
     if not isinstance(document, dict):
         raise BrokenContract("body: a structured CloudEvent is a JSON object")
@@ -217,6 +225,7 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
         tracestate=headers.get("tracestate", ""),
         data=data,
         delivery=delivery,
+        first_time=attributes.get("begantime", "") if key else "",
     )
 
 
@@ -281,7 +290,7 @@ def read_event(event_type: EventType, data: bytes, key_default: str = "") -> Any
 def _with_key(event_type: EventType, data: bytes, key: str) -> bytes | None:
     try:
         body = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(body, dict) or event_type.key_field in body:
         return None

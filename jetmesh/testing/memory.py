@@ -1,0 +1,54 @@
+"""What a service recorded, in memory, with the guard's rules: the stream of a story test."""
+
+from collections.abc import Sequence
+
+from jetmesh.record import Message, Refused
+from jetmesh.story import Stored
+
+
+class Memory:
+    """Stands where the recorder and the story reader stand: the guards hold as they do at the broker (10071)."""
+
+    def __init__(self) -> None:
+        self.messages: list[Stored] = []
+        self._horizon: int | None = None
+
+    def lag(self, sequence: int) -> None:
+        """Answer readings as of `sequence`, like a replica that lags, until a guard finds out."""
+        self._horizon = sequence
+
+    async def record(self, message: Message, *, limited: bool = True) -> int:
+        """Store one message. Raises Refused where its guard does not hold."""
+        message.encoded(limited=limited)
+        return await self.record_all([message])
+
+    async def record_all(self, messages: Sequence[Message]) -> int:
+        """Store all messages or none; every guard is checked against what stood before."""
+        for message in messages:
+            self._check(message)
+        for message in messages:
+            at = len(self.messages) + 1
+            self.messages.append(Stored(message.subject, at, "", dict(message.headers), message.data))
+        return len(self.messages)
+
+    async def last(self, _stream: str, subjects: Sequence[str]) -> list[Stored]:
+        """The newest message of every subject that one of `subjects` names, oldest first."""
+        seen = self.messages[: self._horizon]
+        newest = {m.subject: m for m in seen if any(matches(subject, m.subject) for subject in subjects)}
+        return sorted(newest.values(), key=lambda message: message.sequence)
+
+    def _check(self, message: Message) -> None:
+        if message.guard is None:
+            return
+        there = [m.sequence for m in self.messages if matches(message.guard.subject, m.subject)]
+        if max(there, default=0) != message.guard.sequence:
+            self._horizon = None
+            raise Refused(f"wrong last sequence: {max(there, default=0)} (10071)")
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether `subject` is one that the wildcard `pattern` names (`*`: one token, `>`: the rest)."""
+    wanted, tokens = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted, tokens = wanted[:-1], tokens[: len(wanted) - 1]
+    return len(wanted) == len(tokens) and all(w in ("*", t) for w, t in zip(wanted, tokens, strict=True))

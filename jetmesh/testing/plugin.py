@@ -1,0 +1,8 @@
+"""The pytest plugin (entry point `pytest11`): the fixtures, wherever the extra `jetmesh[testing]` is installed."""
+
+from importlib.util import find_spec
+
+if find_spec("pytest_asyncio"):
+    from jetmesh.testing.fixtures import broker, mesh_of, nats_server
+
+    __all__ = ["broker", "mesh_of", "nats_server"]

@@ -1,0 +1,246 @@
+"""Story tests without a broker: given what a service recorded, when a reaction of it runs, then these events follow.
+
+The runtime's own code runs, on a stream in memory. By default every delivery comes three times: once, again, and once
+more to a reader that lags behind what the first recorded. Only the first may record anything.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.trace import NoOpTracer
+
+from jetmesh.event import Event, stream_of, subject_of
+from jetmesh.many import Many
+from jetmesh.mesh import Mesh
+from jetmesh.reacting import Reacting
+from jetmesh.service import INTAKE, Form, Reaction, Service
+from jetmesh.settings import Settings
+from jetmesh.single import After, Single
+from jetmesh.story import Stored
+from jetmesh.telemetry import ReactionTelemetry, Telemetry
+from jetmesh.testing.memory import Memory
+from jetmesh.wire import Delivery, cloud_event, derived_id
+
+Function = Callable[..., Awaitable[Any]]
+
+RECORDED_AT = 1_700_000_000.0
+"""When what arrives was recorded, in seconds since 1970: each delivery of it says the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the service recorded before, oldest first."""
+
+    events: tuple[Event, ...]
+
+    def when(
+        self,
+        function: Function,
+        arrived: Event | Sequence[Event],
+        dependencies: Any = None,
+        *,
+        of: Service | None = None,
+    ) -> "When":
+        """`arrived` is delivered to the reaction `function`; many events at once to a reaction to many.
+
+        `of` is its service; needed only where that is no global of the function's module.
+        """
+        service, reaction = reaction_of(function, of)
+        events = (arrived,) if isinstance(arrived, Event) else tuple(arrived)
+        _check(service, reaction, self.events, events)
+        return When(self.events, service, reaction, events, dependencies)
+
+
+@dataclass(slots=True)
+class When:
+    """A reaction about to run; nothing happens before `then` or `then_raises` is awaited."""
+
+    given: tuple[Event, ...]
+    service: Service
+    reaction: Reaction
+    arrived: tuple[Event, ...]
+    dependencies: Any
+    _memory: Memory = field(default_factory=Memory)
+
+    async def then(self, *expected: Event) -> None:
+        """Exactly these events are recorded, in this order (none: nothing), and none of them again.
+
+        Raises:
+            AssertionError: showing what was expected and what was recorded.
+        """
+        recorded, errors = await self._run()
+        if errors:
+            raise AssertionError(f"{self}\nthen {_listed(expected)}, but it raised {errors[0]!r}") from errors[0]
+        assert recorded == list(expected), f"{self}\nthen {_listed(expected)}, but it recorded {_listed(recorded)}"
+
+    async def then_raises(self, error: type[Exception], match: str = "") -> None:
+        """The reaction raises `error` (NotYet, Permanent, …), `match` is found in its text; nothing is recorded."""
+        recorded, errors = await self._run()
+        found = [raised for raised in errors if isinstance(raised, error) and re.search(match, str(raised))]
+        what = f"{error.__name__}({match!r})"
+        assert found, f"{self}\nthen it raises {what}, but {errors or f'it recorded {_listed(recorded)}'}"
+        assert not recorded, f"{self}\nthen nothing is recorded, but {_listed(recorded)}"
+
+    def __str__(self) -> str:
+        return (
+            f"given {_listed(self.given)}\nwhen {self.service.name}.{self.reaction.name} reacts to "
+            f"{_listed(self.arrived)}"
+        )
+
+    async def _run(self) -> tuple[list[Event], list[Exception]]:
+        """What the first delivery recorded and raised, once the same was delivered twice more."""
+        self._memory = Memory()
+        for event in self.given:
+            self._keep(event)
+        before = len(self._memory.messages)
+        errors = await self._deliver(1)
+        recorded = self._recorded(before)
+        if not errors:
+            await self._expect_nothing_new("again")
+            self._memory.lag(before)
+            await self._expect_nothing_new("again, with a reading that lags,")
+        return recorded, errors
+
+    async def _expect_nothing_new(self, how: str) -> None:
+        """Everything comes twice: what was recorded settles a second delivery, or its guard refuses it."""
+        before = len(self._memory.messages)
+        errors = await self._deliver(2)
+        doubled = self._recorded(before)
+        assert not doubled, f"{self}\nit ran {how} and recorded more: {_listed(doubled)}; expect everything twice"
+        assert not errors, f"{self}\nit ran {how} and raised {errors[0]!r}; expect everything twice"
+
+    async def _deliver(self, delivered: int) -> list[Exception]:
+        """Hand the events to the runtime's own form of the reaction; what it raised."""
+        watch = _Watch(self.service.name)
+        mesh = Mesh(
+            settings=Settings(),
+            connection=cast(Any, None),
+            recorder=cast(Any, self._memory),
+            stories=cast(Any, self._memory),
+            custody=cast(Any, _Hands()),
+            telemetry=watch,
+        )
+        reacting = self._reacting(mesh)
+        for index, event in enumerate(self.arrived):
+            reacting.accept(_delivery(self.reaction, event, index, delivered))
+        await reacting.drained()
+        return watch.errors
+
+    def _reacting(self, mesh: Mesh) -> Reacting:
+        arguments = (mesh, self.service, self.reaction, self.dependencies)
+        match self.reaction.form:
+            case Form.MANY:
+                return Many(*arguments)
+            case Form.AFTER:
+                return After(*arguments, delay_seconds=0.0)
+            case _:
+                return Single(*arguments)
+
+    def _keep(self, event: Event) -> None:
+        at = len(self._memory.messages) + 1
+        self._memory.messages.append(_stored(event, at))
+
+    def _recorded(self, since: int) -> list[Event]:
+        types = {event.type: event for event in self.service.records}
+        return [
+            types[message.type].read(message.data)
+            for message in self._memory.messages[since:]
+            if message.type in types and message.subject.count(".") == 2
+        ]
+
+
+def given(*events: Event) -> Given:
+    """What the service has recorded before: the story, and the levels, that its reaction reads."""
+    return Given(events)
+
+
+def reaction_of(function: Function, of: Service | None = None) -> tuple[Service, Reaction]:
+    """The service that declared `function` as its reaction.
+
+    Raises:
+        LookupError: none among the globals of the function's module.
+    """
+    names = getattr(function, "__globals__", {})
+    for service in [of] if of else [value for value in names.values() if isinstance(value, Service)]:
+        for reaction in service.reactions:
+            if reaction.function is function:
+                return service, reaction
+    raise LookupError(f"{function!r} is no reaction of a service in its module; name the service with `of=`")
+
+
+def _check(service: Service, reaction: Reaction, before: Sequence[Event], arrived: Sequence[Event]) -> None:
+    """What can't happen is a mistake of the test, and said so."""
+    name = f"{service.name}.{reaction.name}"
+    if foreign := [event for event in before if event.owner != service.name]:
+        raise ValueError(
+            f"given {foreign[0]!r}: {foreign[0].owner} records it; {name} reads the story of {service.name}"
+        )
+    if reaction.form is Form.SINK:
+        raise ValueError(f"{name} is a sink and records nothing: await it, and look into its store")
+    if unknown := [event for event in arrived if type(event) not in reaction.events]:
+        raise ValueError(f"when {unknown[0]!r} arrives: {name} does not react to it")
+    if len(arrived) != 1 and reaction.form is not Form.MANY:
+        raise ValueError(f"{name} reacts to one event at a time, not to {len(arrived)}")
+
+
+class _Hands:
+    """Custody of deliveries that no broker waits for."""
+
+    def ack(self, delivery: Delivery) -> None: ...
+
+    def nak(self, delivery: Delivery, pause_seconds: float = 0.0) -> None: ...
+
+
+class _Watch(Telemetry):
+    """Sees how each attempt ended."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(service, NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+        self.errors: list[Exception] = []
+
+    def reaction(self, reaction: Reaction) -> ReactionTelemetry:
+        return _WatchedReaction(self, reaction, self.errors)
+
+
+class _WatchedReaction(ReactionTelemetry):
+    def __init__(self, telemetry: Telemetry, reaction: Reaction, errors: list[Exception]) -> None:
+        super().__init__(telemetry, reaction)
+        self._errors = errors
+
+    def processed(self, event_type: str, outcome: str, error: BaseException | None, seconds: float) -> None:
+        if isinstance(error, Exception):
+            self._errors.append(error)
+
+
+def _delivery(reaction: Reaction, event: Event, index: int, delivered: int) -> Delivery:
+    """The event as its owner recorded it; as anybody publishes it, where the reaction takes it from outside."""
+    event_type = type(event)
+    outside = reaction.takes_from_outside(event_type)
+    subject = event_type.type if outside else subject_of(event_type, event.key)
+    return Delivery(
+        subject=subject,
+        headers={} if outside else _headers(event),
+        data=event.model_dump_json().encode(),
+        reply=f"delivery.{index}",
+        stream=INTAKE if outside else stream_of(event_type.owner),
+        sequence=index + 1,
+        delivered=min(delivered, reaction.retry.attempts or delivered),
+        timestamp=RECORDED_AT,
+    )
+
+
+def _headers(event: Event) -> dict[str, str]:
+    event_id = derived_id("story", type(event).type, event.key)
+    return cloud_event(type(event), event.key, event_id=event_id, correlation_id=event.key, causation_id="", trace={})
+
+
+def _stored(event: Event, sequence: int) -> Stored:
+    subject = subject_of(type(event), event.key)
+    return Stored(subject, sequence, "", _headers(event), event.model_dump_json().encode())
+
+
+def _listed(events: Sequence[Event]) -> str:
+    return "\n    ".join(["", *map(repr, events)]) if events else "nothing"
