@@ -11,6 +11,10 @@ default:
 demo *arguments:
     uv run jetmesh demo "$@"
 
+# orders at a steady rate on a running demo, and how long each step took: just load --rate 100 --seconds 60
+load *arguments:
+    uv run jetmesh load "$@"
+
 # all tests, or some: just test tests/runtime -k guard
 test *arguments: tools
     uv run --group test pytest "$@"
@@ -37,3 +41,15 @@ tools *names:
 # the newest version of everything, pinned in pyproject.toml
 pin:
     uv run --no-project tools/pin.py
+
+# the table of values in the Helm chart's README, from the comments of its values.yaml
+chart-readme *arguments:
+    @uv run --no-project tools/chart_readme.py "$@"
+
+# a real Kubernetes control plane on loopback, up or down: just tools helm kube && just cluster up
+cluster verb *folder:
+    @uv run --no-project tools/cluster.py "$@"
+
+# Grafana's dashboards, from the panels in tools/dashboards.py
+dashboards *arguments:
+    @uv run --no-project tools/dashboards.py "$@"

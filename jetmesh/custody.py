@@ -45,6 +45,14 @@ class Custody:
                 delivery.held_since = time.monotonic()
                 self._say(delivery, b"+WPI")
 
+    def oldest(self) -> dict[tuple[str, str], float]:
+        """When the oldest message held was stored, in seconds since 1970, by stream and durable."""
+        found: dict[tuple[str, str], float] = {}
+        for delivery, pull in list(self._held.values()):
+            place = pull.stream, pull.durable
+            found[place] = min(found.get(place, delivery.timestamp), delivery.timestamp)
+        return found
+
     def _settle(self, delivery: Delivery, word: bytes) -> None:
         held = self._held.pop(delivery.reply, None)
         if held is not None:

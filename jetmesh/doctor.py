@@ -19,7 +19,6 @@ from jetmesh import provision
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import endpoint_subject
-from jetmesh.mesh import endpoint_subject
 from jetmesh.overview import ask_everybody
 from jetmesh.service import Service
 from jetmesh.settings import Settings, variable

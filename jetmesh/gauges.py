@@ -32,6 +32,8 @@ class Gauges:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._durables: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._denied = 0
+        runner.mesh.connection.on_denied(self._count_denial)
         meter = runner.mesh.telemetry.meter
         for name, unit, read, meaning in (
             ("jetmesh.consumer.pending", "{message}", self._info("num_pending"), "Waiting for their first delivery."),
@@ -52,6 +54,7 @@ class Gauges:
             ("jetmesh.dead_letters", "{message}", self._dead_letters, "Given up, by the type of the error."),
             ("jetmesh.guard.refusals", "{message}", self._refusals, "Recordings refused: decided on a stale story."),
             ("jetmesh.switch.openings", "1", self._openings, "How often a switch opened."),
+            ("jetmesh.permissions.denied", "1", self._denials, "Subjects that the broker denied to this user."),
         ):
             meter.create_observable_counter(name, [_callback(read)], unit, meaning)
 
@@ -110,6 +113,12 @@ class Gauges:
             for name, reacting in self._runner.reactings.items()
             for error, count in list(reacting.telemetry.tally.dead_letters.items())
         ]
+
+    def _count_denial(self, _: str) -> None:
+        self._denied += 1
+
+    def _denials(self) -> list[Observation]:
+        return [Observation(self._denied)]
 
     def _refusals(self) -> list[Observation]:
         return [Observation(self._runner.mesh.recorder.refused)]

@@ -54,7 +54,7 @@ class Single(Reacting):
 
     async def _react(self, envelope: Envelope, process: Process) -> str:
         """Decide and record, anew whenever the recording was refused or its outcome is not known."""
-        event = self._event(envelope)
+        event = self._event(envelope, process)
         guarded = story_subject(self.reaction.entity, event.key)
         stored = self._expected(guarded)
         outcome: Any = None
@@ -89,7 +89,7 @@ class Single(Reacting):
         begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
         return () if begins or not self.reaction.outcomes else None
 
-    def _event(self, envelope: Envelope) -> Any:
+    def _event(self, envelope: Envelope, process: Process) -> Any:
         """The event that the envelope carries; one from outside that names no key gets one from where it stands."""
         event_type = self.types[envelope.type]
         if self.reaction.form is not Form.INTAKE:
@@ -102,6 +102,7 @@ class Single(Reacting):
         event = read_event(event_type, envelope.data, made)
         envelope.key = event.key
         envelope.correlation_id = envelope.correlation_id or event.key
+        process.is_about(envelope.correlation_id)
         return event
 
     def _is_settled(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:

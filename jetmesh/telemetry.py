@@ -49,9 +49,9 @@ class Publishing:
         self._described: dict[str, tuple[str, _Attributes]] = {}
 
     def span(self, parent: trace.Span, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
-        """Begin the span of one event being recorded, inside `parent`."""
+        """Begin the span of one event being recorded, inside `parent`, which goes on where nothing is traced here."""
         if not self.is_traced:
-            return trace.INVALID_SPAN
+            return trace.NonRecordingSpan(parent.get_span_context())
         name, common = self._described.get(event.type) or self._describe(event.type)
         attributes = {
             **common,
@@ -165,6 +165,10 @@ class Process:
         self.span = home.start_process(envelope)
         self.context = self.span.get_span_context()
 
+    def is_about(self, correlation_id: str) -> None:
+        """The key became known with the body: what came from outside has none in its subject."""
+        self.span.set_attribute(CONVERSATION, correlation_id)
+
     def make_current(self) -> None:
         """For the rest of the task that runs the reaction: spans of other libraries nest in this one, and every log
         line points to it."""
@@ -226,10 +230,10 @@ class ReactionTelemetry:
         return Process(self, envelope)
 
     def start_process(self, envelope: Envelope) -> trace.Span:
-        """Begin the span of an attempt, as a child of the message's context."""
-        if not self._is_traced:
-            return trace.INVALID_SPAN
+        """Begin the span of an attempt, a child of the message's context, going on where nothing is traced."""
         parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
+        if not self._is_traced:
+            return trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN
         name, common = self._process.get(envelope.type) or self._describe_process(envelope.type)
         delivery = envelope.delivery
         attributes = {

@@ -5,8 +5,12 @@ from importlib.metadata import entry_points
 
 import click
 
+from jetmesh.commands.dlq import dlq
+from jetmesh.commands.doctor import doctor
 from jetmesh.commands.flow import flow
+from jetmesh.commands.new import new
 from jetmesh.commands.run import run
+from jetmesh.commands.top import top
 from jetmesh.commands.topology import topology
 
 
@@ -36,7 +40,7 @@ def commands() -> None:
     """Event-driven services on NATS JetStream: run them, see them, mend them."""
 
 
-for command in (run, flow, topology):
+for command in (new, run, flow, topology, dlq, top, doctor):
     commands.add_command(command)
 
 

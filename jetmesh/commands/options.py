@@ -3,3 +3,6 @@
 import click
 
 app = click.option("--app", default="", metavar="MODULE:NAME", help="The services; else JETMESH_APP or pyproject.toml.")
+contracts = click.option(
+    "--contracts", default="", metavar="PACKAGE", help="The contracts; else JETMESH_CONTRACTS or pyproject.toml."
+)

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 Row = Mapping[str, Any]
 Report = Mapping[str, Sequence[Row]]
@@ -14,16 +15,22 @@ PERCENTILES = ("p50", "p95", "p99")
 
 def render(report: Report) -> RenderableType:
     """The answers of `Warehouse.report` as tables, in reading order."""
-    return Group(orders(report["orders"][0], report["confirmation"][0]), revenue(report["revenue"]), minutes(report))
+    tables = orders(report["orders"][0]), confirmation(report["confirmation"][0]), revenue(report["revenue"])
+    return Group(*(part for table in (*tables, minutes(report)) for part in (table, Text())))
 
 
-def orders(counts: Row, confirmation: Row) -> Table:
+def orders(counts: Row) -> Table:
     """How many orders came and how they ended."""
-    table = figures("orders", ["placed", "confirmed", "cancelled", "refused", "pending", "conversion", *PERCENTILES])
+    table = figures("orders", ["placed", "confirmed", "cancelled", "refused", "pending", "conversion"])
     ends = [f"{counts[name]:,}" for name in ("placed", "confirmed", "cancelled", "refused", "pending")]
-    table.add_row(
-        *ends, share(counts["conversion"]), *(duration(confirmation[f"{name}_seconds"]) for name in PERCENTILES)
-    )
+    table.add_row(*ends, share(counts["conversion"]))
+    return table
+
+
+def confirmation(times: Row) -> Table:
+    """How long it took from the click to the promise."""
+    table = figures("time to confirmation", PERCENTILES)
+    table.add_row(*(duration(times[f"{name}_seconds"]) for name in PERCENTILES))
     return table
 
 
@@ -46,7 +53,7 @@ def minutes(report: Report) -> Table:
 
 def figures(title: str, names: Sequence[str]) -> Table:
     """An empty table of right-aligned figures."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in names:
         table.add_column(name, justify="right", header_style="dim")
     return table

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from jetmesh.mesh import Mesh
 from jetmesh.settings import read
 from services.analytics.adapters import Warehouse, WarehouseBusy
+from services.analytics.figures import Figures
 from services.analytics.service import Analytics
 
 log = logging.getLogger("services.analytics")
@@ -34,6 +35,8 @@ async def wire(mesh: Mesh) -> AsyncIterator[Analytics]:
         return json.dumps(await warehouse.report(), default=str).encode()
 
     mesh.endpoint("report", report)
+    if mesh.telemetry.is_measured:
+        mesh.run(Figures(warehouse, mesh.telemetry.meter).watch)
     try:
         yield Analytics(warehouse)
     finally:

@@ -37,6 +37,7 @@ class Order:
     payment_secured: bool = False
     goods_secured: bool = False
     confirmed: bool = False
+    withdrawn: bool = False
     cancelled: bool = False
 
     def evolve(self, event: Event) -> Self:
@@ -50,6 +51,8 @@ class Order:
                 return replace(self, goods_secured=True)
             case OrderConfirmed():
                 return replace(self, confirmed=True)
+            case OrderCancellationRequested():
+                return replace(self, withdrawn=True)
             case OrderCancelled():
                 return replace(self, cancelled=True)
             case _:
@@ -132,7 +135,7 @@ def withdraw(
     request: OrderCancellationRequested, placed: OrderPlaced, order: Order
 ) -> OrderCancelled | OrderCancellationRequested | None:
     """The customer changed their mind: cancelled at once, or, once the order is promised, a question to payments."""
-    if order.cancelled:
+    if order.cancelled or order.withdrawn:
         return None
     return request if order.confirmed else cancellation(placed, "customer_request")
 

@@ -1,0 +1,5 @@
+"""`python -m jetmesh` is the command `jetmesh`."""
+
+from jetmesh.commands import main
+
+main()

@@ -1,0 +1,265 @@
+"""`jetmesh dlq`: what could not be handled, why, and what to do about it."""
+
+import asyncio
+import getpass
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jetmesh.commands.target import reach, settings_of_target
+from jetmesh.failure import Unavailable
+from jetmesh.letters import EVERYTHING, Filter, Group, Letter, Letters, grouped
+
+REACTION = click.option("--reaction", default="", metavar="SERVICE[.REACTION]", help="Letters of this reaction alone.")
+REASON = click.option("--reason", default="", metavar="TEXT", help="Letters with this text in the error or the reason.")
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object or list, for programs.")
+ALL = click.option("--all", "everything", is_flag=True, help="All letters.")
+LIMIT = click.option("--limit", type=click.IntRange(min=1), help="No more than so many letters, the oldest first.")
+RATE = click.option("--rate", type=click.FloatRange(min=0.1), help="No more than so many letters a second.")
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Show which letters it would be, and change nothing.")
+IDS = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+
+BODY_MAX = 4_000
+
+
+@click.group()
+def dlq() -> None:
+    """Dead letters: list them, look at one, send them to their reaction again, or discard them."""
+
+
+@dlq.command("list")
+@REACTION
+@REASON
+@click.option("--each", is_flag=True, help="One line a letter, with its ID, instead of groups.")
+@LIMIT
+@JSON
+def list_(reaction: str, reason: str, each: bool, limit: int | None, as_json: bool) -> None:
+    """List dead letters, grouped by reaction and reason."""
+    letters = _run(_choose((), Filter(reaction, reason), limit))
+    if as_json:
+        _print_json([summary(letter) for letter in letters] if each else [_as_json(g) for g in grouped(letters)])
+    elif not letters:
+        click.echo("no dead letters")
+    else:
+        Console().print(_table_of_letters(letters) if each else _table_of_groups(grouped(letters)))
+
+
+@dlq.command()
+@click.argument("id", type=int)
+@JSON
+def show(id: int, as_json: bool) -> None:
+    """Show one letter whole: why it failed, where it came from, its trace, headers and body."""
+    (letter,) = _run(_choose((id,), EVERYTHING, None))
+    if as_json:
+        _print_json({**summary(letter), "headers": letter.original, "data": letter.data.decode("utf-8", "replace")})
+    else:
+        _print_whole(letter, Console())
+
+
+@dlq.command()
+@IDS
+@REACTION
+@REASON
+@ALL
+@LIMIT
+@RATE
+@DRY_RUN
+@JSON
+def replay(ids: tuple[int, ...], rate: float | None, dry_run: bool, as_json: bool, **chosen: Any) -> None:
+    """Send letters to the reaction that failed, and to no other.
+
+    Name them by ID, or by --reaction and --reason, or say --all. The events keep their identity and their trace, the
+    attempts begin anew; what was handled meanwhile does nothing. A letter that fails again appears again.
+    """
+    letters = _run(_chosen(ids, **chosen))
+    if not dry_run:
+        _run(_each(letters, lambda post, letter: post.replay(letter), rate))
+    _report(letters, "replayed", dry_run, as_json)
+
+
+@dlq.command()
+@IDS
+@REACTION
+@REASON
+@ALL
+@LIMIT
+@DRY_RUN
+@JSON
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(ids: tuple[int, ...], dry_run: bool, as_json: bool, yes: bool, **chosen: Any) -> None:
+    """Remove letters for good. Their events stay what they are: not handled by that reaction."""
+    letters = _run(_chosen(ids, **chosen))
+    if letters and not (dry_run or yes):
+        click.confirm(f"Remove {_count(letters)} for good?", abort=True, err=True)
+    if not dry_run:
+        _run(_each(letters, lambda post, letter: post.discard(letter), None))
+    _report(letters, "discarded", dry_run, as_json)
+
+
+@dlq.command()
+@JSON
+def log(as_json: bool) -> None:
+    """Show who replayed and discarded what."""
+
+    async def read() -> list[dict[str, Any]]:
+        async with _post() as post:
+            return [asdict(entry) for entry in await post.record()]
+
+    entries = _run(read())
+    if as_json:
+        _print_json(entries)
+        return
+    table = _table("when", "who", "did", "letter", "reaction", "event")
+    for entry in entries:
+        cells = (str(entry[name]) for name in ("by", "action", "letter", "reaction", "source"))
+        table.add_row(_ago(datetime.fromisoformat(entry["at"])), *map(Text, cells))
+    Console().print(table if entries else "nothing was replayed or discarded yet")
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return asyncio.run(work)
+    except Unavailable as unavailable:
+        raise click.ClickException(str(unavailable)) from None
+
+
+@asynccontextmanager
+async def _post() -> AsyncIterator[Letters]:
+    async with reach(settings_of_target()) as mesh:
+        yield Letters(mesh.connection, mesh.recorder, f"{getpass.getuser()}@{socket.gethostname()}")
+
+
+def _chosen(
+    ids: tuple[int, ...], reaction: str, reason: str, everything: bool, limit: int | None
+) -> Coroutine[Any, Any, list[Letter]]:
+    ways = [bool(ids), bool(reaction or reason), everything]
+    if sum(ways) != 1:
+        raise click.UsageError("name the letters by ID, by --reaction and --reason, or with --all: one of the three")
+    return _choose(ids, Filter(reaction, reason), limit)
+
+
+async def _choose(ids: tuple[int, ...], which: Filter, limit: int | None) -> list[Letter]:
+    async with _post() as post:
+        if ids:
+            return [await _existing(post, sequence) for sequence in ids[:limit]]
+        letters = []
+        async for letter in post.all(which):
+            letters.append(letter)
+            if len(letters) == limit:
+                break
+        return letters
+
+
+async def _existing(post: Letters, sequence: int) -> Letter:
+    letter = await post.one(sequence)
+    if letter is None:
+        raise click.ClickException(f"no dead letter {sequence}: `jetmesh dlq list --each` shows the IDs")
+    return letter
+
+
+async def _each(letters: list[Letter], act: Callable[[Letters, Letter], Awaitable[None]], rate: float | None) -> None:
+    async with _post() as post:
+        for letter in letters:
+            await act(post, letter)
+            if rate:
+                await asyncio.sleep(1 / rate)
+
+
+def _report(letters: list[Letter], action: str, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        _print_json({action: 0 if dry_run else len(letters), "letters": [summary(letter) for letter in letters]})
+        return
+    if dry_run and letters:
+        Console().print(_table_of_letters(letters))
+    click.echo(f"{_count(letters)} {'would be ' if dry_run else ''}{action}")
+
+
+def _count(letters: list[Letter]) -> str:
+    return "1 letter" if len(letters) == 1 else f"{len(letters)} letters"
+
+
+def summary(letter: Letter) -> dict[str, Any]:
+    """What is known about a letter, without its body and headers (which may be personal)."""
+    stream, sequence = letter.place
+    return {
+        "id": letter.sequence,
+        "reaction": letter.reaction,
+        "error_type": letter.error_type,
+        "reason": letter.reason,
+        "subject": letter.source,
+        "stream": stream,
+        "sequence": sequence,
+        "attempts": letter.attempts,
+        "first_time": letter.first_time.isoformat(),
+        "last_time": letter.last_time.isoformat(),
+        "trace_id": letter.trace_id,
+    }
+
+
+def _as_json(group: Group) -> dict[str, Any]:
+    times = {"first_time": group.first.isoformat(), "last_time": group.last.isoformat()}
+    return {
+        "reaction": group.reaction,
+        "reason": group.kind,
+        "count": group.count,
+        **times,
+        "example": summary(group.example),
+    }
+
+
+def _print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in names:
+        right = name in ("letters", "id", "attempts")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name in ("letters", "id", "first", "last"))
+    return table
+
+
+def _table_of_groups(groups: list[Group]) -> Table:
+    table = _table("letters", "reaction", "reason", "first", "last")
+    for group in groups:
+        table.add_row(str(group.count), group.reaction, Text(group.kind), _ago(group.first), _ago(group.last))
+    return table
+
+
+def _table_of_letters(letters: list[Letter]) -> Table:
+    table = _table("id", "reaction", "event", "reason", "last")
+    for letter in letters:
+        reason = Text(f"{letter.error_type}: {letter.reason}")
+        table.add_row(str(letter.sequence), letter.reaction, Text(letter.source), reason, _ago(letter.last_time))
+    return table
+
+
+def _print_whole(letter: Letter, console: Console) -> None:
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in summary(letter).items():
+        facts.add_row(Text(name.replace("_", " "), style="bold"), Text(str(value)))
+    console.print(facts)
+    console.print("\n[bold]headers[/]")
+    for name, value in letter.original.items():
+        console.print(Text(f"  {name}: {value}"))
+    console.print("\n[bold]body[/]")
+    console.print(Text(letter.data[:BODY_MAX].decode("utf-8", "replace")))
+    if len(letter.data) > BODY_MAX:
+        console.print(f"[dim]… {len(letter.data):,} bytes in all; --json shows the whole[/]")
+
+
+def _ago(moment: datetime) -> str:
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

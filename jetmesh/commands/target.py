@@ -1,0 +1,81 @@
+"""Which mesh a command speaks to: the one that `NATS_URL` names, else the demo that runs here."""
+
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from jetmesh import settings, telemetry
+from jetmesh.mesh import Mesh, connect
+from jetmesh.settings import Settings
+
+CONNECT_SECONDS = 3
+NATS_ARGUMENTS = {
+    "-s": "NATS_URL",
+    "--server": "NATS_URL",
+    "--nkey": "JETMESH_NATS_NKEY_SEED",
+    "--tlsca": "JETMESH_NATS_TLS_CA",
+    "--tlscert": "JETMESH_NATS_TLS_CERTIFICATE",
+    "--tlskey": "JETMESH_NATS_TLS_KEY",
+}
+"""The arguments of the `nats` CLI that `endpoints.json` may hold, and the variables that say the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The settings with which a command reaches a mesh, where they were found, and what a running demo says."""
+
+    settings: Settings
+    found: str
+    variables: Mapping[str, str]
+    endpoints: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where each variable that is set came from."""
+        mine = {name for name, value in self.variables.items() if os.environ.get(name) == value}
+        return {name: "environment" if name in mine else self.found for name in self.variables}
+
+
+def settings_of_target(environment: Mapping[str, str] = os.environ) -> Target:
+    """The mesh that `NATS_URL` names, else the demo on the state folder, else the broker at the default address.
+
+    Raises:
+        SettingsError: a variable does not hold what it must.
+    """
+    variables = {name: value for name, value in environment.items() if value}
+    variables.setdefault(settings.variable(Settings, "connect_seconds"), str(CONNECT_SECONDS))
+    chosen = settings.read(Settings, variables)
+    if environment.get("NATS_URL"):
+        return Target(chosen, "NATS_URL", variables)
+    try:
+        endpoints = json.loads((chosen.state / "endpoints.json").read_bytes())
+    except (OSError, ValueError):
+        return Target(chosen, "the default: NATS_URL is not set, and no demo runs here", variables)
+    variables |= _variables(endpoints["nats_args"])
+    return Target(settings.read(Settings, variables), f"the demo in {chosen.state}", variables, endpoints)
+
+
+@asynccontextmanager
+async def reach(target: Target) -> AsyncIterator[Mesh]:
+    """A connection to the mesh, which traces nothing.
+
+    Raises:
+        click.ClickException: nobody answers there.
+    """
+    logging.getLogger("jetmesh.connection").setLevel(logging.ERROR)  # each failed try is said once, below
+    try:
+        async with connect(target.settings, telemetry.start("jetmesh", {}), "jetmesh-cli") as mesh:
+            yield mesh
+    except ConnectionError as unreachable:
+        raise click.ClickException(f"{unreachable} (address from {target.found})") from None
+
+
+def _variables(arguments: list[str]) -> dict[str, str]:
+    pairs = zip(arguments[::2], arguments[1::2], strict=False)
+    return {NATS_ARGUMENTS[name]: value for name, value in pairs if name in NATS_ARGUMENTS}

@@ -1,0 +1,145 @@
+"""`jetmesh top`: the mesh as it works, in the terminal."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from jetmesh import app as apps
+from jetmesh.commands import options
+from jetmesh.commands.target import reach, settings_of_target
+from jetmesh.overview import Overview, Row, StreamState, look
+from jetmesh.service import Service
+
+WIDE = 110
+"""From so many columns on there is room for every number."""
+SWITCHES = {"open": "bold red", "half-open": "yellow", "closed": "dim"}
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print one picture and exit.")
+@click.option("--json", "as_json", is_flag=True, help="Print one reading as a JSON object and exit.")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.5), default=1.0, show_default=True, help="Seconds between readings."
+)
+@options.app
+def top(once: bool, as_json: bool, interval: float, app: str) -> None:
+    """Show what the mesh does: rates, lag, latencies, failures, switches, by service and reaction; Ctrl-C ends it."""
+    services = apps.load(app)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_once(services, as_json) if once or as_json else _live(services, interval))
+
+
+async def _once(services: Sequence[Service], as_json: bool) -> None:
+    async with reach(settings_of_target()) as mesh:
+        overview = await look(mesh.connection, services)
+    if as_json:
+        click.echo(json.dumps(asdict(overview), indent=2))
+    else:
+        console = Console()
+        console.print(picture(overview, console.width))
+
+
+async def _live(services: Sequence[Service], interval_seconds: float) -> None:
+    console = Console()
+    overview: Overview | None = None
+    async with reach(settings_of_target()) as mesh:
+        with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+            while True:
+                overview = await look(mesh.connection, services, overview)
+                live.update(picture(overview, console.width), refresh=True)
+                await asyncio.sleep(interval_seconds)
+
+
+def picture(overview: Overview, width: int) -> RenderableType:
+    """One reading, for a terminal of `width` columns."""
+    wide = width >= WIDE
+    parts: list[RenderableType] = [_headline(overview), "", _reactions(overview, wide=wide), ""]
+    parts += [Text(f"▲ the switch {name} is {state}", style="red") for name, state in overview.switches.items()]
+    if overview.missing:
+        parts.append(Text(f"▲ no answer from {', '.join(overview.missing)}", style="yellow"))
+    return Group(*parts, _streams(overview.streams, wide=wide))
+
+
+def _headline(overview: Overview) -> Text:
+    rows = overview.rows
+    text = Text("jetmesh", style="bold", no_wrap=True)
+    text.append(f"  {time.strftime('%H:%M:%S', time.localtime(overview.at))}", style="dim")
+    text.append(f"  {len(overview.instances)} services ×{sum(overview.instances.values())}")
+    text.append(f"  {sum(row.attempts_per_second for row in rows):,.1f}/s")
+    text.append(f"  lag {sum(row.lag.pending + row.lag.ack_pending for row in rows if not row.waits):,}")
+    letters = f"  {overview.dead_letters:,} dead letters"
+    return text.append(letters, style="red" if overview.dead_letters else "green")
+
+
+def _reactions(overview: Overview, *, wide: bool) -> Table:
+    """One line a reaction; in a narrow terminal without the median, the redelivered and what failed."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=wide)
+    table.add_column("reaction", no_wrap=True)
+    numbers = ["rate/s", "lag", "acks", *(["again", "failed/s", "p50 ms"] if wide else []), "p95 ms", "dead"]
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("switch", no_wrap=True)
+    service = ""
+    for row in overview.rows:
+        if row.service != service:
+            service = row.service
+            table.add_row(Text.assemble((service, "bold cyan"), (_replicas(overview, service), "dim")))
+        table.add_row(Text(f"  {row.name}"), *_numbers(row, wide=wide), Text(_switch(row), style=SWITCHES[row.switch]))
+    return table
+
+
+def _replicas(overview: Overview, service: str) -> str:
+    count = overview.instances.get(service, 0)
+    return " not running" if count == 0 else f" ×{count}" if count > 1 else ""
+
+
+def _numbers(row: Row, *, wide: bool) -> list[Text]:
+    rate = row.attempts_per_second if row.settled_per_second is None else row.settled_per_second
+    lag_style = "dim" if row.waits else ""
+    more = [
+        _number(row.lag.redelivered, style="yellow"),
+        _number(row.failed_per_second, style="yellow"),
+        _number(row.p50_ms),
+    ]
+    return [
+        _number(rate),
+        _number(row.lag.pending, style=lag_style),
+        _number(row.lag.ack_pending, style=lag_style),
+        *(more if wide else []),
+        _number(row.p95_ms),
+        _number(row.dead_letters, style="yellow"),
+    ]
+
+
+def _number(value: float, style: str = "") -> Text:
+    if not value:
+        return Text("·", style="dim")
+    decimals = 0 if isinstance(value, int) or value >= 100 else 1 if value >= 1 else 2
+    return Text(f"{value:,.{decimals}f}", style=style)
+
+
+def _switch(row: Row) -> str:
+    return "" if row.switch == "closed" else row.switch
+
+
+def _streams(streams: Sequence[StreamState], *, wide: bool) -> Table:
+    """The streams side by side, as many as fit."""
+    table = Table.grid(padding=(0, 3, 0, 0))
+    cells = [_stream(stream) for stream in streams if stream.messages]
+    columns = 4 if wide else 3
+    for start in range(0, len(cells), columns):
+        table.add_row(*cells[start : start + columns])
+    return table
+
+
+def _stream(stream: StreamState) -> Text:
+    return Text.assemble((stream.name, "bold"), f" {stream.messages:,} ", (f"{stream.bytes / 1e6:.1f} MB", "dim"))

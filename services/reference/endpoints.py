@@ -1,0 +1,75 @@
+"""Where a running mesh is reached: `endpoints.json` of a demo, else `NATS_URL`."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+from pydantic import BaseModel, Field
+
+from jetmesh import settings, telemetry
+from jetmesh.mesh import Mesh, connect
+from services.reference.state import State
+
+CONNECT_SECONDS = 5
+
+
+class Endpoints(BaseModel):
+    """The addresses and processes of a demo. `nats_args` are the arguments with which the `nats` CLI gets to its broker
+    as an operator."""
+
+    nats_url: str
+    nats_args: list[str]
+    http_url: str
+    smtp_url: str
+    traces_url: str
+    monitor_url: str = Field(description="The broker's monitoring pages; empty where the broker is somebody else's.")
+    health_urls: dict[str, str] = Field(description="/livez and /readyz of each service.")
+    pids: dict[str, int]
+
+    def write(self, path: Path) -> None:
+        """Put the file there in one step: whoever sees it sees all of it."""
+        fresh = path.with_suffix(".tmp")
+        fresh.write_text(self.model_dump_json(indent=2) + "\n")
+        fresh.replace(path)
+
+
+def running(state: State) -> Endpoints | None:
+    """The demo that runs on the folder; None where none does, whatever a crashed one left behind."""
+    if not state.is_held or not state.endpoints.exists():
+        return None
+    return Endpoints.model_validate_json(state.endpoints.read_bytes())
+
+
+@asynccontextmanager
+async def reach(state: State) -> AsyncIterator[Mesh]:
+    """A connection to the demo on the folder, else to the mesh that `NATS_URL` names.
+
+    Raises:
+        click.ClickException: neither is there.
+    """
+    demo = running(state)
+    url = demo.nats_url if demo else os.environ.get("NATS_URL", "")
+    if not url:
+        raise click.ClickException(
+            f"no demo runs in {state.folder}: start one with `jetmesh demo`, or name a broker with NATS_URL"
+        )
+    async with connected(url) as mesh:
+        yield mesh
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Mesh]:
+    """A connection that traces nothing.
+
+    Raises:
+        click.ClickException: nobody answers there.
+    """
+    wait = os.environ.get("JETMESH_CONNECT_SECONDS") or str(CONNECT_SECONDS)
+    chosen = settings.read(settings.Settings, {**os.environ, "NATS_URL": url, "JETMESH_CONNECT_SECONDS": wait})
+    try:
+        async with connect(chosen, telemetry.start("jetmesh", {}), "jetmesh-cli") as mesh:
+            yield mesh
+    except ConnectionError as unreachable:
+        raise click.ClickException(str(unreachable)) from None

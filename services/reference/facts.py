@@ -1,0 +1,170 @@
+"""What an audit goes by, collected past all services: the streams raw, the bank's ledger, the mail sink."""
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jetmesh import deadletter
+from jetmesh.mesh import Mesh
+from jetmesh.story import Stored
+from jetmesh.wire import derived_id
+from services.flow import SERVICES
+from services.payments.ledger import Balance, Ledger
+from services.reference.mailsink import MailSink
+from services.reference.state import State
+from services.reference.streams import raw_reader, unix_nano
+
+INTAKE = "INTAKE"
+PLACED, REFUSED = "orders.placed", "orders.refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One message of a stream: what it is, about which key, why it is there, and what it says (nothing where it is no
+    JSON object)."""
+
+    stream: str
+    sequence: int
+    subject: str
+    type: str
+    key: str
+    unix_nano: int
+    id: str
+    causation_id: str
+    traceparent: str
+    body: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.subject} ({self.stream} {self.sequence})"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter and where it says that it comes from."""
+
+    sequence: int
+    unix_nano: int
+    subject: str
+    source_stream: str
+    source_sequence: int
+    source_subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} (DEAD_LETTERS {self.sequence})"
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything; `stories` has the events of each order by type."""
+
+    intake: list[Fact]
+    events: list[Fact]
+    letters: list[Letter]
+    balances: list[Balance] | None = None
+    mails: Counter[str] | None = None
+    stories: dict[str, dict[str, Fact]] = field(default_factory=lambda: defaultdict(dict))
+
+    def __post_init__(self) -> None:
+        for event in self.events:
+            if not event.subject.startswith("stock."):
+                self.stories[event.key][event.type] = event
+
+    def of_type(self, *types: str) -> Iterator[Fact]:
+        """The events of these types."""
+        return (event for event in self.events if event.type in types)
+
+
+async def collect(mesh: Mesh, state: State) -> Facts:
+    """Read everything. The ledger and the mails are None where the folder has none.
+
+    Raises:
+        Unavailable: a stream does not answer.
+    """
+    reader = await raw_reader(mesh.connection)
+    events: list[Fact] = []
+    # Effects before causes: what is read here was caused by something that is there when its stream is read later.
+    for stream in reversed([service.stream for service in SERVICES if service.records]):
+        events += (_fact(stream, message) for message in await reader.read(stream))
+    buried = [message for message in await reader.read(deadletter.STREAM) if message.subject.startswith("dead.")]
+    letters = [_letter(message) for message in buried]
+    intake = [_fact(INTAKE, message) for message in await reader.read(INTAKE)]
+    return Facts(intake, events, letters, _balances(state.bank), _mails(state.mails))
+
+
+def _balances(path: Path) -> list[Balance] | None:
+    if not path.exists():
+        return None
+    with closing(Ledger(path)) as ledger:
+        return list(ledger.balances())
+
+
+def _mails(path: Path) -> Counter[str] | None:
+    if not path.exists():
+        return None
+    try:
+        with closing(MailSink(path)) as sink:
+            return Counter(sink.copies())
+    except sqlite3.OperationalError:  # it was never started, so there is no table yet
+        return Counter()
+
+
+def _fact(stream: str, message: Stored) -> Fact:
+    headers = {name.lower(): value for name, value in message.headers.items()}
+    first, _, rest = message.subject.partition(".")
+    second, _, key = rest.partition(".")
+    body = _object(message.data)
+    at = unix_nano(message.time)
+    structured = headers.get("content-type", "").lower().startswith("application/cloudevents")
+    if structured:
+        headers, body = {**headers, "ce-id": str(body.get("id", ""))}, _mapping(body.get("data"))
+    made = derived_id(stream, str(at / 1e9), str(message.sequence))
+    return Fact(
+        stream=stream,
+        sequence=message.sequence,
+        subject=message.subject,
+        type=f"{first}.{second}",
+        key=key,
+        unix_nano=at,
+        id=headers.get("ce-id") or made,
+        causation_id=headers.get("ce-causationid", ""),
+        traceparent=headers.get("traceparent", ""),
+        body=body,
+    )
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(data))
+    except ValueError:
+        return {}
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _letter(message: Stored) -> Letter:
+    headers = message.headers
+    return Letter(
+        sequence=message.sequence,
+        unix_nano=unix_nano(message.time),
+        subject=message.subject,
+        source_stream=headers.get("Jetmesh-Stream", ""),
+        source_sequence=int(headers.get("Jetmesh-Sequence") or 0),
+        source_subject=headers.get("Jetmesh-Subject", ""),
+        reason=headers.get("Jetmesh-Reason", ""),
+    )
+
+
+def total(goods: Iterable[dict[str, Any]]) -> Counter[str]:
+    """Pieces by article."""
+    pieces: Counter[str] = Counter()
+    for item in goods:
+        pieces[item["sku"]] += item["quantity"]
+    return pieces

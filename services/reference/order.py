@@ -1,0 +1,74 @@
+"""`jetmesh order`: the story of one order, each event and each attempt, as a tree."""
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+
+import click
+import httpx
+from rich.console import Console
+
+from jetmesh import timeline
+from jetmesh.failure import Unavailable
+from jetmesh.tracestore.jaeger import JaegerTraces
+from jetmesh.tracestore.span import SpanRecord
+from jetmesh.tracestore.store import TraceStore
+from services.reference import state as states
+from services.reference.endpoints import reach, running
+from services.reference.state import State
+from services.reference.stories import StoryEvent, story
+
+JAEGER_URL = "JETMESH_JAEGER_URL"
+
+
+@click.command()
+@click.argument("order_id", metavar="ID")
+@states.option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def order(order_id: str, state: State, *, as_json: bool) -> None:
+    """Print the story of an order: who reacted to what, when, for how long, and how it ended.
+
+    Against a mesh elsewhere (NATS_URL), spans come from the Jaeger that JETMESH_JAEGER_URL names.
+    """
+    events = asyncio.run(_events(order_id, state))
+    spans = _spans(order_id, events, state)
+    if not events and not spans:
+        raise click.ClickException(f"no order {order_id}: nothing is recorded about it")
+    if as_json:
+        click.echo(json.dumps(_document(order_id, events, spans)))
+    else:
+        timeline.render(Console(highlight=False), order_id, events, spans)
+
+
+async def _events(order_id: str, state: State) -> list[StoryEvent]:
+    async with reach(state) as mesh:
+        try:
+            return await story(mesh, order_id)
+        except Unavailable as unavailable:
+            raise click.ClickException(str(unavailable)) from None
+
+
+def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[SpanRecord]:
+    """The spans of the order's traces: from the demo's own store, from Jaeger, or none."""
+    traces: TraceStore | JaegerTraces
+    if url := os.environ.get(JAEGER_URL, ""):
+        traces = JaegerTraces(url)
+    elif running(state) and state.traces.exists():
+        traces = TraceStore(state.traces)
+    else:
+        return []
+    with closing(traces):
+        try:
+            trace_ids = {event.trace_id for event in events if event.trace_id} or set(traces.trace_ids_of(order_id))
+            return [span for trace_id in sorted(trace_ids) for span in traces.spans_of(trace_id)]
+        except httpx.HTTPError as error:
+            click.secho(f"Jaeger at {url} does not answer ({error})", fg="yellow", err=True)
+            return []
+
+
+def _document(order_id: str, events: Sequence[StoryEvent], spans: Sequence[SpanRecord]) -> dict[str, object]:
+    told = [{**asdict(event), "time": event.time.isoformat(), "trace_id": event.trace_id} for event in events]
+    return {"order_id": order_id, "events": told, "spans": [asdict(span) for span in spans]}

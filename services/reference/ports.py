@@ -1,0 +1,76 @@
+"""The demo's ports: the usual ones, those asked for, or free ones."""
+
+import errno
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import click
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """One port for each thing that people or tools may want to reach, on loopback."""
+
+    nats: int = 4222
+    http: int = 8080
+    smtp: int = 2525
+    traces: int = 14318
+    monitor: int = 8222
+
+
+WHAT = {
+    "nats": "NATS",
+    "http": "the HTTP edge",
+    "smtp": "mail",
+    "traces": "traces",
+    "monitor": "the broker's monitoring",
+}
+
+
+def chosen(wanted: Mapping[str, int], *, free: bool, own_broker: bool) -> Ports:
+    """The ports to use, checked: `wanted` by name, the others as usual, or `free` ones.
+
+    Raises:
+        click.ClickException: a port is taken; the text says which and what to do.
+    """
+    ports = replace(any_free() if free else Ports(), **wanted)
+    for name, port in asdict(ports).items():
+        if (own_broker or name not in ("nats", "monitor")) and is_taken(port):
+            raise click.ClickException(_busy(name, port))
+    return ports
+
+
+def any_free() -> Ports:
+    """Five ports that nobody uses now."""
+    return Ports(*free_ports(5))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now, all different."""
+    sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
+    found = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return found
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens there (or the port may not be used at all)."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return True
+        raise
+    return False
+
+
+def _busy(name: str, port: int) -> str:
+    running = f", or use the server there: NATS_URL=nats://{HOST}:{port} jetmesh demo" if name == "nats" else ""
+    return (
+        f"port {port} ({WHAT[name]}) is taken. Take another one with --port {name}=NUMBER, or any free ones with "
+        f"--free-ports{running}"
+    )

@@ -1,0 +1,139 @@
+"""The state folder of a mesh on one machine: what lies where, and which demo holds it."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+
+class Held(Exception):
+    """Another process holds the file, and writes its id into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The folder and the places in it; nothing is made before it is needed."""
+
+    folder: Path
+
+    @property
+    def broker(self) -> Path:
+        """What the broker keeps, and its configuration."""
+        return self.folder / "nats"
+
+    @property
+    def logs(self) -> Path:
+        """One log a process."""
+        return self.folder / "logs"
+
+    @property
+    def pids(self) -> Path:
+        """One file a process, locked for as long as it lives."""
+        return self.folder / "pids"
+
+    @property
+    def bank(self) -> Path:
+        """The sandbox bank's ledger."""
+        return self.folder / "bank.sqlite"
+
+    @property
+    def mails(self) -> Path:
+        """The mails that the sink took."""
+        return self.folder / "mail.sqlite"
+
+    @property
+    def warehouse(self) -> Path:
+        """What analytics keeps."""
+        return self.folder / "analytics.duckdb"
+
+    @property
+    def traces(self) -> Path:
+        """The recent spans."""
+        return self.folder / "traces.sqlite"
+
+    @property
+    def endpoints(self) -> Path:
+        """Where a running demo is reached."""
+        return self.folder / "endpoints.json"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a demo runs on this folder; its files alone do not tell, since it may have crashed."""
+        if not self._lock.exists():
+            return False
+        try:
+            lock(self._lock).close()
+        except Held:
+            return True
+        return False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder, for one demo at a time.
+
+        Raises:
+            click.ClickException: another demo runs on it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = lock(self._lock)
+        except Held as other:
+            raise click.ClickException(
+                f"a demo runs in {self.folder} already (process {other}): stop it, or name another folder with --state"
+            ) from None
+        with file:
+            write_pid(file, os.getpid())
+            yield
+
+    def secret(self) -> str:
+        """The secret behind the tokens of the orders, made once, readable by its owner alone."""
+        path = self.folder / "http.secret"
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))
+        return path.read_text()
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / "demo.pid"
+
+
+option = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".jetmesh",
+    envvar="JETMESH_STATE",
+    show_default=True,
+    callback=lambda _context, _parameter, folder: State(folder),
+    help="The folder that holds everything of the mesh.",
+)
+
+
+def lock(path: Path) -> IO[Any]:
+    """The file, locked until it is closed by everybody who inherited it.
+
+    Raises:
+        Held: by another process.
+    """
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        raise Held(holder) from None
+    return file
+
+
+def write_pid(file: IO[Any], pid: int) -> None:
+    """Say in a locked file who holds it."""
+    file.truncate(0)
+    file.write(str(pid))
+    file.flush()

@@ -1,0 +1,92 @@
+"""The events of one order, from the streams of all services: as they stand, and as they come."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from jetmesh.failure import Unavailable
+from jetmesh.mesh import Mesh
+from jetmesh.provision import request
+from jetmesh.story import Stored
+from services.flow import SERVICES
+
+POLL_SECONDS = 0.02
+
+ENDINGS = (
+    {"orders.confirmed", "payments.captured", "notifications.confirmation_sent", "notifications.receipt_sent"},
+    {"orders.cancelled", "payments.voided", "inventory.released", "notifications.cancellation_sent"},
+    {"orders.cancelled", "payments.declined", "inventory.released", "notifications.cancellation_sent"},
+    {"orders.cancelled", "payments.voided", "inventory.rejected", "notifications.cancellation_sent"},
+    {"orders.cancelled", "payments.declined", "inventory.rejected", "notifications.cancellation_sent"},
+    {"orders.refused", "notifications.cancellation_sent"},
+)
+"""With all events of one of these sets, nothing more can happen to an order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoryEvent:
+    """One event of an order's story, without what it says: that may be personal."""
+
+    type: str
+    time: datetime
+    service: str
+    stream: str
+    sequence: int
+    id: str
+    causation_id: str
+    traceparent: str
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it was recorded in; empty where nothing was traced."""
+        return self.traceparent[3:35]
+
+
+async def story(mesh: Mesh, key: str) -> list[StoryEvent]:
+    """What every service recorded about the key, oldest first.
+
+    Raises:
+        Unavailable: a stream does not answer.
+    """
+    found = [await _recorded(mesh, service.name, service.stream, key) for service in SERVICES if service.records]
+    return sorted((event for events in found for event in events), key=lambda event: (event.time, event.type))
+
+
+async def follow(mesh: Mesh, key: str, seconds: float) -> AsyncIterator[StoryEvent]:
+    """The events as they come, until nothing more can happen or the time is up."""
+    seen: set[str] = set()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for event in await story(mesh, key):
+            if event.type not in seen:
+                seen.add(event.type)
+                yield event
+        if any(ending <= seen for ending in ENDINGS):
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _recorded(mesh: Mesh, service: str, stream: str, key: str) -> list[StoryEvent]:
+    try:
+        stored = await mesh.stories.last(stream, [f"*.*.{key}"])
+    except Unavailable:
+        if await request(mesh.connection, f"STREAM.INFO.{stream}") is None:
+            return []
+        raise
+    return [_event(message, service, stream) for message in stored]
+
+
+def _event(message: Stored, service: str, stream: str) -> StoryEvent:
+    headers = message.headers
+    return StoryEvent(
+        type=message.type,
+        time=datetime.fromisoformat(message.time),
+        service=service,
+        stream=stream,
+        sequence=message.sequence,
+        id=headers.get("ce-id", ""),
+        causation_id=headers.get("ce-causationid", ""),
+        traceparent=headers.get("traceparent", ""),
+    )

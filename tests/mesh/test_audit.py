@@ -1,0 +1,139 @@
+"""The audit finds what it must: clean books stay clean, and each thing done to them is named with the order's id."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.payments.ledger import Balance
+from services.reference.checks import findings
+from services.reference.facts import Fact, Facts, Letter
+
+STREAMS = {"orders": "ORDERS", "payments": "PAYMENTS", "inventory": "INVENTORY", "stock": "INVENTORY"}
+GOODS = [{"sku": "cola", "quantity": 2}]
+LINES = [{"sku": "cola", "quantity": 2, "unit_price_minor": 290}]
+PRICE_MINOR = 580
+
+
+def fact(event_type: str, key: str, cause: str = "", stream: str = "", **body: Any) -> Fact:
+    entity = event_type.partition(".")[0]
+    subject = f"{event_type}.{key}" if key else event_type
+    sequence = 1 + sum(map(ord, subject))
+    place = stream or STREAMS.get(entity, "NOTIFICATIONS")
+    return Fact(place, sequence, subject, event_type, key, sequence, f"id-{subject}", cause, "", body)
+
+
+def mail(kind: str, order_id: str, cause: str) -> Fact:
+    return fact(f"notifications.{kind}_sent", order_id, cause, message_id=f"<{kind}.{order_id}@mail.test>")
+
+
+def outside(order_id: str) -> Fact:
+    return replace(fact("orders.placed", "", stream="INTAKE", order_id=order_id), sequence=7)
+
+
+def confirmed() -> list[Fact]:
+    """The story of o-1: placed from outside, and all went well."""
+    placed = "id-orders.placed.o-1"
+    return [
+        fact("orders.placed", "o-1", "id-orders.placed", lines=LINES),
+        fact("payments.authorized", "o-1", placed, amount_minor=PRICE_MINOR),
+        fact("inventory.reserved", "o-1", placed, goods=GOODS),
+        fact("orders.confirmed", "o-1", "id-payments.authorized.o-1"),
+        fact("payments.captured", "o-1", "id-orders.confirmed.o-1", amount_minor=PRICE_MINOR),
+        mail("confirmation", "o-1", "id-orders.confirmed.o-1"),
+        mail("receipt", "o-1", "id-payments.captured.o-1"),
+    ]
+
+
+def cancelled() -> list[Fact]:
+    """The story of o-2: placed over HTTP, declined."""
+    placed, end = "id-orders.placed.o-2", "id-orders.cancelled.o-2"
+    return [
+        fact("orders.placed", "o-2", lines=LINES),
+        fact("payments.declined", "o-2", placed),
+        fact("inventory.reserved", "o-2", placed, goods=GOODS),
+        fact("orders.cancelled", "o-2", "id-payments.declined.o-2"),
+        fact("inventory.released", "o-2", end, goods=GOODS),
+        mail("cancellation", "o-2", end),
+    ]
+
+
+def stock(level: int) -> list[Fact]:
+    delivered = fact("stock.restocked", "r-1", "id-stock.restocked", sku="cola", quantity=10)
+    return [delivered, fact("stock.level", "cola", "id-orders.placed.o-1", available=level)]
+
+
+def balance(key: str, held: int, captured: int, captures: int = 1) -> Balance:
+    return Balance(key, "EUR", held, captured, 0, 1, captures, 0)
+
+
+def books(*, without: str = "", more: tuple[Fact, ...] = (), level: int = 8, **changes: Any) -> Facts:
+    """Two orders in good order, but for what is changed."""
+    intake = [outside("o-1"), replace(fact("stock.restocked", "", stream="INTAKE"), sequence=3)]
+    events = [event for event in [*confirmed(), *cancelled(), *stock(level)] if event.subject != without]
+    mails = Counter(e.body["message_id"] for e in events if "message_id" in e.body)
+    given: dict[str, Any] = {
+        "balances": [balance("o-1", PRICE_MINOR, PRICE_MINOR)],
+        "mails": mails,
+        "letters": [],
+        "intake": intake,
+    }
+    return Facts(events=[*events, *more], **(given | changes))
+
+
+def offences(facts: Facts) -> dict[str, list[str]]:
+    return {found.check: list(found.offences) for found in findings(facts) if found.offences}
+
+
+def test_books_in_good_order_are_clean() -> None:
+    assert offences(books()) == {}
+
+
+LETTER = Letter(1, 1, "dead.orders.place.INTAKE.99", "INTAKE", 99, "orders.placed", "body: not JSON")
+MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "receipt")})
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "culprit"),
+    [
+        (lambda: books(intake=[outside("o-1"), outside("o-9")]), "acknowledged", "o-9"),
+        (lambda: books(without="orders.confirmed.o-1"), "exactly one end", "o-1: has not ended"),
+        (lambda: books(more=(fact("orders.cancelled", "o-1", "id-orders.placed.o-1"),)), "exactly one end", "o-1"),
+        (lambda: books(more=(fact("orders.refused", "o-1"),)), "exactly one end", "o-1: was placed and refused"),
+        (lambda: books(without="payments.captured.o-1"), "its effects", "o-1"),
+        (lambda: books(without="inventory.released.o-2"), "its effects", "o-2"),
+        (lambda: books(without="payments.declined.o-2"), "its effects", "payments.voided"),
+        (lambda: books(more=(confirmed()[4],)), "recorded once", "payments.captured.o-1"),
+        (lambda: books(more=(fact("orders.goods_secured", "o-1", "id-nobody"),)), "its cause", "id-nobody"),
+        (
+            lambda: books(more=(fact("payments.voided", "o-9", "id-orders.placed.o-1"),)),
+            "nobody placed",
+            "o-9: has payments.voided",
+        ),
+        (
+            lambda: books(balances=[balance("o-1", PRICE_MINOR, PRICE_MINOR), balance("o-9", 1, 1)]),
+            "nobody placed",
+            "o-9: the bank",
+        ),
+        (lambda: books(balances=[balance("o-1", PRICE_MINOR, 1160, captures=2)]), "charged twice", "o-1"),
+        (lambda: books(balances=[balance("o-1", PRICE_MINOR, 0, captures=0)]), "money held", "o-1: 580 of 580"),
+        (lambda: books(balances=[balance("o-1", 570, 570)]), "ledger", "o-1: the bank took 570"),
+        (lambda: books(balances=[]), "ledger", "o-1: payments.captured, but the bank took nothing"),
+        (lambda: books(level=-1), "below zero", "cola"),
+        (lambda: books(level=9), "restocked", "cola: restocked 10, on the shelf 9, but 2 went out"),
+        (lambda: books(more=(fact("inventory.released", "o-1", goods=GOODS),)), "goods of", "o-1"),
+        (lambda: books(mails=Counter({**MAILED, "<receipt.o-1@mail.test>": 2})), "no mail went out twice", "2 copies"),
+        (lambda: books(mails=MAILED), "every mail", "o-2: notifications.cancellation_sent"),
+        (lambda: books(letters=[LETTER]), "dead letter", "INTAKE 99"),
+    ],
+)
+def test_the_audit_names_the_offence(change: Callable[[], Facts], words: str, culprit: str) -> None:
+    found = [(check, offence) for check, named in offences(change()).items() for offence in named]
+    assert [offence for check, offence in found if words in check and culprit in offence], found
+
+
+def test_an_order_buried_as_a_dead_letter_is_not_lost() -> None:
+    buried = replace(outside("o-9"), sequence=99)
+    assert offences(books(intake=[*books().intake, buried], letters=[LETTER])) == {}

@@ -1,0 +1,63 @@
+"""Events of a small mesh for the runtime's own tests: jobs are asked for, work finishes them."""
+
+from typing import Self
+
+from jetmesh import Service
+from jetmesh_contracts import Event, Token
+
+
+class JobEvent(Event, owner="jobs", key_field="job_id"):
+    """An event about a job."""
+
+    job_id: Token
+
+
+class Asked(JobEvent, type="jobs.asked", from_outside=True):
+    """Somebody wants a job done."""
+
+    effort: int = 1
+
+
+class Dropped(JobEvent, type="jobs.dropped"):
+    """Nobody wants it any more."""
+
+
+class WorkEvent(Event, owner="work", key_field="job_id"):
+    """An event about the work on a job."""
+
+    job_id: Token
+
+
+class Finished(WorkEvent, type="work.finished"):
+    """The job is done."""
+
+
+class Failed(WorkEvent, type="work.failed"):
+    """The job can't be done."""
+
+
+class Noted(WorkEvent, type="work.noted"):
+    """The job was dropped."""
+
+
+class Level(Event, type="tally.level", owner="work", key_field="name", state=True):
+    """How much effort was spent, all jobs together."""
+
+    name: Token
+    spent: int
+
+
+class Work:
+    """What work has recorded about a job."""
+
+    finished = False
+
+    def evolve(self, event: Event) -> Self:
+        """The work after `event`."""
+        self.finished = self.finished or isinstance(event, Finished)
+        return self
+
+
+def work() -> Service:
+    """A service `work` without reactions yet."""
+    return Service("work")

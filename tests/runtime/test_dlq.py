@@ -1,0 +1,174 @@
+"""Dead letters are read, grouped, replayed to the failing reaction alone and discarded, and who did it is kept."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from jetmesh.commands.target import settings_of_target
+from jetmesh.letters import Filter, Letter, Letters, grouped
+from jetmesh.testing import LocalMesh, MeshOf, until
+from tests.runtime.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
+
+EVERYTHING = Filter()
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def _letters(mesh: LocalMesh, which: Filter = EVERYTHING) -> list[Letter]:
+    return [letter async for letter in _post(mesh).all(which)]
+
+
+def _post(mesh: LocalMesh) -> Letters:
+    return Letters(mesh.mesh.connection, mesh.mesh.recorder, by="ada@desk")
+
+
+async def _refuse(mesh: LocalMesh, bank: Bank, *plates: str) -> list[Letter]:
+    """Cars that the bank refuses for good: one dead letter each."""
+    bank.blacklist |= set(plates)
+    await asyncio.gather(*(mesh.record(CarArrived(plate=plate)) for plate in plates))
+    await mesh.dead_letters(len(plates))
+    return await _letters(mesh)
+
+
+async def test_letters_fall_into_groups_by_reaction_and_reason_whatever_their_keys(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    await _refuse(mesh, bank, "car-1", "car-2", "car-3")
+    await mesh.publish("cars.arrived.car-4", "not JSON")
+    await mesh.dead_letters(4)
+    groups = grouped(await _letters(mesh))
+    assert [(group.reaction, group.count) for group in groups] == [("tolls.charge", 3), ("tolls.charge", 1)]
+    assert groups[0].kind == "Permanent: …: on the blacklist"
+    assert groups[1].kind.startswith("BrokenContract: ")
+    assert len(await _letters(mesh, Filter("tolls.charge", "blacklist"))) == 3
+    assert len(await _letters(mesh, Filter("tolls", "brokencontract"))) == 1
+    assert await _letters(mesh, Filter("tolls.other")) == []
+
+
+async def test_more_letters_than_a_page_are_all_read(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    letters = await _refuse(mesh, bank, *(f"car-{number}" for number in range(600)))
+    assert len({letter.sequence for letter in letters}) == 600
+
+
+async def test_a_replay_reaches_its_reaction_with_identity_and_trace_and_leaves_the_list(mesh_of: MeshOf) -> None:
+    bank = Bank(blacklist={"car-1"})
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    headers = {"ce-specversion": "1.0", "ce-id": "id-1", "ce-type": "cars.arrived", "ce-source": "/test",
+               "traceparent": TRACEPARENT}  # fmt: skip
+    await mesh.publish("cars.arrived.car-1", CarArrived(plate="car-1").model_dump_json(), headers)
+    await mesh.dead_letters(1)
+    (letter,) = await _letters(mesh)
+    assert (letter.trace_id, letter.source, letter.attempts) == (TRACEPARENT[3:35], "cars.arrived.car-1", 1)
+    assert letter.original == headers
+    bank.blacklist.clear()
+    await _post(mesh).replay(letter)
+    await mesh.recorded(TollPaid, "car-1")
+    (paid,) = [stored for stored in await mesh.story("car-1") if stored.type == "tolls.paid"]
+    assert paid.headers["ce-causationid"] == "id-1"
+    assert await _letters(mesh) == []
+    (entry,) = await _post(mesh).record()
+    assert (entry.action, entry.by, entry.letter) == ("replayed", "ada@desk", letter.sequence)
+
+
+async def test_a_replay_that_fails_again_is_a_new_letter(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (first,) = await _refuse(mesh, bank, "car-1")
+    for _ in range(3):
+        (letter,) = await _letters(mesh)
+        await _post(mesh).replay(letter)
+
+        async def again(old: int = letter.sequence) -> bool:
+            return [one.sequence > old for one in await _letters(mesh)] == [True]
+
+        await until(again)
+    (last,) = await _letters(mesh)
+    assert (last.source, last.place, last.data) == (first.source, first.place, first.data)
+
+
+async def test_a_replay_that_fails_before_its_letter_is_removed_is_not_lost(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    await mesh.mesh.recorder.record(letter.again(), limited=False)
+    both = await until(lambda: _two(mesh))
+    await _post(mesh).discard(letter)
+    assert [one.sequence for one in await _letters(mesh)] == [both[1].sequence]
+
+
+async def _two(mesh: LocalMesh) -> list[Letter]:
+    letters = await _letters(mesh)
+    return letters if len(letters) == 2 else []
+
+
+async def test_a_replay_of_what_was_handled_meanwhile_does_nothing(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    bank.blacklist.clear()
+    await mesh.record(CarArrived(plate="car-1"))
+    await mesh.recorded(TollPaid, "car-1")
+    await _post(mesh).replay(letter)
+    await mesh.settled()
+    assert await mesh.count("TOLLS") == 1
+    assert await _letters(mesh) == []
+
+
+async def test_two_replays_of_one_letter_at_once_are_one(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    bank.blacklist.clear()
+    await asyncio.gather(_post(mesh).replay(letter), _post(mesh).replay(letter))
+    await mesh.recorded(TollPaid, "car-1")
+    await mesh.settled()
+    assert await mesh.count("TOLLS") == 1
+    assert await _letters(mesh) == []
+
+
+async def test_a_discarded_letter_is_gone_and_the_record_says_who_did_it(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    assert await _post(mesh).one(letter.sequence) == letter
+    await _post(mesh).discard(letter)
+    assert await _post(mesh).one(letter.sequence) is None
+    assert [(entry.action, entry.source) for entry in await _post(mesh).record()] == [("discarded", letter.source)]
+
+
+def test_a_command_finds_the_demo_that_runs_and_nats_url_goes_before_it(tmp_path: Path) -> None:
+    arguments = ["-s", "tls://127.0.0.1:9", "--nkey", "operator.nk", "--tlsca", "ca.pem"]
+    (tmp_path / "endpoints.json").write_text(json.dumps({"nats_args": arguments}))
+    demo = settings_of_target({"JETMESH_STATE": str(tmp_path)})
+    found = demo.settings
+    assert (found.nats_url, found.nats_nkey_seed, found.nats_tls_ca) == ("tls://127.0.0.1:9", "operator.nk", "ca.pem")
+    assert demo.found == f"the demo in {tmp_path}"
+    named = settings_of_target({"JETMESH_STATE": str(tmp_path), "NATS_URL": "nats://b:1"})
+    assert (named.settings.nats_url, named.found) == ("nats://b:1", "NATS_URL")
+
+
+async def test_the_command_asks_before_it_discards_and_wants_to_know_which(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    assert (await _dlq(mesh, "discard"))[0] == 2
+    assert (await _dlq(mesh, "discard", "--all"))[0] == 1
+    assert [one.sequence for one in await _letters(mesh)] == [letter.sequence]
+    status, output = await _dlq(mesh, "discard", str(letter.sequence), "--yes", "--json")
+    assert (status, json.loads(output)["discarded"]) == (0, 1)
+    assert await _letters(mesh) == []
+
+
+async def _dlq(mesh: LocalMesh, *arguments: str) -> tuple[int, bytes]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "jetmesh", "dlq", *arguments),
+        env={**os.environ, **mesh.environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, output

@@ -1,0 +1,124 @@
+"""Reactions to many: one reading, one commit, at most one delivery of a key, and a poisoned one is alone with it."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from jetmesh import NotYet, Permanent, Retry, Service, Snapshot
+from jetmesh.testing import MeshOf
+from jetmesh_contracts import GoodsRejected, GoodsReserved, StockLevel
+from services.inventory.service import inventory
+from tests.runtime.jobs import Asked, Finished, Level, Work, work
+from tests.samples import TRUFFLE, cancelled, placed, restocked
+
+Batches = list[list[str]]
+
+
+@pytest.fixture
+def tally() -> tuple[Service, Batches]:
+    """A service that finishes jobs together and adds up their effort, and the batches it saw."""
+    service, batches = work(), Batches()
+
+    @service.on_many(retry=Retry(attempts=3, first_seconds=0.01))
+    async def finish(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished | Level]:
+        """Jobs are asked for: do them together."""
+        batches.append([one.job_id for one in asked])
+        if any(one.job_id == "poison" for one in asked):
+            raise Permanent("a poisoned job")
+        stories = await snapshot.stories(Work, Finished, [one.job_id for one in asked])
+        levels = await snapshot.latest(Level, ["all"])
+        new = [one for one in asked if not stories[one.job_id].finished]
+        if not new:
+            return []
+        spent = (levels["all"].spent if "all" in levels else 0) + sum(one.effort for one in new)
+        return [*(Finished(job_id=one.job_id) for one in new), Level(name="all", spent=spent)]
+
+    return service, batches
+
+
+async def test_what_waits_is_decided_together_and_counted_once(mesh_of: MeshOf, tally: tuple[Service, Batches]) -> None:
+    service, batches = tally
+    mesh = await mesh_of(service, start=False)
+    await asyncio.gather(*(mesh.record(Asked(job_id=f"j-{number % 50}")) for number in range(150)))
+    await mesh.start(service)
+    await mesh.start(service)
+    await mesh.settled()
+    level = await mesh.recorded(Level, "all")
+    assert level.spent == 50
+    assert all(len(set(batch)) == len(batch) for batch in batches)
+    assert max(len(batch) for batch in batches) > 5
+
+
+async def test_a_poisoned_delivery_is_found_and_the_others_go_on(
+    mesh_of: MeshOf, tally: tuple[Service, Batches]
+) -> None:
+    service, _ = tally
+    mesh = await mesh_of(service, start=False)
+    for name in ("j-1", "j-2", "poison", "j-3"):
+        await mesh.record(Asked(job_id=name))
+    await mesh.publish("jobs.asked.j-4", b"no JSON")
+    await mesh.start(service)
+    letters = await mesh.dead_letters(2)
+    await mesh.settled()
+    assert {letter.headers["Jetmesh-Subject"] for letter in letters} == {"jobs.asked.poison", "jobs.asked.j-4"}
+    assert (await mesh.recorded(Level, "all")).spent == 3
+
+
+async def test_what_was_decided_without_a_reading_or_a_level_is_refused(mesh_of: MeshOf) -> None:
+    service = work()
+
+    @service.on_many
+    async def blind(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished]:
+        """Reads the level but not the story, or does not record what it read."""
+        await snapshot.latest(Level, ["all"])
+        if asked[0].job_id == "j-2":
+            await snapshot.stories(Work, Finished, ["j-2"])
+        return [Finished(job_id=asked[0].job_id)]
+
+    mesh = await mesh_of(service)
+    await mesh.record(Asked(job_id="j-1"))
+    (letter,) = await mesh.dead_letters(1)
+    assert "decided about j-1 without reading its story" in letter.headers["Jetmesh-Reason"]
+    assert await mesh.count("WORK") == 0
+
+
+async def test_a_batch_that_comes_too_early_comes_again(mesh_of: MeshOf) -> None:
+    service, ran = work(), list[int]()
+
+    @service.on_many(retry=Retry(first_seconds=0.01))
+    async def patient(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished]:
+        """Waits for its third attempt."""
+        ran.append(len(asked))
+        if len(ran) < 3:
+            raise NotYet("not now")
+        await snapshot.stories(Work, Finished, [one.job_id for one in asked])
+        return [Finished(job_id=one.job_id) for one in asked]
+
+    mesh = await mesh_of(service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.recorded(Finished, "j-1")
+    assert await mesh.dead_letters() == []
+
+
+async def test_a_hot_article_is_never_oversold(mesh_of: MeshOf) -> None:
+    """300 orders for 10 pieces, each placed twice, some cancelled, with two replicas."""
+    mesh = await mesh_of(inventory)
+    await mesh.start(inventory)
+    await mesh.outside(restocked("r-1", "truffle-special", 10))
+    await mesh.outside(restocked("r-1", "truffle-special", 10))
+    level = await mesh.recorded(StockLevel, "truffle-special")
+    assert level.available == 10
+    orders = [placed(f"o-{number}", TRUFFLE) for number in range(300)]
+    await asyncio.gather(*(mesh.record(order) for order in [*orders, *orders]))
+    await asyncio.gather(*(mesh.record(cancelled(order)) for order in orders[::10]))
+    await mesh.settled()
+    types = {order.order_id: await mesh.types(order.order_id) for order in orders}
+    kept = [key for key, found in types.items() if GoodsReserved.type in found and "inventory.released" not in found]
+    ended = [
+        key for key, found in types.items() if found & {GoodsReserved.type, GoodsRejected.type, "inventory.released"}
+    ]
+    level = await mesh.recorded(StockLevel, "truffle-special")
+    assert len(ended) == 300
+    assert level.available + len(kept) == 10
+    assert await mesh.dead_letters() == []

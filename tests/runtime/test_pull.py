@@ -1,0 +1,143 @@
+"""Pulling goes on: after a crash of the broker, a broken or silent connection, a consumer that was deleted."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from jetmesh import pull
+from jetmesh.service import Service
+from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
+from tests.runtime.jobs import Asked, Finished, work
+
+Finishing = tuple[Service, list[str]]
+
+
+@pytest.fixture
+def finishing() -> Finishing:
+    """A service that finishes every job, and the keys it saw."""
+    service, ran = work(), list[str]()
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it."""
+        ran.append(asked.job_id)
+        return Finished(job_id=asked.job_id)
+
+    return service, ran
+
+
+async def test_a_crash_of_the_broker_is_survived_without_end(
+    mesh_of: MeshOf, broker: Broker, finishing: Finishing
+) -> None:
+    service, _ = finishing
+    mesh = await mesh_of(service)
+    for number in range(3):
+        broker.restart()
+        await mesh.record(Asked(job_id=f"j-{number}"))
+        await mesh.recorded(Finished, f"j-{number}")
+
+
+async def test_a_broken_connection_is_made_again(mesh_of: MeshOf, broker: Broker, finishing: Finishing) -> None:
+    """What the broker sent into the broken one comes again after the ack wait."""
+    service, _ = finishing
+    async with Proxy(broker.port) as proxy:
+        mesh = await mesh_of(service, start=False, JETMESH_ACK_WAIT_SECONDS="1")
+        replica = await mesh.start(service, NATS_URL=proxy.url)
+        for number in range(3):
+            proxy.cut()
+            await mesh.record(Asked(job_id=f"j-{number}"))
+            await mesh.recorded(Finished, f"j-{number}")
+        await replica.stop()
+
+
+async def test_a_deleted_consumer_is_trouble_until_it_is_there_again(mesh_of: MeshOf, finishing: Finishing) -> None:
+    service, ran = finishing
+    mesh = await mesh_of(service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.recorded(Finished, "j-1")
+    for consumer in mesh.topology.consumers:
+        await _delete(mesh, consumer.stream, consumer.durable)
+    reason = await mesh.until(lambda: mesh.replicas[0].health.why_not)
+    assert "work-finish: " in reason
+    await mesh.apply()
+    await mesh.until(lambda: len(ran) == 2, what="everything is read again")
+    await mesh.until(lambda: not mesh.replicas[0].health.why_not)
+    await mesh.record(Asked(job_id="j-2"))
+    await mesh.recorded(Finished, "j-2")
+
+
+async def _delete(mesh: LocalMesh, stream: str, durable: str) -> None:
+    await mesh.mesh.connection.request(f"$JS.API.CONSUMER.DELETE.{stream}.{durable}", b"")
+
+
+async def test_a_silent_connection_is_noticed_by_its_missing_heartbeats(
+    mesh_of: MeshOf, broker: Broker, finishing: Finishing, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(pull, "HEARTBEAT_SECONDS", 0.5)
+    caplog.set_level("INFO", "jetmesh.pull")
+    service, _ = finishing
+    async with Proxy(broker.port) as proxy:
+        mesh = await mesh_of(service, start=False, JETMESH_ACK_WAIT_SECONDS="1")
+        replica = await mesh.start(service, NATS_URL=proxy.url)
+        proxy.swallow_answers()
+        await mesh.record(Asked(job_id="j-1"))
+        await mesh.until(lambda: "no frame from JOBS/work-finish" in caplog.text)
+        proxy.let_pass()
+        await mesh.recorded(Finished, "j-1")
+        await mesh.settled()
+        await replica.stop()
+    assert await mesh.count("WORK") == 1
+
+
+async def test_an_event_with_a_status_header_of_its_own_is_an_event(mesh_of: MeshOf, finishing: Finishing) -> None:
+    service, _ = finishing
+    mesh = await mesh_of(service)
+    await mesh.publish("jobs.asked.j-1", Asked(job_id="j-1").model_dump_json(), {"Status": "404", "Description": "No"})
+    await mesh.recorded(Finished, "j-1")
+
+
+async def test_no_more_is_in_hands_than_there_are_slots(mesh_of: MeshOf) -> None:
+    service = work()
+    running, most, gate = 0, 0, asyncio.Event()
+
+    @service.begins
+    async def wait(asked: Asked) -> Finished:
+        """Waits until it may go on."""
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await gate.wait()
+        running -= 1
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service, JETMESH_SLOTS="4")
+    await asyncio.gather(*(mesh.record(Asked(job_id=f"j-{number}")) for number in range(40)))
+    await mesh.until(lambda: running == 4)
+    gate.set()
+    await mesh.settled()
+    assert await mesh.count("WORK") == 40
+    assert most == 4
+
+
+async def test_long_work_stays_in_progress_beyond_the_ack_wait(mesh_of: MeshOf) -> None:
+    service = work()
+    began: list[str] = []
+    gate = asyncio.Event()
+
+    @service.begins
+    async def work_long(asked: Asked) -> Finished:
+        """Takes longer than a delivery may stay unsettled."""
+        began.append(asked.job_id)
+        await gate.wait()
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service, JETMESH_ACK_WAIT_SECONDS="2")
+    sequence = await mesh.record(Asked(job_id="j-1"))
+    await mesh.until(lambda: began)
+    loop = asyncio.get_running_loop()
+    beyond = loop.time() + 5
+    await mesh.until(lambda: loop.time() > beyond, what="more than twice the ack wait is over")
+    gate.set()
+    await mesh.recorded(Finished, "j-1")
+    assert (sequence, began) == (1, ["j-1"])

@@ -1,0 +1,53 @@
+"""Settings come from the environment, and an error names its variable."""
+
+import pytest
+
+from jetmesh.runner import delay_seconds
+from jetmesh.settings import Settings, SettingsError, read, variable
+from services.orders.service import orders
+
+
+def test_defaults_hold_and_an_empty_variable_counts_as_unset() -> None:
+    settings = read(Settings, {"NATS_URL": "", "JETMESH_SLOTS": ""})
+    assert (settings.nats_url, settings.slots) == ("nats://127.0.0.1:4222", 256)
+
+
+def test_standard_names_stay_and_the_others_begin_with_jetmesh() -> None:
+    assert variable(Settings, "nats_url") == "NATS_URL"
+    assert variable(Settings, "ack_wait_seconds") == "JETMESH_ACK_WAIT_SECONDS"
+    settings = read(Settings, {"NATS_URL": "nats://broker:4222", "JETMESH_ACK_WAIT_SECONDS": "5"})
+    assert (settings.nats_url, settings.ack_wait_seconds) == ("nats://broker:4222", 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JETMESH_SLOTS", "many"),
+        ("JETMESH_SLOTS", "0"),
+        ("JETMESH_REPLICAS", "9"),
+        ("JETMESH_HEALTH_PORT", "70000"),
+        ("JETMESH_LOG_FORMAT", "xml"),
+        ("JETMESH_LOG_LEVEL", "LOUD"),
+        ("JETMESH_DRAIN_SECONDS", "-1"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_variables_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"settings: {name}: "):
+        read(Settings, {name: value})
+
+
+def test_all_wrong_variables_are_named_at_once() -> None:
+    with pytest.raises(
+        SettingsError, match=r"JETMESH_SLOTS: .*; JETMESH_REPLICAS: |JETMESH_REPLICAS: .*; JETMESH_SLOTS"
+    ):
+        read(Settings, {"JETMESH_SLOTS": "x", "JETMESH_REPLICAS": "x"})
+
+
+def test_a_deadline_is_set_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadline = next(reaction for reaction in orders.reactions if reaction.name == "time_out")
+    assert delay_seconds(deadline) == 900
+    monkeypatch.setenv("JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS", "2.5")
+    assert delay_seconds(deadline) == 2.5
+    monkeypatch.setenv("JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS", "soon")
+    with pytest.raises(SettingsError, match="JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS: 'soon' is no number of seconds"):
+        delay_seconds(deadline)
