@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,7 +57,7 @@ def settings_of_target(environment: Mapping[str, str] = os.environ) -> Target:
         endpoints = json.loads((chosen.state / "endpoints.json").read_bytes())
     except (OSError, ValueError):
         return Target(chosen, "the default: NATS_URL is not set, and no demo runs here", variables)
-    variables |= _variables(endpoints["nats_args"])
+    variables |= variables_of(endpoints["nats_args"])
     return Target(settings.read(Settings, variables), f"the demo in {chosen.state}", variables, endpoints)
 
 
@@ -76,6 +76,7 @@ async def reach(target: Target) -> AsyncIterator[Mesh]:
         raise click.ClickException(f"{unreachable} (address from {target.found})") from None
 
 
-def _variables(arguments: list[str]) -> dict[str, str]:
+def variables_of(arguments: Sequence[str]) -> dict[str, str]:
+    """The variables that say the same as these arguments of the `nats` CLI."""
     pairs = zip(arguments[::2], arguments[1::2], strict=False)
     return {NATS_ARGUMENTS[name]: value for name, value in pairs if name in NATS_ARGUMENTS}

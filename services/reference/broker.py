@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from jetmesh import accounts, keys
 from jetmesh.topology import MESSAGE_BYTES_MAX
+from services.flow import SERVICES
 from services.reference.ports import HOST, Ports
 from services.reference.state import State
 
@@ -36,7 +38,8 @@ def command(state: State, ports: Ports) -> tuple[str, ...]:
 
 
 def configuration(state: State, ports: Ports) -> str:
-    """One server on loopback that acknowledges what is on the disk, not what is on its way there."""
+    """One server on loopback that acknowledges what is on the disk, not what is on its way there, with an account for
+    each service."""
     store = json.dumps(str((state.broker / "jetstream").resolve()))
     return f"""\
 # Written by `jetmesh demo` at every start.
@@ -48,4 +51,4 @@ jetstream {{
   store_dir: {store}
   sync_interval: always
 }}
-"""
+{accounts.configuration(SERVICES, keys.ensure(state.keys, keys.users(SERVICES)))}"""

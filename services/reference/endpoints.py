@@ -1,7 +1,7 @@
 """Where a running mesh is reached: `endpoints.json` of a demo, else `NATS_URL`."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import click
 from pydantic import BaseModel, Field
 
 from jetmesh import settings, telemetry
+from jetmesh.commands.target import variables_of
 from jetmesh.mesh import Mesh, connect
 from services.reference.state import State
 
@@ -50,24 +51,24 @@ async def reach(state: State) -> AsyncIterator[Mesh]:
         click.ClickException: neither is there.
     """
     demo = running(state)
-    url = demo.nats_url if demo else os.environ.get("NATS_URL", "")
-    if not url:
+    if not demo and not os.environ.get("NATS_URL"):
         raise click.ClickException(
             f"no demo runs in {state.folder}: start one with `jetmesh demo`, or name a broker with NATS_URL"
         )
-    async with connected(url) as mesh:
+    async with connected(demo.nats_args if demo else ()) as mesh:
         yield mesh
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Mesh]:
-    """A connection that traces nothing.
+async def connected(nats_args: Sequence[str] = ()) -> AsyncIterator[Mesh]:
+    """A connection that traces nothing, to where these arguments of the `nats` CLI lead, else to `NATS_URL`.
 
     Raises:
         click.ClickException: nobody answers there.
     """
     wait = os.environ.get("JETMESH_CONNECT_SECONDS") or str(CONNECT_SECONDS)
-    chosen = settings.read(settings.Settings, {**os.environ, "NATS_URL": url, "JETMESH_CONNECT_SECONDS": wait})
+    variables = {**os.environ, **variables_of(nats_args), "JETMESH_CONNECT_SECONDS": wait}
+    chosen = settings.read(settings.Settings, variables)
     try:
         async with connect(chosen, telemetry.start("jetmesh", {}), "jetmesh-cli") as mesh:
             yield mesh

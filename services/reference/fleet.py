@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from jetmesh import keys
+from jetmesh.accounts import API_PREFIX
 from services.flow import SERVICES
 from services.reference import broker
 from services.reference.endpoints import Endpoints
@@ -52,11 +54,16 @@ class Plan:
         """The broker's monitoring; empty where the broker is somebody else's."""
         return f"http://{HOST}:{self.ports.monitor}" if self.own_broker else ""
 
+    def nats_args(self, user: str) -> list[str]:
+        """The arguments with which the `nats` CLI gets to the broker as one of its users."""
+        key = ["--nkey", str(keys.seed_file(self.state.keys, user))] if self.own_broker else []
+        return ["-s", self.nats_url, *key]
+
     def endpoints(self, pids: dict[str, int]) -> Endpoints:
         """The same for everybody else, with the processes that run now."""
         return Endpoints(
             nats_url=self.nats_url,
-            nats_args=["-s", self.nats_url],
+            nats_args=self.nats_args("operator"),
             http_url=self.http_url,
             smtp_url=self.smtp_url,
             traces_url=self.traces_url,
@@ -143,12 +150,21 @@ def _mail_sink(plan: Plan) -> Spec:
 
 def _service(plan: Plan, name: str, common: dict[str, str]) -> Spec:
     port = plan.health_ports[name]
-    own = {"JETMESH_HEALTH_PORT": str(port)}
+    own = {"JETMESH_HEALTH_PORT": str(port)} | (_identity(plan, name) if plan.own_broker else {})
     ready = [_answers(f"http://{HOST}:{port}/readyz")]
     if name == "orders":
         own |= {"JETMESH_HTTP_PORT": str(plan.ports.http), "JETMESH_HTTP_SECRET": plan.state.secret()}
         ready.append(_listens(plan.ports.http))
     return Spec(name, (sys.executable, "-m", "jetmesh", "run", name), _all(ready), common | own)
+
+
+def _identity(plan: Plan, name: str) -> dict[str, str]:
+    """The account of a service: what it declares, and nothing else."""
+    return {
+        "JETMESH_NATS_NKEY_SEED": str(keys.seed_file(plan.state.keys, name)),
+        "JETMESH_NATS_MICRO_NKEY_SEED": str(keys.seed_file(plan.state.keys, f"{name}-micro")),
+        "JETMESH_NATS_API_PREFIX": API_PREFIX,
+    }
 
 
 def _python(module: str, **options: object) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class Play:
     async def perform(self) -> int:
         """Everything up, the first order, those asked for, and then either the summary or no end; the exit status."""
         await self._foundation()
-        async with connected(self._plan.nats_url) as mesh:
+        async with connected(self._plan.nats_args("operator")) as mesh:
             await self._services(mesh)
             self.stage.announce()
             first = await self._first_order(mesh)
@@ -146,5 +146,5 @@ class Play:
         return 0 if found.is_good else 1
 
     def _invite(self, first: str) -> None:
-        nats_args = self._plan.endpoints({}).nats_args
+        nats_args = self._plan.nats_args("client")
         self.voice.invitation(self._plan, first, mix.small(mix.fresh_id()), nats_args)

@@ -38,6 +38,11 @@ class State:
         return self.folder / "pids"
 
     @property
+    def keys(self) -> Path:
+        """The broker's users: a key for each service, for clients and for operators."""
+        return self.folder / "keys"
+
+    @property
     def bank(self) -> Path:
         """The sandbox bank's ledger."""
         return self.folder / "bank.sqlite"

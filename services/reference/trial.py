@@ -6,7 +6,6 @@ import click
 
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
-from jetmesh.settings import Settings, read
 from services.reference import mix, placing, stock, stories
 from services.reference.endpoints import connected
 
@@ -26,7 +25,7 @@ def trial(within_seconds: float) -> None:
 
 
 async def _place(within_seconds: float) -> list[str]:
-    async with connected(read(Settings).nats_url) as mesh:
+    async with connected() as mesh:
         await stock.seed(mesh)
         return await _follow(mesh, mix.fresh_id(), within_seconds)
 
