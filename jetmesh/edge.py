@@ -33,9 +33,12 @@ async def record_first(mesh: Mesh, service: Service, event: Event) -> Sequence[S
     guard = Guard(story_subject(entity_of(event_type), event.key), 0)
     message = Message(subject_of(event_type, event.key), event.model_dump_json().encode(), headers, guard)
     try:
-        return await _record(mesh, service, message)
+        story = await _record(mesh, service, message)
     finally:
         span.end()
+    if not story:
+        mesh.telemetry.publishing.recorded(event_type)
+    return story
 
 
 async def _record(mesh: Mesh, service: Service, message: Message) -> Sequence[Stored]:

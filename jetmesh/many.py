@@ -121,7 +121,10 @@ class Many(Reacting):
         envelope, process, error = self.open(delivery)
         if error is None:
             try:
-                return Arrival(envelope, process, self._event(envelope))
+                event = self._event(envelope)
+                if not delivery.key:
+                    process.is_about(envelope.correlation_id)
+                return Arrival(envelope, process, event)
             except Permanent as broken:
                 error = broken
         await self.settle(delivery, process, "", error)
@@ -132,6 +135,8 @@ class Many(Reacting):
         delivery = envelope.delivery
         made = derived_id(delivery.stream, str(delivery.timestamp), str(delivery.sequence))
         event: Event = read_event(event_type, envelope.data, made)
+        if delivery.key and event.key != delivery.key:
+            raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {delivery.key}")
         envelope.key, envelope.correlation_id = event.key, envelope.correlation_id or event.key
         return event
 

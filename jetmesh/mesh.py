@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,10 +114,12 @@ async def _reach(connection: Connection, settings: Settings, name: str, seed_fil
 
 
 async def _close(connection: Connection) -> None:
+    """Say what is left to be said, and hang up; a broker that is away is no reason to fail."""
     try:
         if connection.is_connected:
             await connection.flush(timeout=2)
     except Exception as error:
         log.debug("the last flush failed: %s", error)
     finally:
-        await connection.close()
+        with suppress(OSError):
+            await connection.close()

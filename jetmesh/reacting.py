@@ -106,7 +106,7 @@ class Reacting:
     async def admitted(self, delivery: Delivery) -> bool:
         """Return when the attempt may begin, at once unless what the reaction needs is down; False: it is gone from
         here, set aside or given back."""
-        if self.switch is None or self.switch.is_closed:
+        if self.switch is None or self.switch.admits():
             return True
         if not delivery.shared and await self.switch.admission():
             return True

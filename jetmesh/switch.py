@@ -80,15 +80,21 @@ class Switch:
         """How long until the next probe; 0 where none is planned."""
         return max(0.0, self._probe_at - asyncio.get_running_loop().time()) if self.state is State.OPEN else 0.0
 
-    async def admission(self) -> bool:
-        """Return when one delivery may begin; False: not any more, the service stops."""
+    def admits(self) -> bool:
+        """Whether a delivery may begin now: all while it is closed, one at a time while it is half-open."""
         if self.is_closed:
+            return True
+        if self._stopped or self.state is State.OPEN or self._prober not in (None, asyncio.current_task()):
+            return False
+        self._prober = asyncio.current_task()
+        return True
+
+    async def admission(self) -> bool:
+        """Return when a delivery may begin; False: not any more, the service stops."""
+        if self.admits():
             return True
         if self._stopped:
             return False
-        if self.state is State.HALF_OPEN and self._prober in (None, asyncio.current_task()):
-            self._prober = asyncio.current_task()
-            return True
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((asyncio.current_task(), turn))
         return await turn

@@ -108,7 +108,9 @@ class LocalMesh:
 
         While the broker is away it is tried again, so that after an outage the message may be there twice.
         """
-        body = data if isinstance(data, bytes) else data.encode() if isinstance(data, str) else json.dumps(data).encode()
+        body = (
+            data if isinstance(data, bytes) else data.encode() if isinstance(data, str) else json.dumps(data).encode()
+        )
         message = Message(subject, body, dict(headers or {}))
 
         async def stored() -> int:

@@ -38,6 +38,18 @@ async def test_a_crash_of_the_broker_is_survived_without_end(
         await mesh.recorded(Finished, f"j-{number}")
 
 
+@pytest.mark.parametrize("wait_for_loss", [False, True], ids=["at once", "while it tries again"])
+async def test_a_stop_while_the_broker_is_away_is_a_stop(
+    mesh_of: MeshOf, broker: Broker, finishing: Finishing, wait_for_loss: bool
+) -> None:
+    service, _ = finishing
+    mesh = await mesh_of(service)
+    broker.kill()
+    if wait_for_loss:
+        await mesh.until(lambda: mesh.replicas[0].health.why_not == "not connected to the broker")
+    await asyncio.wait_for(mesh.replicas[0].stop(), 10)
+
+
 async def test_a_broken_connection_is_made_again(mesh_of: MeshOf, broker: Broker, finishing: Finishing) -> None:
     """What the broker sent into the broken one comes again after the ack wait."""
     service, _ = finishing

@@ -1,0 +1,267 @@
+"""A model of the JetStream server, at the level of subjects: what the runtime sends, and what comes back.
+
+It has the habits that were found on the real server: an acknowledgement is a hint that a crash may undo, a late one
+counts, an answer may be lost or late though the message is stored, a replica answers a reading with the past, a
+schedule may fire twice, a pull outlives its connection. A test holds its answers against those of the real server.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextvars import Context
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer
+from jetmesh.testing.simulation.loop import EPOCH_SECONDS, SimulatedLoop
+from jetmesh.testing.simulation.stream import SCHEDULE, Answer, Kept, Publish, Stream
+from jetmesh.topology import Topology
+from jetmesh.wire import Headers, decode_headers, encode_headers
+
+Listener = Callable[[str, str, str, bytes, bytes], None]
+"""Called with inbox, subject, reply, headers and data of what the server sends."""
+
+NO_RESPONDERS = b"NATS/1.0 503\r\n\r\n"
+NOT_FOUND = {"STREAM": 10059, "CONSUMER": 10014}
+FIRED = ("Nats-Schedule", "Nats-Expected-")
+"""The headers of a schedule that what it publishes does not have."""
+
+
+class Broker:
+    """One JetStream domain: its streams, its consumers, and who listens where."""
+
+    def __init__(self, loop: SimulatedLoop, seed: int, *, replicated: bool = False) -> None:
+        self.loop, self.replicated = loop, replicated
+        self.random = random.Random(f"broker {seed}")
+        self.streams: dict[str, Stream] = {}
+        self.consumers: dict[tuple[str, str], Consumer] = {}
+        self.down = self.stalled = False
+        self.answers_lost = self.answers_late = self.readings_stale = 0.0
+        self.seen: Counter[str] = Counter()
+        self.history = sha256()
+        self.watch: Callable[[str], None] | None = None
+        self._listeners: dict[str, Listener] = {}
+        self._backlog: list[Callable[[], None]] = []
+        self._fired: list[tuple[float, Stream, Kept]] = []
+        self._crashes = 0
+        self._context = Context()
+
+    def create(self, topology: Topology) -> None:
+        """Make the streams and durables of a topology."""
+        for stream in topology.streams:
+            self.streams[stream.name] = Stream(stream.name, stream.config)
+        for consumer in topology.consumers:
+            self.create_consumer(consumer.stream, dict(consumer.config))
+
+    def create_consumer(self, stream: str, config: dict[str, Any]) -> None:
+        """Make one durable."""
+        self.consumers[stream, config["durable_name"]] = Consumer(
+            self.streams[stream], config, self, self.send, unordered=self.replicated
+        )
+
+    # What consumers ask of the world around them (consumer.Timers).
+
+    def now(self) -> float:
+        """The time of the loop."""
+        return self.loop.time()
+
+    def at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call back at a time; a stopped server does it when it goes on, one that has crashed never."""
+        crashes = self._crashes
+        self.loop.call_at(when, lambda: self._do(callback) if crashes == self._crashes else None, context=self._context)
+
+    def index(self, length: int) -> int:
+        """Any of so many."""
+        return self.random.randrange(length)
+
+    def chance(self, probability: float) -> bool:
+        """Whether something happens this time."""
+        return probability > 0 and self.random.random() < probability
+
+    # Connections
+
+    def listen(self, inbox: str, listener: Listener) -> None:
+        """Send what is for `inbox` and everything below it to `listener`."""
+        self._listeners[inbox] = listener
+
+    def leave(self, inboxes: list[str]) -> None:
+        """A connection is lost: nobody listens there any more; the server may notice its pulls late."""
+        for inbox in inboxes:
+            self._listeners.pop(inbox, None)
+        for consumer in self.consumers.values():
+            consumer.abandon(inboxes)
+
+    def receive(self, subject: str, reply: str, raw_headers: bytes, data: bytes) -> None:
+        """One message arrives from a client."""
+        if not self.down:
+            self._do(lambda: self._receive(subject, reply, raw_headers, data))
+
+    def request(self, call: str) -> Answer:
+        """The information part of the JetStream API."""
+        kind, _, name = call.removeprefix("$JS.API.").partition(".INFO.")
+        stream, _, durable = name.partition(".")
+        found: Any = self.consumers.get((stream, durable)) if kind == "CONSUMER" else self.streams.get(stream)
+        return {"config": found.config} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
+
+    def send(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
+        """To whoever listens at `inbox`; False where nobody does."""
+        listener = self._listeners.get(inbox.rpartition(".")[0])
+        if listener is None:
+            return False
+        listener(inbox, subject, reply, headers, data)
+        return True
+
+    # Faults
+
+    def stall(self) -> None:
+        """SIGSTOP: nothing is answered; what arrives meanwhile is handled when it goes on."""
+        self.stalled = True
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self.stalled = False
+        backlog, self._backlog = self._backlog, []
+        for step in backlog:
+            step()
+
+    def crash(self) -> None:
+        """SIGKILL: what was acknowledged to publishers stays, the consumers' last moments do not."""
+        self.down, self.stalled = True, False
+        self._crashes += 1
+        self._backlog.clear()
+        self._listeners.clear()
+        for stream in self.streams.values():
+            stream.forget_batches()
+
+    def restart(self) -> None:
+        """Back with what was on the disk."""
+        self.down = False
+        since = self.now() - self.random.uniform(0, FLUSH_SECONDS)
+        for consumer in self.consumers.values():
+            consumer.lose(since)
+        for at, stream, kept in self._fired:
+            if at > since and kept.sequence not in stream.messages:
+                self.seen["schedule fired again"] += 1
+                stream.restore(kept)
+        for stream in self.streams.values():
+            for kept in list(stream.messages.values()):
+                self._schedule(stream, kept)
+
+    # Inside
+
+    def _do(self, step: Callable[[], None]) -> None:
+        if self.stalled:
+            self._backlog.append(step)
+        elif not self.down:
+            step()
+
+    def _receive(self, subject: str, reply: str, raw_headers: bytes, data: bytes) -> None:
+        self._note(f"{subject} {reply}", raw_headers, data)
+        if subject.startswith("$JS.ACK."):
+            self._acknowledge(subject, data)
+        elif subject.startswith("$JS.API.CONSUMER.MSG.NEXT."):
+            self._pull(subject, reply, data)
+        elif subject.startswith("$JS.API.DIRECT.GET."):
+            self._read(self.streams.get(subject[19:]), reply, json.loads(data)["multi_last"])
+        else:
+            self._publish(subject, reply, raw_headers, data)
+
+    def _acknowledge(self, subject: str, word: bytes) -> None:
+        _, _, stream, durable, _, sequence, *_ = subject.split(".")
+        self.consumers[stream, durable].acknowledge(int(sequence), word)
+
+    def _pull(self, subject: str, reply: str, data: bytes) -> None:
+        _, _, _, _, _, stream, durable = subject.split(".")
+        consumer = self.consumers.get((stream, durable))
+        if consumer is None or consumer.stream.leaderless:
+            self.send(reply, reply, "", NO_RESPONDERS, b"")
+        else:
+            consumer.pull(reply, json.loads(data))
+
+    def _read(self, stream: Stream | None, inbox: str, subjects: list[str]) -> None:
+        if stream is None or stream.leaderless:
+            self.send(inbox, inbox, "", NO_RESPONDERS, b"")
+            return
+        up_to = stream.last_sequence
+        if self.chance(self.readings_stale):
+            self.seen["reading of the past"] += 1
+            up_to -= self.random.randint(1, 6)
+        found = stream.last_of_each(subjects, up_to)
+        for left, kept in zip(range(len(found) - 1, -1, -1), found, strict=True):
+            self.send(inbox, inbox, "", _as_read(stream, kept, left), kept.data)
+        end = b"NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\n\r\n" if found else b"NATS/1.0 404 No Results\r\n\r\n"
+        self.send(inbox, inbox, "", end, b"")
+
+    def _publish(self, subject: str, reply: str, raw_headers: bytes, data: bytes) -> None:
+        stream = next((stream for stream in self.streams.values() if stream.takes(subject)), None)
+        if stream is None or stream.leaderless:
+            self.send(reply, reply, "", NO_RESPONDERS, b"")
+            return
+        before = stream.last_sequence
+        answer = stream.publish(Publish(subject, raw_headers, decode_headers(raw_headers), data), self._wall_clock())
+        self.seen["refused"] += bool(answer and "error" in answer)
+        if stream.last_sequence > before:
+            self._stored(stream, before)
+        if reply:
+            self._answer(reply, json.dumps(answer).encode() if answer else b"")
+
+    def _answer(self, reply: str, data: bytes) -> None:
+        """The answer to a publish, which may never come, or after its sender has given up."""
+        if self.chance(self.answers_lost):
+            self.seen["answer lost"] += 1
+        elif self.chance(self.answers_late):
+            self.seen["answer late"] += 1
+            self.at(self.now() + self.random.uniform(0.5, 8.0), lambda: self._send_answer(reply, data))
+        else:
+            self._send_answer(reply, data)
+
+    def _send_answer(self, reply: str, data: bytes) -> None:
+        self.send(reply, reply, "", b"", data)
+
+    def _stored(self, stream: Stream, before: int) -> None:
+        """New messages: schedules begin to run, consumers deliver."""
+        for sequence in range(before + 1, stream.last_sequence + 1):
+            self._schedule(stream, stream.messages[sequence])
+        for consumer in self.consumers.values():
+            if consumer.stream is stream:
+                consumer.deliver()
+
+    def _schedule(self, stream: Stream, kept: Kept) -> None:
+        if f"\n{SCHEDULE}:".encode() not in kept.raw_headers or not stream.config.get("allow_msg_schedules"):
+            return
+        due = datetime.fromisoformat(kept.headers[SCHEDULE].removeprefix("@at ")).timestamp() - EPOCH_SECONDS
+        self.at(max(due, self.now()), lambda: self._fire(stream, kept))
+
+    def _fire(self, stream: Stream, kept: Kept) -> None:
+        if stream.remove(kept.sequence) is None:
+            return
+        self._fired = [fired for fired in self._fired if fired[0] > self.now() - FLUSH_SECONDS]
+        self._fired.append((self.now(), stream, kept))
+        headers: Headers = {name: value for name, value in kept.headers.items() if not name.startswith(FIRED)}
+        headers |= {"Nats-Scheduler": kept.subject, "Nats-Schedule-Next": "purge"}
+        before = stream.last_sequence
+        target = kept.headers["Nats-Schedule-Target"]
+        stream.keep(Publish(target, encode_headers(headers), headers, kept.data), self._wall_clock())
+        self._stored(stream, before)
+
+    def _wall_clock(self) -> float:
+        return EPOCH_SECONDS + self.now()
+
+    def _note(self, line: str, raw_headers: bytes, data: bytes) -> None:
+        self.history.update(f"{self.now():.9f} {line}\n".encode())
+        if not line.startswith("$JS.API."):  # a reading of several keys names them in the order of a set
+            self.history.update(raw_headers + data)
+        if self.watch:
+            self.watch(f"{self.now():9.4f} {line} {data[:160].decode('utf-8', 'replace')}")
+
+
+def _as_read(stream: Stream, kept: Kept, left: int) -> bytes:
+    """The header block of one message in the answer to a reading."""
+    at = datetime.fromtimestamp(kept.time, UTC).isoformat().replace("+00:00", "Z")
+    block = (
+        f"Nats-Stream: {stream.name}\r\nNats-Subject: {kept.subject}\r\nNats-Sequence: {kept.sequence}\r\n"
+        f"Nats-Time-Stamp: {at}\r\nNats-Num-Pending: {left}\r\n\r\n"
+    )
+    return (kept.raw_headers[:-2] or b"NATS/1.0\r\n") + block.encode()

@@ -1,0 +1,147 @@
+"""A connection of a simulated process: in order, with delays, and cut in the middle of anything."""
+
+import asyncio
+import json
+import random
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from jetmesh.connection import Connection, Frame
+from jetmesh.failure import Unavailable
+from jetmesh.testing.simulation.broker import Broker
+
+Step = Callable[[], None]
+
+
+class Lane:
+    """One direction of a connection: first in, first out, each message delayed a little."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, dice: random.Random, context: Context) -> None:
+        self._loop, self._dice, self._context = loop, dice, context
+        self._steps: deque[Step] = deque()
+        self._last = 0.0
+
+    def carry(self, step: Step, delay_seconds: float) -> None:
+        """Let `step` happen at the other end."""
+        self._last = max(self._last, self._loop.time() + delay_seconds * self._dice.random())
+        self._steps.append(step)
+        self._loop.call_at(self._last, self._arrive, context=self._context)
+
+    def lose(self, kept: int) -> None:
+        """Of what is under way, only the first `kept` still arrive."""
+        while len(self._steps) > kept:
+            self._steps.pop()
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def _arrive(self) -> None:
+        if self._steps:
+            self._steps.popleft()()
+
+
+class SimulatedConnection(Connection):
+    """What the runtime uses of `jetmesh.connection.Connection`, on a model of the broker."""
+
+    def __init__(self, broker: Broker, name: str, dice: random.Random, context: Context) -> None:
+        super().__init__()
+        self.broker, self.name = broker, name
+        self.delay_seconds = 0.002
+        self._is_there = self._is_gone = False
+        self._dice, self._context = dice, context
+        self._out = Lane(broker.loop, dice, Context())
+        self._in = Lane(broker.loop, dice, context)
+        self._heard: dict[str, Frame] = {}
+        self._count = 0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is reached."""
+        return self._is_there
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is over."""
+        return self._is_gone
+
+    async def join(self) -> None:
+        """Wait until the broker takes connections."""
+        while not self._connect():  # noqa: ASYNC110
+            await asyncio.sleep(0.25)
+
+    def new_inbox(self) -> str:
+        """A subject of its own."""
+        self._count += 1
+        return f"_INBOX.{self.name}-{self._count}"
+
+    async def listen(self, subject: str, frame: Frame) -> None:
+        """Subscribe."""
+        inbox = subject.removesuffix(".*")
+        self._heard[inbox] = frame
+        if self.is_connected:
+            self.broker.listen(inbox, self._receive)
+
+    def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
+        """Send one message. Raises Unavailable while there is no connection."""
+        if not self.is_connected:
+            raise Unavailable("not connected to the broker", 0.25)
+        self._out.carry(lambda: self.broker.receive(subject, reply, headers, data), self.delay_seconds)
+
+    async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0) -> bytes:
+        """Ask for information about the topology. Raises Unavailable where nobody answers."""
+        await asyncio.sleep(min(self.delay_seconds, timeout_seconds))
+        if not self.is_connected or self.broker.down or self.broker.stalled:
+            raise Unavailable(f"no answer to {subject}")
+        return json.dumps(self.broker.request(subject)).encode()
+
+    async def flush(self, timeout: int = 2) -> None:  # noqa: ASYNC109
+        """Return when the broker has what was sent."""
+        async with asyncio.timeout(timeout):
+            while len(self._out):  # noqa: ASYNC110
+                await asyncio.sleep(self.delay_seconds)
+
+    async def close(self) -> None:
+        """Leave the broker."""
+        self.vanish()
+
+    def cut(self, reconnect_seconds: float) -> None:
+        """The connection breaks; a part of what is under way still arrives, and nothing comes back."""
+        if not self.is_connected:
+            return
+        self._break(self._dice.randint(0, len(self._out)))
+        self.broker.loop.call_later(reconnect_seconds, self._reconnect, context=self._context)
+
+    def vanish(self) -> None:
+        """The process is gone; what it had sent is under way and arrives in part."""
+        self._is_gone = True
+        if self.is_connected:
+            self._break(self._dice.randint(0, len(self._out)))
+
+    def _break(self, kept: int) -> None:
+        self._is_there = False
+        self._out.lose(kept)
+        self._in.lose(0)
+        self.broker.leave(list(self._heard))
+
+    def _connect(self) -> bool:
+        if self.broker.down or self.broker.stalled or self.is_closed:
+            return False
+        self._is_there = True
+        for inbox in self._heard:
+            self.broker.listen(inbox, self._receive)
+        return True
+
+    def _reconnect(self) -> None:
+        if self.is_connected or self.is_closed:
+            return
+        if not self._connect():
+            self.broker.loop.call_later(0.25, self._reconnect, context=self._context)
+            return
+        for callback in self._reconnected:
+            callback()
+
+    def _receive(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> None:
+        frame: Any = self._heard[inbox.rpartition(".")[0]]
+        self._in.carry(lambda: frame(subject, reply, headers, data), self.delay_seconds)

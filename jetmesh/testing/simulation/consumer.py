@@ -1,0 +1,261 @@
+"""A model of one durable pull consumer: deliveries, acknowledgements that are forgotten, pulls that are orphans."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from jetmesh.testing.simulation.stream import Kept, Stream, matches
+
+FLUSH_SECONDS = 0.1
+"""How much of a consumer's state a crash of the broker may undo, whatever `sync_interval` says."""
+
+
+class Timers(Protocol):
+    """When things happen, and chance."""
+
+    def now(self) -> float: ...
+    def at(self, when: float, callback: Callable[[], None]) -> None: ...
+    def index(self, length: int) -> int: ...
+    def chance(self, probability: float) -> bool: ...
+
+
+@dataclass(slots=True)
+class Pull:
+    """A request for deliveries that waits at the consumer."""
+
+    inbox: str
+    left: int
+    expires: float
+    heartbeat_seconds: float = 0.0
+    last_frame: float = 0.0
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one message has come: how often delivered, when it will be delivered again, whether it is done."""
+
+    delivered: int = 0
+    deadline: float = 0.0
+    done: bool = False
+
+
+Send = Callable[[str, str, str, bytes, bytes], bool]
+"""Inbox, subject, reply, headers, data; False where nobody listens there."""
+
+
+@dataclass(slots=True)
+class Consumer:
+    """One durable on one stream."""
+
+    stream: Stream
+    config: dict[str, Any]
+    timers: Timers
+    send: Send
+    unordered: bool = False
+    pulls: deque[Pull] = field(default_factory=deque)
+    progress: dict[int, Progress] = field(default_factory=dict)
+    pending: set[int] = field(default_factory=set)
+    again: list[int] = field(default_factory=list)
+    sequence: int = 0
+    redelivered: int = 0
+    _cursor: int = 0
+    _undo: deque[tuple[float, int, Progress | None]] = field(default_factory=deque)
+
+    @property
+    def durable(self) -> str:
+        """Its name."""
+        return str(self.config["durable_name"])
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether everything that it selects has been delivered and acknowledged."""
+        return not self.pending and not self._advance()
+
+    def pull(self, inbox: str, request: dict[str, Any]) -> None:
+        """A request for deliveries."""
+        now = self.timers.now()
+        beat = request.get("idle_heartbeat", 0) / 1e9
+        pull = Pull(inbox, request["batch"], now + request["expires"] / 1e9, beat, now)
+        self.pulls.append(pull)
+        self.timers.at(pull.expires, lambda: self._expire(pull))
+        if beat:
+            self.timers.at(now + beat, lambda: self._beat(pull))
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Hand out what can be handed out."""
+        while self.pulls:
+            sequence = self._next()
+            if sequence is None:
+                return
+            kept = self.stream.messages.get(sequence)
+            if kept is None:  # removed meanwhile
+                self._done(sequence)
+                continue
+            self._hand_out(self.pulls[0], kept)
+
+    def acknowledge(self, sequence: int, word: bytes) -> None:
+        """An answer to a delivery, from whoever had it and however late."""
+        if sequence not in self.pending:
+            return
+        if word.startswith(b"+WPI"):
+            self._set(sequence, deadline=self._ack_wait)
+        elif word.startswith(b"-NAK"):
+            self._nak(sequence, json.loads(word[4:] or b"{}").get("delay", 0) / 1e9)
+        else:
+            self._done(sequence)
+            self.deliver()
+
+    def forget_pulls(self, status: str) -> None:
+        """Every pull is gone, and told so with `status` where there is one."""
+        pulls, self.pulls = self.pulls, deque()
+        for pull in pulls:
+            pull.ended = True
+            if status:
+                self.send(pull.inbox, pull.inbox, "", f"NATS/1.0 {status}\r\n\r\n".encode(), b"")
+
+    def abandon(self, inboxes: Container[str]) -> None:
+        """The connection of these inboxes is lost: the server notices some of their pulls later, as orphans."""
+        for pull in list(self.pulls):
+            if pull.inbox.rpartition(".")[0] in inboxes and self.timers.chance(0.5):
+                pull.ended = True
+                self.pulls.remove(pull)
+
+    def lose(self, since: float) -> None:
+        """A crash: what was delivered and acknowledged after `since` is forgotten, and every pull is gone."""
+        while self._undo and self._undo[-1][0] > since:
+            _, sequence, before = self._undo.pop()
+            if sequence in self.stream.messages:
+                self.progress.pop(sequence) if before is None else self.progress.update({sequence: before})
+        self._undo.clear()
+        self.forget_pulls("")
+        self.resume()
+
+    def start_over(self) -> None:
+        """Deleted and made again: everything is delivered once more."""
+        self.forget_pulls("409 Consumer Deleted")
+        self.progress.clear()
+        self._undo.clear()
+        self.sequence = 0
+        self.resume()
+
+    def redeliver_all(self) -> None:
+        """A new leader: everything unsettled may come again at once."""
+        self.again = sorted(self.pending)
+        self.deliver()
+
+    def resume(self) -> None:
+        """Work out from the progress what is pending, what comes again and what is new."""
+        self._cursor = 0
+        self.pending = {sequence for sequence, p in self.progress.items() if p.delivered and not p.done}
+        self.again = [sequence for sequence in sorted(self.pending) if self.timers.chance(0.5)]
+        for sequence in self.pending:
+            self._watch(sequence)
+
+    @property
+    def _ack_wait(self) -> float:
+        return self.timers.now() + float(self.config["ack_wait"]) / 1e9
+
+    def _next(self) -> int | None:
+        """What is delivered next: what comes again before what is new."""
+        if self.again:
+            return self.again.pop(self.timers.index(len(self.again)) if self.unordered else 0)
+        if len(self.pending) >= self.config["max_ack_pending"]:
+            return None
+        return self._advance()
+
+    def _advance(self) -> int | None:
+        """The next message that was never delivered."""
+        while self._cursor < self.stream.last_sequence:
+            sequence = self._cursor + 1
+            kept = self.stream.messages.get(sequence)
+            if kept is not None and sequence not in self.progress and self._selects(kept.subject):
+                return sequence
+            self._cursor = sequence
+        return None
+
+    def _selects(self, subject: str) -> bool:
+        return any(matches(pattern, subject) for pattern in self.config["filter_subjects"])
+
+    def _hand_out(self, pull: Pull, kept: Kept) -> None:
+        delivered = self.progress.get(kept.sequence, Progress()).delivered + 1
+        self.sequence += 1
+        self.redelivered += delivered > 1
+        self._set(kept.sequence, delivered=delivered, deadline=self._ack_wait)
+        self.pending.add(kept.sequence)
+        self._watch(kept.sequence)
+        waiting = len(self.again) + self._unseen()
+        reply = (
+            f"$JS.ACK.{self.stream.name}.{self.durable}.{delivered}.{kept.sequence}.{self.sequence}"
+            f".{int(kept.time * 1e9)}.{waiting}"
+        )
+        pull.left, pull.last_frame = pull.left - 1, self.timers.now()
+        if not pull.left:
+            pull.ended = True
+            self.pulls.popleft()
+        if not self.send(pull.inbox, kept.subject, reply, kept.raw_headers, kept.data) and not pull.ended:
+            pull.ended = True
+            self.pulls.popleft()
+
+    def _unseen(self) -> int:
+        return 0 if self._advance() is None else 1
+
+    def _set(self, sequence: int, **changes: Any) -> None:
+        before = self.progress.get(sequence)
+        self._undo.append((self.timers.now(), sequence, before))
+        self.progress[sequence] = replace(before or Progress(), **changes)
+        while self._undo[0][0] < self.timers.now() - FLUSH_SECONDS:
+            self._undo.popleft()
+
+    def _done(self, sequence: int) -> None:
+        self._set(sequence, done=True)
+        self.pending.discard(sequence)
+        if sequence in self.again:
+            self.again.remove(sequence)
+        if self.stream.is_work_queue:
+            self.stream.remove(sequence)
+
+    def _nak(self, sequence: int, delay_seconds: float) -> None:
+        self._set(sequence, deadline=self.timers.now() + delay_seconds)
+        if delay_seconds > 0:
+            self._watch(sequence)
+        else:
+            self._come_again(sequence)
+
+    def _watch(self, sequence: int) -> None:
+        self.timers.at(self.progress[sequence].deadline, lambda: self._look(sequence))
+
+    def _look(self, sequence: int) -> None:
+        """The time of a delivery is up, unless it was settled or extended meanwhile."""
+        if sequence not in self.pending or sequence in self.again:
+            return
+        if self.progress[sequence].deadline > self.timers.now():
+            self._watch(sequence)
+        else:
+            self._come_again(sequence)
+
+    def _come_again(self, sequence: int) -> None:
+        if sequence not in self.again:
+            self.again.append(sequence)
+        self.deliver()
+
+    def _expire(self, pull: Pull) -> None:
+        if not pull.ended:
+            pull.ended = True
+            self.pulls.remove(pull)
+            headers = (
+                f"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: {pull.left}\r\nNats-Pending-Bytes: 0\r\n\r\n"
+            )
+            self.send(pull.inbox, pull.inbox, "", headers.encode(), b"")
+
+    def _beat(self, pull: Pull) -> None:
+        if pull.ended:
+            return
+        now = self.timers.now()
+        if now - pull.last_frame >= pull.heartbeat_seconds * 0.999:
+            pull.last_frame = now
+            self.send(pull.inbox, pull.inbox, "", b"NATS/1.0 100 Idle Heartbeat\r\n\r\n", b"")
+        self.timers.at(pull.last_frame + pull.heartbeat_seconds, lambda: self._beat(pull))

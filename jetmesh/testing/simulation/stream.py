@@ -1,0 +1,194 @@
+"""A model of one stream: guarded publishes, atomic batches, last messages, schedules. Its answers are the server's."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jetmesh.wire import Headers, decode_headers
+
+Answer = dict[str, Any]
+
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+SCHEDULE = "Nats-Schedule"
+DEDUPE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """One message as it reaches a stream."""
+
+    subject: str
+    raw_headers: bytes
+    headers: Headers
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One message as a stream keeps it; `time` in seconds of the wall clock."""
+
+    subject: str
+    sequence: int
+    raw_headers: bytes
+    data: bytes
+    time: float
+
+    @property
+    def headers(self) -> Headers:
+        """Its headers, decoded."""
+        return decode_headers(self.raw_headers)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subject is one of those that a pattern with wildcards means."""
+    wanted, found = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        return len(found) >= len(wanted) and _all_match(wanted[:-1], found)
+    return len(wanted) == len(found) and _all_match(wanted, found)
+
+
+def _all_match(wanted: Sequence[str], found: Sequence[str]) -> bool:
+    return all(token in ("*", other) for token, other in zip(wanted, found, strict=False))
+
+
+def refusal(code: int, number: int, words: str) -> Answer:
+    """An error as the server words it."""
+    return {"error": {"code": code, "err_code": number, "description": words}}
+
+
+class Stream:
+    """Messages in their order, none of them ever changed."""
+
+    def __init__(self, name: str, config: Mapping[str, Any]) -> None:
+        self.name, self.config = name, dict(config)
+        self.messages: dict[int, Kept] = {}
+        self.last_sequence = 0
+        self.full = self.leaderless = False
+        self._of_subject: dict[str, list[int]] = {}
+        self._of_key: dict[tuple[str, str], list[int]] = {}
+        self._batches: dict[str, list[Publish]] = {}
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    @property
+    def is_work_queue(self) -> bool:
+        """Whether an acknowledgement removes the message."""
+        return self.config.get("retention") == "workqueue"
+
+    def takes(self, subject: str) -> bool:
+        """Whether a subject is one of the stream's."""
+        return any(matches(pattern, subject) for pattern in self.config["subjects"])
+
+    def publish(self, message: Publish, now: float) -> Answer | None:
+        """The acknowledgement or refusal; None where the server answers with nothing but the empty message."""
+        if batch := message.headers.get("Nats-Batch-Id"):
+            return self._batch(batch, message, now)
+        refused = self._refuse(message, now)
+        return refused or self._acknowledge(self.keep(message, now))
+
+    def keep(self, message: Publish, now: float) -> Kept:
+        """Append a message without asking."""
+        self.last_sequence += 1
+        kept = Kept(message.subject, self.last_sequence, message.raw_headers, message.data, now)
+        self.restore(kept)
+        if known := message.headers.get("Nats-Msg-Id"):
+            self._seen[known] = (kept.sequence, now)
+        return kept
+
+    def restore(self, kept: Kept) -> None:
+        """Have a message in its place, for the first time or again."""
+        self.messages[kept.sequence] = kept
+        for index in self._indexes(kept.subject):
+            index.append(kept.sequence)
+            index.sort()
+
+    def remove(self, sequence: int) -> Kept | None:
+        """Forget a message."""
+        kept = self.messages.pop(sequence, None)
+        for index in self._indexes(kept.subject) if kept else ():
+            index.remove(sequence)
+        return kept
+
+    def forget_batches(self) -> None:
+        """Batches that were not committed are gone."""
+        self._batches.clear()
+
+    def last(self, pattern: str) -> int:
+        """The last sequence on the subjects of a pattern; 0: none."""
+        found = self._found(pattern)
+        return found[-1] if found else 0
+
+    def last_of_each(self, patterns: Iterable[str], up_to: int) -> list[Kept]:
+        """The newest message of every subject that a pattern means, as it was at sequence `up_to`; oldest first."""
+        newest: dict[str, Kept] = {}
+        for sequence in sorted({s for pattern in patterns for s in self._found(pattern) if s <= up_to}):
+            kept = self.messages[sequence]
+            newest[kept.subject] = kept
+        return sorted(newest.values(), key=lambda kept: kept.sequence)
+
+    def _indexes(self, subject: str) -> list[list[int]]:
+        indexes = [self._of_subject.setdefault(subject, [])]
+        tokens = subject.split(".")
+        if len(tokens) == 3:
+            indexes.append(self._of_key.setdefault((tokens[0], tokens[2]), []))
+        return indexes
+
+    def _found(self, pattern: str) -> list[int]:
+        if "*" not in pattern and ">" not in pattern:
+            return self._of_subject.get(pattern, [])
+        entity, middle, key = (*pattern.split("."), "", "")[:3]
+        if middle == "*" and pattern.count(".") == 2 and "*" not in entity + key and ">" not in key:
+            return self._of_key.get((entity, key), [])
+        return [kept.sequence for kept in self.messages.values() if matches(pattern, kept.subject)]
+
+    def _refuse(self, message: Publish, now: float) -> Answer | None:
+        """Why a message is not stored; on one replica the guard comes before the id."""
+        if EXPECTED in message.headers:
+            found = self.last(message.headers.get(EXPECTED_SUBJECT, message.subject))
+            if found != int(message.headers[EXPECTED]):
+                return refusal(400, 10071, f"wrong last sequence: {found}")
+        if known := self._known(message, now):
+            return {"stream": self.name, "seq": known, "duplicate": True}
+        return refusal(503, 10077, "maximum bytes exceeded") if self.full else None
+
+    def _known(self, message: Publish, now: float) -> int:
+        """The sequence of the message with the same id, while it is remembered; else 0."""
+        sequence, at = self._seen.get(message.headers.get("Nats-Msg-Id", ""), (0, 0.0))
+        return sequence if now - at < DEDUPE_SECONDS else 0
+
+    def _acknowledge(self, kept: Kept) -> Answer:
+        return {"stream": self.name, "seq": kept.sequence}
+
+    def _batch(self, batch: str, message: Publish, now: float) -> Answer | None:
+        """Collect a batch; with its last message all are stored, or none. Guards see what stood before the batch."""
+        number = int(message.headers["Nats-Batch-Sequence"])
+        if not self.config.get("allow_atomic"):
+            return refusal(400, 10174, "atomic publish is disabled")
+        collected = self._batches.setdefault(batch, [])
+        complete = len(collected) == number - 1
+        collected.append(message)
+        if "Nats-Batch-Commit" not in message.headers:
+            return None
+        del self._batches[batch]
+        if not complete:
+            return refusal(400, 10176, "atomic publish batch is incomplete")
+        if refused := self._refuse_batch(collected, now):
+            return refused
+        for member in collected:
+            self.keep(member, now)
+        return {"stream": self.name, "seq": self.last_sequence, "batch": batch, "count": len(collected)}
+
+    def _refuse_batch(self, collected: Sequence[Publish], now: float) -> Answer | None:
+        """Why a batch is not stored: a subject that it writes can't be guarded by a later message of it."""
+        written, ids = set[str](), set[str]()
+        for message in collected:
+            named = message.headers.get("Nats-Msg-Id", "")
+            if self._known(message, now) or named in ids:
+                return refusal(400, 10201, "atomic publish batch contains duplicate message id")
+            if EXPECTED in message.headers and message.headers.get(EXPECTED_SUBJECT, message.subject) in written:
+                return refusal(400, 10164, "wrong last sequence")
+            if refused := self._refuse(message, now):
+                return refused
+            written.add(message.subject)
+            ids |= {named} - {""}
+        return None

@@ -1,0 +1,194 @@
+"""A whole mesh in one thread: the processes of every service, the broker between them, and whoever is outside."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
+from typing import Any, TypeVar
+
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.trace import NoOpTracer
+
+from jetmesh.custody import Custody
+from jetmesh.mesh import Mesh
+from jetmesh.record import Recorder
+from jetmesh.runner import Runner
+from jetmesh.service import Service
+from jetmesh.settings import Settings
+from jetmesh.story import StoryReader
+from jetmesh.telemetry import Telemetry
+from jetmesh.testing.simulation.broker import Broker
+from jetmesh.testing.simulation.connection import SimulatedConnection
+from jetmesh.testing.simulation.loop import OWNER, SimulatedLoop, virtual_clock
+from jetmesh.topology import topology
+
+T = TypeVar("T")
+
+Step = Callable[[], None]
+
+UNTRACED = Telemetry("", NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+
+
+class Restless(AssertionError):
+    """The mesh has not come to rest in time; the text says where it goes on."""
+
+
+class Process:
+    """One process of the world: a service, or somebody outside whom only `Process.mesh` is for."""
+
+    def __init__(self, world: "World", name: str, service: Service | None = None) -> None:
+        self.world, self.name, self.service = world, name, service
+        self.starts = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin (again)."""
+        self.starts += 1
+        self.owner = f"{self.name}.{self.starts}"
+        context = Context()
+        context.run(OWNER.set, self.owner)
+        self.stopping, self.ready = asyncio.Event(), asyncio.Event()
+        self.connection = SimulatedConnection(self.world.broker, self.owner, self.world.dice, context)
+        self.connection.delay_seconds = self.world.delay_seconds
+        self.life = self.world.loop.create_task(self._live(), context=context)
+
+    def kill(self) -> None:
+        """SIGKILL: no line of it has an effect any more."""
+        self.connection.vanish()
+        self.world.loop.end(self.owner)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Do something as this process."""
+        context = Context()
+        context.run(OWNER.set, self.owner)
+        return self.world.loop.create_task(work, context=context)
+
+    async def _live(self) -> None:
+        await self.connection.join()
+        self.mesh = self._mesh()
+        await self.mesh.recorder.start()
+        await self.mesh.stories.start()
+        if self.service is None:
+            self.ready.set()
+            return
+        runner = Runner(self.mesh, self.service, self.world.services)
+        await runner.wait_for_topology(lambda _: None)
+        await runner.start(self.world.dependencies(self.service))
+        self.ready.set()
+        await self.stopping.wait()
+        await runner.stop()
+        await self.connection.flush()
+        await self.connection.close()
+
+    def _mesh(self) -> Mesh:
+        connection = self.connection
+        return Mesh(
+            settings=self.world.settings,
+            connection=connection,
+            recorder=Recorder(connection),
+            stories=StoryReader(connection),
+            custody=Custody(connection, self.world.settings.ack_wait_seconds),
+            telemetry=UNTRACED,
+        )
+
+
+class World:
+    """Everything that there is, and the seed that decides what happens.
+
+    `dependencies` makes what a service needs; whatever it reaches outside is a part of the world, too, and should take
+    its time from the loop and its luck from a `random.Random` of the seed. `World.run` gives a scenario its time.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        services: Sequence[Service],
+        dependencies: Callable[[Service], Any],
+        settings: Settings | None = None,
+    ) -> None:
+        self.seed, self.services, self.dependencies = seed, services, dependencies
+        self.settings = settings or Settings()
+        self.random = random.Random(f"world {seed}")
+        self.dice = random.Random(f"dice {seed}")
+        self.loop = SimulatedLoop(seed, shuffled=self.random.random() < 0.7)
+        self.broker = Broker(self.loop, seed, replicated=self.random.random() < 0.5)
+        self.broker.create(topology(services, ack_wait_seconds=self.settings.ack_wait_seconds))
+        self.delay_seconds = self.random.choice((0.0005, 0.002, 0.02, 0.2))
+        self.processes: list[Process] = []
+        self.struck: Counter[str] = Counter()
+        self._repairs: dict[Step, None] = {}
+
+    def run(self, scenario: Coroutine[Any, Any, T]) -> T:
+        """Run a scenario to its end, and everything that is beside it."""
+        asyncio.set_event_loop(self.loop)
+        try:
+            with virtual_clock(self.loop, self.dice):
+                return self.loop.run(scenario)
+        finally:
+            asyncio.set_event_loop(None)
+
+    def close(self) -> None:
+        """End whatever still runs."""
+
+        async def end() -> None:
+            for process in self.processes:
+                process.kill()
+            await asyncio.sleep(0)
+
+        self.run(end())
+        self.loop.close()
+
+    def begin(self, replicas: Callable[[Service], int] = lambda _: 1) -> None:
+        """Start the processes of every service."""
+        for service in self.services:
+            for number in range(replicas(service)):
+                self.processes.append(Process(self, f"{service.name}-{number}", service))
+
+    def outsider(self, name: str) -> Process:
+        """A process without reactions, to publish from."""
+        return Process(self, name)
+
+    def until_repaired(self, seconds: float, repair: Step) -> None:
+        """A fault was made that `repair` ends: after so many seconds, or when the world heals."""
+        self._repairs[repair] = None
+        self.loop.call_later(seconds, self._repair, repair, context=Context())
+
+    def heal(self) -> None:
+        """Faults stop; whatever is down comes back now."""
+        for repair in list(self._repairs):
+            self._repair(repair)
+
+    async def rest(self, limit_seconds: float, beside: Callable[[], Sequence[str]] = lambda: ()) -> float:
+        """Wait until nothing is under way any more; for how long it was. `beside` names what else goes on.
+
+        Raises:
+            Restless: it goes on after `limit_seconds`.
+        """
+        begun, quiet = self.loop.time(), 0
+        while quiet < 3:
+            await asyncio.sleep(1.0)
+            going_on = [*self._going_on(), *beside()]
+            quiet = 0 if going_on else quiet + 1
+            if self.loop.time() - begun > limit_seconds:
+                why = "; ".join([*going_on, *self.loop.failures()])
+                raise Restless(f"not at rest after {limit_seconds:g} s: {why}")
+        return self.loop.time() - begun
+
+    def _repair(self, repair: Step) -> None:
+        if repair in self._repairs:
+            del self._repairs[repair]
+            repair()
+
+    def _going_on(self) -> list[str]:
+        consumers = [
+            f"{stream}/{durable}: pending {sorted(consumer.pending)[:5]}"
+            for (stream, durable), consumer in self.broker.consumers.items()
+            if not consumer.at_rest
+        ]
+        timers = [
+            f"{stream.name}: {len(stream.messages)} set aside"
+            for stream in self.broker.streams.values()
+            if stream.is_work_queue and stream.messages
+        ]
+        return consumers + timers

@@ -1,0 +1,108 @@
+"""The flow as the signatures tell it: no cycles, few steps, nobody records what is not theirs, nothing is forgotten."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jetmesh.event import EventType
+from jetmesh.flow import markdown
+from jetmesh.service import Form, Reaction
+from jetmesh_contracts import EVENTS
+from services.flow import SERVICES
+
+ROOT = Path(__file__).resolve().parents[2]
+REACTIONS = [reaction for service in SERVICES for reaction in service.reactions]
+STEPS_MAX = 7
+"""Placed, authorized, confirmed, capture failed, cancelled, voided or told: the longest way that an order can go."""
+
+ENDINGS = {
+    "payments.voided": "the money is given back",
+    "inventory.released": "the goods are given back",
+    "notifications.confirmation_sent": "the customer knows",
+    "notifications.cancellation_sent": "the customer knows",
+    "notifications.receipt_sent": "the customer knows",
+    "orders.payment_secured": "one half of the promise, read by orders itself in its story",
+    "orders.goods_secured": "the other half, read by orders itself in its story",
+    "stock.restocked": "counted, once per restock",
+    "stock.level": "a level, read by inventory itself",
+}
+
+
+SHELF = {
+    "orders.placed": {"inventory.reserved", "inventory.rejected"},
+    "orders.cancelled": {"inventory.released"},
+    "stock.restocked": {"stock.restocked"},
+}
+"""One reaction decides all that happens to a shelf: which of its events brings about which, its signature can't say."""
+
+
+def caused_by(reaction: Reaction) -> Iterator[tuple[EventType, EventType]]:
+    """Which event may cause which. What comes from outside is a wish and not yet the event of the same name."""
+    for event in reaction.events:
+        for outcome in reaction.outcomes:
+            shelved = reaction.form is not Form.MANY or outcome.type in SHELF[event.type]
+            if shelved and not outcome.state and not reaction.takes_from_outside(event):
+                yield event, outcome
+
+
+EDGES = {edge for reaction in REACTIONS for edge in caused_by(reaction) if edge[0] is not edge[1]}
+
+
+def chains(event: EventType, before: tuple[EventType, ...] = ()) -> Iterator[tuple[EventType, ...]]:
+    """Every way on from an event."""
+    assert event not in before, " → ".join(each.type for each in (*before, event))
+    chain = (*before, event)
+    following = [outcome for cause, outcome in EDGES if cause is event]
+    if not following:
+        yield chain
+    for outcome in following:
+        yield from chains(outcome, chain)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
+def test_no_event_causes_itself_and_every_chain_is_short(event: EventType) -> None:
+    assert max(len(chain) for chain in chains(event)) <= STEPS_MAX
+
+
+def test_only_what_comes_from_outside_may_be_recorded_under_its_own_name() -> None:
+    for reaction in REACTIONS:
+        same = set(reaction.events) & set(reaction.outcomes)
+        assert all(reaction.takes_from_outside(event) for event in same), reaction.name
+
+
+def test_a_service_records_only_its_own_events() -> None:
+    for service in SERVICES:
+        assert {event.owner for event in service.records} <= {service.name}
+
+
+def test_every_contract_is_recorded_by_its_owner() -> None:
+    recorded = {event for service in SERVICES for event in service.records}
+    assert set(EVENTS) == recorded
+
+
+def test_every_event_has_a_reaction_or_is_declared_an_ending() -> None:
+    recorded = {outcome.type for reaction in REACTIONS for outcome in reaction.outcomes}
+    inside = {e.type for r in REACTIONS for e in r.events if not r.takes_from_outside(e)}
+    assert recorded - inside == set(ENDINGS)
+
+
+def test_each_type_is_named_after_what_happened_to_which_entity() -> None:
+    for event in EVENTS:
+        assert re.fullmatch(r"[a-z]+\.[a-z_]+", event.type), event
+    assert len({event.type for event in EVENTS}) == len(EVENTS)
+
+
+def test_compensations_never_give_up() -> None:
+    """Money and goods that must be given back pause and page instead."""
+    compensating = {"capture", "void", "withdraw", "shelve", "give_up", "time_out"}
+    for reaction in REACTIONS:
+        if reaction.name in compensating and reaction.form is not Form.INTAKE:
+            assert reaction.retry.attempts is None, reaction.durable
+
+
+def test_the_table_in_the_readme_is_what_the_signatures_say() -> None:
+    table = re.search(r"<!-- flow -->\n(.*?)\n<!-- /flow -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert table, "the README has a table between <!-- flow --> and <!-- /flow -->"
+    assert table[1].strip() == markdown(SERVICES), "`jetmesh flow --markdown` prints the right one"
