@@ -21,12 +21,13 @@ class Custody:
     def __len__(self) -> int:
         return len(self._held)
 
-    def take(self, delivery: Delivery, pull: Pull) -> None:
-        """The delivery has arrived. One that comes again while it is still held here only renews the first."""
+    def take(self, delivery: Delivery, pull: Pull) -> bool:
+        """The delivery has arrived; False if it is held here already, which a broker's crash may lead to."""
         if delivery.reply in self._held:
             pull.release()
-        else:
-            self._held[delivery.reply] = (delivery, pull)
+            return False
+        self._held[delivery.reply] = (delivery, pull)
+        return True
 
     def ack(self, delivery: Delivery) -> None:
         """It is done. Lost acknowledgements do no harm: the delivery comes again and meets what it recorded."""

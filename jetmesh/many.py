@@ -145,8 +145,9 @@ class Many(Reacting):
         try:
             recorded = await self._commit(arrivals)
         except Exception as error:
-            if len(arrivals) == 1:
-                await self._failed(arrivals[0], error)
+            if len(arrivals) == 1 or isinstance(error, Unavailable):
+                for arrival in arrivals:
+                    await self._failed(arrival, error)
                 return
             middle = len(arrivals) // 2
             await self._decide_all(arrivals[:middle])

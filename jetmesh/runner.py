@@ -129,8 +129,8 @@ class Runner:
 
         def take(delivery: Delivery) -> None:
             delivery.shared = shared
-            self.mesh.custody.take(delivery, pull)
-            deliver(delivery)
+            if self.mesh.custody.take(delivery, pull):
+                deliver(delivery)
 
         pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take)
         if isinstance(reacting, After):

@@ -7,6 +7,7 @@ import json
 import re
 import time
 import uuid
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,10 +25,13 @@ BEGAN = "ce-begantime"
 """When the first event of the story was stored (a CloudEvents extension): passed on from each event to the next."""
 JSON = "application/json"
 STRUCTURED = "application/cloudevents"
+DATA = ("data", "data_base64")
 MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
 """The largest body and headers together: the server's limit of 1 MiB, less what a dead letter adds as evidence."""
 
 _NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
+_ENCODED = ("ce-id", "ce-source", "ce-correlationid", "ce-causationid")
+"""The attributes that hold what others have chosen."""
 _UNENCODED = re.compile(r"[!#$&-~]*")
 _PRINTABLE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
 
@@ -176,9 +180,7 @@ def _binary(delivery: Delivery, headers: Headers) -> Envelope:
             delivery.data,
             delivery,
         )
-    attributes = {
-        name[3:]: unquote(value) if "%" in value else value for name, value in headers.items() if name[:3] == "ce-"
-    }
+    attributes = {name[3:]: _decoded(name, value) for name, value in headers.items() if name[:3] == "ce-"}
     return _envelope(delivery, headers, delivery.data, attributes)
 
 
@@ -190,8 +192,7 @@ def _is_as_we_write(delivery: Delivery, headers: Headers) -> bool:
         and headers.get("ce-subject") == delivery.key
         and headers.get("ce-datacontenttype") == JSON
         and bool(headers["ce-id"] and headers.get("ce-source"))
-        and "%" not in headers["ce-id"]
-        and "%" not in headers.get("ce-correlationid", "")
+        and not any("%" in headers.get(name, "") for name in _ENCODED)
     )
 
 
@@ -202,10 +203,37 @@ def _structured(delivery: Delivery, headers: Headers) -> Envelope:
         raise BrokenContract(f"body: not JSON ({wrong})") from None
     if not isinstance(document, dict):
         raise BrokenContract("body: a structured CloudEvent is a JSON object")
-    if "data" not in document:
+    attributes = {name: _text(value) for name, value in document.items() if name not in DATA and value is not None}
+    return _envelope(delivery, headers, _data(document), attributes)
+
+
+def _data(document: Mapping[str, Any]) -> bytes:
+    """The body in a structured event: JSON as it stands, or bytes in base64 (some SDKs write JSON so, too)."""
+    if "data" in document:
+        return json.dumps(document["data"]).encode()
+    if "data_base64" not in document:
         raise BrokenContract("data: missing in the structured CloudEvent")
-    data = json.dumps(document.pop("data")).encode()
-    return _envelope(delivery, headers, data, document)
+    try:
+        return b64decode(document["data_base64"], validate=True)
+    except (TypeError, ValueError):
+        raise BrokenContract("data_base64: not base64") from None
+
+
+def _text(value: Any) -> Any:
+    """An attribute's canonical text: JSON also has integers and booleans for it (CloudEvents 1.0, type system)."""
+    return json.dumps(value) if isinstance(value, int) else value
+
+
+def _decoded(name: str, value: str) -> str:
+    """A header's value: perhaps quoted, percent-encoded once."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    if "%" not in value:
+        return value
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        raise BrokenContract(f"header {name}: percent-encoded bytes that are no UTF-8") from None
 
 
 def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Mapping[str, Any]) -> Envelope:

@@ -1,6 +1,7 @@
 """The events that the teams of the order mesh share: data only, no broker, no runtime."""
 
-from jetmesh_contracts.event import Event, Token
+from jetmesh_contracts.event import Event, Token, UnknownVersion
+from jetmesh_contracts.growing import Grows
 from jetmesh_contracts.inventory import (
     Goods,
     GoodsRejected,
@@ -66,6 +67,7 @@ __all__ = [
     "GoodsRejected",
     "GoodsReleased",
     "GoodsReserved",
+    "Grows",
     "Line",
     "Minor",
     "OrderCancellationRequested",
@@ -85,4 +87,5 @@ __all__ = [
     "StockLevel",
     "StockRestocked",
     "Token",
+    "UnknownVersion",
 ]

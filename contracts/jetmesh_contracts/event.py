@@ -1,8 +1,12 @@
 """What every event shares: its type, its owner, its key, and how strictly it is read and written."""
 
-from typing import Annotated, ClassVar, Self
+import builtins
+import json
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from jetmesh_contracts.growing import READING
 
 Token = Annotated[
     str,
@@ -10,9 +14,14 @@ Token = Annotated[
         min_length=1,
         max_length=64,
         pattern=r"^[!-)+,\-0-=?-~]+$",
-        description="One NATS subject token: 1 to 64 printable ASCII characters, no space, '.', '*', '>' or '/'.",
+        description="One NATS subject token.",
+        json_schema_extra={"x-allowed": "1 to 64 printable ASCII characters, no space, '.', '*', '>' or '/'"},
     ),
 ]
+
+
+class UnknownVersion(ValueError):
+    """A body of a type that this version of the contracts does not read: a newer one, or another event."""
 
 
 class Event(BaseModel):
@@ -24,7 +33,8 @@ class Event(BaseModel):
     Class attributes: `type`, the CloudEvents type and the first two tokens of the subject; `owner`, the service that
     records it; `key_field`, the field that names the entity; `from_outside`, whether anybody may publish it, without
     a key in the subject, for its owner to check and record; `state`, whether its newest message per key replaces the
-    older ones (a level) instead of telling one thing that happened.
+    older ones (a level) instead of telling one thing that happened; `previous`, the version before this one
+    (`orders.placed` of `orders.placed_v2`), whose bodies are read through `upcast`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", revalidate_instances="never")
@@ -34,13 +44,21 @@ class Event(BaseModel):
     key_field: ClassVar[str]
     from_outside: ClassVar[bool] = False
     state: ClassVar[bool] = False
+    previous: ClassVar["builtins.type[Event] | None"] = None
 
     def __init_subclass__(
-        cls, *, type: str = "", owner: str = "", key_field: str = "", from_outside: bool = False, state: bool = False
+        cls,
+        *,
+        type: str = "",
+        owner: str = "",
+        key_field: str = "",
+        from_outside: bool = False,
+        state: bool = False,
+        previous: "builtins.type[Event] | None" = None,
     ) -> None:
         super().__init_subclass__()
         if type:
-            cls.type, cls.from_outside, cls.state = type, from_outside, state
+            cls.type, cls.from_outside, cls.state, cls.previous = type, from_outside, state, previous
         cls.owner = owner or getattr(cls, "owner", "")
         cls.key_field = key_field or getattr(cls, "key_field", "")
 
@@ -51,10 +69,31 @@ class Event(BaseModel):
         return key
 
     @classmethod
-    def read(cls, data: bytes | str) -> Self:
+    def read(cls, data: bytes | str, recorded_as: str = "") -> Self:
         """The event in `data`, a JSON object; unknown fields are left out.
 
+        `recorded_as` is the type it was recorded as: the body of an older version is lifted version by version.
+
         Raises:
-            pydantic.ValidationError: naming each field that the contract does not allow.
+            pydantic.ValidationError: naming each field that the contract of that version does not allow.
+            UnknownVersion: this class reads no such type.
         """
-        return cls.model_validate_json(data, extra="ignore")
+        if recorded_as and recorded_as != cls.type:
+            data = json.dumps(cls.upcast(cls._older(recorded_as).read(data, recorded_as).model_dump(mode="json")))
+        return cls.model_validate_json(data, extra="ignore", context=READING)
+
+    @classmethod
+    def reads(cls) -> tuple[str, ...]:
+        """The types whose bodies `read` takes: its own, then the older ones."""
+        return (cls.type, *(cls.previous.reads() if cls.previous else ()))
+
+    @staticmethod
+    def upcast(body: dict[str, Any]) -> dict[str, Any]:
+        """The body of the previous version as one of this version: a pure function, overridden by each new version."""
+        return body
+
+    @classmethod
+    def _older(cls, recorded_as: str) -> "builtins.type[Event]":
+        if cls.previous is None or recorded_as not in cls.reads():
+            raise UnknownVersion(f"{recorded_as} is not known; {' and '.join(cls.reads())} can be read")
+        return cls.previous

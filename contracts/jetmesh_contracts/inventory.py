@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from jetmesh_contracts import units
 from jetmesh_contracts.event import Event, Token
 from jetmesh_contracts.orders import Part
 
@@ -11,52 +12,69 @@ from jetmesh_contracts.orders import Part
 class Goods(Part):
     """So many pieces of one article."""
 
-    sku: Token
-    quantity: Annotated[int, Field(ge=1, le=100_000, description="Pieces, all lines of the order together.")]
+    sku: Token = Field(description="The article.")
+    quantity: Annotated[
+        int, Field(ge=1, le=100_000, description="All lines of the order together.", json_schema_extra=units.PIECES)
+    ]
 
 
 class Shortage(Part):
     """An article that was wanted and is not there in this number."""
 
-    sku: Token
-    wanted: Annotated[int, Field(ge=1, description="Pieces.")]
-    available: Annotated[int, Field(ge=0, description="Pieces on the shelf at that moment.")]
+    sku: Token = Field(description="The article.")
+    wanted: Annotated[int, Field(ge=1, description="How many.", json_schema_extra=units.PIECES)]
+    available: Annotated[int, Field(ge=0, description="On the shelf at that moment.", json_schema_extra=units.PIECES)]
 
 
 class ReservationEvent(Event, owner="inventory", key_field="order_id"):
     """An event about the goods of one order."""
 
-    order_id: Token
+    order_id: Token = Field(description="The order that the goods are for: the key.")
 
 
 class GoodsReserved(ReservationEvent, type="inventory.reserved"):
-    """Every article of the order was there and is put aside."""
+    """Every article of the order was there and is put aside.
 
-    goods: tuple[Goods, ...] = Field(min_length=1)
+    Recorded together with the new levels of its articles.
+    """
+
+    goods: tuple[Goods, ...] = Field(min_length=1, description="What is put aside, each article once.")
 
 
 class GoodsRejected(ReservationEvent, type="inventory.rejected"):
-    """At least one article was not there in the number wanted; nothing is put aside."""
+    """At least one article was not there in the number wanted; nothing is put aside.
 
-    shortages: tuple[Shortage, ...] = Field(min_length=1)
+    Recorded when the order was placed and the shelf did not suffice; an ending.
+    """
+
+    shortages: tuple[Shortage, ...] = Field(min_length=1, description="Every article that was not there.")
 
 
 class GoodsReleased(ReservationEvent, type="inventory.released"):
-    """The goods of a cancelled order are back on the shelf; none, where none were reserved."""
+    """The goods of a cancelled order are back on the shelf; none, where none were reserved.
 
-    goods: tuple[Goods, ...]
+    Recorded after every cancellation of an order together with the new levels; an ending.
+    """
+
+    goods: tuple[Goods, ...] = Field(description="What is put back, each article once.")
 
 
 class StockRestocked(Event, type="stock.restocked", owner="inventory", key_field="restock_id", from_outside=True):
-    """New pieces of an article arrived; counted once per restock id."""
+    """New pieces of an article arrived; counted once per restock id.
 
-    restock_id: Token
-    sku: Token
-    quantity: Annotated[int, Field(ge=1, le=1_000_000, description="Pieces.")]
+    Recorded together with the new level of the article.
+    """
+
+    restock_id: Token = Field(description="The delivery that brought the pieces: the key, counted once.")
+    sku: Token = Field(description="The article.")
+    quantity: Annotated[int, Field(ge=1, le=1_000_000, description="How many.", json_schema_extra=units.PIECES)]
 
 
 class StockLevel(Event, type="stock.level", owner="inventory", key_field="sku", state=True):
-    """What is free on the shelf of one article: the newest message counts."""
+    """What is free on the shelf of one article: the newest message counts.
 
-    sku: Token
-    available: Annotated[int, Field(ge=0, description="Pieces that are free to be reserved.")]
+    Recorded with whatever changes it.
+    """
+
+    sku: Token = Field(description="The article.")
+    available: Annotated[int, Field(ge=0, description="Free to be reserved.", json_schema_extra=units.PIECES)]

@@ -4,14 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jetmesh_contracts import units
 from jetmesh_contracts.event import Event, Token
 from jetmesh_contracts.money import Currency, Minor
 
 Email = Annotated[
     str,
-    Field(max_length=254, pattern=r"^[^@\x00-\x20\x7f-\xa0]+@[^@\x00-\x20\x7f-\xa0]+\.[^@\x00-\x20\x7f-\xa0]+$"),
+    Field(
+        max_length=254,
+        pattern=r"^[^@\x00-\x20\x7f-\xa0]+@[^@\x00-\x20\x7f-\xa0]+\.[^@\x00-\x20\x7f-\xa0]+$",
+        description="An e-mail address: personal data.",
+        json_schema_extra={"x-allowed": "an address such as ada@example.com"},
+    ),
 ]
-Quantity = Annotated[int, Field(ge=1, le=1_000, description="Pieces.")]
+Quantity = Annotated[int, Field(ge=1, le=1_000, description="How many.", json_schema_extra=units.PIECES)]
 
 
 class Part(BaseModel):
@@ -23,7 +29,7 @@ class Part(BaseModel):
 class Customer(Part):
     """Who ordered. The e-mail is personal data: it is in the events that need it and nowhere else."""
 
-    customer_id: Token
+    customer_id: Token = Field(description="The shop's name of the customer.")
     email: Email
 
 
@@ -32,22 +38,25 @@ class Line(Part):
 
     sku: Token = Field(description="The article.")
     quantity: Quantity
-    unit_price_minor: Minor
+    unit_price_minor: Minor = Field(description="The price of one piece that the customer saw.")
 
 
-Lines = Annotated[tuple[Line, ...], Field(min_length=1, max_length=100)]
+Lines = Annotated[tuple[Line, ...], Field(min_length=1, max_length=100, description="What is ordered.")]
 
 
 class OrderEvent(Event, owner="orders", key_field="order_id"):
     """An event about one order."""
 
-    order_id: Token
+    order_id: Token = Field(description="The order: the key, the last token of the subject.")
 
 
 class OrderPlaced(OrderEvent, type="orders.placed", from_outside=True):
-    """A customer clicked "Buy". Published without a key in the subject, it asks orders to check and record it."""
+    """A customer clicked "Buy". Published without a key in the subject, it asks orders to check and record it.
 
-    customer: Customer
+    Recorded once per order, when orders has checked what came from outside.
+    """
+
+    customer: Customer = Field(description="Who ordered, with the address that a mail needs.")
     lines: Lines
     currency: Currency
     payment_method: Token = Field(description="The payment gateway's name of the customer's means of payment.")
@@ -59,42 +68,62 @@ class OrderPlaced(OrderEvent, type="orders.placed", from_outside=True):
 
 
 class OrderRefused(OrderEvent, type="orders.refused"):
-    """The order can't be taken as it is: nothing was held, nothing was reserved."""
+    """The order can't be taken as it is: nothing was held, nothing was reserved.
 
-    customer: Customer
-    reason: Literal["unknown_article", "price_changed", "currency_not_sold"]
+    Recorded instead of orders.placed, when the check fails; an ending.
+    """
+
+    customer: Customer = Field(description="Who ordered, with the address that a mail needs.")
+    reason: Literal["unknown_article", "price_changed", "currency_not_sold"] = Field(
+        description="Why, as one word that programs can act on."
+    )
     detail: str = Field(max_length=500, description="The reason in words, with the article or price in question.")
 
 
 class OrderPaymentSecured(OrderEvent, type="orders.payment_secured"):
-    """The money is held; the goods are still open."""
+    """The money is held; the goods are still open.
 
-    authorization_id: Token
+    Recorded when the authorization arrives before the goods.
+    """
+
+    authorization_id: Token = Field(description="The payment gateway's name of the hold.")
 
 
 class OrderGoodsSecured(OrderEvent, type="orders.goods_secured"):
-    """The goods are reserved; the payment is still open."""
+    """The goods are reserved; the payment is still open.
+
+    Recorded when the goods arrive before the authorization.
+    """
 
 
 class OrderConfirmed(OrderEvent, type="orders.confirmed"):
-    """Payment and goods are secured: the order is promised to the customer."""
+    """Payment and goods are secured: the order is promised to the customer.
 
-    customer: Customer
+    Recorded when the second of both is there; it is cancelled later only if its money can't be taken.
+    """
+
+    customer: Customer = Field(description="Who ordered, with the address that a mail needs.")
     lines: Lines
     currency: Currency
-    total_minor: Minor
+    total_minor: Minor = Field(description="What the customer pays: the sum over the lines.")
 
 
 class OrderCancellationRequested(OrderEvent, type="orders.cancellation_requested", from_outside=True):
-    """The customer does not want the order any more. It is cancelled unless the money is taken already."""
+    """The customer does not want the order any more. It is cancelled unless the money is taken already.
+
+    Recorded when an order that is confirmed already shall be cancelled; payments decides.
+    """
 
 
 class OrderCancelled(OrderEvent, type="orders.cancelled"):
-    """The order will not be: whatever was held or reserved for it is given back."""
+    """The order will not be: whatever was held or reserved for it is given back.
 
-    customer: Customer
+    Recorded when the first of the reasons below is known; an ending.
+    """
+
+    customer: Customer = Field(description="Who ordered, with the address that a mail needs.")
     currency: Currency
-    total_minor: Minor
+    total_minor: Minor = Field(description="What the customer pays: the sum over the lines.")
     reason: Literal[
         "payment_declined", "out_of_stock", "timed_out", "customer_request", "capture_failed", "authorization_expired"
-    ]
+    ] = Field(description="Why, as one word that programs can act on.")

@@ -5,13 +5,16 @@ from importlib.metadata import entry_points
 
 import click
 
+from jetmesh.commands.contracts import contracts
 from jetmesh.commands.dlq import dlq
 from jetmesh.commands.doctor import doctor
+from jetmesh.commands.example import example
 from jetmesh.commands.flow import flow
 from jetmesh.commands.new import new
 from jetmesh.commands.run import run
 from jetmesh.commands.top import top
 from jetmesh.commands.topology import topology
+from jetmesh.commands.validate import validate
 
 
 class Commands(click.Group):
@@ -40,7 +43,7 @@ def commands() -> None:
     """Event-driven services on NATS JetStream: run them, see them, mend them."""
 
 
-for command in (new, run, flow, topology, dlq, top, doctor):
+for command in (new, run, flow, topology, contracts, validate, example, dlq, top, doctor):
     commands.add_command(command)
 
 

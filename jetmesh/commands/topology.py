@@ -10,6 +10,8 @@ from jetmesh import accounts, keys, provision, settings
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.connection import Connection
+from jetmesh.contracts import registry
+from jetmesh.contracts.package import contracts_of
 from jetmesh.mesh import connect_options
 from jetmesh.provision import Change, Step
 from jetmesh.service import Service
@@ -87,6 +89,7 @@ async def _plan(services: Sequence[Service], chosen: settings.Settings, *, carry
         steps = await provision.plan(connection, needed(services, chosen.replicas, chosen.ack_wait_seconds))
         if carry_out:
             await provision.apply(connection, steps)
+            await registry.publish(connection, contracts_of(services), chosen.replicas)
         return steps
     finally:
         await connection.close()

@@ -20,6 +20,9 @@ JAEGER_GRPC_PORT = 4317
 SPANS_MAX = 2_000_000
 """An order takes some 25 spans."""
 PROBE_TIMEOUT_SECONDS = 2.0
+NOBODY_WAITS_FOR = frozenset({"notifications", "analytics"})
+AFTERWARDS = 5
+"""The niceness of what a confirmed order does not need: in a burst on few cores it comes after what does."""
 
 Ready = Callable[[], Awaitable[bool]]
 
@@ -140,12 +143,12 @@ def _trace_store(plan: Plan) -> Spec:
     command = _python("jetmesh.tracestore", path=plan.state.traces, port=plan.ports.traces, spans_max=SPANS_MAX)
     if forward := forward_to():
         command += ("--forward", forward)
-    return Spec("traces", command, _listens(plan.ports.traces))
+    return Spec("traces", command, _listens(plan.ports.traces), niceness=AFTERWARDS)
 
 
 def _mail_sink(plan: Plan) -> Spec:
     command = _python("services.reference.mailsink", path=plan.state.mails, port=plan.ports.smtp)
-    return Spec("mail", command, _listens(plan.ports.smtp))
+    return Spec("mail", command, _listens(plan.ports.smtp), niceness=AFTERWARDS)
 
 
 def _service(plan: Plan, name: str, common: dict[str, str]) -> Spec:
@@ -155,7 +158,8 @@ def _service(plan: Plan, name: str, common: dict[str, str]) -> Spec:
     if name == "orders":
         own |= {"JETMESH_HTTP_PORT": str(plan.ports.http), "JETMESH_HTTP_SECRET": plan.state.secret()}
         ready.append(_listens(plan.ports.http))
-    return Spec(name, (sys.executable, "-m", "jetmesh", "run", name), _all(ready), common | own)
+    niceness = AFTERWARDS if name in NOBODY_WAITS_FOR else 0
+    return Spec(name, (sys.executable, "-m", "jetmesh", "run", name), _all(ready), common | own, niceness=niceness)
 
 
 def _identity(plan: Plan, name: str) -> dict[str, str]:

@@ -31,6 +31,8 @@ class Spec:
     ready: Callable[[], Awaitable[bool]]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_seconds: float = 30.0
+    niceness: int = 0
+    """How far it steps back where the processor is short (nice(2))."""
 
 
 class Machine:
@@ -88,6 +90,7 @@ class Machine:
                 start_new_session=True,
             )
             write_pid(held, self._process.pid)
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, self._spec.niceness)
 
     async def _until_ready(self) -> None:
         assert self._process is not None

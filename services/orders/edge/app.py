@@ -25,6 +25,7 @@ def create_app(orders: Orders, tokens: Tokens, tracer: Tracer, limits: Limits | 
         version="1.0.0",
         summary="Place an order, follow its story, cancel it.",
         redirect_slashes=False,
+        telemetry={"tracing": False},  # the middleware below makes the one span of a request
         openapi_tags=openapi.TAGS,
         middleware=[
             Middleware(QueryToken),

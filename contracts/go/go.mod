@@ -1,0 +1,3 @@
+module example.com/jetmesh/contracts
+
+go 1.23

@@ -1,0 +1,9 @@
+"""Units of numbers, as their schemas say them (`x-unit`): a changed unit is a broken contract."""
+
+from pydantic import JsonValue
+
+MINOR: dict[str, JsonValue] = {"x-unit": "minor unit"}
+"""Cents for EUR, yen for JPY (ISO 4217)."""
+
+PIECES: dict[str, JsonValue] = {"x-unit": "pieces"}
+"""So many of one article."""

@@ -1,0 +1,231 @@
+"""`jetmesh contracts`: what teams promise each other, and what a change of it breaks."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from jetmesh import app as apps
+from jetmesh import settings
+from jetmesh.commands import options
+from jetmesh.connection import Connection
+from jetmesh.contracts import compatibility, generate, lint, package, readers, registry, releases, scaffold, schema
+from jetmesh.contracts.compatibility import Break, Mode, Side
+from jetmesh.contracts.package import Package
+from jetmesh.contracts.page import type_of
+from jetmesh.contracts.readers import Readers
+from jetmesh.contracts.schema import FACTS, UNIT, Contracts
+from jetmesh.mesh import connect_options
+from jetmesh.service import Service
+
+
+@click.group("contracts")
+def contracts() -> None:
+    """Schemas of events: show, check, lint and generate them."""
+
+
+@contracts.command()
+@click.argument("name", metavar="TYPE")
+@options.app
+@options.contracts
+def show(name: str, app: str, contracts: str) -> None:
+    """Print an event: its meaning, fields, example, owner, readers and versions."""
+    found = package.load(contracts)
+    event = found.event(name)
+    known = Readers(_services(app), readers.registered(found.folder / "consumers"))
+    contract = schema.contract(event)
+    facts = contract.consumer[FACTS]
+    console = Console()
+    console.print(f"[bold cyan]{name}[/]  {facts['subject']}\n\n{contract.consumer['description']}\n", highlight=False)
+    console.print(_fields(contract.consumer))
+    rows = {
+        "owner": facts["owner"],
+        "from outside": f"publish on {name}, without a key" if facts["from_outside"] else "no",
+        "readers": "\n".join([*known.reactions(name), *(str(c) for c in known.consumers if name in c.events)])
+        or "nobody",
+        "versions": _versions(found, name),
+        "example": "\n".join(json.dumps(body, indent=2, ensure_ascii=False) for body in found.examples(name)[:1]),
+    }
+    console.print(_facts(rows), highlight=False)
+
+
+def _fields(of: schema.Schema) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("field", "type", "unit", "meaning"):
+        table.add_column(column, overflow="fold", no_wrap=column == "field")
+    for field in schema.fields(of):
+        name = field.path if field.required else f"{field.path}?"
+        said = str(field.schema.get("description", "")).partition("\n")[0]
+        table.add_row(name, type_of(field.schema), str(field.schema.get(UNIT, "")), said)
+    return table
+
+
+def _facts(rows: dict[str, str]) -> Table:
+    table = Table(box=None, padding=(1, 2, 0, 0), show_header=False)
+    for label, value in rows.items():
+        table.add_row(f"[dim]{label}[/]", value.replace("[", "\\["))
+    return table
+
+
+def _versions(found: Package, name: str) -> str:
+    return ", ".join(event.type for event in found.events if _family(event.type) == _family(name))
+
+
+def _family(name: str) -> str:
+    return re.sub(r"_v\d+$", "", name)
+
+
+@contracts.command()
+@click.option(
+    "--against",
+    default="",
+    metavar="REF|FILE|nats",
+    help="A git commit or tag (else the last tag), a bundle in a file, or what is deployed.",
+)
+@click.option(
+    "--mode", type=click.Choice([mode.value for mode in Mode]), default=Mode.FULL_TRANSITIVE.value, show_default=True
+)
+@options.app
+@options.contracts
+def check(against: str, mode: str, app: str, contracts: str) -> None:
+    """Name what the contracts, as they are now, break of earlier ones, and whom; exit 1 if anything.
+
+    Backward: new consumers read what old producers wrote. Forward: old consumers read what new producers write. Full:
+    both. Transitive: against every release, and not the last alone.
+    """
+    found = package.load(contracts)
+    known = Readers(_services(app), readers.registered(found.folder / "consumers"))
+    chosen = Mode(mode)
+    past = _past(found, against, chosen)
+    if not past:
+        click.echo("nothing was released yet: there is nothing to break")
+        return
+    new = found.contracts()
+    old: Contracts = {name: contract for release in past for name, contract in release.items()}
+    broken = readers.counted(compatibility.check(new, past, chosen), known, old)
+    for each, whom in broken:
+        _report(each, whom)
+    click.echo(
+        f"{len(new)} contracts, {len(past) if chosen.transitive else 1} compared with, {len(broken)} breaking changes"
+    )
+    raise SystemExit(bool(broken))
+
+
+def _report(found: Break, whom: Sequence[str]) -> None:
+    click.secho(f"{found.event}{f' {found.field}' if found.field else ''}: {found.rule}", fg="red", bold=True)
+    way = (
+        "old consumers read what new producers write"
+        if found.side is Side.CONSUMER
+        else "new consumers read what old producers wrote"
+    )
+    click.echo(f"    {found.detail}  ({found.side.value} side: {way})")
+    click.echo(f"    breaks {', '.join(whom) or 'nobody who is known: no service and no registered consumer reads it'}")
+
+
+def _past(found: Package, against: str, mode: Mode) -> list[Contracts]:
+    if against == "nats":
+        new = found.contracts()
+        return [registry.owned(release, new) for release in asyncio.run(_deployed())]
+    if against and Path(against).is_file():
+        return releases.from_file(Path(against))
+    return releases.from_git(found.folder, against, all_tags=mode.transitive)
+
+
+async def _deployed() -> list[Contracts]:
+    async with _connected() as (connection, _):
+        return await registry.history(connection)
+
+
+@asynccontextmanager
+async def _connected() -> AsyncIterator[tuple[Connection, settings.Settings]]:
+    chosen = settings.read(settings.Settings)
+    connection = Connection()
+    await connection.open(chosen.nats_url, "jetmesh-contracts", connect_timeout=2, **connect_options(chosen))
+    try:
+        yield connection, chosen
+    finally:
+        await connection.close()
+
+
+@contracts.command()
+@options.contracts
+def publish(contracts: str) -> None:
+    """Write the contracts to the broker's registry, as `topology apply` does: what is deployed from now on."""
+    for name in asyncio.run(_publish(package.load(contracts).contracts())):
+        click.echo(f"written: {name}")
+
+
+async def _publish(found: Contracts) -> list[str]:
+    async with _connected() as (connection, chosen):
+        return await registry.publish(connection, found, chosen.replicas)
+
+
+@contracts.command("lint")
+@options.contracts
+def lint_(contracts: str) -> None:
+    """Hold the rules of naming and growing; exit 1 if one is broken."""
+    found = package.load(contracts)
+    known = found.contracts()
+    said = [str(finding) for finding in lint.lint(known)]
+    for consumer in readers.registered(found.folder / "consumers"):
+        said += [f"consumer {consumer.team}: {wrong}" for wrong in readers.strangers(consumer, known)]
+    for line in said:
+        click.secho(line, fg="red")
+    click.echo(f"{len(known)} contracts, {len(said)} findings")
+    raise SystemExit(bool(said))
+
+
+@contracts.command("generate")
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 1 if a file is not current.")
+@options.app
+@options.contracts
+def generate_(only_check: bool, app: str, contracts: str) -> None:
+    """Write schemas, the AsyncAPI document and its page, TypeScript and Go types beside the package."""
+    found = package.load(contracts)
+    wanted = generate.files(found, apps.load(app))
+    changed = generate.stale(wanted, found.folder) if only_check else generate.write(wanted, found.folder)
+    for file in changed:
+        click.echo(f"{'not current' if only_check else 'written'}: {file.relative_to(found.folder)}")
+    click.echo(f"{len(wanted) - len(changed)} of {len(wanted)} files were current")
+    raise SystemExit(only_check and bool(changed))
+
+
+@contracts.command()
+@options.contracts
+def bundle(contracts: str) -> None:
+    """Print all contracts as one JSON object, for `check --against FILE`."""
+    click.echo(schema.text(schema.bundle(package.load(contracts).contracts())), nl=False)
+
+
+@contracts.command()
+@click.argument("name", metavar="TYPE")
+@click.option("--owner", default="", help="The service that records it; else the first word of the type.")
+@click.option("--key", default="", help="The field that is its key; else <entity>_id.")
+@click.option("--tests", type=click.Path(path_type=Path), default=Path("tests/contracts"), show_default=True)
+@options.contracts
+def new(name: str, owner: str, key: str, tests: Path, contracts: str) -> None:
+    """Make a new event: its class, example and test."""
+    entity = name.partition(".")[0]
+    draft = scaffold.Draft(name, owner or entity, key or f"{entity.removesuffix('s')}_id")
+    for file, content in scaffold.files(package.load(contracts), draft, tests).items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, "utf-8")
+        click.echo(f"written: {file}")
+    click.echo("now say what it means, add its fields, then `ruff check --fix` and `jetmesh contracts generate`")
+
+
+def _services(app: str) -> Sequence[Service]:
+    """The services, to name who reads; none where no app is installed or named: another team has only the contracts."""
+    try:
+        return apps.load(app)
+    except apps.AppError as error:
+        if app:
+            raise
+        click.secho(f"without services: {error}", fg="yellow", err=True)
+        return ()

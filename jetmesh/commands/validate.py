@@ -1,0 +1,30 @@
+"""`jetmesh validate`: what is wrong with a body, before it is published."""
+
+from typing import BinaryIO
+
+import click
+
+from jetmesh.commands import options
+from jetmesh.contracts import package
+from jetmesh.contracts.advice import advise
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--type", "name", default="orders.placed", show_default=True, help="The type of the event.")
+@options.contracts
+def validate(file: BinaryIO, name: str, contracts: str) -> None:
+    """Say what is wrong with the body in FILE (or from standard input), field by field; exit 1 if anything is.
+
+    \b
+    jetmesh validate order.json
+    jetmesh example orders.placed | jetmesh validate
+    """
+    event = package.load(contracts).event(name)
+    said = advise(event, file.read())
+    for advice in said:
+        click.secho(str(advice), fg="yellow" if advice.note else "red")
+    if any(not advice.note for advice in said):
+        raise SystemExit(1)
+    subject = event.type if event.from_outside else f"{event.type}.<{event.key_field}>"
+    click.secho(f"right for {event.type}: publish it on {subject}", fg="green")

@@ -1,0 +1,1 @@
+"""Contracts between teams: the schemas of events, what a change of them breaks, and documents made from them."""

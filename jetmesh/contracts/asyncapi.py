@@ -1,0 +1,192 @@
+"""One AsyncAPI 3 document of a whole mesh: channels are subjects, operations are reactions and what may be recorded.
+
+Specification: https://www.asyncapi.com/docs/reference/specification/v3.1.0. Schemas keep to what it shares with JSON
+Schema 2020-12; references are rewritten to `#/components/schemas`, from where it resolves them. JetStream's facts,
+which no binding knows, are `x-jetstream-*`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jetmesh.contracts.schema import FACTS, Contract, Contracts, Schema, mapped
+from jetmesh.event import EventType, stream_of
+from jetmesh.service import INTAKE, Form, Reaction, Service
+
+VERSION = "3.1.0"
+
+HEADERS: Schema = {
+    "type": "object",
+    "description": "CloudEvents 1.0 in binary mode (NATS protocol binding) and W3C Trace Context. What is read may "
+    "lack all of them; values are percent-encoded outside printable ASCII.",
+    "properties": {
+        "ce-specversion": {"type": "string", "const": "1.0"},
+        "ce-id": {"type": "string", "description": "Unique per source; the same at every attempt to record the event."},
+        "ce-type": {"type": "string", "description": "The type of the event: the first two tokens of the subject."},
+        "ce-source": {"type": "string", "description": "Who recorded it: `/jetmesh/<service>`."},
+        "ce-subject": {"type": "string", "description": "The key: the third token of the subject."},
+        "ce-time": {"type": "string", "format": "date-time", "description": "When it was recorded, in UTC."},
+        "ce-datacontenttype": {"type": "string", "const": "application/json"},
+        "ce-correlationid": {"type": "string", "description": "The key of the story that it belongs to."},
+        "ce-causationid": {"type": "string", "description": "The ce-id of the event that it follows from."},
+        "traceparent": {"type": "string", "description": "The span that published it: the parent of what reacts."},
+        "tracestate": {"type": "string"},
+        "Nats-Msg-Id": {"type": "string", "description": "The ce-id again, for the stream's window of duplicates."},
+    },
+}
+
+
+def document(info: dict[str, Any], contracts: Contracts, services: Sequence[Service]) -> dict[str, Any]:
+    """The document of these contracts, with an operation for each event that a service reads or records."""
+    return {
+        "asyncapi": VERSION,
+        "info": info,
+        "defaultContentType": "application/json",
+        "servers": {"local": {"host": "localhost:4222", "protocol": "nats", "description": "A mesh on one machine."}},
+        "channels": dict(channel for contract in contracts.values() for channel in _channels(contract)),
+        "operations": dict(operation for service in services for operation in _operations(service, contracts)),
+        "components": {
+            "messages": dict(message for contract in contracts.values() for message in _messages(contract)),
+            "schemas": {"headers": HEADERS, **_schemas(contracts)},
+        },
+    }
+
+
+def _channels(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
+    facts = contract.consumer[FACTS]
+    yield (
+        contract.type,
+        {
+            "address": facts["subject"],
+            "title": contract.type,
+            "description": f"What {contract.owner} recorded, one message per {facts['key']}.",
+            "messages": {contract.type: _reference("messages", contract.type)},
+            "parameters": {facts["key"]: {"description": _meaning(contract.consumer, facts["key"])}},
+            "x-jetstream-stream": stream_of(contract.owner),
+        },
+    )
+    if contract.from_outside:
+        name = _intake(contract.type)
+        yield (
+            name,
+            {
+                "address": contract.type,
+                "title": f"{contract.type} from outside",
+                "description": f"Anybody publishes here; {contract.owner} checks it and records it under its key.",
+                "messages": {name: _reference("messages", name)},
+                "x-jetstream-stream": INTAKE,
+            },
+        )
+
+
+def _meaning(schema: Schema, field: str) -> str:
+    return str(schema["properties"][field].get("description", ""))
+
+
+def _messages(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
+    schema = contract.consumer
+    meaning = str(schema["description"])
+    message = {
+        "name": contract.type,
+        "title": schema["title"],
+        "summary": meaning.partition("\n")[0],
+        "description": meaning,
+        "contentType": "application/json",
+        "headers": _reference("schemas", "headers"),
+        "payload": _reference("schemas", schema["title"]),
+        "examples": [{"payload": example} for example in schema.get("examples", ())],
+    }
+    yield contract.type, message
+    if contract.from_outside:
+        closed = _reference("schemas", _closed(schema["title"]))
+        yield _intake(contract.type), {**message, "payload": closed}
+
+
+def _operations(service: Service, contracts: Contracts) -> Iterator[tuple[str, dict[str, Any]]]:
+    for reaction in service.reactions:
+        events = reaction.events if reaction.form is not Form.SINK else ()
+        for event in events:
+            yield f"{service.name}.{reaction.name}.{event.type}", _receive(service, reaction, event)
+        if reaction.form is Form.SINK:
+            for contract in contracts.values():
+                yield f"{service.name}.{reaction.name}.{contract.type}", _keep(service, reaction, contract)
+    for event in service.records:
+        yield f"{service.name}.record.{event.type}", _send(service, event)
+
+
+def _receive(service: Service, reaction: Reaction, event: EventType) -> dict[str, Any]:
+    outside = reaction.takes_from_outside(event)
+    durable = f"{service.name}-intake" if outside else reaction.durable
+    stream = INTAKE if outside else stream_of(event.owner)
+    delay = {"x-jetmesh-after-seconds": reaction.delay.total_seconds()} if reaction.delay else {}
+    return {
+        **_operation("receive", service, _intake(event.type) if outside else event.type, reaction.meaning),
+        "x-jetstream-consumer": {"stream": stream, "durable_name": durable, "ack_policy": "explicit"},
+        "x-jetmesh-may-record": [outcome.type for outcome in reaction.outcomes],
+        **delay,
+    }
+
+
+def _keep(service: Service, reaction: Reaction, contract: Contract) -> dict[str, Any]:
+    consumer = {"stream": stream_of(contract.owner), "durable_name": reaction.durable, "ack_policy": "explicit"}
+    return {
+        **_operation("receive", service, contract.type, reaction.meaning),
+        "x-jetstream-consumer": consumer,
+        "x-jetmesh-may-record": [],
+    }
+
+
+def _send(service: Service, event: EventType) -> dict[str, Any]:
+    said = (event.__doc__ or "").partition("\n")[0]
+    return {**_operation("send", service, event.type, said), "x-jetstream-stream": service.stream}
+
+
+def _operation(action: str, service: Service, channel: str, summary: str) -> dict[str, Any]:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{channel}"}],
+        "summary": summary,
+        "tags": [{"name": service.name}],
+    }
+
+
+def _schemas(contracts: Contracts) -> dict[str, Any]:
+    """Every schema under its title; definitions are lifted out of the events that share them.
+
+    Raises:
+        ValueError: two different schemas have one title.
+    """
+    found: dict[str, Any] = {}
+    for contract in contracts.values():
+        named = list(_lifted(contract.consumer, closed=False))
+        if contract.from_outside:
+            named += _lifted(contract.producer, closed=True)
+        for name, schema in named:
+            if found.setdefault(name, schema) != schema:
+                raise ValueError(f"two different schemas are named {name}: rename one of the classes")
+    return found
+
+
+def _lifted(schema: Schema, *, closed: bool) -> Iterator[tuple[str, Any]]:
+    def lift(node: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(reference := node.get("$ref"), str):
+            name = reference.rpartition("/")[2]
+            node["$ref"] = f"#/components/schemas/{_closed(name) if closed else name}"
+        return node
+
+    whole = mapped({name: value for name, value in schema.items() if name not in ("$schema", "$id")}, lift)
+    definitions = whole.pop("$defs", {})
+    for each in (whole, *definitions.values()):
+        yield _closed(each["title"]) if closed else each["title"], each
+
+
+def _reference(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _closed(title: str) -> str:
+    return f"{title}.closed"
+
+
+def _intake(event: str) -> str:
+    return f"{event}.from_outside"

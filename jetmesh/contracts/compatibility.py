@@ -1,0 +1,152 @@
+"""Which changes of contracts break somebody: both directions, by rule and field.
+
+Forward: what new producers write must be read by old consumers. Backward: what old producers wrote must be read by
+new consumers.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from jetmesh.contracts.containment import Refusal, assertions, refusals
+from jetmesh.contracts.schema import FACTS, Contract, Contracts, fields
+
+
+class Side(Enum):
+    """Who is broken: old consumers by new producers, or old producers by new consumers."""
+
+    CONSUMER = "consumer"
+    PRODUCER = "producer"
+
+
+class Mode(Enum):
+    """What must hold, against the last release or, transitively, against all of them."""
+
+    BACKWARD = "backward"
+    FORWARD = "forward"
+    FULL = "full"
+    BACKWARD_TRANSITIVE = "backward-transitive"
+    FORWARD_TRANSITIVE = "forward-transitive"
+    FULL_TRANSITIVE = "full-transitive"
+
+    @property
+    def sides(self) -> frozenset[Side]:
+        """Whose break counts."""
+        name = self.value.removesuffix("-transitive")
+        one = {"backward": Side.PRODUCER, "forward": Side.CONSUMER}.get(name)
+        return frozenset(Side) if one is None else frozenset({one})
+
+    @property
+    def transitive(self) -> bool:
+        """Whether every release counts, and not the last alone."""
+        return self.value.endswith("-transitive")
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """One change that breaks somebody. `only_if_read`: nobody fails, but who reads the field gets nothing any more."""
+
+    event: str
+    rule: str
+    field: str
+    side: Side
+    detail: str
+    only_if_read: bool = False
+
+
+RULES = {
+    # what is refused: rule where new consumers refuse old producers, rule where old consumers refuse new producers
+    "missing": ("field-required", "field-removed"),
+    "unknown": ("field-refused", "field-added"),
+    "type": ("type-narrowed", "type-widened"),
+    "enum": ("enum-value-removed", "enum-value-added"),
+    "range": ("range-tightened", "range-widened"),
+    "length": ("length-tightened", "length-widened"),
+    "pattern": ("pattern-changed", "pattern-changed"),
+    "format": ("format-changed", "format-changed"),
+    "unit": ("unit-changed", "unit-changed"),
+    "array": ("array-tightened", "array-widened"),
+    "keyword": ("not-comparable", "not-comparable"),
+}
+
+FACT_RULES = {"subject": "subject-changed", "key": "key-changed", "owner": "owner-changed", "state": "state-changed"}
+
+
+def check(new: Contracts, releases: Sequence[Contracts], mode: Mode = Mode.FULL_TRANSITIVE) -> list[Break]:
+    """What the contracts `new` break of the releases (oldest first) under a mode, each break once."""
+    counted = releases if mode.transitive else releases[-1:]
+    found = (each for release in counted for each in compare(release, new) if each.side in mode.sides)
+    return list(dict.fromkeys(found))
+
+
+def compare(old: Contracts, new: Contracts) -> Iterator[Break]:
+    """What `new` breaks of one release. A new type of event breaks nobody."""
+    for name, contract in old.items():
+        if name in new:
+            yield from _changes(contract, new[name])
+        else:
+            yield Break(name, "event-removed", "", Side.CONSUMER, "is not recorded any more")
+
+
+def _changes(old: Contract, new: Contract) -> Iterator[Break]:
+    forward = [_break(new.type, Side.CONSUMER, each) for each in refusals(new.producer, old.consumer)]
+    backward = [_break(new.type, Side.PRODUCER, each) for each in refusals(old.producer, new.consumer)]
+    yield from _facts(old, new)
+    yield from _renamed(old, new, [*forward, *backward, *_unwritten(old, new, forward)])
+
+
+def _break(event: str, side: Side, refusal: Refusal) -> Break:
+    backward, forward = RULES[refusal.what]
+    rule = forward if side is Side.CONSUMER else backward
+    if refusal.what == "missing" and side is Side.CONSUMER and "not always" in refusal.detail:
+        rule = "field-optional"
+    return Break(event, rule, refusal.path, side, refusal.detail)
+
+
+def _facts(old: Contract, new: Contract) -> Iterator[Break]:
+    before, after = old.consumer.get(FACTS, {}), new.consumer.get(FACTS, {})
+    for fact, rule in FACT_RULES.items():
+        if before.get(fact) != after.get(fact):
+            yield Break(new.type, rule, "", Side.CONSUMER, f"{before.get(fact)} is now {after.get(fact)}")
+    if before.get("from_outside") and not after.get("from_outside"):
+        yield Break(new.type, "intake-closed", "", Side.PRODUCER, "is not taken from outside any more")
+
+
+def _unwritten(old: Contract, new: Contract, found: Iterable[Break]) -> Iterator[Break]:
+    """Fields that readers can do without and that are not written any more."""
+    known = {each.field for each in found}
+    written = {field.path for field in fields(new.producer)}
+    for field in fields(old.consumer):
+        parent = field.path.rpartition(".")[0].removesuffix("[]")
+        if field.path not in written | known and (not parent or parent in written):
+            detail = "is not written any more"
+            yield Break(new.type, "field-removed", field.path, Side.CONSUMER, detail, only_if_read=True)
+
+
+def _renamed(old: Contract, new: Contract, found: Sequence[Break]) -> Iterator[Break]:
+    """A field that went and one of the same kind that came in its place are one change with two victims."""
+    names = _renames(old, new)
+    came = {after: before for before, after in names.items()}
+    for each in found:
+        if each.rule == "field-removed" and each.field in names:
+            yield replace(each, rule="field-renamed", detail=f"is now {names[each.field]}")
+        elif each.rule == "field-required" and each.field in came:
+            yield replace(each, rule="field-renamed", field=came[each.field], detail=f"is now {each.field}")
+        else:
+            yield each
+
+
+def _renames(old: Contract, new: Contract) -> dict[str, str]:
+    before = {field.path: assertions(field.schema) for field in fields(old.consumer)}
+    after = {field.path: assertions(field.schema) for field in fields(new.consumer)}
+    came = [path for path in after if path not in before]
+    names: dict[str, str] = {}
+    for gone in (path for path in before if path not in after):
+        alike = (path for path in came if after[path] == before[gone] and _beside(path, gone))
+        if (name := next((path for path in alike if path not in names.values()), None)) is not None:
+            names[gone] = name
+    return names
+
+
+def _beside(one: str, other: str) -> bool:
+    return one.rpartition(".")[0] == other.rpartition(".")[0]

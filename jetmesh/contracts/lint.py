@@ -1,0 +1,84 @@
+"""Rules for contracts that age well: past tense, units last, no tuples, no free-form maps, everything said in words."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jetmesh.contracts.schema import FACTS, UNIT, Contract, Contracts, Field, fields
+
+TYPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+IRREGULAR = frozenset(
+    """begun bought built chosen done found gone held kept left lost made met paid put read sent set shown sold spent
+    taken told withdrawn won written""".split()  # noqa: SIM905
+)
+UNITS = frozenset(
+    """nanoseconds microseconds milliseconds seconds minutes hours days minor bytes percent grams kilograms meters
+    celsius""".split()  # noqa: SIM905
+)
+
+CATCH_ALL = frozenset({"other", "unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule, where it is broken, and what would mend it."""
+
+    rule: str
+    event: str
+    field: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.event}{f' {self.field}' if self.field else ''}: {self.rule}: {self.fix}"
+
+
+def lint(contracts: Contracts) -> list[Finding]:
+    """What breaks a rule, in the order of the contracts."""
+    return [finding for contract in contracts.values() for finding in _findings(contract)]
+
+
+def _findings(contract: Contract) -> Iterator[Finding]:
+    for rule, fix in _event_rules(contract):
+        yield Finding(rule, contract.type, "", fix)
+    for field in fields(contract.consumer):
+        for rule, fix in _field_rules(field):
+            yield Finding(rule, contract.type, field.path, fix)
+
+
+def _event_rules(contract: Contract) -> Iterator[tuple[str, str]]:
+    name, facts = contract.type, contract.consumer[FACTS]
+    if not TYPE.fullmatch(name):
+        yield "two-words", "a type is <entity>.<event>, in small letters, digits and underscores"
+    if not facts["state"] and not _past(name):
+        yield "past-tense", "say what happened: orders.placed, not orders.place"
+    if not contract.consumer.get("description"):
+        yield "described", "say in the class's docstring what it means and when it is recorded"
+    if not contract.consumer.get("examples"):
+        yield "example", f"write one to examples/{name}/1.json"
+    if facts["key"] not in contract.consumer.get("required", ()):
+        yield "key-required", f"the key {facts['key']} is the subject's last token: every event must have it"
+
+
+def _past(name: str) -> bool:
+    word = re.sub(r"_v\d+$", "", name).rpartition(".")[2].rpartition("_")[2]
+    return word.endswith("ed") or word in IRREGULAR
+
+
+def _field_rules(field: Field) -> Iterator[tuple[str, str]]:
+    schema, words = field.schema, field.path.rpartition(".")[2].removesuffix("[]").split("_")
+    if not schema.get("description"):
+        yield "described", "say what it means (Field(description=…))"
+    if units := UNITS.intersection(words[:-1]):
+        yield "unit-last", f"put {min(units)} at the end of the name"
+    if schema.get("type") in ("integer", "number") and UNIT not in schema and words[-1] not in UNITS:
+        yield "unit-said", "a number has a unit: at the end of its name or as x-unit"
+    if words[-1] == "minor" and schema.get("type") != "integer":
+        yield "whole-money", "an amount in minor units is a whole number"
+    if "prefixItems" in schema:
+        yield "no-tuple", "name what stands at each position: an object"
+    if schema.get("type") == "object" and not schema.get("properties"):
+        yield "no-map", "name its fields; what may be anything can't be relied upon"
+    if CATCH_ALL.intersection(map(str, schema.get("enum", ()))):
+        yield "enum-grows", "a list with a catch-all may grow: let readers take unknown values as it (x-values)"
+    if not {"type", "enum", "const", "anyOf", "oneOf", "allOf"} & schema.keys():
+        yield "typed", "say of which type it is; what may be anything can't be relied upon"

@@ -1,0 +1,102 @@
+"""A package of contracts: the classes of its events, and the folder with what is generated from them and kept."""
+
+import importlib
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from jetmesh.contracts.schema import Contracts, contract
+from jetmesh.event import EventType
+from jetmesh.service import Service
+
+
+class PackageError(ValueError):
+    """No package of contracts can be found, or it is not what it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Events, and the folder that holds their `schemas/`, `examples/` and `consumers/`.
+
+    In a repository the folder is the one with the package's pyproject.toml; in a wheel it is the package's own.
+    """
+
+    name: str
+    events: tuple[EventType, ...]
+    folder: Path
+
+    def event(self, name: str) -> EventType:
+        """The event of a type.
+
+        Raises:
+            PackageError: there is none; the text names those that there are.
+        """
+        for event in self.events:
+            if event.type == name:
+                return event
+        raise PackageError(f"no event {name!r}; there are {', '.join(event.type for event in self.events)}")
+
+    def example_files(self, name: str) -> list[Path]:
+        """The examples of a type that were ever published, oldest first."""
+        return sorted(self.folder.glob(f"examples/{name}/*.json"), key=lambda file: (len(file.stem), file.stem))
+
+    def examples(self, name: str) -> list[Any]:
+        """The bodies of these examples, newest first."""
+        return [json.loads(file.read_text(encoding="utf-8")) for file in reversed(self.example_files(name))]
+
+    def contracts(self) -> Contracts:
+        """The contracts as the classes say them now, each with its newest example."""
+        return {event.type: contract(event, self.examples(event.type)[:1]) for event in self.events}
+
+
+def contracts_of(services: Iterable[Service]) -> Contracts:
+    """The contracts of every event that these services read or record, for a mesh that names no package."""
+    reactions = [reaction for service in services for reaction in service.reactions]
+    events = dict.fromkeys(event for each in reactions for event in (*each.events, *each.outcomes))
+    return {event.type: contract(event) for event in events}
+
+
+def load(reference: str = "") -> Package:
+    """The package of contracts of this import name: as given, else `JETMESH_CONTRACTS`, else `[tool.jetmesh] contracts`
+    in this folder's pyproject.toml, else the only installed entry point of the group `jetmesh.contracts`.
+
+    Raises:
+        PackageError: nothing names a package, or it has no tuple `EVENTS`.
+    """
+    name = reference or os.environ.get("JETMESH_CONTRACTS", "") or _of_project(Path()) or _installed()
+    try:
+        module = importlib.import_module(name)
+        events: Sequence[EventType] = module.EVENTS
+    except (ModuleNotFoundError, AttributeError) as missing:
+        raise PackageError(f"contracts {name}: {missing}") from None
+    return Package(name, tuple(events), _folder(Path(str(module.__file__)).parent))
+
+
+def _folder(package: Path) -> Path:
+    return package.parent if (package.parent / "pyproject.toml").is_file() else package
+
+
+def _of_project(folder: Path) -> str:
+    file = folder / "pyproject.toml"
+    if not file.is_file():
+        return ""
+    if str(folder.resolve()) not in sys.path:
+        sys.path.insert(0, str(folder.resolve()))
+    tools = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
+    return str(tools.get("jetmesh", {}).get("contracts", ""))
+
+
+def _installed() -> str:
+    found = sorted({point.value for point in entry_points(group="jetmesh.contracts")})
+    if len(found) == 1:
+        return found[0]
+    raise PackageError(
+        f"several packages of contracts are installed ({', '.join(found)}): choose one with --contracts" if found else
+        "no contracts: name their package with --contracts, JETMESH_CONTRACTS, or [tool.jetmesh] contracts"
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Who writes and reads which event: the services, and the consumers of other teams that registered what they read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jetmesh.contracts.compatibility import Break, Side
+from jetmesh.contracts.schema import Contract, Contracts, fields
+from jetmesh.service import Form, Service
+
+
+class Consumer(BaseModel):
+    """What another team reads: `contracts/consumers/<team>.yaml`.
+
+    `events` maps a type to the fields that are read of it (`lines[].sku`; a field stands for all that is in it).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    team: str
+    contact: str
+    purpose: str = ""
+    events: Mapping[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        return f"{self.team} ({self.contact})"
+
+    def reads(self, event: str, field: str) -> bool:
+        """Whether a change of `field` (all of the event, where it is empty) reaches what this team reads."""
+        if event not in self.events or not field:
+            return event in self.events
+        return any(_within(field, read) or _within(read, field) for read in self.events[event])
+
+
+def _within(inner: str, outer: str) -> bool:
+    return inner == outer or inner.startswith((f"{outer}.", f"{outer}["))
+
+
+def registered(folder: Path) -> list[Consumer]:
+    """The consumers registered in a folder of YAML files; none where there is no folder.
+
+    Raises:
+        ValueError: a file is not what it must be; the text names the file and the member.
+    """
+    return [_read(file) for file in sorted(folder.glob("*.yaml"))]
+
+
+def _read(file: Path) -> Consumer:
+    try:
+        return Consumer.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except ValidationError as invalid:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in invalid.errors())
+        raise ValueError(f"{file}: {wrong}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def strangers(consumer: Consumer, contracts: Contracts) -> list[str]:
+    """What a registered consumer says it reads and no contract has: a misspelling, or gone since."""
+    wrong = [f"no event {name}" for name in consumer.events if name not in contracts]
+    for name in consumer.events.keys() & contracts.keys():
+        known = {field.path for field in fields(contracts[name].consumer)}
+        wrong += [f"{name} has no field {field}" for field in consumer.events[name] if field not in known]
+    return wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Everybody who is known to write or read events."""
+
+    services: Sequence[Service]
+    consumers: Sequence[Consumer]
+
+    def of(self, event: str) -> list[str]:
+        """Everybody who reads a type."""
+        return [*self.services_reading(event), *(str(each) for each in self.consumers if event in each.events)]
+
+    def services_reading(self, event: str) -> list[str]:
+        """The services with a reaction to a type; a sink keeps the bytes and needs no shape."""
+        return [s.name for s in self.services if any(e.type == event for r in s.reactions for e in r.events)]
+
+    def reactions(self, event: str) -> list[str]:
+        """The reactions to a type, and the sinks."""
+        return [
+            f"{reaction.service}.{reaction.name}"
+            for service in self.services
+            for reaction in service.reactions
+            if reaction.form is Form.SINK or any(read.type == event for read in reaction.events)
+        ]
+
+    def broken(self, found: Break, contract: Contract) -> list[str]:
+        """Whom a break breaks: of old consumers those who read the field, of old producers those who may publish."""
+        if found.side is Side.PRODUCER:
+            outside = [f"whoever publishes {contract.type} from outside"] if contract.from_outside else []
+            return [contract.owner, *outside]
+        teams = [str(each) for each in self.consumers if each.reads(found.event, found.field)]
+        return teams if found.only_if_read else [*self.services_reading(found.event), *teams]
+
+
+def counted(found: Iterable[Break], readers: Readers, old: Contracts) -> list[tuple[Break, list[str]]]:
+    """Each break with whom it breaks, without those that only matter to readers that there are not."""
+    pairs = [(each, readers.broken(each, old[each.event])) for each in found]
+    return [(each, broken) for each, broken in pairs if broken or not each.only_if_read]

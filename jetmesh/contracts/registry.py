@@ -1,0 +1,103 @@
+"""The contracts that are deployed: a JetStream KV bucket with a type's contract under its name, and its past."""
+
+import json
+from collections.abc import Iterable
+
+from nats.js.api import KeyValueConfig
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
+from nats.js.kv import KeyValue
+
+from jetmesh.connection import Connection
+from jetmesh.contracts.releases import NoRelease
+from jetmesh.contracts.schema import Contract, Contracts, parse
+
+BUCKET = "jetmesh_contracts"
+HISTORY_MAX = 64
+"""How many versions of each contract the bucket keeps: the most that JetStream's KV allows."""
+
+
+async def publish(connection: Connection, contracts: Contracts, replicas: int = 1) -> list[str]:
+    """Write what is new or changed, delete what its owner does not record any more; the types that were touched.
+
+    Contracts of other owners stay: several meshes may share a broker.
+    """
+    bucket = await _made(connection, replicas)
+    deployed = await _latest(bucket)
+    changed = [name for name, each in contracts.items() if deployed.get(name) != each]
+    for name in changed:
+        await bucket.put(name, json.dumps(contracts[name].document()).encode())
+    gone = [name for name in owned(deployed, contracts) if name not in contracts]
+    for name in gone:
+        await bucket.delete(name)
+    return [*changed, *gone]
+
+
+def owned(deployed: Contracts, contracts: Contracts) -> Contracts:
+    """What is deployed of the owners that have a contract in `contracts`."""
+    owners = {each.owner for each in contracts.values()}
+    return {name: each for name, each in deployed.items() if each.owner in owners}
+
+
+async def fetch(connection: Connection) -> Contracts:
+    """What is deployed.
+
+    Raises:
+        NoRelease: nothing ever was.
+    """
+    return await _latest(await _found(connection))
+
+
+async def history(connection: Connection) -> list[Contracts]:
+    """What was ever deployed and is kept, oldest first; the last is what is deployed.
+
+    Raises:
+        NoRelease: nothing ever was.
+    """
+    bucket = await _found(connection)
+    past = {name: await _versions(bucket, name) for name in await _names(bucket)}
+    steps = max((len(versions) for versions in past.values()), default=0)
+    return [
+        {name: versions[max(0, len(versions) - step)] for name, versions in past.items()}
+        for step in range(steps, 0, -1)
+    ]
+
+
+async def _made(connection: Connection, replicas: int) -> KeyValue:
+    try:
+        return await _found(connection)
+    except NoRelease:
+        config = KeyValueConfig(bucket=BUCKET, history=HISTORY_MAX, replicas=replicas)
+        return await connection.jetstream().create_key_value(config)
+
+
+async def _found(connection: Connection) -> KeyValue:
+    try:
+        return await connection.jetstream().key_value(BUCKET)
+    except BucketNotFoundError:
+        raise NoRelease("no contracts are deployed: `jetmesh topology apply` writes them") from None
+
+
+async def _names(bucket: KeyValue) -> list[str]:
+    try:
+        return sorted(await bucket.keys())
+    except NoKeysError:
+        return []
+
+
+async def _latest(bucket: KeyValue) -> Contracts:
+    found: dict[str, Contract] = {}
+    for name in await _names(bucket):
+        try:
+            found |= _parsed(name, [(await bucket.get(name)).value])[-1]
+        except KeyNotFoundError:
+            continue
+    return found
+
+
+async def _versions(bucket: KeyValue, name: str) -> list[Contract]:
+    entries = await bucket.history(name)
+    return [each[name] for each in _parsed(name, (entry.value for entry in entries if entry.operation is None))]
+
+
+def _parsed(name: str, values: Iterable[bytes | None]) -> list[Contracts]:
+    return [parse({name: json.loads(value)}) for value in values if value]

@@ -1,0 +1,176 @@
+"""JSON Schema 2020-12 of an event in its two roles: closed for those who write it, open for those who read it.
+
+A producer must not send what the contract does not name; a consumer must bear what it does not know. With both roles
+published, a field can be added and taken away again without a break.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jetmesh.event import EventType
+
+Schema = Mapping[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FACTS = "x-event"
+UNIT = "x-unit"
+VALUES = "x-values"
+"""The values that a text may have for now: a list that grows, which readers do not close."""
+ALLOWED = "x-allowed"
+"""What a `pattern` allows, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What one type of event promises: the schema of its writers and the schema of its readers."""
+
+    type: str
+    producer: Schema
+    consumer: Schema
+
+    @property
+    def owner(self) -> str:
+        """The service that records it."""
+        return str(self.consumer[FACTS]["owner"])
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether anybody may publish it without a key in the subject."""
+        return bool(self.consumer[FACTS]["from_outside"])
+
+    def document(self) -> dict[str, Any]:
+        """Both roles as one JSON object."""
+        return {"producer": self.producer, "consumer": self.consumer}
+
+
+Contracts = Mapping[str, Contract]
+"""Contracts by type of event: one release."""
+
+
+def contract(event: EventType, examples: Sequence[Any] = ()) -> Contract:
+    """The contract of an event's class; the schemas carry `examples` and the facts that no JSON Schema can say."""
+    producer = _described(event, "producer", _plain(event, "serialization"), examples)
+    consumer = _described(event, "consumer", _opened(_plain(event, "validation")), examples)
+    return Contract(event.type, producer, consumer)
+
+
+def parse(documents: Mapping[str, Any]) -> Contracts:
+    """The contracts in a bundle: `{type: {"producer": …, "consumer": …}, …}`.
+
+    Raises:
+        ValueError: it is no bundle; the text names the type.
+    """
+    for name, document in documents.items():
+        if not isinstance(document, Mapping) or not {"producer", "consumer"} <= document.keys():
+            raise ValueError(f"{name}: a contract has a producer and a consumer schema")
+    return {name: Contract(name, each["producer"], each["consumer"]) for name, each in documents.items()}
+
+
+def bundle(contracts: Contracts) -> dict[str, Any]:
+    """All contracts as one JSON object, the inverse of `parse`."""
+    return {name: contracts[name].document() for name in sorted(contracts)}
+
+
+def text(document: Any) -> str:
+    """JSON as it is committed: two spaces, one newline at the end."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a schema, by its path (`lines[].sku`)."""
+
+    path: str
+    schema: Schema
+    required: bool
+
+
+def fields(schema: Schema) -> Iterator[Field]:
+    """Every field, parents first; what is recursive is entered once."""
+    return _fields(schema, schema, "", frozenset())
+
+
+def _fields(node: Schema, root: Schema, path: str, entered: frozenset[str]) -> Iterator[Field]:
+    name = str(node.get("$ref", ""))
+    if name in entered:
+        return
+    entered |= {name} if name else set()
+    node = resolved(node, root)
+    for field, child in node.get("properties", {}).items():
+        at = f"{path}.{field}" if path else field
+        yield Field(at, resolved(child, root), field in node.get("required", ()))
+        yield from _fields(child, root, at, entered)
+    if isinstance(items := node.get("items"), Mapping):
+        yield from _fields(items, root, f"{path}[]", entered)
+
+
+def resolved(node: Schema, root: Schema) -> Schema:
+    """The schema that a local `$ref` points at, with what stands beside the `$ref` on top.
+
+    Raises:
+        LookupError: the reference leaves the document or leads nowhere.
+    """
+    while isinstance(reference := node.get("$ref"), str):
+        target: Any = root
+        if not reference.startswith("#"):
+            raise LookupError(f"$ref {reference}: only references inside the document are read")
+        for part in reference[1:].split("/")[1:]:
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        node = {**target, **{name: value for name, value in node.items() if name != "$ref"}}
+    return node
+
+
+def mapped(node: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A copy of a schema with every subschema changed, innermost first. (Names of fields are no keywords.)"""
+    if isinstance(node, list):
+        return [mapped(each, change) for each in node]
+    if not isinstance(node, Mapping):
+        return node
+    copy: dict[str, Any] = {}
+    for name, value in node.items():
+        if name in ("properties", "$defs"):
+            copy[name] = {field: mapped(child, change) for field, child in value.items()}
+        else:
+            copy[name] = value if name in ("default", "const", "enum", "examples") else mapped(value, change)
+    return change(copy)
+
+
+def _plain(event: EventType, mode: str) -> dict[str, Any]:
+    """pydantic's schema without the titles that it makes up from the names of fields."""
+    model: Any = event
+    whole: dict[str, Any] = mapped(model.model_json_schema(mode=mode), _untitled)
+    return whole
+
+
+def _untitled(node: dict[str, Any]) -> dict[str, Any]:
+    return node if "properties" in node else {name: value for name, value in node.items() if name != "title"}
+
+
+def _opened(schema: dict[str, Any]) -> dict[str, Any]:
+    opened: dict[str, Any] = mapped(schema, _open)
+    return opened
+
+
+def _open(node: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if (name, value) != ("additionalProperties", False)}
+
+
+def _described(event: EventType, role: str, schema: dict[str, Any], examples: Sequence[Any]) -> dict[str, Any]:
+    definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
+    shown = {"examples": list(examples)} if examples else {}
+    head = {"$schema": DIALECT, "$id": f"urn:jetmesh:{event.type}:{role}", "title": schema.pop("title")}
+    return {**head, "description": schema.pop("description", ""), FACTS: facts(event), **schema, **shown, **definitions}
+
+
+def facts(event: EventType) -> dict[str, Any]:
+    """What a reader must know beside the body: who records it, where, and which field is the key."""
+    return {
+        "type": event.type,
+        "owner": event.owner,
+        "subject": f"{event.type}.{{{event.key_field}}}",
+        "key": event.key_field,
+        "from_outside": event.from_outside,
+        "state": event.state,
+    }
