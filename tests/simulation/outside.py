@@ -1,0 +1,142 @@
+"""What is outside the order mesh, in the simulation: a bank, a mail server and a warehouse that fail like real ones."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextvars import Context
+
+from jetmesh import Recorded
+from services.notifications.mailer import Mail, MailUnavailable
+from services.payments.bank import Answer, Call, Capture, Close, Hold, Intent, Movement, decide
+from services.payments.gateway import (
+    AlreadyCaptured,
+    BankUnavailable,
+    Captured,
+    CaptureRefused,
+    Closed,
+    Held,
+    Refused,
+    Released,
+)
+
+CALL_SECONDS_MAX = 5.0
+
+
+class Trouble:
+    """How likely an attempt fails before, or after, it has its effect; the seed decides."""
+
+    def __init__(self, seed: int, name: str) -> None:
+        self.random = random.Random(f"{name} {seed}")
+        self.before = self.after = 0.0
+        self.closed = False
+
+    def fails(self, probability: float) -> bool:
+        """Whether it fails this time."""
+        return self.closed or self.random.random() < probability
+
+
+class SimulatedBank:
+    """The sandbox bank's rules behind a line on which calls and answers are late or lost: a Gateway.
+
+    A call whose caller has given up or died may still take effect.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.trouble = Trouble(seed, "bank")
+        self.intents: dict[str, Intent] = {}
+        self.movements: list[tuple[str, Movement, int]] = []
+        self.under_way = 0
+
+    async def hold(
+        self, order_key: str, amount_minor: int, currency: str, payment_method: str
+    ) -> Held | Refused | Closed:
+        """Set the money aside."""
+        answer = await self._call(Hold(order_key, amount_minor, currency, payment_method))
+        assert isinstance(answer, Held | Refused | Closed)
+        return answer
+
+    async def capture(self, order_key: str) -> Captured | CaptureRefused:
+        """Take the money that is held."""
+        answer = await self._call(Capture(order_key))
+        assert isinstance(answer, Captured | CaptureRefused)
+        return answer
+
+    async def close(self, order_key: str) -> Released | AlreadyCaptured:
+        """Give the money back, and close the key for good."""
+        answer = await self._call(Close(order_key))
+        assert isinstance(answer, Released | AlreadyCaptured)
+        return answer
+
+    async def _call(self, call: Call) -> Answer:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self.under_way += 1
+        loop.call_later(self._delay_seconds(), self._arrive, call, answer, context=Context())
+        try:
+            async with asyncio.timeout(CALL_SECONDS_MAX):
+                return await answer
+        except TimeoutError:
+            raise BankUnavailable("no answer in time") from None
+
+    def _delay_seconds(self) -> float:
+        late = self.trouble.random.random() < (self.trouble.before + self.trouble.after) / 2
+        return self.trouble.random.uniform(0, 4 * CALL_SECONDS_MAX if late else 0.05)
+
+    def _arrive(self, call: Call, waiting: "asyncio.Future[Answer]") -> None:
+        self.under_way -= 1
+        if self.trouble.fails(self.trouble.before):
+            self._answer(waiting, BankUnavailable("the bank is closed"))
+            return
+        outcome = decide(call, self.intents.get(call.key))
+        if outcome.intent is not None:
+            self.intents[call.key] = outcome.intent
+            if outcome.movement is not None:
+                self.movements.append((call.key, outcome.movement, outcome.intent.amount_minor))
+        if not self.trouble.fails(self.trouble.after):
+            self._answer(waiting, outcome.answer)
+
+    @staticmethod
+    def _answer(waiting: "asyncio.Future[Answer]", answer: Answer | Exception) -> None:
+        if waiting.done():
+            return
+        if isinstance(answer, Exception):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)
+
+
+class SimulatedMailer:
+    """A Mailer whose server takes a mail, refuses it for now, or takes it without saying so."""
+
+    def __init__(self, seed: int) -> None:
+        self.trouble = Trouble(seed, "mail")
+        self.taken: list[Mail] = []
+
+    async def send(self, mail: Mail) -> None:
+        """Hand the mail over."""
+        await asyncio.sleep(self.trouble.random.uniform(0, 0.1))
+        if self.trouble.fails(self.trouble.before):
+            raise MailUnavailable("the mail server does not answer")
+        self.taken.append(mail)
+        await asyncio.sleep(self.trouble.random.uniform(0, 0.1))
+        if self.trouble.fails(self.trouble.after):
+            raise MailUnavailable("the mail server did not say whether it took the mail")
+
+
+class SimulatedWarehouse:
+    """A Store that keeps each event once, by its stream and sequence."""
+
+    def __init__(self, seed: int) -> None:
+        self.trouble = Trouble(seed, "warehouse")
+        self.kept: dict[tuple[str, int], Recorded] = {}
+
+    async def store(self, batch: Sequence[Recorded]) -> int:
+        """Keep what is new."""
+        await asyncio.sleep(self.trouble.random.uniform(0, 0.1))
+        if self.trouble.fails(self.trouble.before):
+            raise OSError("the disk is full")
+        new = {(event.stream, event.sequence): event for event in batch} | self.kept
+        stored, self.kept = len(new) - len(self.kept), new
+        if self.trouble.fails(self.trouble.after):
+            raise OSError("the process was interrupted")
+        return stored

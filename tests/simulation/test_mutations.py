@@ -1,0 +1,57 @@
+"""The proof is proved: bugs planted here, and never in the product, are caught by the seeds."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jetmesh.record import Guard
+from jetmesh.single import Single
+from jetmesh.wire import Delivery
+from jetmesh_contracts import GoodsReleased, OrderCancelled
+from services.inventory import domain
+from services.payments.service import payments
+from tests.simulation.seeds import Caught, first_caught
+
+SEEDS = range(100)
+
+
+def caught() -> Caught:
+    """The first seed that catches what is planted."""
+    found = first_caught(SEEDS)
+    assert found is not None, f"not caught by {len(SEEDS)} seeds"
+    return found
+
+
+def test_acknowledging_before_recording_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = Single._attempt
+
+    async def hasty(self: Single, delivery: Delivery) -> bool:
+        self.mesh.custody._say(delivery, b"+ACK")
+        return await attempt(self, delivery)
+
+    monkeypatch.setattr(Single, "_attempt", hasty)
+    caught()
+
+
+def test_a_guard_left_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guard, "headers", lambda self: {})
+    assert "recorded 2 times" in str(caught())
+
+
+def test_a_void_left_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forget(order: OrderCancelled, *_: Any) -> None:
+        """Let the money stay where it is."""
+
+    forgetful = [replace(r, function=forget) if r.name == "void" else r for r in payments.reactions]
+    monkeypatch.setattr(payments, "_reactions", forgetful)
+    assert "its money is" in str(caught()) or "its payment is never closed" in str(caught())
+
+
+def test_goods_that_do_not_come_back_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keep(self: domain.Shelf, order: OrderCancelled, known: domain.Reservation) -> GoodsReleased | None:
+        goods = known.reserved.goods if known.reserved else ()
+        return None if known.ended else GoodsReleased(order_id=order.order_id, goods=goods)
+
+    monkeypatch.setattr(domain.Shelf, "release", keep)
+    assert "arrived" in str(caught())
