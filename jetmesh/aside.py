@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from jetmesh.record import Guard, Message, Recorder, Refused
+from jetmesh.message import Guard, Message, Refused
+from jetmesh.record import Recorder
 from jetmesh.wire import Delivery, Headers
 
 REACTION = "Jetmesh-Reaction"

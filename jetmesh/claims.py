@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from jetmesh.mesh import Mesh
-from jetmesh.record import Guard, Message, Refused
+from jetmesh.message import Guard, Message, Refused
 from jetmesh.service import Service
 
 

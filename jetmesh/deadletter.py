@@ -3,7 +3,8 @@
 import traceback
 from hashlib import sha256
 
-from jetmesh.record import Guard, Message, Recorder, Refused
+from jetmesh.message import Guard, Message, Refused
+from jetmesh.record import Recorder
 from jetmesh.wire import Delivery, Headers, encode_headers, now
 
 STREAM = "DEAD_LETTERS"

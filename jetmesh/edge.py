@@ -6,7 +6,7 @@ from opentelemetry import trace
 
 from jetmesh.event import Event, entity_of, story_subject, subject_of
 from jetmesh.mesh import Mesh
-from jetmesh.record import Guard, Message, Refused, Unknown
+from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.service import Service
 from jetmesh.story import Stored
 from jetmesh.telemetry import trace_headers
@@ -45,7 +45,7 @@ async def _record(mesh: Mesh, service: Service, message: Message) -> Sequence[St
     assert message.guard is not None
     for attempt in range(ATTEMPTS):
         try:
-            await mesh.recorder.record(message)
+            await mesh.recorder.record_event(message)
         except (Refused, Unknown):
             story = await mesh.stories.last(service.stream, [message.guard.subject])
             ours = attempt > 0 and any(s.headers.get("ce-id") == message.headers["ce-id"] for s in story)

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from jetmesh import aside, deadletter
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
+from jetmesh.message import Guard, Message, Refused
 from jetmesh.otlp import parse_traceparent
 from jetmesh.provision import Drift, request
-from jetmesh.record import Guard, Message, Recorder, Refused
+from jetmesh.record import Recorder
 from jetmesh.wire import Delivery, Headers, decode_headers, now
 
 PAGE = 256

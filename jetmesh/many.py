@@ -9,8 +9,9 @@ from opentelemetry.trace import Span
 
 from jetmesh.event import Event, EventType, entity_of, story_subject, subject_of
 from jetmesh.failure import Permanent, Unavailable
+from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.reacting import Reacting
-from jetmesh.record import BATCH_MAX, Guard, Message, Refused, Unknown
+from jetmesh.record import BATCH_MAX
 from jetmesh.story import Stored, StoryReader, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.wire import Delivery, Envelope, derived_id, read_event

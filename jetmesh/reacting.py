@@ -12,7 +12,7 @@ from jetmesh import aside, deadletter
 from jetmesh.event import Event, EventType, subject_of
 from jetmesh.failure import Again, BrokenContract, GiveUp, Permanent, Unavailable, verdict
 from jetmesh.mesh import Mesh
-from jetmesh.record import Guard, Message
+from jetmesh.message import Guard, Message
 from jetmesh.service import Reaction, Service
 from jetmesh.story import Stored, events_of
 from jetmesh.switch import Switch

@@ -11,11 +11,12 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from jetmesh.connection import Connection
 from jetmesh.failure import Permanent, Unavailable
-from jetmesh.wire import MESSAGE_BYTES_MAX, Headers, encode_headers
+from jetmesh.group import Groups
+from jetmesh.message import Message, Refused, Unknown
+from jetmesh.wire import Headers
 
 WRONG_LAST_SEQUENCE = 10071
 REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
@@ -29,52 +30,6 @@ WINDOW = 1024
 BATCH_MAX = 1000
 
 
-class Refused(Exception):
-    """The guard found another sequence than was read: somebody recorded meanwhile. Read the story and decide again."""
-
-
-class Unknown(Unavailable):
-    """No answer: the event may be recorded or not. Read the story and decide again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """What must be the last sequence on `subject` (a wildcard) for the message to be stored; 0: nothing there."""
-
-    subject: str
-    sequence: int
-
-    def headers(self) -> Headers:
-        """The headers that carry it."""
-        return {
-            "Nats-Expected-Last-Subject-Sequence": str(self.sequence),
-            "Nats-Expected-Last-Subject-Sequence-Subject": self.subject,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is to be recorded."""
-
-    subject: str
-    data: bytes
-    headers: Headers
-    guard: Guard | None = None
-
-    def encoded(self, extra: Headers | None = None, *, limited: bool = True) -> bytes:
-        """The header block, guard and `extra` included; `limited` to what leaves room for a dead letter's evidence.
-
-        Raises:
-            Permanent: the message is larger than the mesh accepts.
-        """
-        headers = {**self.headers, **self.guard.headers()} if self.guard else self.headers
-        block = encode_headers({**headers, **extra} if extra else headers)
-        size = len(block) + len(self.data)
-        if limited and size > MESSAGE_BYTES_MAX:
-            raise Permanent(f"{self.subject}: {size} bytes are more than the {MESSAGE_BYTES_MAX} of a message")
-        return block
-
-
 class Recorder:
     """Publishes to JetStream and waits for each acknowledgement, at most `WINDOW` of them at a time."""
 
@@ -86,6 +41,7 @@ class Recorder:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._count = 0
         self._sweeper: asyncio.Task[None] | None = None
+        self._groups = Groups(self.record, self.record_all)
         self.refused = 0
 
     async def start(self) -> None:
@@ -117,6 +73,13 @@ class Recorder:
         """
         headers = message.encoded(limited=limited)
         return self._sequence(await self._ask(message.subject, message.data, headers))
+
+    async def record_event(self, message: Message) -> int:
+        """Store one event of a story in a stream that takes atomic batches: together with others, where many wait.
+
+        Raises what `record` raises.
+        """
+        return await self._groups.record(message)
 
     async def record_all(self, messages: Sequence[Message]) -> int:
         """Store all messages of one stream or none, each under its guard; the sequence of the last.

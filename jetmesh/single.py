@@ -7,8 +7,8 @@ from typing import Any
 
 from jetmesh.event import Event, story_subject
 from jetmesh.failure import NotYet, Permanent, Unavailable
+from jetmesh.message import Guard, Refused, Unknown
 from jetmesh.reacting import Reacting
-from jetmesh.record import Guard, Refused, Unknown
 from jetmesh.service import Form
 from jetmesh.story import Stored, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
@@ -148,7 +148,7 @@ class Single(Reacting):
         guard = Guard(story_subject(self.reaction.entity, event.key), last_sequence(stored))
         message, span = self.message(outcome, envelope, process, guard)
         try:
-            sequence = await self.mesh.recorder.record(message)
+            sequence = await self.mesh.recorder.record_event(message)
         except (Refused, Unknown):
             self.mesh.known.forget(guard.subject)
             span.set_attribute(OUTCOME, "refused")

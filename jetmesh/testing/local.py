@@ -16,7 +16,7 @@ from jetmesh.event import Event, entity_of, stream_of, subject_of
 from jetmesh.failure import Unavailable
 from jetmesh.health import Health
 from jetmesh.mesh import Mesh, connect
-from jetmesh.record import Message
+from jetmesh.message import Message
 from jetmesh.service import INTAKE, Form, Service
 from jetmesh.settings import Settings, read
 from jetmesh.story import Stored

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jetmesh.record import Message, Refused
+from jetmesh.message import Message, Refused
 from jetmesh.story import Stored
 
 
@@ -21,6 +21,10 @@ class Memory:
         """Store one message. Raises Refused where its guard does not hold."""
         message.encoded(limited=limited)
         return await self.record_all([message])
+
+    async def record_event(self, message: Message) -> int:
+        """Store one event of a story."""
+        return await self.record(message)
 
     async def record_all(self, messages: Sequence[Message]) -> int:
         """Store all messages or none; every guard is checked against what stood before."""

@@ -22,7 +22,9 @@ class Figures:
         self._orders: Row = {}
         self._revenue: Sequence[Row] = []
         meter.create_observable_counter("shop.orders", [self._count], "{order}", "Orders, by what came of them.")
-        meter.create_observable_counter("shop.revenue", [self._earn], "{minor}", "Payments taken, in minor units.")
+        meter.create_observable_counter(
+            "shop.revenue.minor", [self._earn], "{minor}", "Payments taken, in minor units."
+        )
 
     async def watch(self) -> None:
         """Read until cancelled."""

@@ -8,7 +8,7 @@ import httpx
 
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
-from jetmesh.record import Message
+from jetmesh.message import Message
 from jetmesh_contracts import OrderPlaced
 
 NATS_CONCURRENCY = 1_024

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from jetmesh.mesh import Mesh
-from jetmesh.record import Message
+from jetmesh.message import Message
 from jetmesh_contracts import StockRestocked
 from services.orders.catalogue import PRICES
 from services.reference.mix import SCARCE

@@ -118,14 +118,15 @@ async def test_a_stop_in_the_middle_loses_nothing_and_gives_back_at_once(mesh_of
     first.send_signal(signal.SIGTERM)
     assert await ended(first) == 0
     second = start("orders")
+    await mesh.publish("orders.placed", body("o-200"))
 
     async def all_of_them() -> bool:
-        return await mesh.count("ORDERS") >= 200
+        return await mesh.count("ORDERS") >= 201
 
     await until(all_of_them, 20)
     second.send_signal(signal.SIGTERM)
     assert await ended(second) == 0
-    assert await mesh.count("ORDERS") == 200
+    assert await mesh.count("ORDERS") == 201
     assert await mesh.dead_letters() == []
 
 

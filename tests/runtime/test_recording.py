@@ -7,7 +7,8 @@ import pytest
 from jetmesh import Permanent, Unavailable
 from jetmesh.custody import Custody
 from jetmesh.event import story_subject
-from jetmesh.record import Guard, Message, Recorder, Refused, Unknown
+from jetmesh.message import Guard, Message, Refused, Unknown
+from jetmesh.record import Recorder
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
 from jetmesh.wire import MESSAGE_BYTES_MAX

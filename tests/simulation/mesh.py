@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jetmesh import Service, Unavailable
-from jetmesh.record import Message
+from jetmesh.message import Message
 from jetmesh.settings import Settings
 from jetmesh.testing.simulation import FAULTS, Fault, World, storm
 from jetmesh_contracts import Customer, Line, OrderPlaced

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jetmesh.connection import Connection
+from jetmesh.message import Guard
 from jetmesh.provision import apply, plan
-from jetmesh.record import Guard
 from jetmesh.testing import Broker as RealBroker
 from jetmesh.testing.simulation import Broker, SimulatedLoop
 from jetmesh.testing.simulation.connection import SimulatedConnection

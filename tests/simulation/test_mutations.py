@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jetmesh.record import Guard
+from jetmesh.message import Guard
 from jetmesh.single import Single
 from jetmesh.wire import Delivery
 from jetmesh_contracts import GoodsReleased, OrderCancelled

@@ -1,0 +1,120 @@
+"""Group commit: events of many stories that wait to be recorded in one stream go to the disk together.
+
+A broker that acknowledges what is on the disk (`sync_interval: always`) writes one message at a time, or one atomic
+batch (ADR-50). With few messages under way each goes alone, and at once; what piles up behind them goes as a batch.
+Nothing is held back to fill one. Each message keeps the guard of its own story; where one guard does not hold, the batch
+is refused whole and its members go alone.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jetmesh.failure import Permanent, Unavailable
+from jetmesh.message import Message, Refused
+
+ALONE_MAX = 32
+"""Messages of one stream that may be under way on their own."""
+BATCH_MIN = 48
+"""So many must wait: small batches cost the broker more than their members would alone (measured)."""
+BATCH_MAX = 96
+BATCHES_MAX = 4
+
+Waiting = tuple[Message, "asyncio.Future[int | None]"]
+
+
+@dataclass(slots=True)
+class Group:
+    """What is under way to one stream, and what waits for it."""
+
+    alone: int = 0
+    batches: int = 0
+    waiting: deque[Waiting] = field(default_factory=deque)
+
+
+class Groups:
+    """Records each message alone or with others, whichever is sooner done."""
+
+    def __init__(
+        self, record: Callable[[Message], Awaitable[int]], record_all: Callable[[Sequence[Message]], Awaitable[int]]
+    ) -> None:
+        self._record, self._record_all = record, record_all
+        self._groups: dict[str, Group] = defaultdict(Group)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def record(self, message: Message) -> int:
+        """Store the message under its guard; its sequence. Raises what recording it alone raises."""
+        group = self._groups[message.subject.partition(".")[0]]
+        if group.alone < ALONE_MAX and not group.waiting:
+            group.alone += 1
+        else:
+            turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+            group.waiting.append((message, turn))
+            self._go_on(group)
+            sequence = await turn
+            if sequence is not None:
+                return sequence
+        try:
+            return await self._record(message)
+        finally:
+            group.alone -= 1
+            if group.waiting:
+                self._go_on(group)
+
+    def _go_on(self, group: Group) -> None:
+        """Let go what may go: a batch, where enough wait for one, else one by one."""
+        while group.waiting:
+            if len(group.waiting) >= BATCH_MIN:
+                if group.batches >= BATCHES_MAX:
+                    return
+                self._start(group, _taken(group.waiting))
+            elif group.alone < ALONE_MAX:
+                self._release(group, [group.waiting.popleft()])
+            else:
+                return
+
+    def _start(self, group: Group, batch: list[Waiting]) -> None:
+        group.batches += 1
+        task = asyncio.get_running_loop().create_task(self._together(group, batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _together(self, group: Group, batch: list[Waiting]) -> None:
+        """Record a batch; its sequences are contiguous. If it is refused, or nobody knows, each asks for itself."""
+        try:
+            last = await self._record_all([message for message, _ in batch])
+        except (Refused, Unavailable, Permanent):
+            self._release(group, batch)
+        else:
+            for sequence, (_, turn) in enumerate(batch, last - len(batch) + 1):
+                if not turn.done():
+                    turn.set_result(sequence)
+        finally:
+            group.batches -= 1
+            self._go_on(group)
+
+    @staticmethod
+    def _release(group: Group, waiting: Sequence[Waiting]) -> None:
+        """Tell them to go alone."""
+        for _, turn in waiting:
+            if not turn.done():
+                group.alone += 1
+                turn.set_result(None)
+
+
+def _taken(waiting: deque[Waiting]) -> list[Waiting]:
+    """The next batch, at most one message of a story: guards of one story do not see each other inside a batch."""
+    batch: list[Waiting] = []
+    left: list[Waiting] = []
+    stories: set[str] = set()
+    while waiting and len(batch) < BATCH_MAX:
+        message, turn = waiting.popleft()
+        if turn.done():
+            continue
+        story = message.guard.subject if message.guard else message.subject
+        (left if story in stories else batch).append((message, turn))
+        stories.add(story)
+    waiting.extendleft(reversed(left))
+    return batch
