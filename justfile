@@ -15,6 +15,10 @@ demo *arguments:
 load *arguments:
     uv run jetmesh load "$@"
 
+# figures beside the peers', all or a part, in under 10 minutes: just bench hop|mesh|latency|memory|hot-article|replicas
+bench *arguments: tools
+    uv run --group bench --group test python -m benchmarks "$@"
+
 # all tests, or some: just test tests/runtime -k guard
 test *arguments: tools
     uv run --group test pytest "$@"
@@ -23,7 +27,7 @@ test *arguments: tools
 lint:
     uv run --group lint ruff format --check
     uv run --group lint ruff check
-    uv run --group lint --group test mypy
+    uv run --group lint --group test --group bench mypy
     uv run --group lint lint-imports
 
 # mend formatting and lint where a machine can

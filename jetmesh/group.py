@@ -2,8 +2,8 @@
 
 A broker that acknowledges what is on the disk (`sync_interval: always`) writes one message at a time, or one atomic
 batch (ADR-50). With few messages under way each goes alone, and at once; what piles up behind them goes as a batch.
-Nothing is held back to fill one. Each message keeps the guard of its own story; where one guard does not hold, the batch
-is refused whole and its members go alone.
+Nothing is held back to fill one. Each message keeps the guard of its own story; where one does not hold, the batch is
+refused whole and its members go alone.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from typing import Any
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.message import Message, Refused
 
-ALONE_MAX = 32
+ALONE_MAX = 16
 """Messages of one stream that may be under way on their own."""
-BATCH_MIN = 48
+BATCH_MIN = 32
 """So many must wait: small batches cost the broker more than their members would alone (measured)."""
-BATCH_MAX = 96
+BATCH_MAX = 128
 BATCHES_MAX = 4
 
 Waiting = tuple[Message, "asyncio.Future[int | None]"]

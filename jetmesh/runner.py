@@ -35,6 +35,7 @@ class Runner:
     pulls: list[Pull] = field(default_factory=list)
     reactings: dict[str, Reacting] = field(default_factory=dict)
     switches: Switches = field(default_factory=Switches)
+    _intakes: dict[str, Reacting] = field(default_factory=dict)
     _ticker: "asyncio.Task[None] | None" = None
 
     async def wait_for_topology(self, waiting: Any) -> None:
@@ -66,6 +67,7 @@ class Runner:
         for reaction in self.service.reactions:
             self.reactings[reaction.name] = reacting = self._reacting(reaction, dependencies)
             reacting.switch = self.switches.get(reaction.needs or "")
+            self._intakes |= {e.type: reacting for e in reaction.events if reaction.takes_from_outside(e)}
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
         for pull in self.pulls:
@@ -156,18 +158,7 @@ class Runner:
 
     def _from_outside(self, delivery: Delivery) -> None:
         """To the intake that knows the type; what nobody knows goes to the first, which buries it with that reason."""
-        intakes = [
-            reacting
-            for reacting in self.reactings.values()
-            if any(reacting.reaction.takes_from_outside(event) for event in reacting.reaction.events)
-        ]
-        knows = [reacting for reacting in intakes if self._takes(reacting, delivery.type)]
-        (knows or intakes)[0].accept(delivery)
-
-    @staticmethod
-    def _takes(reacting: Reacting, event_type: str) -> bool:
-        event = reacting.types.get(event_type)
-        return event is not None and reacting.reaction.takes_from_outside(event)
+        (self._intakes.get(delivery.type) or next(iter(self._intakes.values()))).accept(delivery)
 
     def _due(self, delivery: Delivery) -> None:
         """What was set aside comes back to its reaction."""

@@ -120,7 +120,8 @@ def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetr
 
     def shut_down() -> None:
         spans.shutdown()
-        readings.shutdown()
+        if not isinstance(readings, NoOpMeterProvider):
+            readings.shutdown()
 
     scope, own_version = "jetmesh", jetmesh_version()
     return Telemetry(service, spans.get_tracer(scope, own_version), readings.get_meter(scope, own_version), shut_down)
@@ -131,7 +132,7 @@ def _meter_provider(resource: Resource, environment: Mapping[str, str]) -> Any:
     from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 
     if environment.get("OTEL_METRICS_EXPORTER", "otlp") == "none":
-        return MeterProvider(resource=resource)
+        return NoOpMeterProvider()
     exporter: MetricExporter
     if environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc

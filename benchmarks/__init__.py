@@ -1,0 +1,1 @@
+"""What runtime and mesh cost beside their peers, measured in one run: `python -m benchmarks --help`."""

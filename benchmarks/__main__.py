@@ -1,0 +1,94 @@
+"""`python -m benchmarks`: measure everything or a part, print one table, keep it as JSON, Markdown and a chart."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from benchmarks import chart, hop, hot_article, latency, memory, mesh, replicas, report
+from benchmarks.figures import Row
+from benchmarks.progress import Step
+
+FULL_BACKLOG = 100_000
+RESULTS = Path("benchmarks/results")
+README, PAGE, CHART = Path("README.md"), Path("docs/performance.md"), Path("docs/performance.svg")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    messages: int
+    orders: int
+    backlog: int
+    seconds: float
+
+
+PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
+    "hop": lambda size, step: hop.run(size.messages, size.rounds, step),
+    "mesh": lambda size, step: mesh.run(size.orders, step),
+    "latency": lambda size, step: latency.run(size.seconds, step),
+    "memory": lambda size, step: memory.run(size.backlog, step),
+    "hot-article": lambda size, step: hot_article.run(size.orders // 2, step),
+    "replicas": lambda size, step: replicas.run(size.orders, step),
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "all"]))
+@click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
+@click.option("--messages", default=20_000, show_default=True, help="Messages of a hop.")
+@click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long each rate lasts.")
+@click.option("--backlog", default=20_000, show_default=True, help="Orders that wait before the mesh starts.")
+@click.option("--full", is_flag=True, help="A backlog of 100,000 orders, as the goal says.")
+@click.option("--write", is_flag=True, help="Put the table into README.md and docs/, and draw the chart.")
+def main(parts: tuple[str, ...], full: bool, write: bool, **size: Any) -> None:
+    """Measure PARTS (all, if none is named) on real servers that are started and stopped here."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops what it started
+    chosen = list(PARTS) if not parts or "all" in parts else list(parts)
+    rows = asyncio.run(measure(chosen, Size(**size | ({"backlog": FULL_BACKLOG} if full else {}))))
+    Console(width=None if sys.stdout.isatty() else report.WIDTH).print(report.table(rows))
+    if note := hop.missing():
+        click.echo(note)
+    report.write_json(RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json", rows)
+    if write:
+        publish(rows)
+
+
+async def measure(chosen: Sequence[str], size: Size) -> list[Row]:
+    """One part after the other, so that none disturbs another."""
+    rows: list[Row] = []
+    columns = (SpinnerColumn(), TextColumn("{task.fields[part]:12} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for part in chosen:
+            task = progress.add_task("", total=None, part=part)
+            rows += await PARTS[part](size, partial(_show, progress, task))
+            progress.update(task, description="done", total=1, completed=1)
+    return rows
+
+
+def _show(progress: Progress, task: TaskID, step: str) -> None:
+    progress.update(task, description=step)
+
+
+def publish(rows: Sequence[Row]) -> None:
+    """The figures into the pages that have a place for them, the chart beside them, the JSON into the repository."""
+    chart.write(CHART, rows)
+    report.write_json(RESULTS / "published.json", rows)
+    report.put_between_markers(README, report.markdown(report.headlines(rows), report.about()))
+    report.put_between_markers(PAGE, report.markdown(rows, report.about()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Figures: what a run measured, medians over its rounds, and ratios between contenders."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: who did what, how well, at what cost.
+
+    `ratio` is how many times jetmesh is better than this contender. `spread` is half the distance between the best
+    and the worst round, as a share of `value`. `goal` is what jetmesh sets itself, in words.
+    """
+
+    part: str
+    what: str
+    who: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    spread: float | None = None
+    cpu_micros: float | None = None
+    memory_bytes: float | None = None
+    goal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one contender did in one round, or the median of its rounds."""
+
+    messages_per_second: float
+    cpu_micros_per_message: float
+    memory_bytes: float
+
+
+def median(rounds: Sequence[Figure]) -> Figure:
+    """Each field's median by itself."""
+    names = [field.name for field in fields(Figure)]
+    return Figure(**{name: statistics.median(asdict(each)[name] for each in rounds) for name in names})
+
+
+def spread(values: Sequence[float]) -> float:
+    """Half the distance between the extremes, as a share of the median."""
+    return (max(values) - min(values)) / 2 / statistics.median(values)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of `values` does not exceed; not a number where there is none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan

@@ -1,0 +1,74 @@
+"""All orders want one article, or a thousand: what the contention costs, and that nothing is sold that is not there."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks import meshes, workload
+from benchmarks.figures import Row
+from benchmarks.meshes import Drained, Running
+from benchmarks.progress import Step
+from jetmesh.testing.jaeger import Jaeger
+from jetmesh_contracts import GoodsReleased, GoodsReserved, OrderPlaced, StockLevel, StockRestocked
+from services.reference.streams import raw_reader
+
+PART = "hot-article"
+HOT = "article-hot"
+SHARE_THERE = 0.9
+"""Of the hot article there are a tenth too few, so that the last orders must find the shelf empty."""
+
+
+async def run(count: int, step: Step) -> list[Row]:
+    """Two meshes after one another."""
+    step("a thousand articles")
+    many, _ = await _take(workload.articles(), count)
+    step("one hot article")
+    hot, oversold = await _take([HOT], count)
+    ratio = hot.ended_seconds / many.ended_seconds
+    return [
+        _row("a thousand articles", many),
+        replace(_row("one hot article", hot), ratio=ratio, goal="1.3 ×"),
+        Row(PART, "pieces of the hot article sold that were not there", "jetmesh", oversold, "", goal="0"),
+    ]
+
+
+def _row(what: str, drained: Drained) -> Row:
+    return Row(
+        part=PART,
+        what=f"{drained.orders:,} orders for {what}: to the last ending",
+        who="jetmesh",
+        value=drained.ended_seconds,
+        unit="s",
+        cpu_micros=drained.cpu_micros_per_order,
+        memory_bytes=max(drained.memory_bytes.values()),
+    )
+
+
+async def _take(skus: Sequence[str], count: int) -> tuple[Drained, int]:
+    orders = list(workload.good_orders("hot", count, skus))
+    pieces = workload.PIECES if len(skus) > 1 else int(SHARE_THERE * _wanted(orders))
+    with Jaeger() as jaeger:
+        async with meshes.started(jaeger.otlp_http, skus=skus, stock=workload.restocks(skus, pieces)) as running:
+            return await running.take(orders), await _oversold(running)
+
+
+def _wanted(orders: Sequence[OrderPlaced]) -> int:
+    return sum(line.quantity for order in orders for line in order.lines)
+
+
+async def _oversold(running: Running) -> int:
+    """Pieces that are reserved and were never there, or that the level on the shelf does not account for."""
+    stored = await (await raw_reader(running.client.connection)).read("INVENTORY")
+    there, left = Counter[str](), Counter[str]()
+    for message in stored:
+        match message.type:
+            case StockRestocked.type:
+                restocked = StockRestocked.read(message.data)
+                there[restocked.sku] += restocked.quantity
+            case GoodsReserved.type:
+                there.subtract({goods.sku: goods.quantity for goods in GoodsReserved.read(message.data).goods})
+            case GoodsReleased.type:
+                there.update({goods.sku: goods.quantity for goods in GoodsReleased.read(message.data).goods})
+            case StockLevel.type:
+                left[message.key] = StockLevel.read(message.data).available
+    return sum(max(-there[sku], abs(there[sku] - left[sku])) for sku in there)

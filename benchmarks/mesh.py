@@ -1,0 +1,103 @@
+"""The whole mesh under a burst: from the first publish to the last ending, beside the same flow on FastStream."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+import httpx
+
+from benchmarks import meshes, workload
+from benchmarks.figures import Row
+from benchmarks.meshes import Drained, Running
+from benchmarks.progress import Step
+from jetmesh.otlp import parse_traceparent
+from jetmesh.testing.jaeger import Jaeger
+from jetmesh_contracts import OrderPlaced
+from services.flow import SERVICES
+
+PART = "mesh"
+TRACES_LOOKED_AT = 300
+EXPORT_SECONDS_MAX = 15.0
+POLL_SECONDS = 0.5
+
+
+async def run(count: int, step: Step) -> list[Row]:
+    """Three meshes after one another, each on a broker and a Jaeger of its own."""
+    skus = workload.articles()
+    orders = list(workload.orders("burst", count, skus))
+    step("the mesh, five services")
+    with Jaeger() as jaeger:
+        async with meshes.started(jaeger.otlp_http, skus=skus) as running:
+            whole = await running.take(orders)
+            complete, looked_at = await traces(running, jaeger.url, orders)
+    step("the mesh without mail")
+    with Jaeger() as jaeger:
+        async with meshes.started(jaeger.otlp_http, skus=skus, names=meshes.WITHOUT_MAIL) as running:
+            ours = await running.take(orders)
+    step("the same on FastStream")
+    with Jaeger() as jaeger:
+        async with meshes.faststream(jaeger.otlp_http, skus) as running:
+            theirs = await running.take(orders)
+    return [*_whole(whole, complete, looked_at), *_beside(ours, theirs)]
+
+
+def _whole(drained: Drained, complete: int, looked_at: int) -> list[Row]:
+    what = f"{drained.orders:,} orders, five services"
+    per_order, memory = drained.cpu_micros_per_order, max(drained.memory_bytes.values())
+    share = 100 * complete / looked_at
+    return [
+        Row(PART, f"{what}: to the last ending", "jetmesh", drained.ended_seconds, "s",
+            cpu_micros=per_order, memory_bytes=memory, goal="20 s"),
+        Row(PART, f"{what}: to everything drained", "jetmesh", drained.drained_seconds, "s", goal="40 s"),
+        Row(PART, f"{what}: traces complete ({looked_at} looked at)", "jetmesh", share, "%", goal="100 %"),
+        *(Row(PART, f"{what}: CPU of {name} per order", "jetmesh", seconds / drained.orders * 1e6, "µs")
+          for name, seconds in drained.cpu_seconds.items()),
+    ]  # fmt: skip
+
+
+def _beside(ours: Drained, theirs: Drained) -> list[Row]:
+    what = f"{ours.orders:,} orders, no mail: to the last ending"
+    cpu = f"{ours.orders:,} orders, no mail: CPU per order"
+    wall_ratio = theirs.ended_seconds / ours.ended_seconds
+    cpu_ratio = theirs.cpu_micros_per_order / ours.cpu_micros_per_order
+    return [
+        Row(PART, what, "jetmesh", ours.ended_seconds, "s"),
+        Row(PART, what, "FastStream", theirs.ended_seconds, "s", wall_ratio, goal="2 ×"),
+        Row(PART, cpu, "jetmesh", ours.cpu_micros_per_order, "µs", memory_bytes=max(ours.memory_bytes.values())),
+        Row(PART, cpu, "FastStream", theirs.cpu_micros_per_order, "µs", cpu_ratio,
+            memory_bytes=max(theirs.memory_bytes.values()), goal="3 ×"),
+    ]  # fmt: skip
+
+
+async def traces(running: Running, jaeger_url: str, orders: Sequence[OrderPlaced]) -> tuple[int, int]:
+    """How many orders, of how many looked at, have every event of theirs in one trace in Jaeger; the last spans are
+    exported a moment after the last event."""
+    chosen = random.Random(0).sample(orders, min(TRACES_LOOKED_AT, len(orders)))
+    incomplete, deadline = chosen, time.monotonic() + EXPORT_SECONDS_MAX
+    async with httpx.AsyncClient(base_url=jaeger_url, trust_env=False, timeout=30) as client:
+        while True:
+            incomplete = [order for order in incomplete if not await _is_complete(running, client, order)]
+            if not incomplete or time.monotonic() > deadline:
+                return len(chosen) - len(incomplete), len(chosen)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _is_complete(running: Running, client: httpx.AsyncClient, order: OrderPlaced) -> bool:
+    contexts = [parse_traceparent(header) for header in await _traceparents(running, order.key)]
+    if not contexts or not all(contexts) or len({context.trace_id for context in contexts if context}) > 1:
+        return False
+    first = contexts[0]
+    assert first
+    recorded = {f"{context.span_id:016x}" for context in contexts if context}
+    answer = await client.get(f"/api/traces/{first.trace_id:032x}")
+    spans = answer.json()["data"][0]["spans"] if answer.is_success else []
+    known = {span["spanID"] for span in spans}
+    parents = {reference["spanID"] for span in spans for reference in span["references"]}
+    return recorded <= known and parents <= known
+
+
+async def _traceparents(running: Running, key: str) -> list[str]:
+    streams = [service.stream for service in SERVICES if service.records]
+    stories = [await running.client.stories.last(stream, [f"*.*.{key}"]) for stream in streams]
+    return [message.headers.get("traceparent", "") for story in stories for message in story]

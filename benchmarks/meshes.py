@@ -1,0 +1,258 @@
+"""The two meshes of a benchmark as processes: the reference mesh on jetmesh, and the same flow on FastStream."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nats.js.api import KeyValueConfig, StorageType, StreamConfig
+
+from benchmarks import servers, workload
+from benchmarks.faststream_mesh import app as faststream_app
+from benchmarks.processes import Processes
+from jetmesh import provision, settings, telemetry
+from jetmesh.mesh import Mesh, connect
+from jetmesh.message import Message
+from jetmesh.provision import request
+from jetmesh.service import Form
+from jetmesh.topology import Consumer, consumers_of, topology
+from jetmesh_contracts import OrderPlaced, StockRestocked
+from services.flow import SERVICES
+from services.reference import placing, ports
+from services.reference.streams import Progress, gauge, progress
+
+NAMES = tuple(service.name for service in SERVICES)
+WITHOUT_MAIL = tuple(name for name in NAMES if name != "notifications")
+DEADLINES = {reaction.durable for service in SERVICES for reaction in service.reactions if reaction.form is Form.AFTER}
+"""Durables on which deliveries rest until their time is up."""
+
+ENDINGS = ("orders.confirmed.*", "orders.cancelled.*", "orders.refused.*")
+PEER_ENDINGS = ("orders.confirmed", "orders.cancelled", "orders.refused")
+SECONDS_MAX = 240.0
+POLL_SECONDS = 0.05
+FINE_POLL_SECONDS = 0.005
+
+
+class Late(TimeoutError):
+    """Something did not happen in time; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What became of so many orders: seconds from the first publish, CPU seconds and memory by service."""
+
+    orders: int
+    ended_seconds: float
+    drained_seconds: float
+    cpu_seconds: dict[str, float]
+    memory_bytes: dict[str, int]
+
+    @property
+    def cpu_micros_per_order(self) -> float:
+        """All services together."""
+        return sum(self.cpu_seconds.values()) / self.orders * 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A mesh at work, and what the harness needs to drive and watch it."""
+
+    client: Mesh
+    processes: Processes
+    consumers: Sequence[Consumer]
+    endings: Sequence[str]
+
+    async def pulled(self, *services: str, times: int = 1) -> None:
+        """Until each durable of these services (all, if none is named) is pulled, by so many replicas.
+
+        Raises:
+            Late: not in time, with the end of the log of what has ended.
+        """
+        deadline = time.monotonic() + SECONDS_MAX
+        for consumer in self._of(services):
+            while await self._pulls(consumer) < times:
+                self._fail_if_ended()
+                _in_time(deadline, f"{consumer.stream}/{consumer.durable} is not pulled")
+                await asyncio.sleep(FINE_POLL_SECONDS)
+
+    async def drained(self, *services: str) -> None:
+        """Until nothing waits for these services (all, if none is named), and nothing under way has caused more.
+
+        Raises:
+            Late: not in time.
+        """
+        consumers = [consumer for consumer in self._of(services) if consumer.durable not in DEADLINES]
+        deadline, before = time.monotonic() + SECONDS_MAX, Progress(1, ())
+        while (now := await progress(self.client.connection, consumers)) != before or now.waiting:
+            before = now
+            self._fail_if_ended()
+            _in_time(deadline, f"{now.waiting} deliveries still wait")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def take(self, orders: Sequence[OrderPlaced]) -> Drained:
+        """Publish all orders as fast as the broker takes them, and wait for all that follows.
+
+        Raises:
+            Late: not in time.
+        """
+        before = self.processes.cpu_seconds()
+        async with gauge(self.client.connection, "ORDERS", self.endings) as ended:
+            began = time.perf_counter()
+            await placing.over_nats(self.client, orders, lambda: None)
+            await until(ended.count, len(orders), "orders have ended")
+            ended_seconds = time.perf_counter() - began
+        await self.drained()
+        drained_seconds = time.perf_counter() - began
+        used = {name: after - before[name] for name, after in self.processes.cpu_seconds().items()}
+        return Drained(
+            orders=len(orders),
+            ended_seconds=ended_seconds,
+            drained_seconds=drained_seconds,
+            cpu_seconds={name: seconds for name, seconds in used.items() if name in NAMES},
+            memory_bytes={name: size for name, size in self.processes.memory_bytes().items() if name in NAMES},
+        )
+
+    def _of(self, services: Sequence[str]) -> list[Consumer]:
+        return [consumer for consumer in self.consumers if not services or consumer.service in services]
+
+    async def _pulls(self, consumer: Consumer) -> int:
+        info = await request(self.client.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
+        return int(info["num_waiting"]) if info else 0
+
+    def _fail_if_ended(self) -> None:
+        if ended := self.processes.ended():
+            raise Late(f"{ended[0]} has ended:\n{self.processes.log(ended[0])[-2_000:]}")
+
+
+async def until(count: Callable[[], Awaitable[int]], wanted: int, what: str) -> None:
+    """Until the count is there.
+
+    Raises:
+        Late: not in time.
+    """
+    deadline = time.monotonic() + SECONDS_MAX
+    while (found := await count()) < wanted:
+        _in_time(deadline, f"{found} of {wanted} {what}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _in_time(deadline: float, what: str) -> None:
+    if time.monotonic() > deadline:
+        raise Late(f"{what} after {SECONDS_MAX:g} s")
+
+
+@asynccontextmanager
+async def jetmesh(
+    endpoint: str, *, skus: Sequence[str], names: Sequence[str] = NAMES, sync: str = servers.ALWAYS
+) -> AsyncIterator[Running]:
+    """The reference mesh with an empty store: topology applied, nothing started but the mail sink; `names` are those
+    services whose durables count."""
+    with (
+        servers.broker(sync) as broker,
+        tempfile.TemporaryDirectory(prefix="benchmark-mesh-") as folder,
+        Processes(Path(folder), _environment(broker.url, Path(folder), endpoint, skus)) as processes,
+    ):
+        async with connected(broker.url) as client:
+            chosen = [service for service in SERVICES if service.name in names]
+            await provision.apply(client.connection, await provision.plan(client.connection, topology(SERVICES)))
+            consumers = [consumer for service in chosen for consumer in consumers_of(service, SERVICES)]
+            yield Running(client, processes, consumers, ENDINGS)
+            processes.stop(*processes)
+
+
+@asynccontextmanager
+async def started(
+    endpoint: str,
+    *,
+    skus: Sequence[str],
+    names: Sequence[str] = NAMES,
+    stock: Iterable[StockRestocked] | None = None,
+) -> AsyncIterator[Running]:
+    """The same, with the services running and the shelves filled."""
+    async with jetmesh(endpoint, skus=skus, names=names) as running:
+        start(running, *names)
+        await running.pulled()
+        await fill_shelves(running, workload.restocks(skus) if stock is None else stock)
+        yield running
+
+
+def start(running: Running, *names: str) -> None:
+    """A process for each service; the mail sink with notifications."""
+    for name in names:
+        if name == "notifications":
+            _start_mail_sink(running.processes)
+        running.processes.start(name, "jetmesh", "run", name)
+
+
+async def fill_shelves(running: Running, deliveries: Iterable[StockRestocked]) -> None:
+    """From outside, as everything."""
+    async with asyncio.TaskGroup() as publishing:
+        for delivery in deliveries:
+            message = Message(delivery.type, delivery.model_dump_json().encode(), {})
+            publishing.create_task(running.client.recorder.record(message))
+    await running.drained("inventory")
+
+
+@asynccontextmanager
+async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Running]:
+    """The flow on FastStream, on the same broker: streams, buckets, services, filled shelves."""
+    with (
+        servers.broker(servers.ALWAYS) as broker,
+        tempfile.TemporaryDirectory(prefix="benchmark-faststream-") as folder,
+        Processes(Path(folder), _environment(broker.url, Path(folder), endpoint, skus)) as processes,
+    ):
+        async with connected(broker.url) as client:
+            await _make_streams(client, skus)
+            for name in WITHOUT_MAIL:
+                processes.start(name, "benchmarks.faststream_mesh", name)
+            consumers = [
+                Consumer(stream, durable, durable.partition("-")[0], ()) for stream, durable in faststream_app.DURABLES
+            ]
+            running = Running(client, processes, consumers, PEER_ENDINGS)
+            await running.pulled()
+            yield running
+            processes.stop(*processes)
+
+
+def connected(url: str) -> AbstractAsyncContextManager[Mesh]:
+    """The harness's own connection, which traces nothing."""
+    return connect(settings.read(settings.Settings, {"NATS_URL": url}), telemetry.start("benchmark", {}), "benchmark")
+
+
+async def _make_streams(client: Mesh, skus: Sequence[str]) -> None:
+    jetstream = client.connection.jetstream()
+    for name, subjects in faststream_app.STREAMS.items():
+        await jetstream.add_stream(StreamConfig(name=name, subjects=subjects, storage=StorageType.FILE))
+    buckets = {
+        name: await jetstream.create_key_value(KeyValueConfig(bucket=name, storage=StorageType.FILE, direct=True))
+        for name in faststream_app.BUCKETS
+    }
+    for sku in skus:
+        await buckets["stock"].put(sku, str(workload.PIECES).encode())
+    await buckets["stock"].put(workload.SOLD_OUT, b"0")
+
+
+def _environment(url: str, folder: Path, endpoint: str, skus: Sequence[str]) -> dict[str, str]:
+    """What every service of either mesh is told."""
+    workload.write_catalogue(folder / "catalogue.json", skus)
+    return {
+        "NATS_URL": url,
+        "JETMESH_APP": "services.flow:SERVICES",
+        "JETMESH_STATE": str(folder),
+        "JETMESH_CATALOGUE": str(folder / "catalogue.json"),
+        "JETMESH_SMTP_URL": f"smtp://{ports.HOST}:{ports.free_ports(1)[0]}",
+        "JETMESH_LOG_LEVEL": "WARNING",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_METRICS_EXPORTER": "none",
+    }
+
+
+def _start_mail_sink(processes: Processes) -> None:
+    """On the port that notifications was told; it tries again until somebody listens there."""
+    told = processes.environment
+    path, port = Path(told["JETMESH_STATE"], "mail.sqlite"), told["JETMESH_SMTP_URL"].rpartition(":")[2]
+    processes.start("mail", "services.reference.mailsink", "--path", str(path), "--port", port)

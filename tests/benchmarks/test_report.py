@@ -1,0 +1,50 @@
+"""The figures of a benchmark: medians, quantiles, and the pages that they are put into."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks import chart, report
+from benchmarks.figures import Figure, Row, median, quantile, spread
+
+HOP = Row("hop", "one hop", "jetmesh", 20_000.0, "/s", spread=0.031, cpu_micros=45.2, memory_bytes=71e6)
+PEER = Row("hop", "one hop", "a peer & more", 4_000.0, "/s", ratio=5.0, goal="5 ×")
+
+
+def test_the_median_is_taken_of_each_field() -> None:
+    rounds = [Figure(1.0, 30.0, 5.0), Figure(3.0, 10.0, 5.0), Figure(2.0, 20.0, 8.0)]
+    assert median(rounds) == Figure(2.0, 20.0, 5.0)
+    assert spread([1.0, 3.0, 2.0]) == 0.5
+
+
+def test_a_quantile_is_a_value_that_was_measured() -> None:
+    assert quantile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.0
+    assert quantile([4.0, 1.0, 3.0, 2.0], 0.99) == 4.0
+    assert math.isnan(quantile([], 0.5))
+
+
+def test_the_table_goes_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    report.put_between_markers(page, report.markdown([HOP, PEER], "about"))
+    text = page.read_text()
+    assert text.startswith("before\n<!-- bench -->\nabout\n")
+    assert text.endswith("|\n<!-- /bench -->\nafter\n")
+    assert "| one hop | jetmesh | 20,000 /s ± 3% |  | 45 µs | 71 MB |  |" in text
+    assert "old" not in text
+
+
+def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match="has no <!-- bench -->"):
+        report.put_between_markers(page, "table")
+    assert page.read_text() == "nothing"
+
+
+def test_the_chart_has_a_bar_for_each_rate(tmp_path: Path) -> None:
+    chart.write(tmp_path / "chart.svg", [HOP, PEER])
+    svg = (tmp_path / "chart.svg").read_text()
+    assert svg.count("<rect") == 2
+    assert "a peer &amp; more" in svg
