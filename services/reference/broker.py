@@ -40,6 +40,7 @@ def command(state: State, ports: Ports) -> tuple[str, ...]:
 def configuration(state: State, ports: Ports) -> str:
     """One server on loopback that acknowledges what is on the disk, not what is on its way there, with an account for
     each service."""
+    users = keys.ensure(state.keys, keys.users(SERVICES))
     store = json.dumps(str((state.broker / "jetstream").resolve()))
     return f"""\
 # Written by `jetmesh demo` at every start.
@@ -51,4 +52,6 @@ jetstream {{
   store_dir: {store}
   sync_interval: always
 }}
-{accounts.configuration(SERVICES, keys.ensure(state.keys, keys.users(SERVICES)))}"""
+# On this machine, whoever comes without a key is a customer.
+no_auth_user: {users["client"][0]}
+{accounts.configuration(SERVICES, users)}"""

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import re
+import shlex
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +56,14 @@ async def confirmed_once(whole: Whole, order_id: str) -> None:
 
 async def test_a_body_alone_is_an_order(whole: Whole, nats: Nats) -> None:
     await nats("pub", "orders.placed", json.dumps(body("o-1042")))
+    await confirmed_once(whole, "o-1042")
+
+
+async def test_the_line_in_the_readme_works_as_printed(whole: Whole, nats: Nats) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    line = re.search(r"^nats (pub orders\.placed '.*?')$", readme, re.DOTALL | re.MULTILINE)
+    assert line is not None
+    await nats(*shlex.split(line[1]))
     await confirmed_once(whole, "o-1042")
 
 
