@@ -23,12 +23,15 @@ bench *arguments: tools
 test *arguments: tools
     uv run --group test pytest "$@"
 
-# formatting, lint, types, import contracts
+# formatting, lint, types, import contracts, event contracts
 lint:
     uv run --group lint ruff format --check
     uv run --group lint ruff check
     uv run --group lint --group test --group bench mypy
     uv run --group lint lint-imports
+    uv run jetmesh contracts lint
+    uv run jetmesh contracts generate --check
+    uv run jetmesh contracts check
 
 # mend formatting and lint where a machine can
 format:

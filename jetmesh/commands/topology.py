@@ -10,8 +10,10 @@ from jetmesh import accounts, keys, provision, settings
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.connection import Connection
-from jetmesh.contracts import registry
+from jetmesh.contracts import compatibility, registry
 from jetmesh.contracts.package import contracts_of
+from jetmesh.contracts.releases import NoRelease
+from jetmesh.contracts.schema import Contracts
 from jetmesh.mesh import connect_options
 from jetmesh.provision import Change, Step
 from jetmesh.service import Service
@@ -39,7 +41,8 @@ def plan(app: str) -> None:
 @topology.command()
 @options.app
 def apply(app: str) -> None:
-    """Make the broker have what the services need; exit 3 if that would lose data or can't be made."""
+    """Make the broker have what the services need; exit 3 if that would lose data, can't be made, or if a contract
+    breaks what is deployed."""
     try:
         steps = asyncio.run(_plan(apps.load(app), settings.read(settings.Settings), carry_out=True))
     except provision.Drift as refused:
@@ -82,14 +85,33 @@ def show(steps: Sequence[Step]) -> None:
     click.echo(f"{sum(step.change is Change.KEEP for step in steps)} of {len(steps)} are as needed")
 
 
+async def _refuse_breaking(connection: Connection, new: Contracts) -> None:
+    """Whether what is deployed, now or before, could not read what the services will record, or they not it.
+
+    Raises:
+        Drift: naming each change that breaks somebody; `jetmesh contracts check --against nats` says whom.
+    """
+    try:
+        past = [registry.owned(release, new) for release in await registry.history(connection)]
+    except NoRelease:
+        return
+    broken = [each for each in compatibility.check(new, past) if not each.only_if_read]
+    if broken:
+        lines = dict.fromkeys(f"{each.event} {each.field}: {each.rule}: {each.detail}" for each in broken)
+        advice = "make a new type beside the old one; `jetmesh contracts check --against nats` says whom this breaks"
+        raise provision.Drift("\n".join([*lines, advice]))
+
+
 async def _plan(services: Sequence[Service], chosen: settings.Settings, *, carry_out: bool) -> list[Step]:
     connection = Connection()
     await connection.open(chosen.nats_url, "jetmesh-topology", connect_timeout=2, **connect_options(chosen))
     try:
         steps = await provision.plan(connection, needed(services, chosen.replicas, chosen.ack_wait_seconds))
         if carry_out:
+            new = contracts_of(services)
+            await _refuse_breaking(connection, new)
             await provision.apply(connection, steps)
-            await registry.publish(connection, contracts_of(services), chosen.replicas)
+            await registry.publish(connection, new, chosen.replicas)
         return steps
     finally:
         await connection.close()

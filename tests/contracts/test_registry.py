@@ -1,5 +1,6 @@
 """The contracts that are deployed, kept at the broker: what was ever deployed is compared with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,6 +8,7 @@ import pytest_asyncio
 from click.testing import CliRunner
 
 from jetmesh.commands.contracts import contracts
+from jetmesh.commands.topology import topology
 from jetmesh.connection import Connection
 from jetmesh.contracts import registry
 from jetmesh.contracts.compatibility import Mode, check
@@ -94,3 +96,23 @@ def test_the_commands_publish_what_is_deployed_and_check_against_it(
     assert CliRunner().invoke(contracts, ["publish"]).output == ""
     checked = CliRunner().invoke(contracts, ["check", "--against", "nats", "--app", "services.flow:SERVICES"])
     assert (checked.exit_code, checked.output) == (0, "20 contracts, 1 compared with, 0 breaking changes\n")
+
+
+async def test_a_topology_whose_contracts_break_what_is_deployed_is_refused(
+    broker: Broker, connection: Connection
+) -> None:
+    """What is deployed has a reason that the services do not know: they would not read what others recorded."""
+    was = contract(OrderCancelled)
+
+    def with_one_more(node: dict[str, object]) -> dict[str, object]:
+        values = node.get("enum")
+        return {**node, "enum": [*values, "eaten"]} if isinstance(values, list) else node
+
+    deployed = contracts_of(SERVICES)
+    deployed[was.type] = Contract(was.type, mapped(was.producer, with_one_more), mapped(was.consumer, with_one_more))
+    await registry.publish(connection, deployed)
+    refused = await asyncio.to_thread(CliRunner(env={"NATS_URL": broker.url}).invoke, topology, ["apply"])
+
+    assert refused.exit_code == 3
+    assert "orders.cancelled reason: enum-value-removed" in refused.output
+    assert await registry.fetch(connection) == deployed
