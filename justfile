@@ -23,6 +23,10 @@ bench *arguments: tools
 test *arguments: tools
     uv run --group test pytest "$@"
 
+# the chart on a real control plane, dashboards and alerts on a real Prometheus (their first build takes 20 minutes)
+test-operations *arguments: (tools "nats" "jaeger" "helm" "kube" "prometheus")
+    uv run --group test pytest tests/deploy tests/observability "$@"
+
 # formatting, lint, types, import contracts, event contracts
 lint:
     uv run --group lint ruff format --check

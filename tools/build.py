@@ -66,6 +66,7 @@ PROGRAMS = [
     Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform", "v0.7.0", "cmd/kubeconform"),
     Program("prometheus", "prometheus", PROMETHEUS, "v0.316.0", "cmd/prometheus", at_least=(3, 0)),
     Program("prometheus", "promtool", PROMETHEUS, "v0.316.0", "cmd/promtool", at_least=(3, 0)),
+    Program("prometheus", "prometheus-nats-exporter", "github.com/nats-io/prometheus-nats-exporter", "v0.20.1"),
     Program("kube", "kube-apiserver", KUBERNETES, "v1.35.4", "cmd/kube-apiserver"),
     Program("kube", "kube-controller-manager", KUBERNETES, "v1.35.4", "cmd/kube-controller-manager"),
     Program("kube", "kube-scheduler", KUBERNETES, "v1.35.4", "cmd/kube-scheduler"),

@@ -108,7 +108,7 @@ async def test_a_topology_whose_contracts_break_what_is_deployed_is_refused(
         values = node.get("enum")
         return {**node, "enum": [*values, "eaten"]} if isinstance(values, list) else node
 
-    deployed = contracts_of(SERVICES)
+    deployed = dict(contracts_of(SERVICES))
     deployed[was.type] = Contract(was.type, mapped(was.producer, with_one_more), mapped(was.consumer, with_one_more))
     await registry.publish(connection, deployed)
     refused = await asyncio.to_thread(CliRunner(env={"NATS_URL": broker.url}).invoke, topology, ["apply"])

@@ -1,0 +1,162 @@
+"""The Helm chart, rendered: what it makes of the examples, what it refuses, and what every pod of it keeps to."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from jetmesh.keys import users
+from jetmesh.topology import consumers_of
+from services.flow import SERVICES
+from tests.deploy.chart import CHART, CRDS, EXAMPLES, GOLDEN, KUBERNETES, Object, helm, objects, of_kind, pods, render
+from tests.programs import ROOT, run
+
+each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.name.removesuffix("-values.yaml"))
+
+
+@pytest.fixture(scope="module")
+def trial() -> list[Object]:
+    """What an installation without any value makes."""
+    return objects(render())
+
+
+@each_example
+def test_an_example_is_linted_strictly(values: Path) -> None:
+    helm("lint", "--strict", str(CHART), "--values", str(values))
+
+
+@each_example
+def test_an_example_renders_what_it_did(values: Path) -> None:
+    golden = GOLDEN / values.name.replace("-values", "")
+    rendered = render("--values", str(values))
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(rendered)
+    difference = difflib.unified_diff(golden.read_text().splitlines(), rendered.splitlines(), "golden", "now", n=2)
+    assert not list(difference), "\n".join(["UPDATE_GOLDEN=1 accepts:", *difference])
+
+
+@each_example
+def test_every_object_is_one_that_kubernetes_knows(values: Path) -> None:
+    custom = dict(custom_schemas())
+    for each in objects(render("--values", str(values))):
+        if each["kind"] in custom:
+            jsonschema.validate(each, custom[each["kind"]])
+        else:
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)
+
+
+def custom_schemas() -> Iterator[tuple[str, Any]]:
+    """The schemas of the custom resources, closed as the API server's strict validation closes them."""
+    for path in CRDS.glob("*.yaml"):
+        spec = yaml.safe_load(path.read_text())["spec"]
+        yield spec["names"]["kind"], closed(spec["versions"][0]["schema"]["openAPIV3Schema"])
+
+
+def closed(schema: Any) -> Any:
+    """The schema, refusing what it does not name."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {name: closed(item) for name, item in schema.items()}
+    return {**inside, "additionalProperties": False} if "properties" in schema else inside
+
+
+def test_no_pod_has_a_right_that_it_does_not_need(trial: list[Object]) -> None:
+    for pod in pods(trial):
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            }  # fmt: skip
+            assert set(container["resources"]) == {"requests", "limits"}
+
+
+def test_a_pod_has_more_time_to_stop_than_its_drain_takes() -> None:
+    deployments = of_kind(objects(render("--set", "defaults.drainSeconds=90")), "Deployment")
+    assert deployments["orders"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 105
+
+
+def test_liveness_does_not_ask_for_the_broker_and_readiness_does(trial: list[Object]) -> None:
+    for name in (service.name for service in SERVICES):
+        container = of_kind(trial, "Deployment")[name]["spec"]["template"]["spec"]["containers"][0]
+        assert container["startupProbe"]["httpGet"]["path"] == container["livenessProbe"]["httpGet"]["path"] == "/livez"
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_the_services_and_their_durables_are_those_of_the_code() -> None:
+    chart = yaml.safe_load((CHART / "values.yaml").read_text())["services"]
+    for service in SERVICES:
+        declared = {(consumer.stream, consumer.durable) for consumer in consumers_of(service, SERVICES)}
+        assert {(each["stream"], each["durable"]) for each in chart.pop(service.name)["consumers"]} == declared
+    assert not chart
+
+
+def test_everything_that_runs_has_a_network_policy(trial: list[Object]) -> None:
+    running = {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods(trial)}
+    assert running == set(of_kind(trial, "NetworkPolicy"))
+
+
+def test_every_address_of_the_broker_may_be_reached() -> None:
+    urls = "broker.url=nats://a.example.com:4333\\,tls://b.example.com"
+    policy = of_kind(objects(render("--set", urls)), "NetworkPolicy")["orders"]
+    assert {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]} == {53, 4333, 4222}
+
+
+def test_another_topology_is_another_job() -> None:
+    def job(*arguments: str) -> str:
+        jobs = [each["metadata"] for each in objects(render(*arguments)) if each["kind"] == "Job"]
+        return next(str(each["name"]) for each in jobs if "annotations" not in each)
+
+    assert job() == job("--set", "services.orders.replicas=7")
+    assert len({job(), job("--set", "image.tag=next"), job("--set", "topology.streamReplicas=3")}) == 3
+
+
+def test_the_upgrade_hook_can_be_left_out() -> None:
+    assert "pre-upgrade" not in render("--set", "topology.beforeUpgrade=false")
+
+
+def test_a_pod_mounts_its_own_key_and_no_other() -> None:
+    found = objects(render("--set", "broker.keys=jetmesh-keys"))
+    mounted = {}
+    for pod in pods(found):
+        for volume in (volume for volume in pod["spec"]["volumes"] if volume["name"] == "nkey"):
+            component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
+            mounted[component] = {item["key"] for item in volume["secret"]["items"]}
+    services = {service.name: {f"{service.name}.nk", f"{service.name}-micro.nk"} for service in SERVICES}
+    assert mounted == services | {"topology": {"operator.nk"}, "test": {"operator.nk"}}
+    assert {key for names in mounted.values() for key in names} < {f"{user}.nk" for user in users(SERVICES)}
+
+
+def test_a_seed_in_the_values_becomes_a_secret() -> None:
+    found = objects(render("--values", str(CHART / "ci" / "tls-values.yaml")))
+    assert of_kind(found, "Secret")["analytics"]["metadata"]["name"] == "mesh-jetmesh-analytics-nkey"
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("broker.ulr=nats://x", "'/broker': additional properties 'ulr' not allowed"),
+        ("services.orders.replica=2", "'/services/orders': additional properties 'replica' not allowed"),
+        ("services.orders.autoscaling.kind=vpa", "'/services/orders/autoscaling/kind'"),
+        ("topology.streamReplicas=2", "'/topology/streamReplicas'"),
+        ("services.payments.autoscaling.kind=hpa", "services.payments: a service with a volume of its own is one pod"),
+        ("services.orders.autoscaling.minReplicas=0,services.orders.autoscaling.kind=hpa", "needs kind: keda"),
+        ("broker.url=nats://x,services.orders.autoscaling.kind=keda", "broker.monitoring: KEDA asks every server"),
+    ],
+)
+def test_a_mistake_is_refused_by_its_name(setting: str, told: str) -> None:
+    assert told in helm("template", "mesh", str(CHART), "--kube-version", KUBERNETES, "--set", setting, status=1)
+
+
+def test_the_readme_describes_the_values_as_they_are() -> None:
+    run("python", "tools/chart_readme.py", "--check", cwd=ROOT)

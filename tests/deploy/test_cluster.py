@@ -1,0 +1,193 @@
+"""The chart on a real Kubernetes control plane, as an operator uses it. (Its node is played: no container runs.)"""
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, render
+from tests.programs import ROOT, program, run
+from tools import cluster
+
+SHOP = "shop"
+RELEASE = "mesh"
+ORDERS = "mesh-jetmesh-orders"
+SMALL = ("--set", "defaults.replicas=1")
+PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "etcd", "kwok")
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """The cluster of these tests."""
+
+    folder: Path
+
+    def kubectl(self, *arguments: str, text: str = "") -> str:
+        """What kubectl prints, warnings included."""
+        done = cluster.kubectl(self.folder, *arguments, text=text, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def get(self, *arguments: str) -> Any:
+        """Objects of the namespace, or one."""
+        return json.loads(self.kubectl("get", "--namespace", SHOP, "--output", "json", *arguments))
+
+    def helm(self, *arguments: str, status: int = 0) -> str:
+        """What helm prints."""
+        return helm(*arguments, "--kubeconfig", str(self.folder / "kubeconfig"), "--namespace", SHOP, status=status)
+
+    def upgrade(self, *settings: str, status: int = 0) -> str:
+        """Install or upgrade, and wait until everything is ready."""
+        told = ("upgrade", "--install", RELEASE, str(CHART), "--wait", "--timeout", "3m", *settings)
+        return self.helm(*told, status=status)
+
+    def image(self) -> str:
+        """Of the pods that run orders."""
+        pod = self.get("deployment", ORDERS)["spec"]["template"]["spec"]
+        return str(pod["containers"][0]["image"])
+
+
+@pytest.fixture(scope="module")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """A cluster with the custom resources of others, and a namespace that admits `restricted` pods alone."""
+    for name in PROGRAMS:
+        program(name, "kube")
+    folder = tmp_path_factory.mktemp("kubernetes") / "cluster"
+    run("python", "tools/cluster.py", "up", str(folder), cwd=ROOT)
+    try:
+        found = Kubernetes(folder)
+        for path in CRDS.glob("*.yaml"):
+            found.kubectl("apply", "--filename", str(path))
+        found.kubectl("create", "namespace", SHOP)
+        levels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
+        found.kubectl("label", "namespace", SHOP, *levels)
+        yield found
+    finally:
+        cluster.down(folder)
+
+
+@pytest.fixture
+def installed(kubernetes: Kubernetes) -> Iterator[Kubernetes]:
+    """The chart without any value, installed with --wait; taken away with its volumes afterwards."""
+    kubernetes.upgrade()
+    yield kubernetes
+    if RELEASE in kubernetes.helm("list", "--short"):
+        kubernetes.helm("uninstall", RELEASE, "--wait")
+    kubernetes.kubectl("delete", "--namespace", SHOP, "persistentvolumeclaims", "--all", "--wait=false")
+
+
+def test_an_installation_without_values_gets_ready_and_passes_its_test(installed: Kubernetes) -> None:
+    deployments = installed.get("deployments")["items"]
+    assert {item["status"].get("readyReplicas") for item in deployments} == {1}
+    jobs = [item["metadata"]["name"] for item in installed.get("jobs")["items"] if item["status"].get("succeeded")]
+    assert [name for name in jobs if name.startswith("mesh-jetmesh-topology-")]
+    assert "Phase:          Succeeded" in installed.helm("test", RELEASE)
+    assert "helm test mesh" in installed.helm("get", "notes", RELEASE)
+
+
+def test_the_topology_is_changed_before_anything_rolls(installed: Kubernetes) -> None:
+    installed.upgrade("--set", "image.tag=next,topology.streamReplicas=3")
+    assert installed.image() == "jetmesh:next"
+    hook, rolled = "mesh-jetmesh-topology-upgrade", f"{ORDERS}-"
+    happened = [(event["reason"], event["involvedObject"]["name"]) for event in by_time(installed.get("events"))]
+    done = happened.index(("Completed", hook))
+    new = [n for n, (reason, name) in enumerate(happened) if reason == "SuccessfulCreate" and name.startswith(rolled)]
+    assert new[-2] < done < new[-1]
+
+
+def test_an_upgrade_whose_topology_fails_changes_no_service(installed: Kubernetes) -> None:
+    # The node would complete the Job; it must never get its pod.
+    hungry = "topology.resources.requests.cpu=1000,topology.deadlineSeconds=5,image.tag=next"
+    assert "pre-upgrade hooks failed" in installed.upgrade("--set", hungry, status=1)
+    assert installed.image() == "jetmesh:0.1.0"
+    installed.upgrade("--set", "image.tag=mended")
+    assert installed.image() == "jetmesh:mended"
+
+
+def test_a_rollback_brings_the_older_services_and_their_topology_back(installed: Kubernetes) -> None:
+    before = topology_jobs(installed)
+    installed.upgrade("--set", "image.tag=next")
+    assert topology_jobs(installed) != before
+    installed.helm("rollback", RELEASE, "1", "--wait", "--timeout", "3m")
+    assert installed.image() == "jetmesh:0.1.0"
+    assert topology_jobs(installed) == before
+
+
+def test_an_upgrade_keeps_the_secret_that_customers_tokens_are_made_with(installed: Kubernetes) -> None:
+    def secret() -> bytes:
+        return base64.b64decode(installed.get("secret", f"{ORDERS}-http")["data"]["secret"])
+
+    before = secret()
+    installed.upgrade("--set", "services.inventory.replicas=2")
+    assert secret() == before
+    assert len(before) == 64
+
+
+def test_what_is_uninstalled_keeps_its_volumes_and_finds_them_again(installed: Kubernetes) -> None:
+    def volumes() -> dict[str, str]:
+        claims = installed.get("persistentvolumeclaims")["items"]
+        return {claim["metadata"]["name"]: claim["spec"]["volumeName"] for claim in claims}
+
+    before = volumes()
+    assert set(before) == {"data-mesh-jetmesh-broker-0", "mesh-jetmesh-analytics", "mesh-jetmesh-payments"}
+    installed.helm("uninstall", RELEASE, "--wait")
+    assert volumes() == before
+    installed.upgrade()
+    assert volumes() == before
+
+
+def test_volumes_go_with_the_release_where_that_is_asked_for(installed: Kubernetes) -> None:
+    installed.upgrade("--set", "broker.embedded.storage.keep=false,defaults.volume.keep=false")
+    installed.helm("uninstall", RELEASE, "--wait")
+    gone = "--for=delete"
+    installed.kubectl("wait", gone, "--namespace", SHOP, "persistentvolumeclaim", "--all", "--timeout", "60s")
+
+
+def test_keda_scales_what_has_a_scaled_object(installed: Kubernetes) -> None:
+    settings = "services.orders.autoscaling.kind=keda,services.orders.autoscaling.maxReplicas=5"
+    installed.upgrade("--set", settings)
+    target = installed.get("scaledobject", ORDERS)["spec"]["scaleTargetRef"]["name"]
+    installed.kubectl("scale", "--namespace", SHOP, "deployment", target, "--replicas", "3")
+    installed.upgrade("--set", f"{settings},image.tag=next")
+    assert installed.get("deployment", ORDERS)["spec"]["replicas"] == 3
+
+
+def test_no_account_of_the_mesh_may_do_anything(installed: Kubernetes) -> None:
+    accounts = [item["metadata"]["name"] for item in installed.get("serviceaccounts")["items"]]
+    for name in (account for account in accounts if account != "default"):
+        who = f"--as=system:serviceaccount:{SHOP}:{name}"
+        done = cluster.kubectl(installed.folder, "auth", "can-i", "get", "pods", "-n", SHOP, who, check=False)
+        assert done.stdout.strip() == "no"
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.name.removesuffix("-values.yaml"))
+def test_the_api_server_admits_every_object_of_an_example(kubernetes: Kubernetes, values: Path) -> None:
+    said = kubernetes.kubectl("apply", "--namespace", SHOP, "--dry-run=server", "--validate=strict", "--filename", "-",
+                              text=render("--values", str(values), "--no-hooks").replace("<made once>", "c2VjcmV0"),
+                              )  # fmt: skip
+    assert "Warning" not in said
+
+
+def test_the_level_restricted_refuses_what_is_not(kubernetes: Kubernetes) -> None:
+    loose = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "loose"}, "spec": {"containers": [{"name": "a", "image": "a"}]}}  # fmt: skip  # noqa: E501
+    done = cluster.kubectl(kubernetes.folder, "apply", "-n", SHOP, "-f", "-", text=json.dumps(loose), check=False)
+    assert "violates PodSecurity" in done.stderr
+
+
+def topology_jobs(installed: Kubernetes) -> list[str]:
+    """The Jobs that are part of the release."""
+    names = [item["metadata"]["name"] for item in installed.get("jobs")["items"]]
+    return [name for name in names if name.startswith("mesh-jetmesh-topology-") and not name.endswith("-upgrade")]
+
+
+def by_time(events: Object) -> list[Object]:
+    """Events in the order in which they were recorded."""
+    return sorted(events["items"], key=lambda event: int(event["metadata"]["resourceVersion"]))
+
+
+def test_the_recipe_of_the_cluster_says_how_it_is_used() -> None:
+    assert "usage: cluster up|down" in run("python", "tools/cluster.py", "sideways", status=1, cwd=ROOT)

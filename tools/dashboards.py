@@ -1,0 +1,294 @@
+"""Write Grafana's dashboards from the panels declared here; --check only compares."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent.parent / "observability" / "grafana" / "dashboards"
+PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
+WIDTH, HEIGHT = 24, 8
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: each query with the legend of its series. `unit` is Grafana's name of it."""
+
+    title: str
+    queries: dict[str, str]
+    unit: str = "short"
+    kind: str = "timeseries"
+    width: int = 8
+    meaning: str = ""
+
+    def document(self, number: int, x: int, y: int) -> Json:
+        """As Grafana keeps it."""
+        targets = [
+            {
+                "refId": chr(65 + index),
+                "expr": query,
+                "legendFormat": legend,
+                "datasource": PROMETHEUS,
+                "exemplar": True,
+            }
+            for index, (legend, query) in enumerate(self.queries.items())
+        ]
+        return {
+            "id": number,
+            "type": self.kind,
+            "title": self.title,
+            "description": self.meaning,
+            "datasource": PROMETHEUS,
+            "gridPos": {"x": x, "y": y, "w": self.width, "h": HEIGHT},
+            "fieldConfig": {"defaults": {"unit": self.unit, "min": 0}, "overrides": []},
+            "targets": targets,
+        }
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Panels from left to right, then downwards; `variables` are labels to choose from, by the metric that has them."""
+
+    uid: str
+    title: str
+    panels: Sequence[Panel]
+    variables: dict[str, str]
+
+    def document(self) -> Json:
+        """As Grafana keeps it."""
+        return {
+            "uid": f"jetmesh-{self.uid}",
+            "title": f"jetmesh: {self.title}",
+            "tags": ["jetmesh"],
+            "timezone": "browser",
+            "editable": False,
+            "schemaVersion": 41,
+            "refresh": "15s",
+            "time": {"from": "now-1h", "to": "now"},
+            "links": [{"title": "jetmesh", "type": "dashboards", "tags": ["jetmesh"], "keepTime": True}],
+            "templating": {"list": [variable(name, metric) for name, metric in self.variables.items()]},
+            "panels": list(self._placed()),
+        }
+
+    def _placed(self) -> Iterator[Json]:
+        x = y = 0
+        for number, panel in enumerate(self.panels, 1):
+            if x + panel.width > WIDTH:
+                x, y = 0, y + HEIGHT
+            yield panel.document(number, x, y)
+            x += panel.width
+
+
+def variable(label: str, metric: str) -> Json:
+    """A choice of the values of a label."""
+    query = f"label_values({metric}, {label})"
+    return {"name": label, "type": "query", "datasource": PROMETHEUS, "query": query, "definition": query,
+            "includeAll": True, "multi": True, "refresh": 2, "allValue": ".*",
+            "current": {"text": "All", "value": "$__all"}}  # fmt: skip
+
+
+RATE = "[$__rate_interval]"
+ATTEMPTS = 'messaging_process_duration_seconds_count{service_name=~"$service_name"}'
+FAILED = 'messaging_process_duration_seconds_count{service_name=~"$service_name", error_type!=""}'
+DURATIONS = 'messaging_process_duration_seconds_bucket{service_name=~"$service_name"}'
+REACTION = "service_name, jetmesh_reaction"
+LEGEND = "{{service_name}}.{{jetmesh_reaction}}"
+DURABLE = "messaging_nats_stream_name, messaging_consumer_group_name"
+PLACE = "{{messaging_nats_stream_name}} / {{messaging_consumer_group_name}}"
+
+
+def quantile(share: float, buckets: str, by: str) -> str:
+    """The duration that this share of a histogram stays under."""
+    return f"histogram_quantile({share}, sum by (le, {by}) (rate({buckets}{RATE})))"
+
+
+ORDER_FLOW = Dashboard(
+    "order-flow",
+    "order flow",
+    [
+        Panel("Attempts", {LEGEND: f"sum by ({REACTION}) (rate({ATTEMPTS}{RATE}))"}, "cps"),
+        Panel(
+            "Errors",
+            {LEGEND: f"sum by ({REACTION}) (rate({FAILED}{RATE})) / sum by ({REACTION}) (rate({ATTEMPTS}{RATE}))"},
+            "percentunit",
+            meaning="The share of attempts that ended in an error; most are retried.",
+        ),
+        Panel("Duration, 95 %", {LEGEND: quantile(0.95, DURATIONS, REACTION)}, "s"),
+        Panel(
+            "From the click to each step, 95 %",
+            {
+                "{{cloudevents_event_type}}": quantile(
+                    0.95, "jetmesh_story_elapsed_seconds_bucket", "cloudevents_event_type"
+                )
+            },
+            "s",
+            width=12,
+        ),
+        Panel(
+            "From the click to the confirmation",
+            {
+                f"{share:.0%}": quantile(
+                    share,
+                    'jetmesh_story_elapsed_seconds_bucket{cloudevents_event_type="orders.confirmed"}',
+                    "cloudevents_event_type",
+                )
+                for share in (0.5, 0.95, 0.99)
+            },
+            "s",
+            width=12,
+        ),
+        Panel(
+            "Outcomes",
+            {
+                "{{jetmesh_outcome}}": "sum by (jetmesh_outcome) "
+                f'(rate(messaging_client_consumed_messages_total{{service_name=~"$service_name"}}{RATE}))'
+            },
+            "cps",
+        ),
+        Panel(
+            "Events recorded",
+            {
+                "{{cloudevents_event_type}}": "sum by (cloudevents_event_type) "
+                f"(rate(messaging_client_sent_messages_total{RATE}))"
+            },
+            "cps",
+        ),
+        Panel(
+            "Attempts by how often the delivery had come",
+            {"{{jetmesh_attempt}}": f"sum by (jetmesh_attempt) (rate(jetmesh_delivery_attempts_total{RATE}))"},
+            "cps",
+        ),
+        Panel(
+            "Dead letters",
+            {
+                f"{LEGEND}: {{{{error_type}}}}": f"sum by ({REACTION}, error_type) "
+                '(jetmesh_dead_letters_total{service_name=~"$service_name"})'
+            },
+            meaning="Since the process began, by the type of the error. `jetmesh dlq` shows and replays them.",
+        ),
+        Panel(
+            "Switches",
+            {
+                "{{service_name}}: {{jetmesh_needs}}": "max by (service_name, jetmesh_needs) "
+                "(jetmesh_switch_state_ratio)"
+            },
+            meaning="0 closed, 1 half-open, 2 open: what a service needs is away, it waits and loses nothing.",
+        ),
+        Panel(
+            "Guard refusals",
+            {"{{service_name}}": f"sum by (service_name) (rate(jetmesh_guard_refusals_total{RATE}))"},
+            "cps",
+            meaning="Decided on a story that had gone on meanwhile; read and decided again. Not an error.",
+        ),
+        Panel(
+            "Spans with an error",
+            {
+                "{{service_name}}: {{span_name}}": "sum by (service_name, span_name) "
+                f'(rate(traces_span_metrics_calls_total{{status_code="STATUS_CODE_ERROR"}}{RATE}))'
+            },
+            "cps",
+            width=24,
+        ),
+    ],
+    {"service_name": "messaging_process_duration_seconds_count"},
+)
+
+JETSTREAM = Dashboard(
+    "jetstream",
+    "JetStream",
+    [
+        Panel("Lag", {PLACE: f"max by ({DURABLE}) (jetmesh_consumer_pending)"}, width=12),
+        Panel(
+            "Oldest delivery in hand",
+            {PLACE: f"max by ({DURABLE}) (jetmesh_deliveries_oldest_age_seconds)"},
+            "s",
+            width=12,
+        ),
+        Panel("Delivered, not settled", {PLACE: f"max by ({DURABLE}) (jetmesh_consumer_ack_pending)"}),
+        Panel("Redelivered", {PLACE: f"max by ({DURABLE}) (jetmesh_consumer_redelivered)"}),
+        Panel("In the processes", {PLACE: f"sum by ({DURABLE}) (jetmesh_deliveries_held)"}),
+        Panel(
+            "Messages",
+            {"{{stream_name}}": 'max by (stream_name) (nats_stream_total_messages{is_stream_leader="true"})'},
+        ),
+        Panel(
+            "Bytes",
+            {"{{stream_name}}": 'max by (stream_name) (nats_stream_total_bytes{is_stream_leader="true"})'},
+            "bytes",
+        ),
+        Panel(
+            "Leaders",
+            {"{{server_name}}": 'count by (server_name) (nats_stream_total_messages{is_stream_leader="true"})'},
+            meaning="Streams that each server leads.",
+        ),
+        Panel("Store", {"{{server_id}}": "max by (server_id) (nats_varz_jetstream_stats_storage)"}, "bytes"),
+        Panel("Memory of the server", {"{{server_id}}": "max by (server_id) (nats_varz_mem)"}, "bytes"),
+        Panel("Connections", {"{{server_id}}": "max by (server_id) (nats_varz_connections)"}),
+    ],
+    {},
+)
+
+ORDERS = 'shop_orders_total{order_status="%s"}'
+BUSINESS = Dashboard(
+    "business",
+    "business",
+    [
+        Panel(
+            "Orders",
+            {"{{order_status}}": f"max by (order_status) (rate(shop_orders_total{RATE})) * 60"},
+            "cpm",
+            width=12,
+        ),
+        Panel(
+            "Conversion",
+            {
+                "confirmed of placed": f"max(increase({ORDERS % 'confirmed'}[$__range])) "
+                f"/ max(increase({ORDERS % 'placed'}[$__range]))"
+            },
+            "percentunit",
+            "stat",
+            6,
+        ),
+        Panel(
+            "Revenue",
+            {"{{currency}}": "max by (currency) (increase(shop_revenue_minor_total[$__range])) / 100"},
+            "short",
+            "stat",
+            6,
+        ),
+        Panel(
+            "Revenue an hour",
+            {"{{currency}}": f"max by (currency) (rate(shop_revenue_minor_total{RATE})) * 36"},
+            width=12,
+        ),
+        Panel(
+            "Under way",
+            {
+                "orders": f"max({ORDERS % 'placed'}) - max({ORDERS % 'confirmed'}) - max({ORDERS % 'cancelled'})",
+            },
+            meaning="Placed, and neither confirmed nor cancelled yet.",
+            width=12,
+        ),
+    ],
+    {},
+)
+
+DASHBOARDS = (ORDER_FLOW, JETSTREAM, BUSINESS)
+
+
+def main(arguments: list[str]) -> None:
+    """Write every dashboard, or with --check exit 1 where one is not what it would be."""
+    for dashboard in DASHBOARDS:
+        file = FOLDER / f"{dashboard.uid}.json"
+        text = json.dumps(dashboard.document(), indent=2) + "\n"
+        if "--check" in arguments and (not file.exists() or file.read_text() != text):
+            sys.exit(f"{file.name} is not current: run `just dashboards`")
+        file.write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
