@@ -40,3 +40,14 @@ def test_every_link_leads_somewhere() -> None:
 
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_map_of_the_runtime_names_every_module_once() -> None:
+    architecture = (ROOT / "ARCHITECTURE.md").read_text()
+    section = architecture.partition("## The modules of the runtime")[2].partition("\n## ")[0]
+    named = [name.rstrip("/") for name in re.findall(r"`([a-z/]+)`", section)]
+    there = {
+        path.stem for path in (ROOT / "jetmesh").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+
+    assert sorted(named) == sorted(there - {"__init__", "__main__"} | {"scaffold"})
