@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
@@ -34,6 +35,7 @@ class Connection(Client):
         super().__init__()
         self._ps = Splitter(self, self._deliver)
         self.api_prefix = "$JS.API"
+        self._listening: dict[str, Subscription] = {}
         self._frames: dict[int, Frame] = {}
         self._reconnected: list[Callable[[], None]] = []
         self._denied: list[Callable[[str], None]] = []
@@ -80,7 +82,16 @@ class Connection(Client):
     async def listen(self, subject: str, frame: Frame) -> None:
         """Subscribe, with every message handed to `frame` inside the read loop."""
         subscription = await self.subscribe(subject, cb=_unused)
+        self._listening[subject] = subscription
         self._frames[subscription._id] = frame
+
+    async def stop_listening(self, subject: str) -> None:
+        """Unsubscribe, and return once everything that the broker sent before has gone to its frame. The broker drops
+        the pulls of an inbox that nobody listens to."""
+        subscription = self._listening.pop(subject, None)
+        if subscription is not None and self.is_connected:
+            await subscription.unsubscribe()
+            await self.flush(timeout=2)
 
     @asynccontextmanager
     async def answers(self, frame: Frame) -> AsyncIterator[str]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
+from jetmesh.batching import Batching
 from jetmesh.event import Event, EventType, entity_of, story_subject, subject_of
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.message import Guard, Message, Refused, Unknown
-from jetmesh.reacting import Reacting
 from jetmesh.record import BATCH_MAX
 from jetmesh.story import Stored, StoryReader, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
@@ -66,45 +66,17 @@ class Reading:
         return by_key
 
 
-class Many(Reacting):
+class Many(Batching):
     """Takes whatever waits, at most one delivery of a key, and decides it in one go."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._waiting: list[Delivery] = []
-        self._arrived = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._loop = asyncio.ensure_future(self._work())
+    async def batch_max(self) -> int:
+        """All that the decision takes at once; one, while a switch finds out whether what it needs is back."""
+        if self.switch and not await self.switch.admission():
+            return 0
+        return DELIVERIES_MAX if self.switch is None or self.switch.is_closed else 1
 
-    def accept(self, delivery: Delivery) -> None:
-        self._waiting.append(delivery)
-        self._idle.clear()
-        self._arrived.set()
-
-    def give_back(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for delivery in waiting:
-            self.mesh.custody.nak(delivery)
-
-    async def drained(self) -> None:
-        await self._idle.wait()
-        self._loop.cancel()
-
-    async def _work(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                if self.switch and not await self.switch.admission():
-                    self.give_back()
-                probes = self.switch is not None and not self.switch.is_closed
-                size = 1 if probes else DELIVERIES_MAX
-                batch, self._waiting = self._waiting[:size], self._waiting[size:]
-                await self._handle(batch)
-            self._idle.set()
-
-    async def _handle(self, batch: list[Delivery]) -> None:
+    async def handle(self, batch: list[Delivery]) -> None:
+        """Decide the batch, at most one delivery of a key."""
         arrivals: dict[str, Arrival] = {}
         for delivery in batch:
             arrival = await self._arrive(delivery)
@@ -112,7 +84,7 @@ class Many(Reacting):
                 continue
             if arrival.event.key in arrivals:  # wildcard guards of one key do not see each other inside a batch
                 arrival.process.end("later")
-                self._waiting.insert(0, delivery)
+                self.waiting.insert(0, delivery)
             else:
                 arrivals[arrival.event.key] = arrival
         if arrivals:
@@ -160,7 +132,7 @@ class Many(Reacting):
 
     async def _failed(self, arrival: Arrival, error: Exception) -> None:
         if await self.settle(arrival.delivery, arrival.process, "", error):
-            self._waiting.append(arrival.delivery)
+            self.accept(arrival.delivery)
 
     async def _commit(self, arrivals: list[Arrival]) -> set[str]:
         """The keys about which something was recorded."""

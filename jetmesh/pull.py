@@ -60,6 +60,11 @@ class Pull:
         """Ask for nothing more; what was asked for already may still arrive."""
         self._running = False
 
+    async def stop(self) -> None:
+        """Ask for nothing more, for good; what the broker has sent already has arrived when this returns."""
+        self.pause()
+        await self._connection.stop_listening(f"{self._inbox}.*")
+
     def resume(self, slots: int | None = None) -> None:
         """Pull (again), from now on with so many slots."""
         self._slots = slots or self._slots

@@ -76,10 +76,10 @@ class Runner:
 
     async def stop(self) -> bool:
         """Pull no more, give back what has not begun, finish what has; True if all of it ended inside the time."""
-        for pull in self.pulls:
-            pull.pause()
         for switch in self.switches.values():
             switch.stop()
+        for pull in self.pulls:
+            await pull.stop()
         for reacting in self.reactings.values():
             reacting.give_back()
         drained = asyncio.gather(*(reacting.drained() for reacting in self.reactings.values()))

@@ -4,11 +4,10 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime
-from typing import Any
 
+from jetmesh.batching import Batching
 from jetmesh.event import Recorded
 from jetmesh.otlp import parse_traceparent
-from jetmesh.reacting import Reacting
 from jetmesh.wire import Delivery
 
 log = logging.getLogger("jetmesh.sink")
@@ -17,42 +16,20 @@ BATCH_MAX = 2_000
 REST_SECONDS_MAX = 0.25
 
 
-class Sink(Reacting):
+class Sink(Batching):
     """Hands over whatever waits, and acknowledges it once the store has it. What fails is tried until it succeeds."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._waiting: list[Delivery] = []
-        self._arrived = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._loop = asyncio.ensure_future(self._work())
+    async def batch_max(self) -> int:
+        """As much as a transaction takes well."""
+        return BATCH_MAX
 
-    def accept(self, delivery: Delivery) -> None:
-        self._waiting.append(delivery)
-        self._idle.clear()
-        self._arrived.set()
-
-    def give_back(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for delivery in waiting:
-            self.mesh.custody.nak(delivery)
-
-    async def drained(self) -> None:
-        await self._idle.wait()
-        self._loop.cancel()
-
-    async def _work(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                began = time.monotonic()
-                await self._keep(batch)
-                if self._waiting:  # a transaction costs as much for few events as for many: let some come together
-                    await asyncio.sleep(min(3 * (time.monotonic() - began), REST_SECONDS_MAX))
-            self._idle.set()
+    async def handle(self, batch: list[Delivery]) -> None:
+        """Keep the batch, and rest for as long as that was worth if more has come: a transaction costs as much for few
+        events as for many."""
+        began = time.monotonic()
+        await self._keep(batch)
+        if self.waiting:
+            await asyncio.sleep(min(3 * (time.monotonic() - began), REST_SECONDS_MAX))
 
     async def _keep(self, batch: list[Delivery]) -> None:
         began = time.monotonic()

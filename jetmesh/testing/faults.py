@@ -8,6 +8,8 @@ class Proxy:
     """A TCP relay in front of a server here: `async with Proxy(broker.port) as proxy`, then connect to `proxy.url`."""
 
     def __init__(self, port: int) -> None:
+        self.delay_seconds = 0.0
+        """How long every piece is kept back, both ways."""
         self._target = port
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,6 +68,8 @@ class Proxy:
             while data := await source.read(65_536):
                 if answers:
                     await self._answers_flow.wait()
+                if self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
                 sink.write(data)
                 await sink.drain()
         except ConnectionError:

@@ -83,6 +83,10 @@ class SimulatedConnection(Connection):
         if self.is_connected:
             self.broker.listen(inbox, self._receive)
 
+    async def stop_listening(self, subject: str) -> None:
+        """Unsubscribe; what is under way still arrives."""
+        self.broker.leave([subject.removesuffix(".*")])
+
     def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
         """Send one message. Raises Unavailable while there is no connection."""
         if not self.is_connected:
