@@ -69,7 +69,8 @@ class Groups:
             if len(group.waiting) >= BATCH_MIN:
                 if group.batches >= BATCHES_MAX:
                     return
-                self._start(group, _taken(group.waiting))
+                if batch := _taken(group.waiting):
+                    self._start(group, batch)
             elif group.alone < ALONE_MAX:
                 self._release(group, [group.waiting.popleft()])
             else:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jetmesh import Service, Unavailable
+from jetmesh import Service, Unavailable, group
 from jetmesh.message import Message
 from jetmesh.settings import Settings
 from jetmesh.testing.simulation import FAULTS, Fault, World, storm
@@ -232,6 +232,17 @@ async def story(mesh: OrderMesh) -> None:
     await mesh.settle()
 
 
+@contextmanager
+def batches_of(least: int) -> Iterator[None]:
+    """Group commit from so many waiting messages on: a simulated burst is small."""
+    before = group.ALONE_MAX, group.BATCH_MIN
+    group.ALONE_MAX, group.BATCH_MIN = (1, least) if least < before[1] else before
+    try:
+        yield
+    finally:
+        group.ALONE_MAX, group.BATCH_MIN = before
+
+
 def play(seed: int, watch: Any = None) -> OrderMesh:
     """Play a seed to its end; the mesh as it was left.
 
@@ -241,7 +252,7 @@ def play(seed: int, watch: Any = None) -> OrderMesh:
     mesh = OrderMesh(seed)
     mesh.world.broker.watch = watch
     try:
-        with deadline_of(DEADLINE_SECONDS):
+        with deadline_of(DEADLINE_SECONDS), batches_of(2 if seed % 2 else group.BATCH_MIN):
             mesh.world.run(story(mesh))
     finally:
         mesh.world.close()
