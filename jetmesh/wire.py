@@ -95,8 +95,7 @@ def derived_id(*parts: str) -> str:
 
 def now() -> str:
     """The time of the wall clock, RFC 3339 in UTC with microseconds."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}Z"
+    return _instant(time.time())
 
 
 @lru_cache(maxsize=2)
@@ -283,7 +282,8 @@ def _check(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
 
 
 def _instant(timestamp: float) -> str:
-    return datetime.fromtimestamp(timestamp, UTC).isoformat().replace("+00:00", "Z")
+    seconds, microseconds = divmod(round(timestamp * 1e6), 1_000_000)
+    return f"{_to_the_second(seconds)}.{microseconds:06d}Z"
 
 
 def _encoded(value: str) -> str:
