@@ -19,6 +19,10 @@ load *arguments:
 bench *arguments: tools
     uv run --group bench --group test python -m benchmarks "$@"
 
+# the mesh under load while every kind of fault strikes, then an audit: just chaos --seed 1 --orders 2000 --cluster
+chaos *arguments:
+    uv run --group test python -m tests.chaos "$@"
+
 # all tests, or some: just test tests/runtime -k guard
 test *arguments: tools
     uv run --group test pytest "$@"

@@ -149,8 +149,8 @@ class Many(Batching):
                     span.set_attribute(OUTCOME, "refused")
                 await asyncio.sleep(0.002 * attempt)
             else:
-                for outcome, message in zip(outcomes, messages, strict=True):
-                    self.telemetry.recorded(type(outcome), message.headers)
+                for outcome, message, span in zip(outcomes, messages, spans, strict=True):
+                    self.telemetry.recorded(type(outcome), message.headers, span.get_span_context())
                 return {outcome.key for outcome in outcomes}
             finally:
                 for span in spans:

@@ -121,5 +121,5 @@ async def _close(connection: Connection) -> None:
     except Exception as error:
         log.debug("the last flush failed: %s", error)
     finally:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # uvloop's word for a transport that is closed already
             await connection.close()

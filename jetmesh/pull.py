@@ -77,7 +77,13 @@ class Pull:
         until = time.monotonic() + seconds
         if until < self._resting_until or self._resting_until < time.monotonic():
             self._resting_until = until
-            asyncio.get_running_loop().call_later(seconds, self._pull)
+            asyncio.get_running_loop().call_later(seconds, self._rested, until)
+
+    def _rested(self, until: float) -> None:
+        """The time is up, even where the loop's clock was some milliseconds early: nobody would pull later."""
+        if until == self._resting_until:
+            self._resting_until = 0.0
+        self._pull()
 
     def restart(self) -> None:
         """Forget what was asked for (the server has forgotten it too) and ask again."""

@@ -155,7 +155,7 @@ class Single(Reacting):
             raise
         finally:
             span.end()
-        self.telemetry.recorded(type(outcome), message.headers)
+        self.telemetry.recorded(type(outcome), message.headers, span.get_span_context())
         recorded = Stored(message.subject, sequence, message.headers["ce-time"], {}, message.data)
         self.mesh.known.put(guard.subject, (*stored, recorded))
 

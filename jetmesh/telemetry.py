@@ -22,9 +22,11 @@ from opentelemetry import metrics, trace
 from opentelemetry.context import attach
 from opentelemetry.metrics import Meter, NoOpMeter, NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer
 
 from jetmesh.event import EventType
+from jetmesh.measure import Counter, CounterSeries, Histograms, Series, WithHistograms
 from jetmesh.otlp import tracer_provider
 from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
 from jetmesh.service import Reaction
@@ -45,7 +47,8 @@ class Publishing:
     def __init__(self, tracer: Tracer, meter: Meter) -> None:
         self._tracer = tracer
         self.is_traced = not isinstance(tracer, trace.NoOpTracer)
-        self._sent = meter.create_counter("messaging.client.sent.messages", "{message}", "Events recorded.")
+        self._sent = Counter(meter, "messaging.client.sent.messages", "{message}", "Events recorded.")
+        self._counts: dict[str, CounterSeries] = {}
         self._described: dict[str, tuple[str, _Attributes]] = {}
 
     def span(self, parent: trace.Span, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
@@ -64,7 +67,10 @@ class Publishing:
 
     def recorded(self, event: EventType) -> None:
         """Count an event."""
-        self._sent.add(1, self.described(event))
+        series = self._counts.get(event.type)
+        if series is None:
+            series = self._counts[event.type] = self._sent.series(self.described(event))
+        series.count += 1
 
     def described(self, event: EventType) -> _Attributes:
         """The attributes of everything that is told about events of a type."""
@@ -78,9 +84,29 @@ class Publishing:
 class Telemetry:
     """The providers of one service in this process."""
 
-    def __init__(self, service: str, tracer: Tracer, meter: Meter, shut_down: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        service: str,
+        tracer: Tracer,
+        meter: Meter,
+        shut_down: Callable[[], None],
+        histograms: Histograms | None = None,
+    ) -> None:
         self.service, self.tracer, self.meter, self.shut_down = service, tracer, meter, shut_down
         self.publishing = Publishing(tracer, meter)
+        self.histograms = Histograms() if histograms is None else histograms
+        self.consumed = Counter(
+            meter, "messaging.client.consumed.messages", "{message}", "Deliveries handed to the reaction."
+        )
+        self.duration = self.histograms.make(
+            "messaging.process.duration", "s", "Duration of one attempt at one delivery.", BUCKETS_SECONDS
+        )
+        self.elapsed = self.histograms.make(
+            "jetmesh.story.elapsed",
+            "s",
+            "Time from the first event of a story (the click) until this one was recorded.",
+            BUCKETS_STORY_SECONDS,
+        )
         self.is_measured = not isinstance(meter, NoOpMeter)
 
     def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
@@ -115,7 +141,11 @@ def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetr
         return Telemetry(service, trace.NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
     spans = tracer_provider(resource, environment)
     trace.set_tracer_provider(spans)
-    readings = _meter_provider(resource, environment)
+    scope, own_version = "jetmesh", jetmesh_version()
+    histograms = Histograms()
+    # A scope of their own: of two lists of metrics under one scope the exporter sends the last alone.
+    measured = InstrumentationScope(f"{scope}.measure", own_version)
+    readings = _meter_provider(resource, environment, measured, histograms)
     metrics.set_meter_provider(readings)
 
     def shut_down() -> None:
@@ -123,11 +153,13 @@ def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetr
         if not isinstance(readings, NoOpMeterProvider):
             readings.shutdown()
 
-    scope, own_version = "jetmesh", jetmesh_version()
-    return Telemetry(service, spans.get_tracer(scope, own_version), readings.get_meter(scope, own_version), shut_down)
+    tracer, meter = spans.get_tracer(scope, own_version), readings.get_meter(scope, own_version)
+    return Telemetry(service, tracer, meter, shut_down, histograms)
 
 
-def _meter_provider(resource: Resource, environment: Mapping[str, str]) -> Any:
+def _meter_provider(
+    resource: Resource, environment: Mapping[str, str], scope: InstrumentationScope, histograms: Histograms
+) -> Any:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 
@@ -142,7 +174,8 @@ def _meter_provider(resource: Resource, environment: Mapping[str, str]) -> Any:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
 
         exporter = Http()
-    return MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(exporter)])
+    reader = PeriodicExportingMetricReader(WithHistograms(exporter, scope, histograms))
+    return MeterProvider(resource=resource, metric_readers=[reader])
 
 
 def trace_headers(context: SpanContext) -> dict[str, str]:
@@ -158,10 +191,10 @@ def trace_headers(context: SpanContext) -> dict[str, str]:
 class Process:
     """The span of one attempt at one delivery, and what it reports when it ends."""
 
-    __slots__ = ("_delivered", "_home", "_started", "_type", "context", "span")
+    __slots__ = ("_delivered", "_home", "_started", "context", "span", "type")
 
     def __init__(self, home: "ReactionTelemetry", envelope: Envelope) -> None:
-        self._home, self._type, self._delivered = home, envelope.type, envelope.delivery.delivered
+        self._home, self.type, self._delivered = home, envelope.type, envelope.delivery.delivered
         self._started = time.perf_counter()
         self.span = home.start_process(envelope)
         self.context = self.span.get_span_context()
@@ -194,7 +227,7 @@ class Process:
         self.span.end()
         seconds = time.perf_counter() - self._started
         self._home.tally.add(outcome, type(error).__qualname__ if error else "", seconds, self._delivered)
-        self._home.processed(self._type, outcome, error, seconds)
+        self._home.processed(self, outcome, error, seconds)
 
 
 class ReactionTelemetry:
@@ -208,23 +241,9 @@ class ReactionTelemetry:
         self._publishing = telemetry.publishing
         self._is_traced = telemetry.publishing.is_traced
         self._is_measured = telemetry.is_measured
-        self._labels: dict[tuple[str, str, str], _Attributes] = {}
-        meter = telemetry.meter
-        self._duration = meter.create_histogram(
-            "messaging.process.duration",
-            "s",
-            "Duration of one attempt at one delivery.",
-            explicit_bucket_boundaries_advisory=BUCKETS_SECONDS,
-        )
-        self._consumed = meter.create_counter(
-            "messaging.client.consumed.messages", "{message}", "Deliveries handed to the reaction."
-        )
-        self._elapsed = meter.create_histogram(
-            "jetmesh.story.elapsed",
-            "s",
-            "Time from the first event of a story (the click) until this one was recorded.",
-            explicit_bucket_boundaries_advisory=BUCKETS_STORY_SECONDS,
-        )
+        self._series: dict[tuple[str, str, str], tuple[Series, CounterSeries]] = {}
+        self._elapsed: dict[str, Series] = {}
+        self._telemetry = telemetry
 
     def process(self, envelope: Envelope) -> Process:
         """Begin an attempt."""
@@ -257,20 +276,24 @@ class ReactionTelemetry:
         """Begin the span of one event being recorded."""
         return self._publishing.span(parent, event, key, event_id, correlation_id)
 
-    def processed(self, event_type: str, outcome: str, error: BaseException | None, seconds: float) -> None:
+    def processed(self, process: Process, outcome: str, error: BaseException | None, seconds: float) -> None:
         """Count an attempt."""
         kind = type(error).__qualname__ if error else ""
-        labels = self._labels.get((event_type, outcome, kind)) or self._describe_labels(event_type, outcome, kind)
-        self._duration.record(seconds, labels)
-        self._consumed.add(1, labels)
+        of = (process.type, outcome, kind)
+        durations, counter = self._series.get(of) or self._make_series(of)
+        durations.record(seconds, process.context)
+        counter.count += 1
 
-    def recorded(self, event: EventType, headers: Headers) -> None:
+    def recorded(self, event: EventType, headers: Headers, context: SpanContext) -> None:
         """Count an event, and how long after the first of its story it was recorded."""
         self._publishing.recorded(event)
         if self._is_measured:
+            series = self._elapsed.get(event.type)
+            if series is None:
+                series = self._telemetry.elapsed.series(self._publishing.described(event))
+                self._elapsed[event.type] = series
             with contextlib.suppress(ValueError):  # the time may be what somebody published by hand
-                seconds = time.time() - datetime.fromisoformat(headers[BEGAN]).timestamp()
-                self._elapsed.record(seconds, self._publishing.described(event))
+                series.record(time.time() - datetime.fromisoformat(headers[BEGAN]).timestamp(), context)
 
     def _describe_process(self, event_type: str) -> tuple[str, _Attributes]:
         common = {
@@ -281,7 +304,8 @@ class ReactionTelemetry:
         self._process[event_type] = described = (f"process {event_type}", common)
         return described
 
-    def _describe_labels(self, event_type: str, outcome: str, kind: str) -> _Attributes:
+    def _make_series(self, of: tuple[str, str, str]) -> tuple[Series, CounterSeries]:
+        event_type, outcome, kind = of
         labels = {
             **_common("process", "process", event_type),
             "messaging.consumer.group.name": self._reaction.durable,
@@ -290,8 +314,9 @@ class ReactionTelemetry:
         }
         if kind:
             labels["error.type"] = kind
-        self._labels[event_type, outcome, kind] = labels
-        return labels
+        made = self._telemetry.duration.series(labels), self._telemetry.consumed.series(labels)
+        self._series[of] = made
+        return made
 
 
 def _common(operation: str, operation_type: str, event_type: str) -> _Attributes:

@@ -20,7 +20,7 @@ from jetmesh.service import INTAKE, Form, Reaction, Service
 from jetmesh.settings import Settings
 from jetmesh.single import After, Single
 from jetmesh.story import Stored
-from jetmesh.telemetry import ReactionTelemetry, Telemetry
+from jetmesh.telemetry import Process, ReactionTelemetry, Telemetry
 from jetmesh.testing.memory import Memory
 from jetmesh.wire import Delivery, cloud_event, derived_id
 
@@ -210,7 +210,7 @@ class _WatchedReaction(ReactionTelemetry):
         super().__init__(telemetry, reaction)
         self._errors = errors
 
-    def processed(self, event_type: str, outcome: str, error: BaseException | None, seconds: float) -> None:
+    def processed(self, process: Process, outcome: str, error: BaseException | None, seconds: float) -> None:
         if isinstance(error, Exception):
             self._errors.append(error)
 

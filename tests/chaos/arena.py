@@ -1,0 +1,212 @@
+"""The mesh under fire: every part a process under supervision, every service behind lines that can be cut."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from jetmesh import provision
+from jetmesh.failure import Unavailable
+from jetmesh.mesh import Mesh
+from jetmesh.provision import Drift
+from jetmesh.testing import Proxy, until
+from jetmesh.topology import Topology, topology
+from services.flow import SERVICES
+from services.reference import fleet, stock
+from services.reference.endpoints import connected
+from services.reference.fleet import Plan
+from services.reference.machine import Machine, Spec, StartFailed
+from services.reference.ports import any_free, free_ports
+from services.reference.state import State
+from tests.chaos import brokers, wrapped
+from tests.chaos.brokers import Node
+
+ACK_WAIT_SECONDS = 3
+NAMES = tuple(service.name for service in SERVICES)
+START_SECONDS = 60.0
+QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a run is asked to do; no `only`: every kind of fault. An order that has not ended after the `deadline`
+    is cancelled, and so drains."""
+
+    seed: int = 1
+    orders: int = 2_000
+    seconds: float = 60.0
+    deadline: float = 40.0
+    nodes: int = 1
+    bug: str = ""
+    only: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The connections of one service: one relay to each broker."""
+
+    proxies: Sequence[Proxy]
+
+    @property
+    def url(self) -> str:
+        """What `NATS_URL` is for the service."""
+        return ",".join(proxy.url for proxy in self.proxies)
+
+    def cut(self) -> None:
+        """Break what is open."""
+        for proxy in self.proxies:
+            proxy.cut()
+
+    def swallow_answers(self) -> None:
+        """Half-open: what the service says arrives, what it is told does not."""
+        for proxy in self.proxies:
+            proxy.swallow_answers()
+
+    def delay(self, seconds: float) -> None:
+        """Let every piece take so long, both ways."""
+        for proxy in self.proxies:
+            proxy.delay_seconds = seconds
+
+    def let_pass(self) -> None:
+        """As if nothing had been."""
+        for proxy in self.proxies:
+            proxy.delay_seconds = 0.0
+            proxy.let_pass()
+
+
+class Arena:
+    """Everything that runs, by name."""
+
+    def __init__(self, state: State, asked: Wishes, tell: Tell) -> None:
+        self.state, self._asked, self._tell = state, asked, tell
+        self.nodes = brokers.nodes(asked.nodes)
+        self.plan = Plan(
+            state=state,
+            ports=any_free(),
+            nats_url=",".join(node.url for node in self.nodes),
+            own_broker=True,
+            health_ports=dict(zip(NAMES, free_ports(len(NAMES)), strict=True)),
+        )
+        self.needed: Topology = topology(SERVICES, asked.nodes, ACK_WAIT_SECONDS)
+        self.machines: dict[str, Machine] = {}
+        self.lines: dict[str, Lines] = {}
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether there is more than one broker."""
+        return len(self.nodes) > 1
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Mesh]:
+        """Everything up and the shelves filled, with an operator's connection; everything gone afterwards."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.stop)
+            await self._start([brokers.spec(self.state, node, self.nodes) for node in self.nodes])
+            operator = await stack.enter_async_context(connected(self.plan.nats_args("operator")))
+            await self._provide_at_last(operator)
+            for name in NAMES:
+                self.lines[name] = Lines([await stack.enter_async_context(Proxy(node.port)) for node in self.nodes])
+            await self._start([self._mail(), *(self.service(name) for name in NAMES)])
+            await stock.seed(operator)
+            yield operator
+
+    async def stop(self, names: Sequence[str] = ()) -> None:
+        """End these processes, or all: services first, brokers last."""
+        chosen = [self.machines.pop(name) for name in names or reversed(list(self.machines))]
+        of_brokers = {node.name for node in self.nodes}
+        for machines in ([m for m in chosen if m.name not in of_brokers], [m for m in chosen if m.name in of_brokers]):
+            await asyncio.gather(*(machine.stop() for machine in machines))
+
+    async def provide(self, mesh: Mesh) -> None:
+        """Make the streams and durables that are missing or differ."""
+        await provision.apply(mesh.connection, await provision.plan(mesh.connection, self.needed))
+
+    def service(self, name: str) -> Spec:
+        """A service in the wrapper that may kill it, on its own lines."""
+        spec = next(spec for spec in fleet.services(self.plan) if spec.name == name)
+        traps = self.traps(name)
+        traps.mkdir(parents=True, exist_ok=True)
+        own = {
+            "NATS_URL": self.lines[name].url,
+            "JETMESH_ACK_WAIT_SECONDS": str(ACK_WAIT_SECONDS),
+            "JETMESH_REPLICAS": str(len(self.nodes)),
+            "JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS": str(self._asked.deadline),
+            wrapped.TRAPS: str(traps),
+            wrapped.BUG: self._asked.bug,
+            **QUIET,
+        }
+        command = (sys.executable, "-m", "tests.chaos.wrapped", "run", name)
+        return replace(spec, command=command, environment={**spec.environment, **own}, niceness=0)
+
+    def replica(self, name: str, **more: str) -> Spec:
+        """A second process of a service, on ports of its own."""
+        first = self.service(name)
+        health, http = free_ports(2)
+        own = {"JETMESH_HEALTH_PORT": str(health), "JETMESH_HTTP_PORT": str(http), **more}
+        ready = partial(brokers.answers, health, "readyz")
+        return replace(first, name=f"{name}-2", environment={**first.environment, **own}, ready=ready)
+
+    async def add(self, spec: Spec) -> None:
+        """One more process; that it is killed while it starts is no failure here."""
+        with suppress(StartFailed):
+            await self._start([spec])
+
+    def traps(self, name: str) -> Path:
+        """The folder of the traps of a service."""
+        return self.state.folder / "traps" / name
+
+    def signal(self, name: str, number: signal.Signals, pid: int = 0) -> int:
+        """Send a signal to the process of this name, if it is still `pid`; its pid, or 0 where there is none."""
+        now = self.machines[name].pid if name in self.machines else 0
+        if now == 0 or pid not in (0, now):
+            return 0
+        os.kill(now, number)
+        return now
+
+    async def healthy(self) -> None:
+        """Return once every broker is back."""
+        for node in self.nodes:
+            await until(node.is_healthy, START_SECONDS, f"{node.name} is healthy")
+
+    async def heal(self, mesh: Mesh) -> None:
+        """Everything that runs runs freely, and the topology is whole."""
+        for name in self.machines:
+            self.signal(name, signal.SIGCONT)
+        for lines in self.lines.values():
+            lines.let_pass()
+        for name in NAMES:
+            for trap in self.traps(name).iterdir():
+                trap.unlink(missing_ok=True)
+        await self.healthy()
+        await self._provide_at_last(mesh)
+
+    async def _provide_at_last(self, mesh: Mesh) -> None:
+        """Once the brokers have found each other."""
+
+        async def provided() -> bool:
+            with suppress(Unavailable, Drift):
+                await self.provide(mesh)
+                return True
+            return False
+
+        await until(provided, START_SECONDS, "the topology is applied")
+
+    async def _start(self, specs: Sequence[Spec]) -> None:
+        machines = [Machine(spec, self.state, self._tell) for spec in specs]
+        self.machines |= {machine.name: machine for machine in machines}
+        await asyncio.gather(*(machine.start() for machine in machines))
+
+    def _mail(self) -> Spec:
+        return next(spec for spec in fleet.foundation(replace(self.plan, own_broker=False)) if spec.name == "mail")
+
+
+def node_of(arena: Arena, name: str) -> Node:
+    """The broker of this name."""
+    return next(node for node in arena.nodes if node.name == name)

@@ -1,0 +1,75 @@
+"""What a run cost: deliveries beyond the first, recordings that the guard refused, how long the rest took."""
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from jetmesh import provision
+from jetmesh.failure import Unavailable
+from jetmesh.mesh import Mesh, endpoint_subject
+from jetmesh.micro import REPORT
+from jetmesh.service import Form
+from jetmesh.topology import Consumer
+from services.flow import SERVICES
+from services.reference.facts import Facts
+from tests.chaos.arena import NAMES
+
+POLL_SECONDS = 1.0
+LATE = {r.durable for service in SERVICES for r in service.reactions if r.form is Form.AFTER}
+"""Deadlines: what is not due comes again by design."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """Counts of one run; `refusals` are at least those: what a process counted in its last second is gone with it."""
+
+    placed: int = 0
+    duplicates: int = 0
+    poisoned: int = 0
+    redeliveries: int = 0
+    drain_seconds: float = 0.0
+    refusals: Counter[str] = field(default_factory=Counter)
+    prevented: Counter[str] = field(default_factory=Counter)
+    _last: dict[str, int] = field(default_factory=dict)
+    _deleted: Counter[str] = field(default_factory=Counter)
+
+    async def watch(self, mesh: Mesh) -> None:
+        """Ask every service for its refusals, again and again."""
+        while True:
+            for name in NAMES:
+                with suppress(Unavailable):
+                    subject = endpoint_subject(name, REPORT)
+                    self._add(name, json.loads(await mesh.connection.ask(subject, b"", 0.5))["refused"])
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _add(self, name: str, refused: int) -> None:
+        """A count that is lower than before is that of another process."""
+        last = self._last.get(name, 0)
+        self.refusals[name] += refused - last if refused >= last else refused
+        self._last[name] = refused
+
+    async def remember(self, mesh: Mesh, consumer: Consumer) -> None:
+        """A durable is about to be deleted, and its count with it."""
+        self._deleted[consumer.durable] += await _deliveries(mesh, consumer)
+
+    async def count_redeliveries(self, mesh: Mesh, consumers: tuple[Consumer, ...], facts: Facts) -> None:
+        """Of all durables: deliveries beyond one for each message that they read."""
+        for consumer in consumers:
+            if consumer.durable in LATE or consumer.stream.endswith("_TIMERS"):
+                continue
+            messages = [*facts.intake, *facts.events]
+            read = sum(m.stream == consumer.stream and _matches(m.subject, consumer.subjects) for m in messages)
+            self.redeliveries += max(0, await _deliveries(mesh, consumer) - read)
+        self.redeliveries += self._deleted.total()
+
+
+async def _deliveries(mesh: Mesh, consumer: Consumer) -> int:
+    info = await provision.request(mesh.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
+    return int(info["delivered"]["consumer_seq"]) if info else 0
+
+
+def _matches(subject: str, filters: tuple[str, ...]) -> bool:
+    """Whether a subject is under a filter that ends in a wildcard."""
+    return any(pattern == ">" or subject.startswith(pattern.rstrip("*")) for pattern in filters)

@@ -1,0 +1,73 @@
+"""Customers: orders at a steady rate, some again, some with cards that waver, some withdrawn."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from jetmesh.failure import Unavailable
+from jetmesh.mesh import Mesh
+from jetmesh.message import Message
+from jetmesh_contracts import OrderCancellationRequested, OrderPlaced
+from services.orders.catalogue import PRICES
+from services.orders.domain import check
+from services.payments.bank import CAPTURE_FAILS, FLAKY, HOLD_EXPIRES
+from services.reference import mix
+from tests.chaos.figures import Figures
+
+AGAIN, WITHDRAWN = 0.05, 0.03
+CARDS = {"": 90, FLAKY: 6, CAPTURE_FAILS: 2, HOLD_EXPIRES: 2}
+"""In percent; the empty one: the card that the mix gave."""
+
+
+def orders(seed: int, count: int) -> list[OrderPlaced]:
+    """The mix of the demo, with some cards that fail later or only at first."""
+    chance = random.Random(f"cards {seed}")
+    cards = chance.choices(list(CARDS), list(CARDS.values()), k=count)
+    plain = mix.orders(f"chaos-{seed}", count, seed)
+    return [
+        order.model_copy(update={"payment_method": card}) if card else order
+        for order, card in zip(plain, cards, strict=True)
+    ]
+
+
+class Customers:
+    """Who orders; each publishes until the broker has acknowledged."""
+
+    def __init__(self, mesh: Mesh, figures: Figures, seed: int) -> None:
+        self._mesh, self._figures = mesh, figures
+        self._random = random.Random(f"customers {seed}")
+
+    async def order_all(self, placed: Sequence[OrderPlaced], seconds: float) -> None:
+        """Place the orders evenly over the time, however slow the broker is."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for number, order in enumerate(placed):
+                await asyncio.sleep(max(0.0, began + number * seconds / len(placed) - time.monotonic()))
+                group.create_task(self._order(order, seconds))
+
+    async def _order(self, order: OrderPlaced, seconds: float) -> None:
+        """One order; perhaps once more within or beyond the broker's window, perhaps withdrawn."""
+        body = order.model_dump_json().encode()
+        within = {"Nats-Msg-Id": order.order_id} if self._random.random() < 0.5 else {}
+        again, withdrawn = self._random.random() < AGAIN, self._random.random() < WITHDRAWN
+        pause = self._random.choice((0.0, 0.05, self._random.uniform(0, seconds / 4)))
+        await self._publish("orders.placed", body, within)
+        self._figures.placed += 1
+        if again:
+            await asyncio.sleep(pause)
+            await self._publish("orders.placed", body, within)
+            self._figures.duplicates += 1
+        if withdrawn and isinstance(check(order, PRICES), OrderPlaced):
+            await asyncio.sleep(pause)
+            request = OrderCancellationRequested(order_id=order.order_id)
+            await self._publish(request.type, request.model_dump_json().encode(), {})
+
+    async def _publish(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        while True:
+            try:
+                await self._mesh.recorder.record(Message(subject, body, headers))
+            except Unavailable as unavailable:
+                await asyncio.sleep(unavailable.retry_after_seconds)
+            else:
+                return

@@ -1,0 +1,143 @@
+"""A service as `python -m jetmesh` runs it, with traps at named points of its code and, where told, a planted bug.
+
+The product knows nothing of either: both are put around it here, in the process that a test starts. A trap is a file;
+whoever comes to its point takes the file away and is dead at once, so that of two replicas one dies.
+"""
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jetmesh.commands import main
+from jetmesh.custody import Custody
+from jetmesh.message import Guard, Message
+from jetmesh.reacting import Reacting
+from jetmesh.record import Recorder
+from jetmesh.single import Single
+from jetmesh.wire import Delivery
+from services.inventory import domain
+from services.notifications.adapters import SmtpMailer
+from services.notifications.mailer import Mail
+from services.payments.bank import Answer, Call
+from services.payments.ledger import Bank
+from services.payments.service import payments
+
+TRAPS, BUG, NEXT_VERSION = "CHAOS_TRAPS", "CHAOS_BUG", "CHAOS_NEXT_VERSION"
+BEFORE_RECORDING = "before recording"
+BEFORE_ACK = "between recording and ack"
+IN_THE_BANK = "inside the bank call"
+AFTER_THE_MAIL = "between SMTP and recording"
+POINTS = {
+    BEFORE_RECORDING: ("orders", "payments", "inventory", "notifications"),
+    BEFORE_ACK: ("orders", "payments", "inventory", "notifications", "analytics"),
+    IN_THE_BANK: ("payments",),
+    AFTER_THE_MAIL: ("notifications",),
+}
+"""Where a trap may be set, and the services that come by there."""
+
+
+def trap_file(folder: Path, point: str) -> Path:
+    """The file that is the trap of a point."""
+    return folder / point.replace(" ", "-")
+
+
+def passing(point: str) -> None:
+    """Die here, if the trap of this point is set."""
+    try:
+        trap_file(Path(os.environ[TRAPS]), point).unlink()
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def set_traps() -> None:
+    """Lead the code by every point."""
+    _trap_recording()
+    ack, perform, send = Custody.ack, Bank.perform, SmtpMailer.send
+
+    def trapped_ack(self: Custody, delivery: Delivery) -> None:
+        passing(BEFORE_ACK)
+        ack(self, delivery)
+
+    def trapped_perform(self: Bank, calls: Sequence[Call]) -> list[Answer | Exception]:
+        answers = perform(self, calls)
+        passing(IN_THE_BANK)
+        return answers
+
+    async def trapped_send(self: SmtpMailer, mail: Mail) -> None:
+        await send(self, mail)
+        passing(AFTER_THE_MAIL)
+
+    Custody.ack, Bank.perform = trapped_ack, trapped_perform  # type: ignore[method-assign]
+    SmtpMailer.send = trapped_send  # type: ignore[method-assign]
+
+
+def _trap_recording() -> None:
+    record, record_all = Recorder.record, Recorder.record_all
+
+    async def trapped_record(self: Recorder, message: Message, *, limited: bool = True) -> int:
+        passing(BEFORE_RECORDING)
+        return await record(self, message, limited=limited)
+
+    async def trapped_record_all(self: Recorder, messages: Sequence[Message]) -> int:
+        passing(BEFORE_RECORDING)
+        return await record_all(self, messages)
+
+    Recorder.record, Recorder.record_all = trapped_record, trapped_record_all  # type: ignore[method-assign]
+
+
+def become_the_next_version() -> None:
+    """Record events with a field that the version before does not know."""
+    message: Callable[..., tuple[Message, Any]] = Reacting.message
+
+    def newer(self: Reacting, *arguments: Any, **more: Any) -> tuple[Message, Any]:
+        made, span = message(self, *arguments, **more)
+        return replace(made, data=made.data.removesuffix(b"}") + b',"added_by_the_next_version":true}'), span
+
+    Reacting.message = newer  # type: ignore[method-assign]
+
+
+def acknowledge_before_recording() -> None:
+    """The bug: a crash in between loses what was delivered."""
+    attempt: Callable[[Single, Delivery], Awaitable[bool]] = Single._attempt
+
+    async def hasty(self: Single, delivery: Delivery) -> bool:
+        self.mesh.custody._say(delivery, b"+ACK")
+        await self.mesh.connection.flush()
+        return await attempt(self, delivery)
+
+    Single._attempt = hasty  # type: ignore[method-assign]
+
+
+def leave_the_guard_out() -> None:
+    """The bug: what is handled twice is recorded twice."""
+    Guard.headers = lambda self: {}  # type: ignore[method-assign]
+
+
+def leave_the_compensation_out() -> None:
+    """The bug: a cancelled order keeps its money and its goods."""
+
+    async def forget(*_: Any) -> None:
+        """Let the money stay where it is."""
+
+    forgetful = [replace(r, function=forget) if r.name == "void" else r for r in payments.reactions]
+    payments._reactions = forgetful
+    domain.Shelf.release = lambda *_: None  # type: ignore[method-assign]
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    "ack-before-recording": acknowledge_before_recording,
+    "guard-left-out": leave_the_guard_out,
+    "compensation-left-out": leave_the_compensation_out,
+}
+
+if __name__ == "__main__":
+    set_traps()
+    if os.environ.get(NEXT_VERSION):
+        become_the_next_version()
+    if bug := os.environ.get(BUG):
+        BUGS[bug]()
+    main()

@@ -1,0 +1,61 @@
+"""What is counted by hand reaches the receiver beside what the SDK collects, as OTLP encodes it."""
+
+from typing import Any
+
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags
+
+from jetmesh.measure import Counter, Histograms, WithHistograms
+
+SAMPLED = SpanContext(7, 9, False, TraceFlags(TraceFlags.SAMPLED))
+
+
+class Received(MetricExporter):
+    """What a receiver would see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics: dict[str, Any] = {}
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 0, **_: Any) -> MetricExportResult:
+        for resource in encode_metrics(metrics_data).resource_metrics:
+            for scope in resource.scope_metrics:
+                self.metrics.update({metric.name: metric for metric in scope.metrics})
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 0) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: float = 0, **_: Any) -> None:
+        pass
+
+
+def test_both_kinds_arrive_together() -> None:
+    received, histograms = Received(), Histograms()
+    exporter = WithHistograms(received, InstrumentationScope("jetmesh.measure"), histograms)
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)])
+    counted = Counter(provider.get_meter("jetmesh"), "events", "{event}", "Events.").series({"of": "test"})
+    seconds = histograms.make("elapsed", "s", "Time.", (0.1, 1.0))
+    histograms.make("unused", "s", "Never recorded.", (1.0,))
+    series = seconds.series({"of": "test"})
+
+    counted.count += 3
+    for value in (0.05, 0.1, 0.5, 5.0):
+        series.record(value, INVALID_SPAN_CONTEXT)
+    series.record(0.7, SAMPLED)
+    provider.force_flush()
+    [point] = received.metrics["elapsed"].histogram.data_points
+    provider.shutdown()
+
+    assert received.metrics.keys() == {"events", "elapsed"}
+    assert [p.as_int for p in received.metrics["events"].sum.data_points] == [3]
+    assert (point.count, list(point.bucket_counts), point.max) == (5, [2, 2, 1], 5.0)
+    assert [exemplar.trace_id[-1] for exemplar in point.exemplars] == [7]
