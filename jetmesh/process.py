@@ -51,7 +51,7 @@ async def _run(services: Sequence[Service], everyone: Sequence[Service], setting
         async with asyncio.TaskGroup() as group:
             for service, state in zip(services, states, strict=True):
                 group.create_task(serve(service, everyone, settings, state, stopping), name=service.name)
-    except* (ConnectionError, DeclarationError, ValueError) as failed:
+    except* (ConnectionError, TimeoutError, DeclarationError, ValueError) as failed:
         for error in failed.exceptions:
             log.error("%s", error)
         status = 1
