@@ -137,7 +137,7 @@ class Many(Batching):
     async def _commit(self, arrivals: list[Arrival]) -> set[str]:
         """The keys about which something was recorded."""
         for attempt in range(ROUNDS):
-            reading = Reading(self.mesh.stories, self.service.stream, self._fold)
+            reading = Reading(self.mesh.stories, self.service.stream, self.fold)
             outcomes = [self.check(outcome) for outcome in await self._decide(arrivals, reading)]
             if not outcomes:
                 return set()
@@ -189,10 +189,3 @@ class Many(Batching):
                 f"{self.reaction.durable} read {', '.join(sorted(forgotten))} and does not record it again; what a "
                 f"decision rests on is guarded only if it is part of the commit"
             )
-
-    def _fold(self, state: type, stored: list[Stored]) -> Any:
-        folded = state()
-        for event_type, data in ((self._own.get(message.type), message.data) for message in stored):
-            if event_type is not None:
-                folded = folded.evolve(event_type.read(data))
-        return folded

@@ -67,8 +67,12 @@ class Reacting:
 
     def story(self, stored: Sequence[Stored]) -> Any:
         """The reaction's fold over what this service recorded about a key."""
-        state: Any = self.reaction.story() if self.reaction.story else None
-        for event in events_of(stored, self._own) if self.reaction.story else ():
+        return self.fold(self.reaction.story, stored) if self.reaction.story else None
+
+    def fold(self, story: type, stored: Sequence[Stored]) -> Any:
+        """The events of this service among the stored messages, folded into a story."""
+        state: Any = story()
+        for event in events_of(stored, self._own):
             state = state.evolve(event)
         return state
 

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,16 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from jetmesh import app as apps
-from jetmesh import settings
 from jetmesh.commands import options
-from jetmesh.connection import Connection
+from jetmesh.commands.target import connected
 from jetmesh.contracts import compatibility, generate, lint, package, readers, registry, releases, scaffold, schema
 from jetmesh.contracts.compatibility import Break, Mode, Side
 from jetmesh.contracts.package import Package
 from jetmesh.contracts.page import type_of
 from jetmesh.contracts.readers import Readers
 from jetmesh.contracts.schema import FACTS, UNIT, Contracts
-from jetmesh.mesh import connect_options
 from jetmesh.service import Service
 
 
@@ -138,19 +135,8 @@ def _past(found: Package, against: str, mode: Mode) -> list[Contracts]:
 
 
 async def _deployed() -> list[Contracts]:
-    async with _connected() as (connection, _):
+    async with connected("jetmesh-contracts") as (connection, _):
         return await registry.history(connection)
-
-
-@asynccontextmanager
-async def _connected() -> AsyncIterator[tuple[Connection, settings.Settings]]:
-    chosen = settings.read(settings.Settings)
-    connection = Connection()
-    await connection.open(chosen.nats_url, "jetmesh-contracts", connect_timeout=2, **connect_options(chosen))
-    try:
-        yield connection, chosen
-    finally:
-        await connection.close()
 
 
 @contracts.command()
@@ -162,7 +148,7 @@ def publish(contracts: str) -> None:
 
 
 async def _publish(found: Contracts) -> list[str]:
-    async with _connected() as (connection, chosen):
+    async with connected("jetmesh-contracts") as (connection, chosen):
         return await registry.publish(connection, found, chosen.replicas)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from jetmesh import settings, telemetry
-from jetmesh.mesh import Mesh, connect
+from jetmesh.connection import Connection
+from jetmesh.mesh import Mesh, connect, connect_options
 from jetmesh.settings import Settings
 
 CONNECT_SECONDS = 3
@@ -74,6 +75,22 @@ async def reach(target: Target) -> AsyncIterator[Mesh]:
             yield mesh
     except ConnectionError as unreachable:
         raise click.ClickException(f"{unreachable} (address from {target.found})") from None
+
+
+@asynccontextmanager
+async def connected(name: str) -> AsyncIterator[tuple[Connection, Settings]]:
+    """A bare connection to the broker that the environment names, with the settings that led there.
+
+    Raises:
+        SettingsError: a variable does not hold what it must.
+    """
+    chosen = settings.read(Settings)
+    connection = Connection()
+    await connection.open(chosen.nats_url, name, connect_timeout=2, **connect_options(chosen))
+    try:
+        yield connection, chosen
+    finally:
+        await connection.close()
 
 
 def variables_of(arguments: Sequence[str]) -> dict[str, str]:

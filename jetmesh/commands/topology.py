@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from jetmesh import accounts, keys, provision, settings
+from jetmesh import accounts, keys, provision
 from jetmesh import app as apps
 from jetmesh.commands import options
+from jetmesh.commands.target import connected
 from jetmesh.connection import Connection
 from jetmesh.contracts import compatibility, registry
 from jetmesh.contracts.package import contracts_of
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contracts
-from jetmesh.mesh import connect_options
 from jetmesh.provision import Change, Step
 from jetmesh.service import Service
 from jetmesh.topology import topology as needed
@@ -33,7 +33,7 @@ def topology() -> None:
 @options.app
 def plan(app: str) -> None:
     """Show the difference between what the services need and what the broker has; exit 1 if there is one."""
-    steps = asyncio.run(_plan(apps.load(app), settings.read(settings.Settings), carry_out=False))
+    steps = asyncio.run(_plan(apps.load(app), carry_out=False))
     show(steps)
     raise SystemExit(any(step.change is not Change.KEEP for step in steps))
 
@@ -44,7 +44,7 @@ def apply(app: str) -> None:
     """Make the broker have what the services need; exit 3 if that would lose data, can't be made, or if a contract
     breaks what is deployed."""
     try:
-        steps = asyncio.run(_plan(apps.load(app), settings.read(settings.Settings), carry_out=True))
+        steps = asyncio.run(_plan(apps.load(app), carry_out=True))
     except provision.Drift as refused:
         click.secho(str(refused), fg="red", err=True)
         raise SystemExit(REFUSED) from None
@@ -102,10 +102,8 @@ async def _refuse_breaking(connection: Connection, new: Contracts) -> None:
         raise provision.Drift("\n".join([*lines, advice]))
 
 
-async def _plan(services: Sequence[Service], chosen: settings.Settings, *, carry_out: bool) -> list[Step]:
-    connection = Connection()
-    await connection.open(chosen.nats_url, "jetmesh-topology", connect_timeout=2, **connect_options(chosen))
-    try:
+async def _plan(services: Sequence[Service], *, carry_out: bool) -> list[Step]:
+    async with connected("jetmesh-topology") as (connection, chosen):
         steps = await provision.plan(connection, needed(services, chosen.replicas, chosen.ack_wait_seconds))
         if carry_out:
             new = contracts_of(services)
@@ -113,5 +111,3 @@ async def _plan(services: Sequence[Service], chosen: settings.Settings, *, carry
             await provision.apply(connection, steps)
             await registry.publish(connection, new, chosen.replicas)
         return steps
-    finally:
-        await connection.close()
