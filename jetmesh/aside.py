@@ -6,7 +6,6 @@ back, on a lane that only its reaction reads, is the original message, with wher
 
 import time
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from jetmesh.message import Guard, Message, Refused
@@ -29,20 +28,23 @@ def due_subjects(service: str) -> str:
     return f"due.{service}.>"
 
 
-def origin(reaction: str, delivery: Delivery) -> Headers:
-    """The headers with which a message set aside finds back."""
+def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
+    """The headers with which a message set aside finds back, after so many attempts."""
     return {
         REACTION: reaction,
         "Jetmesh-Subject": delivery.subject,
         "Jetmesh-Stream": delivery.stream,
         "Jetmesh-Sequence": str(delivery.sequence),
-        _ATTEMPTS: str(delivery.delivered),
+        _ATTEMPTS: str(attempts),
         _FIRST: repr(delivery.timestamp),  # exactly: the id and key of what has none are derived from it
     }
 
 
-async def set_aside(recorder: Recorder, service: str, reaction: str, delivery: Delivery, seconds: float) -> None:
-    """Bring the delivery back after `seconds`, once: a second schedule for it would move the first.
+async def set_aside(
+    recorder: Recorder, service: str, reaction: str, delivery: Delivery, seconds: float, attempts: int
+) -> None:
+    """Bring the delivery back after `seconds`, once: a second schedule for it would move the first. `attempts` is how
+    many of those it has had shall count.
 
     Raises:
         Unavailable: the broker does not take it now; the delivery must not be acked.
@@ -50,7 +52,7 @@ async def set_aside(recorder: Recorder, service: str, reaction: str, delivery: D
     place = f"{service}.{reaction}.{delivery.stream}.{delivery.sequence}"
     at = datetime.fromtimestamp(time.time() + max(0.0, seconds), UTC)
     headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")}
-    headers |= origin(reaction, delivery)
+    headers |= origin(reaction, delivery, attempts)
     headers["Nats-Schedule"] = f"@at {at.isoformat().replace('+00:00', 'Z')}"
     headers["Nats-Schedule-Target"] = f"due.{place}"
     subject = f"timers.{place}"
@@ -63,12 +65,16 @@ def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
     headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-Schedule")}
     values = {field: headers.pop(name, "") for field, name in _ORIGIN.items()}
     attempts, first = int(headers.pop(_ATTEMPTS, "0")), float(headers.pop(_FIRST, "0"))
-    return headers.pop(REACTION, ""), replace(
-        delivery,
+    reaction = headers.pop(REACTION, "")
+    original = Delivery(
         subject=values["subject"],
+        headers=headers,
+        data=delivery.data,
+        reply=delivery.reply,
         stream=values["stream"],
         sequence=int(values["sequence"] or 0),
-        headers=headers,
         delivered=attempts + delivery.delivered,
         timestamp=first or delivery.timestamp,
     )
+    original.shared = delivery.shared
+    return reaction, original

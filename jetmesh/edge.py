@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from opentelemetry import trace
+from opentelemetry.trace import SpanContext
 
 from jetmesh.event import Event, entity_of, story_subject, subject_of
 from jetmesh.mesh import Mesh
 from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.service import Service
 from jetmesh.story import Stored
-from jetmesh.telemetry import trace_headers
-from jetmesh.wire import JSON, cloud_event, derived_id
+from jetmesh.telemetry import trace_headers, trace_lines
+from jetmesh.wire import JSON, derived_id, event_lines
 
 ATTEMPTS = 3
 
@@ -25,15 +26,15 @@ async def record_first(mesh: Mesh, service: Service, event: Event) -> Sequence[S
     """
     event_type = type(event)
     event_id = derived_id("edge", event_type.type, event.key)
-    span = mesh.telemetry.publishing.span(trace.get_current_span(), event_type, event.key, event_id, event.key)
-    headers = cloud_event(
+    span = mesh.telemetry.publishing.span(_current(), event_type, event.key, event_id, event.key)
+    lines = event_lines(
         event_type, event.key, event_id=event_id, correlation_id=event.key, causation_id="",
-        trace=trace_headers(span.get_span_context()),
+        more=trace_lines(span.get_span_context()),
     )  # fmt: skip
     guard = Guard(story_subject(entity_of(event_type), event.key), 0)
-    message = Message(subject_of(event_type, event.key), event.model_dump_json().encode(), headers, guard)
+    message = Message(subject_of(event_type, event.key), event.model_dump_json().encode(), lines, guard)
     try:
-        story = await _record(mesh, service, message)
+        story = await _record(mesh, service, message, event_id)
     finally:
         span.end()
     if not story:
@@ -41,14 +42,14 @@ async def record_first(mesh: Mesh, service: Service, event: Event) -> Sequence[S
     return story
 
 
-async def _record(mesh: Mesh, service: Service, message: Message) -> Sequence[Stored]:
+async def _record(mesh: Mesh, service: Service, message: Message, event_id: str) -> Sequence[Stored]:
     assert message.guard is not None
     for attempt in range(ATTEMPTS):
         try:
             await mesh.recorder.record_event(message)
         except (Refused, Unknown):
             story = await mesh.stories.last(service.stream, [message.guard.subject])
-            ours = attempt > 0 and any(s.headers.get("ce-id") == message.headers["ce-id"] for s in story)
+            ours = attempt > 0 and any(s.headers.get("ce-id") == event_id for s in story)
             if story:
                 return [] if ours else story
         else:
@@ -63,7 +64,7 @@ async def publish_outside(mesh: Mesh, event: Event) -> None:
         Unavailable: the broker does not take it now; asking again is safe.
     """
     event_type = type(event)
-    span = mesh.telemetry.publishing.span(trace.get_current_span(), event_type, event.key, event.key, event.key)
+    span = mesh.telemetry.publishing.span(_current(), event_type, event.key, event.key, event.key)
     headers = {
         "ce-specversion": "1.0",
         "ce-id": derived_id("outside", event_type.type, event.key),
@@ -76,3 +77,8 @@ async def publish_outside(mesh: Mesh, event: Event) -> None:
         await mesh.recorder.record(Message(event_type.type, event.model_dump_json().encode(), headers))
     finally:
         span.end()
+
+
+def _current() -> SpanContext:
+    """The span that is current: an HTTP request's, for instance."""
+    return trace.get_current_span().get_span_context()

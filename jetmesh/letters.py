@@ -110,7 +110,11 @@ class Letter:
         reaction = self.headers.get("Jetmesh-Reaction", "")
         first_time = float(self.headers.get("Jetmesh-First-Time") or 0)
         delivery = Delivery(self.source, {}, self.data, "", stream, sequence, 0, first_time)
-        headers = {**self.original, **aside.origin(reaction, delivery), deadletter.REPLAY: str(self.sequence)}
+        headers = {
+            **self.original,
+            **aside.origin(reaction, delivery, attempts=0),
+            deadletter.REPLAY: str(self.sequence),
+        }
         if self._traceparent and "traceparent" not in {name.lower() for name in self.original}:
             headers["traceparent"] = self._traceparent
         subject = f"due.{self.service}.{reaction}.{stream}.{sequence}"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.trace import Span
 
@@ -66,6 +66,15 @@ class Reading:
         return by_key
 
 
+class Prepared(NamedTuple):
+    """One event of a commit, with the time at which its story began and the span of recording it."""
+
+    type: EventType
+    began: str
+    message: Message
+    span: Span
+
+
 class Many(Batching):
     """Takes whatever waits, at most one delivery of a key, and decides it in one go."""
 
@@ -100,7 +109,7 @@ class Many(Batching):
                 return Arrival(envelope, process, event)
             except Permanent as broken:
                 error = broken
-        await self.settle(delivery, process, "", error)
+        await self.failed(delivery, process, error)
         return None
 
     def _event(self, envelope: Envelope) -> Event:
@@ -128,10 +137,10 @@ class Many(Batching):
         else:
             for arrival in arrivals:
                 outcome = "recorded" if arrival.event.key in recorded else "settled"
-                await self.settle(arrival.delivery, arrival.process, outcome, None)
+                self.done(arrival.delivery, arrival.process, outcome)
 
     async def _failed(self, arrival: Arrival, error: Exception) -> None:
-        if await self.settle(arrival.delivery, arrival.process, "", error):
+        if await self.failed(arrival.delivery, arrival.process, error):
             self.accept(arrival.delivery)
 
     async def _commit(self, arrivals: list[Arrival]) -> set[str]:
@@ -141,20 +150,20 @@ class Many(Batching):
             outcomes = [self.check(outcome) for outcome in await self._decide(arrivals, reading)]
             if not outcomes:
                 return set()
-            messages, spans = self._messages(outcomes, arrivals, reading)
+            commit = self._prepared(outcomes, arrivals, reading)
             try:
-                await self.mesh.recorder.record_all(messages)
+                await self.mesh.recorder.record_all([prepared.message for prepared in commit])
             except (Refused, Unknown):
-                for span in spans:
-                    span.set_attribute(OUTCOME, "refused")
+                for prepared in commit:
+                    prepared.span.set_attribute(OUTCOME, "refused")
                 await asyncio.sleep(0.002 * attempt)
             else:
-                for outcome, message, span in zip(outcomes, messages, spans, strict=True):
-                    self.telemetry.recorded(type(outcome), message.headers, span.get_span_context())
+                for prepared in commit:
+                    self.telemetry.recorded(prepared.type, prepared.began, prepared.span.get_span_context())
                 return {outcome.key for outcome in outcomes}
             finally:
-                for span in spans:
-                    span.end()
+                for prepared in commit:
+                    prepared.span.end()
         raise Unavailable("what the batch read kept changing", 0.1)
 
     async def _decide(self, arrivals: list[Arrival], reading: Reading) -> list[Any]:
@@ -163,27 +172,24 @@ class Many(Batching):
         outcomes: list[Any] = await self.call([arrival.event for arrival in arrivals], *arguments)
         return outcomes
 
-    def _messages(
-        self, outcomes: list[Event], arrivals: list[Arrival], reading: Reading
-    ) -> tuple[list[Message], list[Span]]:
+    def _prepared(self, outcomes: list[Event], arrivals: list[Arrival], reading: Reading) -> list[Prepared]:
         """Each outcome under the guard of what was read about its key, with the delivery of its key as its cause."""
         if len(outcomes) > BATCH_MAX:
             raise Permanent(f"{len(outcomes)} events are more than the {BATCH_MAX} of one atomic batch")
         causes = {arrival.event.key: arrival for arrival in arrivals}
-        messages, spans = [], []
+        commit = []
         for index, outcome in enumerate(outcomes):
             cause = causes.get(outcome.key, arrivals[-1])
             guard = reading.guards.get(story_subject(entity_of(type(outcome)), outcome.key))
             if guard is None:
                 raise Permanent(f"{self.reaction.durable} decided about {outcome.key} without reading its story")
             message, span = self.message(outcome, cause.envelope, cause.process, guard, index)
-            messages.append(message)
-            spans.append(span)
-        self._check_levels(messages, reading)
-        return messages, spans
+            commit.append(Prepared(type(outcome), cause.envelope.began, message, span))
+        self._check_levels(commit, reading)
+        return commit
 
-    def _check_levels(self, messages: list[Message], reading: Reading) -> None:
-        forgotten = reading.levels.keys() - {message.subject for message in messages}
+    def _check_levels(self, commit: list[Prepared], reading: Reading) -> None:
+        forgotten = reading.levels.keys() - {prepared.message.subject for prepared in commit}
         if forgotten:
             raise Permanent(
                 f"{self.reaction.durable} read {', '.join(sorted(forgotten))} and does not record it again; what a "

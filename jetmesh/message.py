@@ -1,9 +1,9 @@
 """What is to be recorded: a message, and the guard under which the broker stores it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jetmesh.failure import Permanent, Unavailable
-from jetmesh.wire import MESSAGE_BYTES_MAX, Headers, encode_headers
+from jetmesh.wire import MESSAGE_BYTES_MAX, Headers, header_lines, lines_read
 
 
 class Refused(Exception):
@@ -14,38 +14,44 @@ class Unknown(Unavailable):
     """No answer: the event may be recorded or not. Read the story and decide again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(NamedTuple):
     """What must be the last sequence on `subject` (a wildcard) for the message to be stored; 0: nothing there."""
 
     subject: str
     sequence: int
 
-    def headers(self) -> Headers:
-        """The headers that carry it."""
-        return {
-            "Nats-Expected-Last-Subject-Sequence": str(self.sequence),
-            "Nats-Expected-Last-Subject-Sequence-Subject": self.subject,
-        }
+    @property
+    def lines(self) -> str:
+        """The header lines that carry it."""
+        return (
+            f"Nats-Expected-Last-Subject-Sequence: {self.sequence}\r\n"
+            f"Nats-Expected-Last-Subject-Sequence-Subject: {self.subject}\r\n"
+        )
 
 
-@dataclass(frozen=True, slots=True)
 class Message:
-    """What is to be recorded."""
+    """What is to be recorded. `headers` may be given as the lines of a block that is written already."""
 
-    subject: str
-    data: bytes
-    headers: Headers
-    guard: Guard | None = None
+    __slots__ = ("data", "guard", "lines", "subject")
 
-    def encoded(self, extra: Headers | None = None, *, limited: bool = True) -> bytes:
-        """The header block, guard and `extra` included; `limited` to what leaves room for a dead letter's evidence.
+    def __init__(self, subject: str, data: bytes, headers: Headers | str, guard: Guard | None = None) -> None:
+        self.subject, self.data, self.guard = subject, data, guard
+        self.lines = headers if isinstance(headers, str) else header_lines(headers)
+
+    @property
+    def headers(self) -> Headers:
+        """Its headers as a mapping, without the guard."""
+        return lines_read(self.lines)
+
+    def encoded(self, more: str = "", *, limited: bool = True) -> bytes:
+        """The header block, with the guard and `more` header lines; `limited` to what leaves room for a dead letter's
+        evidence.
 
         Raises:
             Permanent: the message is larger than the mesh accepts.
         """
-        headers = {**self.headers, **self.guard.headers()} if self.guard else self.headers
-        block = encode_headers({**headers, **extra} if extra else headers)
+        guard = self.guard.lines if self.guard else ""
+        block = f"NATS/1.0\r\n{self.lines}{guard}{more}\r\n".encode()
         size = len(block) + len(self.data)
         if limited and size > MESSAGE_BYTES_MAX:
             raise Permanent(f"{self.subject}: {size} bytes are more than the {MESSAGE_BYTES_MAX} of a message")

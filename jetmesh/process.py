@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import signal
@@ -107,6 +108,7 @@ async def _start(runner: Runner, health: Health, stopping: asyncio.Event, wire: 
             mesh.run(Gauges(runner).watch)
         announced = await micro.answer(mesh, runner.service, health, partial(report, runner))
         beside = [asyncio.ensure_future(task()) for task in mesh.background]
+        _collect_seldom()
         health.ready()
         log.info("%s is ready: %s", runner.service.name, ", ".join(r.name for r in runner.service.reactions))
         await _until(stopping, beside)
@@ -116,6 +118,14 @@ async def _start(runner: Runner, health: Health, stopping: asyncio.Event, wire: 
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _collect_seldom() -> None:
+    """What a process has loaded stays, and deliveries leave few cycles behind: left to its defaults, the garbage
+    collector takes a fifth of a busy process to look at both again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def _until(stopping: asyncio.Event, beside: Sequence["asyncio.Future[None]"]) -> None:

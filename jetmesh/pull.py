@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
-from jetmesh.wire import Delivery, decode_headers
+from jetmesh.wire import Delivery
 
 log = logging.getLogger("jetmesh.pull")
 
@@ -176,12 +176,11 @@ def _delivery(subject: str, reply: str, headers: bytes, data: bytes) -> Delivery
         tokens = tokens[2:]
     return Delivery(
         subject=subject,
-        headers=decode_headers(headers) if headers else {},
+        headers=headers,
         data=data,
         reply=reply,
         stream=tokens[2],
         sequence=int(tokens[5]),
         delivered=int(tokens[4]),
         timestamp=int(tokens[7]) / 1e9,
-        raw_headers=headers,
     )

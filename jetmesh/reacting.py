@@ -2,8 +2,7 @@
 
 import logging
 import random
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from opentelemetry.trace import Span
@@ -16,8 +15,8 @@ from jetmesh.message import Guard, Message
 from jetmesh.service import Reaction, Service
 from jetmesh.story import Stored, events_of
 from jetmesh.switch import Switch
-from jetmesh.telemetry import Process, log_context
-from jetmesh.wire import BEGAN, Delivery, Envelope, bare, cloud_event, derived_id, understand
+from jetmesh.telemetry import Process, log_context, trace_lines
+from jetmesh.wire import BEGAN, Delivery, Envelope, bare, derived_id, event_lines, understand
 
 log = logging.getLogger("jetmesh.reaction")
 
@@ -96,16 +95,15 @@ class Reacting:
     ) -> tuple[Message, Span]:
         """The outcome as it will be recorded, with its place in the trace and its cause; and the span of recording it,
         to be ended when it is."""
-        event_type = type(outcome)
+        event_type, key = type(outcome), outcome.key
         event_id = derived_id(cause.id, self.reaction.durable, str(index))
-        correlation = cause.correlation_id or outcome.key
-        span = process.publish(event_type, outcome.key, event_id, correlation)
-        headers = cloud_event(
-            event_type, outcome.key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
-            trace=process.headers_of(span),
+        correlation = cause.correlation_id or key
+        span = process.publish(event_type, key, event_id, correlation)
+        lines = event_lines(
+            event_type, key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
+            more=f"{trace_lines(span.get_span_context())}{BEGAN}: {cause.began}\r\n",
         )  # fmt: skip
-        headers[BEGAN] = cause.began
-        return Message(subject_of(event_type, outcome.key), outcome.model_dump_json().encode(), headers, guard), span
+        return Message(subject_of(event_type, key), outcome.model_dump_json().encode(), lines, guard), span
 
     async def admitted(self, delivery: Delivery) -> bool:
         """Return when the attempt may begin, at once unless what the reaction needs is down; False: it is gone from
@@ -117,22 +115,27 @@ class Reacting:
         await self._spare(delivery)
         return False
 
-    async def call(self, *arguments: Any) -> Any:
+    def call(self, *arguments: Any) -> Awaitable[Any]:
         """What the function returns; the switch of what it needs learns how the call ended."""
         answer = self.reaction.function(*arguments)
-        return await (self.switch.watch(answer) if self.switch else answer)
+        return self.switch.watch(answer) if self.switch else answer
 
-    async def settle(self, delivery: Delivery, process: Process, outcome: str, error: Exception | None) -> bool:
-        """Acknowledge, give back or bury a delivery, and end its attempt; True: it is kept, to be tried again when what
-        the reaction needs is back."""
+    def done(self, delivery: Delivery, process: Process, outcome: str) -> None:
+        """Acknowledge a delivery, and end its attempt."""
+        if self.switch:
+            self.switch.ended(None)
+        self.mesh.custody.ack(delivery)
+        process.end(outcome)
+
+    async def failed(self, delivery: Delivery, process: Process, error: Exception) -> bool:
+        """Give back or bury a delivery, and end its attempt; True: it is kept, to be tried again when what the reaction
+        needs is back."""
         if self.switch:
             self.switch.ended(error)
         if kept := isinstance(error, Unavailable) and self.switch is not None and not self.switch.is_closed:
             outcome = "retry"
-        elif error is not None:
-            outcome = await self._fail(delivery, process, error)
         else:
-            self.mesh.custody.ack(delivery)
+            outcome = await self._fail(delivery, process, error)
         process.end(outcome, error)
         return kept
 
@@ -144,7 +147,7 @@ class Reacting:
             match decided:
                 case GiveUp(reason):
                     log.error("%s gives up on %s: %s", self.reaction.durable, delivery.subject, reason, extra=extra)
-                    traceparent = process.headers_of(process.span).get("traceparent", "")
+                    traceparent = process.headers().get("traceparent", "")
                     await deadletter.bury(
                         self.mesh.recorder, self.service.name, self.reaction.name, delivery, reason, traceparent
                     )
@@ -172,9 +175,10 @@ class Reacting:
         ):
             self.mesh.custody.nak(delivery, pause_seconds)
             return
-        if blameless:
-            delivery = replace(delivery, delivered=0)
-        await aside.set_aside(self.mesh.recorder, self.service.name, self.reaction.name, delivery, pause_seconds)
+        attempts = 0 if blameless else delivery.delivered
+        await aside.set_aside(
+            self.mesh.recorder, self.service.name, self.reaction.name, delivery, pause_seconds, attempts
+        )
         self.mesh.custody.ack(delivery)
 
     async def _spare(self, delivery: Delivery) -> None:

@@ -16,7 +16,6 @@ from jetmesh.connection import Connection
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.group import Groups
 from jetmesh.message import Message, Refused, Unknown
-from jetmesh.wire import Headers
 
 WRONG_LAST_SEQUENCE = 10071
 REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
@@ -89,11 +88,8 @@ class Recorder:
         if len(messages) == 1:
             return await self.record(messages[0])
         batch, last = uuid.uuid4().hex, len(messages)
-        blocks = [m.encoded(_batch_headers(batch, n, last)) for n, m in enumerate(messages, 1)]
-        opened = await self._ask(messages[0].subject, messages[0].data, blocks[0])
-        if opened:
-            self._sequence(opened)
-        for message, block in zip(messages[1:-1], blocks[1:-1], strict=True):
+        blocks = [message.encoded(_batch_lines(batch, n, last)) for n, message in enumerate(messages, 1)]
+        for message, block in zip(messages[:-1], blocks[:-1], strict=True):
             self._connection.send(message.subject, message.data, headers=block)
         return self._sequence(await self._ask(messages[-1].subject, messages[-1].data, blocks[-1]))
 
@@ -173,6 +169,6 @@ class Recorder:
                     answer.set_exception(Unknown(f"the broker did not answer within {TIMEOUT_SECONDS:g} s"))
 
 
-def _batch_headers(batch: str, number: int, last: int) -> Headers:
-    headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
-    return {**headers, "Nats-Batch-Commit": "1"} if number == last else headers
+def _batch_lines(batch: str, number: int, last: int) -> str:
+    commit = "Nats-Batch-Commit: 1\r\n" if number == last else ""
+    return f"Nats-Batch-Id: {batch}\r\nNats-Batch-Sequence: {number}\r\n{commit}"

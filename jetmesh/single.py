@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from jetmesh.event import Event, story_subject
@@ -25,37 +25,43 @@ class Single(Reacting):
         super().__init__(*args)
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn = asyncio.get_running_loop().create_task
+        self._current: Callable[[], Any] = asyncio.current_task
+        self._entity = self.reaction.entity
+        self._begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
+        self._is_remembered = any(reaction.story for reaction in self.service.reactions)
 
     def accept(self, delivery: Delivery) -> None:
-        task = self._spawn(self._handle(delivery))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.add(self._spawn(self._handle(delivery)))
 
     async def drained(self) -> None:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _handle(self, delivery: Delivery) -> None:
-        kept = True
-        while kept and await self.admitted(delivery):
-            kept = await self._attempt(delivery)
+        try:
+            while (self.switch is None or await self.admitted(delivery)) and await self._attempt(delivery):
+                continue
+        finally:
+            self._tasks.discard(self._current())
 
     async def _attempt(self, delivery: Delivery) -> bool:
         """One attempt; True if the delivery is kept for another, when what the reaction needs is back."""
         envelope, process, error = self.open(delivery)
         process.make_current()
-        outcome = ""
         if error is None:
             try:
                 outcome = await self._react(envelope, process)
             except Exception as failure:
                 error = failure
-        return await self.settle(delivery, process, outcome, error)
+            else:
+                self.done(delivery, process, outcome)
+                return False
+        return await self.failed(delivery, process, error)
 
     async def _react(self, envelope: Envelope, process: Process) -> str:
         """Decide and record, anew whenever the recording was refused or its outcome is not known."""
         event = self._event(envelope, process)
-        guarded = story_subject(self.reaction.entity, event.key)
+        guarded = story_subject(self._entity, envelope.key)
         stored = self._expected(guarded)
         outcome: Any = None
         for attempt in range(ROUNDS):
@@ -70,7 +76,9 @@ class Single(Reacting):
                     outcome = await self._decide(event, stored)
                 if outcome is None:
                     return "nothing"
-                await self._record(self.check(outcome), event, envelope, process, stored)
+                await self._record(
+                    self.check(outcome), Guard(guarded, last_sequence(stored)), envelope, process, stored
+                )
             except NotYet:
                 if is_read:
                     raise
@@ -86,8 +94,7 @@ class Single(Reacting):
         itself, where the reaction decides by the story. None: it has to be read."""
         if self.reaction.story is not None:
             return self.mesh.known.get(guarded)
-        begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
-        return () if begins or not self.reaction.outcomes else None
+        return () if self._begins or not self.reaction.outcomes else None
 
     def _event(self, envelope: Envelope, process: Process) -> Any:
         """The event that the envelope carries; one from outside that names no key gets one from where it stands."""
@@ -132,20 +139,19 @@ class Single(Reacting):
             raise Permanent(f"{event.key}: {envelope.type} was recorded before with other contents")
         return True
 
-    async def _decide(self, event: Event, stored: Sequence[Stored]) -> Any:
+    def _decide(self, event: Event, stored: Sequence[Stored]) -> Awaitable[Any]:
         """Call the function with what its signature asks for."""
         arguments = [
             self.dependencies if name == "dependencies" else self.story(stored) for name in self.reaction.arguments
         ]
-        return await self.call(event, *arguments)
+        return self.call(event, *arguments)
 
     async def _record(
-        self, outcome: Event, event: Event, envelope: Envelope, process: Process, stored: Sequence[Stored]
+        self, outcome: Event, guard: Guard, envelope: Envelope, process: Process, stored: Sequence[Stored]
     ) -> None:
         """Record under the guard of what was decided on, and remember it."""
-        if outcome.key != event.key:
-            raise Permanent(f"{type(outcome).__name__} is about {outcome.key}, but the story is that of {event.key}")
-        guard = Guard(story_subject(self.reaction.entity, event.key), last_sequence(stored))
+        if outcome.key != envelope.key:
+            raise Permanent(f"{type(outcome).__name__} is about {outcome.key}, but the story is that of {envelope.key}")
         message, span = self.message(outcome, envelope, process, guard)
         try:
             sequence = await self.mesh.recorder.record_event(message)
@@ -155,9 +161,10 @@ class Single(Reacting):
             raise
         finally:
             span.end()
-        self.telemetry.recorded(type(outcome), message.headers, span.get_span_context())
-        recorded = Stored(message.subject, sequence, message.headers["ce-time"], {}, message.data)
-        self.mesh.known.put(guard.subject, (*stored, recorded))
+        self.telemetry.recorded(type(outcome), envelope.began, span.get_span_context())
+        if self._is_remembered:
+            recorded = Stored(message.subject, sequence, "", {}, message.data, outcome)
+            self.mesh.known.put(guard.subject, (*stored, recorded))
 
 
 class After(Single):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from jetmesh.batching import Batching
 from jetmesh.event import Recorded
 from jetmesh.otlp import parse_traceparent
-from jetmesh.wire import Delivery
+from jetmesh.wire import Delivery, Headers, as_written
 
 log = logging.getLogger("jetmesh.sink")
 
@@ -53,17 +53,18 @@ class Sink(Batching):
 
 def recorded(delivery: Delivery) -> Recorded:
     """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
-    headers = delivery.headers
-    trace = parse_traceparent(headers.get("traceparent", ""))
+    written = as_written(delivery)
+    headers: Headers = {} if written else delivery.headers
+    trace = parse_traceparent(written.traceparent if written else headers.get("traceparent", ""))
     return Recorded(
         stream=delivery.stream,
         sequence=delivery.sequence,
         type=delivery.type,
         key=delivery.key,
         time=datetime.fromtimestamp(delivery.timestamp, UTC),
-        id=headers.get("ce-id", ""),
-        source=headers.get("ce-source", ""),
+        id=written.id if written else headers.get("ce-id", ""),
+        source=written.source if written else headers.get("ce-source", ""),
         trace_id=f"{trace.trace_id:032x}" if trace else "",
-        causation_id=headers.get("ce-causationid", ""),
+        causation_id=written.causation_id if written else headers.get("ce-causationid", ""),
         data=delivery.data,
     )

@@ -36,16 +36,23 @@ class Splitter(Parser):
             body, end = line + 2, line + 2 + int(arguments[-1])
             if len(data) < end + 2:
                 break
-            await self._message(arguments, data, body, end)
+            if not self._message(arguments, data, body, end):
+                await self._hand_on(arguments, data, body, end)
             at = end + 2
         self._rest = data[at:]
 
-    async def _message(self, arguments: list[bytes], data: bytes, begin: int, end: int) -> None:
+    def _message(self, arguments: list[bytes], data: bytes, begin: int, end: int) -> bool:
         """`MSG subject sid [reply] size`, or `HMSG subject sid [reply] headers-size size`."""
+        if arguments[0] == b"MSG":
+            reply = arguments[3].decode() if len(arguments) == 5 else ""
+            return self._deliver(int(arguments[2]), arguments[1].decode(), reply, b"", data[begin:end])
+        reply = arguments[3].decode() if len(arguments) == 6 else ""
+        middle = begin + int(arguments[-2])
+        return self._deliver(int(arguments[2]), arguments[1].decode(), reply, data[begin:middle], data[middle:end])
+
+    async def _hand_on(self, arguments: list[bytes], data: bytes, begin: int, end: int) -> None:
+        """What nobody here listens to is for nats-py."""
         has_headers = arguments[0] == b"HMSG"
-        headers_end = begin + int(arguments[-2]) if has_headers else begin
-        subject, sid = arguments[1], int(arguments[2])
+        middle = begin + int(arguments[-2]) if has_headers else begin
         reply = arguments[3] if len(arguments) == 5 + has_headers else b""
-        headers, body = data[begin:headers_end], data[headers_end:end]
-        if not self._deliver(sid, subject.decode(), reply.decode(), headers, body):
-            await self._client._process_msg(sid, subject, reply, body, headers)
+        await self._client._process_msg(int(arguments[2]), arguments[1], reply, data[middle:end], data[begin:middle])

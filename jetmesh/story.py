@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from jetmesh.connection import Connection
 from jetmesh.event import EventType
@@ -20,15 +21,15 @@ SUBJECTS_MAX = 256
 STORIES_MAX = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One message of a stream."""
+class Stored(NamedTuple):
+    """One message of a stream; `event` is what it says, where this process has recorded it itself."""
 
     subject: str
     sequence: int
     time: str
     headers: Headers
     data: bytes
+    event: object = None
 
     @property
     def type(self) -> str:
@@ -161,10 +162,10 @@ class KnownStories:
 
 def events_of(stored: Iterable[Stored], types: dict[str, EventType]) -> list[object]:
     """The events among the stored messages whose type is known, oldest first."""
-    known = ((types.get(message.type), message.data) for message in stored)
-    return [event_type.read(data) for event_type, data in known if event_type is not None]
+    known = [(types[message.type], message) for message in stored if message.type in types]
+    return [message.event or event_type.read(message.data) for event_type, message in known]
 
 
 def last_sequence(stored: Sequence[Stored]) -> int:
     """The sequence that a guard over all of them expects: that of the newest; 0 where there is none."""
-    return max((message.sequence for message in stored), default=0)
+    return max([message.sequence for message in stored]) if stored else 0

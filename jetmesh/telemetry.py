@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from opentelemetry import metrics, trace
-from opentelemetry.context import attach
+from opentelemetry.context import Context, attach
 from opentelemetry.metrics import Meter, NoOpMeter, NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -27,11 +27,13 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from jetmesh.event import EventType
 from jetmesh.measure import Counter, CounterSeries, Histograms, Series, WithHistograms
+from jetmesh.otlp import Tracer as HotTracer
 from jetmesh.otlp import tracer_provider
+from jetmesh.otlp.encoding import Description
 from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
 from jetmesh.service import Reaction
 from jetmesh.tally import Tally
-from jetmesh.wire import BEGAN, Envelope, Headers
+from jetmesh.wire import Envelope, Headers, header_lines
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 BUCKETS_STORY_SECONDS = (*BUCKETS_SECONDS, 30, 60, 300, 900, 3600)
@@ -46,24 +48,25 @@ class Publishing:
 
     def __init__(self, tracer: Tracer, meter: Meter) -> None:
         self._tracer = tracer
-        self.is_traced = not isinstance(tracer, trace.NoOpTracer)
         self._sent = Counter(meter, "messaging.client.sent.messages", "{message}", "Events recorded.")
         self._counts: dict[str, CounterSeries] = {}
-        self._described: dict[str, tuple[str, _Attributes]] = {}
+        self._described: dict[str, Description] = {}
 
-    def span(self, parent: trace.Span, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
+    def span(self, parent: SpanContext, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
         """Begin the span of one event being recorded, inside `parent`, which goes on where nothing is traced here."""
-        if not self.is_traced:
-            return trace.NonRecordingSpan(parent.get_span_context())
-        name, common = self._described.get(event.type) or self._describe(event.type)
-        attributes = {
-            **common,
-            "messaging.destination.name": f"{event.type}.{key}",
-            "messaging.message.id": event_id,
-            CONVERSATION: correlation_id,
-            "cloudevents.event_id": event_id,
-        }
-        return self._tracer.start_span(name, trace.set_span_in_context(parent, _ROOT), SpanKind.PRODUCER, attributes)
+        if not isinstance(self._tracer, HotTracer):
+            return trace.NonRecordingSpan(parent)
+        described = self._described.get(event.type) or self._describe(event.type)
+        return self._tracer.start_described(
+            described,
+            parent if parent.is_valid else None,
+            {
+                "messaging.destination.name": f"{event.type}.{key}",
+                "messaging.message.id": event_id,
+                CONVERSATION: correlation_id,
+                "cloudevents.event_id": event_id,
+            },
+        )
 
     def recorded(self, event: EventType) -> None:
         """Count an event."""
@@ -72,12 +75,13 @@ class Publishing:
             series = self._counts[event.type] = self._sent.series(self.described(event))
         series.count += 1
 
-    def described(self, event: EventType) -> _Attributes:
+    def described(self, event: EventType) -> Mapping[str, Any]:
         """The attributes of everything that is told about events of a type."""
-        return (self._described.get(event.type) or self._describe(event.type))[1]
+        return (self._described.get(event.type) or self._describe(event.type)).attributes
 
-    def _describe(self, event_type: str) -> tuple[str, _Attributes]:
-        self._described[event_type] = described = (f"publish {event_type}", _common("publish", "send", event_type))
+    def _describe(self, event_type: str) -> Description:
+        described = Description(f"publish {event_type}", SpanKind.PRODUCER, _common("publish", "send", event_type))
+        self._described[event_type] = described
         return described
 
 
@@ -188,13 +192,20 @@ def trace_headers(context: SpanContext) -> dict[str, str]:
     return headers
 
 
+def trace_lines(context: SpanContext) -> str:
+    """The same as header lines."""
+    if context.trace_state or not context.is_valid:
+        return header_lines(trace_headers(context))
+    return f"traceparent: {format_traceparent(context)}\r\n"
+
+
 class Process:
     """The span of one attempt at one delivery, and what it reports when it ends."""
 
-    __slots__ = ("_delivered", "_home", "_started", "context", "span", "type")
+    __slots__ = ("_home", "_started", "context", "delivered", "span", "type")
 
     def __init__(self, home: "ReactionTelemetry", envelope: Envelope) -> None:
-        self._home, self.type, self._delivered = home, envelope.type, envelope.delivery.delivered
+        self._home, self.type, self.delivered = home, envelope.type, envelope.delivery.delivered
         self._started = time.perf_counter()
         self.span = home.start_process(envelope)
         self.context = self.span.get_span_context()
@@ -207,27 +218,25 @@ class Process:
         """For the rest of the task that runs the reaction: spans of other libraries nest in this one, and every log
         line points to it."""
         if self.context.is_valid:
-            attach(trace.set_span_in_context(self.span))
+            attach(trace.set_span_in_context(self.span, _NOTHING))
 
-    def headers_of(self, span: "trace.Span") -> dict[str, str]:
-        """The W3C trace context that makes the reader of a message a child of `span`."""
-        return trace_headers(span.get_span_context())
+    def headers(self) -> Headers:
+        """The W3C trace context that makes the reader of a message a child of this attempt."""
+        return trace_headers(self.context)
 
     def publish(self, event: EventType, key: str, event_id: str, correlation_id: str) -> "trace.Span":
         """The span of one event being recorded, inside this one."""
-        return self._home.publish(self.span, event, key, event_id, correlation_id)
+        return self._home.publishing.span(self.context, event, key, event_id, correlation_id)
 
     def end(self, outcome: str, error: BaseException | None = None) -> None:
         """Report the outcome: `recorded`, `settled`, `nothing`, `later`, `retry`, `dead_letter` or `parked`."""
-        if self.span.is_recording():
-            self.span.set_attribute(OUTCOME, outcome)
-            if error is not None:
-                self.span.set_attribute("error.type", type(error).__qualname__)
-                self.span.set_status(Status(StatusCode.ERROR, f"{type(error).__qualname__}: {error}"))
-        self.span.end()
-        seconds = time.perf_counter() - self._started
-        self._home.tally.add(outcome, type(error).__qualname__ if error else "", seconds, self._delivered)
-        self._home.processed(self, outcome, error, seconds)
+        span = self.span
+        span.set_attribute(OUTCOME, outcome)
+        if error is not None:
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.set_status(Status(StatusCode.ERROR, f"{type(error).__qualname__}: {error}"))
+        span.end()
+        self._home.processed(self, outcome, error, time.perf_counter() - self._started)
 
 
 class ReactionTelemetry:
@@ -235,11 +244,10 @@ class ReactionTelemetry:
 
     def __init__(self, telemetry: Telemetry, reaction: Reaction) -> None:
         self.tally = Tally()
+        self.publishing = telemetry.publishing
         self._tracer = telemetry.tracer
         self._reaction = reaction
-        self._process: dict[str, tuple[str, _Attributes]] = {}
-        self._publishing = telemetry.publishing
-        self._is_traced = telemetry.publishing.is_traced
+        self._process: dict[str, Description] = {}
         self._is_measured = telemetry.is_measured
         self._series: dict[tuple[str, str, str], tuple[Series, CounterSeries]] = {}
         self._elapsed: dict[str, Series] = {}
@@ -252,56 +260,52 @@ class ReactionTelemetry:
     def start_process(self, envelope: Envelope) -> trace.Span:
         """Begin the span of an attempt, a child of the message's context, going on where nothing is traced."""
         parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
-        if not self._is_traced:
+        if not isinstance(self._tracer, HotTracer):
             return trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN
-        name, common = self._process.get(envelope.type) or self._describe_process(envelope.type)
         delivery = envelope.delivery
-        attributes = {
-            **common,
-            "messaging.destination.name": delivery.subject,
-            "messaging.message.id": envelope.id,
-            CONVERSATION: envelope.correlation_id,
-            "messaging.nats.stream.name": delivery.stream,
-            "messaging.nats.message.stream_sequence": delivery.sequence,
-            "messaging.nats.message.delivery_count": delivery.delivered,
-            "cloudevents.event_id": envelope.id,
-            "cloudevents.event_source": envelope.source,
-        }
-        if parent is None:
-            return self._tracer.start_span(name, _ROOT, SpanKind.CONSUMER, attributes)
-        context = trace.set_span_in_context(trace.NonRecordingSpan(parent), _ROOT)
-        return self._tracer.start_span(name, context, SpanKind.CONSUMER, attributes, (Link(parent),))
-
-    def publish(self, parent: trace.Span, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
-        """Begin the span of one event being recorded."""
-        return self._publishing.span(parent, event, key, event_id, correlation_id)
+        return self._tracer.start_described(
+            self._process.get(envelope.type) or self._describe_process(envelope.type),
+            parent,
+            {
+                "messaging.destination.name": delivery.subject,
+                "messaging.message.id": envelope.id,
+                CONVERSATION: envelope.correlation_id,
+                "messaging.nats.stream.name": delivery.stream,
+                "messaging.nats.message.stream_sequence": delivery.sequence,
+                "messaging.nats.message.delivery_count": delivery.delivered,
+                "cloudevents.event_id": envelope.id,
+                "cloudevents.event_source": envelope.source,
+            },
+            (Link(parent),) if parent else (),
+        )
 
     def processed(self, process: Process, outcome: str, error: BaseException | None, seconds: float) -> None:
         """Count an attempt."""
         kind = type(error).__qualname__ if error else ""
+        self.tally.add(outcome, kind, seconds, process.delivered)
         of = (process.type, outcome, kind)
         durations, counter = self._series.get(of) or self._make_series(of)
         durations.record(seconds, process.context)
         counter.count += 1
 
-    def recorded(self, event: EventType, headers: Headers, context: SpanContext) -> None:
-        """Count an event, and how long after the first of its story it was recorded."""
-        self._publishing.recorded(event)
+    def recorded(self, event: EventType, began: str, context: SpanContext) -> None:
+        """Count an event, and how long after the first of its story, which was at `began`, it was recorded."""
+        self.publishing.recorded(event)
         if self._is_measured:
             series = self._elapsed.get(event.type)
             if series is None:
-                series = self._telemetry.elapsed.series(self._publishing.described(event))
+                series = self._telemetry.elapsed.series(self.publishing.described(event))
                 self._elapsed[event.type] = series
             with contextlib.suppress(ValueError):  # the time may be what somebody published by hand
-                series.record(time.time() - datetime.fromisoformat(headers[BEGAN]).timestamp(), context)
+                series.record(time.time() - datetime.fromisoformat(began).timestamp(), context)
 
-    def _describe_process(self, event_type: str) -> tuple[str, _Attributes]:
+    def _describe_process(self, event_type: str) -> Description:
         common = {
             **_common("process", "process", event_type),
             "messaging.consumer.group.name": self._reaction.durable,
             "jetmesh.reaction": self._reaction.name,
         }
-        self._process[event_type] = described = (f"process {event_type}", common)
+        described = self._process[event_type] = Description(f"process {event_type}", SpanKind.CONSUMER, common)
         return described
 
     def _make_series(self, of: tuple[str, str, str]) -> tuple[Series, CounterSeries]:
@@ -329,8 +333,8 @@ def _common(operation: str, operation_type: str, event_type: str) -> _Attributes
     }
 
 
-_ROOT = trace.set_span_in_context(trace.INVALID_SPAN)
-"""The context without a parent: what happens to be current in the task must not become one."""
+_NOTHING = Context()
+"""What is current where nothing is: a task that handles a delivery begins anew."""
 
 
 _POINTERS = ("service", "reaction", "key", "trace_id", "span_id")

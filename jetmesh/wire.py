@@ -30,37 +30,72 @@ MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
 """The largest body and headers together: the server's limit of 1 MiB, less what a dead letter adds as evidence."""
 
 _NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
-_ENCODED = ("ce-id", "ce-source", "ce-correlationid", "ce-causationid")
-"""The attributes that hold what others have chosen."""
 _UNENCODED = re.compile(r"[!#$&-~]*")
+_INSTANT = r"[0-9T:.Z+-]+"
+_AS_WE_WRITE = re.compile(
+    r'NATS/1\.0\r\nce-specversion: 1\.0\r\nce-id: ([^\r\n%"]+)\r\nce-type: ([^\r\n]+)\r\n'
+    r'ce-source: ([^\r\n%"]+)\r\nce-subject: ([^\r\n%"]+)\r\nce-time: ([^\r\n]+)\r\n'
+    r'ce-datacontenttype: application/json\r\nce-correlationid: ([^\r\n%"]+)\r\nce-causationid: ([^\r\n%"]*)\r\n'
+    rf"(?:traceparent: ([^\r\n]+)\r\n)?(?:{BEGAN}: ({_INSTANT})\r\n)?(?:Nats-[^\r\n]+\r\n)*\r\n"
+)
+"""A header block as `event_lines` and the guard write it, with nothing encoded: most of what is read is."""
 _PRINTABLE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
 
 
-@dataclass(slots=True)
 class Delivery:
-    """One message as the broker delivered it, not yet understood."""
+    """One message as the broker delivered it, not yet understood.
 
-    subject: str
-    headers: Headers
-    data: bytes
-    reply: str
-    stream: str
-    sequence: int
-    delivered: int
-    timestamp: float
-    raw_headers: bytes = b""
-    held_since: float = 0.0
-    shared: bool = False
-    """Whether it came on a lane that serves reactions of different needs, and must not wait in its slot for one."""
-    type: str = ""
-    """The type that the subject says: its first two tokens."""
-    key: str = ""
-    """The key that the subject says: its third token; empty where the message came from outside."""
+    `headers` may be the header block as it came: it is decoded when somebody asks, and most deliveries nobody asks.
+    `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
+    outside). `shared` tells whether it came on a lane that serves reactions of different needs, and must not wait in
+    its slot for one.
+    """
 
-    def __post_init__(self) -> None:
-        entity, _, rest = self.subject.partition(".")
+    __slots__ = (
+        "_headers",
+        "data",
+        "delivered",
+        "held_since",
+        "key",
+        "reply",
+        "sequence",
+        "shared",
+        "stream",
+        "subject",
+        "timestamp",
+        "type",
+    )
+
+    def __init__(  # noqa: PLR0913  (so much is told about a message)
+        self,
+        subject: str,
+        headers: Headers | bytes,
+        data: bytes,
+        reply: str,
+        stream: str,
+        sequence: int,
+        delivered: int,
+        timestamp: float,
+    ) -> None:
+        self.subject, self._headers, self.data, self.reply = subject, headers, data, reply
+        self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
+        self.held_since = 0.0
+        self.shared = False
+        entity, _, rest = subject.partition(".")
         event, _, self.key = rest.partition(".")
         self.type = f"{entity}.{event}"
+
+    @property
+    def headers(self) -> Headers:
+        """The headers, decoded."""
+        if isinstance(self._headers, bytes):
+            self._headers = decode_headers(self._headers) if self._headers else {}
+        return self._headers
+
+    @property
+    def header_block(self) -> bytes:
+        """The headers as they came; empty where they came decoded, or somebody has asked for them."""
+        return self._headers if isinstance(self._headers, bytes) else b""
 
 
 @dataclass(slots=True)
@@ -113,34 +148,58 @@ def decode_headers(raw: bytes) -> Headers:
         return {name: value.strip() for name, colon, value in lines if colon}
 
 
+def header_lines(headers: Mapping[str, str]) -> str:
+    """The lines of a NATS header block (ADR-4). Line breaks in values become spaces, so that no value can add one."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\r") == text.count("\n") == len(headers):
+        return text
+    lines = [" ".join(f"{name}: {value}".splitlines()) for name, value in headers.items()]
+    return "".join([f"{line}\r\n" for line in lines])
+
+
 def encode_headers(headers: Mapping[str, str]) -> bytes:
-    """A NATS header block (ADR-4). Line breaks in values become spaces, so that no value can add a header."""
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    text = "\r\n".join(lines)
-    if text.count("\r") != len(lines) - 1 or text.count("\n") != len(lines) - 1:
-        text = "\r\n".join(" ".join(line.splitlines()) for line in lines)
-    return b"NATS/1.0\r\n" + text.encode() + b"\r\n\r\n"
+    """A NATS header block."""
+    return f"NATS/1.0\r\n{header_lines(headers)}\r\n".encode()
+
+
+def event_lines(
+    event_type: EventType,
+    key: str,
+    *,
+    event_id: str,
+    correlation_id: str,
+    causation_id: str,
+    more: str = "",
+) -> str:
+    """The header lines of an event in binary mode, as `understand` knows them again; `more` are those of its W3C trace
+    context, and that of when its story began.
+
+    Correlation and causation are the CloudEvents extension of that name.
+    """
+    subject = _encoded(key)
+    correlation = subject if correlation_id == key else _encoded(correlation_id)
+    return (
+        f"ce-specversion: 1.0\r\nce-id: {event_id}\r\nce-type: {event_type.type}\r\n"
+        f"ce-source: /jetmesh/{event_type.owner}\r\nce-subject: {subject}\r\nce-time: {now()}\r\n"
+        f"ce-datacontenttype: {JSON}\r\nce-correlationid: {correlation}\r\n"
+        f"ce-causationid: {_encoded(causation_id)}\r\n{more}"
+    )
 
 
 def cloud_event(
     event_type: EventType, key: str, *, event_id: str, correlation_id: str, causation_id: str, trace: Headers
 ) -> Headers:
-    """The headers of an event in binary mode; `trace` is the W3C trace context of its publish span.
+    """The same as a mapping, for those who look at it."""
+    lines = event_lines(
+        event_type, key, event_id=event_id, correlation_id=correlation_id, causation_id=causation_id,
+        more=header_lines(trace),
+    )  # fmt: skip
+    return lines_read(lines)
 
-    Correlation and causation are the CloudEvents extension of that name.
-    """
-    return {
-        "ce-specversion": "1.0",
-        "ce-id": event_id,
-        "ce-type": event_type.type,
-        "ce-source": f"/jetmesh/{event_type.owner}",
-        "ce-subject": _encoded(key),
-        "ce-time": now(),
-        "ce-datacontenttype": JSON,
-        "ce-correlationid": _encoded(correlation_id),
-        "ce-causationid": _encoded(causation_id),
-        **trace,
-    }
+
+def lines_read(lines: str) -> Headers:
+    """Header lines as a mapping."""
+    return decode_headers(f"NATS/1.0\r\n{lines}\r\n".encode()) if lines else {}
 
 
 def understand(delivery: Delivery) -> Envelope:
@@ -149,14 +208,14 @@ def understand(delivery: Delivery) -> Envelope:
     Raises:
         BrokenContract: naming the header or member that is wrong.
     """
-    headers = delivery.headers
-    if "ce-id" in headers and "ce-specversion" in headers and "content-type" not in headers:
-        return _binary(delivery, headers)
-    headers = {name.lower(): value for name, value in headers.items()}
+    if written := as_written(delivery):
+        return written
+    headers = {name.lower(): value for name, value in delivery.headers.items()}
     if headers.get("content-type", "").lower().startswith(STRUCTURED):
         return _structured(delivery, headers)
     if "ce-specversion" in headers:
-        return _binary(delivery, headers)
+        attributes = {name[3:]: _decoded(name, value) for name, value in headers.items() if name[:3] == "ce-"}
+        return _envelope(delivery, headers, delivery.data, attributes)
     if strangers := [name for name in headers if name.startswith("ce-") and name != "ce-"]:
         raise BrokenContract(
             f"header ce-specversion: missing, but {strangers[0]} is there; send ce-specversion: 1.0 or no ce- header"
@@ -164,35 +223,18 @@ def understand(delivery: Delivery) -> Envelope:
     return _envelope(delivery, headers, delivery.data, {})
 
 
-def _binary(delivery: Delivery, headers: Headers) -> Envelope:
-    if _is_as_we_write(delivery, headers):
-        return Envelope(
-            headers["ce-id"],
-            delivery.type,
-            headers["ce-source"],
-            headers.get("ce-time") or _instant(delivery.timestamp),
-            delivery.key,
-            headers.get("ce-correlationid") or delivery.key,
-            headers.get("ce-causationid", ""),
-            headers.get("traceparent", ""),
-            headers.get("tracestate", ""),
-            delivery.data,
-            delivery,
-        )
-    attributes = {name[3:]: _decoded(name, value) for name, value in headers.items() if name[:3] == "ce-"}
-    return _envelope(delivery, headers, delivery.data, attributes)
-
-
-def _is_as_we_write(delivery: Delivery, headers: Headers) -> bool:
-    """Whether all of it is as `cloud_event` writes it, with nothing encoded: most of what is read is."""
-    return (
-        headers["ce-specversion"] == "1.0"
-        and headers.get("ce-type") == delivery.type
-        and headers.get("ce-subject") == delivery.key
-        and headers.get("ce-datacontenttype") == JSON
-        and bool(headers["ce-id"] and headers.get("ce-source"))
-        and not any("%" in headers.get(name, "") for name in _ENCODED)
-    )
+def as_written(delivery: Delivery) -> Envelope | None:
+    """The envelope of a delivery that the runtime wrote, where nothing in it is encoded; None: look closer."""
+    written = _AS_WE_WRITE.fullmatch(delivery.header_block.decode("utf-8", "replace"))
+    if written is None:
+        return None
+    event_id, event_type, source, key, time_, correlation_id, causation_id, traceparent, began = written.groups("")
+    if event_type != delivery.type or key != delivery.key:
+        return None
+    return Envelope(
+        event_id, event_type, source, time_, key, correlation_id, causation_id, traceparent, "",
+        delivery.data, delivery, began,
+    )  # fmt: skip
 
 
 def _structured(delivery: Delivery, headers: Headers) -> Envelope:
@@ -252,7 +294,7 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
         tracestate=headers.get("tracestate", ""),
         data=data,
         delivery=delivery,
-        first_time=attributes.get("begantime", "") if key else "",
+        first_time=began if key and re.fullmatch(_INSTANT, began := attributes.get("begantime", "")) else "",
     )
 
 
@@ -282,8 +324,8 @@ def _check(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
 
 
 def _instant(timestamp: float) -> str:
-    seconds, microseconds = divmod(round(timestamp * 1e6), 1_000_000)
-    return f"{_to_the_second(seconds)}.{microseconds:06d}Z"
+    microseconds = int(timestamp * 1e6 + 0.5)
+    return f"{_to_the_second(microseconds // 1_000_000)}.{microseconds % 1_000_000:06d}Z"
 
 
 def _encoded(value: str) -> str:

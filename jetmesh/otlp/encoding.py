@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Protocol
 
 from opentelemetry.sdk.resources import Resource
@@ -52,11 +53,24 @@ class FinishedSpan(Protocol):
     def status(self) -> Status: ...
 
 
-def encode_span(span: FinishedSpan) -> bytes:
-    """`Span`, its length in front, its field tag left to `encode_request`."""
-    parts = [_ids_and_times(span), _name_and_kind(span.name, span.kind)]
-    if span.attributes:
-        parts.append(_attributes(b"\x4a", span.attributes))
+class Description:
+    """What many spans have in common: the name, the kind, and attributes that do not change; encoded once."""
+
+    __slots__ = ("attributes", "encoded", "kind", "name")
+
+    def __init__(self, name: str, kind: SpanKind, attributes: Mapping[str, AnyValue]) -> None:
+        self.name, self.kind, self.attributes = name, kind, attributes
+        self.encoded = _name_and_kind(name, kind) + _attributes(b"\x4a", attributes)
+
+
+def encode_span(span: FinishedSpan, description: Description | None = None) -> bytes:
+    """`Span`, its length in front, its field tag left to `encode_request`. A span that is as its description says has
+    the attributes of that first."""
+    if description is None:
+        parts = [_ids_and_times(span), _name_and_kind(span.name, span.kind), _attributes(b"\x4a", span.attributes)]
+    else:
+        own = list(islice((span.attributes or {}).items(), len(description.attributes), None))
+        parts = [_ids_and_times(span), description.encoded, _own_attributes(own)]
     if trace_state := span.context.trace_state:
         parts.append(_trace_state(b"\x1a", trace_state))
     if span.events:
@@ -65,6 +79,31 @@ def encode_span(span: FinishedSpan) -> bytes:
         parts.extend(map(_link, span.links))
     parts.append(_status(span.status))
     return _sized(b"".join(parts))
+
+
+def _own_attributes(items: Sequence[tuple[str, AnyValue]]) -> bytes:
+    """Attributes that no other span has. Most are short ASCII texts, whose lengths are one byte each: then all of it is
+    ASCII, and is put together as text."""
+    texts: list[str] = []
+    others: list[bytes] = []
+    for key, value in items:
+        if type(value) is str and len(value) < len(heads := _heads(key)):
+            texts += (heads[len(value)], value)
+        else:
+            others += (b"\x4a", _attribute(key, value))
+    text = "".join(texts)
+    if text.isascii():
+        return text.encode() + b"".join(others)
+    return b"".join([b"\x4a" + _attribute(key, value) for key, value in items])
+
+
+@lru_cache(maxsize=1024)
+def _heads(key: str) -> tuple[str, ...]:
+    """What stands before the text of an attribute of this key, by the text's length, as far as each length of it is one
+    byte."""
+    named = _key(key).decode("latin-1")
+    lengths = range(max(0, 0x80 - 4 - len(named)))
+    return tuple(f"\x4a{chr(len(named) + 4 + n)}{named}\x12{chr(n + 2)}\x0a{chr(n)}" for n in lengths)
 
 
 def encode_scope(scope: InstrumentationScope) -> tuple[bytes, bytes]:

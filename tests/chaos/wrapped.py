@@ -95,7 +95,8 @@ def become_the_next_version() -> None:
 
     def newer(self: Reacting, *arguments: Any, **more: Any) -> tuple[Message, Any]:
         made, span = message(self, *arguments, **more)
-        return replace(made, data=made.data.removesuffix(b"}") + b',"added_by_the_next_version":true}'), span
+        made.data = made.data.removesuffix(b"}") + b',"added_by_the_next_version":true}'
+        return made, span
 
     Reacting.message = newer  # type: ignore[method-assign]
 
@@ -114,7 +115,7 @@ def acknowledge_before_recording() -> None:
 
 def leave_the_guard_out() -> None:
     """The bug: what is handled twice is recorded twice."""
-    Guard.headers = lambda self: {}  # type: ignore[method-assign]
+    Guard.lines = property(lambda self: "")  # type: ignore[method-assign, assignment]
 
 
 def leave_the_compensation_out() -> None:

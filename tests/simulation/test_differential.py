@@ -22,7 +22,7 @@ from jetmesh.testing.simulation import Broker, SimulatedLoop
 from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import virtual_clock
 from jetmesh.topology import Consumer, Stream, Topology
-from jetmesh.wire import Headers, decode_headers, encode_headers
+from jetmesh.wire import Headers, decode_headers, encode_headers, lines_read
 
 Answer = tuple[Any, ...]
 
@@ -41,7 +41,8 @@ class Publish:
 
     def headers(self, prefix: str) -> Headers:
         """Guard and id."""
-        headers = Guard(f"{prefix}{self.guard}", self.expected).headers() if self.guard else {}
+        guard = Guard(f"{prefix}{self.guard}", self.expected).lines if self.guard else ""
+        headers = lines_read(guard)
         return headers | ({"Nats-Msg-Id": self.message_id} if self.message_id else {})
 
 

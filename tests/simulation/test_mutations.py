@@ -35,7 +35,7 @@ def test_acknowledging_before_recording_is_caught(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_guard_left_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Guard, "headers", lambda self: {})
+    monkeypatch.setattr(Guard, "lines", "")
     assert "recorded 2 times" in str(caught())
 
 
