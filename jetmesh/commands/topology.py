@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import yaml
 
-from jetmesh import accounts, keys, provision
+from jetmesh import accounts, keys, nack, provision, settings
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.target import connected
@@ -17,6 +18,7 @@ from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contracts
 from jetmesh.provision import Change, Step
 from jetmesh.service import Service
+from jetmesh.settings import Settings
 from jetmesh.topology import topology as needed
 
 COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.REFUSE: "red", Change.KEEP: None}
@@ -75,6 +77,26 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, app: str) 
     file = folder / "accounts.conf"
     file.write_text(accounts.configuration(services, keys.ensure(folder, names)))
     click.echo(f"{file}: {len(services)} services, a client and an operator; the keys are beside it")
+
+
+@topology.command()
+@click.option("--format", "kind", type=click.Choice(["nack"]), required=True, help="nack: jetstream.nats.io/v1beta2.")
+@click.option("--account", default="", metavar="NAME", help="NACK's Account object that the streams belong to.")
+@options.app
+def export(kind: str, account: str, app: str) -> None:
+    """Print streams and durables as custom resources, for a cluster whose operator makes them.
+
+    As many copies of each stream as JETMESH_REPLICAS says. What the resources can't express is told on stderr.
+    """
+    chosen = settings.read(Settings)
+    exported = nack.export(needed(apps.load(app), chosen.replicas, chosen.ack_wait_seconds), account)
+    click.echo(yaml.safe_dump_all(exported.resources, sort_keys=False, explicit_start=True), nl=False)
+    for whose, field, value in exported.missing:
+        click.secho(f"{whose}: {kind} has no field for {field}: {value!r}; set it by hand", fg="red", err=True)
+    for field, version in exported.needs_version.items():
+        click.secho(f"{field} needs NACK {version} or newer: older ones drop it", fg="yellow", err=True)
+    hint = "the contracts are not part of it: `jetmesh topology apply` publishes them once the streams are there"
+    click.secho(hint, fg="yellow", err=True)
 
 
 def show(steps: Sequence[Step]) -> None:

@@ -1,6 +1,7 @@
 """The chart as the tests render it: its examples of values, and the objects that come of them."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,20 @@ def of_kind(found: list[Object], kind: str) -> dict[str, Object]:
 def pods(found: list[Object]) -> list[Object]:
     """The pod templates of everything that runs."""
     return [each["spec"]["template"] for each in found if "template" in each.get("spec", {})]
+
+
+def custom_schemas() -> Iterator[tuple[str, Any]]:
+    """The schemas of the custom resources, closed as the API server's strict validation closes them."""
+    for path in CRDS.glob("*.yaml"):
+        spec = yaml.safe_load(path.read_text())["spec"]
+        yield spec["names"]["kind"], closed(spec["versions"][0]["schema"]["openAPIV3Schema"])
+
+
+def closed(schema: Any) -> Any:
+    """The schema, refusing what it does not name."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {name: closed(item) for name, item in schema.items()}
+    return {**inside, "additionalProperties": False} if "properties" in schema else inside

@@ -2,9 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -14,7 +12,19 @@ import yaml
 from jetmesh.keys import users
 from jetmesh.topology import consumers_of
 from services.flow import SERVICES
-from tests.deploy.chart import CHART, CRDS, EXAMPLES, GOLDEN, KUBERNETES, Object, helm, objects, of_kind, pods, render
+from tests.deploy.chart import (
+    CHART,
+    EXAMPLES,
+    GOLDEN,
+    KUBERNETES,
+    Object,
+    custom_schemas,
+    helm,
+    objects,
+    of_kind,
+    pods,
+    render,
+)
 from tests.programs import ROOT, run
 
 each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.name.removesuffix("-values.yaml"))
@@ -49,23 +59,6 @@ def test_every_object_is_one_that_kubernetes_knows(values: Path) -> None:
             jsonschema.validate(each, custom[each["kind"]])
         else:
             kubernetes_validate.validate(each, KUBERNETES, strict=True)
-
-
-def custom_schemas() -> Iterator[tuple[str, Any]]:
-    """The schemas of the custom resources, closed as the API server's strict validation closes them."""
-    for path in CRDS.glob("*.yaml"):
-        spec = yaml.safe_load(path.read_text())["spec"]
-        yield spec["names"]["kind"], closed(spec["versions"][0]["schema"]["openAPIV3Schema"])
-
-
-def closed(schema: Any) -> Any:
-    """The schema, refusing what it does not name."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inside = {name: closed(item) for name, item in schema.items()}
-    return {**inside, "additionalProperties": False} if "properties" in schema else inside
 
 
 def test_no_pod_has_a_right_that_it_does_not_need(trial: list[Object]) -> None:

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from jetmesh import nack
+from jetmesh.topology import topology
+from services.flow import SERVICES
 from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, render
 from tests.programs import ROOT, program, run
 from tools import cluster
@@ -170,6 +174,16 @@ def test_the_api_server_admits_every_object_of_an_example(kubernetes: Kubernetes
                               text=render("--values", str(values), "--no-hooks").replace("<made once>", "c2VjcmV0"),
                               )  # fmt: skip
     assert "Warning" not in said
+
+
+def test_the_api_server_takes_the_objects_that_nack_is_given(kubernetes: Kubernetes) -> None:
+    needed = topology(SERVICES, replicas=3)
+    text = yaml.safe_dump_all(nack.export(needed).resources)
+    said = kubernetes.kubectl("apply", "--namespace", SHOP, "--validate=strict", "--filename", "-", text=text)
+    assert "Warning" not in said
+    taken = {kind: kubernetes.get(f"{kind}.jetstream.nats.io")["items"] for kind in ("streams", "consumers")}
+    assert {stream["spec"]["name"] for stream in taken["streams"]} == {stream.name for stream in needed.streams}
+    assert len(taken["consumers"]) == len(needed.consumers)
 
 
 def test_the_level_restricted_refuses_what_is_not(kubernetes: Kubernetes) -> None:
