@@ -29,6 +29,8 @@ SERVER_MIN = (2, 14)
 """Repeated scheduled messages, batches of direct gets, and headers whose case is kept."""
 CLOCK_SECONDS_MAX = 1.0
 TIMEOUT_SECONDS = 2
+REPLICAS_MIN = 3
+"""Two of three copies are a majority, so that one server can be lost."""
 PACKAGES = ("nats-py", "pydantic", "opentelemetry-sdk", "uvloop")
 SECRET = ("password", "token", "seed", "key", "secret", "headers")
 
@@ -77,7 +79,7 @@ class Patient:
 
 async def examine(patient: Patient) -> Findings:
     """Everything that needs a connection, one after the other."""
-    for look in (_server, _jetstream, _durability, _streams, _clock, _security, _health):
+    for look in (_server, _jetstream, _durability, _streams, _copies, _clock, _security, _health):
         try:
             async for finding in look(patient):
                 yield finding
@@ -228,17 +230,45 @@ async def _streams(patient: Patient) -> Findings:
     steps = await provision.plan(patient.connection, patient.topology)
     drift = [step for step in steps if step.change is not provision.Change.KEEP]
     for step in drift:
-        fix = "nobody can change this without moving the messages" if step.change is provision.Change.REFUSE else ""
-        yield Finding("topology", Grade.WRONG, str(step), fix or "run `jetmesh topology apply`")
+        refused = step.change is provision.Change.REFUSE
+        fix = (
+            "mend the reason it gives: `jetmesh topology apply` refuses this"
+            if refused
+            else "run `jetmesh topology apply`"
+        )
+        yield Finding("topology", Grade.WRONG, str(step), fix)
     if not drift:
         yield Finding("topology", Grade.GOOD, f"{len(steps)} streams and durables are as the services need them")
-    is_cluster = bool(patient.server.get("cluster"))
-    if is_cluster and patient.settings.replicas < 3:
-        fix = "set JETMESH_REPLICAS=3 and run `jetmesh topology apply`"
-        yield Finding("replicas", Grade.DOUBT, f"{patient.settings.replicas} copy of each stream on a cluster", fix)
-    else:
-        where = "a cluster" if is_cluster else "one server"
-        yield Finding("replicas", Grade.GOOD, f"{patient.settings.replicas} of each stream on {where}")
+
+
+async def _copies(patient: Patient) -> Findings:
+    """How many copies of each stream are asked for, and whether every one of them is there."""
+    asked = patient.settings.replicas
+    if not patient.server.get("cluster"):
+        yield Finding("replicas", Grade.GOOD, f"{asked} of each stream on one server")
+        return
+    if asked < REPLICAS_MIN:
+        words = f"{asked} of each stream on a cluster: the server that has it can't be lost"
+        fix = f"set JETMESH_REPLICAS={REPLICAS_MIN} and run `jetmesh topology apply`"
+        yield Finding("replicas", Grade.DOUBT, words, fix)
+    behind = [words for stream in patient.topology.streams async for words in _behind(patient, stream.name)]
+    for words in behind:
+        yield Finding("replicas", Grade.WRONG, words, "bring the server back, or wait until it has caught up")
+    if asked >= REPLICAS_MIN and not behind:
+        yield Finding("replicas", Grade.GOOD, f"{asked} of each stream on a cluster, all of them whole")
+
+
+async def _behind(patient: Patient, stream: str) -> AsyncIterator[str]:
+    """The copies of a stream that are not whole, and a leader that is missing."""
+    info = await provision.request(patient.connection, f"STREAM.INFO.{stream}")
+    cluster = (info or {}).get("cluster", {})
+    if info and not cluster.get("leader"):
+        yield f"{stream} has no leader: it takes nothing"
+    for copy in cluster.get("replicas", []):
+        if copy.get("offline"):
+            yield f"{stream}: the copy on {copy['name']} is offline"
+        elif not copy.get("current"):
+            yield f"{stream}: the copy on {copy['name']} is {copy.get('lag', 0):,} behind"
 
 
 async def _clock(patient: Patient) -> Findings:

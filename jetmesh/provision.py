@@ -117,6 +117,10 @@ def _forbidden(name: str, has: Any, needs: Any) -> str:
         return f"{name} of a stream can't be changed; move its messages to a new stream"
     if name in DESTRUCTIVE_WHEN_LOWERED and needs not in (-1, 0, None) and (has in (-1, 0, None) or needs < has):
         return f"a lower {name} would delete messages"
+    if name == "num_replicas" and needs < (has or 1):
+        return (
+            f"the stream has {has} copies: set JETMESH_REPLICAS={has}, or take copies away by hand (`nats stream edit`)"
+        )
     if name == "subjects" and (gone := set(has or []) - set(needs)):
         return f"the stream holds messages of {', '.join(sorted(gone))}"
     return ""

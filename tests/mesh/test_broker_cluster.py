@@ -1,0 +1,220 @@
+"""The mesh on three brokers, by settings alone; one of them is killed while orders pour in."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetmesh import keys, provision
+from jetmesh.failure import Unavailable
+from jetmesh.mesh import Mesh
+from jetmesh.provision import Drift
+from jetmesh.testing import until
+from jetmesh_contracts import OrderPlaced
+from services.flow import SERVICES
+from services.reference import fleet, mix, placing, stock
+from services.reference.checks import findings
+from services.reference.endpoints import connected
+from services.reference.facts import collect
+from services.reference.fleet import Plan
+from services.reference.machine import Machine, Spec
+from services.reference.ports import any_free, free_ports
+from services.reference.stage import NEEDED, WORK
+from services.reference.state import State
+from services.reference.streams import progress
+from services.reference.summary import ENDS
+from tests.chaos import brokers
+
+ORDERS = 300
+RATE = 50
+"""Orders a second: slow enough that a killed broker is missed by most of them."""
+WITHIN_SECONDS = 120.0
+QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+
+@dataclass
+class Cluster:
+    """Three brokers, and the processes that run on them."""
+
+    nodes: list[brokers.Node]
+    plan: Plan
+    machines: dict[str, Machine] = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, state: State) -> "Cluster":
+        """The demo's plan, at the addresses of all three."""
+        nodes = brokers.nodes(3)
+        plan = Plan(
+            state=state,
+            ports=any_free(),
+            nats_url=",".join(node.url for node in nodes),
+            own_broker=True,
+            health_ports=dict(zip((service.name for service in SERVICES), free_ports(len(SERVICES)), strict=True)),
+        )
+        return cls(nodes, plan)
+
+    @property
+    def state(self) -> State:
+        """The folder of everything."""
+        return self.plan.state
+
+    async def start(self, specs: list[Spec]) -> None:
+        """Start these, and wait until they serve."""
+        machines = [Machine(spec, self.state, lambda words: None) for spec in specs]
+        self.machines |= {machine.name: machine for machine in machines}
+        await asyncio.gather(*(machine.start() for machine in machines))
+
+    async def stop(self) -> None:
+        """The last first."""
+        for machine in reversed(self.machines.values()):
+            await machine.stop()
+
+    async def jetmesh(self, *arguments: str, **settings: str) -> "Said":
+        """Run a command as an operator does."""
+        seed = keys.seed_file(self.state.keys, "operator")
+        own = {"NATS_URL": self.plan.nats_url, "JETMESH_NATS_NKEY_SEED": str(seed), **settings}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "jetmesh", *arguments, "--app", "services.flow:SERVICES",
+            env={**os.environ, **own}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        text, _ = await process.communicate()
+        return Said(process.returncode or 0, text.decode())
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it printed."""
+
+    status: int
+    text: str
+
+    @property
+    def findings(self) -> dict[str, list[Mapping[str, Any]]]:
+        """What `doctor --json` found, by topic."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for finding in json.loads(self.text)["findings"]:
+            found.setdefault(finding["topic"], []).append(finding)
+        return found
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    """Three brokers that have found each other, and nothing else."""
+    async with AsyncExitStack() as stack:
+        made = Cluster.on(State(tmp_path))
+        stack.push_async_callback(made.stop)
+        await made.start([brokers.spec(made.state, node, made.nodes) for node in made.nodes])
+        yield made
+
+
+async def applied(cluster: Cluster, **settings: str) -> Said:
+    """`jetmesh topology apply`, once the brokers have elected who decides where a stream lies."""
+    said: list[Said] = []
+
+    async def done() -> bool:
+        said[:] = [await cluster.jetmesh("topology", "apply", **settings)]
+        return said[0].status != 2
+
+    await until(done, WITHIN_SECONDS, "the topology is applied")
+    return said[0]
+
+
+async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster: Cluster) -> None:
+    assert (await applied(cluster)).status == 0
+    (alone,) = (await cluster.jetmesh("doctor", "--json")).findings["replicas"]
+    assert (alone["grade"], "JETMESH_REPLICAS=3" in alone["fix"]) == ("doubt", True)
+
+    assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
+    async with connected(cluster.plan.nats_args("operator")) as operator:
+        for stream in NEEDED.streams:
+            info = await provision.request(operator.connection, f"STREAM.INFO.{stream.name}", strict=True)
+            assert info["config"]["num_replicas"] == 3, stream.name
+
+    forgotten = await cluster.jetmesh("topology", "apply")
+    assert (forgotten.status, "set JETMESH_REPLICAS=3" in forgotten.text) == (3, True)
+
+    await cluster.machines.pop("nats-3").stop()
+    await doctor_says(cluster, "ORDERS: the copy on nats-3 is offline")
+
+
+async def test_a_broker_killed_in_a_burst_costs_no_order(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"JETMESH_REPLICAS": "3", "JETMESH_ACK_WAIT_SECONDS": "5", **QUIET}.items():
+        monkeypatch.setenv(name, value)
+    assert (await applied(cluster)).status == 0
+    plan = cluster.plan
+    mail = next(spec for spec in fleet.foundation(plan) if spec.name == "mail")
+    await cluster.start([mail, *fleet.services(plan)])
+    async with connected(plan.nats_args("operator")) as operator:
+        await stock.seed(operator)
+        orders = list(mix.orders("burst", ORDERS, seed=1))
+        burst = asyncio.create_task(placed(operator, orders))
+        await ended(operator, cluster.state, ORDERS // 6)
+        name, pid = await kill_leader(cluster, operator, "ORDERS")
+        assert not burst.done()
+        await until(lambda: cluster.machines[name].pid not in (0, pid), WITHIN_SECONDS, f"{name} runs again")
+        await burst
+        await ended(operator, cluster.state, ORDERS)
+        await until(nothing_waits(operator), WITHIN_SECONDS, "everything is settled")
+        facts = await collect(operator, cluster.state)
+        offences = [finding for finding in findings(facts, crashed=True) if finding.offences]
+        assert not offences
+        assert not facts.letters
+        await doctor_says(cluster, "3 of each stream on a cluster, all of them whole")
+
+
+async def placed(operator: Mesh, orders: list[OrderPlaced]) -> None:
+    """Place the orders at a steady rate, each until the broker has it."""
+    async with asyncio.TaskGroup() as group:
+        for order in orders:
+            group.create_task(placing.publish(operator, order))
+            await asyncio.sleep(1 / RATE)
+
+
+async def kill_leader(cluster: Cluster, operator: Mesh, stream: str) -> tuple[str, int]:
+    """SIGKILL the broker that leads the stream; its name and the process that it was."""
+    info = await provision.request(operator.connection, f"STREAM.INFO.{stream}", strict=True)
+    name = str(info["cluster"]["leader"])
+    pid = cluster.machines[name].pid
+    os.kill(pid, signal.SIGKILL)
+    return name, pid
+
+
+async def ended(operator: Mesh, state: State, count: int) -> None:
+    """Wait until so many orders have ended."""
+
+    async def enough() -> bool:
+        with suppress(Unavailable):
+            stories = (await collect(operator, state)).stories
+            return sum(any(end in story for end in ENDS) for story in stories.values()) >= count
+        return False
+
+    await until(enough, WITHIN_SECONDS, f"{count} orders have ended")
+
+
+def nothing_waits(operator: Mesh) -> Callable[[], Any]:
+    """Whether nobody has anything to do any more, but for deadlines."""
+
+    async def idle() -> bool:
+        with suppress(Unavailable, Drift):
+            return (await progress(operator.connection, WORK)).waiting == 0
+        return False
+
+    return idle
+
+
+async def doctor_says(cluster: Cluster, words: str) -> None:
+    """Wait until it is among what the doctor finds about the copies."""
+
+    async def said() -> bool:
+        found = (await cluster.jetmesh("doctor", "--json", JETMESH_REPLICAS="3")).findings
+        return words in [finding["found"] for finding in found.get("replicas", [])]
+
+    await until(said, WITHIN_SECONDS, f"the doctor says {words!r}")
