@@ -7,9 +7,12 @@ publish what it pulled wherever it likes. An account has no subjects but its own
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jetmesh import partitions
+from jetmesh.event import entity_of
 from jetmesh.mesh import endpoint_subject
+from jetmesh.partitions import Partitions
 from jetmesh.service import Service
-from jetmesh.topology import Consumer, consumers_of
+from jetmesh.topology import WHOLE, Consumer, consumers_of
 
 CORE = "MESH"
 """The account that has JetStream, and everything in it; people who operate the mesh are its users."""
@@ -30,17 +33,18 @@ class Import:
     """The subject under which the importing account knows it; empty: the same."""
 
 
-def imports_of(service: Service, services: Sequence[Service]) -> list[Import]:
+def imports_of(service: Service, services: Sequence[Service], split: Partitions = WHOLE) -> list[Import]:
     """Everything that a service may say, from its declarations."""
     found: list[Import] = []
-    for consumer in consumers_of(service, services):
+    for consumer in consumers_of(service, services, split=split):
         found += _pulling(consumer)
     for event in service.records:
         found.append(Import(f"{event.type}.*"))
         if event.from_outside:
             found.append(Import(event.type))
     if service.records:
-        found.append(Import(f"$JS.API.DIRECT.GET.{service.stream}", is_stream=True))
+        parts = partitions.names(service.stream, split)
+        found += [Import(f"$JS.API.DIRECT.GET.{part}", is_stream=True) for part in parts]
     if service.claims is not None:
         found.append(Import(f"claims.{service.name}.*"))
         found.append(Import(f"$JS.API.DIRECT.GET.{service.stream}_CLAIMS", is_stream=True))
@@ -55,19 +59,26 @@ def imports_of_clients(services: Sequence[Service]) -> list[Import]:
     return [Import(event_type) for event_type in dict.fromkeys(event.type for event in events)]
 
 
-def configuration(services: Sequence[Service], keys: Mapping[str, Sequence[str]]) -> str:
-    """The `accounts` block of a nats-server configuration.
+def configuration(services: Sequence[Service], keys: Mapping[str, Sequence[str]], split: Partitions = WHOLE) -> str:
+    """The `accounts` block of a nats-server configuration, with the mappings of streams that are split.
 
     `keys` names the public nkeys of each user: of every service by its name, of `client`, and of `operator`; two keys
     for one name are both good, so that keys can be rotated while they are in use. `<service>-micro` may answer
     `nats micro` for the service.
     """
-    granted = {service.stream: imports_of(service, services) for service in services}
+    granted = {service.stream: imports_of(service, services, split) for service in services}
     granted[CLIENT] = imports_of_clients(services)
     users = {service.stream: keys[service.name] for service in services} | {CLIENT: keys["client"]}
-    blocks = [_core(services, granted, keys)]
+    blocks = [_core(services, granted, keys, mappings(services, split))]
     blocks += [_account(name, users[name], imports) for name, imports in granted.items()]
     return "accounts {\n" + "\n".join(blocks) + "\n}\n"
+
+
+def mappings(services: Sequence[Service], split: Partitions) -> dict[str, str]:
+    """How the broker routes the events of streams that are split: from, to."""
+    owners = [service for service in services if service.stream in split]
+    entities = [(entity_of(event), split[owner.stream]) for owner in owners for event in owner.records]
+    return dict(partitions.mapping(entity, count) for entity, count in entities)
 
 
 def _pulling(consumer: Consumer) -> Iterable[Import]:
@@ -78,7 +89,10 @@ def _pulling(consumer: Consumer) -> Iterable[Import]:
 
 
 def _core(
-    services: Sequence[Service], granted: Mapping[str, Sequence[Import]], keys: Mapping[str, Sequence[str]]
+    services: Sequence[Service],
+    granted: Mapping[str, Sequence[Import]],
+    keys: Mapping[str, Sequence[str]],
+    mapped: Mapping[str, str],
 ) -> str:
     exports: dict[Import, list[str]] = {}
     for account, imports in granted.items():
@@ -91,6 +105,7 @@ def _core(
         [
             f"  {CORE}: {{",
             "    jetstream: enabled",
+            *_mappings(mapped),
             "    users: [",
             *users,
             "    ]",
@@ -100,6 +115,12 @@ def _core(
             "  }",
         ]
     )
+
+
+def _mappings(mapped: Mapping[str, str]) -> Iterable[str]:
+    if mapped:
+        pairs = ", ".join(f'"{source}": "{to}"' for source, to in mapped.items())
+        yield f"    mappings: {{{pairs}}}"
 
 
 def _export(export: Import, accounts: Sequence[str]) -> str:

@@ -69,7 +69,8 @@ class Patient:
     @property
     def topology(self) -> Topology:
         """What the services need."""
-        return topology(self.services, self.settings.replicas, self.settings.ack_wait_seconds)
+        chosen = self.settings
+        return topology(self.services, chosen.replicas, chosen.ack_wait_seconds, chosen.split)
 
     @property
     def server(self) -> Mapping[str, Any]:

@@ -42,12 +42,13 @@ class Groups:
         self, record: Callable[[Message], Awaitable[int]], record_all: Callable[[Sequence[Message]], Awaitable[int]]
     ) -> None:
         self._record, self._record_all = record, record_all
+        self.lane: Callable[[str], str] = _entity
         self._groups: dict[str, Group] = defaultdict(Group)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def record(self, message: Message) -> int:
         """Store the message under its guard; its sequence. Raises what recording it alone raises."""
-        group = self._groups[message.subject.partition(".")[0]]
+        group = self._groups[self.lane(message.subject)]
         if group.alone < ALONE_MAX and not group.waiting:
             group.alone += 1
         else:
@@ -104,6 +105,10 @@ class Groups:
             if not turn.done():
                 group.alone += 1
                 turn.set_result(None)
+
+
+def _entity(subject: str) -> str:
+    return subject.partition(".")[0]
 
 
 def _taken(waiting: deque[Waiting]) -> list[Waiting]:

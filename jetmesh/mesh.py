@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jetmesh.connection import Connection, tls_context
 from jetmesh.custody import Custody
+from jetmesh.partitions import PartitionedReader
 from jetmesh.record import Recorder
 from jetmesh.settings import Settings, SettingsError
 from jetmesh.story import KnownStories, StoryReader
@@ -62,7 +63,7 @@ async def connect(settings: Settings, telemetry: Telemetry, name: str) -> AsyncI
         settings=settings,
         connection=connection,
         recorder=Recorder(connection),
-        stories=StoryReader(connection),
+        stories=PartitionedReader(connection, settings.split) if settings.split else StoryReader(connection),
         custody=Custody(connection, settings.ack_wait_seconds),
         telemetry=telemetry,
         public=public,

@@ -11,9 +11,10 @@ from jetmesh import deadletter
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.micro import REPORT
+from jetmesh.partitions import Partitions
 from jetmesh.provision import Drift, request
 from jetmesh.service import Form, Reaction, Service
-from jetmesh.topology import Consumer, topology
+from jetmesh.topology import WHOLE, Consumer, topology
 
 ANSWERS_SECONDS = 0.4
 """How long the services are waited for: nobody knows how many there are."""
@@ -80,9 +81,11 @@ class Overview:
     missing: tuple[str, ...] = ()
 
 
-async def look(connection: Connection, services: Sequence[Service], before: Overview | None = None) -> Overview:
+async def look(
+    connection: Connection, services: Sequence[Service], before: Overview | None = None, split: Partitions = WHOLE
+) -> Overview:
     """Read the state of the mesh; with an earlier reading, rates by the broker's own count."""
-    needed = topology(services)
+    needed = topology(services, split=split)
     reports, infos, streams, letters = await asyncio.gather(
         _reports(connection),
         _all(_consumer(connection, consumer) for consumer in needed.consumers),

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from jetmesh import health as probes
-from jetmesh import micro, telemetry
+from jetmesh import micro, partitions, telemetry
 from jetmesh.gauges import Gauges, report
 from jetmesh.health import Health
 from jetmesh.mesh import Mesh, connect
@@ -81,6 +81,8 @@ async def serve(
     observed = telemetry.start(service.name)
     try:
         async with connect(settings, observed, f"jetmesh-{service.name}") as mesh:
+            if count := settings.split.get(service.stream):
+                mesh.recorder.batch_by(partitions.lane(count))
             runner = Runner(mesh, service, everyone)
             health.trouble = lambda: runner.trouble
             health.notes = runner.switches.notes

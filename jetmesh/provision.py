@@ -77,12 +77,20 @@ async def check(connection: Connection, consumers: Iterable[Consumer]) -> None:
 async def _plan_stream(connection: Connection, stream: Stream) -> Step:
     info = await request(connection, f"STREAM.INFO.{stream.name}")
     if info is None:
-        return Step(Change.CREATE, "stream", stream.name, stream)
+        return await _plan_new_stream(connection, stream)
     differences = _differences(info["config"], stream.config)
     if not differences:
         return Step(Change.KEEP, "stream", stream.name, stream)
     reason = next((why for field in differences if (why := _forbidden(*field))), "")
     return Step(Change.REFUSE if reason else Change.UPDATE, "stream", stream.name, stream, differences, reason)
+
+
+async def _plan_new_stream(connection: Connection, stream: Stream) -> Step:
+    """Refused where the same events are held by a stream that was split otherwise: a key would have two stories."""
+    if stream.rival and await request(connection, f"STREAM.INFO.{stream.rival}"):
+        reason = f"{stream.rival} is there: JETMESH_PARTITIONS must stay what it was when the first event was recorded"
+        return Step(Change.REFUSE, "stream", stream.name, stream, reason=reason)
+    return Step(Change.CREATE, "stream", stream.name, stream)
 
 
 async def _plan_consumer(connection: Connection, consumer: Consumer) -> Step:

@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jetmesh.connection import Connection
 from jetmesh.failure import Permanent, Unavailable
@@ -54,6 +54,10 @@ class Recorder:
     def payload_bytes_max(self) -> int:
         """The server's limit for headers and body together."""
         return int(self._connection.max_payload)
+
+    def batch_by(self, lane: Callable[[str], str]) -> None:
+        """What subjects may go into one batch, where those of one entity are not all of one stream."""
+        self._groups.lane = lane
 
     async def close(self) -> None:
         """Stop; whoever still waits learns that the outcome is unknown."""

@@ -59,7 +59,8 @@ class Runner:
     @property
     def consumers(self) -> list[Consumer]:
         """The durables of the service."""
-        return list(consumers_of(self.service, self.others, self.mesh.settings.ack_wait_seconds))
+        chosen = self.mesh.settings
+        return list(consumers_of(self.service, self.others, chosen.ack_wait_seconds, chosen.split))
 
     async def start(self, dependencies: Any) -> None:
         """Make the reactions and begin to pull."""

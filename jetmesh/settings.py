@@ -5,13 +5,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from jetmesh.event import stream_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class SettingsError(ValueError):
     """A variable of the environment does not hold what it must; the text names it and says what would do."""
+
+
+def _pairs(text: object) -> object:
+    """`orders=2,payments=4` as names and numbers."""
+    if not isinstance(text, str):
+        return text
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if wrong := [name for name, sign, _ in pairs if not (name and sign)]:
+        raise ValueError(f"{wrong[0]!r} is no service=number; write orders=2, and a comma between two")
+    return {name.strip(): number.strip() for name, _, number in pairs}
 
 
 class Settings(BaseModel):
@@ -38,11 +50,21 @@ class Settings(BaseModel):
     )
     slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in this process.")] = 256
     replicas: Annotated[int, Field(ge=1, le=5, description="Copies of each stream (topology apply).")] = 1
+    partitions: Annotated[
+        dict[str, Annotated[int, Field(ge=2, le=64)]],
+        BeforeValidator(_pairs),
+        Field(description="In how many streams a service's events are split by key (orders=2); the same everywhere."),
+    ] = {}
     health_port: Annotated[int, Field(ge=0, le=65535, description="Port of /livez and /readyz; 0: none.")] = 0
     health_host: Annotated[str, Field(description="Address of /livez and /readyz.")] = "127.0.0.1"
     log_format: Annotated[str, Field(pattern="^(auto|json|text)$", description="auto: text on a terminal.")] = "auto"
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     state: Annotated[Path, Field(description="Folder of a mesh on one machine.")] = Path(".jetmesh")
+
+    @property
+    def split(self) -> dict[str, int]:
+        """The partitions, by the stream that is split."""
+        return {stream_of(service): count for service, count in self.partitions.items()}
 
 
 def variable(model: type[BaseModel], name: str) -> str:

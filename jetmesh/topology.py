@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh import aside, deadletter
+from jetmesh import aside, deadletter, partitions
 from jetmesh.event import entity_of, stream_of
+from jetmesh.partitions import Partitions
 from jetmesh.service import INTAKE, Form, Reaction, Service
 
 Config = Mapping[str, Any]
+
+WHOLE: Partitions = {}
+"""No stream is split."""
 
 MAX_ACK_PENDING = 8192
 MESSAGE_BYTES_MAX = 1 << 20
@@ -16,10 +20,14 @@ MESSAGE_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream: its name and the part of its configuration that the mesh relies on (JetStream's own field names)."""
+    """One stream: its name and the part of its configuration that the mesh relies on (JetStream's own field names).
+
+    `rival`: a stream that holds the same events if they were split otherwise before, so that it must not be there.
+    """
 
     name: str
     config: Config
+    rival: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +63,55 @@ class Topology:
     consumers: tuple[Consumer, ...]
 
 
-def topology(services: Sequence[Service], replicas: int = 1, ack_wait_seconds: float = 30.0) -> Topology:
-    """What these services need together."""
+def topology(
+    services: Sequence[Service], replicas: int = 1, ack_wait_seconds: float = 30.0, split: Partitions = WHOLE
+) -> Topology:
+    """What these services need together; `split` says which streams are split, and in how many.
+
+    Raises:
+        ValueError: a stream can't be split, or is none of these services'.
+    """
+    _check(services, split)
     return Topology(
-        streams=tuple(_streams(services, replicas)),
-        consumers=tuple(c for service in services for c in consumers_of(service, services, ack_wait_seconds)),
+        streams=tuple(_streams(services, replicas, split)),
+        consumers=tuple(c for service in services for c in consumers_of(service, services, ack_wait_seconds, split)),
     )
 
 
-def consumers_of(
-    service: Service, services: Sequence[Service] = (), ack_wait_seconds: float = 30.0
-) -> Iterable[Consumer]:
-    """The durables of one service; a sink reads the streams of all `services`."""
+def _check(services: Sequence[Service], split: Partitions) -> None:
+    owners = {service.stream: service for service in services if service.records}
+    for stream in split:
+        if stream not in owners:
+            raise ValueError(f"JETMESH_PARTITIONS: no service records into {stream}; there are {', '.join(owners)}")
+        many = [reaction.name for reaction in owners[stream].reactions if reaction.form is Form.MANY]
+        if many:
+            raise ValueError(
+                f"JETMESH_PARTITIONS: {stream} can't be split: {owners[stream].name}.{many[0]} commits events of many "
+                f"keys at once, and a commit is of one stream"
+            )
 
-    def durable(stream: str, name: str, *subjects: str) -> Consumer:
-        return Consumer(stream, name, service.name, subjects, ack_wait_seconds)
+
+def consumers_of(
+    service: Service, services: Sequence[Service] = (), ack_wait_seconds: float = 30.0, split: Partitions = WHOLE
+) -> Iterable[Consumer]:
+    """The durables of one service, one in each partition; a sink reads the streams of all `services`."""
+
+    def durable(stream: str, name: str, *subjects: str) -> Iterable[Consumer]:
+        for part in partitions.names(stream, split):
+            yield Consumer(part, name, service.name, subjects, ack_wait_seconds)
 
     for reaction in service.reactions:
         for owner, types in inside(reaction).items():
-            yield durable(stream_of(owner), reaction.durable, *(f"{name}.*" for name in types))
+            yield from durable(stream_of(owner), reaction.durable, *(f"{name}.*" for name in types))
         if reaction.form is Form.SINK:
             for stream in sorted(
                 {other.stream for other in services if other.records} | {service.stream for _ in service.records}
             ):
-                yield durable(stream, reaction.durable, ">")
+                yield from durable(stream, reaction.durable, ">")
     if entities := sorted(outside(service)):
-        yield durable(INTAKE, f"{service.name}-intake", *(f"{entity}.*" for entity in entities))
+        yield from durable(INTAKE, f"{service.name}-intake", *(f"{entity}.*" for entity in entities))
     if reacts_singly(service):
-        yield durable(aside.timers_of(service.stream), f"{service.name}-due", aside.due_subjects(service.name))
+        yield from durable(aside.timers_of(service.stream), f"{service.name}-due", aside.due_subjects(service.name))
 
 
 def inside(reaction: Reaction) -> dict[str, list[str]]:
@@ -104,14 +133,15 @@ def reacts_singly(service: Service) -> bool:
     return any(reaction.form is not Form.SINK for reaction in service.reactions)
 
 
-def _streams(services: Sequence[Service], replicas: int) -> Iterable[Stream]:
+def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> Iterable[Stream]:
     keyless = sorted({f"{entity}.*" for service in services for entity in outside(service)})
     if keyless:
         yield _log(INTAKE, keyless, replicas)
     for service in services:
         if service.records:
             entities = sorted({entity_of(event) for event in service.records})
-            yield _log(service.stream, [f"{entity}.*.*" for entity in entities], replicas, allow_atomic=True)
+            facts = _log(service.stream, [f"{entity}.*.*" for entity in entities], replicas, allow_atomic=True)
+            yield from _parts(facts, split)
         if reacts_singly(service):
             yield _timers(service, replicas)
         if service.claims is not None:
@@ -138,6 +168,14 @@ def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:
             **more,
         },
     )
+
+
+def _parts(whole: Stream, split: Partitions) -> Iterable[Stream]:
+    """The stream, or its partitions; the one is refused where the others are."""
+    is_split = whole.name in split
+    rival = whole.name if is_split else f"{whole.name}-0"
+    for config in partitions.configs(whole.config, split):
+        yield Stream(str(config["name"]), config, rival)
 
 
 def _timers(service: Service, replicas: int) -> Stream:

@@ -40,7 +40,7 @@ def top(once: bool, as_json: bool, interval: float, app: str) -> None:
 
 async def _once(services: Sequence[Service], as_json: bool) -> None:
     async with reach(settings_of_target()) as mesh:
-        overview = await look(mesh.connection, services)
+        overview = await look(mesh.connection, services, split=mesh.settings.split)
     if as_json:
         click.echo(json.dumps(asdict(overview), indent=2))
     else:
@@ -54,7 +54,7 @@ async def _live(services: Sequence[Service], interval_seconds: float) -> None:
     async with reach(settings_of_target()) as mesh:
         with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
             while True:
-                overview = await look(mesh.connection, services, overview)
+                overview = await look(mesh.connection, services, overview, mesh.settings.split)
                 live.update(picture(overview, console.width), refresh=True)
                 await asyncio.sleep(interval_seconds)
 

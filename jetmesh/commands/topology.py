@@ -19,6 +19,7 @@ from jetmesh.contracts.schema import Contracts
 from jetmesh.provision import Change, Step
 from jetmesh.service import Service
 from jetmesh.settings import Settings
+from jetmesh.topology import Topology
 from jetmesh.topology import topology as needed
 
 COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.REFUSE: "red", Change.KEEP: None}
@@ -75,7 +76,8 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, app: str) 
     if retire and not keys.retire(folder, retire):
         raise click.ClickException(f"{retire} has no old key")
     file = folder / "accounts.conf"
-    file.write_text(accounts.configuration(services, keys.ensure(folder, names)))
+    split = settings.read(Settings).split
+    file.write_text(accounts.configuration(services, keys.ensure(folder, names), split))
     click.echo(f"{file}: {len(services)} services, a client and an operator; the keys are beside it")
 
 
@@ -89,7 +91,7 @@ def export(kind: str, account: str, app: str) -> None:
     As many copies of each stream as JETMESH_REPLICAS says. What the resources can't express is told on stderr.
     """
     chosen = settings.read(Settings)
-    exported = nack.export(needed(apps.load(app), chosen.replicas, chosen.ack_wait_seconds), account)
+    exported = nack.export(_needed(apps.load(app), chosen), account)
     click.echo(yaml.safe_dump_all(exported.resources, sort_keys=False, explicit_start=True), nl=False)
     for whose, field, value in exported.missing:
         click.secho(f"{whose}: {kind} has no field for {field}: {value!r}; set it by hand", fg="red", err=True)
@@ -124,9 +126,13 @@ async def _refuse_breaking(connection: Connection, new: Contracts) -> None:
         raise provision.Drift("\n".join([*lines, advice]))
 
 
+def _needed(services: Sequence[Service], chosen: Settings) -> Topology:
+    return needed(services, chosen.replicas, chosen.ack_wait_seconds, chosen.split)
+
+
 async def _plan(services: Sequence[Service], *, carry_out: bool) -> list[Step]:
     async with connected("jetmesh-topology") as (connection, chosen):
-        steps = await provision.plan(connection, needed(services, chosen.replicas, chosen.ack_wait_seconds))
+        steps = await provision.plan(connection, _needed(services, chosen))
         if carry_out:
             new = contracts_of(services)
             await _refuse_breaking(connection, new)

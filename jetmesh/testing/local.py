@@ -77,7 +77,8 @@ class LocalMesh:
     @property
     def topology(self) -> Topology:
         """What the services need, with the streams of the services that are not here."""
-        needed = topology(self.services, ack_wait_seconds=self.settings.ack_wait_seconds)
+        chosen = self.settings
+        needed = topology(self.services, ack_wait_seconds=chosen.ack_wait_seconds, split=chosen.split)
         return Topology((*_foreign(self.services), *needed.streams), needed.consumers)
 
     async def apply(self) -> None:

@@ -8,8 +8,10 @@ from contextlib import suppress
 import click
 import httpx
 
+from jetmesh import settings
 from jetmesh.failure import Unavailable
 from jetmesh.provision import Drift
+from jetmesh.settings import Settings
 from services.reference import fleet, ports
 from services.reference import state as states
 from services.reference.machine import StartFailed
@@ -50,6 +52,8 @@ def demo(state: State, wanted: dict[str, int], *, free: bool, **wishes: object) 
     OTEL_EXPORTER_OTLP_ENDPOINT, or to a Jaeger on localhost:4317.
     """
     asked = Wishes(**wishes)  # type: ignore[arg-type]
+    if settings.read(Settings).partitions:
+        raise click.UsageError("the demo's broker routes nothing by key: unset JETMESH_PARTITIONS")
     if asked.as_json and not asked.leave:
         raise click.UsageError("--json goes with --exit: it prints the summary")
     raise SystemExit(asyncio.run(_demo(state, wanted, asked, free=free)))

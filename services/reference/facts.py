@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jetmesh import deadletter
+from jetmesh import deadletter, partitions
 from jetmesh.mesh import Mesh
 from jetmesh.story import Stored
 from jetmesh.wire import derived_id
@@ -89,7 +89,8 @@ async def collect(mesh: Mesh, state: State) -> Facts:
     reader = await raw_reader(mesh.connection)
     events: list[Fact] = []
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
-    for stream in reversed([service.stream for service in SERVICES if service.records]):
+    wholes = [service.stream for service in SERVICES if service.records]
+    for stream in reversed([part for whole in wholes for part in partitions.names(whole, mesh.settings.split)]):
         events += (_fact(stream, message) for message in await reader.read(stream))
     buried = [message for message in await reader.read(deadletter.STREAM) if message.subject.startswith("dead.")]
     letters = [_letter(message) for message in buried]

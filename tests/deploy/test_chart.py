@@ -118,6 +118,17 @@ def test_the_upgrade_hook_can_be_left_out() -> None:
     assert "pre-upgrade" not in render("--set", "topology.beforeUpgrade=false")
 
 
+def test_every_pod_is_told_how_streams_are_split() -> None:
+    running = pods(objects(render("--set-string", "broker.url=nats://x,topology.partitions=orders=2\\,payments=2")))
+    told = [
+        {variable["name"]: variable.get("value") for variable in pod["spec"]["containers"][0].get("env", [])}
+        for pod in running
+        if "NATS_URL" in str(pod)
+    ]
+    assert len(told) > len(SERVICES)
+    assert {variables.get("JETMESH_PARTITIONS") for variables in told} == {"orders=2,payments=2"}
+
+
 def test_a_pod_mounts_its_own_key_and_no_other() -> None:
     found = objects(render("--set", "broker.keys=jetmesh-keys"))
     mounted = {}
@@ -142,6 +153,8 @@ def test_a_seed_in_the_values_becomes_a_secret() -> None:
         ("services.orders.replica=2", "'/services/orders': additional properties 'replica' not allowed"),
         ("services.orders.autoscaling.kind=vpa", "'/services/orders/autoscaling/kind'"),
         ("topology.streamReplicas=2", "'/topology/streamReplicas'"),
+        ("topology.partitions=orders", "'/topology/partitions'"),
+        ("topology.partitions=orders=2", "topology.partitions: the embedded broker routes nothing by key"),
         ("services.payments.autoscaling.kind=hpa", "services.payments: a service with a volume of its own is one pod"),
         ("services.orders.autoscaling.minReplicas=0,services.orders.autoscaling.kind=hpa", "needs kind: keda"),
         ("broker.url=nats://x,services.orders.autoscaling.kind=keda", "broker.monitoring: KEDA asks every server"),

@@ -100,7 +100,8 @@ async def whole_mesh(
     }.items():
         monkeypatch.setenv(name, value)
     try:
-        mesh = await mesh_of(*SERVICES, JETMESH_ACK_WAIT_SECONDS="2")
+        split = environment.get("JETMESH_PARTITIONS", "")
+        mesh = await mesh_of(*SERVICES, JETMESH_ACK_WAIT_SECONDS="2", JETMESH_PARTITIONS=split)
         for sku, quantity in STOCK.items():
             await mesh.outside(restocked(f"seed-{sku}", sku, quantity))
         for sku in STOCK:

@@ -25,6 +25,9 @@ def test_standard_names_stay_and_the_others_begin_with_jetmesh() -> None:
         ("JETMESH_SLOTS", "many"),
         ("JETMESH_SLOTS", "0"),
         ("JETMESH_REPLICAS", "9"),
+        ("JETMESH_PARTITIONS", "orders"),
+        ("JETMESH_PARTITIONS", "orders=1"),
+        ("JETMESH_PARTITIONS", "orders=2,=3"),
         ("JETMESH_HEALTH_PORT", "70000"),
         ("JETMESH_LOG_FORMAT", "xml"),
         ("JETMESH_LOG_LEVEL", "LOUD"),
@@ -34,6 +37,12 @@ def test_standard_names_stay_and_the_others_begin_with_jetmesh() -> None:
 def test_a_wrong_value_is_refused_by_the_variables_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"settings: {name}: "):
         read(Settings, {name: value})
+
+
+def test_partitions_are_a_number_a_service() -> None:
+    settings = read(Settings, {"JETMESH_PARTITIONS": "orders=2, some-service=4"})
+    assert settings.partitions == {"orders": 2, "some-service": 4}
+    assert settings.split == {"ORDERS": 2, "SOME_SERVICE": 4}
 
 
 def test_all_wrong_variables_are_named_at_once() -> None:

@@ -83,6 +83,12 @@ capabilities: {drop: [ALL]}
 - {name: JETMESH_APP, value: {{ .root.Values.app | quote }}}
 - {name: NATS_URL, value: {{ include "jetmesh.brokerUrl" .root | quote }}}
 - {name: JETMESH_LOG_FORMAT, value: json}
+{{- with .root.Values.topology.partitions }}
+{{- if not $.root.Values.broker.url }}
+{{- fail "topology.partitions: the embedded broker routes nothing by key; name your own broker with broker.url" }}
+{{- end }}
+- {name: JETMESH_PARTITIONS, value: {{ . | quote }}}
+{{- end }}
 {{- if include "jetmesh.seedSecret" . }}
 - {name: JETMESH_NATS_NKEY_SEED, value: /etc/jetmesh/nkey/seed}
 {{- if .service }}

@@ -1,0 +1,179 @@
+"""A busy owner's stream split by key: the whole mesh on it, each guard as strong as on one stream, no second split."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from jetmesh import accounts, keys, provision
+from jetmesh.connection import Connection
+from jetmesh.failure import Unavailable
+from jetmesh.mesh import Mesh
+from jetmesh.message import Guard, Message, Refused
+from jetmesh.partitions import PartitionedReader, lane, names, partition_of
+from jetmesh.provision import Drift
+from jetmesh.record import Recorder
+from jetmesh.testing import Broker, MeshOf
+from jetmesh.topology import Topology, topology
+from services.flow import SERVICES
+from tests.mesh.whole import whole_mesh
+from tests.samples import body
+
+SPLIT = {"ORDERS": 2, "PAYMENTS": 2}
+PARTITIONS = "orders=2,payments=2"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker whose configuration routes by key."""
+    pairs = "\n".join(f'"{source}": "{to}"' for source, to in accounts.mappings(SERVICES, SPLIT).items())
+    config = tmp_path / "nats-server.conf"
+    config.write_text(f"mappings {{\n{pairs}\n}}\n")
+    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+        yield server
+
+
+@pytest.fixture
+async def connection(broker: Broker) -> AsyncIterator[Connection]:
+    """To that broker, with nothing on it."""
+    async with connected(broker.url) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def connected(url: str, **options: object) -> AsyncIterator[Connection]:
+    """A connection, closed afterwards."""
+    opened = Connection()
+    await opened.open(url, "test", **options)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def apply(connection: Connection, wanted: Topology) -> None:
+    """Make the broker have it."""
+    await provision.apply(connection, await provision.plan(connection, wanted))
+
+
+async def test_the_whole_mesh_runs_on_split_streams(
+    mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = [f"o-{number}" for number in range(60)]
+    async with whole_mesh(mesh_of, tmp_path, monkeypatch, JETMESH_PARTITIONS=PARTITIONS) as whole:
+        await asyncio.gather(*(whole.mesh.publish("orders.placed", body(key)) for key in orders for _ in range(2)))
+        await whole.is_balanced(await whole.ended(*orders))
+        for stream in SPLIT:
+            found = {part: await keys_in(whole.mesh.mesh, part) for part in names(stream, SPLIT)}
+            assert all(found.values()), f"a partition of {stream} is empty"
+            assert found == {f"{stream}-{n}": {k for k in orders if partition_of(k, 2) == n} for n in range(2)}
+
+
+async def keys_in(mesh: Mesh, stream: str) -> set[str]:
+    """The keys that a stream holds."""
+    return {message.key for message in await mesh.stories.last(stream, ["*.placed.*", "*.authorized.*"])}
+
+
+async def test_the_broker_and_the_mesh_agree_on_the_partition_of_a_key(connection: Connection) -> None:
+    await apply(connection, topology(SERVICES, split=SPLIT))
+    for key in ("o-1042", "o-1043", "ORDER_7", "a", "50%25", "é", "x" * 200):
+        answer = await connection.ask(f"orders.placed.{key}", b"{}")
+        assert f'"stream":"ORDERS-{partition_of(key, 2)}"' in answer.decode(), key
+
+
+@pytest.mark.parametrize("is_guarded", [False, True], ids=["one account", "an account per service"])
+async def test_of_two_writers_of_a_story_the_broker_refuses_one(
+    broker: Broker, tmp_path: Path, is_guarded: bool
+) -> None:
+    async with writers(broker, tmp_path, is_guarded=is_guarded) as (recorder, reader):
+        for number in range(50):
+            key = f"o-{number}"
+            outcomes = await asyncio.gather(*map(recorder.record, [begins(key)] * 2), return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes if not isinstance(outcome, int)] == [Refused]
+            (story,) = await reader.last("ORDERS", [f"orders.*.{key}"])
+            assert story.subject == f"orders.placed.{key}"
+
+
+def begins(key: str) -> Message:
+    """The first event of a story."""
+    return Message(f"orders.placed.{key}", b"{}", {}, Guard(f"orders.*.{key}", 0))
+
+
+async def test_a_batch_is_of_one_partition(connection: Connection) -> None:
+    await apply(connection, topology(SERVICES, split=SPLIT))
+    recorder, _ = await started(connection)
+    recorder.batch_by(lane(SPLIT["ORDERS"]))
+    await asyncio.gather(*(recorder.record_event(begins(f"o-{number}")) for number in range(500)))
+    assert recorder.refused == 0
+    recorder.batch_by(lambda subject: "all together")
+    await asyncio.gather(*(recorder.record_event(begins(f"p-{number}")) for number in range(500)))
+    assert recorder.refused > 0
+
+
+@asynccontextmanager
+async def writers(
+    broker: Broker, folder: Path, *, is_guarded: bool
+) -> AsyncIterator[tuple[Recorder, PartitionedReader]]:
+    """What orders records and reads with, in the one account or in its own."""
+    if not is_guarded:
+        async with connected(broker.url) as connection:
+            await apply(connection, topology(SERVICES, split=SPLIT))
+            yield await started(connection)
+        return
+    config = folder / "accounts.conf"
+    config.write_text(accounts.configuration(SERVICES, keys.ensure(folder / "keys", keys.users(SERVICES)), SPLIT))
+    with Broker(folder / "guarded", "-c", str(config)) as guarded:
+        async with connected(guarded.url, nkeys_seed_str=seed(folder, "operator")) as operator:
+            await apply(operator, topology(SERVICES, split=SPLIT))
+        async with connected(guarded.url, nkeys_seed_str=seed(folder, "orders")) as connection:
+            yield await started(connection)
+
+
+def seed(folder: Path, user: str) -> str:
+    """A user's key."""
+    return keys.seed_file(folder / "keys", user).read_text().strip()
+
+
+async def started(connection: Connection) -> tuple[Recorder, PartitionedReader]:
+    """Both, at work."""
+    recorder, reader = Recorder(connection), PartitionedReader(connection, SPLIT)
+    await recorder.start()
+    await reader.start()
+    return recorder, reader
+
+
+async def test_a_broker_that_counts_otherwise_takes_nothing(connection: Connection) -> None:
+    await apply(connection, topology(SERVICES, split={"ORDERS": 3, "PAYMENTS": 2}))
+    recorder, _ = await started(connection)
+    with pytest.raises(Unavailable, match="no stream takes this subject"):
+        await recorder.record(Message("orders.placed.o-1", b"{}", {}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {"ORDERS": 2}, "refuse stream ORDERS-0: ORDERS is there"),
+        ({"ORDERS": 2}, {}, "refuse stream ORDERS: ORDERS-0 is there"),
+        ({"ORDERS": 2}, {"ORDERS": 3}, "refuse stream ORDERS-0: the stream holds messages of partition.2.0.orders"),
+    ],
+)
+async def test_a_stream_is_never_split_otherwise_afterwards(
+    connection: Connection, before: dict[str, int], after: dict[str, int], told: str
+) -> None:
+    await apply(connection, topology(SERVICES, split=before))
+    with pytest.raises(Drift, match=told.replace(".", r"\.")):
+        await apply(connection, topology(SERVICES, split=after))
+
+
+@pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        ({"INVENTORY": 2}, r"INVENTORY can't be split: inventory\.shelve commits events of many keys at once"),
+        ({"ORDER": 2}, "no service records into ORDER; there are ORDERS, PAYMENTS"),
+    ],
+)
+def test_what_can_not_be_split_is_told(split: dict[str, int], told: str) -> None:
+    with pytest.raises(ValueError, match=f"JETMESH_PARTITIONS: {told}"):
+        topology(SERVICES, split=split)
