@@ -14,13 +14,14 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from benchmarks import chart, hop, hot_article, latency, memory, mesh, replicas, report
+from benchmarks import capacity, chart, footprint, hop, hot_article, latency, memory, mesh, replicas, report
 from benchmarks.figures import Row
 from benchmarks.progress import Step
 
 FULL_BACKLOG = 100_000
 RESULTS = Path("benchmarks/results")
 README, PAGE, CHART = Path("README.md"), Path("docs/performance.md"), Path("docs/performance.svg")
+CAPACITY = Path("docs/capacity.md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "latency": lambda size, step: latency.run(size.seconds, step),
     "memory": lambda size, step: memory.run(size.backlog, step),
     "hot-article": lambda size, step: hot_article.run(size.orders // 2, step),
+    "footprint": lambda size, step: footprint.run(size.orders // 5, step),
     "replicas": lambda size, step: replicas.run(size.orders, step),
 }
 
@@ -84,6 +86,11 @@ def _show(progress: Progress, task: TaskID, step: str) -> None:
 
 def publish(rows: Sequence[Row]) -> None:
     """The figures into the pages that have a place for them, the chart beside them, the JSON into the repository."""
+    if any(row.part == footprint.PART for row in rows):
+        report.write_json(RESULTS / "footprint.json", [row for row in rows if row.part == footprint.PART])
+        report.put_between_markers(CAPACITY, capacity.markdown(rows, report.about()))
+    if all(row.part == footprint.PART for row in rows):
+        return
     chart.write(CHART, rows)
     report.write_json(RESULTS / "published.json", rows)
     report.put_between_markers(README, report.markdown(report.headlines(rows), report.about()))

@@ -84,7 +84,7 @@ async def traces(running: Running, jaeger_url: str, orders: Sequence[OrderPlaced
 
 
 async def _is_complete(running: Running, client: httpx.AsyncClient, order: OrderPlaced) -> bool:
-    contexts = [parse_traceparent(header) for header in await _traceparents(running, order.key)]
+    contexts = [parse_traceparent(header) for header in await traceparents(running, order.key)]
     if not contexts or not all(contexts) or len({context.trace_id for context in contexts if context}) > 1:
         return False
     first = contexts[0]
@@ -97,7 +97,8 @@ async def _is_complete(running: Running, client: httpx.AsyncClient, order: Order
     return recorded <= known and parents <= known
 
 
-async def _traceparents(running: Running, key: str) -> list[str]:
+async def traceparents(running: Running, key: str) -> list[str]:
+    """Of every event that was recorded about the key."""
     streams = [service.stream for service in SERVICES if service.records]
     stories = [await running.client.stories.last(stream, [f"*.*.{key}"]) for stream in streams]
     return [message.headers.get("traceparent", "") for story in stories for message in story]

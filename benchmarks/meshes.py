@@ -18,6 +18,7 @@ from jetmesh.mesh import Mesh, connect
 from jetmesh.message import Message
 from jetmesh.provision import request
 from jetmesh.service import Form
+from jetmesh.testing import Broker
 from jetmesh.topology import Consumer, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from services.flow import SERVICES
@@ -64,6 +65,8 @@ class Running:
     processes: Processes
     consumers: Sequence[Consumer]
     endings: Sequence[str]
+    broker: Broker
+    monitor_url: str = ""
 
     async def pulled(self, *services: str, times: int = 1) -> None:
         """Until each durable of these services (all, if none is named) is pulled, by so many replicas.
@@ -150,8 +153,9 @@ async def jetmesh(
 ) -> AsyncIterator[Running]:
     """The reference mesh with an empty store: topology applied, nothing started but the mail sink; `names` are those
     services whose durables count."""
+    port = ports.free_ports(1)[0]
     with (
-        servers.broker(sync) as broker,
+        servers.broker(sync, port) as broker,
         tempfile.TemporaryDirectory(prefix="benchmark-mesh-") as folder,
         Processes(Path(folder), _environment(broker.url, Path(folder), endpoint, skus)) as processes,
     ):
@@ -159,7 +163,7 @@ async def jetmesh(
             chosen = [service for service in SERVICES if service.name in names]
             await provision.apply(client.connection, await provision.plan(client.connection, topology(SERVICES)))
             consumers = [consumer for service in chosen for consumer in consumers_of(service, SERVICES)]
-            yield Running(client, processes, consumers, ENDINGS)
+            yield Running(client, processes, consumers, ENDINGS, broker, f"http://{ports.HOST}:{port}")
             processes.stop(*processes)
 
 
@@ -211,7 +215,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
             consumers = [
                 Consumer(stream, durable, durable.partition("-")[0], ()) for stream, durable in faststream_app.DURABLES
             ]
-            running = Running(client, processes, consumers, PEER_ENDINGS)
+            running = Running(client, processes, consumers, PEER_ENDINGS, broker)
             await running.pulled()
             yield running
             processes.stop(*processes)

@@ -12,10 +12,11 @@ DEFAULT_SYNC, ALWAYS = "2m", "always"
 
 
 @contextmanager
-def broker(sync: str) -> Iterator[Broker]:
-    """A broker with a new, empty store; both are gone afterwards."""
+def broker(sync: str, monitor_port: int = 0) -> Iterator[Broker]:
+    """A broker with a new, empty store; both are gone afterwards. `monitor_port`: where its pages are, if they are."""
     with tempfile.TemporaryDirectory(prefix="benchmark-nats-") as folder:
         config = Path(folder, "nats.conf")
         config.write_text(f'jetstream {{ sync_interval: "{sync}" }}\n')
-        with Broker(Path(folder), "--config", str(config)) as running:
+        monitor = ("--http_port", str(monitor_port)) if monitor_port else ()
+        with Broker(Path(folder), "--config", str(config), *monitor) as running:
             yield running

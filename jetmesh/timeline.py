@@ -23,7 +23,10 @@ OUTCOMES = {
     "retry": ("retry", "yellow"),
     "dead_letter": ("dead letter", "bold red"),
     "failed": ("failed", "bold red"),
+    "refused": ("refused", "dim"),
 }
+TOLD_OF_EVENTS = {"failed", "refused"}
+"""Nothing is said of an event that was recorded; one that was refused must not look as if it had happened twice."""
 TOLD_WHY = {"later", "retry", "dead_letter", "failed"}
 
 EVENT, BRANCH, LAST, TRUNK, BLANK, BAR = "→ ", "├ ", "└ ", "│ ", "  ", "━"
@@ -142,7 +145,7 @@ def _line(span: SpanRecord, connector: str, indent: str) -> Line:
         span.start_unix_nano,
         span.end_unix_nano,
         _is_event(span),
-        "" if _is_event(span) and outcome != "failed" else outcome,
+        outcome if outcome in TOLD_OF_EVENTS or not _is_event(span) else "",
         _printable(_reason(span)) if outcome in TOLD_WHY else "",
     )
 

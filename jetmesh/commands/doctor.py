@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.text import Text
 from jetmesh import app as apps
 from jetmesh import doctor as doctors
 from jetmesh.commands import options
-from jetmesh.commands.target import reach, settings_of_target
+from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.doctor import Finding, Grade, Patient
 from jetmesh.service import Service
 from jetmesh.settings import Settings
@@ -51,7 +51,13 @@ async def _examine(monitor: str, app: str) -> list[Finding]:
     except click.ClickException as unreachable:
         fix = "start a broker (`jetmesh demo`, or nats-server -js), or correct NATS_URL"
         findings.append(Finding("broker", Grade.WRONG, unreachable.message, fix))
-    return [*findings, *await doctors.traces(target.variables)]
+    return [*findings, *await doctors.traces(traces_of(target))]
+
+
+def traces_of(target: Target) -> Mapping[str, str]:
+    """The variables that say where traces go. A demo keeps them itself, where nobody says otherwise."""
+    own = str(target.endpoints.get("traces_url", ""))
+    return {**({"OTEL_EXPORTER_OTLP_ENDPOINT": own} if own else {}), **target.variables}
 
 
 def _services(app: str) -> tuple[Sequence[Service], list[Finding]]:

@@ -16,6 +16,7 @@ from jetmesh.mesh import Mesh, connect, connect_options
 from jetmesh.settings import Settings
 
 CONNECT_SECONDS = 3
+CONNECT_SECONDS_VARIABLE = settings.variable(Settings, "connect_seconds")
 NATS_ARGUMENTS = {
     "-s": "NATS_URL",
     "--server": "NATS_URL",
@@ -40,7 +41,10 @@ class Target:
     def sources(self) -> dict[str, str]:
         """Where each variable that is set came from."""
         mine = {name for name, value in self.variables.items() if os.environ.get(name) == value}
-        return {name: "environment" if name in mine else self.found for name in self.variables}
+        found = {name: "environment" if name in mine else self.found for name in self.variables}
+        if CONNECT_SECONDS_VARIABLE not in mine:
+            found[CONNECT_SECONDS_VARIABLE] = "the command's own: nobody waits longer at a terminal"
+        return found
 
 
 def settings_of_target(environment: Mapping[str, str] = os.environ) -> Target:
@@ -50,7 +54,7 @@ def settings_of_target(environment: Mapping[str, str] = os.environ) -> Target:
         SettingsError: a variable does not hold what it must.
     """
     variables = {name: value for name, value in environment.items() if value}
-    variables.setdefault(settings.variable(Settings, "connect_seconds"), str(CONNECT_SECONDS))
+    variables.setdefault(CONNECT_SECONDS_VARIABLE, str(CONNECT_SECONDS))
     chosen = settings.read(Settings, variables)
     if environment.get("NATS_URL"):
         return Target(chosen, "NATS_URL", variables)

@@ -73,7 +73,7 @@ def _headline(overview: Overview) -> Text:
     rows = overview.rows
     text = Text("jetmesh", style="bold", no_wrap=True)
     text.append(f"  {time.strftime('%H:%M:%S', time.localtime(overview.at))}", style="dim")
-    text.append(f"  {len(overview.instances)} services ×{sum(overview.instances.values())}")
+    text.append(f"  {sum(overview.instances.values())} processes")
     text.append(f"  {sum(row.attempts_per_second for row in rows):,.1f}/s")
     text.append(f"  lag {sum(row.lag.pending + row.lag.ack_pending for row in rows if not row.waits):,}")
     letters = f"  {overview.dead_letters:,} dead letters"
@@ -84,7 +84,7 @@ def _reactions(overview: Overview, *, wide: bool) -> Table:
     """One line a reaction; in a narrow terminal without the median, the redelivered and what failed."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=wide)
     table.add_column("reaction", no_wrap=True)
-    numbers = ["rate/s", "lag", "acks", *(["again", "failed/s", "p50 ms"] if wide else []), "p95 ms", "dead"]
+    numbers = ["rate/s", "lag", "held", *(["again", "failed/s", "p50 ms"] if wide else []), "p95 ms", "dead"]
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("switch", no_wrap=True)
@@ -142,4 +142,11 @@ def _streams(streams: Sequence[StreamState], *, wide: bool) -> Table:
 
 
 def _stream(stream: StreamState) -> Text:
-    return Text.assemble((stream.name, "bold"), f" {stream.messages:,} ", (f"{stream.bytes / 1e6:.1f} MB", "dim"))
+    return Text.assemble((stream.name, "bold"), f" {stream.messages:,} ", (_size(stream.bytes), "dim"))
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count / 1e3:,.0f} kB"

@@ -55,6 +55,11 @@ class Broker:
         return self._port
 
     @property
+    def pid(self) -> int:
+        """The process that runs now; 0 where none does."""
+        return self._process.pid if self._process else 0
+
+    @property
     def log(self) -> str:
         """What the server has said since its last start."""
         return (self._folder / "nats-server.log").read_text(errors="replace")

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from jetmesh.commands.doctor import traces_of
+from jetmesh.commands.target import Target
 from jetmesh.doctor import Finding, Grade, Patient, examine, redacted_url, settings_in_force, traces
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
@@ -42,6 +44,11 @@ async def test_traces_that_nobody_takes_are_wrong(broker: Broker) -> None:
     (taken,) = await traces({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{broker.port}"})
     assert [none.grade, lost.grade, taken.grade] == [Grade.NOTE, Grade.WRONG, Grade.GOOD]
     assert "secret" not in lost.found
+
+
+def test_a_demo_keeps_its_traces_itself() -> None:
+    target = Target(Settings(), "the demo", {"NATS_URL": "nats://a"}, {"traces_url": "http://127.0.0.1:14318"})
+    assert traces_of(target) == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:14318", "NATS_URL": "nats://a"}
 
 
 def test_settings_are_shown_with_their_source_and_without_secrets() -> None:

@@ -125,6 +125,14 @@ def test_what_failed_says_why() -> None:
     assert "the bank did not answer" in output
 
 
+def test_an_event_that_was_refused_does_not_look_as_if_it_had_happened_twice() -> None:
+    story = [CLICKED, span("→orders.placed", "orders.place", 1, 2, id="1", outcome="refused"),
+             span("→orders.placed", "orders.place", 4, 2, id="2")]  # fmt: skip
+    first, second = [line for line in shown([], story).splitlines() if "→ orders.placed" in line]
+    assert "refused" in first
+    assert "refused" not in second
+
+
 def test_reactions_hang_below_the_event_that_they_react_to() -> None:
     rows = [line[9:].split("  ")[0].rstrip() for line in shown([], STORY[:5]).splitlines()[1:]]
     assert [row for row in rows if row][:4] == ["POST /orders", "→ orders.placed", "├ payments.authorize", "│"]

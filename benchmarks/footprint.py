@@ -1,0 +1,133 @@
+"""What one order takes: messages, disk, network, processor, spans; and what the broker holds for each subject."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from benchmarks import mesh, meshes, servers, workload
+from benchmarks.figures import Row
+from benchmarks.meshes import Running
+from benchmarks.processes import cpu_seconds, memory_bytes_max
+from benchmarks.progress import Step
+from jetmesh.message import Guard, Message
+from jetmesh.otlp import parse_traceparent
+from jetmesh.provision import request
+from jetmesh.service import Form
+from jetmesh.testing.jaeger import Jaeger
+from jetmesh.topology import topology
+from jetmesh_contracts import OrderPlaced
+from services.flow import SERVICES
+
+PART = "footprint"
+KEYS = 200_000
+TRACES_LOOKED_AT = 100
+EVENT_BYTES = 400
+
+
+SPLITTABLE = [
+    service.stream
+    for service in SERVICES
+    if service.records and not any(reaction.form is Form.MANY for reaction in service.reactions)
+]
+"""Streams that are written event by event, and so can be split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a stream keeps."""
+
+    messages: int = 0
+    bytes: int = 0
+    subjects: int = 0
+
+    def __add__(self, other: "Kept") -> "Kept":
+        return Kept(self.messages + other.messages, self.bytes + other.bytes, self.subjects + other.subjects)
+
+    def __sub__(self, other: "Kept") -> "Kept":
+        return Kept(self.messages - other.messages, self.bytes - other.bytes, self.subjects - other.subjects)
+
+
+async def run(count: int, step: Step) -> list[Row]:
+    """A mesh that takes so many orders, then a stream that keeps many keys."""
+    skus = workload.articles()
+    orders = list(workload.orders("footprint", count, skus))
+    step(f"what {count:,} orders take")
+    with Jaeger() as jaeger:
+        async with meshes.started(jaeger.otlp_http, skus=skus) as running:
+            rows = await _of_orders(running, orders)
+            rows.append(_row("spans of an order", await _spans(running, jaeger.url, orders), ""))
+    step(f"what {KEYS:,} subjects take")
+    return [*rows, _row("broker: memory of a subject", await _memory_of_a_subject(), "B")]
+
+
+async def _of_orders(running: Running, orders: Sequence[OrderPlaced]) -> list[Row]:
+    kept, carried, used = await _kept(running), await _carried(running), cpu_seconds(running.broker.pid)
+    drained = await running.take(orders)
+    used = cpu_seconds(running.broker.pid) - used
+    carried = await _carried(running) - carried
+    grown = {name: after - kept[name] for name, after in (await _kept(running)).items()}
+    whole, share = sum(grown.values(), Kept()), 1 / len(orders)
+    busiest = max(SPLITTABLE, key=lambda name: grown[name].messages)
+    each = share * grown[busiest].messages
+    return [
+        _row("messages kept of an order", share * whole.messages, ""),
+        _row(f"messages kept of an order in {busiest}, the busiest that can be split", each, ""),
+        _row("subjects kept of an order", share * whole.subjects, ""),
+        _row("disk of an order, one copy", share * whole.bytes, "B"),
+        _row("network of an order, to and from the broker", share * carried, "B"),
+        _row("CPU of an order, five services", drained.cpu_micros_per_order, "µs"),
+        _row("CPU of an order, the broker", share * used * 1e6, "µs"),
+    ]
+
+
+def _row(what: str, value: float, unit: str) -> Row:
+    return Row(PART, what, "jetmesh", value, unit)
+
+
+async def _kept(running: Running) -> dict[str, Kept]:
+    """What each stream keeps."""
+    connection = running.client.connection
+    names = [stream.name for stream in topology(SERVICES).streams]
+    states = {name: (await request(connection, f"STREAM.INFO.{name}", strict=True))["state"] for name in names}
+    return {
+        name: Kept(state["messages"], state["bytes"], state.get("num_subjects", 0)) for name, state in states.items()
+    }
+
+
+async def _carried(running: Running) -> int:
+    """The bytes that went into and out of the broker."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page: dict[str, Any] = (await client.get(f"{running.monitor_url}/varz")).json()
+    return int(page["in_bytes"]) + int(page["out_bytes"])
+
+
+async def _spans(running: Running, jaeger_url: str, orders: Sequence[OrderPlaced]) -> float:
+    """The spans of one order's trace, on average of some. The services have stopped by then, and so sent their last."""
+    await asyncio.to_thread(running.processes.stop, *running.processes)
+    chosen = random.Random(0).sample(orders, min(TRACES_LOOKED_AT, len(orders)))
+    counts = []
+    async with httpx.AsyncClient(base_url=jaeger_url, trust_env=False, timeout=30) as client:
+        for order in chosen:
+            context = parse_traceparent((await mesh.traceparents(running, order.key))[0])
+            assert context is not None
+            answer = await client.get(f"/api/traces/{context.trace_id:032x}")
+            counts.append(len(answer.json()["data"][0]["spans"]))
+    return sum(counts) / len(counts)
+
+
+async def _memory_of_a_subject() -> float:
+    """How much the broker grows for each subject, by its largest resident set."""
+    with servers.broker(servers.DEFAULT_SYNC) as broker:
+        async with meshes.connected(broker.url) as client:
+            config = {"name": "KEYS", "subjects": ["keys.*.*"], "storage": "file", "allow_direct": True}
+            await request(client.connection, "STREAM.CREATE.KEYS", config, strict=True)
+            before, body = memory_bytes_max(broker.pid), b"x" * EVENT_BYTES
+            for first in range(0, KEYS, 10_000):
+                keys = [f"o-{number:08}" for number in range(first, first + 10_000)]
+                messages = [Message(f"keys.placed.{key}", body, {}, Guard(f"keys.*.{key}", 0)) for key in keys]
+                await asyncio.gather(*map(client.recorder.record, messages))
+            return (memory_bytes_max(broker.pid) - before) / KEYS
