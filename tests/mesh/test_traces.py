@@ -1,11 +1,13 @@
 """One order, one trace, in the real Jaeger: whichever way it goes, whoever takes part, however often it is tried."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from jetmesh.testing import MeshOf, until
 from jetmesh.testing.jaeger import Jaeger
 from tests.mesh.whole import whole_mesh
-from tests.programs import program
+from tests.programs import ROOT, program
 from tests.samples import TRUFFLE, body
 
 CONVERSATION = "messaging.message.conversation_id"
@@ -130,3 +132,29 @@ async def test_a_trace_from_outside_goes_on_in_the_mesh(
         await whole.ended("o-outside")
     traces = await until(lambda: traces_of(jaeger, "o-outside"), 20)
     assert set(traces) == {trace_id}
+
+
+async def test_the_searches_of_the_guide_find_what_they_say(
+    jaeger: Jaeger, mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text().partition("## Traces")[2].partition("\n## ")[0]
+    searches = [{name: value} for name, value in re.findall(r"`([\w.]+)=([\w-]+)`", guide)]
+    assert {"messaging.message.conversation_id": "o-1042"} in searches
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_http, "OTEL_METRICS_EXPORTER": "none"}
+    async with whole_mesh(mesh_of, tmp_path, monkeypatch, **settings) as whole:
+        await whole.mesh.publish("orders.placed", body("o-1042", payment_method="pm_sandbox_flaky"))
+        await whole.mesh.publish("orders.placed", "no order at all")
+        await whole.ended("o-1042")
+        await whole.mesh.dead_letters(1)
+    for tags in searches:
+        await until(partial(found_anywhere, jaeger, tags), 20, f"Jaeger finds {tags}")
+    (written,) = re.findall(r"`(/search\S+)`", guide)
+    link = parse_qs(urlsplit(written).query)
+    (trace,) = await ask(jaeger, "traces", **{name: values[0] for name, values in link.items()})
+    assert {tag(span, CONVERSATION) for span in trace["spans"]} == {"o-1042"}
+
+
+async def found_anywhere(jaeger: Jaeger, tags: dict[str, str]) -> list[Any]:
+    """The traces of any service with these tags."""
+    services = ("orders", "payments", "inventory", "notifications")
+    return [trace for name in services for trace in await ask(jaeger, "traces", service=name, tags=json.dumps(tags))]
