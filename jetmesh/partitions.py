@@ -16,7 +16,6 @@ from jetmesh.story import Stored, StoryReader
 Partitions = Mapping[str, int]
 """In how many each stream that is split is split, by the name of the whole."""
 
-COUNT_MAX = 64
 _FNV_OFFSET, _FNV_PRIME, _32_BITS = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 
 

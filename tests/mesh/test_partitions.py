@@ -18,6 +18,10 @@ from jetmesh.record import Recorder
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import Topology, topology
 from services.flow import SERVICES
+from services.reference.checks import findings
+from services.reference.facts import collect
+from services.reference.state import State
+from services.reference.stories import story
 from tests.mesh.whole import whole_mesh
 from tests.samples import body
 
@@ -65,6 +69,10 @@ async def test_the_whole_mesh_runs_on_split_streams(
     async with whole_mesh(mesh_of, tmp_path, monkeypatch, JETMESH_PARTITIONS=PARTITIONS) as whole:
         await asyncio.gather(*(whole.mesh.publish("orders.placed", body(key)) for key in orders for _ in range(2)))
         await whole.is_balanced(await whole.ended(*orders))
+        audited = findings(await collect(whole.mesh.mesh, State(tmp_path)))
+        assert not [finding for finding in audited if finding.offences]
+        told = [event.type for event in await story(whole.mesh.mesh, orders[0])]
+        assert told.count("orders.placed") == told.count("orders.confirmed") == 1
         for stream in SPLIT:
             found = {part: await keys_in(whole.mesh.mesh, part) for part in names(stream, SPLIT)}
             assert all(found.values()), f"a partition of {stream} is empty"
@@ -92,8 +100,8 @@ async def test_of_two_writers_of_a_story_the_broker_refuses_one(
             key = f"o-{number}"
             outcomes = await asyncio.gather(*map(recorder.record, [begins(key)] * 2), return_exceptions=True)
             assert [type(outcome) for outcome in outcomes if not isinstance(outcome, int)] == [Refused]
-            (story,) = await reader.last("ORDERS", [f"orders.*.{key}"])
-            assert story.subject == f"orders.placed.{key}"
+            (recorded,) = await reader.last("ORDERS", [f"orders.*.{key}"])
+            assert recorded.subject == f"orders.placed.{key}"
 
 
 def begins(key: str) -> Message:
