@@ -57,6 +57,12 @@ def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]
     names = [service.name for service in whole]
     if twice := {name for name in names if names.count(name) > 1}:
         raise DeclarationError(f"app {reference}: two services are named {twice.pop()}; rename one")
+    for service in whole:
+        if strange := set(service.endings) - set(service.records):
+            raise DeclarationError(
+                f"app {reference}: {service.name} declares {strange.pop().__name__} an ending, which none of its "
+                f"reactions records; let one return it, or take it out of `endings`"
+            )
     return whole
 
 

@@ -75,13 +75,23 @@ class Service:
 
     `dependencies` is the type (usually a frozen dataclass of Protocols) whose instance is handed to every parameter
     annotated with it. `claims` is for how long the service remembers who took a token first (`jetmesh.claims`); None:
-    it takes no claims. The decorators return the function unchanged, so that a test awaits it like any other.
+    it takes no claims. `endings` are its events after which its part of a story has ended: they stay when the story is
+    archived, and whatever comes late must be settled by them alone; none: its stories are never archived. The
+    decorators return the function unchanged, so that a test awaits it like any other.
     """
 
-    def __init__(self, name: str, dependencies: type | None = None, *, claims: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        dependencies: type | None = None,
+        *,
+        claims: timedelta | None = None,
+        endings: Sequence[EventType] = (),
+    ) -> None:
         self.name = name
         self.dependencies = dependencies
         self.claims = claims
+        self.endings = tuple(endings)
         self._reactions: list[Reaction] = []
 
     @property

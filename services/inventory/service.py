@@ -15,7 +15,7 @@ from jetmesh_contracts import (
 from services.inventory import domain
 from services.inventory.domain import Reservation, Restock
 
-inventory = Service("inventory")
+inventory = Service("inventory", endings=(GoodsReserved, GoodsRejected, GoodsReleased, StockRestocked))
 
 
 @inventory.on_many(retry=Retry(attempts=None))

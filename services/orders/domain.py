@@ -39,6 +39,12 @@ class Order:
     confirmed: bool = False
     withdrawn: bool = False
     cancelled: bool = False
+    refused: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing but an ending: it was refused, or archived. Whatever comes now comes too late."""
+        return self.placed is None and (self.confirmed or self.cancelled or self.refused)
 
     def evolve(self, event: Event) -> Self:
         """The order after `event`."""
@@ -55,6 +61,8 @@ class Order:
                 return replace(self, withdrawn=True)
             case OrderCancelled():
                 return replace(self, cancelled=True)
+            case OrderRefused():
+                return replace(self, refused=True)
             case _:
                 return self
 

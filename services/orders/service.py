@@ -29,7 +29,7 @@ class Orders:
     prices: Prices
 
 
-orders = Service("orders", Orders, claims=timedelta(hours=24))
+orders = Service("orders", Orders, claims=timedelta(hours=24), endings=(OrderConfirmed, OrderCancelled, OrderRefused))
 
 
 @orders.intake
@@ -43,7 +43,7 @@ async def promise(
     secured: PaymentAuthorized | GoodsReserved, order: Order
 ) -> OrderPaymentSecured | OrderGoodsSecured | OrderConfirmed | None:
     """The money is held, or the goods are reserved: promise the order once both are."""
-    return domain.promise(secured, _placed(order), order)
+    return None if order.is_over else domain.promise(secured, _placed(order), order)
 
 
 @orders.on(retry=Retry(attempts=None))
@@ -51,7 +51,7 @@ async def give_up(
     obstacle: PaymentDeclined | GoodsRejected | PaymentCaptureFailed, order: Order
 ) -> OrderCancelled | None:
     """The money or the goods can't be had: cancel the order."""
-    return domain.give_up(obstacle, _placed(order), order)
+    return None if order.is_over else domain.give_up(obstacle, _placed(order), order)
 
 
 @orders.after(minutes=15)
@@ -65,7 +65,7 @@ async def withdraw(
     request: OrderCancellationRequested, order: Order
 ) -> OrderCancelled | OrderCancellationRequested | None:
     """The customer does not want the order any more: cancel it, or ask payments if it is promised already."""
-    return domain.withdraw(request, _placed(order), order)
+    return None if order.is_over else domain.withdraw(request, _placed(order), order)
 
 
 def _placed(order: Order) -> OrderPlaced:

@@ -26,6 +26,11 @@ class Payment:
     capture_failed: bool = False
     voided: bool = False
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more money can be taken: of an archived payment that failed, only the void is left."""
+        return self.captured or self.capture_failed or self.voided
+
     def evolve(self, event: Event) -> Self:
         """The payment after `event`."""
         match event:

@@ -28,7 +28,7 @@ class Payments:
     gateway: Gateway
 
 
-payments = Service("payments", Payments)
+payments = Service("payments", Payments, endings=(PaymentCaptured, PaymentDeclined, PaymentVoided))
 
 
 @payments.begins(needs="bank")
@@ -45,7 +45,7 @@ async def capture(
     order: OrderConfirmed, payment: Payment, deps: Payments
 ) -> PaymentCaptured | PaymentCaptureFailed | None:
     """The order is promised: take the money that is held."""
-    if payment.captured or payment.capture_failed:
+    if payment.has_ended:
         return None
     if payment.authorized is None:
         raise NotYet("the authorization is not in the story that was read")
@@ -67,7 +67,7 @@ async def withdraw(
     request: OrderCancellationRequested, payment: Payment, deps: Payments
 ) -> PaymentCaptureFailed | None:
     """The customer does not want a promised order any more: close the payment, unless the money is taken."""
-    if payment.captured or payment.capture_failed:
+    if payment.has_ended:
         return None
     if isinstance(await deps.gateway.close(request.order_id), AlreadyCaptured):
         raise NotYet("the money is taken; the story will say so")
