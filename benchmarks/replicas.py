@@ -3,10 +3,11 @@
 from benchmarks import meshes, servers, workload
 from benchmarks.figures import Row
 from benchmarks.progress import Step
+from jetmesh.archive.row import unix_nano
 from jetmesh.provision import request
 from jetmesh.testing.jaeger import Jaeger
 from services.reference import placing
-from services.reference.streams import raw_reader, unix_nano
+from services.reference.streams import raw_reader
 
 PART = "replicas"
 BOTTLENECK, STREAM = "payments", "PAYMENTS"

@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 
 import click
 
+from jetmesh.commands.archive import archive
 from jetmesh.commands.contracts import contracts
 from jetmesh.commands.dlq import dlq
 from jetmesh.commands.doctor import doctor
@@ -43,7 +44,7 @@ def commands() -> None:
     """Event-driven services on NATS JetStream: run them, see them, mend them."""
 
 
-for command in (new, run, flow, topology, contracts, validate, example, dlq, top, doctor):
+for command in (new, run, flow, topology, contracts, validate, example, dlq, archive, top, doctor):
     commands.add_command(command)
 
 

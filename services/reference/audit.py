@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,14 +40,15 @@ class Audit:
 
 @click.command()
 @states.option
+@states.archive_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def audit(state: State, as_json: bool) -> None:
+def audit(state: State, archive: Path | None, as_json: bool) -> None:
     """Check that nothing was lost and nothing happened twice; exit 1 with the offending ids otherwise.
 
-    Goes by the streams, the bank's ledger, the stock and the mail sink alone, past all services. The ledger and the
-    mails are those of the state folder.
+    Goes by the streams, the archive, the bank's ledger, the stock and the mail sink alone, past all services. The
+    ledger and the mails are those of the state folder.
     """
-    done = asyncio.run(_audit(state))
+    done = asyncio.run(_audit(state, archive))
     if as_json:
         click.echo(json.dumps(document(done)))
     else:
@@ -54,10 +56,10 @@ def audit(state: State, as_json: bool) -> None:
     raise SystemExit(not done.is_clean)
 
 
-async def _audit(state: State) -> Audit:
+async def _audit(state: State, archive: Path | None) -> Audit:
     async with reach(state) as mesh:
         try:
-            facts = await collect(mesh, state)
+            facts = await collect(mesh, state, archive)
         except Unavailable as unavailable:
             raise click.ClickException(str(unavailable)) from None
     return Audit(facts, findings(facts))

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from jetmesh import deadletter, partitions
+from jetmesh.archive.parquet import Archive, ArchiveError
+from jetmesh.archive.purge import archived_until
+from jetmesh.archive.row import unix_nano
 from jetmesh.mesh import Mesh
 from jetmesh.story import Stored
 from jetmesh.wire import derived_id
 from services.flow import SERVICES
 from services.payments.ledger import Balance, Ledger
 from services.reference.mailsink import MailSink
-from services.reference.state import State
-from services.reference.streams import raw_reader, unix_nano
+from services.reference.state import ARCHIVE, State
+from services.reference.streams import raw_reader
 
 INTAKE = "INTAKE"
 PLACED, REFUSED = "orders.placed", "orders.refused"
@@ -80,22 +83,54 @@ class Facts:
         return (event for event in self.events if event.type in types)
 
 
-async def collect(mesh: Mesh, state: State) -> Facts:
+async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Facts:
     """Read everything. The ledger and the mails are None where the folder has none.
 
     Raises:
         Unavailable: a stream does not answer.
+        ArchiveError: stories are archived, and the archive is not there.
     """
     reader = await raw_reader(mesh.connection)
     events: list[Fact] = []
+    kept = Archive(archive or state.archive)
+    await _refuse_halves(mesh, kept)
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
-    wholes = [service.stream for service in SERVICES if service.records]
-    for stream in reversed([part for whole in wholes for part in partitions.names(whole, mesh.settings.split)]):
+    for stream in reversed(_streams(mesh)):
         events += (_fact(stream, message) for message in await reader.read(stream))
     buried = [message for message in await reader.read(deadletter.STREAM) if message.subject.startswith("dead.")]
     letters = [_letter(message) for message in buried]
     intake = [_fact(INTAKE, message) for message in await reader.read(INTAKE)]
+    # The archive last: what leaves a stream while it is read is there by then.
+    archived = [_fact(row.stream, row.stored()) for row in kept.all()]
+    intake = _together(intake, (fact for fact in archived if fact.stream == INTAKE))
+    events = _together(events, (fact for fact in archived if fact.stream != INTAKE))
     return Facts(intake, events, letters, _balances(state.bank), _mails(state.mails))
+
+
+def _streams(mesh: Mesh) -> list[str]:
+    """Where the services record, causes before effects; the partitions of those that are split."""
+    wholes = [service.stream for service in SERVICES if service.records]
+    return [part for whole in wholes for part in partitions.names(whole, mesh.settings.split)]
+
+
+async def _refuse_halves(mesh: Mesh, archive: Archive) -> None:
+    """An ending whose beginning is in an archive that nobody names looks like an order that was never placed.
+
+    Raises:
+        ArchiveError: stories have left the streams, and the archive is not where it is looked for.
+    """
+    until = [await archived_until(mesh.connection, stream) for stream in (INTAKE, *_streams(mesh))]
+    if any(until) and not archive.exists:
+        raise ArchiveError(
+            f"stories that ended before {max(until)} are archived, and no archive is in {archive.folder}: "
+            f"name it with {ARCHIVE}"
+        )
+
+
+def _together(kept: Iterable[Fact], archived: Iterable[Fact]) -> list[Fact]:
+    """Each message once, in the order of its stream: the endings of an archived story are in both."""
+    by_place = {(fact.stream, fact.sequence): fact for fact in [*archived, *kept]}
+    return sorted(by_place.values(), key=lambda fact: (fact.stream, fact.sequence))
 
 
 def _balances(path: Path) -> list[Balance] | None:

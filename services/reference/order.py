@@ -6,12 +6,14 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 import httpx
 from rich.console import Console
 
 from jetmesh import timeline
+from jetmesh.archive.parquet import Archive
 from jetmesh.failure import Unavailable
 from jetmesh.tracestore.jaeger import JaegerTraces
 from jetmesh.tracestore.span import SpanRecord
@@ -19,7 +21,7 @@ from jetmesh.tracestore.store import TraceStore
 from services.reference import state as states
 from services.reference.endpoints import reach, running
 from services.reference.state import State
-from services.reference.stories import StoryEvent, story
+from services.reference.stories import StoryEvent, archived, story
 
 JAEGER_URL = "JETMESH_JAEGER_URL"
 
@@ -27,28 +29,36 @@ JAEGER_URL = "JETMESH_JAEGER_URL"
 @click.command()
 @click.argument("order_id", metavar="ID")
 @states.option
+@states.archive_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def order(order_id: str, state: State, *, as_json: bool) -> None:
+def order(order_id: str, state: State, archive: Path | None, *, as_json: bool) -> None:
     """Print the story of an order: who reacted to what, when, for how long, and how it ended.
 
     Against a mesh elsewhere (NATS_URL), spans come from the Jaeger that JETMESH_JAEGER_URL names.
     """
-    events = asyncio.run(_events(order_id, state))
+    kept = archive or state.archive
+    events = asyncio.run(_events(order_id, state, Archive(kept)))
     spans = _spans(order_id, events, state)
     if not events and not spans:
         raise click.ClickException(f"no order {order_id}: nothing is recorded about it")
     if as_json:
         click.echo(json.dumps(_document(order_id, events, spans)))
     else:
+        if count := sum(event.archived for event in events):
+            click.secho(f"{count} of its {len(events)} events are from the archive in {kept}", dim=True)
         timeline.render(Console(highlight=False), order_id, events, spans)
 
 
-async def _events(order_id: str, state: State) -> list[StoryEvent]:
+async def _events(order_id: str, state: State, archive: Archive) -> list[StoryEvent]:
+    """What the streams hold, and what has left them."""
     async with reach(state) as mesh:
         try:
-            return await story(mesh, order_id)
+            here = await story(mesh, order_id)
         except Unavailable as unavailable:
             raise click.ClickException(str(unavailable)) from None
+    known = {(event.stream, event.sequence) for event in here}
+    gone = [event for event in archived(archive, order_id) if (event.stream, event.sequence) not in known]
+    return sorted([*here, *gone], key=lambda event: (event.time, event.type))
 
 
 def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[SpanRecord]:

@@ -11,6 +11,8 @@ from typing import IO, Any
 
 import click
 
+ARCHIVE = "JETMESH_ARCHIVE"
+
 
 class Held(Exception):
     """Another process holds the file, and writes its id into it."""
@@ -56,6 +58,11 @@ class State:
     def warehouse(self) -> Path:
         """What analytics keeps."""
         return self.folder / "analytics.duckdb"
+
+    @property
+    def archive(self) -> Path:
+        """The stories that ended long ago: `JETMESH_ARCHIVE`, where that is set."""
+        return Path(os.environ.get(ARCHIVE) or self.folder / "archive")
 
     @property
     def traces(self) -> Path:
@@ -117,6 +124,14 @@ option = click.option(
     show_default=True,
     callback=lambda _context, _parameter, folder: State(folder),
     help="The folder that holds everything of the mesh.",
+)
+
+
+archive_option = click.option(
+    "--archive",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=ARCHIVE,
+    help="The archive; else JETMESH_ARCHIVE, else `archive` in the state folder.",
 )
 
 

@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from jetmesh.archive.parquet import Archive
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
 from jetmesh.provision import request
@@ -37,6 +38,8 @@ class StoryEvent:
     id: str
     causation_id: str
     traceparent: str
+    archived: bool = False
+    """Whether it has left its stream."""
 
     @property
     def trace_id(self) -> str:
@@ -52,6 +55,17 @@ async def story(mesh: Mesh, key: str) -> list[StoryEvent]:
     """
     found = [await _recorded(mesh, service.name, service.stream, key) for service in SERVICES if service.records]
     return sorted((event for events in found for event in events), key=lambda event: (event.time, event.type))
+
+
+def archived(archive: Archive, key: str) -> list[StoryEvent]:
+    """What an archive keeps of what services recorded about the key, oldest first.
+
+    Raises:
+        ArchiveError: it can't be read.
+    """
+    names = {service.stream: service.name for service in SERVICES}
+    rows = [row for row in archive.of([key]) if row.stream in names]
+    return [replace(_event(row.stored(), names[row.stream], row.stream), archived=True) for row in rows]
 
 
 async def follow(mesh: Mesh, key: str, seconds: float) -> AsyncIterator[StoryEvent]:

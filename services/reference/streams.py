@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
@@ -80,12 +79,6 @@ async def raw_reader(connection: Connection) -> RawReader:
     reader = RawReader(connection)
     await reader.start()
     return reader
-
-
-def unix_nano(time_stamp: str) -> int:
-    """The broker's RFC 3339 time, whose nanoseconds `datetime` does not keep."""
-    whole, _, fraction = time_stamp.rstrip("Z").partition(".")
-    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)
 
 
 class Gauge:

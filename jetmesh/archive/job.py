@@ -1,0 +1,147 @@
+"""The retention job: find what ended, keep it in the archive, and only then purge it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from jetmesh.archive.open_work import OpenWork, matches, open_work
+from jetmesh.archive.parquet import Archive
+from jetmesh.archive.purge import Departures, Leaving, mark
+from jetmesh.archive.remains import Part, events_from_outside, parts
+from jetmesh.archive.report import Report
+from jetmesh.archive.row import Row, day_of
+from jetmesh.archive.scan import scan
+from jetmesh.archive.story import by_key, newest, stories, with_keys
+from jetmesh.connection import Connection
+from jetmesh.provision import request
+from jetmesh.service import INTAKE, Service
+
+PAGE = 5_000
+NOT_ENDED, YOUNG = "has not ended", "ended too lately"
+STRANGE = "came from outside and was not understood"
+
+Tell = Callable[[str], None]
+Take = Callable[[list[Row]], Awaitable[None]]
+
+
+class Job:
+    """One run. Whatever line it stops at, the next run does the rest: what is archived already is compared and not
+    written again, and nothing leaves a stream before it was read back from the archive."""
+
+    def __init__(self, connection: Connection, services: Sequence[Service], archive: Archive, tell: Tell) -> None:
+        self._connection, self._archive, self._tell = connection, archive, tell
+        self._services = [service for service in services if service.records]
+        self._parts = {part.stream: part for part in parts(services)}
+        self._outside = events_from_outside(services)
+        self._leaving = Departures()
+        self._work = OpenWork({}, {})
+        self._report = Report("", dry_run=True)
+        self._until_ns = 0
+
+    async def run(self, until: datetime, *, dry_run: bool = False) -> Report:
+        """Archive and purge what ended until then; with `dry_run`, only say what it would be.
+
+        Raises:
+            Unavailable: the broker does not answer.
+            ArchiveError: the archive can't be written, or is another one's.
+            Drift: the broker refuses a call: a stream is missing, for instance.
+        """
+        self._until_ns = int(until.timestamp() * 1e9)
+        self._report = Report(until.astimezone(UTC).isoformat(timespec="seconds"), dry_run)
+        self._work = await open_work(self._connection, self._services, self._parts)
+        for part in self._parts.values():
+            self._report.of(part.stream)
+            await self._read(part, part.purgeable, self._take_stories)
+            await self._read(part, part.levels, self._take_levels)
+        for leaving in self._leaving:
+            self._report.of(leaving.stream).ended += len(leaving.sequences)
+        if not dry_run:
+            await self._purge()
+        return self._report
+
+    async def _read(self, part: Part, subjects: Sequence[str], take: Take) -> None:
+        """Page by page, until what comes is too young."""
+        if not subjects or await request(self._connection, f"STREAM.INFO.{part.stream}") is None:
+            return
+        read = 0
+        async with scan(self._connection, part.stream, subjects) as scanning:
+            while page := await scanning.page(PAGE):
+                old = [row for row in page if row.time_ns <= self._until_ns]
+                await take(with_keys(old, self._outside))
+                for row in page:
+                    self._leaving_of(row).saw(row.sequence)
+                read += len(old)
+                self._tell(f"{part.stream}: {read:,} messages looked through, {self._report.stories:,} stories ended")
+                if len(old) < len(page):
+                    return
+
+    async def _take_stories(self, rows: list[Row]) -> None:
+        """Archive each story among the rows that has ended, whole."""
+        kept = self._report.kept
+        kept |= {f"{row.stream} {row.sequence}": STRANGE for row in rows if not row.key}
+        mine = by_key(
+            row for row in rows if row.sequence not in self._leaving_of(row).sequences and row.key not in kept
+        )
+        ended: list[list[Row]] = []
+        for key, told in (await stories(self._connection, self._services, mine)).items():
+            whole = list({row.place: row for row in [*mine[key], *told]}.values())
+            if why := self._stays(whole):
+                kept[key] = why
+            else:
+                ended.append(whole)
+        await self._keep([(row, day_of(max(each.time_ns for each in whole))) for whole in ended for row in whole])
+        self._report.stories += len(ended)
+        for row in (row for whole in ended for row in whole if self._is_purgeable(row)):
+            self._leaving_of(row).sequences.add(row.sequence)
+
+    def _stays(self, story: Sequence[Row]) -> str:
+        """Why a story is not archived; empty where it is."""
+        told: dict[str, set[str]] = {}
+        for row in story:
+            told.setdefault(row.stream, set()).add(row.type)
+        told.pop(INTAKE, None)
+        if not told or not all(types & self._parts[stream].endings for stream, types in told.items()):
+            return NOT_ENDED
+        if max(row.time_ns for row in story) > self._until_ns:
+            return YOUNG
+        return self._work.about(story)
+
+    async def _take_levels(self, rows: list[Row]) -> None:
+        """Archive the levels that do not count any more: a newer message is on their subject."""
+        latest = {row.subject: row.sequence for row in await self._latest(rows)}
+        past = [row for row in rows if row.sequence < latest.get(row.subject, 0)]
+        open_work = {row: self._work.about([row]) for row in past}
+        self._report.kept |= {f"{row.subject} {row.sequence}": why for row, why in open_work.items() if why}
+        past = [row for row in past if not open_work[row]]
+        await self._keep([(row, row.day) for row in past])
+        for row in past:
+            self._leaving_of(row).sequences.add(row.sequence)
+
+    async def _latest(self, rows: Iterable[Row]) -> list[Row]:
+        by_stream = {row.stream: sorted({each.subject for each in rows}) for row in rows}
+        return [
+            row for stream, subjects in by_stream.items() for row in await newest(self._connection, stream, subjects)
+        ]
+
+    async def _keep(self, rows: Sequence[tuple[Row, str]]) -> None:
+        """Into the archive, off the event loop: the broker wants to be answered meanwhile."""
+        if not self._report.dry_run and rows:
+            for row in await asyncio.to_thread(self._archive.keep, rows):
+                self._report.of(row.stream).written += 1
+
+    def _is_purgeable(self, row: Row) -> bool:
+        return any(matches(subject, row.subject) for subject in self._parts[row.stream].purgeable)
+
+    def _leaving_of(self, row: Row) -> Leaving:
+        """What leaves with it: all messages of its type, or of its subject where that is a level."""
+        part = self._parts[row.stream]
+        mine = next((subject for subject in part.purgeable if matches(subject, row.subject)), row.subject)
+        return self._leaving.of(row.stream, mine)
+
+    async def _purge(self) -> None:
+        for stream in sorted({leaving.stream for leaving in self._leaving}):
+            await mark(self._connection, stream, self._report.until)
+        for leaving in self._leaving:
+            report = self._report.of(leaving.stream)
+            report.purged += await leaving.purge(self._connection)
+            self._tell(f"{leaving.stream}: {report.purged:,} messages purged")

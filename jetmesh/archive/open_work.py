@@ -1,0 +1,101 @@
+"""What may still be done: deliveries that no durable has acknowledged, that are set aside, or that are dead letters."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jetmesh import aside, deadletter
+from jetmesh.archive.row import Place, Row
+from jetmesh.connection import Connection
+from jetmesh.provision import request
+from jetmesh.service import Service
+from jetmesh.topology import reacts_singly
+
+DEAD, ASIDE = "has a dead letter", "is set aside for a later attempt"
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A consumer with acknowledgements, of anybody's: up to `floor`, all that it filters is acknowledged."""
+
+    name: str
+    filters: tuple[str, ...]
+    floor: int
+
+    def waits_for(self, row: Row) -> bool:
+        """Whether the message is still to be acknowledged by it."""
+        return row.sequence > self.floor and any(matches(subject, row.subject) for subject in self.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """All of it, as it was when the archiving began: what was done by then stays done."""
+
+    durables: dict[str, list[Durable]]
+    kept: dict[Place, str]
+
+    def about(self, rows: Iterable[Row]) -> str:
+        """Why something may still be done about these messages; empty where nothing is."""
+        for row in rows:
+            if why := self.kept.get(row.place):
+                return why
+            for durable in self.durables[row.stream]:
+                if durable.waits_for(row):
+                    return f"is not acknowledged by {row.stream}/{durable.name}"
+        return ""
+
+
+async def open_work(connection: Connection, services: Sequence[Service], streams: Iterable[str]) -> OpenWork:
+    """Ask the broker.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    durables = {stream: [_durable(info) async for info in _consumers(connection, stream)] for stream in streams}
+    kept = dict.fromkeys(await _places(connection, deadletter.STREAM, deadletter.SUBJECTS), DEAD)
+    for service in filter(reacts_singly, services):
+        kept |= dict.fromkeys(await _places(connection, aside.timers_of(service.stream), ">"), ASIDE)
+    return OpenWork(defaultdict(list, durables), kept)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subject is one of a filter's: `*` is one token, `>` all that follow; an empty filter takes all."""
+    wanted, given = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted, given = wanted[:-1], given[: len(wanted) - 1]
+    if not pattern:
+        return True
+    return len(wanted) == len(given) and all(w in ("*", g) for w, g in zip(wanted, given, strict=True))
+
+
+async def _consumers(connection: Connection, stream: str) -> AsyncIterator[dict[str, Any]]:
+    offset, total = 0, 1
+    while offset < total:
+        page = await request(connection, f"CONSUMER.LIST.{stream}", {"offset": offset})
+        if not page or not page["consumers"]:
+            return
+        for info in page["consumers"]:
+            if info["config"].get("ack_policy", "none") != "none":
+                yield info
+        offset, total = offset + len(page["consumers"]), page["total"]
+
+
+def _durable(info: dict[str, Any]) -> Durable:
+    config = info["config"]
+    filters = config.get("filter_subjects") or [config.get("filter_subject") or ">"]
+    return Durable(info["name"], tuple(filters), int(info["ack_floor"].get("stream_seq", 0)))
+
+
+async def _places(connection: Connection, stream: str, subjects: str) -> list[Place]:
+    """Where the messages came from that are kept in this stream: the last two tokens of their subjects."""
+    offset, found = 0, list[Place]()
+    while info := await request(
+        connection, f"STREAM.INFO.{stream}", {"subjects_filter": subjects, "offset": offset}, timeout_seconds=30
+    ):
+        page = info["state"].get("subjects") or {}
+        found += [(place[-2], int(place[-1])) for place in (name.split(".") for name in page) if place[-1].isdecimal()]
+        offset += len(page)
+        if not page or offset >= info.get("total", 0):
+            break
+    return found

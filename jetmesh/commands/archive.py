@@ -1,0 +1,96 @@
+"""`jetmesh archive`: what ended long ago goes to Parquet files and leaves the streams."""
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from jetmesh import app as apps
+from jetmesh.archive.job import Job, Tell
+from jetmesh.archive.parquet import Archive
+from jetmesh.archive.report import Report
+from jetmesh.commands import options
+from jetmesh.commands.target import Target, reach, settings_of_target
+from jetmesh.failure import Unavailable
+from jetmesh.provision import Drift
+from jetmesh.service import Service
+
+UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+DURATION = re.compile(r"(\d+)([dhms])")
+
+
+class Duration(click.ParamType[timedelta]):
+    """`30d`, `12h`, `90m`, `0s`."""
+
+    name = "duration"
+
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> timedelta:
+        """The text as a length of time."""
+        if isinstance(value, timedelta):
+            return value
+        matched = DURATION.fullmatch(str(value))
+        if not matched:
+            self.fail(f"{value!r} is no length of time: write 30d, 12h, 90m or 0s", parameter, context)
+        return timedelta(**{UNITS[matched[2]]: int(matched[1])})
+
+
+@click.command()
+@click.option(
+    "--older-than", type=Duration(), default="30d", show_default=True, help="What ended longer ago than this."
+)
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), envvar="JETMESH_ARCHIVE",
+              help="The archive; else JETMESH_ARCHIVE, else `archive` in the state folder.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what it would be, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@options.app
+def archive(older_than: timedelta, folder: Path | None, dry_run: bool, as_json: bool, app: str) -> None:
+    """Archive stories that ended, and purge them from the streams, down to their endings.
+
+    Never what has not ended: each service has recorded one of its declared endings, every durable has acknowledged
+    everything about the story, nothing is set aside, no dead letter is there. It stays guarded by its endings: whatever
+    comes late does nothing. Needs an operator's key; run again after a crash, it does the rest.
+    """
+    target = settings_of_target()
+    kept = Archive(folder or target.settings.state / "archive")
+    tell = (lambda _: None) if as_json else (lambda words: click.secho(words, dim=True, err=True))
+    report = asyncio.run(_run(apps.load(app), target, kept, datetime.now(UTC) - older_than, (tell, dry_run)))
+    if as_json:
+        click.echo(json.dumps({"archive": str(kept.folder), **report.document()}))
+    else:
+        show(report, kept.folder)
+
+
+async def _run(
+    services: Sequence[Service], target: Target, kept: Archive, until: datetime, how: tuple[Tell, bool]
+) -> Report:
+    tell, dry_run = how
+    async with reach(target) as mesh:
+        job = Job(mesh.connection, services, kept, tell)
+        try:
+            if dry_run:
+                return await job.run(until, dry_run=True)
+            with kept.held():
+                return await job.run(until)
+        except (Unavailable, Drift) as failed:
+            raise click.ClickException(f"{failed}; what was done so far stays done, run it again") from None
+
+
+def show(report: Report, folder: Path) -> None:
+    """Print what was archived and purged by stream, and what was kept and why."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("stream", "ended", "archived", "purged"):
+        table.add_column(name, justify="left" if name == "stream" else "right", header_style="dim")
+    for name, stream in report.streams.items():
+        table.add_row(name, *(f"{count:,}" for count in (stream.ended, stream.written, stream.purged)))
+    console = Console(highlight=False)
+    console.print(table)
+    for why, count in report.reasons.items():
+        console.print(f"kept: {count:,} {'story' if count == 1 else 'stories'}, each {why}")
+    done = "would be archived in" if report.dry_run else "are archived in"
+    console.print(f"{report.stories:,} stories that ended before {report.until} {done} {folder}")

@@ -1,0 +1,177 @@
+"""What ended is archived and purged down to its endings; whatever comes late finds them, and nothing happens twice."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetmesh import aside
+from jetmesh.archive.job import Job
+from jetmesh.archive.parquet import Archive
+from jetmesh.archive.report import Report
+from jetmesh.archive.row import Row
+from jetmesh.message import Message
+from jetmesh.provision import request
+from jetmesh.service import Form
+from jetmesh.testing import MeshOf
+from jetmesh.wire import Delivery
+from services.flow import SERVICES
+from services.payments.bank import CAPTURE_FAILS
+from services.reference.checks import findings
+from services.reference.facts import collect
+from services.reference.report import SUBJECT
+from services.reference.state import State
+from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
+from tests.mesh.whole import Whole, whole_mesh
+from tests.samples import TRUFFLE
+
+STREAMS = ["INTAKE", *(service.stream for service in SERVICES if service.records)]
+REACTIONS = [(s, r) for s in SERVICES for r in s.reactions if r.form not in (Form.SINK, Form.INTAKE)]
+WITHIN_SECONDS = 60
+
+
+class Shop:
+    """The mesh with a deadline that is over soon, and its archive."""
+
+    def __init__(self, whole: Whole, folder: Path) -> None:
+        self.whole, self.state = whole, State(folder)
+        self.archive = Archive(self.state.archive)
+
+    async def orders(self) -> dict[str, str]:
+        """An order for each way that one can go, ended, and acknowledged by everybody; how each ended."""
+        keys = [
+            await place(self.whole, "o-good"),
+            await place(self.whole, "o-declined", payment_method=DECLINED),
+            await place(self.whole, "o-unpaid", payment_method=CAPTURE_FAILS),
+            await place(self.whole, "o-short", lines=TWO_TRUFFLES),
+            await place(self.whole, "o-refused", lines=[{**TRUFFLE.model_dump(), "sku": "pizza-hawaii"}]),
+        ]
+        endings = await self.whole.ended(*keys)
+        await self.whole.mesh.until(self.is_quiet, WITHIN_SECONDS, "every durable has acknowledged everything")
+        return endings
+
+    async def is_quiet(self) -> bool:
+        """Whether the deadlines, too, are acknowledged."""
+        info = await request(self.whole.mesh.mesh.connection, "CONSUMER.INFO.ORDERS.orders-time_out")
+        return not info["num_pending"] and not info["num_ack_pending"]
+
+    async def run(self, until: datetime | None = None, *, dry_run: bool = False) -> Report:
+        """The job, for all that has ended by now."""
+        job = Job(self.whole.mesh.mesh.connection, SERVICES, self.archive, lambda _: None)
+        with self.archive.held():
+            return await job.run(until or datetime.now(UTC), dry_run=dry_run)
+
+    async def messages(self) -> dict[tuple[str, int], Row]:
+        """Every message of every stream as the leader has it, byte for byte."""
+        found: dict[tuple[str, int], Row] = {}
+        for stream in STREAMS:
+            sequence = 1
+            while message := await self._message(stream, sequence):
+                found[stream, message.sequence] = message
+                sequence = message.sequence + 1
+        return found
+
+    async def _message(self, stream: str, sequence: int) -> Row | None:
+        body = json.dumps({"seq": sequence, "next_by_subj": ">"}).encode()
+        kept = json.loads(await self.whole.mesh.mesh.connection.ask(f"$JS.API.STREAM.MSG.GET.{stream}", body)).get(
+            "message"
+        )
+        if kept is None:
+            return None
+        headers, data = (base64.b64decode(kept.get(name, "")) for name in ("hdrs", "data"))
+        return Row("", stream, kept["seq"], 0, kept["subject"], headers, data)
+
+    async def audited(self) -> dict[str, list[str]]:
+        """What is wrong with the books."""
+        facts = await collect(self.whole.mesh.mesh, self.state)
+        return {found.check: list(found.offences) for found in findings(facts) if found.offences}
+
+    async def reported(self) -> Any:
+        """What analytics counted."""
+        answer = await self.whole.mesh.mesh.connection.request(SUBJECT, b"", timeout=20)
+        return json.loads(answer.data)
+
+    async def restart(self) -> None:
+        """New processes: nobody remembers what was recorded."""
+        for service in SERVICES:
+            await self.whole.mesh.stop(service)
+        for service in SERVICES:
+            await self.whole.mesh.start(service)
+
+
+@pytest.fixture
+async def shop(mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+    """All services, and a deadline of three seconds."""
+    async with whole_mesh(mesh_of, tmp_path, monkeypatch, JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS="3") as whole:
+        yield Shop(whole, tmp_path)
+
+
+async def test_what_ended_leaves_the_streams_down_to_its_endings_and_can_be_rebuilt_to_the_byte(shop: Shop) -> None:
+    await shop.orders()
+    before, books = await shop.messages(), await shop.reported()
+    report = await shop.run()
+    after = await shop.messages()
+
+    gone = before.keys() - after.keys()
+    archived = {row.place: row for row in shop.archive.all()}
+    assert gone <= archived.keys()
+    for row in archived.values():
+        assert (row.subject, row.headers, row.data) == before[row.place][4:], row.place
+    types = {row.type for (stream, _), row in after.items() if stream != "INTAKE"}
+    assert types == {
+        "orders.confirmed", "orders.cancelled", "orders.refused", "payments.captured", "payments.declined",
+        "payments.voided", "inventory.reserved", "inventory.released", "inventory.rejected", "stock.restocked",
+        "stock.level", "notifications.confirmation_sent", "notifications.cancellation_sent",
+        "notifications.receipt_sent",
+    }  # fmt: skip
+    assert not [stream for stream, _ in after if stream == "INTAKE"]
+    assert report.reasons == {}
+    assert sum(stream.purged for stream in report.streams.values()) == len(gone)
+    assert await shop.audited() == {}
+    assert (await shop.reported())["orders"] == books["orders"]
+    story = shop.archive.of(["o-good"])
+    assert len(story) == 9
+    assert len({row.trace_id for row in story if row.key and row.stream != "INTAKE"}) == 1
+
+
+async def test_whatever_comes_late_about_an_archived_order_does_nothing(shop: Shop) -> None:
+    endings = await shop.orders()
+    await shop.run()
+    before = recorded(await shop.messages())
+    balances, mails = shop.whole.balances(), shop.whole.mails()
+    await shop.restart()
+
+    for row in shop.archive.all():
+        await deliver_late(shop, row)
+    for service in SERVICES:
+        await shop.whole.mesh.deliver_again(service)
+    for order_id in endings:
+        await shop.whole.mesh.publish("orders.cancellation_requested", {"order_id": order_id})
+    await shop.whole.mesh.settled(WITHIN_SECONDS)
+
+    assert recorded(await shop.messages()) == before
+    assert (shop.whole.balances(), shop.whole.mails()) == (balances, mails)
+    assert [letter.headers["Jetmesh-Reason"] for letter in await shop.whole.mesh.dead_letters()] == []
+    for service in SERVICES:
+        assert not await shop.whole.mesh.count(aside.timers_of(service.stream)), f"{service.name} will try again"
+    assert await shop.audited() == {}
+
+
+def recorded(messages: dict[tuple[str, int], Row]) -> set[tuple[str, int]]:
+    """Where the messages stand that services recorded."""
+    return {(stream, sequence) for stream, sequence in messages if stream != "INTAKE"}
+
+
+async def deliver_late(shop: Shop, row: Row) -> None:
+    """Bring an archived message, as it was, to each reaction that ever read it, on the lane for what was set aside."""
+    delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, row.time_ns / 1e9)
+    for service, reaction in REACTIONS:
+        if row.stream != "INTAKE" and delivery.type in {event.type for event in reaction.events}:
+            headers = {**row.header_fields(), **aside.origin(reaction.name, delivery)}
+            kept = {name: value for name, value in headers.items() if not name.startswith("Nats-")}
+            subject = f"due.{service.name}.{reaction.name}.{row.stream}.{row.sequence}"
+            await shop.whole.mesh.mesh.recorder.record(Message(subject, row.data, kept), limited=False)

@@ -1,0 +1,309 @@
+"""The retention job on the real broker: what stays and why, what a crash leaves behind, and what an archive refuses."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetmesh import aside, deadletter
+from jetmesh.archive import job as jobs
+from jetmesh.archive import parquet
+from jetmesh.archive.job import Job
+from jetmesh.archive.open_work import matches
+from jetmesh.archive.parquet import Archive, ArchiveError
+from jetmesh.archive.purge import Leaving, archived_until
+from jetmesh.archive.report import Report
+from jetmesh.archive.row import Row, as_stored
+from jetmesh.provision import request
+from jetmesh.testing import LocalMesh, MeshOf
+from jetmesh.wire import Delivery
+from jetmesh_contracts import (
+    Event,
+    OrderCancellationRequested,
+    OrderGoodsSecured,
+    PaymentCaptured,
+    StockLevel,
+)
+from services.flow import SERVICES
+from tests.programs import ROOT
+from tests.samples import ADA, authorized, confirmed, placed, reserved
+
+STREAMS = ("INTAKE", "ORDERS", "PAYMENTS", "INVENTORY", "NOTIFICATIONS")
+
+
+@pytest.fixture
+async def mesh(mesh_of: MeshOf) -> LocalMesh:
+    """The reference mesh's streams, without anybody who reads them."""
+    mesh = await mesh_of(*SERVICES, start=False)
+    for consumer in mesh.topology.consumers:
+        await request(mesh.mesh.connection, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}", strict=True)
+    return mesh
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "archive")
+
+
+def captured(order_id: str) -> PaymentCaptured:
+    return PaymentCaptured(
+        order_id=order_id, authorization_id="pi_1", amount_minor=2300, currency="EUR", customer=ADA
+    )  # fmt: skip
+
+
+def story(order_id: str) -> list[Event]:
+    """An order that went well."""
+    order = placed(order_id)
+    return [
+        order, authorized(order), reserved(order), OrderGoodsSecured(order_id=order_id), confirmed(order),
+        captured(order_id),
+    ]  # fmt: skip
+
+
+async def tell(mesh: LocalMesh, *events: Event) -> int:
+    """Record events; the last one's sequence."""
+    return [await mesh.record(event) for event in events][-1]
+
+
+async def run(mesh: LocalMesh, archive: Archive, until: datetime | None = None, *, dry_run: bool = False) -> Report:
+    job = Job(mesh.mesh.connection, SERVICES, archive, lambda _: None)
+    with archive.held():
+        return await job.run(until or datetime.now(UTC), dry_run=dry_run)
+
+
+async def here(mesh: LocalMesh) -> set[str]:
+    """The subjects in all streams."""
+    found: set[str] = set()
+    for stream in STREAMS:
+        info = await request(mesh.mesh.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
+        found |= set(info["state"].get("subjects") or {})
+    return found
+
+
+def subjects(archive: Archive) -> list[str]:
+    return sorted(row.subject for row in archive.all())
+
+
+def left(order_id: str) -> set[str]:
+    """What stays of an order that went well."""
+    return {f"{name}.{order_id}" for name in ("orders.confirmed", "payments.captured", "inventory.reserved")}
+
+
+async def test_a_story_leaves_down_to_its_endings(mesh: LocalMesh, archive: Archive) -> None:
+    await mesh.outside(placed("o-1"))
+    await tell(mesh, *story("o-1"))
+    report = await run(mesh, archive)
+    assert await here(mesh) == left("o-1")
+    assert len(subjects(archive)) == 7
+    assert report.document()["streams"]["ORDERS"] == {"ended": 2, "written": 3, "purged": 2}
+    assert await archived_until(mesh.mesh.connection, "ORDERS") == report.until
+    assert not await archived_until(mesh.mesh.connection, "NOTIFICATIONS")
+
+
+async def test_a_trial_changes_nothing(mesh: LocalMesh, archive: Archive) -> None:
+    await tell(mesh, *story("o-1"))
+    before = await here(mesh)
+    report = await run(mesh, archive, dry_run=True)
+    assert (report.stories, await here(mesh), archive.all()) == (1, before, [])
+
+
+async def test_what_has_not_ended_stays_between_what_has(mesh: LocalMesh, archive: Archive) -> None:
+    for order_id in ("o-1", "o-2", "o-3"):
+        await tell(mesh, *(story(order_id)[:5] if order_id == "o-2" else story(order_id)))
+    await mesh.outside(placed("o-4"))
+    await mesh.publish("orders.placed", b"not JSON")
+    report = await run(mesh, archive)
+    whole = {f"{type(event).type}.o-2" for event in story("o-2")[:5]}
+    assert await here(mesh) == left("o-1") | left("o-3") | whole | {"orders.placed"}
+    assert await mesh.count("INTAKE") == 2
+    assert report.reasons == {jobs.NOT_ENDED: 2, jobs.STRANGE: 1}
+
+
+async def test_what_ended_lately_stays(mesh: LocalMesh, archive: Archive) -> None:
+    await tell(mesh, *story("o-1")[:5])
+    until = datetime.now(UTC)
+    await tell(mesh, captured("o-1"))
+    report = await run(mesh, archive, until)
+    assert (report.reasons, archive.all()) == ({jobs.YOUNG: 1}, [])
+
+
+async def test_what_any_durable_has_not_acknowledged_stays(mesh: LocalMesh, archive: Archive) -> None:
+    connection = mesh.mesh.connection
+    config = {"durable_name": "others", "ack_policy": "explicit", "filter_subject": "orders.placed.*"}
+    body = {"stream_name": "ORDERS", "config": config}
+    await request(connection, "CONSUMER.CREATE.ORDERS.others", body, strict=True)
+    await tell(mesh, *story("o-1"))
+    report = await run(mesh, archive)
+    assert report.reasons == {"is not acknowledged by ORDERS/others": 1}
+    replies: list[str] = []
+    async with connection.answers(lambda _subject, reply, _headers, _data: replies.append(reply)) as inbox:
+        connection.send("$JS.API.CONSUMER.MSG.NEXT.ORDERS.others", b"", reply=inbox)
+        await mesh.until(lambda: replies)
+    await connection.ask(replies[0], b"+ACK")
+    assert (await run(mesh, archive)).stories == 1
+
+
+async def test_what_is_set_aside_or_a_dead_letter_stays(mesh: LocalMesh, archive: Archive) -> None:
+    recorder = mesh.mesh.recorder
+    for order_id in ("o-1", "o-2"):
+        sequence = await tell(mesh, *story(order_id))
+        delivery = Delivery(f"payments.captured.{order_id}", {}, b"{}", "", "PAYMENTS", sequence, 1, 1.0)
+        if order_id == "o-1":
+            await aside.set_aside(recorder, "notifications", "thank", delivery, 3_600)
+        else:
+            await deadletter.bury(recorder, "notifications", "thank", delivery, ValueError("no"))
+    report = await run(mesh, archive)
+    assert (set(report.reasons.values()), len(report.reasons), archive.all()) == ({1}, 2, [])
+
+
+async def test_of_a_level_the_newest_stays(mesh: LocalMesh, archive: Archive) -> None:
+    for sku, available in [("cola", 9), ("tiramisu", 1), ("cola", 8), ("cola", 7)]:
+        await tell(mesh, StockLevel(sku=sku, available=available))
+    await run(mesh, archive)
+    assert await mesh.count("INVENTORY") == 2
+    assert (await mesh.recorded(StockLevel, "cola")).available == 7
+    assert [json.loads(row.data)["available"] for row in archive.of(["cola"])] == [9, 8]
+
+
+async def test_what_comes_about_an_archived_story_is_added_to_it(mesh: LocalMesh, archive: Archive) -> None:
+    await tell(mesh, *story("o-1"))
+    await run(mesh, archive)
+    before = subjects(archive)
+    await tell(mesh, OrderCancellationRequested(order_id="o-1"))
+    report = await run(mesh, archive)
+    assert subjects(archive) == sorted([*before, "orders.cancellation_requested.o-1"])
+    assert report.streams["ORDERS"].written == 1
+    assert await here(mesh) == left("o-1")
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+CRASHES: dict[str, tuple[Any, str, int]] = {
+    "before the file is written": (Archive, "_write", 0),
+    "before it is compared": (Archive, "_compare", 0),
+    "before it has its name": (Path, "rename", 0),
+    "before its name is on the disk": (parquet, "_to_disk", 1),
+    "before anything is purged": (jobs, "mark", 0),
+    "between two marks": (jobs, "mark", 1),
+    "before the first purge": (Leaving, "purge", 0),
+    "between two purges": (Leaving, "purge", 1),
+    "between the last two purges": (Leaving, "purge", 2),
+}
+
+
+def crashing(function: Callable[..., Any], after: int) -> Callable[..., Any]:
+    """The function, which ends the process when it is called once more than so often."""
+    calls = iter(range(after))
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if next(calls, None) is None:
+            raise Crash
+        return function(*arguments, **named)
+
+    return call
+
+
+async def test_a_crash_at_any_line_loses_and_doubles_nothing(
+    mesh: LocalMesh, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[str] = []
+    for number, (line, (owner, name, after)) in enumerate(CRASHES.items()):
+        order_id = f"o-{number}"
+        await mesh.outside(placed(order_id))
+        await tell(mesh, *story(order_id))
+        whole += ["orders.placed", *(f"{type(event).type}.{order_id}" for event in story(order_id))]
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, crashing(getattr(owner, name), after))
+            with pytest.raises(Crash):
+                await run(mesh, archive)
+        assert set(whole) <= await here(mesh) | set(subjects(archive)), line
+        await run(mesh, archive)
+        assert subjects(archive) == sorted(whole), line
+        assert await here(mesh) == {subject for n in range(number + 1) for subject in left(f"o-{n}")}, line
+        assert not list(archive.folder.glob("day=*/*.partial")), line
+
+
+def test_the_archive_of_another_broker_is_refused(archive: Archive) -> None:
+    row = Row("o-1", "ORDERS", 1, 1, "orders.placed.o-1", b"", b"{}")
+    with archive.held():
+        archive.keep([(row, row.day)])
+        with pytest.raises(ArchiveError, match="another broker"):
+            archive.keep([(row._replace(data=b"[]"), row.day)])
+
+
+def test_an_archive_has_one_writer_at_a_time(archive: Archive) -> None:
+    with archive.held(), pytest.raises(ArchiveError, match="another `jetmesh archive`"), Archive(archive.folder).held():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("stored", "added"),
+    [
+        (b"NATS/1.0\r\nce-id: 1\r\nx: \xff\r\n\r\n", b"NATS/1.0\r\nce-id: 1\r\nx: \xff\r\n"),
+        (b"NATS/1.0\r\nNats-Stream: mine\r\n\r\n", b"NATS/1.0\r\nNats-Stream: mine\r\n"),
+        (b"", b"NATS/1.0\r\n"),
+    ],
+)
+def test_what_a_direct_get_adds_to_the_headers_is_taken_off_again(stored: bytes, added: bytes) -> None:
+    block = added + b"Nats-Stream: ORDERS\r\nNats-Subject: orders.placed.o-1\r\nNats-Sequence: 1\r\n\r\n"
+    assert as_stored(block) == stored
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "holds"),
+    [
+        (">", "orders.placed", True),
+        ("", "orders.placed", True),
+        ("orders.*", "orders.placed", True),
+        ("orders.*", "orders.placed.o-1", False),
+        ("orders.placed.*", "orders.placed.o-1", True),
+        ("orders.placed.*", "orders.confirmed.o-1", False),
+        ("orders.>", "payments.captured.o-1", False),
+    ],
+)
+def test_a_durable_waits_for_what_its_filter_matches(pattern: str, subject: str, holds: bool) -> None:
+    assert matches(pattern, subject) is holds
+
+
+async def jetmesh(mesh: LocalMesh, *arguments: str) -> tuple[int, str]:
+    """What the command says, and its exit status."""
+    environment = {**os.environ, "NATS_URL": mesh.settings.nats_url, "JETMESH_APP": "services.flow:SERVICES",
+                   "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "contracts")])}  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "jetmesh", *arguments, env=environment, cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_the_commands_archive_an_order_and_find_it_again(mesh: LocalMesh, archive: Archive) -> None:
+    await tell(mesh, *story("o-1"))
+    folder = str(archive.folder)
+    status, said = await jetmesh(mesh, "archive", "--older-than", "0s", "--to", folder, "--json")
+    assert (status, json.loads(said)["stories"]) == (0, 1)
+    status, said = await jetmesh(mesh, "order", "o-1", "--archive", folder)
+    assert status == 0
+    assert f"3 of its 6 events are from the archive in {folder}" in said
+    assert "orders.placed" in said
+    status, said = await jetmesh(mesh, "order", "o-1", "--archive", folder, "--json")
+    assert [event["type"] for event in json.loads(said)["events"] if event["archived"]] == [
+        "orders.placed", "payments.authorized", "orders.goods_secured",
+    ]  # fmt: skip
+    status, said = await jetmesh(mesh, "audit", "--archive", folder)
+    assert "was never placed" not in said
+    status, said = await jetmesh(mesh, "audit", "--state", str(archive.folder.parent / "elsewhere"))
+    assert status == 2
+    assert "name it with JETMESH_ARCHIVE" in said
+    status, said = await jetmesh(mesh, "archive", "--older-than", "soon")
+    assert "write 30d, 12h, 90m or 0s" in said
+    status, said = await jetmesh(mesh, "archive", "--older-than", "0s", "--to", folder)
+    assert "0 stories that ended" in said
