@@ -45,7 +45,7 @@ class Archive:
         except ModuleNotFoundError:
             raise ArchiveError("an archive needs DuckDB: install jetmesh[archive]") from None
         self.folder = folder
-        self._db = duckdb.connect(config=CONFIG)
+        self._db = duckdb.connect(config={**CONFIG, "temp_directory": str(folder / ".spill")})
         self._error = duckdb.Error
         self._db.execute("SET TimeZone = 'UTC'")
 

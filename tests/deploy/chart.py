@@ -46,7 +46,9 @@ def of_kind(found: list[Object], kind: str) -> dict[str, Object]:
 
 def pods(found: list[Object]) -> list[Object]:
     """The pod templates of everything that runs."""
-    return [each["spec"]["template"] for each in found if "template" in each.get("spec", {})]
+    specs = [each.get("spec", {}) for each in found]
+    jobs = [spec["jobTemplate"]["spec"] for spec in specs if "jobTemplate" in spec]
+    return [spec["template"] for spec in [*specs, *jobs] if "template" in spec]
 
 
 def custom_schemas() -> Iterator[tuple[str, Any]]:

@@ -30,10 +30,10 @@ from tests.programs import ROOT, run
 each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.name.removesuffix("-values.yaml"))
 
 
-@pytest.fixture(scope="module")
-def trial() -> list[Object]:
-    """What an installation without any value makes."""
-    return objects(render())
+@pytest.fixture(scope="module", params=["", "archive.enabled=true"], ids=["trial", "archive"])
+def trial(request: pytest.FixtureRequest) -> list[Object]:
+    """What an installation without any value makes, and one that archives."""
+    return objects(render("--set", request.param) if request.param else render())
 
 
 @each_example
@@ -141,6 +141,22 @@ def test_a_pod_mounts_its_own_key_and_no_other() -> None:
     assert {key for names in mounted.values() for key in names} < {f"{user}.nk" for user in users(SERVICES)}
 
 
+def test_the_archive_is_an_operator_s_job_that_never_runs_beside_itself() -> None:
+    found = objects(render("--set", "archive.enabled=true,archive.olderThan=7d,broker.keys=jetmesh-keys"))
+    spec = of_kind(found, "CronJob")["archive"]["spec"]
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert container["args"] == ["archive", "--older-than", "7d"]
+    assert {"name": "JETMESH_ARCHIVE", "value": "/var/lib/jetmesh/archive"} in container["env"]
+    assert [item["key"] for item in volumes["nkey"]["secret"]["items"]] == ["operator.nk"]
+    claim = of_kind(found, "PersistentVolumeClaim")["archive"]["metadata"]
+    assert volumes["state"]["persistentVolumeClaim"]["claimName"] == claim["name"]
+    assert claim["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert not of_kind(objects(render()), "CronJob")
+
+
 def test_a_seed_in_the_values_becomes_a_secret() -> None:
     found = objects(render("--values", str(CHART / "ci" / "tls-values.yaml")))
     assert of_kind(found, "Secret")["analytics"]["metadata"]["name"] == "mesh-jetmesh-analytics-nkey"
@@ -155,6 +171,8 @@ def test_a_seed_in_the_values_becomes_a_secret() -> None:
         ("topology.streamReplicas=2", "'/topology/streamReplicas'"),
         ("topology.partitions=orders", "'/topology/partitions'"),
         ("topology.partitions=orders=2", "topology.partitions: the embedded broker routes nothing by key"),
+        ("archive.olderThan=soon", "'/archive/olderThan'"),
+        ("archive.schedule=nightly", "'/archive/schedule'"),
         ("services.payments.autoscaling.kind=hpa", "services.payments: a service with a volume of its own is one pod"),
         ("services.orders.autoscaling.minReplicas=0,services.orders.autoscaling.kind=hpa", "needs kind: keda"),
         ("broker.url=nats://x,services.orders.autoscaling.kind=keda", "broker.monitoring: KEDA asks every server"),

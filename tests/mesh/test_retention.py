@@ -2,11 +2,13 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from jetmesh import aside
@@ -19,6 +21,7 @@ from jetmesh.provision import request
 from jetmesh.service import Form
 from jetmesh.testing import MeshOf
 from jetmesh.wire import Delivery
+from services.analytics.service import analytics
 from services.flow import SERVICES
 from services.payments.bank import CAPTURE_FAILS
 from services.reference.checks import findings
@@ -27,6 +30,7 @@ from services.reference.report import SUBJECT
 from services.reference.state import State
 from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
 from tests.mesh.whole import Whole, whole_mesh
+from tests.programs import ROOT
 from tests.samples import TRUFFLE
 
 STREAMS = ["INTAKE", *(service.stream for service in SERVICES if service.records)]
@@ -175,3 +179,29 @@ async def deliver_late(shop: Shop, row: Row) -> None:
             kept = {name: value for name, value in headers.items() if not name.startswith("Nats-")}
             subject = f"due.{service.name}.{reaction.name}.{row.stream}.{row.sequence}"
             await shop.whole.mesh.mesh.recorder.record(Message(subject, row.data, kept), limited=False)
+
+
+async def test_a_warehouse_made_anew_is_loaded_from_the_archive_as_the_guide_says(shop: Shop, tmp_path: Path) -> None:
+    await shop.orders()
+    before = await shop.reported()
+    await shop.run()
+    warehouse = tmp_path / "analytics.duckdb"
+    await shop.whole.mesh.stop(analytics)
+    warehouse.unlink()
+    await shop.whole.mesh.deliver_again(analytics)
+    await shop.whole.mesh.start(analytics)
+    await shop.whole.mesh.settled(WITHIN_SECONDS)
+    assert (await shop.reported())["orders"] != before["orders"]
+    await shop.whole.mesh.stop(analytics)
+    with duckdb.connect(warehouse) as db:
+        db.execute(loading(shop.archive.folder))
+    await shop.whole.mesh.start(analytics)
+    after = await shop.reported()
+    assert after == before
+
+
+def loading(folder: Path) -> str:
+    """The statement in the guide for operators."""
+    sql = re.search(r"```sql\n(.*?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
+    assert sql, "the guide says how to load the archive into a warehouse"
+    return sql[1].replace("DIR", str(folder))

@@ -163,7 +163,7 @@ stringData:
 {{- end }}
 {{- end -}}
 
-{{/* What a Job of the chart has in its pod, around its one container's command. */}}
+{{/* What a Job of the chart has in its pod, around its one container's command; `claim` is a volume that it writes to. */}}
 {{- define "jetmesh.jobPod" -}}
 metadata:
   labels: {{- include "jetmesh.labels" . | nindent 4 }}
@@ -188,10 +188,19 @@ spec:
       args: {{ toJson .args }}
       env: {{- include "jetmesh.brokerEnv" . | nindent 8 }}
         - {name: JETMESH_REPLICAS, value: {{ .root.Values.topology.streamReplicas | quote }}}
-      resources: {{- toYaml .root.Values.topology.resources | nindent 8 }}
+        {{- if .claim }}
+        - {name: JETMESH_ARCHIVE, value: /var/lib/jetmesh/archive}
+        {{- end }}
+      resources: {{- toYaml (.resources | default .root.Values.topology.resources) | nindent 8 }}
       securityContext: {{- include "jetmesh.containerSecurity" . | nindent 8 }}
       volumeMounts: {{- include "jetmesh.brokerMounts" . | nindent 8 }}
+        {{- if .claim }}
+        - {name: state, mountPath: /var/lib/jetmesh}
+        {{- end }}
   volumes: {{- include "jetmesh.brokerVolumes" . | nindent 4 }}
+    {{- with .claim }}
+    - {name: state, persistentVolumeClaim: {claimName: {{ . }}}}
+    {{- end }}
 {{- end -}}
 
 {{/* A ServiceAccount that is a name and nothing else. */}}
