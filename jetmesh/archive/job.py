@@ -34,6 +34,7 @@ class Job:
         self._parts = {part.stream: part for part in parts(services)}
         self._outside = events_from_outside(services)
         self._leaving = Departures()
+        self._filters: dict[tuple[str, str], str] = {}
         self._work = OpenWork({}, {})
         self._report = Report("", dry_run=True)
         self._until_ns = 0
@@ -89,10 +90,11 @@ class Job:
                 kept[key] = why
             else:
                 ended.append(whole)
-        await self._keep([(row, day_of(max(each.time_ns for each in whole))) for whole in ended for row in whole])
+        await self._keep([dated for whole in ended for dated in _dated(whole)])
         self._report.stories += len(ended)
-        for row in (row for whole in ended for row in whole if self._is_purgeable(row)):
-            self._leaving_of(row).sequences.add(row.sequence)
+        for row in (row for whole in ended for row in whole):
+            if self._filter_of(row.stream, row.type):
+                self._leaving_of(row).sequences.add(row.sequence)
 
     def _stays(self, story: Sequence[Row]) -> str:
         """Why a story is not archived; empty where it is."""
@@ -129,14 +131,17 @@ class Job:
             for row in await asyncio.to_thread(self._archive.keep, rows):
                 self._report.of(row.stream).written += 1
 
-    def _is_purgeable(self, row: Row) -> bool:
-        return any(matches(subject, row.subject) for subject in self._parts[row.stream].purgeable)
+    def _filter_of(self, stream: str, event_type: str) -> str:
+        """The filter by which a type is purged; empty where it stays, or is a level."""
+        if (stream, event_type) not in self._filters:
+            subject = event_type if stream == INTAKE else f"{event_type}.key"
+            found = (each for each in self._parts[stream].purgeable if matches(each, subject))
+            self._filters[stream, event_type] = next(found, "")
+        return self._filters[stream, event_type]
 
     def _leaving_of(self, row: Row) -> Leaving:
         """What leaves with it: all messages of its type, or of its subject where that is a level."""
-        part = self._parts[row.stream]
-        mine = next((subject for subject in part.purgeable if matches(subject, row.subject)), row.subject)
-        return self._leaving.of(row.stream, mine)
+        return self._leaving.of(row.stream, self._filter_of(row.stream, row.type) or row.subject)
 
     async def _purge(self) -> None:
         for stream in sorted({leaving.stream for leaving in self._leaving}):
@@ -145,3 +150,9 @@ class Job:
             report = self._report.of(leaving.stream)
             report.purged += await leaving.purge(self._connection)
             self._tell(f"{leaving.stream}: {report.purged:,} messages purged")
+
+
+def _dated(story: Sequence[Row]) -> list[tuple[Row, str]]:
+    """The messages of a story, each under the day on which the story ended."""
+    day = day_of(max(row.time_ns for row in story))
+    return [(row, day) for row in story]

@@ -22,6 +22,8 @@ from jetmesh.provision import Drift
 from jetmesh.service import Service
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+NOT_ENABLED = "(10039)"
+OPERATOR = "archiving needs an operator's key: JETMESH_NATS_NKEY_SEED names its file"
 DURATION = re.compile(r"(\d+)([dhms])")
 
 
@@ -78,7 +80,8 @@ async def _run(
             with kept.held():
                 return await job.run(until)
         except (Unavailable, Drift) as failed:
-            raise click.ClickException(f"{failed}; what was done so far stays done, run it again") from None
+            advice = OPERATOR if NOT_ENABLED in str(failed) else "what was done so far stays done: run it again"
+            raise click.ClickException(f"{failed}; {advice}") from None
 
 
 def show(report: Report, folder: Path) -> None:

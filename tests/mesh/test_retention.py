@@ -13,9 +13,11 @@ import pytest
 
 from jetmesh import aside
 from jetmesh.archive.job import Job
+from jetmesh.archive.open_work import DEAD
 from jetmesh.archive.parquet import Archive
 from jetmesh.archive.report import Report
 from jetmesh.archive.row import Row
+from jetmesh.letters import Letters
 from jetmesh.message import Message
 from jetmesh.provision import request
 from jetmesh.service import Form
@@ -23,6 +25,9 @@ from jetmesh.testing import MeshOf
 from jetmesh.wire import Delivery
 from services.analytics.service import analytics
 from services.flow import SERVICES
+from services.orders.adapters import MeshOrders
+from services.orders.catalogue import PRICES
+from services.orders.edge.port import Conflict
 from services.payments.bank import CAPTURE_FAILS
 from services.reference.checks import findings
 from services.reference.facts import collect
@@ -31,7 +36,7 @@ from services.reference.state import State
 from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
 from tests.mesh.whole import Whole, whole_mesh
 from tests.programs import ROOT
-from tests.samples import TRUFFLE
+from tests.samples import TRUFFLE, placed
 
 STREAMS = ["INTAKE", *(service.stream for service in SERVICES if service.records)]
 REACTIONS = [(s, r) for s in SERVICES for r in s.reactions if r.form not in (Form.SINK, Form.INTAKE)]
@@ -179,6 +184,39 @@ async def deliver_late(shop: Shop, row: Row) -> None:
             kept = {name: value for name, value in headers.items() if not name.startswith("Nats-")}
             subject = f"due.{service.name}.{reaction.name}.{row.stream}.{row.sequence}"
             await shop.whole.mesh.mesh.recorder.record(Message(subject, row.data, kept), limited=False)
+
+
+async def test_an_order_placed_again_under_an_archived_id_is_a_dead_letter_and_nothing_more(shop: Shop) -> None:
+    await shop.orders()
+    await shop.run()
+    await shop.restart()
+    before, balances, mails = recorded(await shop.messages()), shop.whole.balances(), shop.whole.mails()
+    post = Letters(shop.whole.mesh.mesh.connection, shop.whole.mesh.mesh.recorder, "ada@desk")
+
+    await place(shop.whole, "o-good")
+    await place(shop.whole, "o-good", payment_method="pm_card_mastercard")
+    await place(shop.whole, "o-refused")
+    assert await MeshOrders(shop.whole.mesh.mesh, PRICES).place(placed("o-good")) == Conflict()
+    await shop.whole.mesh.dead_letters(3)
+    for letter in [letter async for letter in post.all()]:
+        await post.replay(letter)
+    await shop.whole.mesh.settled(WITHIN_SECONDS)
+    letters = [letter async for letter in post.all()]
+
+    assert [letter.reason.partition(": ")[2] for letter in letters if letter.source == "orders.placed"] == [
+        "orders.confirmed was recorded before; publish it under a new key",
+        "orders.confirmed was recorded before; publish it under a new key",
+        "orders.refused was recorded before; publish it under a new key",
+    ]
+    assert recorded(await shop.messages()) == before
+    assert (shop.whole.balances(), shop.whole.mails()) == (balances, mails)
+    assert await shop.audited() == {}
+    assert (await shop.run()).reasons == {DEAD: 2}
+    for letter in letters:
+        await post.discard(letter)
+    assert (await shop.run()).reasons == {}
+    assert [stream for stream, _ in await shop.messages() if stream == "INTAKE"] == []
+    assert await shop.audited() == {}
 
 
 async def test_a_warehouse_made_anew_is_loaded_from_the_archive_as_the_guide_says(shop: Shop, tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from jetmesh import accounts, keys, provision
 from jetmesh.accounts import API_PREFIX
+from jetmesh.archive.job import Job
+from jetmesh.archive.parquet import Archive
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.testing import Broker, until
@@ -112,6 +115,24 @@ async def test_a_service_reaches_nothing_of_another(guarded: Broker, folder: Pat
 
     assert len(subjects) > 60
     assert reached == []
+
+
+async def test_an_operator_may_archive_and_a_service_may_not(guarded: Broker, folder: Path, tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive")
+    async with operated(guarded, folder) as operator, connected(guarded, folder, "orders") as service:
+        for subject in ("stock.restocked", "stock.restocked.r-1"):
+            await operator.ask(subject, b'{"restock_id": "r-1", "sku": "cola", "quantity": 1}')
+        for name in ("inventory-intake", "analytics-keep"):
+            stream = "INTAKE" if name == "inventory-intake" else "INVENTORY"
+            await provision.request(operator, f"CONSUMER.DELETE.{stream}.{name}", strict=True)
+        await provision.request(operator, "CONSUMER.DELETE.INTAKE.orders-intake", strict=True)
+        with pytest.raises(provision.Drift, match="not enabled for account"):
+            await Job(service, SERVICES, archive, print).run(datetime.now(UTC))
+        with archive.held():
+            report = await Job(operator, SERVICES, archive, print).run(datetime.now(UTC))
+
+    assert (report.stories, report.of("INTAKE").purged) == (1, 1)
+    assert [row.subject for row in archive.all()] == ["stock.restocked", "stock.restocked.r-1"]
 
 
 async def test_people_publish_what_is_open_to_everybody_and_nothing_else(guarded: Broker, folder: Path) -> None:
