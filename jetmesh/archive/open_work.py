@@ -53,10 +53,12 @@ async def open_work(connection: Connection, services: Sequence[Service], streams
         Unavailable: it does not answer.
     """
     durables = {stream: [_durable(info) async for info in _consumers(connection, stream)] for stream in streams}
-    kept = dict.fromkeys(await _places(connection, deadletter.STREAM, deadletter.SUBJECTS), DEAD)
-    for service in filter(reacts_singly, services):
-        kept |= dict.fromkeys(await _places(connection, aside.timers_of(service.stream), ">"), ASIDE)
-    return OpenWork(defaultdict(list, durables), kept)
+    # Positions first: what is set aside or buried is that before it is acknowledged. Timers twice: what comes back from
+    # one may become a letter meanwhile, and a letter that is replayed goes the other way.
+    aside_before = await _set_aside(connection, services)
+    letters = await _places(connection, deadletter.STREAM, deadletter.SUBJECTS)
+    kept = dict.fromkeys([*aside_before, *await _set_aside(connection, services)], ASIDE)
+    return OpenWork(defaultdict(list, durables), kept | dict.fromkeys(letters, DEAD))
 
 
 def matches(pattern: str, subject: str) -> bool:
@@ -85,6 +87,11 @@ def _durable(info: dict[str, Any]) -> Durable:
     config = info["config"]
     filters = config.get("filter_subjects") or [config.get("filter_subject") or ">"]
     return Durable(info["name"], tuple(filters), int(info["ack_floor"].get("stream_seq", 0)))
+
+
+async def _set_aside(connection: Connection, services: Sequence[Service]) -> list[Place]:
+    streams = [aside.timers_of(service.stream) for service in services if reacts_singly(service)]
+    return [place for stream in streams for place in await _places(connection, stream, ">")]
 
 
 async def _places(connection: Connection, stream: str, subjects: str) -> list[Place]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jetmesh.archive.row import Row
+from jetmesh.archive.row import Place, Row
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "512MB", "threads": 1}
 PARTIAL = ".partial"
@@ -29,6 +29,8 @@ INSERT INTO page SELECT unnest($1), unnest($2), unnest($3::UBIGINT[]), make_time
 COPY = "COPY (FROM page ORDER BY key, time, stream, sequence) TO '{}' (FORMAT parquet, COMPRESSION zstd)"
 SELECT = "SELECT key, stream, sequence, epoch_ns(time), subject, headers, data FROM read_parquet($files)"
 SOME = f"{SELECT} WHERE key IN (SELECT unnest($keys)) ORDER BY time, stream, sequence"
+# By sequences, too: of one level there may be a million.
+KNOWN = f"{SELECT} WHERE key IN (SELECT unnest($keys)) AND sequence BETWEEN $first AND $last"
 
 
 class ArchiveError(ValueError):
@@ -92,7 +94,7 @@ class Archive:
         Raises:
             ArchiveError: what was read back is not what was given. Nothing may be purged then.
         """
-        known = {row.place: row for row in self.of({row.key for row, _ in rows})}
+        known = self._known([row for row, _ in rows])
         by_day: dict[str, list[Row]] = defaultdict(list)
         for row, day in rows:
             if row.place not in known:
@@ -105,6 +107,12 @@ class Archive:
         for day, new in sorted(by_day.items()):
             self._write(self.folder / f"day={day}", new)
         return [row for new in by_day.values() for row in new]
+
+    def _known(self, rows: Sequence[Row]) -> dict[Place, Row]:
+        """What is kept already where these rows stood."""
+        keys, sequences = {row.key for row in rows}, [row.sequence for row in rows]
+        first, last = min(sequences, default=0), max(sequences, default=0)
+        return {row.place: row for row in self._rows(KNOWN, keys=list(keys), first=first, last=last)}
 
     def _write(self, folder: Path, rows: Sequence[Row]) -> None:
         """One file: written aside, on the disk, compared, and only then given its name."""

@@ -20,8 +20,9 @@ from jetmesh.archive.parquet import Archive, ArchiveError
 from jetmesh.archive.purge import Leaving, archived_until
 from jetmesh.archive.report import Report
 from jetmesh.archive.row import Row, as_stored
-from jetmesh.provision import request
+from jetmesh.provision import Change, plan, request
 from jetmesh.testing import LocalMesh, MeshOf
+from jetmesh.topology import Topology
 from jetmesh.wire import Delivery
 from jetmesh_contracts import (
     Event,
@@ -104,6 +105,8 @@ async def test_a_story_leaves_down_to_its_endings(mesh: LocalMesh, archive: Arch
     assert report.document()["streams"]["ORDERS"] == {"ended": 2, "written": 3, "purged": 2}
     assert await archived_until(mesh.mesh.connection, "ORDERS") == report.until
     assert not await archived_until(mesh.mesh.connection, "NOTIFICATIONS")
+    steps = await plan(mesh.mesh.connection, Topology(mesh.topology.streams, ()))
+    assert {step.change for step in steps} == {Change.KEEP}
 
 
 async def test_a_trial_changes_nothing(mesh: LocalMesh, archive: Archive) -> None:
