@@ -220,7 +220,7 @@ def accounted(books: Books) -> Iterator[str]:
     subjects = {kept.subject for kept in books.events(*RECORDING)}
     outcomes = {
         "orders.placed": ("orders.placed", "orders.refused"), "stock.restocked": ("stock.restocked",),
-        "orders.cancellation_requested": ("orders.cancelled", "orders.cancellation_requested"),
+        "orders.cancellation_requested": ("orders.cancelled", "orders.refused", "orders.cancellation_requested"),
     }  # fmt: skip
     for kept in books.events("INTAKE"):
         if kept.sequence in buried:
