@@ -8,7 +8,7 @@ from jetmesh.archive.open_work import OpenWork, matches, open_work
 from jetmesh.archive.parquet import Archive
 from jetmesh.archive.purge import Departures, Leaving, mark
 from jetmesh.archive.remains import Part, events_from_outside, parts
-from jetmesh.archive.report import Report
+from jetmesh.archive.report import Report, StreamReport
 from jetmesh.archive.row import Row, day_of
 from jetmesh.archive.scan import scan
 from jetmesh.archive.story import by_key, newest, stories, with_keys
@@ -49,9 +49,9 @@ class Job:
         """
         self._until_ns = int(until.timestamp() * 1e9)
         self._report = Report(until.astimezone(UTC).isoformat(timespec="seconds"), dry_run)
+        self._report.streams = {stream: StreamReport() for stream in self._parts}
         self._work = await open_work(self._connection, self._services, self._parts)
         for part in self._parts.values():
-            self._report.of(part.stream)
             await self._read(part, part.purgeable, self._take_stories)
             await self._read(part, part.levels, self._take_levels)
         for leaving in self._leaving:

@@ -28,7 +28,7 @@ class Report:
 
     def of(self, stream: str) -> StreamReport:
         """The report of a stream."""
-        return self.streams.setdefault(stream, StreamReport())
+        return self.streams[stream]
 
     @property
     def reasons(self) -> Mapping[str, int]:

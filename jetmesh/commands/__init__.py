@@ -16,6 +16,8 @@ from jetmesh.commands.run import run
 from jetmesh.commands.top import top
 from jetmesh.commands.topology import topology
 from jetmesh.commands.validate import validate
+from jetmesh.failure import Unavailable
+from jetmesh.provision import Drift
 
 
 class Commands(click.Group):
@@ -52,6 +54,6 @@ def main() -> None:
     """The entry point: what a user did wrong is one line, not a traceback."""
     try:
         commands()
-    except (ValueError, TypeError, ConnectionError, LookupError) as error:
+    except (ValueError, TypeError, ConnectionError, LookupError, Drift, Unavailable) as error:
         click.secho(f"jetmesh: {error}", fg="red", err=True)
         sys.exit(2)
