@@ -180,7 +180,7 @@ async def deliver_late(shop: Shop, row: Row) -> None:
     delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, row.time_ns / 1e9)
     for service, reaction in REACTIONS:
         if row.stream != "INTAKE" and delivery.type in {event.type for event in reaction.events}:
-            headers = {**row.header_fields(), **aside.origin(reaction.name, delivery)}
+            headers = {**row.header_fields(), **aside.origin(reaction.name, delivery, attempts=0)}
             kept = {name: value for name, value in headers.items() if not name.startswith("Nats-")}
             subject = f"due.{service.name}.{reaction.name}.{row.stream}.{row.sequence}"
             await shop.whole.mesh.mesh.recorder.record(Message(subject, row.data, kept), limited=False)

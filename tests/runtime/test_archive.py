@@ -158,7 +158,7 @@ async def test_what_is_set_aside_or_a_dead_letter_stays(mesh: LocalMesh, archive
         sequence = await tell(mesh, *story(order_id))
         delivery = Delivery(f"payments.captured.{order_id}", {}, b"{}", "", "PAYMENTS", sequence, 1, 1.0)
         if order_id == "o-1":
-            await aside.set_aside(recorder, "notifications", "thank", delivery, 3_600)
+            await aside.set_aside(recorder, "notifications", "thank", delivery, 3_600, attempts=1)
         else:
             await deadletter.bury(recorder, "notifications", "thank", delivery, ValueError("no"))
     report = await run(mesh, archive)
