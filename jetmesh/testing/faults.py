@@ -5,12 +5,12 @@ from typing import Self
 
 
 class Proxy:
-    """A TCP relay in front of a server here: `async with Proxy(broker.port) as proxy`, then connect to `proxy.url`."""
+    """A TCP relay in front of a server: `async with Proxy(broker.port) as proxy`, then connect to `proxy.url`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.delay_seconds = 0.0
         """How long every piece is kept back, both ways."""
-        self._target = port
+        self._target = host, port
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers_flow = asyncio.Event()
@@ -47,8 +47,8 @@ class Proxy:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        except ConnectionError:
+            server_reader, server_writer = await asyncio.open_connection(*self._target)
+        except OSError:
             writer.transport.abort()
             return
         pair = (writer, server_writer)
@@ -72,7 +72,7 @@ class Proxy:
                     await asyncio.sleep(self.delay_seconds)
                 sink.write(data)
                 await sink.drain()
-        except ConnectionError:
+        except OSError:
             pass
         finally:
             sink.close()

@@ -31,6 +31,7 @@ class Spec:
     ready: Callable[[], Awaitable[bool]]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_seconds: float = 30.0
+    pause_seconds_max: float = PAUSE_SECONDS_MAX
     niceness: int = 0
     """How far it steps back where the processor is short (nice(2))."""
 
@@ -112,7 +113,7 @@ class Machine:
                 pause_seconds = PAUSE_SECONDS_FIRST
             self._tell(f"{self.name} ended with status {status}: starting it again in {pause_seconds:g} s")
             await asyncio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
+            pause_seconds = min(2 * pause_seconds, self._spec.pause_seconds_max)
             await self._spawn()
             with suppress(StartFailed):
                 await self._until_ready()

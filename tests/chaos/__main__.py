@@ -16,7 +16,7 @@ from services.reference.checks import sent_again
 from services.reference.sheets import sheet
 from services.reference.state import State
 from tests.chaos.arena import Tell, Wishes
-from tests.chaos.play import Result, play
+from tests.chaos.play import Result, UnknownFault, play
 from tests.chaos.wrapped import BUGS
 
 console = Console(highlight=False)
@@ -33,12 +33,15 @@ CLUSTER_NODES = 3
 @click.option("--only", multiple=True, metavar="KIND", help="This kind of fault; may be repeated.")
 @click.option("--bug", type=click.Choice(list(BUGS)), default=None, help="Plant a bug: the audit must not be clean.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave logs and data in this folder.")
-@click.option("-v", "--verbose", is_flag=True, help="Say which process ends and comes back.")
+@click.option("-v", "--verbose", is_flag=True, help="Say which fault struck, and which process ends and comes back.")
 def main(*, cluster: bool, bug: str | None, keep: Path | None, verbose: bool, **asked: object) -> None:
     """Strike the mesh with every kind of fault while customers order, heal it, and audit the books."""
     wishes = Wishes(nodes=CLUSTER_NODES if cluster else 1, bug=bug or "", **asked)  # type: ignore[arg-type]
     with _state(keep) as state, state.held():
-        result = asyncio.run(_until_stopped(wishes, state, console.print if verbose else _nothing))
+        try:
+            result = asyncio.run(_until_stopped(wishes, state, console.print if verbose else _nothing))
+        except UnknownFault as unknown:
+            raise click.UsageError(str(unknown)) from None
     console.print(render(result))
     raise SystemExit(result.audit.is_clean if bug else not result.is_good)
 
@@ -68,6 +71,8 @@ def render(result: Result) -> RenderableType:
     strikes = sheet("fault", "struck")
     for kind, count in result.struck.items():
         strikes.add_row(kind, str(count) if count else "[bold red]never[/]")
+    for kind, why_not in result.impossible.items():
+        strikes.add_row(kind, f"[yellow]not possible here: {why_not}[/]")
     figures = result.figures
     costs = sheet("orders", "again", "poison", "faults", "redelivered", "refused", "mails again", "drained")
     costs.add_row(
@@ -76,6 +81,7 @@ def render(result: Result) -> RenderableType:
         f"{len(sent_again(result.audit.facts)):,}", f"{figures.drain_seconds:.1f} s",
     )  # fmt: skip
     notes = [Text(f"still waiting: {wait}", "bold red") for wait in result.waits]
+    notes += [Text(f"given up, and kills nobody: {subject}", "bold red") for subject in result.bystanders]
     notes += [Text(f"came to nothing, {count} times: {what}", "dim") for what, count in figures.prevented.items()]
     return Group(audit.render(result.audit), Text(), strikes, Text(), costs, *notes)
 

@@ -25,10 +25,13 @@ from services.reference.ports import any_free, free_ports
 from services.reference.state import State
 from tests.chaos import brokers, wrapped
 from tests.chaos.brokers import Node
+from tests.chaos.network import Network
 
 ACK_WAIT_SECONDS = 3
 NAMES = tuple(service.name for service in SERVICES)
 START_SECONDS = 60.0
+PAUSE_SECONDS_MAX = 1.0
+"""A process that dies again and again is started again at once: here that is its task."""
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 
 Tell = Callable[[str], None]
@@ -84,9 +87,9 @@ class Lines:
 class Arena:
     """Everything that runs, by name."""
 
-    def __init__(self, state: State, asked: Wishes, tell: Tell) -> None:
-        self.state, self._asked, self._tell = state, asked, tell
-        self.nodes = brokers.nodes(asked.nodes)
+    def __init__(self, state: State, asked: Wishes, tell: Tell, network: Network) -> None:
+        self.state, self.network, self._asked, self.tell = state, network, asked, tell
+        self.nodes = brokers.nodes(network, asked.nodes)
         self.plan = Plan(
             state=state,
             ports=any_free(),
@@ -108,14 +111,20 @@ class Arena:
         """Everything up and the shelves filled, with an operator's connection; everything gone afterwards."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.stop)
-            await self._start([brokers.spec(self.state, node, self.nodes) for node in self.nodes])
+            await self._start([brokers.spec(self.state, node, self.nodes, self.network) for node in self.nodes])
             operator = await stack.enter_async_context(connected(self.plan.nats_args("operator")))
             await self._provide_at_last(operator)
             for name in NAMES:
-                self.lines[name] = Lines([await stack.enter_async_context(Proxy(node.port)) for node in self.nodes])
+                proxies = [Proxy(node.port, node.host) for node in self.nodes]
+                self.lines[name] = Lines([await stack.enter_async_context(proxy) for proxy in proxies])
+            stack.push_async_callback(self._stop_services)
             await self._start([self._mail(), *(self.service(name) for name in NAMES)])
             await stock.seed(operator)
             yield operator
+
+    async def _stop_services(self) -> None:
+        """While they still have their lines."""
+        await self.stop([name for name in self.machines if name not in brokers.names(len(self.nodes))])
 
     async def stop(self, names: Sequence[str] = ()) -> None:
         """End these processes, or all: services first, brokers last."""
@@ -143,7 +152,13 @@ class Arena:
             **QUIET,
         }
         command = (sys.executable, "-m", "tests.chaos.wrapped", "run", name)
-        return replace(spec, command=command, environment={**spec.environment, **own}, niceness=0)
+        return replace(
+            spec,
+            command=command,
+            environment={**spec.environment, **own},
+            niceness=0,
+            pause_seconds_max=PAUSE_SECONDS_MAX,
+        )
 
     def replica(self, name: str, **more: str) -> Spec:
         """A second process of a service, on ports of its own."""
@@ -184,6 +199,7 @@ class Arena:
         for name in NAMES:
             for trap in self.traps(name).iterdir():
                 trap.unlink(missing_ok=True)
+        await self.network.join()
         await self.healthy()
         await self._provide_at_last(mesh)
 
@@ -199,7 +215,7 @@ class Arena:
         await until(provided, START_SECONDS, "the topology is applied")
 
     async def _start(self, specs: Sequence[Spec]) -> None:
-        machines = [Machine(spec, self.state, self._tell) for spec in specs]
+        machines = [Machine(spec, self.state, self.tell) for spec in specs]
         self.machines |= {machine.name: machine for machine in machines}
         await asyncio.gather(*(machine.start() for machine in machines))
 

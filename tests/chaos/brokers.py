@@ -1,8 +1,10 @@
 """The brokers under fire: one nats-server, or three that are one cluster, each a process with its own store."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -13,6 +15,7 @@ from services.reference import broker
 from services.reference.machine import Spec
 from services.reference.ports import HOST, free_ports
 from services.reference.state import State
+from tests.chaos.network import Network
 
 PROBE_TIMEOUT_SECONDS = 2.0
 
@@ -22,6 +25,7 @@ class Node:
     """One server: where it listens for clients, for its peers and for its monitor."""
 
     name: str
+    host: str
     port: int
     cluster_port: int
     monitor_port: int
@@ -29,47 +33,65 @@ class Node:
     @property
     def url(self) -> str:
         """What `NATS_URL` is for it."""
-        return f"nats://{HOST}:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     async def is_healthy(self) -> bool:
         """Whether it serves, all of its streams included."""
-        return await answers(self.monitor_port, "healthz")
+        return await answers(self.monitor_port, "healthz", self.host)
+
+    async def view(self, stream: str) -> Mapping[str, Any]:
+        """What it knows of the group that keeps a stream: its `leader` and, where it leads, its `replicas`.
+
+        Raises:
+            httpx.HTTPError: it does not answer.
+        """
+        async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_SECONDS) as client:
+            page = f"http://{self.host}:{self.monitor_port}/jsz?accounts=true&streams=true"
+            found_ = (await client.get(page)).json().get("account_details") or []
+        streams = [found for account in found_ for found in account.get("stream_detail") or []]
+        return next((found.get("cluster") or {} for found in streams if found["name"] == stream), {})
 
 
-async def answers(port: int, page: str) -> bool:
+async def answers(port: int, page: str, host: str = HOST) -> bool:
     """Whether a page of a process here says that all is well."""
     async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_SECONDS) as client:
         try:
-            return (await client.get(f"http://{HOST}:{port}/{page}")).is_success
+            return (await client.get(f"http://{host}:{port}/{page}")).is_success
         except httpx.HTTPError:
             return False
 
 
-def nodes(count: int) -> list[Node]:
-    """So many servers on free ports."""
+def names(count: int) -> list[str]:
+    """What so many servers are called."""
+    return [f"nats-{number}" for number in range(1, count + 1)]
+
+
+def nodes(network: Network, count: int) -> list[Node]:
+    """So many servers on free ports of that network."""
     ports = iter(free_ports(3 * count))
-    return [Node(f"nats-{number}", next(ports), next(ports), next(ports)) for number in range(1, count + 1)]
+    return [Node(name, network.host(name), next(ports), next(ports), next(ports)) for name in names(count)]
 
 
-def spec(state: State, node: Node, peers: list[Node]) -> Spec:
+def spec(state: State, node: Node, peers: list[Node], network: Network) -> Spec:
     """The process of a node; writes its configuration."""
     folder = state.broker / node.name
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "nats-server.conf"
     file.write_text(configuration(state, node, peers, folder / "jetstream"))
-    return Spec(node.name, (broker.binary(), "--config", str(file)), node.is_healthy)
+    command = network.inside(node.name, (broker.binary(), "--config", str(file)))
+    return Spec(node.name, command, node.is_healthy)
 
 
 def configuration(state: State, node: Node, peers: list[Node], store: Path) -> str:
     """As the demo's broker: what is acknowledged is on the disk, and every service has its account."""
     users = keys.ensure(state.keys, keys.users(SERVICES))
-    routes = ", ".join(json.dumps(f"nats-route://{HOST}:{peer.cluster_port}") for peer in peers)
-    listen = f'listen: "{HOST}:{node.cluster_port}"'
+    routes = ", ".join(json.dumps(f"nats-route://{peer.host}:{peer.cluster_port}") for peer in peers)
+    listen = f'listen: "{node.host}:{node.cluster_port}"'
     cluster = f"cluster {{ name: chaos, {listen}, no_advertise: true, routes: [{routes}] }}"
     return f"""\
 server_name: {node.name}
-listen: "{HOST}:{node.port}"
-http: "{HOST}:{node.monitor_port}"
+listen: "{node.host}:{node.port}"
+http: "{node.host}:{node.monitor_port}"
 max_payload: {MESSAGE_BYTES_MAX}
 jetstream {{
   store_dir: {json.dumps(str(store.resolve()))}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
-from jetmesh.message import Message
+from jetmesh.message import Message, Refused
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced
 from services.orders.catalogue import PRICES
 from services.orders.domain import check
@@ -69,5 +69,7 @@ class Customers:
                 await self._mesh.recorder.record(Message(subject, body, headers))
             except Unavailable as unavailable:
                 await asyncio.sleep(unavailable.retry_after_seconds)
+            except Refused:  # the same Nats-Msg-Id is on its way to the followers (10158)
+                await asyncio.sleep(0.2)
             else:
                 return

@@ -7,18 +7,25 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeAlias
 
-from jetmesh import provision
+import httpx
+
+from jetmesh import deadletter, provision
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
 from jetmesh.message import Message
 from jetmesh.provision import Drift
 from jetmesh.testing import until
+from jetmesh_contracts import OrderPlaced
+from services.orders.catalogue import PRICES
+from services.orders.domain import check
 from services.payments.ledger import begin_outage, end_outage
 from tests.chaos import wrapped
 from tests.chaos.arena import ACK_WAIT_SECONDS, NAMES, Arena, node_of
 from tests.chaos.figures import Figures
+from tests.chaos.load import orders
 
 CYCLES = 2.2
 """How often each kind strikes where nothing prevents it."""
@@ -26,6 +33,10 @@ TRAP_SECONDS = 20.0
 FULL_SECONDS = 12.0
 ROOM_BYTES = 48 * 1024
 """What a stream may still grow when its quota is lowered; a quota below what it holds would delete."""
+DEADLY_SECONDS = 240.0
+PARTITION_SECONDS = 4.0, 12.0
+"""A leader that hears nobody believes for up to 10 s that it leads, and the others choose another one in 4 to 9."""
+SILENT_SECONDS = 2.0
 STREAMS = ("ORDERS", "PAYMENTS", "NOTIFICATIONS")
 POISON = (b"no JSON", b"{}", b'{"order_id": "o-x", "lines": []}', b"\xff\xfe\x00", b'{"order_id": 7}')
 SINGLE_WRITER = "analytics"
@@ -41,20 +52,20 @@ class Nemesis:
         self.arena, self.mesh, self.figures = arena, mesh, figures
         self.random = random.Random(f"nemesis {seed}")
         self.struck: Counter[str] = Counter()
-        self._brokers = asyncio.Lock()
+        self._brokers, self._deadly = asyncio.Lock(), asyncio.Lock()
+        self._deadly_orders = 0
         self._services = {name: asyncio.Lock() for name in NAMES}
 
     @property
     def faults(self) -> Mapping[str, Fault]:
         """Every kind of fault that this arena can suffer."""
-        traps = {f"SIGKILL {point}": self._trap(point) for point in wrapped.POINTS}
-        cluster = {
-            "stream leader stepped down": self.step_down,
-            "consumer leader stepped down": self.step_down_consumer,
-        }
+        return {**self._beside_the_brokers, **self._at_the_brokers}
+
+    @property
+    def _beside_the_brokers(self) -> Mapping[str, Fault]:
         return {
             "SIGKILL of a service": self.kill,
-            **traps,
+            **{f"SIGKILL {point}": self._trap(point) for point in wrapped.POINTS},
             "SIGSTOP of a service beyond the ack wait": self.stop,
             "rolling restart": self.restart_all,
             "two replicas": self.replica,
@@ -62,15 +73,42 @@ class Nemesis:
             "connections cut": self.cut,
             "connections delayed": self.delay,
             "connections half-open": self.half_open,
+            "poison": self.poison,
+            "poison that kills": self.deadly_poison,
+            "bank outage": self.bank_outage,
+            "mail down": self.mail_down,
+        }
+
+    @property
+    def _at_the_brokers(self) -> Mapping[str, Fault]:
+        """One at a time: two of three brokers away are no cluster any more."""
+        cluster = {
+            "stream leader stepped down": self.step_down,
+            "consumer leader stepped down": self.step_down_consumer,
+            **({} if self.arena.network.why_not else self._partitions),
+        }
+        return {
             "broker SIGKILL": self.kill_broker,
             "broker SIGSTOP": self.stop_broker,
             "broker restart": self.restart_broker,
             "durable deleted": self.delete_consumer,
             "stream full": self.fill,
-            "poison": self.poison,
-            "bank outage": self.bank_outage,
-            "mail down": self.mail_down,
             **(cluster if self.arena.is_cluster else {}),
+        }
+
+    @property
+    def impossible(self) -> Mapping[str, str]:
+        """Kinds of fault that a cluster should suffer and can't on this machine, and why."""
+        why_not = self.arena.network.why_not
+        return dict.fromkeys(self._partitions, why_not) if self.arena.is_cluster and why_not else {}
+
+    @property
+    def _partitions(self) -> Mapping[str, Fault]:
+        return {
+            "leader cut off from its peers": self.cut_leader_off,
+            "follower cut off from its peers": self.cut_follower_off,
+            "leader and follower cut off from each other": self.part_two,
+            "follower deaf to its leader": self.deafen_follower,
         }
 
     async def rage(self, seconds: float, kinds: Sequence[str]) -> None:
@@ -83,15 +121,30 @@ class Nemesis:
                 for kind in self.random.sample(kinds, len(kinds)):
                     if time.monotonic() >= ends:
                         break
-                    under_way.create_task(self._strike(kind))
+                    under_way.create_task(self._strike_in_turn(kind, ends))
                     await asyncio.sleep(pause * self.random.uniform(0.5, 1.4))
+
+    async def _strike_in_turn(self, kind: str, ends: float) -> None:
+        """What waits for its turn until the time is up strikes only if its kind never did."""
+        if kind not in self._at_the_brokers:
+            await self._strike(kind)
+            return
+        async with self._brokers:
+            if time.monotonic() < ends or not self.struck[kind]:
+                await self._strike(kind)
 
     async def _strike(self, kind: str) -> None:
         """A fault that comes to nothing, because another one was there before, does not count."""
+        began, came = time.monotonic(), "came to nothing"
         try:
-            self.struck[kind] += await self.faults[kind]()
+            if await self.faults[kind]():
+                self.struck[kind] += 1
+                came = "struck and mended"
         except (Unavailable, Drift, AssertionError) as prevented:
-            self.figures.prevented[f"{kind}: {type(prevented).__name__} {str(prevented)[:120]}"] += 1
+            why = f"{type(prevented).__name__} {str(prevented)[:120]}"
+            came += f": {why}"
+            self.figures.prevented[f"{kind}: {why}"] += 1
+        self.arena.tell(f"{kind}: {came} ({time.monotonic() - began:.1f} s)")
 
     def _any_service(self, *without: str) -> str:
         return self.random.choice([name for name in NAMES if name not in without])
@@ -177,13 +230,11 @@ class Nemesis:
 
     async def kill_broker(self) -> bool:
         """A broker is gone, its store is not; where there are several, the leader of a stream."""
-        async with self._brokers:
-            return await self._end_broker(signal.SIGKILL)
+        return await self._end_broker(signal.SIGKILL)
 
     async def restart_broker(self) -> bool:
         """A broker stops as it should, and starts again."""
-        async with self._brokers:
-            return await self._end_broker(signal.SIGTERM)
+        return await self._end_broker(signal.SIGTERM)
 
     async def _end_broker(self, number: signal.Signals) -> bool:
         name = await self._leader()
@@ -194,60 +245,105 @@ class Nemesis:
 
     async def stop_broker(self) -> bool:
         """A broker hangs for some seconds."""
-        async with self._brokers:
-            name = await self._leader()
-            struck = await self._suspend(name, self.random.uniform(2, 6))
-            await until(node_of(self.arena, name).is_healthy, 30, f"{name} is healthy")
-            return struck
+        name = await self._leader()
+        struck = await self._suspend(name, self.random.uniform(2, 6))
+        await until(node_of(self.arena, name).is_healthy, 30, f"{name} is healthy")
+        return struck
 
-    async def _leader(self) -> str:
+    async def _leader(self, stream: str = "") -> str:
+        """Who leads a stream, or any stream."""
         if not self.arena.is_cluster:
             return self.arena.nodes[0].name
-        info = await provision.request(self.mesh.connection, f"STREAM.INFO.{self.random.choice(STREAMS)}")
-        return str(info["cluster"].get("leader") or self.random.choice(self.arena.nodes).name)
+        wanted = stream or self.random.choice(STREAMS)
+
+        async def known() -> str:
+            with suppress(Unavailable):
+                return str((await self._info(wanted))["cluster"].get("leader") or "")
+            return ""
+
+        return str(await until(known, 30, f"{wanted} has a leader"))
+
+    async def cut_leader_off(self) -> bool:
+        """A leader hears its clients and nobody else; the other two choose another one."""
+        return await self._partition(lambda leader, one, two: [(leader, one), (leader, two)])
+
+    async def cut_follower_off(self) -> bool:
+        """A broker that leads nothing that matters hears its clients and nobody else."""
+        return await self._partition(lambda leader, one, two: [(leader, one), (one, two)])
+
+    async def part_two(self) -> bool:
+        """Two brokers do not hear each other, and the third hears both."""
+        return await self._partition(lambda leader, one, two: [(leader, one)])
+
+    async def deafen_follower(self) -> bool:
+        """A follower does not hear its leader, which hears it."""
+        return await self._partition(lambda leader, one, two: [(leader, one)], both_ways=False)
+
+    async def _partition(
+        self, cuts: Callable[[str, str, str], Sequence[tuple[str, str]]], both_ways: bool = True
+    ) -> bool:
+        """Part pairs of brokers, chosen by who leads some stream, for some seconds; true if they noticed."""
+        network = self.arena.network
+        stream = self.random.choice(STREAMS)
+        leader = await self._leader(stream)
+        one, two = self.random.sample([node.name for node in self.arena.nodes if node.name != leader], 2)
+        ends = time.monotonic() + self.random.uniform(*PARTITION_SECONDS)
+        try:
+            for speaker, listener in cuts(leader, one, two):
+                await (network.part(speaker, listener) if both_ways else network.deafen(listener, speaker))
+            await until(lambda: self._has_lost(leader, stream, one), PARTITION_SECONDS[1], f"{leader} misses {one}")
+            await asyncio.sleep(max(0.0, ends - time.monotonic()))
+        finally:
+            await network.join()
+            await self.arena.healthy()
+        return True
+
+    async def _has_lost(self, leader: str, stream: str, follower: str) -> bool:
+        """Whether a leader has not heard of a follower for longer than its heartbeats are apart, or leads no more."""
+        with suppress(httpx.HTTPError):
+            view = await node_of(self.arena, leader).view(stream)
+            silent = [r["name"] for r in view.get("replicas") or () if r["active"] > SILENT_SECONDS * 1e9]
+            return view.get("leader") != leader or follower in silent
+        return False
 
     async def step_down(self) -> bool:
         """The leader of a stream hands over."""
-        async with self._brokers:
-            call = f"STREAM.LEADER.STEPDOWN.{self.random.choice(STREAMS)}"
-            return await provision.request(self.mesh.connection, call, strict=True) is not None
+        call = f"STREAM.LEADER.STEPDOWN.{self.random.choice(STREAMS)}"
+        return await provision.request(self.mesh.connection, call, strict=True) is not None
 
     async def step_down_consumer(self) -> bool:
         """The leader of a durable hands over."""
-        async with self._brokers:
-            consumer = self.random.choice(self.arena.needed.consumers)
-            call = f"CONSUMER.LEADER.STEPDOWN.{consumer.stream}.{consumer.durable}"
-            return await provision.request(self.mesh.connection, call, strict=True) is not None
+        consumer = self.random.choice(self.arena.needed.consumers)
+        call = f"CONSUMER.LEADER.STEPDOWN.{consumer.stream}.{consumer.durable}"
+        return await provision.request(self.mesh.connection, call, strict=True) is not None
 
     async def delete_consumer(self) -> bool:
         """Somebody deletes a durable; a while later the topology is applied, and it begins anew."""
-        async with self._brokers:
-            consumer = self.random.choice(self.arena.needed.consumers)
-            place = f"{consumer.stream}.{consumer.durable}"
-            await self.figures.remember(self.mesh, consumer)
-            await provision.request(self.mesh.connection, f"CONSUMER.DELETE.{place}", strict=True)
-            await asyncio.sleep(self.random.uniform(0.2, 2))
-            await self.arena.provide(self.mesh)
-            return True
+        consumer = self.random.choice(self.arena.needed.consumers)
+        place = f"{consumer.stream}.{consumer.durable}"
+        await self.figures.remember(self.mesh, consumer)
+        await provision.request(self.mesh.connection, f"CONSUMER.DELETE.{place}", strict=True)
+        await asyncio.sleep(self.random.uniform(0.2, 2))
+        await self.arena.provide(self.mesh)
+        return True
 
     async def fill(self) -> bool:
         """A stream reaches its quota and takes nothing until somebody raises it; true if it was full indeed."""
-        async with self._brokers:
-            stream = self.random.choice(STREAMS)
-            before = await self._info(stream)
-            quota = before["state"]["bytes"] + ROOM_BYTES
-            await self._limit(before["config"], quota)
-            deadline, full = time.monotonic() + FULL_SECONDS, False
-            try:
-                while time.monotonic() < deadline and not full:
-                    await asyncio.sleep(0.2)
-                    full = (await self._info(stream))["state"]["bytes"] > quota - 2_048
-                await asyncio.sleep(2.0 if full else 0)
-            finally:
-                await self._limit(before["config"], -1)
-            after = await self._info(stream)
-            assert after["state"]["first_seq"] == before["state"]["first_seq"], f"{stream}: the quota deleted messages"
-            return full
+        stream = self.random.choice(STREAMS)
+        before = await self._info(stream)
+        quota = before["state"]["bytes"] + ROOM_BYTES
+        await self._limit(before["config"], quota)
+        deadline, full = time.monotonic() + FULL_SECONDS, False
+        try:
+            while time.monotonic() < deadline and not full:
+                await asyncio.sleep(0.2)
+                full = (await self._info(stream))["state"]["bytes"] > quota - 2_048
+            await asyncio.sleep(2.0 if full else 0)
+        finally:
+            await self._limit(before["config"], -1)
+        after = await self._info(stream)
+        assert after["state"]["first_seq"] == before["state"]["first_seq"], f"{stream}: the quota deleted messages"
+        return full
 
     async def _info(self, stream: str) -> Any:
         return await provision.request(self.mesh.connection, f"STREAM.INFO.{stream}", strict=True)
@@ -259,16 +355,43 @@ class Nemesis:
     async def poison(self) -> bool:
         """Somebody publishes what nobody can understand."""
         subject = self.random.choice(("orders.placed", "stock.restocked"))
-        message = Message(subject, self.random.choice(POISON), {})
+        await self._publish(Message(subject, self.random.choice(POISON), {}))
+        self.figures.poisoned += 1
+        return True
 
+    async def deadly_poison(self) -> bool:
+        """Somebody orders what kills the process of the service that handles it, each time; true once that has ended
+        in a dead letter."""
+        if self._deadly.locked():
+            return False
+        async with self._deadly:
+            self._deadly_orders += 1
+            victim = self.random.choice(wrapped.MORTAL)
+            order_id = f"{wrapped.DEADLY}{victim}-{self._deadly_orders}"
+            order = self._good_order().model_copy(update={"order_id": order_id})
+            await self._publish(Message("orders.placed", order.model_dump_json().encode(), {}))
+            self.figures.placed += 1
+            await until(partial(self._is_buried, victim, order_id), DEADLY_SECONDS, f"{order_id} is a dead letter")
+            return True
+
+    def _good_order(self) -> OrderPlaced:
+        """One that the intake does not refuse."""
+        some = orders(self.random.randrange(1_000_000), 50)
+        return next(order for order in some if isinstance(check(order, PRICES), OrderPlaced))
+
+    async def _is_buried(self, service: str, order_id: str) -> bool:
+        with suppress(Unavailable):
+            letters = await self.mesh.stories.last(deadletter.STREAM, [f"dead.{service}.>"])
+            return any(order_id.encode() in letter.data for letter in letters)
+        return False
+
+    async def _publish(self, message: Message) -> None:
         async def stored() -> bool:
             with suppress(Unavailable):
                 return await self.mesh.recorder.record(message) > 0
             return False
 
-        await until(stored, 30, "the poison is stored")
-        self.figures.poisoned += 1
-        return True
+        await until(stored, 30, f"{message.subject} is stored")
 
     async def bank_outage(self) -> bool:
         """The bank is closed for some seconds."""

@@ -2,26 +2,34 @@
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from jetmesh import provision
+from jetmesh import deadletter, provision
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
 from jetmesh.provision import Drift
+from jetmesh.reacting import Exhausted
 from jetmesh.testing import until
 from services.reference.audit import Audit
 from services.reference.checks import findings
 from services.reference.facts import collect
 from services.reference.state import State
-from services.reference.streams import Progress, progress
+from services.reference.streams import Progress, progress, raw_reader
+from tests.chaos import brokers, wrapped
 from tests.chaos.arena import Arena, Tell, Wishes
 from tests.chaos.figures import Figures
 from tests.chaos.load import Customers, orders
 from tests.chaos.nemesis import Nemesis
+from tests.chaos.network import Network
 
 DRAIN_SECONDS, DRAIN_SECONDS_WITH_BUG = 150.0, 40.0
 POLL_SECONDS = 0.5
+
+
+class UnknownFault(ValueError):
+    """There is no such kind of fault, or not on this machine."""
 
 
 @dataclass(slots=True)
@@ -30,9 +38,12 @@ class Result:
 
     asked: Wishes
     struck: dict[str, int]
+    impossible: Mapping[str, str]
     figures: Figures
     audit: Audit
     waits: list[str] = field(default_factory=list)
+    bystanders: list[str] = field(default_factory=list)
+    """Dead letters of what used up its attempts although it kills nobody."""
 
     @property
     def never_struck(self) -> list[str]:
@@ -42,7 +53,7 @@ class Result:
     @property
     def is_good(self) -> bool:
         """Whether the promises held, under everything that was to be held against them."""
-        return self.audit.is_clean and not self.waits and not self.never_struck
+        return self.audit.is_clean and not (self.waits or self.bystanders or self.never_struck)
 
 
 async def play(asked: Wishes, state: State, tell: Tell) -> Result:
@@ -50,32 +61,65 @@ async def play(asked: Wishes, state: State, tell: Tell) -> Result:
 
     Raises:
         StartFailed: something does not come up.
+        UnknownFault: `only` names what this run can't strike with.
     """
-    arena, figures = Arena(state, asked, tell), Figures()
-    async with arena.open() as mesh:
-        nemesis = Nemesis(arena, mesh, figures, asked.seed)
-        kinds = list(asked.only or nemesis.faults)
-        watching = asyncio.create_task(figures.watch(mesh))
-        ordering = Customers(mesh, figures, asked.seed).order_all(orders(asked.seed, asked.orders), asked.seconds)
-        tell(f"{asked.orders:,} orders in {asked.seconds:g} s, {len(kinds)} kinds of fault, seed {asked.seed}")
-        try:
-            await asyncio.gather(ordering, nemesis.rage(asked.seconds, kinds))
-            began = time.monotonic()
-            await arena.heal(mesh)
-            tell("healed; draining")
-            waits = await drain(arena, mesh, DRAIN_SECONDS_WITH_BUG if asked.bug else DRAIN_SECONDS)
-            figures.drain_seconds = time.monotonic() - began
-        finally:
-            watching.cancel()
-        done = await audited(mesh, state)
-        await figures.count_redeliveries(mesh, arena.needed.consumers, done.facts)
-    return Result(asked, {kind: nemesis.struck[kind] for kind in kinds}, figures, done, waits)
+    figures = Figures()
+    async with Network(brokers.names(asked.nodes)) as network:
+        arena = Arena(state, asked, tell, network)
+        async with arena.open() as mesh:
+            nemesis = Nemesis(arena, mesh, figures, asked.seed)
+            kinds = chosen(nemesis, asked.only)
+            tell(f"{asked.orders:,} orders in {asked.seconds:g} s, {len(kinds)} kinds of fault, seed {asked.seed}")
+            waits = await storm(nemesis, kinds, asked, tell)
+            done = await audited(mesh, state)
+            await figures.count_redeliveries(mesh, arena.needed.consumers, done.facts)
+            bystanders = await given_up_for_nothing(mesh)
+        impossible = {kind: why for kind, why in nemesis.impossible.items() if not asked.only}
+    return Result(asked, {kind: nemesis.struck[kind] for kind in kinds}, impossible, figures, done, waits, bystanders)
+
+
+def chosen(nemesis: Nemesis, only: Sequence[str]) -> list[str]:
+    """The kinds of fault to strike with.
+
+    Raises:
+        UnknownFault: there is no such kind here.
+    """
+    for kind in only:
+        if kind in nemesis.impossible:
+            raise UnknownFault(f"--only {kind!r} is not possible here: {nemesis.impossible[kind]}")
+        if kind not in nemesis.faults:
+            raise UnknownFault(f"--only {kind!r} is no kind of fault here; there are {', '.join(nemesis.faults)}")
+    return list(only or nemesis.faults)
+
+
+async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Tell) -> list[str]:
+    """Customers order while faults strike; then all is healed and drains. What still waits when the time is up."""
+    arena, mesh, figures = nemesis.arena, nemesis.mesh, nemesis.figures
+    watching = asyncio.create_task(figures.watch(mesh))
+    ordering = Customers(mesh, figures, asked.seed).order_all(orders(asked.seed, asked.orders), asked.seconds)
+    try:
+        await asyncio.gather(ordering, nemesis.rage(asked.seconds, kinds))
+        began = time.monotonic()
+        await arena.heal(mesh)
+        tell("healed; draining")
+        waits = await drain(arena, mesh, DRAIN_SECONDS_WITH_BUG if asked.bug else DRAIN_SECONDS)
+        figures.drain_seconds = time.monotonic() - began
+    finally:
+        watching.cancel()
+    return waits
 
 
 async def audited(mesh: Mesh, state: State) -> Audit:
     """The books."""
     facts = await collect(mesh, state)
     return Audit(facts, findings(facts, crashed=True))
+
+
+async def given_up_for_nothing(mesh: Mesh) -> list[str]:
+    """The dead letters that say that the attempts are used up, but for those of deadly orders."""
+    letters = await (await raw_reader(mesh.connection)).read(deadletter.STREAM)
+    exhausted = [letter for letter in letters if letter.headers.get("Jetmesh-Error-Type") == Exhausted.__name__]
+    return [letter.subject for letter in exhausted if wrapped.DEADLY.encode() not in letter.data]
 
 
 async def drain(arena: Arena, mesh: Mesh, seconds: float) -> list[str]:
@@ -106,8 +150,10 @@ async def _waiting(arena: Arena, mesh: Mesh) -> list[str]:
 
 
 async def _set_aside(arena: Arena, mesh: Mesh) -> list[str]:
-    """The timer streams in which something still waits for its time."""
-    names = [stream.name for stream in arena.needed.streams if stream.name.endswith("_TIMERS")]
-    infos = {name: await provision.request(mesh.connection, f"STREAM.INFO.{name}") for name in names}
-    return [f"{name}: {info['state']['messages']} set aside" for name, info in infos.items()
-            if info["state"]["messages"]]  # fmt: skip
+    """The timer streams in which something still waits for its time; notes of last chances wait for nothing."""
+    found = []
+    for stream in (stream.name for stream in arena.needed.streams if stream.name.endswith("_TIMERS")):
+        info = await provision.request(mesh.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}, strict=True)
+        waiting = [name for name in info["state"].get("subjects") or () if name.split(".")[2] != "begun"]
+        found += [f"{stream}: {len(waiting)} set aside"] if waiting else []
+    return found

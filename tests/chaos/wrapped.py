@@ -17,7 +17,8 @@ from jetmesh.message import Guard, Message
 from jetmesh.reacting import Reacting
 from jetmesh.record import Recorder
 from jetmesh.single import Single
-from jetmesh.wire import Delivery
+from jetmesh.telemetry import Process
+from jetmesh.wire import Delivery, Envelope
 from services.inventory import domain
 from services.notifications.adapters import SmtpMailer
 from services.notifications.mailer import Mail
@@ -37,6 +38,11 @@ POINTS = {
     AFTER_THE_MAIL: ("notifications",),
 }
 """Where a trap may be set, and the services that come by there."""
+
+DEADLY = "kills-"
+"""With the name of a service, the beginning of an order's id whose placing kills that service's process."""
+MORTAL = ("orders", "payments", "inventory")
+"""Who gives up at some time: for notifications that takes twenty attempts, and analytics never does."""
 
 
 def trap_file(folder: Path, point: str) -> Path:
@@ -73,6 +79,20 @@ def set_traps() -> None:
 
     Custody.ack, Bank.perform = trapped_ack, trapped_perform  # type: ignore[method-assign]
     SmtpMailer.send = trapped_send  # type: ignore[method-assign]
+
+
+def be_mortal() -> None:
+    """Die of every deadly order, once it is known that this attempt shall be made."""
+    opened: Callable[[Reacting, Delivery], tuple[Envelope, Process, Exception | None]] = Reacting.open
+
+    def deadly_open(self: Reacting, delivery: Delivery) -> tuple[Envelope, Process, Exception | None]:
+        envelope, process, wrong = opened(self, delivery)
+        kills = f'"order_id":"{DEADLY}{self.service.name}-'.encode()
+        if wrong is None and envelope.type == "orders.placed" and kills in delivery.data.replace(b" ", b""):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return envelope, process, wrong
+
+    Reacting.open = deadly_open  # type: ignore[method-assign]
 
 
 def _trap_recording() -> None:
@@ -137,6 +157,7 @@ BUGS: dict[str, Callable[[], None]] = {
 
 if __name__ == "__main__":
     set_traps()
+    be_mortal()
     if os.environ.get(NEXT_VERSION):
         become_the_next_version()
     if bug := os.environ.get(BUG):
