@@ -14,6 +14,7 @@ from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.record import BATCH_MAX
 from jetmesh.story import Stored, StoryReader, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
+from jetmesh.trial import last_chance
 from jetmesh.wire import Delivery, Envelope, derived_id, read_event
 
 DELIVERIES_MAX = 256
@@ -85,7 +86,15 @@ class Many(Batching):
         return DELIVERIES_MAX if self.switch is None or self.switch.is_closed else 1
 
     async def handle(self, batch: list[Delivery]) -> None:
-        """Decide the batch, at most one delivery of a key."""
+        """Decide the batch, at most one delivery of a key; then, each alone, what may have killed its process."""
+        exhausted = self.reaction.retry.exhausted
+        await self._handle_together([delivery for delivery in batch if not exhausted(delivery.delivered)])
+        for delivery in (delivery for delivery in batch if exhausted(delivery.delivered)):
+            async with self.mesh.alone:
+                if await last_chance(self.mesh, self.reaction, delivery):
+                    await self._handle_together([delivery])
+
+    async def _handle_together(self, batch: list[Delivery]) -> None:
         arrivals: dict[str, Arrival] = {}
         for delivery in batch:
             arrival = await self._arrive(delivery)

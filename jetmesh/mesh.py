@@ -31,6 +31,8 @@ class Mesh:
     custody: Custody
     telemetry: Telemetry
     known: KnownStories = field(default_factory=KnownStories)
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a delivery has its last chance (`jetmesh.trial`)."""
     public: Connection | None = None
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)

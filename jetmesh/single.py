@@ -1,9 +1,10 @@
 """Reactions to one delivery at a time: each delivery is a task, each outcome one guarded publish."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from jetmesh.event import Event, story_subject
 from jetmesh.failure import NotYet, Permanent, Unavailable
@@ -12,8 +13,15 @@ from jetmesh.reacting import Reacting
 from jetmesh.service import Form
 from jetmesh.story import Stored, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
+from jetmesh.trial import last_chance
 from jetmesh.wire import Delivery, Envelope, derived_id, read_event
 
+log = logging.getLogger("jetmesh.reaction")
+
+Place: TypeAlias = tuple[str, int]
+"""Where a delivery stands: its stream and its sequence in it."""
+
+UNRECORDED_MAX = 4096
 ROUNDS = 8
 """How often a decision is taken anew within one delivery, after a refused or unanswered recording."""
 
@@ -24,6 +32,7 @@ class Single(Reacting):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unrecorded: dict[Place, Event] = {}
         self._spawn = asyncio.get_running_loop().create_task
         self._current: Callable[[], Any] = asyncio.current_task
         self._entity = self.reaction.entity
@@ -39,10 +48,23 @@ class Single(Reacting):
 
     async def _handle(self, delivery: Delivery) -> None:
         try:
-            while (self.switch is None or await self.admitted(delivery)) and await self._attempt(delivery):
-                continue
+            if self.reaction.retry.exhausted(delivery.delivered):
+                await self._handle_alone(delivery)
+            else:
+                await self._settle(delivery)
         finally:
             self._tasks.discard(self._current())
+
+    async def _handle_alone(self, delivery: Delivery) -> None:
+        """Its attempts are used up and none of them ended here: it, or another one, killed its process."""
+        async with self.mesh.alone:
+            if await last_chance(self.mesh, self.reaction, delivery):
+                await self._settle(delivery)
+
+    async def _settle(self, delivery: Delivery) -> None:
+        """Attempt it, again for as long as it is kept."""
+        while (self.switch is None or await self.admitted(delivery)) and await self._attempt(delivery):
+            continue
 
     async def _attempt(self, delivery: Delivery) -> bool:
         """One attempt; True if the delivery is kept for another, when what the reaction needs is back."""
@@ -63,13 +85,15 @@ class Single(Reacting):
         event = self._event(envelope, process)
         guarded = story_subject(self._entity, envelope.key)
         stored = self._expected(guarded)
-        outcome: Any = None
-        for attempt in range(ROUNDS):
+        place = envelope.delivery.stream, envelope.delivery.sequence
+        outcome = self._unrecorded.get(place)
+        attempt = 0
+        while attempt < ROUNDS:
             is_read = stored is None
             if stored is None:
                 stored = await self.mesh.stories.last(self.service.stream, [guarded])
                 if self._is_settled(event, envelope, stored):
-                    return "settled"
+                    return self._done(place, "settled")
             try:
                 if outcome is None or self.reaction.story is not None:
                     # Decided without the story, it stands: deciding again would only send the same mail again.
@@ -82,12 +106,33 @@ class Single(Reacting):
             except NotYet:
                 if is_read:
                     raise
-            except (Refused, Unknown):
-                await asyncio.sleep(0.002 * attempt)
+            except (Refused, Unavailable) as trouble:
+                attempt += await self._wait(place, outcome, attempt, trouble)
             else:
-                return "recorded"
+                return self._done(place, "recorded")
             stored = None
         raise Unavailable(f"the story of {event.key} kept changing", 0.1)
+
+    async def _wait(self, place: Place, outcome: Event | None, attempt: int, trouble: Refused | Unavailable) -> int:
+        """Until the next round, and for how many it counts. What was decided without the story is kept, in hand while
+        the broker takes nothing and in mind when the delivery comes again: it may be a mail that is out."""
+        if outcome is not None and self.reaction.story is None:
+            self._unrecorded[place] = outcome
+            if len(self._unrecorded) > UNRECORDED_MAX:
+                del self._unrecorded[next(iter(self._unrecorded))]
+        if isinstance(trouble, (Refused, Unknown)):
+            await asyncio.sleep(0.002 * attempt)
+            return 1
+        if place not in self._unrecorded:
+            raise trouble
+        log.warning("%s waits to record what came of %s %d: %s", self.reaction.durable, *place, trouble)
+        await asyncio.sleep(trouble.retry_after_seconds)
+        return 0
+
+    def _done(self, place: Place, how: str) -> str:
+        if self._unrecorded:
+            self._unrecorded.pop(place, None)
+        return how
 
     def _expected(self, guarded: str) -> Sequence[Stored] | None:
         """The story to decide on without reading it: nothing, where the reaction begins it; what this process recorded

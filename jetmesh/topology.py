@@ -179,7 +179,8 @@ def _parts(whole: Stream, split: Partitions) -> Iterable[Stream]:
 
 
 def _timers(service: Service, replicas: int) -> Stream:
-    """Schedules and what they bring back: gone when acknowledged. Schedules exclude `discard: new` (10052)."""
+    """Schedules and what they bring back, gone when acknowledged; and notes of last chances, gone when their time is
+    up. Schedules exclude `discard: new` (10052)."""
     name = aside.timers_of(service.stream)
     return Stream(
         name,
@@ -191,6 +192,7 @@ def _timers(service: Service, replicas: int) -> Stream:
             "discard": "old",
             "num_replicas": replicas,
             "allow_msg_schedules": True,
+            "allow_msg_ttl": True,
         },
     )
 

@@ -1,0 +1,40 @@
+"""The last chance of a delivery whose attempts are used up although it never failed: alone, and noted before it begins.
+
+A process that is killed uses up an attempt of everything that it had in hand, and so does whoever kills it each time.
+Which of them it was is found out by handling one at a time; only an attempt that began counts against it.
+"""
+
+from jetmesh.failure import Unavailable
+from jetmesh.mesh import Mesh
+from jetmesh.message import Guard, Message, Refused
+from jetmesh.service import Reaction
+from jetmesh.wire import Delivery
+
+CHANCES = 3
+"""A process may be killed by something else just then, but hardly so often."""
+REMEMBERED = "1h"
+PAUSE_SECONDS = 1.0
+
+
+async def last_chance(mesh: Mesh, reaction: Reaction, delivery: Delivery) -> bool:
+    """Give the delivery one attempt more, noted as begun; it stays as it was, if it had all its chances. False: the
+    broker takes no note now, and it comes again."""
+    place = f"timers.{reaction.service}.begun.{reaction.name}.{delivery.stream}.{delivery.sequence}"
+    try:
+        for number in range(1, CHANCES + 1):
+            if await _note(mesh, f"{place}.{number}"):
+                delivery.delivered = reaction.retry.attempts or 1
+                break
+    except Unavailable:
+        mesh.custody.nak(delivery, PAUSE_SECONDS)
+        return False
+    return True
+
+
+async def _note(mesh: Mesh, subject: str) -> bool:
+    """Whether this chance was not taken before."""
+    try:
+        await mesh.recorder.record(Message(subject, b"", {"Nats-TTL": REMEMBERED}, Guard(subject, 0)))
+    except Refused:
+        return False
+    return True
