@@ -1,6 +1,7 @@
 """Reactions to many deliveries at once: decided together on one reading, recorded in one atomic commit."""
 
 import asyncio
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.record import BATCH_MAX
 from jetmesh.story import Stored, StoryReader, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
-from jetmesh.trial import last_chance
+from jetmesh.trial import is_suspect, last_chance
 from jetmesh.wire import Delivery, Envelope, derived_id, read_event
 
 DELIVERIES_MAX = 256
@@ -87,9 +88,10 @@ class Many(Batching):
 
     async def handle(self, batch: list[Delivery]) -> None:
         """Decide the batch, at most one delivery of a key; then, each alone, what may have killed its process."""
-        exhausted = self.reaction.retry.exhausted
-        await self._handle_together([delivery for delivery in batch if not exhausted(delivery.delivered)])
-        for delivery in (delivery for delivery in batch if exhausted(delivery.delivered)):
+        suspects = [delivery for delivery in batch if is_suspect(self.reaction, delivery)]
+        random.shuffle(suspects)  # or those behind the one that kills would never have their turn
+        await self._handle_together([delivery for delivery in batch if not is_suspect(self.reaction, delivery)])
+        for delivery in suspects:
             async with self.mesh.alone:
                 if await last_chance(self.mesh, self.reaction, delivery):
                     await self._handle_together([delivery])

@@ -10,20 +10,29 @@ from jetmesh.message import Guard, Message, Refused
 from jetmesh.service import Reaction
 from jetmesh.wire import Delivery
 
+SUSPECT_AFTER = 10
+"""Deliveries of one that is never given up; it goes alone from then on, so that the others get by."""
 CHANCES = 3
 """A process may be killed by something else just then, but hardly so often."""
 REMEMBERED = "1h"
 PAUSE_SECONDS = 1.0
 
 
+def is_suspect(reaction: Reaction, delivery: Delivery) -> bool:
+    """Whether its handling may have killed its process, as often as it has come."""
+    return delivery.delivered > (reaction.retry.attempts or SUSPECT_AFTER)
+
+
 async def last_chance(mesh: Mesh, reaction: Reaction, delivery: Delivery) -> bool:
     """Give the delivery one attempt more, noted as begun; it stays as it was, if it had all its chances. False: the
-    broker takes no note now, and it comes again."""
+    broker takes no note now, and it comes again. One that is never given up has no last chance."""
+    if reaction.retry.attempts is None:
+        return True
     place = f"timers.{reaction.service}.begun.{reaction.name}.{delivery.stream}.{delivery.sequence}"
     try:
         for number in range(1, CHANCES + 1):
             if await _note(mesh, f"{place}.{number}"):
-                delivery.delivered = reaction.retry.attempts or 1
+                delivery.delivered = reaction.retry.attempts
                 break
     except Unavailable:
         mesh.custody.nak(delivery, PAUSE_SECONDS)

@@ -41,8 +41,8 @@ POINTS = {
 
 DEADLY = "kills-"
 """With the name of a service, the beginning of an order's id whose placing kills that service's process."""
-MORTAL = ("orders", "payments", "inventory")
-"""Who gives up at some time: for notifications that takes twenty attempts, and analytics never does."""
+MORTAL = ("orders", "payments")
+"""Who gives up at some time: for notifications that takes twenty attempts, inventory and analytics never do."""
 
 
 def trap_file(folder: Path, point: str) -> Path:

@@ -12,7 +12,7 @@ DEADLY = "deadly"
 ATTEMPTS = 2
 RETRY = Retry(attempts=ATTEMPTS)
 
-one_by_one, together = Service("work"), Service("work")
+one_by_one, together, patient = Service("work"), Service("work"), Service("work")
 
 
 def _handle(asked: Asked) -> Finished:
@@ -35,4 +35,10 @@ async def finish_all(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finishe
     return [_handle(one) for one in asked if not stories[one.job_id].finished]
 
 
-ONE_BY_ONE, TOGETHER = (one_by_one,), (together,)
+@patient.on_many(retry=Retry(attempts=None))
+async def finish_all_at_last(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished]:
+    """Somebody wants jobs done: do them together, and never give up."""
+    return await finish_all(asked, snapshot)
+
+
+ONE_BY_ONE, TOGETHER, PATIENT = (one_by_one,), (together,), (patient,)
