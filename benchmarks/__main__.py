@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from benchmarks import capacity, chart, footprint, hop, hot_article, latency, memory, mesh, replicas, report
+from benchmarks import capacity, chart, failing, footprint, hop, hot_article, latency, memory, mesh, replicas, report
 from benchmarks.figures import Row
 from benchmarks.progress import Step
 
@@ -42,6 +42,7 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "memory": lambda size, step: memory.run(size.backlog, step),
     "hot-article": lambda size, step: hot_article.run(size.orders // 2, step),
     "footprint": lambda size, step: footprint.run(size.orders // 5, step),
+    "failing": lambda size, step: failing.run(size.seconds, max(1, size.rounds // 2 + 1), step),
     "replicas": lambda size, step: replicas.run(size.orders, step),
 }
 

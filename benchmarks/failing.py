@@ -1,0 +1,125 @@
+"""A thousand deliveries that fail, again and again: what they do to the latency of the healthy ones beside them."""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from benchmarks import hop, servers
+from benchmarks.contenders.jetmesh_hop import orders
+from benchmarks.figures import Row, quantile, spread
+from benchmarks.processes import Processes
+from benchmarks.progress import Step
+from jetmesh import Service, provision, telemetry
+from jetmesh.event import subject_of
+from jetmesh.mesh import Mesh, connect
+from jetmesh.message import Message
+from jetmesh.settings import Settings, read
+from jetmesh.testing import until
+from jetmesh.topology import topology
+from jetmesh_contracts import OrderPlaced, PaymentAuthorized
+from services.reference.streams import raw_reader, unix_nano
+
+PART = "failing"
+FAILING = 1_000
+RATE = 100.0
+BROKEN = "pm_broken"
+WARM_UP_ORDERS = 300
+GOAL = "1.2 ×"
+
+payments = Service("payments")
+SERVICES = (orders, payments)
+
+
+@payments.begins
+async def authorize(order: OrderPlaced) -> PaymentAuthorized:
+    """An order was placed: hold its total, unless that fails; each failure is tried again by the default policy."""
+    if order.payment_method == BROKEN:
+        raise RuntimeError(f"{order.order_id}: an error that nobody foresaw")
+    return PaymentAuthorized(
+        order_id=order.order_id,
+        authorization_id=f"pi_{order.order_id}",
+        amount_minor=order.total_minor,
+        currency=order.currency,
+    )
+
+
+async def run(seconds: float, rounds: int, step: Step) -> list[Row]:
+    """With and without the failing ones, in alternating rounds, each on a broker and a process of its own."""
+    alone: list[float] = []
+    beside: list[float] = []
+    for number in range(rounds):
+        for count, found in ((0, alone), (FAILING, beside)):
+            step(f"{RATE:g} orders a second beside {count:,} that fail, round {number + 1} of {rounds}")
+            found.append(quantile(await _millis(seconds, count), 0.95))
+    ratio = statistics.median(beside) / statistics.median(alone)
+    what = f"one hop at {RATE:g} orders/s, p95"
+    return [
+        Row(PART, what, "alone", statistics.median(alone), "ms", spread=spread(alone)),
+        Row(
+            PART,
+            what,
+            f"beside {FAILING:,} that fail",
+            statistics.median(beside),
+            "ms",
+            ratio,
+            spread(beside),
+            goal=GOAL,
+        ),
+    ]
+
+
+async def _millis(seconds: float, failing: int) -> list[float]:
+    """From when each healthy order was due until its outcome was stored. The failing ones come first, all at once."""
+    async with _at_work() as mesh:
+        await _place(mesh, "warm", WARM_UP_ORDERS, RATE)
+        await until(lambda: _is_done(mesh, WARM_UP_ORDERS), 60.0)
+        await asyncio.gather(*(_publish(mesh, _order("broken", n, BROKEN)) for n in range(failing)))
+        due = await _place(mesh, "well", round(RATE * seconds), RATE)
+        await until(lambda: _is_done(mesh, len(due) + WARM_UP_ORDERS), 60.0)
+        stored = await (await raw_reader(mesh.connection)).read(payments.stream)
+    at = {message.key: unix_nano(message.time) / 1e6 for message in stored}
+    return [at[key] - moment * 1e3 for key, moment in due.items()]
+
+
+@asynccontextmanager
+async def _at_work() -> AsyncIterator[Mesh]:
+    """A broker, the service's process on it, and a client."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-failing-") as folder, servers.broker(servers.ALWAYS) as broker:
+        environment = {"NATS_URL": broker.url, "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+        client = connect(read(Settings, environment), telemetry.start("benchmark", {}), "benchmark")
+        with Processes(Path(folder), environment) as processes:
+            async with client as mesh:
+                await provision.apply(mesh.connection, await provision.plan(mesh.connection, topology(SERVICES)))
+                processes.start(payments.name, "jetmesh", "run", "--app", f"{__name__}:SERVICES", payments.name)
+                yield mesh
+
+
+async def _place(mesh: Mesh, prefix: str, count: int, rate: float) -> dict[str, float]:
+    """Publish each order at its instant; when each was due, Unix time in seconds."""
+    began, due = time.time(), dict[str, float]()
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            order = _order(prefix, number)
+            due[order.key] = began + number / rate
+            await asyncio.sleep(max(0.0, due[order.key] - time.time()))
+            group.create_task(_publish(mesh, order))
+    return due
+
+
+def _order(prefix: str, number: int, method: str = "pm_card_visa") -> OrderPlaced:
+    return hop.placed(number).model_copy(update={"order_id": f"{prefix}-{number}", "payment_method": method})
+
+
+async def _publish(mesh: Mesh, order: OrderPlaced) -> None:
+    headers = hop.mesh_headers(0, order.key)
+    headers["ce-id"] = order.key
+    await mesh.recorder.record(Message(subject_of(OrderPlaced, order.key), order.model_dump_json().encode(), headers))
+
+
+async def _is_done(mesh: Mesh, outcomes: int) -> bool:
+    info = await provision.request(mesh.connection, f"STREAM.INFO.{payments.stream}", strict=True)
+    return int(info["state"]["messages"]) >= outcomes
