@@ -6,14 +6,13 @@ bytes inside the read loop. The shortcuts lean on members of nats-py that are no
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
-from nats.errors import NoRespondersError
+from nats.errors import Error, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from jetmesh.failure import Unavailable
@@ -26,6 +25,7 @@ Frame = Callable[[str, str, bytes, bytes], None]
 
 
 RECONNECT_SECONDS = 0.25
+CLOSE_SECONDS = 2.0
 
 
 class Connection(Client):
@@ -59,6 +59,15 @@ class Connection(Client):
             reconnected_cb=self._on_reconnected,
             **options,
         )
+
+    async def hang_up(self) -> None:
+        """Close for good, within seconds. nats-py can wait for ever for a transport that is gone, or go on reconnecting
+        when its cancellation is lost in `asyncio.wait_for` (before Python 3.12)."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.close(), CLOSE_SECONDS)
+        while self._reconnection_task is not None and not self._reconnection_task.done():
+            self._reconnection_task.cancel()
+            await asyncio.wait([self._reconnection_task], timeout=0.1)
 
     @property
     def about_server(self) -> Mapping[str, Any]:
@@ -138,6 +147,12 @@ class Connection(Client):
         except NatsTimeoutError:
             raise Unavailable(f"no answer to {subject} within {timeout_seconds:g} s") from None
 
+    def _connect_command(self) -> bytes:
+        """Who this is; not in the clear where TLS was asked for, also when another server takes over."""
+        if self.options.get("tls") and not self._server_info.get("tls_required"):
+            raise Error("TLS is asked for, and this server does not speak it")
+        return super()._connect_command()
+
     def _deliver(self, sid: int, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
         """To the frame of the subscription, if there is one. An error must not end the read loop, silently."""
         frame = self._frames.get(sid)
@@ -170,11 +185,3 @@ class Connection(Client):
 
 async def _unused(message: Any) -> None:
     """nats-py wants a callback for each subscription; `listen` never lets a message come this far."""
-
-
-def tls_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
-    """A client's TLS context: `ca` to check the server, `certificate` and `key` to be checked by it."""
-    context = ssl.create_default_context(cafile=ca or None)
-    if certificate:
-        context.load_cert_chain(certificate, key or None)
-    return context

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jetmesh.connection import Connection, tls_context
+from jetmesh import tls
+from jetmesh.connection import Connection
 from jetmesh.custody import Custody
 from jetmesh.partitions import PartitionedReader
 from jetmesh.record import Recorder
@@ -91,7 +93,7 @@ def connect_options(settings: Settings, seed_file: str = "") -> Mapping[str, obj
     """How this process proves who it is, and how it knows the server.
 
     Raises:
-        SettingsError: a file that a setting names can't be read.
+        SettingsError: a file that a setting names can't be read, or does not hold what it must.
     """
     options: dict[str, object] = {}
     if seed_file := seed_file or settings.nats_nkey_seed:
@@ -99,8 +101,8 @@ def connect_options(settings: Settings, seed_file: str = "") -> Mapping[str, obj
             options["nkeys_seed_str"] = Path(seed_file).read_text().strip()
         except OSError as unreadable:
             raise SettingsError(f"settings: JETMESH_NATS_NKEY_SEED: {unreadable}") from None
-    if settings.nats_tls_ca:
-        options["tls"] = tls_context(settings.nats_tls_ca, settings.nats_tls_certificate, settings.nats_tls_key)
+    if context := tls.context(settings):
+        options["tls"] = context
     return options
 
 
@@ -110,10 +112,17 @@ async def _reach(connection: Connection, settings: Settings, name: str, seed_fil
     try:
         await asyncio.wait_for(attempt, settings.connect_seconds)
     except TimeoutError:
+        if why := tls.trouble(connection.last_error, connection.about_server, settings):
+            raise ConnectionError(f"no connection to {shown(settings.nats_url)}: {why}") from None
         raise ConnectionError(
-            f"no NATS server answered at {settings.nats_url} within {settings.connect_seconds:g} s: "
+            f"no NATS server answered at {shown(settings.nats_url)} within {settings.connect_seconds:g} s: "
             f"is it running? NATS_URL says where it is"
         ) from None
+
+
+def shown(urls: str) -> str:
+    """The servers of `NATS_URL` as they may be seen, without users and passwords."""
+    return re.sub(r"//[^/@,]*@", "//", urls)
 
 
 async def _close(connection: Connection) -> None:
@@ -125,4 +134,4 @@ async def _close(connection: Connection) -> None:
         log.debug("the last flush failed: %s", error)
     finally:
         with suppress(OSError, RuntimeError):  # uvloop's word for a transport that is closed already
-            await connection.close()
+            await connection.hang_up()

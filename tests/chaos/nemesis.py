@@ -30,8 +30,8 @@ from tests.chaos.load import orders
 CYCLES = 2.2
 """How often each kind strikes where nothing prevents it."""
 TRAP_SECONDS = 20.0
-FULL_SECONDS = 12.0
-ROOM_BYTES = 48 * 1024
+FULL_SECONDS = 20.0
+ROOM_BYTES = 192 * 1024
 """What a stream may still grow when its quota is lowered; a quota below what it holds would delete."""
 DEADLY_SECONDS = 240.0
 PARTITION_SECONDS = 4.0, 12.0
@@ -53,7 +53,6 @@ class Nemesis:
         self.random = random.Random(f"nemesis {seed}")
         self.struck: Counter[str] = Counter()
         self._brokers, self._deadly = asyncio.Lock(), asyncio.Lock()
-        self._deadly_orders = 0
         self._services = {name: asyncio.Lock() for name in NAMES}
 
     @property
@@ -361,13 +360,12 @@ class Nemesis:
 
     async def deadly_poison(self) -> bool:
         """Somebody orders what kills the process of the service that handles it, each time; true once that has ended
-        in a dead letter."""
-        if self._deadly.locked():
+        in a dead letter. That takes a dozen deaths, so once is enough."""
+        if self._deadly.locked() or self.struck["poison that kills"]:
             return False
         async with self._deadly:
-            self._deadly_orders += 1
             victim = self.random.choice(wrapped.MORTAL)
-            order_id = f"{wrapped.DEADLY}{victim}-{self._deadly_orders}"
+            order_id = f"{wrapped.DEADLY}{victim}-{self.random.randrange(1_000)}"
             order = self._good_order().model_copy(update={"order_id": order_id})
             await self._publish(Message("orders.placed", order.model_dump_json().encode(), {}))
             self.figures.placed += 1
