@@ -31,8 +31,9 @@ CYCLES = 2.2
 """How often each kind strikes where nothing prevents it."""
 TRAP_SECONDS = 20.0
 FULL_SECONDS = 20.0
-ROOM_BYTES = 192 * 1024
-"""What a stream may still grow when its quota is lowered; a quota below what it holds would delete."""
+ROOM_BYTES, ROOM_SECONDS = 32 * 1024, 3.0
+"""What a stream may still grow when its quota is lowered, and as much as it grows in that time; a quota below what it
+holds would delete."""
 DEADLY_SECONDS = 240.0
 PARTITION_SECONDS = 4.0, 12.0
 """A leader that hears nobody believes for up to 10 s that it leads, and the others choose another one in 4 to 9."""
@@ -329,8 +330,11 @@ class Nemesis:
     async def fill(self) -> bool:
         """A stream reaches its quota and takes nothing until somebody raises it; true if it was full indeed."""
         stream = self.random.choice(STREAMS)
+        earlier = await self._info(stream)
+        await asyncio.sleep(1.0)
         before = await self._info(stream)
-        quota = before["state"]["bytes"] + ROOM_BYTES
+        growth = before["state"]["bytes"] - earlier["state"]["bytes"]
+        quota = before["state"]["bytes"] + ROOM_BYTES + int(ROOM_SECONDS * growth)
         await self._limit(before["config"], quota)
         deadline, full = time.monotonic() + FULL_SECONDS, False
         try:
@@ -360,7 +364,7 @@ class Nemesis:
 
     async def deadly_poison(self) -> bool:
         """Somebody orders what kills the process of the service that handles it, each time; true once that has ended
-        in a dead letter. That takes a dozen deaths, so once is enough."""
+        in a dead letter. That takes several deaths, so once is enough."""
         if self._deadly.locked() or self.struck["poison that kills"]:
             return False
         async with self._deadly:

@@ -16,12 +16,14 @@ from jetmesh.custody import Custody
 from jetmesh.message import Guard, Message
 from jetmesh.reacting import Reacting
 from jetmesh.record import Recorder
+from jetmesh.service import Reaction
 from jetmesh.single import Single
 from jetmesh.telemetry import Process
 from jetmesh.wire import Delivery, Envelope
 from services.inventory import domain
 from services.notifications.adapters import SmtpMailer
 from services.notifications.mailer import Mail
+from services.orders.service import orders
 from services.payments.bank import Answer, Call
 from services.payments.ledger import Bank
 from services.payments.service import payments
@@ -41,6 +43,7 @@ POINTS = {
 
 DEADLY = "kills-"
 """With the name of a service, the beginning of an order's id whose placing kills that service's process."""
+ATTEMPTS = 4
 MORTAL = ("orders", "payments")
 """Who gives up at some time: for notifications that takes twenty attempts, inventory and analytics never do."""
 
@@ -93,6 +96,15 @@ def be_mortal() -> None:
         return envelope, process, wrong
 
     Reacting.open = deadly_open  # type: ignore[method-assign]
+    for service in (orders, payments):
+        service._reactions = [_of_few_attempts(reaction) for reaction in service.reactions]
+
+
+def _of_few_attempts(reaction: Reaction) -> Reaction:
+    """Fewer deaths until a deadly order is given up, and so more innocent suspects."""
+    if reaction.retry.attempts is None:
+        return reaction
+    return replace(reaction, retry=replace(reaction.retry, attempts=ATTEMPTS))
 
 
 def _trap_recording() -> None:
