@@ -31,7 +31,7 @@ CYCLES = 2.2
 """How often each kind strikes where nothing prevents it."""
 TRAP_SECONDS = 20.0
 FULL_SECONDS = 20.0
-ROOM_BYTES, ROOM_SECONDS = 32 * 1024, 3.0
+ROOM_BYTES, ROOM_SECONDS = 32 * 1024, 5.0
 """What a stream may still grow when its quota is lowered, and as much as it grows in that time; a quota below what it
 holds would delete."""
 DEADLY_SECONDS = 240.0
@@ -345,7 +345,8 @@ class Nemesis:
         finally:
             await self._limit(before["config"], -1)
         after = await self._info(stream)
-        assert after["state"]["first_seq"] == before["state"]["first_seq"], f"{stream}: the quota deleted messages"
+        first = after["state"]["first_seq"]
+        assert first <= 1, f"{stream}: the quota deleted messages, now the first is {first}"
         return full
 
     async def _info(self, stream: str) -> Any:
