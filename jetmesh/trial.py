@@ -18,6 +18,11 @@ REMEMBERED = "1h"
 PAUSE_SECONDS = 1.0
 
 
+def is_note(subject: str) -> bool:
+    """Whether a message of a timer stream is the note of a chance that began: it waits for nothing."""
+    return subject.startswith("timers.") and subject.split(".")[2] == "begun"
+
+
 def is_suspect(reaction: Reaction, delivery: Delivery) -> bool:
     """Whether its handling may have killed its process, as often as it has come."""
     return delivery.delivered > (reaction.retry.attempts or SUSPECT_AFTER)

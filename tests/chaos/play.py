@@ -12,6 +12,7 @@ from jetmesh.mesh import Mesh
 from jetmesh.provision import Drift
 from jetmesh.reacting import Exhausted
 from jetmesh.testing import until
+from jetmesh.trial import is_note
 from services.reference.audit import Audit
 from services.reference.checks import findings
 from services.reference.facts import collect
@@ -154,6 +155,6 @@ async def _set_aside(arena: Arena, mesh: Mesh) -> list[str]:
     found = []
     for stream in (stream.name for stream in arena.needed.streams if stream.name.endswith("_TIMERS")):
         info = await provision.request(mesh.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}, strict=True)
-        waiting = [name for name in info["state"].get("subjects") or () if name.split(".")[2] != "begun"]
+        waiting = [name for name in info["state"].get("subjects") or () if not is_note(name)]
         found += [f"{stream}: {len(waiting)} set aside"] if waiting else []
     return found

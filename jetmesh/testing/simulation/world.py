@@ -22,6 +22,7 @@ from jetmesh.testing.simulation.broker import Broker
 from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import OWNER, SimulatedLoop, virtual_clock
 from jetmesh.topology import topology
+from jetmesh.trial import is_note
 
 T = TypeVar("T")
 
@@ -186,9 +187,9 @@ class World:
             for (stream, durable), consumer in self.broker.consumers.items()
             if not consumer.at_rest
         ]
-        timers = [
-            f"{stream.name}: {len(stream.messages)} set aside"
+        timers = {
+            stream.name: sum(not is_note(kept.subject) for kept in stream.messages.values())
             for stream in self.broker.streams.values()
-            if stream.is_work_queue and stream.messages
-        ]
-        return consumers + timers
+            if stream.is_work_queue
+        }
+        return consumers + [f"{name}: {count} set aside" for name, count in timers.items() if count]
