@@ -29,8 +29,8 @@ from tests.chaos.load import orders
 
 CYCLES = 2.2
 """How often each kind strikes where nothing prevents it."""
-TRAP_SECONDS = 20.0
-FULL_SECONDS = 20.0
+TRAP_SECONDS = 40.0
+FULL_SECONDS = 30.0
 ROOM_BYTES, ROOM_SECONDS = 32 * 1024, 5.0
 """What a stream may still grow when its quota is lowered, and as much as it grows in that time; a quota below what it
 holds would delete."""
