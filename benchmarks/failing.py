@@ -14,6 +14,7 @@ from benchmarks.figures import Row, quantile, spread
 from benchmarks.processes import Processes
 from benchmarks.progress import Step
 from jetmesh import Service, provision, telemetry
+from jetmesh.archive.row import unix_nano
 from jetmesh.event import subject_of
 from jetmesh.mesh import Mesh, connect
 from jetmesh.message import Message
@@ -21,7 +22,7 @@ from jetmesh.settings import Settings, read
 from jetmesh.testing import until
 from jetmesh.topology import topology
 from jetmesh_contracts import OrderPlaced, PaymentAuthorized
-from services.reference.streams import raw_reader, unix_nano
+from services.reference.streams import raw_reader
 
 PART = "failing"
 FAILING = 1_000

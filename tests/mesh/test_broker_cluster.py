@@ -32,11 +32,13 @@ from services.reference.state import State
 from services.reference.streams import progress
 from services.reference.summary import ENDS
 from tests.chaos import brokers
+from tests.chaos.network import Network
 
 ORDERS = 300
 RATE = 50
 """Orders a second: slow enough that a killed broker is missed by most of them."""
 WITHIN_SECONDS = 120.0
+LOOPBACK = Network(())
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 
 
@@ -51,7 +53,7 @@ class Cluster:
     @classmethod
     def on(cls, state: State) -> "Cluster":
         """The demo's plan, at the addresses of all three."""
-        nodes = brokers.nodes(3)
+        nodes = brokers.nodes(LOOPBACK, 3)
         plan = Plan(
             state=state,
             ports=any_free(),
@@ -111,7 +113,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with AsyncExitStack() as stack:
         made = Cluster.on(State(tmp_path))
         stack.push_async_callback(made.stop)
-        await made.start([brokers.spec(made.state, node, made.nodes) for node in made.nodes])
+        await made.start([brokers.spec(made.state, node, made.nodes, LOOPBACK) for node in made.nodes])
         yield made
 
 
