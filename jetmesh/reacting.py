@@ -16,6 +16,7 @@ from jetmesh.service import Reaction, Service
 from jetmesh.story import Stored, events_of
 from jetmesh.switch import Switch
 from jetmesh.telemetry import Process, log_context, trace_lines
+from jetmesh.tracebacks import Tracebacks
 from jetmesh.wire import BEGAN, Delivery, Envelope, bare, derived_id, event_lines, understand
 
 log = logging.getLogger("jetmesh.reaction")
@@ -37,6 +38,7 @@ class Reacting:
         self.telemetry = mesh.telemetry.reaction(reaction)
         self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
         self.switch: Switch | None = None
+        self._tracebacks = Tracebacks()
         self._own = {event.type: event for event in service.records}
 
     def accept(self, delivery: Delivery) -> None:
@@ -158,7 +160,7 @@ class Reacting:
                     log.log(
                         logging.INFO if known else logging.WARNING, "%s: %s: %s; again in %.2f s",
                         self.reaction.durable, delivery.subject, str(error) or type(error).__name__, pause,
-                        extra=extra, exc_info=None if known else error,
+                        extra=extra, exc_info=None if known else self._tracebacks.news(error),
                     )  # fmt: skip
                     await self._come_again(delivery, pause, blameless=isinstance(error, Unavailable))
                     return outcome
