@@ -182,7 +182,10 @@ class Arena:
         now = self.machines[name].pid if name in self.machines else 0
         if now == 0 or pid not in (0, now):
             return 0
-        os.kill(now, number)
+        try:
+            os.kill(now, number)
+        except ProcessLookupError:  # it has just died, and nobody has noticed yet
+            return 0
         return now
 
     async def healthy(self) -> None:
