@@ -16,17 +16,21 @@ class Custody:
     def __init__(self, connection: Connection, ack_wait_seconds: float) -> None:
         self._connection = connection
         self._interval = ack_wait_seconds / 3
-        self._held: dict[str, tuple[Delivery, Pull]] = {}
+        self._held: dict[str, tuple[Delivery, Pull, int]] = {}
+        self._places: set[tuple[Pull, int]] = set()
 
     def __len__(self) -> int:
         return len(self._held)
 
     def take(self, delivery: Delivery, pull: Pull) -> bool:
-        """The delivery has arrived; False if it is held here already, which a broker's crash may lead to."""
-        if delivery.reply in self._held:
+        """The delivery has arrived; False if the message is in hand here already: it was delivered again to a process
+        that had been stopped, or by a broker that had crashed. Whoever has it goes on, and its settling counts."""
+        place = pull, delivery.sequence
+        if place in self._places:
             pull.release()
             return False
-        self._held[delivery.reply] = (delivery, pull)
+        self._places.add(place)
+        self._held[delivery.reply] = (delivery, *place)
         return True
 
     def ack(self, delivery: Delivery) -> None:
@@ -41,7 +45,7 @@ class Custody:
     def in_progress(self) -> None:
         """Called by a ticker: whatever has been held for a third of the ack wait says that it is still worked on."""
         due = time.monotonic() - self._interval
-        for delivery, _ in self._held.values():
+        for delivery, _, _ in self._held.values():
             if delivery.held_since < due:
                 delivery.held_since = time.monotonic()
                 self._say(delivery, b"+WPI")
@@ -49,7 +53,7 @@ class Custody:
     def oldest(self) -> dict[tuple[str, str], float]:
         """When the oldest message held was stored, in seconds since 1970, by stream and durable."""
         found: dict[tuple[str, str], float] = {}
-        for delivery, pull in list(self._held.values()):
+        for delivery, pull, _ in list(self._held.values()):
             place = pull.stream, pull.durable
             found[place] = min(found.get(place, delivery.timestamp), delivery.timestamp)
         return found
@@ -57,8 +61,10 @@ class Custody:
     def _settle(self, delivery: Delivery, word: bytes) -> None:
         held = self._held.pop(delivery.reply, None)
         if held is not None:
+            _, pull, sequence = held
+            self._places.discard((pull, sequence))
             self._say(delivery, word)
-            held[1].release()
+            pull.release()
 
     def _say(self, delivery: Delivery, word: bytes) -> None:
         with suppress(Unavailable):  # the broker will deliver it again

@@ -85,18 +85,31 @@ class Groups:
         task.add_done_callback(self._tasks.discard)
 
     async def _together(self, group: Group, batch: list[Waiting]) -> None:
-        """Record a batch; its sequences are contiguous. If it is refused, or nobody knows, each asks for itself."""
+        """Record a batch, and let go what waited for that."""
+        try:
+            await self._record_together(group, batch)
+        finally:
+            group.batches -= 1
+            self._go_on(group)
+
+    async def _record_together(self, group: Group, batch: list[Waiting]) -> None:
+        """Record a batch; its sequences are contiguous. If a guard did not hold, it is taken apart, so that few are
+        left to go alone; if nobody knows, each asks for itself."""
         try:
             last = await self._record_all([message for message, _ in batch])
-        except (Refused, Unavailable, Permanent):
+        except Refused:
+            if len(batch) < 2 * BATCH_MIN:
+                self._release(group, batch)
+                return
+            middle = len(batch) // 2
+            await self._record_together(group, batch[:middle])
+            await self._record_together(group, batch[middle:])
+        except (Unavailable, Permanent):
             self._release(group, batch)
         else:
             for sequence, (_, turn) in enumerate(batch, last - len(batch) + 1):
                 if not turn.done():
                     turn.set_result(sequence)
-        finally:
-            group.batches -= 1
-            self._go_on(group)
 
     @staticmethod
     def _release(group: Group, waiting: Sequence[Waiting]) -> None:
@@ -117,11 +130,11 @@ def _taken(waiting: deque[Waiting]) -> list[Waiting]:
     left: list[Waiting] = []
     stories: set[str] = set()
     while waiting and len(batch) < BATCH_MAX:
-        message, turn = waiting.popleft()
+        message, turn = each = waiting.popleft()
         if turn.done():
             continue
         story = message.guard.subject if message.guard else message.subject
-        (left if story in stories else batch).append((message, turn))
+        (left if story in stories else batch).append(each)
         stories.add(story)
     waiting.extendleft(reversed(left))
     return batch

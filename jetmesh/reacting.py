@@ -38,7 +38,7 @@ class Reacting:
         self.telemetry = mesh.telemetry.reaction(reaction)
         self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
         self.switch: Switch | None = None
-        self._tracebacks = Tracebacks()
+        self.tracebacks = Tracebacks()
         self._own = {event.type: event for event in service.records}
 
     def accept(self, delivery: Delivery) -> None:
@@ -160,7 +160,7 @@ class Reacting:
                     log.log(
                         logging.INFO if known else logging.WARNING, "%s: %s: %s; again in %.2f s",
                         self.reaction.durable, delivery.subject, str(error) or type(error).__name__, pause,
-                        extra=extra, exc_info=None if known else self._tracebacks.news(error),
+                        extra=extra, exc_info=None if known else self.tracebacks.news(error),
                     )  # fmt: skip
                     await self._come_again(delivery, pause, blameless=isinstance(error, Unavailable))
                     return outcome

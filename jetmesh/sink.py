@@ -37,7 +37,13 @@ class Sink(Batching):
         try:
             await self.reaction.function([recorded(delivery) for delivery in batch], *arguments)
         except Exception as error:
-            log.warning("%s could not keep %d events: %s", self.reaction.durable, len(batch), error, exc_info=error)
+            log.warning(
+                "%s could not keep %d events: %s",
+                self.reaction.durable,
+                len(batch),
+                error,
+                exc_info=self.tracebacks.news(error),
+            )
             pause = self.reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
             for delivery in batch:
                 self.mesh.custody.nak(delivery, min(pause, 5.0))

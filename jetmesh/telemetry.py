@@ -6,7 +6,6 @@ A process span is a child of the message's context and links to it as well: the 
 service graph shows who reacts to whom. Attempts of one delivery are siblings.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from opentelemetry.metrics import Meter, NoOpMeter, NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from jetmesh.event import EventType
 from jetmesh.measure import Counter, CounterSeries, Histograms, Series, WithHistograms
@@ -33,7 +33,7 @@ from jetmesh.otlp.encoding import Description
 from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
 from jetmesh.service import Reaction
 from jetmesh.tally import Tally
-from jetmesh.wire import Envelope, Headers, header_lines
+from jetmesh.wire import Envelope, Headers, header_lines, instant_of
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 BUCKETS_STORY_SECONDS = (*BUCKETS_SECONDS, 30, 60, 300, 900, 3600)
@@ -194,7 +194,8 @@ def trace_headers(context: SpanContext) -> dict[str, str]:
 
 def trace_lines(context: SpanContext) -> str:
     """The same as header lines."""
-    if context.trace_state or not context.is_valid:
+    _, _, _, _, trace_state, is_valid = context
+    if not is_valid or trace_state is not DEFAULT_TRACE_STATE:
         return header_lines(trace_headers(context))
     return f"traceparent: {format_traceparent(context)}\r\n"
 
@@ -296,8 +297,10 @@ class ReactionTelemetry:
             if series is None:
                 series = self._telemetry.elapsed.series(self.publishing.described(event))
                 self._elapsed[event.type] = series
-            with contextlib.suppress(ValueError):  # the time may be what somebody published by hand
-                series.record(time.time() - datetime.fromisoformat(began).timestamp(), context)
+            try:
+                series.record(time.time() - instant_of(began), context)
+            except ValueError:  # the time may be what somebody published by hand
+                return
 
     def _describe_process(self, event_type: str) -> Description:
         common = {

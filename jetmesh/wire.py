@@ -118,7 +118,9 @@ class Envelope:
     @property
     def began(self) -> str:
         """When the story began that this belongs to: what comes from outside begins one."""
-        return self.first_time or _instant(self.delivery.timestamp)
+        if not self.first_time:
+            self.first_time = _instant(self.delivery.timestamp)
+        return self.first_time
 
 
 def derived_id(*parts: str) -> str:
@@ -130,12 +132,29 @@ def derived_id(*parts: str) -> str:
 
 def now() -> str:
     """The time of the wall clock, RFC 3339 in UTC with microseconds."""
-    return _instant(time.time())
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_to_the_second(seconds)}.{nanoseconds // 1_000:06d}Z"
 
 
 @lru_cache(maxsize=2)
 def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def instant_of(text: str) -> float:
+    """A time in RFC 3339, in seconds since 1970.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text.endswith("Z") and text[19:20] == ".":
+        return _seconds_of(text[:19]) + float(text[19:-1])
+    return datetime.fromisoformat(text).timestamp()
+
+
+@lru_cache(maxsize=64)
+def _seconds_of(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 def decode_headers(raw: bytes) -> Headers:

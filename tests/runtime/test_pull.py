@@ -153,3 +153,29 @@ async def test_long_work_stays_in_progress_beyond_the_ack_wait(mesh_of: MeshOf) 
     gate.set()
     await mesh.recorded(Finished, "j-1")
     assert (sequence, began) == (1, ["j-1"])
+
+
+async def test_what_is_in_hand_already_is_not_taken_again(mesh_of: MeshOf) -> None:
+    """A durable made anew delivers it once more, as any does to a process that was stopped beyond the ack wait."""
+    service = work()
+    began: list[str] = []
+    gate = asyncio.Event()
+
+    @service.begins
+    async def work_long(asked: Asked) -> Finished:
+        """Is at it when the same delivery comes again."""
+        began.append(asked.job_id)
+        await gate.wait()
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.until(lambda: began)
+    for consumer in mesh.topology.consumers:
+        await _delete(mesh, consumer.stream, consumer.durable)
+    await mesh.apply()
+    await mesh.record(Asked(job_id="j-2"))
+    await mesh.until(lambda: "j-2" in began, what="the durable made anew has delivered everything")
+    gate.set()
+    await mesh.settled()
+    assert began == ["j-1", "j-2"]

@@ -11,7 +11,7 @@ from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.record import Recorder
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
-from jetmesh.wire import MESSAGE_BYTES_MAX
+from jetmesh.wire import MESSAGE_BYTES_MAX, Delivery
 from tests.runtime.jobs import Asked, Failed, Finished, Work, work
 
 
@@ -122,11 +122,13 @@ async def test_a_crash_between_recording_and_acknowledging_doubles_nothing(
     """Every acknowledgement is lost: the deliveries come again and meet what they recorded."""
     service = finishing()
     mesh = await mesh_of(service, start=False, JETMESH_ACK_WAIT_SECONDS="1")
-    settle, lost = Custody.ack, []
+    settle, lost = Custody.ack, list[Delivery]()
 
-    def lose(custody: Custody, delivery: object) -> None:
+    def lose(custody: Custody, delivery: Delivery) -> None:
         lost.append(delivery)
-        custody._held.pop(delivery.reply)[1].release()  # type: ignore[attr-defined]
+        _, pull, sequence = custody._held.pop(delivery.reply)
+        custody._places.discard((pull, sequence))
+        pull.release()
 
     monkeypatch.setattr(Custody, "ack", lose)
     await mesh.start(service)
