@@ -30,6 +30,7 @@ from jetmesh.measure import Counter, CounterSeries, Histograms, Series, WithHist
 from jetmesh.otlp import Tracer as HotTracer
 from jetmesh.otlp import tracer_provider
 from jetmesh.otlp.encoding import Description
+from jetmesh.otlp.settings import exports
 from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
 from jetmesh.service import Reaction
 from jetmesh.tally import Tally
@@ -47,14 +48,14 @@ class Publishing:
     """The spans and the count of what one service records."""
 
     def __init__(self, tracer: Tracer, meter: Meter) -> None:
-        self._tracer = tracer
+        self._tracer = tracer if isinstance(tracer, HotTracer) else None
         self._sent = Counter(meter, "messaging.client.sent.messages", "{message}", "Events recorded.")
         self._counts: dict[str, CounterSeries] = {}
         self._described: dict[str, Description] = {}
 
     def span(self, parent: SpanContext, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
         """Begin the span of one event being recorded, inside `parent`, which goes on where nothing is traced here."""
-        if not isinstance(self._tracer, HotTracer):
+        if self._tracer is None:
             return trace.NonRecordingSpan(parent)
         described = self._described.get(event.type) or self._describe(event.type)
         return self._tracer.start_described(
@@ -157,8 +158,9 @@ def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetr
         if not isinstance(readings, NoOpMeterProvider):
             readings.shutdown()
 
-    tracer, meter = spans.get_tracer(scope, own_version), readings.get_meter(scope, own_version)
-    return Telemetry(service, tracer, meter, shut_down, histograms)
+    # Where no span is exported, none is made: the context of whoever exports goes on to the next who does.
+    tracer = spans.get_tracer(scope, own_version) if exports(environment) else trace.NoOpTracer()
+    return Telemetry(service, tracer, readings.get_meter(scope, own_version), shut_down, histograms)
 
 
 def _meter_provider(
@@ -246,7 +248,7 @@ class ReactionTelemetry:
     def __init__(self, telemetry: Telemetry, reaction: Reaction) -> None:
         self.tally = Tally()
         self.publishing = telemetry.publishing
-        self._tracer = telemetry.tracer
+        self._tracer = telemetry.tracer if isinstance(telemetry.tracer, HotTracer) else None
         self._reaction = reaction
         self._process: dict[str, Description] = {}
         self._is_measured = telemetry.is_measured
@@ -261,7 +263,7 @@ class ReactionTelemetry:
     def start_process(self, envelope: Envelope) -> trace.Span:
         """Begin the span of an attempt, a child of the message's context, going on where nothing is traced."""
         parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
-        if not isinstance(self._tracer, HotTracer):
+        if self._tracer is None:
             return trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN
         delivery = envelope.delivery
         return self._tracer.start_described(
