@@ -15,14 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 
 import click
-from opentelemetry import context, propagate, trace
+from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Tracer
+from opentelemetry.trace import Link, SpanKind, Tracer
 
+from jetmesh.otlp import Tracer as HotTracer
 from jetmesh.otlp import TracerProvider, format_traceparent, parse_traceparent, tracer_provider
+from jetmesh.otlp.encoding import Description
 
 SPANS_PER_MESSAGE = 2
 QUEUE_MAX = 100_000
@@ -41,6 +43,9 @@ PROCESSED = {
     "messaging.operation.type": "process",
     "messaging.consumer.group.name": "payments-authorize",
 }
+
+PROCESS = Description("process orders.placed", SpanKind.CONSUMER, PROCESSED)
+PUBLISH = Description("publish payments.authorized", SpanKind.PRODUCER, SENT)
 
 Hop = Callable[[Tracer, int], object]
 
@@ -69,9 +74,13 @@ def serve(port: Connection) -> None:
 
 def process_attributes(number: int) -> dict[str, str | int]:
     """As a runtime sets them: most of them constant, some of this one message."""
+    return {**PROCESSED, **own_attributes(number)}
+
+
+def own_attributes(number: int) -> dict[str, str | int]:
+    """Those that are this one message's."""
     order_id = f"order-{number:08d}"
     return {
-        **PROCESSED,
         "messaging.message.id": f"payments-{order_id}",
         "messaging.message.conversation_id": order_id,
         "order.id": order_id,
@@ -94,17 +103,15 @@ def hop_by_the_api(tracer: Tracer, number: int) -> dict[str, str]:
 
 
 def hop_of_the_runtime(tracer: Tracer, number: int) -> dict[str, str]:
-    """The same spans through the same interfaces, without the generators and the propagator's carrier."""
+    """The same spans as `jetmesh.telemetry` makes them: what they have in common is described once."""
+    assert isinstance(tracer, HotTracer)
     remote = parse_traceparent(HEADERS["traceparent"])
     assert remote
-    parent = trace.set_span_in_context(NonRecordingSpan(remote))
-    attributes = process_attributes(number)
-    process = tracer.start_span("process orders.placed", parent, SpanKind.CONSUMER, attributes, [Link(remote)])
-    token = context.attach(trace.set_span_in_context(process))
-    publish = tracer.start_span("publish payments.authorized", None, SpanKind.PRODUCER, SENT)
+    attributes = own_attributes(number)
+    process = tracer.start_described(PROCESS, remote, attributes, (Link(remote),))
+    publish = tracer.start_described(PUBLISH, process.get_span_context(), {})
     headers = {"traceparent": format_traceparent(publish.get_span_context())}
     publish.end()
-    context.detach(token)
     process.end()
     return headers
 
