@@ -75,6 +75,14 @@ class Reply(NamedTuple):
     code: int
     status: str
 
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """The answer whose last line this is. Raises MailUnavailable where it is none of SMTP."""
+        if not line[:3].isdigit():
+            raise MailUnavailable("no SMTP server answers")
+        status = ENHANCED_STATUS.match(line[4:].decode("ascii", "replace"))
+        return cls(int(line[:3]), status[0] if status else "")
+
     def expect(self, code: int, step: Step) -> None:
         """Go on if the code is the expected one.
 
@@ -89,69 +97,103 @@ class Reply(NamedTuple):
         raise MailUnavailable(problem)
 
 
+class Dialogue(asyncio.Protocol):
+    """Commands go out together, and their replies come back together: one wake-up, however many there are."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+        self._replies: list[bytes] = []
+        self._wanted = 0
+        self._complete: asyncio.Future[None] | None = None
+        self.is_over = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # No isinstance: uvloop's transports don't inherit from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        self._replies += [line for line in lines if line[3:4] != b"-"]
+        if self._complete is None:
+            self.is_over = True  # nobody asked: it says goodbye
+        elif len(self._replies) >= self._wanted and not self._complete.done():
+            self._complete.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_over = True
+        if self._complete is not None and not self._complete.done():
+            self._complete.set_exception(MailUnavailable("the mail server closed the connection"))
+
+    async def ask(self, *commands: bytes) -> list[Reply]:
+        """The replies to the commands, in order. Raises MailUnavailable where the server does not answer all."""
+        if self.is_over:
+            raise MailUnavailable("the mail server closed the connection")
+        self._complete, self._wanted = asyncio.get_running_loop().create_future(), len(commands)
+        self._transport.write(b"".join(commands))
+        await self._complete
+        lines, self._replies, self._complete = self._replies, [], None
+        if len(lines) > self._wanted:
+            self.is_over = True
+        return [Reply.from_line(line) for line in lines[: self._wanted]]
+
+    def close(self) -> None:
+        """Close without a word."""
+        self.is_over = True
+        self._transport.close()
+
+
 class Connection:
-    """An open session, in which a mail takes two round trips where the server takes commands in a row (RFC 2920).
+    """An open session, in which a mail is one write and one answer where the server takes commands in a row (RFC 2920)
+    and a mail in one chunk (RFC 3030).
 
     aiosmtplib greets, secures and logs in; from then on its transport is read and written here, since it waits for
-    each command's reply on its own (0.7 ms of CPU a mail, measured, against 0.2 ms).
+    each command's reply on its own (0.7 ms of CPU a mail, measured, against 0.1 ms).
     """
 
     def __init__(self, session: aiosmtplib.SMTP) -> None:
-        # No isinstance: uvloop's transports don't inherit from asyncio's.
-        loop, transport = asyncio.get_running_loop(), cast(asyncio.Transport, session.transport)
+        transport = cast(asyncio.Transport, session.transport)
         self._pipelining = session.supports_extension("pipelining")
-        self._reader = asyncio.StreamReader(loop=loop)
-        protocol = asyncio.StreamReaderProtocol(self._reader, loop=loop)
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        self._writer = asyncio.StreamWriter(transport, protocol, self._reader, loop)
+        self._chunking = session.supports_extension("chunking")
+        self._dialogue = Dialogue()
+        transport.set_protocol(self._dialogue)
+        self._dialogue.connection_made(transport)
         self._used_at = time.monotonic()
 
     @property
     def usable(self) -> bool:
         """Whether the next mail may try it: open, as far as known, and not idle for so long that it may be dead."""
-        idle_seconds = time.monotonic() - self._used_at
-        return not (self._writer.is_closing() or self._reader.at_eof() or idle_seconds > IDLE_SECONDS_MAX)
+        return not self._dialogue.is_over and time.monotonic() - self._used_at <= IDLE_SECONDS_MAX
 
     async def deliver(self, sender: str, recipient: str, message: bytes) -> None:
         """Hand one mail over. After an error the connection is in an unknown state and must be closed."""
-        envelope = [f"MAIL FROM:<{sender}>\r\n", f"RCPT TO:<{recipient}>\r\n", "DATA\r\n"]
-        from_, to, data = await self._ask([command.encode() for command in envelope])
+        envelope = b"MAIL FROM:<%b>\r\n" % sender.encode(), b"RCPT TO:<%b>\r\n" % recipient.encode()
+        content = b"BDAT %d LAST\r\n%b" % (len(message), message) if self._chunking else b"DATA\r\n"
+        from_, to, last = await self._ask(*envelope, content)
         from_.expect(250, "the sender")
         to.expect(250, "the recipient")
-        data.expect(354, "the start of the mail")
-        (kept,) = await self._ask([message.replace(b"\r\n.", b"\r\n..") + b".\r\n"])
-        kept.expect(250, "the mail")
+        if not self._chunking:
+            last.expect(354, "the start of the mail")
+            (last,) = await self._ask(message.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        last.expect(250, "the mail")
         self._used_at = time.monotonic()
 
     async def quit(self) -> None:
         """Say goodbye and close; a server that is gone already is no concern."""
         try:
             async with asyncio.timeout(1):
-                await self._ask([b"QUIT\r\n"])
+                await self._ask(b"QUIT\r\n")
         except (OSError, MailUnavailable):
             pass
         self.close()
 
     def close(self) -> None:
         """Close without a word."""
-        self._writer.close()
+        self._dialogue.close()
 
-    async def _ask(self, commands: list[bytes]) -> list[Reply]:
-        replies = []
-        for group in [commands] if self._pipelining else [[command] for command in commands]:
-            self._writer.write(b"".join(group))
-            await self._writer.drain()
-            replies += [await self._reply() for _ in group]
-        return replies
-
-    async def _reply(self) -> Reply:
-        while (line := await self._reader.readline())[3:4] == b"-":
-            pass
-        if not line[:3].isdigit():
-            raise MailUnavailable("the mail server closed the connection" if not line else "no SMTP server answers")
-        status = ENHANCED_STATUS.match(line[4:].decode("ascii", "replace"))
-        return Reply(int(line[:3]), status[0] if status else "")
+    async def _ask(self, *commands: bytes) -> list[Reply]:
+        if self._pipelining:
+            return await self._dialogue.ask(*commands)
+        return [reply for command in commands for reply in await self._dialogue.ask(command)]
 
 
 class SmtpMailer:

@@ -4,6 +4,7 @@ import re
 from binascii import b2a_qp
 from email.header import Header
 from email.utils import formatdate, parseaddr
+from functools import lru_cache
 from hashlib import blake2b
 
 from services.notifications.mailer import Mail, MailRefused
@@ -76,4 +77,10 @@ def subject_line(subject: str) -> str:
 
 def quoted_printable(text: str) -> bytes:
     """The text in lines of at most 76 ASCII characters (RFC 2045), each ended by CRLF, whatever ended them before."""
-    return b2a_qp("\n".join(text.splitlines()).encode(), istext=True).replace(b"\n", b"\r\n")
+    return b"\r\n".join(map(encoded_line, text.splitlines()))
+
+
+@lru_cache(maxsize=256)
+def encoded_line(line: str) -> bytes:
+    """One line, which may become several; most lines of a letter are its form's, and so the same in the next one."""
+    return b2a_qp(line.encode(), istext=True).replace(b"\n", b"\r\n")

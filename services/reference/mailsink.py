@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import click
 
@@ -22,9 +22,10 @@ from services.group_commit import GroupCommit
 SIZE_MAX_BYTES = 10 * 1024 * 1024
 COMMAND_MAX_BYTES = 4096
 GREETING = b"220 mailsink ESMTP\r\n"
-CAPABILITIES = b"250-mailsink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE %d\r\n" % SIZE_MAX_BYTES
+CAPABILITIES = b"250-mailsink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-8BITMIME\r\n250 SIZE %d\r\n" % SIZE_MAX_BYTES
 END_OF_MAIL = b"\r\n.\r\n"
 HEADER = re.compile(rb"^(message-id|subject):[ \t]*(.*(?:\r\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE)
+CHUNK = re.compile(rb"(\d{1,9})( LAST)?", re.IGNORECASE)
 PATH = re.compile(rb"(?:FROM|TO):[ ]*<([^<>\s]*)>", re.IGNORECASE)
 NOWHERE = ".invalid"
 
@@ -88,8 +89,16 @@ class Store:
         self._db.close()
 
 
+class Chunk(NamedTuple):
+    """The part of a mail that comes next."""
+
+    size_bytes: int
+    is_last: bool
+
+
 class Session(asyncio.Protocol):
-    """One SMTP conversation (RFC 5321), commands pipelined or not (RFC 2920); recipients at .invalid are refused."""
+    """One SMTP conversation (RFC 5321), commands pipelined or not (RFC 2920), mails whole or in chunks
+    (RFC 3030); recipients at .invalid are refused."""
 
     def __init__(self, store: GroupCommit[Received, None]) -> None:
         self._store = store
@@ -97,6 +106,8 @@ class Session(asyncio.Protocol):
         self._sender: bytes | None = None
         self._recipients: list[str] = []
         self._in_mail = False
+        self._chunk: Chunk | None = None
+        self._chunks = b""
         self._storing: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,14 +123,19 @@ class Session(asyncio.Protocol):
         """Answer everything that is complete; the answers leave together."""
         replies = []
         while self._storing is None and (part := self._next_part()) is not None:
-            replies.append(self._receive(part) if self._in_mail else self._obey(part))
+            if self._chunk:
+                replies.append(self._add(part, self._chunk))
+            else:
+                replies.append(self._receive(part) if self._in_mail else self._obey(part))
         if replies and not self._transport.is_closing():
             self._transport.write(b"".join(replies))
-        if replies and replies[-1][:3] in (b"221", b"500", b"552"):
+        if any(reply[:3] in (b"221", b"500", b"552") for reply in replies):
             self._transport.close()
 
     def _next_part(self) -> bytes | None:
         """The next command, or the mail, without what ends it; None while it is incomplete."""
+        if self._chunk:
+            return self._next_chunk(self._chunk.size_bytes)
         ending, size_max = (END_OF_MAIL, SIZE_MAX_BYTES) if self._in_mail else (b"\r\n", COMMAND_MAX_BYTES)
         part, found, rest = self._buffer.partition(ending)
         if not found and len(part) <= size_max:
@@ -127,12 +143,28 @@ class Session(asyncio.Protocol):
         self._buffer = rest
         return bytes(part)
 
+    def _next_chunk(self, size_bytes: int) -> bytes | None:
+        if len(self._buffer) < size_bytes:
+            return None
+        part = bytes(self._buffer[:size_bytes])
+        del self._buffer[:size_bytes]
+        return part
+
+    def _add(self, part: bytes, chunk: Chunk) -> bytes:
+        self._chunk = None
+        if not self._recipients:
+            return b"554 5.5.1 no valid recipients\r\n"
+        self._chunks += part
+        return self._store_all(self._chunks) if chunk.is_last else b"250 2.0.0 go on\r\n"
+
     def _receive(self, mail: bytes) -> bytes:
         self._in_mail = False
+        return self._store_all(mail.removeprefix(b"\r\n").replace(b"\r\n..", b"\r\n.") + b"\r\n")
+
+    def _store_all(self, raw: bytes) -> bytes:
         recipients = self._reset()
-        if len(mail) > SIZE_MAX_BYTES:
+        if len(raw) > SIZE_MAX_BYTES:
             return b"552 5.3.4 larger than SIZE\r\n"
-        raw = mail.removeprefix(b"\r\n").replace(b"\r\n..", b"\r\n.") + b"\r\n"
         self._storing = asyncio.get_running_loop().create_task(self._keep(recipients, raw))
         return b""
 
@@ -159,6 +191,8 @@ class Session(asyncio.Protocol):
                 return self._rcpt(argument)
             case b"DATA":
                 return self._data()
+            case b"BDAT":
+                return self._bdat(argument)
             case other:
                 return self._housekeeping(other, len(line))
 
@@ -201,7 +235,17 @@ class Session(asyncio.Protocol):
         self._buffer[:0] = b"\r\n"
         return b"354 go on\r\n"
 
+    def _bdat(self, argument: bytes) -> bytes:
+        found = CHUNK.fullmatch(argument)
+        if found is None:
+            return b"501 5.5.4 BDAT size [LAST]\r\n"
+        self._chunk = Chunk(int(found[1]), found[2] is not None)
+        if len(self._chunks) + self._chunk.size_bytes > SIZE_MAX_BYTES:
+            return b"552 5.3.4 larger than SIZE\r\n"
+        return b""
+
     def _reset(self) -> list[str]:
+        self._chunks = b""
         recipients, self._recipients, self._sender = self._recipients, [], None
         return recipients
 
