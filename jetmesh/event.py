@@ -1,8 +1,7 @@
 """What the runtime asks of an event: a type, an owner, a key, JSON in and out. Any contract package can give it."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 
 @runtime_checkable
@@ -35,8 +34,7 @@ class Event(Protocol):
 EventType = type[Event]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """An event as it stands in a stream: where, when, why, and its JSON body. What a sink gets."""
 
     stream: str

@@ -3,33 +3,57 @@
 import asyncio
 import logging
 import time
+from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from jetmesh.batching import Batching
 from jetmesh.event import Recorded
-from jetmesh.otlp import parse_traceparent
+from jetmesh.otlp import trace_id_of
 from jetmesh.wire import Delivery, Headers, as_written
 
 log = logging.getLogger("jetmesh.sink")
 
 BATCH_MAX = 2_000
-REST_SECONDS_MAX = 0.25
+BATCH_WORTHWHILE = 1_000
+REST_SECONDS_MAX = 0.5
+REST_PER_SECOND_OF_WORK = 20
 
 
 class Sink(Batching):
     """Hands over whatever waits, and acknowledges it once the store has it. What fails is tried until it succeeds."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._enough = asyncio.Event()
+
+    def accept(self, delivery: Delivery) -> None:
+        super().accept(delivery)
+        if len(self.waiting) >= BATCH_WORTHWHILE:
+            self._enough.set()
 
     async def batch_max(self) -> int:
         """As much as a transaction takes well."""
         return BATCH_MAX
 
     async def handle(self, batch: list[Delivery]) -> None:
-        """Keep the batch, and rest for as long as that was worth if more has come: a transaction costs as much for few
-        events as for many."""
+        """Keep the batch. Where more has come meanwhile, let still more gather: a transaction costs as much for few
+        events as for many. An event that comes alone is kept at once, and in a flood nobody rests."""
         began = time.monotonic()
         await self._keep(batch)
         if self.waiting:
-            await asyncio.sleep(min(3 * (time.monotonic() - began), REST_SECONDS_MAX))
+            worked_seconds = time.monotonic() - began
+            await self._gather(min(REST_PER_SECOND_OF_WORK * worked_seconds, REST_SECONDS_MAX))
+
+    async def _gather(self, seconds: float) -> None:
+        """Until enough waits, or the time is up."""
+        if len(self.waiting) >= BATCH_WORTHWHILE:
+            return
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._enough.wait()
 
     async def _keep(self, batch: list[Delivery]) -> None:
         began = time.monotonic()
@@ -53,15 +77,14 @@ class Sink(Batching):
                 self.mesh.custody.ack(delivery)
             outcome = "kept"
         seconds = time.monotonic() - began
-        for delivery in batch:
-            self.telemetry.tally.add(outcome, "", seconds, delivery.delivered)
+        for delivered, times in Counter(delivery.delivered for delivery in batch).items():
+            self.telemetry.tally.add(outcome, "", seconds, delivered, times)
 
 
 def recorded(delivery: Delivery) -> Recorded:
     """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
     written = as_written(delivery)
     headers: Headers = {} if written else delivery.headers
-    trace = parse_traceparent(written.traceparent if written else headers.get("traceparent", ""))
     return Recorded(
         stream=delivery.stream,
         sequence=delivery.sequence,
@@ -70,7 +93,7 @@ def recorded(delivery: Delivery) -> Recorded:
         time=datetime.fromtimestamp(delivery.timestamp, UTC),
         id=written.id if written else headers.get("ce-id", ""),
         source=written.source if written else headers.get("ce-source", ""),
-        trace_id=f"{trace.trace_id:032x}" if trace else "",
+        trace_id=trace_id_of(written.traceparent if written else headers.get("traceparent", "")),
         causation_id=written.causation_id if written else headers.get("ce-causationid", ""),
         data=delivery.data,
     )

@@ -33,19 +33,19 @@ class Tally:
         self._slots: dict[int, Counter[int]] = {}
         self._failed: Counter[int] = Counter()
 
-    def add(self, outcome: str, error: str, seconds: float, delivered: int) -> None:
-        """Count an attempt, with the type of its error if it had one."""
-        self.outcomes[outcome] += 1
-        self.deliveries[delivered] += 1
+    def add(self, outcome: str, error: str, seconds: float, delivered: int, times: int = 1) -> None:
+        """Count an attempt, with the type of its error if it had one; or several that went alike."""
+        self.outcomes[outcome] += times
+        self.deliveries[delivered] += times
         slot = int(time.monotonic() // SLOT_SECONDS)
         durations: Counter[int] | None = self._slots.get(slot)
         if durations is None:
             durations = self._new_slot(slot)
-        durations[int(math.log2(max(seconds, 1e-6)) * STEPS_PER_DOUBLING)] += 1
+        durations[int(math.log2(max(seconds, 1e-6)) * STEPS_PER_DOUBLING)] += times
         if outcome in FAILED:
-            self._failed[slot] += 1
+            self._failed[slot] += times
         if outcome == "dead_letter":
-            self.dead_letters[error] += 1
+            self.dead_letters[error] += times
 
     def last_minute(self) -> LastMinute:
         """Rates and percentiles over the last minute, or since the start where that is shorter."""

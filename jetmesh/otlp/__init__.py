@@ -9,7 +9,7 @@ from jetmesh.otlp import settings
 from jetmesh.otlp.encoding import encode_resource
 from jetmesh.otlp.export import BatchExporter, Nowhere
 from jetmesh.otlp.settings import SettingError
-from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
+from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent, trace_id_of
 from jetmesh.otlp.tracing import DisabledTracerProvider, Span, Tracer, TracerProvider
 from jetmesh.otlp.transport import connect
 
@@ -20,6 +20,7 @@ __all__ = [
     "TracerProvider",
     "format_traceparent",
     "parse_traceparent",
+    "trace_id_of",
     "tracer_provider",
 ]
 

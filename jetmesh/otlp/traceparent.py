@@ -25,6 +25,15 @@ def parse_traceparent(traceparent: str, tracestate: str = "") -> SpanContext | N
     return tuple.__new__(SpanContext, (trace, span, True, _FLAGS[int(flags, 16)], state, True))
 
 
+def trace_id_of(traceparent: str) -> str:
+    """The trace that a message belongs to, 32 hexadecimal digits; empty where `parse_traceparent` gives None."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
+        return ""
+    trace_id, span_id, _ = match.groups()
+    return "" if trace_id.strip("0") == "" or span_id.strip("0") == "" else trace_id
+
+
 def format_traceparent(context: SpanContext) -> str:
     """The header that makes who reads it a child of this span; `context.trace_state.to_header()` goes beside it."""
     trace_id, span_id, _, flags, _, _ = context

@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from jetmesh.otlp import format_traceparent, parse_traceparent
+from jetmesh.otlp import format_traceparent, parse_traceparent, trace_id_of
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PROPAGATOR = TraceContextTextMapPropagator()
@@ -40,12 +40,14 @@ def official(traceparent: str, tracestate: str) -> SpanContext | None:
 def test_a_header_that_breaks_a_rule_names_no_parent(traceparent: str) -> None:
     assert parse_traceparent(traceparent) is None
     assert official(traceparent, "") is None
+    assert trace_id_of(traceparent) == ""
 
 
 @pytest.mark.parametrize("traceparent", [f"01-{TRACE_ID}-{SPAN_ID}-01", f"cc-{TRACE_ID}-{SPAN_ID}-03-later-fields"])
 def test_a_later_version_is_read_as_far_as_it_is_known(traceparent: str) -> None:
     assert parse_traceparent(traceparent) == official(traceparent, "")
     assert parse_traceparent(traceparent) is not None
+    assert trace_id_of(traceparent) == TRACE_ID
 
 
 @given(st.integers(0, 2**128 - 1), st.integers(0, 2**64 - 1), st.integers(0, 255))
@@ -55,6 +57,7 @@ def test_what_is_written_is_read_again(trace_id: int, span_id: int, flags: int) 
     read = parse_traceparent(format_traceparent(written))
 
     assert read == (written if written.is_valid else None) == official(format_traceparent(written), "")
+    assert trace_id_of(format_traceparent(written)) == (f"{trace_id:032x}" if written.is_valid else "")
 
 
 @pytest.mark.parametrize("tracestate", ["", "a=1,b=2", "a=1, ,b@c=2", "broken", "a=1,a=2", f"a={'x' * 600}"])
