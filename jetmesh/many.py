@@ -126,7 +126,7 @@ class Many(Batching):
     def _event(self, envelope: Envelope) -> Event:
         event_type = self.types[envelope.type]
         delivery = envelope.delivery
-        made = derived_id(delivery.stream, str(delivery.timestamp), str(delivery.sequence))
+        made = "" if delivery.key else derived_id(delivery.stream, str(delivery.timestamp), str(delivery.sequence))
         event: Event = read_event(event_type, envelope.data, made)
         if delivery.key and event.key != delivery.key:
             raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {delivery.key}")
