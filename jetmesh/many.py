@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from jetmesh.event import Event, EventType, entity_of, story_subject, subject_of
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.record import BATCH_MAX
-from jetmesh.story import Stored, StoryReader, last_sequence
+from jetmesh.story import KnownStories, Stored, StoryReader, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import is_suspect, last_chance
 from jetmesh.wire import Delivery, Envelope, derived_id, read_event
@@ -37,9 +37,14 @@ class Arrival:
 
 @dataclass(slots=True)
 class Reading:
-    """The Snapshot of one attempt at one batch: everything read becomes a guard of its commit."""
+    """The Snapshot of one attempt at one batch: everything read becomes a guard of its commit.
+
+    A level that this process recorded last need not be read back: another replica may have gone on with it, and the
+    guard finds out.
+    """
 
     reader: StoryReader
+    known: KnownStories
     stream: str
     fold: Any
     guards: dict[str, Guard] = field(default_factory=dict)
@@ -52,10 +57,28 @@ class Reading:
 
     async def latest(self, level: EventType, keys: Iterable[str]) -> Mapping[str, Any]:
         """The newest event of a state type for each key that has one."""
-        found = await self._last(entity_of(level), keys)
-        self.levels.update({subject_of(level, key): level for key in found})
+        entity = entity_of(level)
+        by_key = {key: self.known.get(story_subject(entity, key)) for key in keys}
+        read = await self._last(entity, [key for key, stored in by_key.items() if stored is None])
+        found = {key: read[key] if stored is None else stored for key, stored in by_key.items()}
+        for key, stored in found.items():
+            self._guard(story_subject(entity, key), stored)
+            self.levels[subject_of(level, key)] = level
         messages = {key: next((m for m in stored if m.type == level.type), None) for key, stored in found.items()}
-        return {key: level.read(message.data) for key, message in messages.items() if message}
+        return {key: message.event or level.read(message.data) for key, message in messages.items() if message}
+
+    def recorded(self, messages: Sequence[Message], outcomes: Sequence[Event], last: int) -> None:
+        """The commit was stored, up to the sequence `last`: remember the levels."""
+        first = last - len(messages) + 1
+        for sequence, (message, outcome) in enumerate(zip(messages, outcomes, strict=True), first):
+            if message.guard and message.subject in self.levels:
+                stored = Stored(message.subject, sequence, "", {}, message.data, outcome)
+                self.known.put(message.guard.subject, [stored])
+
+    def forget(self) -> None:
+        """The commit was refused, or nobody knows: read the levels anew."""
+        for level_subject, level in self.levels.items():
+            self.known.forget(story_subject(entity_of(level), level_subject.rpartition(".")[2]))
 
     async def _last(self, entity: str, keys: Iterable[str]) -> dict[str, list[Stored]]:
         by_key: dict[str, list[Stored]] = {key: [] for key in keys}
@@ -63,9 +86,15 @@ class Reading:
         for message in await self.reader.last(self.stream, subjects) if subjects else ():
             by_key[message.key].append(message)
         for key, stored in by_key.items():
-            subject = story_subject(entity, key)
-            self.guards[subject] = Guard(subject, last_sequence(stored))
+            self._guard(story_subject(entity, key), stored)
         return by_key
+
+    def _guard(self, subject: str, stored: Sequence[Stored]) -> None:
+        """Of a key whose story is read twice, what was seen first counts: part of the decision rests on it."""
+        sequence = last_sequence(stored)
+        if subject in self.guards:
+            sequence = min(sequence, self.guards[subject].sequence)
+        self.guards[subject] = Guard(subject, sequence)
 
 
 class Prepared(NamedTuple):
@@ -157,14 +186,16 @@ class Many(Batching):
     async def _commit(self, arrivals: list[Arrival]) -> set[str]:
         """The keys about which something was recorded."""
         for attempt in range(ROUNDS):
-            reading = Reading(self.mesh.stories, self.service.stream, self.fold)
+            reading = Reading(self.mesh.stories, self.mesh.known, self.service.stream, self.fold)
             outcomes = [self.check(outcome) for outcome in await self._decide(arrivals, reading)]
             if not outcomes:
                 return set()
             commit = self._prepared(outcomes, arrivals, reading)
             try:
-                await self.mesh.recorder.record_all([prepared.message for prepared in commit])
+                messages = [prepared.message for prepared in commit]
+                reading.recorded(messages, outcomes, await self.mesh.recorder.record_all(messages))
             except (Refused, Unknown):
+                reading.forget()
                 for prepared in commit:
                     prepared.span.set_attribute(OUTCOME, "refused")
                 await asyncio.sleep(0.002 * attempt)

@@ -50,6 +50,22 @@ async def test_what_waits_is_decided_together_and_counted_once(mesh_of: MeshOf, 
     assert max(len(batch) for batch in batches) > 5
 
 
+async def test_a_level_that_another_writer_changed_is_read_anew(
+    mesh_of: MeshOf, tally: tuple[Service, Batches]
+) -> None:
+    service, batches = tally
+    mesh = await mesh_of(service)
+    for number, spent in ((1, 1), (2, 2)):
+        await mesh.record(Asked(job_id=f"j-{number}"))
+        await mesh.settled()
+        assert (await mesh.recorded(Level, "all")).spent == spent
+    await mesh.record(Level(name="all", spent=100))
+    await mesh.record(Asked(job_id="j-3"))
+    await mesh.settled()
+    assert (await mesh.recorded(Level, "all")).spent == 101
+    assert batches == [["j-1"], ["j-2"], ["j-3"], ["j-3"]]
+
+
 async def test_a_poisoned_delivery_is_found_and_the_others_go_on(
     mesh_of: MeshOf, tally: tuple[Service, Batches]
 ) -> None:
