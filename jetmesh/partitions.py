@@ -39,6 +39,17 @@ def name_for(stream: str, key: str, partitions: Partitions) -> str:
     return f"{stream}-{partition_of(key, count)}" if count > 1 else stream
 
 
+def places(stream: str, subjects: Iterable[str], partitions: Partitions) -> dict[str, list[str]]:
+    """Which subjects to ask which stream for: those that name no key, all that hold `stream`'s."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for subject in subjects:
+        key = subject.rpartition(".")[2]
+        everywhere = key in ("*", ">")
+        for name in names(stream, partitions) if everywhere else [name_for(stream, key, partitions)]:
+            found[name].append(subject)
+    return found
+
+
 def configs(config: Mapping[str, Any], partitions: Partitions) -> list[dict[str, Any]]:
     """A stream's configuration, or those of its partitions."""
     whole = str(config["name"])
@@ -74,19 +85,9 @@ class PartitionedReader(StoryReader):
         if stream not in self._partitions:
             return await super().last(stream, subjects)
         found: list[Stored] = []
-        for name, there in self._places(stream, subjects).items():
+        for name, there in places(stream, subjects, self._partitions).items():
             found += await super().last(name, there)
         return found
-
-    def _places(self, stream: str, subjects: Iterable[str]) -> dict[str, list[str]]:
-        """Which subjects to ask which partition for: those that name no key, all."""
-        places: dict[str, list[str]] = defaultdict(list)
-        for subject in subjects:
-            key = subject.rpartition(".")[2]
-            everywhere = key in ("*", ">")
-            for name in names(stream, self._partitions) if everywhere else [name_for(stream, key, self._partitions)]:
-                places[name].append(subject)
-        return places
 
 
 def _part(config: Mapping[str, Any], count: int, number: int) -> dict[str, Any]:

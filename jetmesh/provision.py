@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from jetmesh.connection import Connection
+from jetmesh.settings import SettingsError
 from jetmesh.topology import Config, Consumer, Stream, Topology
 
 NOT_FOUND = frozenset({10059, 10014})
@@ -72,6 +73,21 @@ async def check(connection: Connection, consumers: Iterable[Consumer]) -> None:
     steps = [await _plan_consumer(connection, consumer) for consumer in consumers]
     if drift := [str(step) for step in steps if step.change is not Change.KEEP]:
         raise Drift("\n".join([*drift, "the broker differs from what the code declares: run `jetmesh topology apply`"]))
+
+
+async def check_split(connection: Connection, wanted: Topology) -> None:
+    """Whether the broker splits its streams as these are split: who looks for a key elsewhere finds no story at all.
+
+    Raises:
+        SettingsError: it does not; the text names the setting.
+    """
+    for stream in wanted.streams:
+        info = await request(connection, f"STREAM.INFO.{stream.name}")
+        if info is None and stream.rival and await request(connection, f"STREAM.INFO.{stream.rival}"):
+            raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker has {stream.rival}, not {stream.name}")
+        routed = stream.config.get("subject_transform")
+        if info and routed and info["config"].get("subject_transform") != routed:
+            raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number")
 
 
 async def _plan_stream(connection: Connection, stream: Stream) -> Step:

@@ -13,8 +13,10 @@ from jetmesh.archive.row import Row, day_of
 from jetmesh.archive.scan import scan
 from jetmesh.archive.story import by_key, newest, stories, with_keys
 from jetmesh.connection import Connection
-from jetmesh.provision import request
+from jetmesh.partitions import Partitions
+from jetmesh.provision import check_split, request
 from jetmesh.service import INTAKE, Service
+from jetmesh.topology import WHOLE, topology
 
 PAGE = 5_000
 NOT_ENDED, YOUNG = "has not ended", "ended too lately"
@@ -28,10 +30,18 @@ class Job:
     """One run. Whatever line it stops at, the next run does the rest: what is archived already is compared and not
     written again, and nothing leaves a stream before it was read back from the archive."""
 
-    def __init__(self, connection: Connection, services: Sequence[Service], archive: Archive, tell: Tell) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        services: Sequence[Service],
+        archive: Archive,
+        tell: Tell,
+        split: Partitions = WHOLE,
+    ) -> None:
         self._connection, self._archive, self._tell = connection, archive, tell
         self._services = [service for service in services if service.records]
-        self._parts = {part.stream: part for part in parts(services)}
+        self._split, self._needed = split, topology(services, split=split)
+        self._parts = {part.stream: part for part in parts(services, split)}
         self._outside = events_from_outside(services)
         self._leaving = Departures()
         self._filters: dict[tuple[str, str], str] = {}
@@ -46,7 +56,9 @@ class Job:
             Unavailable: the broker does not answer.
             ArchiveError: the archive can't be written, or is another one's.
             Drift: the broker refuses a call: a stream is missing, for instance.
+            SettingsError: its streams are split otherwise.
         """
+        await check_split(self._connection, self._needed)
         self._until_ns = int(until.timestamp() * 1e9)
         self._report = Report(until.astimezone(UTC).isoformat(timespec="seconds"), dry_run)
         self._report.streams = {stream: StreamReport() for stream in self._parts}
@@ -84,7 +96,7 @@ class Job:
             row for row in rows if row.sequence not in self._leaving_of(row).sequences and row.key not in kept
         )
         ended: list[list[Row]] = []
-        for key, told in (await stories(self._connection, self._services, mine)).items():
+        for key, told in (await stories(self._connection, self._services, mine, self._split)).items():
             whole = list({row.place: row for row in [*mine[key], *told]}.values())
             if why := self._stays(whole):
                 kept[key] = why

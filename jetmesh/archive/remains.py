@@ -1,9 +1,11 @@
 """What stays of a story and what may leave it, from the services' declarations."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from jetmesh import partitions
 from jetmesh.event import EventType
+from jetmesh.partitions import Partitions
 from jetmesh.service import INTAKE, Service
 from jetmesh.topology import outside
 
@@ -18,11 +20,13 @@ class Part:
     endings: frozenset[str] = frozenset()
 
 
-def parts(services: Sequence[Service]) -> list[Part]:
-    """The intake, then each stream of facts. A service that declares no ending keeps everything: its part of a story
-    never ends."""
+def parts(services: Sequence[Service], split: Partitions) -> list[Part]:
+    """The intake, then each stream of facts, or its partitions. A service that declares no ending keeps everything: its
+    part of a story never ends."""
     found = [Part(INTAKE, tuple(sorted(f"{entity}.*" for service in services for entity in outside(service))))]
-    return found + [_part(service) for service in services if service.records]
+    for whole in (_part(service) for service in services if service.records):
+        found += [replace(whole, stream=name) for name in partitions.names(whole.stream, split)]
+    return found
 
 
 def events_from_outside(services: Sequence[Service]) -> dict[str, EventType]:

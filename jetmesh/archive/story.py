@@ -9,6 +9,7 @@ from jetmesh.archive.row import Row, as_stored, unix_nano
 from jetmesh.connection import Connection
 from jetmesh.event import EventType, entity_of, story_subject
 from jetmesh.failure import Permanent, Unavailable
+from jetmesh.partitions import Partitions, places
 from jetmesh.service import Service
 from jetmesh.wire import Delivery, decode_headers, derived_id, read_event, understand
 
@@ -17,8 +18,10 @@ ANSWERS_MAX = 1_000
 """How many messages one reading may bring: the server answers at most 1,024 to it."""
 
 
-async def stories(connection: Connection, services: Sequence[Service], keys: Iterable[str]) -> dict[str, list[Row]]:
-    """What all services recorded about each key, without levels.
+async def stories(
+    connection: Connection, services: Sequence[Service], keys: Iterable[str], split: Partitions
+) -> dict[str, list[Row]]:
+    """What all services recorded about each key, without levels; of a stream that is split, where the key is.
 
     Raises:
         Unavailable: a stream does not answer, or not completely.
@@ -29,9 +32,10 @@ async def stories(connection: Connection, services: Sequence[Service], keys: Ite
         levels = {event.type for event in service.records} - {event.type for event in facts}
         entities = sorted({entity_of(event) for event in facts})
         subjects = [story_subject(entity, key) for key in found for entity in entities]
-        for row in await newest(connection, service.stream, subjects, len(service.records)):
-            if row.type not in levels:
-                found[row.key].append(row)
+        for stream, there in places(service.stream, subjects, split).items():
+            for row in await newest(connection, stream, there, len(service.records)):
+                if row.type not in levels:
+                    found[row.key].append(row)
     return found
 
 

@@ -73,7 +73,7 @@ async def _run(
 ) -> Report:
     tell, dry_run = how
     async with reach(target) as mesh:
-        job = Job(mesh.connection, services, kept, tell)
+        job = Job(mesh.connection, services, kept, tell, mesh.settings.split)
         try:
             if dry_run:
                 return await job.run(until, dry_run=True)

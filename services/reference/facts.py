@@ -14,7 +14,9 @@ from jetmesh.archive.parquet import Archive, ArchiveError
 from jetmesh.archive.purge import archived_until
 from jetmesh.archive.row import unix_nano
 from jetmesh.mesh import Mesh
+from jetmesh.provision import check_split
 from jetmesh.story import Stored
+from jetmesh.topology import topology
 from jetmesh.wire import derived_id
 from services.flow import SERVICES
 from services.payments.ledger import Balance, Ledger
@@ -89,7 +91,9 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
     Raises:
         Unavailable: a stream does not answer.
         ArchiveError: stories are archived, and the archive is not there.
+        SettingsError: the streams are split otherwise.
     """
+    await check_split(mesh.connection, topology(SERVICES, split=mesh.settings.split))
     reader = await raw_reader(mesh.connection)
     events: list[Fact] = []
     kept = Archive(archive or state.archive)

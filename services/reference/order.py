@@ -15,9 +15,12 @@ from rich.console import Console
 from jetmesh import timeline
 from jetmesh.archive.parquet import Archive
 from jetmesh.failure import Unavailable
+from jetmesh.provision import check_split
+from jetmesh.topology import topology
 from jetmesh.tracestore.jaeger import JaegerTraces
 from jetmesh.tracestore.span import SpanRecord
 from jetmesh.tracestore.store import TraceStore
+from services.flow import SERVICES
 from services.reference import state as states
 from services.reference.endpoints import reach, running
 from services.reference.state import State
@@ -52,12 +55,14 @@ def order(order_id: str, state: State, archive: Path | None, *, as_json: bool) -
 async def _events(order_id: str, state: State, archive: Archive) -> list[StoryEvent]:
     """What the streams hold, and what has left them."""
     async with reach(state) as mesh:
+        split = mesh.settings.split
+        await check_split(mesh.connection, topology(SERVICES, split=split))
         try:
             here = await story(mesh, order_id)
         except Unavailable as unavailable:
             raise click.ClickException(str(unavailable)) from None
     known = {(event.stream, event.sequence) for event in here}
-    gone = [event for event in archived(archive, order_id) if (event.stream, event.sequence) not in known]
+    gone = [event for event in archived(archive, order_id, split) if (event.stream, event.sequence) not in known]
     return sorted([*here, *gone], key=lambda event: (event.time, event.type))
 
 

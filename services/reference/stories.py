@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from jetmesh import partitions
 from jetmesh.archive.parquet import Archive
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
+from jetmesh.partitions import Partitions
 from jetmesh.provision import request
 from jetmesh.story import Stored
 from services.flow import SERVICES
@@ -53,17 +55,18 @@ async def story(mesh: Mesh, key: str) -> list[StoryEvent]:
     Raises:
         Unavailable: a stream does not answer.
     """
-    found = [await _recorded(mesh, service.name, service.stream, key) for service in SERVICES if service.records]
+    places = [(s.name, partitions.name_for(s.stream, key, mesh.settings.split)) for s in SERVICES if s.records]
+    found = [await _recorded(mesh, service, stream, key) for service, stream in places]
     return sorted((event for events in found for event in events), key=lambda event: (event.time, event.type))
 
 
-def archived(archive: Archive, key: str) -> list[StoryEvent]:
+def archived(archive: Archive, key: str, split: Partitions) -> list[StoryEvent]:
     """What an archive keeps of what services recorded about the key, oldest first.
 
     Raises:
         ArchiveError: it can't be read.
     """
-    names = {service.stream: service.name for service in SERVICES}
+    names = {partitions.name_for(service.stream, key, split): service.name for service in SERVICES}
     rows = [row for row in archive.of([key]) if row.stream in names]
     return [replace(_event(row.stored(), names[row.stream], row.stream), archived=True) for row in rows]
 

@@ -23,19 +23,14 @@ from services.reference.facts import collect
 from services.reference.state import State
 from services.reference.stories import story
 from tests.mesh.whole import whole_mesh
+from tests.routing import PARTITIONS, SPLIT, routing_broker
 from tests.samples import body
-
-SPLIT = {"ORDERS": 2, "PAYMENTS": 2}
-PARTITIONS = "orders=2,payments=2"
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A broker whose configuration routes by key."""
-    pairs = "\n".join(f'"{source}": "{to}"' for source, to in accounts.mappings(SERVICES, SPLIT).items())
-    config = tmp_path / "nats-server.conf"
-    config.write_text(f"mappings {{\n{pairs}\n}}\n")
-    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+    with routing_broker(tmp_path, SPLIT) as server:
         yield server
 
 

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from jetmesh.archive.report import Report
 from jetmesh.archive.row import Row
 from jetmesh.letters import Letters
 from jetmesh.message import Message
+from jetmesh.partitions import names
 from jetmesh.provision import request
 from jetmesh.service import Form
-from jetmesh.testing import MeshOf
+from jetmesh.testing import Broker, MeshOf
 from jetmesh.wire import Delivery
 from services.analytics.service import analytics
 from services.flow import SERVICES
@@ -36,6 +37,7 @@ from services.reference.state import State
 from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
 from tests.mesh.whole import Whole, whole_mesh
 from tests.programs import ROOT
+from tests.routing import PARTITIONS, SPLIT, routing_broker
 from tests.samples import TRUFFLE, placed
 
 STREAMS = ["INTAKE", *(service.stream for service in SERVICES if service.records)]
@@ -65,19 +67,24 @@ class Shop:
 
     async def is_quiet(self) -> bool:
         """Whether the deadlines, too, are acknowledged."""
-        info = await request(self.whole.mesh.mesh.connection, "CONSUMER.INFO.ORDERS.orders-time_out")
-        return not info["num_pending"] and not info["num_ack_pending"]
+        mesh = self.whole.mesh.mesh
+        for stream in names("ORDERS", mesh.settings.split):
+            info = await request(mesh.connection, f"CONSUMER.INFO.{stream}.orders-time_out")
+            if info["num_pending"] or info["num_ack_pending"]:
+                return False
+        return True
 
     async def run(self, until: datetime | None = None, *, dry_run: bool = False) -> Report:
         """The job, for all that has ended by now."""
-        job = Job(self.whole.mesh.mesh.connection, SERVICES, self.archive, lambda _: None)
+        mesh = self.whole.mesh.mesh
+        job = Job(mesh.connection, SERVICES, self.archive, lambda _: None, mesh.settings.split)
         with self.archive.held():
             return await job.run(until or datetime.now(UTC), dry_run=dry_run)
 
     async def messages(self) -> dict[tuple[str, int], Row]:
         """Every message of every stream as the leader has it, byte for byte."""
         found: dict[tuple[str, int], Row] = {}
-        for stream in STREAMS:
+        for stream in (name for whole in STREAMS for name in names(whole, self.whole.mesh.settings.split)):
             sequence = 1
             while message := await self._message(stream, sequence):
                 found[stream, message.sequence] = message
@@ -113,9 +120,25 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+def partitions() -> str:
+    """How streams are split: not at all, where a test does not say otherwise."""
+    return ""
+
+
+@pytest.fixture
+def broker(tmp_path: Path, partitions: str) -> Iterator[Broker]:
+    """The broker that this needs."""
+    with routing_broker(tmp_path, SPLIT if partitions else {}) as server:
+        yield server
+
+
+@pytest.fixture
+async def shop(
+    mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partitions: str
+) -> AsyncIterator[Shop]:
     """All services, and a deadline of three seconds."""
-    async with whole_mesh(mesh_of, tmp_path, monkeypatch, JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS="3") as whole:
+    told = {"JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS": "3", "JETMESH_PARTITIONS": partitions}
+    async with whole_mesh(mesh_of, tmp_path, monkeypatch, **told) as whole:
         yield Shop(whole, tmp_path)
 
 
@@ -147,6 +170,7 @@ async def test_what_ended_leaves_the_streams_down_to_its_endings_and_can_be_rebu
     assert len({row.trace_id for row in story if row.key and row.stream != "INTAKE"}) == 1
 
 
+@pytest.mark.parametrize("partitions", ["", PARTITIONS], ids=["whole streams", "split streams"])
 async def test_whatever_comes_late_about_an_archived_order_does_nothing(shop: Shop) -> None:
     endings = await shop.orders()
     await shop.run()

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from jetmesh.archive.parquet import Archive, ArchiveError
 from jetmesh.archive.purge import Leaving, archived_until
 from jetmesh.archive.report import Report
 from jetmesh.archive.row import Row, as_stored
+from jetmesh.partitions import names, partition_of
 from jetmesh.provision import Change, plan, request
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh.topology import Topology
@@ -33,6 +34,7 @@ from jetmesh_contracts import (
 )
 from services.flow import SERVICES
 from tests.programs import ROOT
+from tests.routing import PARTITIONS, SPLIT, routing_broker
 from tests.samples import ADA, authorized, confirmed, placed, reserved
 
 STREAMS = ("INTAKE", "ORDERS", "PAYMENTS", "INVENTORY", "NOTIFICATIONS")
@@ -41,7 +43,19 @@ STREAMS = ("INTAKE", "ORDERS", "PAYMENTS", "INVENTORY", "NOTIFICATIONS")
 @pytest.fixture
 async def mesh(mesh_of: MeshOf) -> LocalMesh:
     """The reference mesh's streams, without anybody who reads them."""
-    mesh = await mesh_of(*SERVICES, start=False)
+    return await unread(await mesh_of(*SERVICES, start=False))
+
+
+@pytest.fixture
+async def split(tmp_path: Path) -> AsyncIterator[LocalMesh]:
+    """The same, with two streams in two partitions each."""
+    with routing_broker(tmp_path, SPLIT) as broker:
+        async with LocalMesh(SERVICES, (), {"NATS_URL": broker.url, "JETMESH_PARTITIONS": PARTITIONS}) as mesh:
+            yield await unread(mesh)
+
+
+async def unread(mesh: LocalMesh) -> LocalMesh:
+    """Without the services' durables, which would wait for their services."""
     for consumer in mesh.topology.consumers:
         await request(mesh.mesh.connection, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}", strict=True)
     return mesh
@@ -73,7 +87,7 @@ async def tell(mesh: LocalMesh, *events: Event) -> int:
 
 
 async def run(mesh: LocalMesh, archive: Archive, until: datetime | None = None, *, dry_run: bool = False) -> Report:
-    job = Job(mesh.mesh.connection, SERVICES, archive, lambda _: None)
+    job = Job(mesh.mesh.connection, SERVICES, archive, lambda _: None, mesh.settings.split)
     with archive.held():
         return await job.run(until or datetime.now(UTC), dry_run=dry_run)
 
@@ -81,7 +95,7 @@ async def run(mesh: LocalMesh, archive: Archive, until: datetime | None = None, 
 async def here(mesh: LocalMesh) -> set[str]:
     """The subjects in all streams."""
     found: set[str] = set()
-    for stream in STREAMS:
+    for stream in (name for whole in STREAMS for name in names(whole, mesh.settings.split)):
         info = await request(mesh.mesh.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
         found |= set(info["state"].get("subjects") or {})
     return found
@@ -137,19 +151,84 @@ async def test_what_ended_lately_stays(mesh: LocalMesh, archive: Archive) -> Non
 
 
 async def test_what_any_durable_has_not_acknowledged_stays(mesh: LocalMesh, archive: Archive) -> None:
-    connection = mesh.mesh.connection
-    config = {"durable_name": "others", "ack_policy": "explicit", "filter_subject": "orders.placed.*"}
-    body = {"stream_name": "ORDERS", "config": config}
-    await request(connection, "CONSUMER.CREATE.ORDERS.others", body, strict=True)
+    await listen(mesh, "ORDERS")
     await tell(mesh, *story("o-1"))
     report = await run(mesh, archive)
     assert report.reasons == {"is not acknowledged by ORDERS/others": 1}
-    replies: list[str] = []
+    await acknowledge(mesh, "ORDERS")
+    assert (await run(mesh, archive)).stories == 1
+
+
+async def listen(mesh: LocalMesh, stream: str) -> None:
+    """Another team wants to know what is placed."""
+    config = {"durable_name": "others", "ack_policy": "explicit", "filter_subject": "orders.placed.*"}
+    body = {"stream_name": stream, "config": config}
+    await request(mesh.mesh.connection, f"CONSUMER.CREATE.{stream}.others", body, strict=True)
+
+
+async def acknowledge(mesh: LocalMesh, stream: str) -> None:
+    """That team has dealt with the next of it."""
+    connection, replies = mesh.mesh.connection, list[str]()
     async with connection.answers(lambda _subject, reply, _headers, _data: replies.append(reply)) as inbox:
-        connection.send("$JS.API.CONSUMER.MSG.NEXT.ORDERS.others", b"", reply=inbox)
+        connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.others", b"", reply=inbox)
         await mesh.until(lambda: replies)
     await connection.ask(replies[0], b"+ACK")
-    assert (await run(mesh, archive)).stories == 1
+
+
+async def test_of_a_split_stream_each_partition_is_archived_by_its_own_durables(
+    split: LocalMesh, archive: Archive
+) -> None:
+    first, second = (next(f"o-{n}" for n in range(9) if partition_of(f"o-{n}", 2) == number) for number in range(2))
+    await listen(split, "ORDERS-0")
+    await listen(split, "ORDERS-1")
+    for order_id in (first, second):
+        await split.outside(placed(order_id))
+        await tell(split, *story(order_id))
+    await acknowledge(split, "ORDERS-1")
+    report = await run(split, archive)
+    assert report.reasons == {"is not acknowledged by ORDERS-0/others": 1}
+    assert {row.key for row in archive.all()} == {second}
+    assert await archived_until(split.mesh.connection, "ORDERS-1") == report.until
+    assert not await archived_until(split.mesh.connection, "ORDERS-0")
+    await acknowledge(split, "ORDERS-0")
+    assert (await run(split, archive)).document()["streams"]["PAYMENTS-0"] == {"ended": 1, "written": 2, "purged": 1}
+    assert await here(split) == left(first) | left(second)
+    assert len(subjects(archive)) == 14
+
+
+async def test_of_a_split_stream_what_has_not_ended_stays_between_what_has(split: LocalMesh, archive: Archive) -> None:
+    open_orders = {"o-2", "o-3", "o-5"}
+    orders = {f"o-{number}" for number in range(12)}
+    assert {partition_of(order_id, 2) for order_id in open_orders} == {0, 1}
+    for order_id in sorted(orders):
+        await tell(split, *(story(order_id)[:5] if order_id in open_orders else story(order_id)))
+    report = await run(split, archive)
+    whole = {f"{type(event).type}.{order_id}" for order_id in open_orders for event in story(order_id)[:5]}
+    ended = orders - open_orders
+    assert (report.stories, report.reasons) == (len(ended), {jobs.NOT_ENDED: len(open_orders)})
+    assert await here(split) == whole.union(*map(left, ended))
+
+
+async def test_the_commands_on_a_split_stream_need_to_know_that_it_is_split(split: LocalMesh, archive: Archive) -> None:
+    await tell(split, *story("o-1"))
+    folder = str(archive.folder)
+    for wrong, command in [
+        ("", ["archive", "--older-than", "0s", "--to", folder]),
+        ("orders=3,payments=2", ["archive", "--older-than", "0s", "--to", folder]),
+        ("orders=2", ["order", "o-1"]),
+        ("payments=2", ["audit"]),
+    ]:
+        status, said = await jetmesh(split, *command, JETMESH_PARTITIONS=wrong)
+        assert (status, "settings: JETMESH_PARTITIONS: the broker" in said) == (2, True), said
+    assert not archive.exists
+    status, said = await jetmesh(split, "archive", "--older-than", "0s", "--to", folder, "--json")
+    assert (status, json.loads(said)["stories"]) == (0, 1)
+    status, said = await jetmesh(split, "order", "o-1", "--archive", folder)
+    assert f"3 of its 6 events are from the archive in {folder}" in said
+    status, said = await jetmesh(split, "audit", "--archive", folder, "--json")
+    assert "was never placed" not in said
+    status, said = await jetmesh(split, "audit", "--state", str(archive.folder.parent / "elsewhere"))
+    assert "name it with JETMESH_ARCHIVE" in said
 
 
 async def test_what_is_set_aside_or_a_dead_letter_stays(mesh: LocalMesh, archive: Archive) -> None:
@@ -276,10 +355,10 @@ def test_a_durable_waits_for_what_its_filter_matches(pattern: str, subject: str,
     assert matches(pattern, subject) is holds
 
 
-async def jetmesh(mesh: LocalMesh, *arguments: str) -> tuple[int, str]:
+async def jetmesh(mesh: LocalMesh, *arguments: str, **more: str) -> tuple[int, str]:
     """What the command says, and its exit status."""
-    environment = {**os.environ, "NATS_URL": mesh.settings.nats_url, "JETMESH_APP": "services.flow:SERVICES",
-                   "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "contracts")])}  # fmt: skip
+    environment = {**os.environ, **mesh.environment, "JETMESH_APP": "services.flow:SERVICES",
+                   "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "contracts")]), **more}  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "jetmesh", *arguments, env=environment, cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
