@@ -8,6 +8,7 @@ are not run: kwok plays the node, on which every pod becomes ready and every Job
 
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent.parent / ".tools"
@@ -178,13 +180,9 @@ def kubectl(folder: Path, *arguments: str, text: str = "", check: bool = True) -
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, all held until all are found."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that nothing listens on, and below those that outgoing connections are given."""
+    candidates = random.sample(range(10_000, 32_768), 100 * count)
+    return list(islice((port for port in candidates if not answers(port)), count))
 
 
 if __name__ == "__main__":

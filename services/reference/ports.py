@@ -1,13 +1,17 @@
 """The demo's ports: the usual ones, those asked for, or free ones."""
 
 import errno
+import random
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 import click
 
 HOST = "127.0.0.1"
+SERVERS = range(10_000, 32_768)
+"""Below those that outgoing connections are given: one of them may be gone before its server starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,8 @@ def any_free() -> Ports:
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody uses now, all different."""
-    sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
-    found = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
+    free = (port for port in random.sample(SERVERS, len(SERVERS)) if not is_taken(port))
+    return list(islice(free, count))
 
 
 def is_taken(port: int) -> bool:
