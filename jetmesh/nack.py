@@ -26,6 +26,7 @@ STREAM = {
     "allow_direct": "allowDirect",
     "allow_atomic": "allowAtomicPublish",
     "allow_msg_schedules": "allowMsgSchedules",
+    "subject_transform": "subjectTransform",
     "metadata": "metadata",
 }
 CONSUMER = {
@@ -94,7 +95,14 @@ def _fields(wanted: Stream | Consumer) -> Mapping[str, str]:
 
 def _spec(config: Config, fields: Mapping[str, str]) -> dict[str, Any]:
     known = ((name, value) for name, value in config.items() if name in fields)
-    return {fields[name]: _duration(value) if name in DURATIONS else value for name, value in known}
+    return {fields[name]: _value(name, value) for name, value in known}
+
+
+def _value(name: str, value: Any) -> Any:
+    """As NACK writes it."""
+    if name == "subject_transform":
+        return {"source": value["src"], "dest": value["dest"]}
+    return _duration(value) if name in DURATIONS else value
 
 
 def _duration(nanoseconds: int) -> str:

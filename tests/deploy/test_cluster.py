@@ -15,6 +15,7 @@ from jetmesh.topology import topology
 from services.flow import SERVICES
 from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, render
 from tests.programs import ROOT, program, run
+from tests.routing import SPLIT
 from tools import cluster
 
 SHOP = "shop"
@@ -176,8 +177,10 @@ def test_the_api_server_admits_every_object_of_an_example(kubernetes: Kubernetes
     assert "Warning" not in said
 
 
-def test_the_api_server_takes_the_objects_that_nack_is_given(kubernetes: Kubernetes) -> None:
-    needed = topology(SERVICES, replicas=3)
+@pytest.mark.parametrize("split", [{}, SPLIT], ids=["whole", "split"])
+def test_the_api_server_takes_the_objects_that_nack_is_given(kubernetes: Kubernetes, split: dict[str, int]) -> None:
+    kubernetes.kubectl("delete", "--namespace", SHOP, "--all", "streams.jetstream.nats.io,consumers.jetstream.nats.io")
+    needed = topology(SERVICES, replicas=3, split=split)
     text = yaml.safe_dump_all(nack.export(needed).resources)
     said = kubernetes.kubectl("apply", "--namespace", SHOP, "--validate=strict", "--filename", "-", text=text)
     assert "Warning" not in said

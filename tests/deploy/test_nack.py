@@ -10,13 +10,16 @@ from jetmesh.commands import commands
 from jetmesh.topology import Stream, Topology, topology
 from services.flow import SERVICES
 from tests.deploy.chart import custom_schemas, objects
+from tests.routing import PARTITIONS, SPLIT
 
 THREE = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_REPLICAS": "3"}
 
 
-def exported(*arguments: str) -> Result:
+def exported(*arguments: str, partitions: str = "") -> Result:
     """What the command prints, each way on its own."""
-    done = CliRunner(env=THREE).invoke(commands, ["topology", "export", "--format", "nack", *arguments])
+    done = CliRunner(env={**THREE, "JETMESH_PARTITIONS": partitions}).invoke(
+        commands, ["topology", "export", "--format", "nack", *arguments]
+    )
     assert done.exit_code == 0, done.output
     return done
 
@@ -48,6 +51,19 @@ def test_it_has_the_copies_that_the_settings_ask_for_and_keeps_its_messages() ->
 
 def test_nothing_that_the_mesh_relies_on_is_missing() -> None:
     assert nack.export(topology(SERVICES)).missing == ()
+
+
+def test_a_partition_stores_its_events_under_the_subjects_that_all_know() -> None:
+    assert nack.export(topology(SERVICES, split=SPLIT)).missing == ()
+    found = objects(exported(partitions=PARTITIONS).stdout)
+    schema = dict(custom_schemas())["Stream"]
+    partition = next(each for each in found if each["metadata"]["name"] == "orders-1")
+    jsonschema.validate(partition, schema)
+    assert partition["spec"]["subjects"] == ["partition.2.1.orders.*.*"]
+    assert partition["spec"]["subjectTransform"] == {
+        "source": "partition.2.1.*.*.*",
+        "dest": "{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
+    }
 
 
 def test_a_duration_is_exact() -> None:
