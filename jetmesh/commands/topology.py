@@ -51,7 +51,7 @@ def apply(app: str) -> None:
     except provision.Drift as refused:
         click.secho(str(refused), fg="red", err=True)
         raise SystemExit(REFUSED) from None
-    show(steps)
+    show(steps, carried_out=True)
 
 
 @topology.command()
@@ -101,12 +101,15 @@ def export(kind: str, account: str, app: str) -> None:
     click.secho(hint, fg="yellow", err=True)
 
 
-def show(steps: Sequence[Step]) -> None:
-    """Print a plan: each change in its colour, what stays as a number."""
-    for step in steps:
-        if step.change is not Change.KEEP:
-            click.secho(str(step), fg=COLOURS[step.change])
-    click.echo(f"{sum(step.change is Change.KEEP for step in steps)} of {len(steps)} are as needed")
+def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
+    """Print a plan: each change in its colour, and how it stands."""
+    changes = [step for step in steps if step.change is not Change.KEEP]
+    for step in changes:
+        click.secho(str(step), fg=COLOURS[step.change])
+    if carried_out or not changes:
+        click.echo(f"all {len(steps)} streams and durables are as needed")
+    else:
+        click.echo(f"{len(changes)} of {len(steps)} streams and durables are not as needed")
 
 
 async def _refuse_breaking(connection: Connection, new: Contracts) -> None:

@@ -85,7 +85,7 @@ def test_a_restored_mesh_knows_its_orders_and_finishes_those_under_way(tmp_path:
         nats = (program("nats"), "--server", broker.url)
         for snapshot in sorted(backup.iterdir()):
             run(*nats, "stream", "restore", "--no-progress", str(snapshot))
-        assert "as needed" in jetmesh(broker, state, "topology", "plan")
+        assert "streams and durables are as needed" in jetmesh(broker, state, "topology", "plan")
         with services(broker, state):
             under_way = asyncio.run(story(broker, "o-under-way", "payments.captured"))
             assert "payments.captured" in under_way

@@ -146,7 +146,7 @@ def test_a_service_waits_for_the_topology_and_says_so(cluster: Cluster) -> None:
     with cluster.running("Deployment", "inventory", JETMESH_HEALTH_PORT=str(port)) as process:
         assert "topology" in eventually(lambda: "topology" in ready(503) and ready(503))
         assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False).is_success
-        assert "as needed" in cluster.job("topology")
+        assert "streams and durables are as needed" in cluster.job("topology")
         eventually(lambda: ready(200))
     assert process.returncode == 0
 
