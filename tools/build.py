@@ -168,4 +168,7 @@ def go_command() -> list[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("stopped; what Go has compiled is kept, so that the next time goes on from there")

@@ -1,6 +1,7 @@
 """The README shows what is there: code that stands in the repository, commands that run."""
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,14 @@ def test_continuous_integration_runs_the_tests_by_the_command_in_the_readme() ->
     command = next(line for block in blocks("console") for line in block.splitlines() if "just test" in line)
 
     assert command.partition("#")[0].strip() in (ROOT / ".ci/run").read_text()
+
+
+def test_continuous_integration_runs_every_test() -> None:
+    ci = (ROOT / ".ci/run").read_text()
+    collected = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["testpaths"]
+    tests = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert [test for test in tests if not test.startswith(tuple(collected)) and test not in ci] == []
 
 
 def test_every_command_in_the_readme_exists() -> None:
