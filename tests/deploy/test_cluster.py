@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,14 @@ def test_keda_scales_what_has_a_scaled_object(installed: Kubernetes) -> None:
     installed.kubectl("scale", "--namespace", SHOP, "deployment", target, "--replicas", "3")
     installed.upgrade("--set", f"{settings},image.tag=next")
     assert installed.get("deployment", ORDERS)["spec"]["replicas"] == 3
+
+
+def test_the_archive_can_be_run_at_once_as_the_notes_say(installed: Kubernetes) -> None:
+    installed.upgrade("--set", "archive.enabled=true")
+    notes = installed.helm("get", "notes", RELEASE).splitlines()
+    told = next(line.strip() for line in notes if "--from cronjob" in line)
+    installed.kubectl(*shlex.split(told)[1:])
+    installed.kubectl("wait", "--for=condition=Complete", "--namespace", SHOP, "job/archive-now", "--timeout", "60s")
 
 
 def test_no_account_of_the_mesh_may_do_anything(installed: Kubernetes) -> None:
