@@ -110,6 +110,8 @@ def test_an_upgrade_whose_topology_fails_changes_no_service(installed: Kubernete
     hungry = "topology.resources.requests.cpu=1000,topology.deadlineSeconds=5,image.tag=next"
     assert "pre-upgrade hooks failed" in installed.upgrade("--set", hungry, status=1)
     assert installed.image() == "jetmesh:0.1.0"
+    installed.helm("rollback", RELEASE, "1", "--wait", "--timeout", "3m")
+    assert installed.image() == "jetmesh:0.1.0"
     installed.upgrade("--set", "image.tag=mended")
     assert installed.image() == "jetmesh:mended"
 

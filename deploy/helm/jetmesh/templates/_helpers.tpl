@@ -167,6 +167,9 @@ stringData:
 {{- define "jetmesh.jobPod" -}}
 metadata:
   labels: {{- include "jetmesh.labels" . | nindent 4 }}
+    {{- with .jobName }}
+    job-name: {{ . }}
+    {{- end }}
 spec:
   restartPolicy: Never
   serviceAccountName: {{ include "jetmesh.name" . }}
