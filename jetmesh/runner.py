@@ -125,7 +125,7 @@ class Runner:
             deliver = self._due
         else:
             deliver = reacting.accept_when_due if isinstance(reacting, After) else reacting.accept
-        slots = self.mesh.settings.slots * (8 if self._is_bulk(consumer) else 1)
+        slots = self.mesh.settings.slots * (4 if self._is_bulk(consumer) else 1)
 
         needs = self._needs(consumer)
         shared = len(needs) > 1

@@ -48,7 +48,7 @@ class Settings(BaseModel):
     ack_wait_seconds: Annotated[float, Field(ge=1, description="After how long what is not settled comes again.")] = (
         30.0
     )
-    slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in this process.")] = 256
+    slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in this process.")] = 512
     replicas: Annotated[int, Field(ge=1, le=5, description="Copies of each stream (topology apply).")] = 1
     partitions: Annotated[
         dict[str, Annotated[int, Field(ge=2, le=64)]],

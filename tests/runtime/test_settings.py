@@ -9,7 +9,7 @@ from services.orders.service import orders
 
 def test_defaults_hold_and_an_empty_variable_counts_as_unset() -> None:
     settings = read(Settings, {"NATS_URL": "", "JETMESH_SLOTS": ""})
-    assert (settings.nats_url, settings.slots) == ("nats://127.0.0.1:4222", 256)
+    assert (settings.nats_url, settings.slots) == ("nats://127.0.0.1:4222", 512)
 
 
 def test_standard_names_stay_and_the_others_begin_with_jetmesh() -> None:
