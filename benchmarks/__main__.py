@@ -50,7 +50,7 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "all"]))
 @click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
-@click.option("--messages", default=20_000, show_default=True, help="Messages of a hop.")
+@click.option("--messages", default=10_000, show_default=True, help="Messages of a hop.")
 @click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
 @click.option("--seconds", default=20.0, show_default=True, help="How long each rate lasts.")
 @click.option("--backlog", default=20_000, show_default=True, help="Orders that wait before the mesh starts.")
