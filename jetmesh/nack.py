@@ -26,6 +26,7 @@ STREAM = {
     "allow_direct": "allowDirect",
     "allow_atomic": "allowAtomicPublish",
     "allow_msg_schedules": "allowMsgSchedules",
+    "allow_msg_ttl": "allowMsgTtl",
     "subject_transform": "subjectTransform",
     "metadata": "metadata",
 }

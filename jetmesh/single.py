@@ -208,7 +208,7 @@ class Single(Reacting):
             span.end()
         self.telemetry.recorded(type(outcome), envelope.began, span.get_span_context())
         if self._is_remembered:
-            recorded = Stored(message.subject, sequence, "", {}, message.data, outcome)
+            recorded = Stored(message.subject, sequence, "", {}, message.data)
             self.mesh.known.put(guard.subject, (*stored, recorded))
 
 

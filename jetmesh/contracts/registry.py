@@ -10,7 +10,9 @@ from nats.js.kv import KeyValue
 from jetmesh.connection import Connection
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
+from jetmesh.failure import Unavailable
 
+HISTORY_TRIES = 5
 BUCKET = "jetmesh_contracts"
 HISTORY_MAX = 64
 """How many versions of each contract the bucket keeps: the most that JetStream's KV allows."""
@@ -94,8 +96,22 @@ async def _latest(bucket: KeyValue) -> Contracts:
     return found
 
 
+async def _history(bucket: KeyValue, name: str) -> list[KeyValue.Entry]:
+    """Every entry of a name that is there. nats-py takes a history that is slow to come for none.
+
+    Raises:
+        Unavailable: it did not come.
+    """
+    for _ in range(HISTORY_TRIES):
+        try:
+            return await bucket.history(name)
+        except NoKeysError:
+            continue
+    raise Unavailable(f"the broker does not tell the history of {name} in the bucket {BUCKET}")
+
+
 async def _versions(bucket: KeyValue, name: str) -> list[Contract]:
-    entries = await bucket.history(name)
+    entries = await _history(bucket, name)
     return [each[name] for each in _parsed(name, (entry.value for entry in entries if entry.operation is None))]
 
 
