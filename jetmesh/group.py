@@ -17,7 +17,7 @@ from jetmesh.message import Message, Refused
 
 ALONE_MAX = 16
 """Messages of one stream that may be under way on their own."""
-BATCH_MIN = 64
+BATCH_MIN = 32
 """So many must wait: a batch costs the broker 3 ms, and little for each of its members (measured)."""
 BATCH_MAX = 512
 BATCHES_MAX = 2
