@@ -22,7 +22,7 @@ STORIES_MAX = 16_384
 
 
 class Stored(NamedTuple):
-    """One message of a stream; `event` is what it says, where this process has recorded it itself."""
+    """One message of a stream; `event` is what it says, where that is kept (levels that this process recorded)."""
 
     subject: str
     sequence: int

@@ -11,6 +11,7 @@ from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
 from tests.runtime.jobs import Asked, Finished, work
 
 Finishing = tuple[Service, list[str]]
+WorkingLong = tuple[Service, list[str], asyncio.Event]
 
 
 @pytest.fixture
@@ -25,6 +26,21 @@ def finishing() -> Finishing:
         return Finished(job_id=asked.job_id)
 
     return service, ran
+
+
+@pytest.fixture
+def working_long() -> WorkingLong:
+    """A service that begins every job and ends it once it may; the keys that it began."""
+    service, began, gate = work(), list[str](), asyncio.Event()
+
+    @service.begins
+    async def work_long(asked: Asked) -> Finished:
+        """Somebody wants a job done: begin, and wait."""
+        began.append(asked.job_id)
+        await gate.wait()
+        return Finished(job_id=asked.job_id)
+
+    return service, began, gate
 
 
 async def test_a_crash_of_the_broker_is_survived_without_end(
@@ -132,18 +148,8 @@ async def test_no_more_is_in_hands_than_there_are_slots(mesh_of: MeshOf) -> None
     assert most == 4
 
 
-async def test_long_work_stays_in_progress_beyond_the_ack_wait(mesh_of: MeshOf) -> None:
-    service = work()
-    began: list[str] = []
-    gate = asyncio.Event()
-
-    @service.begins
-    async def work_long(asked: Asked) -> Finished:
-        """Takes longer than a delivery may stay unsettled."""
-        began.append(asked.job_id)
-        await gate.wait()
-        return Finished(job_id=asked.job_id)
-
+async def test_long_work_stays_in_progress_beyond_the_ack_wait(mesh_of: MeshOf, working_long: WorkingLong) -> None:
+    service, began, gate = working_long
     mesh = await mesh_of(service, JETMESH_ACK_WAIT_SECONDS="2")
     sequence = await mesh.record(Asked(job_id="j-1"))
     await mesh.until(lambda: began)
@@ -155,19 +161,9 @@ async def test_long_work_stays_in_progress_beyond_the_ack_wait(mesh_of: MeshOf) 
     assert (sequence, began) == (1, ["j-1"])
 
 
-async def test_what_is_in_hand_already_is_not_taken_again(mesh_of: MeshOf) -> None:
+async def test_what_is_in_hand_already_is_not_taken_again(mesh_of: MeshOf, working_long: WorkingLong) -> None:
     """A durable made anew delivers it once more, as any does to a process that was stopped beyond the ack wait."""
-    service = work()
-    began: list[str] = []
-    gate = asyncio.Event()
-
-    @service.begins
-    async def work_long(asked: Asked) -> Finished:
-        """Is at it when the same delivery comes again."""
-        began.append(asked.job_id)
-        await gate.wait()
-        return Finished(job_id=asked.job_id)
-
+    service, began, gate = working_long
     mesh = await mesh_of(service)
     await mesh.record(Asked(job_id="j-1"))
     await mesh.until(lambda: began)
