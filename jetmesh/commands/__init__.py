@@ -1,41 +1,33 @@
 """The command `jetmesh`: the runtime's own commands, and those that other packages add."""
 
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 
 import click
 
-from jetmesh.commands.archive import archive
-from jetmesh.commands.contracts import contracts
-from jetmesh.commands.dlq import dlq
-from jetmesh.commands.doctor import doctor
-from jetmesh.commands.example import example
-from jetmesh.commands.flow import flow
-from jetmesh.commands.new import new
-from jetmesh.commands.run import run
-from jetmesh.commands.top import top
-from jetmesh.commands.topology import topology
-from jetmesh.commands.validate import validate
 from jetmesh.failure import Unavailable
 from jetmesh.provision import Drift
 
+OWN = ("new", "run", "flow", "topology", "contracts", "validate", "example", "dlq", "archive", "top", "doctor")
+"""The runtime's commands, each in the module of its name: a service that starts imports `run` and no other."""
+
 
 class Commands(click.Group):
-    """Commands of the runtime, then those of the entry point group `jetmesh.commands`, loaded when they are called."""
+    """The runtime's, then those of the entry point group `jetmesh.commands`; each is loaded when it is called."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         """All names."""
-        return [
-            *super().list_commands(context),
-            *sorted(point.name for point in entry_points(group="jetmesh.commands")),
-        ]
+        return [*OWN, *sorted(point.name for point in entry_points(group="jetmesh.commands"))]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """The command of a name."""
-        own = super().get_command(context, name)
-        added = next(iter(entry_points(group="jetmesh.commands", name=name)), None)
-        if own is not None or added is None:
+        if name in OWN:
+            own: click.Command = getattr(import_module(f"jetmesh.commands.{name}"), name)
             return own
+        added = next(iter(entry_points(group="jetmesh.commands", name=name)), None)
+        if added is None:
+            return None
         command: click.Command = added.load()
         return command
 
@@ -44,10 +36,6 @@ class Commands(click.Group):
 @click.version_option(package_name="jetmesh")
 def commands() -> None:
     """Event-driven services on NATS JetStream: run them, see them, mend them."""
-
-
-for command in (new, run, flow, topology, contracts, validate, example, dlq, archive, top, doctor):
-    commands.add_command(command)
 
 
 def main() -> None:

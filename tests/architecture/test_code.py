@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +106,15 @@ def test_nothing_is_left_to_be_done() -> None:
         for match in word.finditer(path.read_text(errors="replace"))
     ]
     assert found == []
+
+
+def test_a_service_that_starts_loads_nothing_that_only_people_need() -> None:
+    ask = (
+        "import sys, jetmesh.commands.run, services.flow; print(*sorted({name.split('.')[0] for name in sys.modules} | "
+        "{name for name in sys.modules if name.startswith('jetmesh.')}))"
+    )
+    loaded = set(subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split())
+
+    for_people = {"rich", "yaml", "httpx", "duckdb", "jetmesh.doctor", "jetmesh.contracts", "jetmesh.archive"}
+    assert {"jetmesh.runner", "services"} <= loaded
+    assert loaded & for_people == set()
