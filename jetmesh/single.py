@@ -38,6 +38,7 @@ class Single(Reacting):
         self._entity = self.reaction.entity
         self._begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
         self._is_remembered = any(reaction.story for reaction in self.service.reactions)
+        self._endings = frozenset(self.service.endings)
 
     def accept(self, delivery: Delivery) -> None:
         self._tasks.add(self._spawn(self._handle(delivery)))
@@ -194,7 +195,7 @@ class Single(Reacting):
     async def _record(
         self, outcome: Event, guard: Guard, envelope: Envelope, process: Process, stored: Sequence[Stored]
     ) -> None:
-        """Record under the guard of what was decided on, and remember it."""
+        """Record under the guard of what was decided on, and remember it until the story ends."""
         if outcome.key != envelope.key:
             raise Permanent(f"{type(outcome).__name__} is about {outcome.key}, but the story is that of {envelope.key}")
         message, span = self.message(outcome, envelope, process, guard)
@@ -207,7 +208,9 @@ class Single(Reacting):
         finally:
             span.end()
         self.telemetry.recorded(type(outcome), envelope.began, span.get_span_context())
-        if self._is_remembered:
+        if type(outcome) in self._endings:
+            self.mesh.known.forget(guard.subject)
+        elif self._is_remembered:
             recorded = Stored(message.subject, sequence, "", {}, message.data)
             self.mesh.known.put(guard.subject, (*stored, recorded))
 

@@ -1,11 +1,12 @@
 """A story is read whole or not at all, and what is recorded about it goes on in the trace of its cause."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from jetmesh import Unavailable
-from jetmesh.story import SUBJECTS_MAX, last_sequence
+from jetmesh import Service, Unavailable
+from jetmesh.story import SUBJECTS_MAX, Stored, StoryReader, last_sequence
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from tests.runtime.jobs import Asked, Failed, Finished, Noted, Work, work
 
@@ -57,6 +58,33 @@ async def test_a_decision_sees_what_its_own_service_recorded(mesh: LocalMesh) ->
     await mesh.record(Finished(job_id="j-1"))
     await mesh.record(Asked(job_id="j-1"))
     await mesh.recorded(Noted, "j-1")
+
+
+async def test_a_story_is_remembered_until_it_ends(mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process recorded need not be read back; of what is over nothing is kept in mind."""
+    service = Service("work", endings=(Finished,))
+    read: list[str] = []
+    last = StoryReader.last
+
+    async def watched(reader: StoryReader, stream: str, subjects: Sequence[str]) -> list[Stored]:
+        read.extend(subject for subject in subjects if subject == "work.*.j-1")
+        return await last(reader, stream, subjects)
+
+    @service.on
+    async def finish(asked: Asked, story: Work) -> Finished | Noted | None:
+        """Somebody wants a job done: do it with the second effort."""
+        if story.finished:
+            return None
+        return Noted(job_id=asked.job_id) if asked.effort == 1 else Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service)
+    monkeypatch.setattr(StoryReader, "last", watched)
+    readings = []
+    for effort in (1, 2, 3):
+        await mesh.record(Asked(job_id="j-1", effort=effort))
+        await mesh.settled()
+        readings.append(len(read))
+    assert readings == [1, 1, 2]
 
 
 async def test_a_process_that_traces_nothing_passes_the_trace_on(mesh: LocalMesh) -> None:
