@@ -22,7 +22,7 @@ Row = dict[str, Any]
 Stored = dict[str, Intervals]
 
 # DuckDB takes 80 % of the machine's memory and all its cores unless told; a report may spill to the disk.
-CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "96MB", "threads": 1}
+CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "64MB", "threads": 1}
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     stream VARCHAR NOT NULL, sequence BIGINT NOT NULL, type VARCHAR NOT NULL, key VARCHAR NOT NULL,
