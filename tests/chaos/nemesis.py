@@ -34,7 +34,7 @@ FULL_SECONDS = 30.0
 ROOM_BYTES, ROOM_SECONDS = 32 * 1024, 5.0
 """What a stream may still grow when its quota is lowered, and as much as it grows in that time; a quota below what it
 holds would delete."""
-DEADLY_SECONDS = 240.0
+DEADLY_SECONDS = 420.0
 PARTITION_SECONDS = 4.0, 12.0
 """A leader that hears nobody believes for up to 10 s that it leads, and the others choose another one in 4 to 9."""
 SILENT_SECONDS = 2.0
