@@ -1,17 +1,41 @@
-"""A short run of the chaos, so that every commit knows that it works; `just chaos` is the proof."""
+"""Short runs of the chaos: every commit knows that it works, and what it would find; `just chaos` is the proof."""
 
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 
-SECONDS_MAX = 150
-KINDS = ("SIGKILL of a service", "SIGKILL between recording and ack", "broker SIGKILL", "connections cut")
+import pytest
+
+from tests.chaos.wrapped import BEFORE_ACK, BEFORE_RECORDING, BUGS, IN_THE_BANK
+
+SECONDS_MAX = 240
+KINDS = ("SIGKILL of a service", f"SIGKILL {BEFORE_ACK}", "broker SIGKILL", "connections cut")
+FINDINGS = {
+    "ack-before-recording": (BEFORE_RECORDING, "every (order that was acknowledged|end has its effects)"),
+    "guard-left-out": (BEFORE_ACK, "every event was recorded once"),
+    "compensation-left-out": (IN_THE_BANK, r"money held = taken \+ let go"),
+}
+"""By planted bug: where a process is killed to bring it to light, and what the audit says then."""
+
+
+def chaos(*arguments: str, kinds: Sequence[str]) -> str:
+    """What a run prints that ends as it should."""
+    only = [word for kind in kinds for word in ("--only", kind)]
+    command = [sys.executable, "-m", "tests.chaos", "--deadline", "12", *arguments, *only]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_books_balance_after_a_short_storm() -> None:
-    only = [word for kind in KINDS for word in ("--only", kind)]
-    command = [sys.executable, "-m", "tests.chaos", "--orders", "80", "--seconds", "8", "--deadline", "12", *only]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    printed = chaos("--orders", "80", "--seconds", "8", kinds=KINDS)
     for kind in KINDS:
-        assert re.search(rf"{kind} +[1-9]", done.stdout), done.stdout
+        assert re.search(rf"{kind} +[1-9]", printed), printed
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_found(bug: str) -> None:
+    point, finding = FINDINGS[bug]
+    printed = chaos("--orders", "200", "--seconds", "12", "--bug", bug, kinds=[f"SIGKILL {point}"])
+    assert re.search(rf"✗ {finding}[^:\n]*(:[^:\n]*)?: [1-9]", printed), printed
