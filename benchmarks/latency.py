@@ -1,6 +1,7 @@
 """From click to confirmation at a steady rate, open loop: each order has its time, whether the mesh keeps up or not."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
 from benchmarks import meshes, workload
 from benchmarks.figures import Row, quantile
@@ -17,32 +18,45 @@ GOALS: Mapping[float, Mapping[str, str]] = {100: {"p50": "15 ms", "p99": "60 ms"
 
 
 async def run(seconds: float, step: Step) -> list[Row]:
-    """At 100 orders a second and at one, on one mesh."""
+    """At 100 orders a second and at one, on the mesh, and on the same flow on FastStream, which sends no mail."""
     skus = workload.articles()
-    rows = []
     with Jaeger() as jaeger:
         async with meshes.started(jaeger.otlp_http, skus=skus) as running:
-            step("warming up")
-            await running.take(list(workload.good_orders("warm", WARM_UP_ORDERS, skus)))
-            for rate in GOALS:
-                step(f"{rate:g} orders a second for {seconds:g} s")
-                orders = list(workload.good_orders(f"at-{rate:g}", round(rate * seconds), skus))
-                clicks = await drive(running.client, orders, rate)
-                await running.drained()
-                rows += _rows(rate, await confirmations(running, clicks))
-    return rows
+            ours = await _at_each_rate(running, skus, seconds, step)
+    with Jaeger() as jaeger:
+        async with meshes.faststream(jaeger.otlp_http, skus) as running:
+            theirs = await _at_each_rate(running, skus, seconds, step)
+    return [row for rate in GOALS for row in _rows(rate, ours[rate], theirs[rate])]
+
+
+async def _at_each_rate(running: Running, skus: Sequence[str], seconds: float, step: Step) -> dict[float, list[float]]:
+    step("warming up")
+    await running.take(list(workload.good_orders("warm", WARM_UP_ORDERS, skus)))
+    found = {}
+    for rate in GOALS:
+        step(f"{rate:g} orders a second for {seconds:g} s")
+        orders = list(workload.good_orders(f"at-{rate:g}", round(rate * seconds), skus))
+        clicks = await drive(running.client, orders, rate)
+        await running.drained()
+        found[rate] = await confirmations(running, clicks)
+    return found
 
 
 async def confirmations(running: Running, clicks: Clicks) -> list[float]:
     """Milliseconds from when an order was due until its confirmation was stored."""
-    stored = await (await raw_reader(running.client.connection)).read("ORDERS", "orders.confirmed.*")
-    at = {message.key: unix_nano(message.time) / 1e6 for message in stored}
+    reader = await raw_reader(running.client.connection)
+    stored = [message for message in await reader.read("ORDERS") if message.subject.startswith("orders.confirmed")]
+    at = {json.loads(message.data)["order_id"]: unix_nano(message.time) / 1e6 for message in stored}
     return [at[order_id] - clicked * 1e3 for order_id, clicked in clicks.items()]
 
 
-def _rows(rate: float, millis: list[float]) -> list[Row]:
-    what = f"click to confirmation at {rate:g} orders/s"
-    return [
-        Row(PART, f"{what}, {name}", "jetmesh", quantile(millis, share), "ms", goal=GOALS[rate].get(name, ""))
-        for name, share in (("p50", 0.5), ("p99", 0.99))
-    ]
+def _rows(rate: float, ours: Sequence[float], theirs: Sequence[float]) -> list[Row]:
+    rows = []
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        what = f"click to confirmation at {rate:g} orders/s, {name}"
+        mine, peer = quantile(ours, share), quantile(theirs, share)
+        rows += [
+            Row(PART, what, "jetmesh", mine, "ms", goal=GOALS[rate].get(name, "")),
+            Row(PART, what, "FastStream, no mail", peer, "ms", peer / mine),
+        ]
+    return rows

@@ -229,7 +229,8 @@ def connected(url: str) -> AbstractAsyncContextManager[Mesh]:
 async def _make_streams(client: Mesh, skus: Sequence[str]) -> None:
     jetstream = client.connection.jetstream()
     for name, subjects in faststream_app.STREAMS.items():
-        await jetstream.add_stream(StreamConfig(name=name, subjects=subjects, storage=StorageType.FILE))
+        stream = StreamConfig(name=name, subjects=subjects, storage=StorageType.FILE, allow_direct=True)
+        await jetstream.add_stream(stream)
     buckets = {
         name: await jetstream.create_key_value(KeyValueConfig(bucket=name, storage=StorageType.FILE, direct=True))
         for name in faststream_app.BUCKETS
