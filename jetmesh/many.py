@@ -16,7 +16,7 @@ from jetmesh.record import BATCH_MAX
 from jetmesh.story import KnownStories, Stored, StoryReader, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import is_suspect, last_chance
-from jetmesh.wire import Delivery, Envelope, derived_id, read_event
+from jetmesh.wire import Delivery, Envelope, read_event
 
 DELIVERIES_MAX = 256
 ROUNDS = 8
@@ -155,8 +155,7 @@ class Many(Batching):
     def _event(self, envelope: Envelope) -> Event:
         event_type = self.types[envelope.type]
         delivery = envelope.delivery
-        made = "" if delivery.key else derived_id(delivery.stream, str(delivery.timestamp), str(delivery.sequence))
-        event: Event = read_event(event_type, envelope.data, made)
+        event: Event = read_event(event_type, envelope.data, "" if delivery.key else delivery.place_id)
         if delivery.key and event.key != delivery.key:
             raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {delivery.key}")
         envelope.key, envelope.correlation_id = event.key, envelope.correlation_id or event.key

@@ -14,7 +14,7 @@ from jetmesh.service import Form
 from jetmesh.story import Stored, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import last_chance
-from jetmesh.wire import Delivery, Envelope, derived_id, read_event
+from jetmesh.wire import Delivery, Envelope, read_event
 
 log = logging.getLogger("jetmesh.reaction")
 
@@ -150,9 +150,7 @@ class Single(Reacting):
             if event.key != envelope.key:
                 raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {envelope.key}")
             return event
-        delivery = envelope.delivery
-        made = derived_id(delivery.stream, str(delivery.timestamp), str(delivery.sequence))
-        event = read_event(event_type, envelope.data, made)
+        event = read_event(event_type, envelope.data, envelope.delivery.place_id)
         envelope.key = event.key
         envelope.correlation_id = envelope.correlation_id or event.key
         process.is_about(envelope.correlation_id)

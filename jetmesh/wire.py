@@ -86,6 +86,11 @@ class Delivery:
         self.type = f"{entity}.{event}"
 
     @property
+    def place_id(self) -> str:
+        """The id that is made from where the message stands."""
+        return id_of_place(self.stream, self.timestamp, self.sequence)
+
+    @property
     def headers(self) -> Headers:
         """The headers, decoded."""
         if isinstance(self._headers, bytes):
@@ -128,6 +133,12 @@ def derived_id(*parts: str) -> str:
     digest = sha1(_NAMESPACE + "/".join(parts).encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def id_of_place(stream: str, timestamp: float, sequence: int) -> str:
+    """What stands for the id of a message that has none, and for the key of one from outside that names none: where it
+    stands. `timestamp` is when it was stored, Unix time in seconds."""
+    return derived_id(stream, str(timestamp), str(sequence))
 
 
 def now() -> str:
@@ -300,9 +311,8 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
     """Check the attributes that are there, derive those that are not."""
     _check(delivery, attributes)
     key = delivery.key
-    event_id = attributes.get("id") or derived_id(delivery.stream, str(delivery.timestamp), str(delivery.sequence))
     return Envelope(
-        id=event_id,
+        id=attributes.get("id") or delivery.place_id,
         type=delivery.type,
         source=attributes.get("source", ""),
         time=attributes.get("time") or _instant(delivery.timestamp),
@@ -355,9 +365,8 @@ def _encoded(value: str) -> str:
 def bare(delivery: Delivery) -> Envelope:
     """The envelope of a delivery that can't be understood: enough to trace it and to bury it."""
     headers = {name.lower(): value for name, value in delivery.headers.items()}
-    event_id = derived_id(delivery.stream, str(delivery.timestamp), str(delivery.sequence))
     return Envelope(
-        event_id, delivery.type, "", _instant(delivery.timestamp), delivery.key, delivery.key, "",
+        delivery.place_id, delivery.type, "", _instant(delivery.timestamp), delivery.key, delivery.key, "",
         headers.get("traceparent", ""), headers.get("tracestate", ""), delivery.data, delivery,
     )  # fmt: skip
 

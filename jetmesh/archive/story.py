@@ -11,7 +11,7 @@ from jetmesh.event import EventType, entity_of, story_subject
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.partitions import Partitions, places
 from jetmesh.service import Service
-from jetmesh.wire import Delivery, decode_headers, derived_id, read_event, understand
+from jetmesh.wire import Delivery, decode_headers, read_event, understand
 
 TIMEOUT_SECONDS = 30.0
 ANSWERS_MAX = 1_000
@@ -90,9 +90,8 @@ def _key_of(row: Row, types: Mapping[str, EventType]) -> str:
     """The key that the intake gives it: the body's, else one made from where it stands."""
     timestamp = row.time_ns / 1e9
     delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, timestamp)
-    made = derived_id(row.stream, str(timestamp), str(row.sequence))
     try:
-        key: str = read_event(types[row.type], understand(delivery).data, made).key
+        key: str = read_event(types[row.type], understand(delivery).data, delivery.place_id).key
     except (Permanent, KeyError):
         return ""
     return key

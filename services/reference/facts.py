@@ -17,7 +17,7 @@ from jetmesh.mesh import Mesh
 from jetmesh.provision import check_split
 from jetmesh.story import Stored
 from jetmesh.topology import topology
-from jetmesh.wire import derived_id
+from jetmesh.wire import id_of_place
 from services.flow import SERVICES
 from services.payments.ledger import Balance, Ledger
 from services.reference.mailsink import MailSink
@@ -163,7 +163,7 @@ def _fact(stream: str, message: Stored) -> Fact:
     structured = headers.get("content-type", "").lower().startswith("application/cloudevents")
     if structured:
         headers, body = {**headers, "ce-id": str(body.get("id", ""))}, _mapping(body.get("data"))
-    made = derived_id(stream, str(at / 1e9), str(message.sequence))
+    made = id_of_place(stream, at / 1e9, message.sequence)
     return Fact(
         stream=stream,
         sequence=message.sequence,
