@@ -1,7 +1,9 @@
 """The difference between what the services need and what the broker has: shown, made, or refused at start."""
 
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -12,6 +14,7 @@ from jetmesh.topology import Config, Consumer, Stream, Topology
 
 NOT_FOUND = frozenset({10059, 10014})
 IMMUTABLE = frozenset({"storage", "retention"})
+FORGOTTEN_SECONDS = 3_600
 DESTRUCTIVE_WHEN_LOWERED = frozenset({"max_age", "max_bytes", "max_msgs", "max_msgs_per_subject"})
 
 
@@ -181,3 +184,29 @@ async def request(
     if not strict and error.get("err_code") in NOT_FOUND:
         return None
     raise Drift(f"{call}: {error.get('description')} ({error.get('err_code')})")
+
+
+@asynccontextmanager
+async def passing_consumer(connection: Connection, stream: str, purpose: str, **config: Any) -> AsyncIterator[str]:
+    """A consumer that acknowledges nothing, for as long as the block lasts; its name. If nobody ends the block the
+    broker forgets it after `FORGOTTEN_SECONDS` without a pull.
+
+    Raises:
+        Unavailable: JetStream did not answer.
+        Drift: there is no such stream, or the broker refuses the configuration.
+    """
+    name = f"{purpose}-{time.time_ns():x}"
+    own = {
+        "name": name,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": int(FORGOTTEN_SECONDS * 1e9),
+    }
+    body = {"stream_name": stream, "config": own | config}
+    await request(connection, f"CONSUMER.CREATE.{stream}.{name}", body, strict=True)
+    try:
+        yield name
+    finally:
+        if connection.is_connected:
+            await request(connection, f"CONSUMER.DELETE.{stream}.{name}")

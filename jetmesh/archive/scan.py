@@ -2,17 +2,15 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from jetmesh.archive.row import Row
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
-from jetmesh.provision import request
+from jetmesh.provision import passing_consumer
 
 TIMEOUT_SECONDS = 30.0
-FORGOTTEN_SECONDS = 3_600
 ENDS = (b"404", b"408")
 
 
@@ -72,20 +70,6 @@ class Scan:
 @asynccontextmanager
 async def scan(connection: Connection, stream: str, subjects: Sequence[str]) -> AsyncIterator[Scan]:
     """Read these subjects of a stream from the beginning."""
-    name = f"archive-{time.time_ns():x}"
-    config = {
-        "name": name,
-        "deliver_policy": "all",
-        "ack_policy": "none",
-        "filter_subjects": list(subjects),
-        "mem_storage": True,
-        "num_replicas": 1,
-        "inactive_threshold": int(FORGOTTEN_SECONDS * 1e9),
-    }
-    body = {"stream_name": stream, "config": config}
-    await request(connection, f"CONSUMER.CREATE.{stream}.{name}", body, strict=True)
-    try:
+    config = {"deliver_policy": "all", "filter_subjects": list(subjects)}
+    async with passing_consumer(connection, stream, "archive", **config) as name:
         yield Scan(connection, stream, name)
-    finally:
-        if connection.is_connected:
-            await request(connection, f"CONSUMER.DELETE.{stream}.{name}")

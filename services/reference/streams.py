@@ -2,21 +2,19 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
-from jetmesh.provision import Drift, request
+from jetmesh.provision import Drift, passing_consumer, request
 from jetmesh.story import Stored
 from jetmesh.topology import Consumer
 from jetmesh.wire import decode_headers
 
 BATCH = 5_000
 TIMEOUT_SECONDS = 15.0
-FORGOTTEN_SECONDS = 3_600
 
 
 class RawReader:
@@ -100,23 +98,9 @@ class Gauge:
 @asynccontextmanager
 async def gauge(connection: Connection, stream: str, subjects: Sequence[str]) -> AsyncIterator[Gauge]:
     """A gauge on some subjects of a stream, gone afterwards."""
-    name = f"gauge-{time.time_ns():x}"
-    config = {
-        "name": name,
-        "deliver_policy": "new",
-        "ack_policy": "none",
-        "filter_subjects": list(subjects),
-        "mem_storage": True,
-        "inactive_threshold": int(FORGOTTEN_SECONDS * 1e9),
-    }
-    await request(
-        connection, f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config}, strict=True
-    )
-    try:
+    config = {"deliver_policy": "new", "filter_subjects": list(subjects)}
+    async with passing_consumer(connection, stream, "gauge", **config) as name:
         yield Gauge(connection, stream, name)
-    finally:
-        if connection.is_connected:
-            await request(connection, f"CONSUMER.DELETE.{stream}.{name}")
 
 
 @dataclass(frozen=True, slots=True)
