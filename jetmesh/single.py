@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -32,6 +33,8 @@ class Single(Reacting):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._again: deque[Delivery] = deque()
+        self._is_beginning = False
         self._unrecorded: dict[Place, Event] = {}
         self._spawn = asyncio.get_running_loop().create_task
         self._current: Callable[[], Any] = asyncio.current_task
@@ -41,11 +44,30 @@ class Single(Reacting):
         self._endings = frozenset(self.service.endings)
 
     def accept(self, delivery: Delivery) -> None:
-        self._tasks.add(self._spawn(self._handle(delivery)))
+        if delivery.delivered == 1:
+            self._tasks.add(self._spawn(self._handle(delivery)))
+            return
+        self._again.append(delivery)
+        if not self._is_beginning:
+            self._is_beginning = True
+            self._tasks.add(self._spawn(self._begin_again()))
+
+    def give_back(self) -> None:
+        while self._again:
+            self.mesh.custody.nak(self._again.popleft())
 
     async def drained(self) -> None:
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def _begin_again(self) -> None:
+        """Of what comes again one begins in each pass of the event loop: a thousand that fail, again and again, shall
+        not hold up what comes for the first time."""
+        while self._again:
+            self._tasks.add(self._spawn(self._handle(self._again.popleft())))
+            await asyncio.sleep(0)
+        self._is_beginning = False
+        self._tasks.discard(self._current())
 
     async def _handle(self, delivery: Delivery) -> None:
         try:
@@ -79,7 +101,10 @@ class Single(Reacting):
             else:
                 self.done(delivery, process, outcome)
                 return False
-        return await self.failed(delivery, process, error)
+        try:
+            return await self.failed(delivery, process, error)
+        finally:
+            del error  # its traceback holds this frame: each would keep the other until the garbage collector comes
 
     async def _react(self, envelope: Envelope, process: Process) -> str:
         """Decide and record, anew whenever the recording was refused or its outcome is not known."""

@@ -1,0 +1,88 @@
+"""Deliveries that fail, again and again, do not hold up those beside them: they begin later, and leave no garbage."""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from jetmesh import Retry, Service
+from jetmesh.single import Single
+from jetmesh.testing import MeshOf
+from jetmesh.wire import Delivery
+from tests.runtime.jobs import Asked, Finished, Work, work
+
+COUNT = 200
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """The garbage collector rests, so that what it would find is still there."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collected")
+async def test_a_failure_leaves_nothing_for_the_garbage_collector(mesh_of: MeshOf) -> None:
+    """A traceback that keeps its own frames costs a busy process a tenth of a second each time they are found."""
+    service, attempts = work(), list[str]()
+
+    @service.on(retry=Retry(attempts=3, first_seconds=0.01))
+    async def fail(asked: Asked, story: Work) -> Finished | None:
+        """Fails each time."""
+        attempts.append(asked.job_id)
+        raise RuntimeError("an error that nobody foresaw")
+
+    mesh = await mesh_of(service)
+    gc.collect()
+    for number in range(COUNT):
+        await mesh.record(Asked(job_id=f"j-{number}"))
+    await mesh.dead_letters(COUNT)
+    await mesh.settled()
+    assert len(attempts) == 3 * COUNT
+    assert gc.collect() < COUNT
+
+
+async def test_what_comes_for_the_first_time_need_not_wait_behind_what_comes_again(mesh_of: MeshOf) -> None:
+    service, begun = Service("work"), list[str]()
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it."""
+        begun.append(asked.job_id)
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service, start=False)
+    single = Single(mesh.mesh, service, service.reactions[0], None)
+    for number in range(COUNT):
+        single.accept(delivery(f"again-{number}", delivered=2))
+    single.accept(delivery("first", delivered=1))
+    await mesh.until(lambda: len(begun) == COUNT + 1)
+    await single.drained()
+    assert begun.index("first") < 3
+    assert begun[-1] == f"again-{COUNT - 1}"
+
+
+async def test_what_has_not_begun_again_is_given_back(mesh_of: MeshOf) -> None:
+    service = Service("work")
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it."""
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service, start=False)
+    single = Single(mesh.mesh, service, service.reactions[0], None)
+    for number in range(COUNT):
+        single.accept(delivery(f"again-{number}", delivered=2))
+    single.give_back()
+    await asyncio.wait_for(single.drained(), 10)
+    assert await mesh.count("WORK") == 0
+
+
+def delivery(key: str, delivered: int) -> Delivery:
+    """One of a job that is wanted."""
+    body = Asked(job_id=key).model_dump_json().encode()
+    return Delivery(f"jobs.asked.{key}", {}, body, f"reply-{key}", "JOBS", 1, delivered, 0.0)
