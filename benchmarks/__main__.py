@@ -55,10 +55,10 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "latency": lambda size, step: latency.run(size.seconds, step),
     "memory": lambda size, step: memory.run(size.backlog, step),
     "stored": lambda size, step: stored.run(size.orders // 5, size.stored, step),
-    "hot-article": lambda size, step: hot_article.run(size.orders // 2, step),
+    "hot-article": lambda size, step: hot_article.run(size.orders // 4, step),
     "footprint": lambda size, step: footprint.run(size.orders // 5, step),
     "failing": lambda size, step: failing.run(size.seconds, max(1, size.rounds // 2 + 1), step),
-    "replicas": lambda size, step: replicas.run(size.orders, step),
+    "replicas": lambda size, step: replicas.run(size.orders // 2, step),
 }
 
 
@@ -67,9 +67,9 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
 @click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
 @click.option("--messages", default=10_000, show_default=True, help="Messages of a hop.")
 @click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long each rate lasts.")
+@click.option("--seconds", default=15.0, show_default=True, help="How long each rate lasts.")
 @click.option("--backlog", default=20_000, show_default=True, help="Orders that wait before the mesh starts.")
-@click.option("--stored", default=50_000, show_default=True, help="Orders that a mesh has stored already.")
+@click.option("--stored", default=30_000, show_default=True, help="Orders that a mesh has stored already.")
 @click.option("--full", is_flag=True, help="A backlog of 100,000 orders, and 300,000 stored ones, as the goals say.")
 @click.option("--write", is_flag=True, help="Put the table into README.md and docs/, and draw the chart.")
 def main(parts: tuple[str, ...], full: bool, write: bool, **size: Any) -> None:

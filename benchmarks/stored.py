@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from benchmarks import meshes, workload
 from benchmarks.figures import Row
@@ -25,6 +26,13 @@ GOAL = "1.15 ×"
 STREAMS = [service.stream for service in SERVICES if service.records]
 
 
+class Cost(NamedTuple):
+    """Microseconds of an order."""
+
+    services: float
+    broker: float
+
+
 async def run(count: int, many: int, step: Step) -> list[Row]:
     """The same number of orders on one mesh, beside `FEW` stored ones and beside `many`."""
     skus = workload.articles()
@@ -32,26 +40,29 @@ async def run(count: int, many: int, step: Step) -> list[Row]:
         async with meshes.started(jaeger.otlp_http, skus=skus) as running:
             step("orders to copy")
             await running.take(list(workload.good_orders("model", MODELS, skus)))
-            costs: list[float] = []
+            costs: list[Cost] = []
             for stored in (FEW, many):
                 step(f"storing {stored:,} orders")
                 await _store(running, skus, already=len(costs) * FEW, stored=stored)
                 step(f"{count:,} orders beside {stored:,} stored ones")
                 costs.append(await _cost(running, f"beside-{stored}", count, skus))
-    what = f"CPU of an order, services and broker, beside {{:,}} stored (bursts of {count:,})"
     few, very_many = costs
+    return [row for who in Cost._fields for row in _rows(who, count, many, getattr(few, who), getattr(very_many, who))]
+
+
+def _rows(who: str, count: int, many: int, few: float, very_many: float) -> list[Row]:
+    what = f"CPU of an order, {who}, beside {{:,}} stored (bursts of {count:,})"
     return [
         Row(PART, what.format(FEW), "jetmesh", few, "µs"),
         Row(PART, what.format(many), "jetmesh", very_many, "µs", very_many / few, goal=GOAL),
     ]
 
 
-async def _cost(running: Running, name: str, count: int, skus: Sequence[str]) -> float:
-    """Microseconds of an order, the five services and the broker together."""
+async def _cost(running: Running, name: str, count: int, skus: Sequence[str]) -> Cost:
     before = cpu_seconds(running.broker.pid)
     drained = await running.take(list(workload.good_orders(name, count, skus)))
     broker = (cpu_seconds(running.broker.pid) - before) / count * 1e6
-    return broker + drained.cpu_micros_per_order
+    return Cost(services=drained.cpu_micros_per_order, broker=broker)
 
 
 async def _store(running: Running, skus: Sequence[str], *, already: int, stored: int) -> None:
