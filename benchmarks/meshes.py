@@ -23,6 +23,7 @@ from jetmesh.topology import Consumer, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from services.flow import SERVICES
 from services.reference import placing, ports
+from services.reference.fleet import AFTERWARDS, NOBODY_WAITS_FOR
 from services.reference.streams import Progress, gauge, progress
 
 NAMES = tuple(service.name for service in SERVICES)
@@ -85,11 +86,13 @@ class Running:
         """Until nothing waits for these services (all, if none is named), and nothing under way has caused more.
 
         Raises:
-            Late: not in time.
+            Late: nothing has come further for a while.
         """
         consumers = [consumer for consumer in self._of(services) if consumer.durable not in DEADLINES]
         deadline, before = time.monotonic() + SECONDS_MAX, Progress(1, ())
         while (now := await progress(self.client.connection, consumers)) != before or now.waiting:
+            if now.delivered != before.delivered:
+                deadline = time.monotonic() + SECONDS_MAX
             before = now
             self._fail_if_ended()
             _in_time(deadline, f"{now.waiting} deliveries still wait")
@@ -184,11 +187,15 @@ async def started(
 
 
 def start(running: Running, *names: str) -> None:
-    """A process for each service; the mail sink with notifications."""
+    """A process for each service, ranked as by the demo; the mail sink with notifications."""
     for name in names:
         if name == "notifications":
             _start_mail_sink(running.processes)
-        running.processes.start(name, "jetmesh", "run", name)
+        running.processes.start(name, "jetmesh", "run", name, niceness=_niceness(name))
+
+
+def _niceness(name: str) -> int:
+    return AFTERWARDS if name in NOBODY_WAITS_FOR else 0
 
 
 async def fill_shelves(running: Running, deliveries: Iterable[StockRestocked]) -> None:
@@ -211,7 +218,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
         async with connected(broker.url) as client:
             await _make_streams(client, skus)
             for name in WITHOUT_MAIL:
-                processes.start(name, "benchmarks.faststream_mesh", name)
+                processes.start(name, "benchmarks.faststream_mesh", name, niceness=_niceness(name))
             consumers = [
                 Consumer(stream, durable, durable.partition("-")[0], ()) for stream, durable in faststream_app.DURABLES
             ]
@@ -260,4 +267,5 @@ def _start_mail_sink(processes: Processes) -> None:
     """On the port that notifications was told; it tries again until somebody listens there."""
     told = processes.environment
     path, port = Path(told["JETMESH_STATE"], "mail.sqlite"), told["JETMESH_SMTP_URL"].rpartition(":")[2]
-    processes.start("mail", "services.reference.mailsink", "--path", str(path), "--port", port)
+    sink = ("services.reference.mailsink", "--path", str(path), "--port", port)
+    processes.start("mail", *sink, niceness=AFTERWARDS)

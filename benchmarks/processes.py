@@ -29,7 +29,7 @@ class Processes:
     def __iter__(self) -> Iterator[str]:
         return iter(self._running)
 
-    def start(self, name: str, *arguments: str, **environment: str) -> None:
+    def start(self, name: str, *arguments: str, niceness: int = 0, **environment: str) -> None:
         """`python -m` the arguments; its output goes to a log in the folder."""
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
@@ -39,6 +39,7 @@ class Processes:
                 stdout=log,
                 stderr=log,
             )
+        os.setpriority(os.PRIO_PROCESS, self._running[name].pid, niceness)
 
     def stop(self, *names: str) -> None:
         """Ask each to stop, and insist after a while."""
