@@ -61,8 +61,8 @@ async def _deaths_until(condition: Callable[[float], Awaitable[None]], mesh: Loc
             await dying
             await waiting
             return deaths
-        waiting.cancel()
-        with suppress(asyncio.CancelledError):
-            await waiting
+        while not waiting.done():  # a cancellation can be lost in `asyncio.wait_for` (before Python 3.12)
+            waiting.cancel()
+            await asyncio.wait([waiting], timeout=0.1)
         assert dying.result() == -signal.SIGKILL
     raise AssertionError("it never ended")
