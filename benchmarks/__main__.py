@@ -57,7 +57,7 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "stored": lambda size, step: stored.run(size.orders // 5, size.stored, step),
     "hot-article": lambda size, step: hot_article.run(size.orders // 4, step),
     "footprint": lambda size, step: footprint.run(size.orders // 5, step),
-    "failing": lambda size, step: failing.run(size.seconds, max(1, size.rounds // 2 + 1), step),
+    "failing": lambda size, step: failing.run(2 * size.seconds, max(1, size.rounds // 2 + 1), step),
     "replicas": lambda size, step: replicas.run(size.orders // 2, step),
 }
 
