@@ -214,13 +214,16 @@ class Many(Batching):
         return outcomes
 
     def _prepared(self, outcomes: list[Event], arrivals: list[Arrival], reading: Reading) -> list[Prepared]:
-        """Each outcome under the guard of what was read about its key, with the delivery of its key as its cause."""
+        """Each outcome under the guard of what was read about its key, with the delivery of its key as its cause. One
+        that has no delivery of its own is caused by one that is told about now: what was told about before, and came
+        again, has given its ids away."""
         if len(outcomes) > BATCH_MAX:
             raise Permanent(f"{len(outcomes)} events are more than the {BATCH_MAX} of one atomic batch")
         causes = {arrival.event.key: arrival for arrival in arrivals}
+        told = [causes[outcome.key] for outcome in outcomes if outcome.key in causes]
         commit = []
         for index, outcome in enumerate(outcomes):
-            cause = causes.get(outcome.key, arrivals[-1])
+            cause = causes.get(outcome.key, (told or arrivals)[-1])
             guard = reading.guards.get(story_subject(entity_of(type(outcome)), outcome.key))
             if guard is None:
                 raise Permanent(f"{self.reaction.durable} decided about {outcome.key} without reading its story")

@@ -9,6 +9,7 @@ from jetmesh import NotYet, Permanent, Retry, Service, Snapshot
 from jetmesh.testing import MeshOf
 from jetmesh_contracts import GoodsRejected, GoodsReserved, StockLevel
 from services.inventory.service import inventory
+from services.reference.streams import raw_reader
 from tests.runtime.jobs import Asked, Finished, Level, Work, work
 from tests.samples import TRUFFLE, cancelled, placed, restocked
 
@@ -48,6 +49,23 @@ async def test_what_waits_is_decided_together_and_counted_once(mesh_of: MeshOf, 
     assert level.spent == 50
     assert all(len(set(batch)) == len(batch) for batch in batches)
     assert max(len(batch) for batch in batches) > 5
+
+
+async def test_what_comes_again_gives_no_id_away_a_second_time(mesh_of: MeshOf, tally: tuple[Service, Batches]) -> None:
+    """The levels of a commit are caused by what it tells about, also where a settled delivery stands behind it."""
+    service, batches = tally
+    mesh = await mesh_of(service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.settled()
+    await mesh.stop(service)
+    for key in ("j-2", "j-1"):
+        await mesh.record(Asked(job_id=key))
+    await mesh.start(service)
+    await mesh.settled()
+    recorded = await (await raw_reader(mesh.mesh.connection)).read("WORK")
+    assert batches[-1] == ["j-2", "j-1"]
+    assert len(recorded) == 4
+    assert len({message.headers["ce-id"] for message in recorded}) == 4
 
 
 async def test_a_level_that_another_writer_changed_is_read_anew(
