@@ -139,6 +139,8 @@ class Reacting:
         else:
             outcome = await self._fail(delivery, process, error)
         process.end(outcome, error)
+        # All is told. The traceback holds frames that hold the error: they would wait for the garbage collector.
+        error.__traceback__ = None
         return kept
 
     async def _fail(self, delivery: Delivery, process: Process, error: Exception) -> str:

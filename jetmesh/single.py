@@ -101,10 +101,7 @@ class Single(Reacting):
             else:
                 self.done(delivery, process, outcome)
                 return False
-        try:
-            return await self.failed(delivery, process, error)
-        finally:
-            del error  # its traceback holds this frame: each would keep the other until the garbage collector comes
+        return await self.failed(delivery, process, error)
 
     async def _react(self, envelope: Envelope, process: Process) -> str:
         """Decide and record, anew whenever the recording was refused or its outcome is not known."""

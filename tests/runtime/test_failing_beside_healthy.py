@@ -8,7 +8,7 @@ import pytest
 
 from jetmesh import Retry, Service
 from jetmesh.single import Single
-from jetmesh.testing import MeshOf
+from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh.wire import Delivery
 from tests.runtime.jobs import Asked, Finished, Work, work
 
@@ -46,18 +46,8 @@ async def test_a_failure_leaves_nothing_for_the_garbage_collector(mesh_of: MeshO
 
 
 async def test_what_comes_for_the_first_time_need_not_wait_behind_what_comes_again(mesh_of: MeshOf) -> None:
-    service, begun = Service("work"), list[str]()
-
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Somebody wants a job done: do it."""
-        begun.append(asked.job_id)
-        return Finished(job_id=asked.job_id)
-
-    mesh = await mesh_of(service, start=False)
-    single = Single(mesh.mesh, service, service.reactions[0], None)
-    for number in range(COUNT):
-        single.accept(delivery(f"again-{number}", delivered=2))
+    begun: list[str] = []
+    mesh, single = await with_many_again(mesh_of, begun)
     single.accept(delivery("first", delivered=1))
     await mesh.until(lambda: len(begun) == COUNT + 1)
     await single.drained()
@@ -66,20 +56,33 @@ async def test_what_comes_for_the_first_time_need_not_wait_behind_what_comes_aga
 
 
 async def test_what_has_not_begun_again_is_given_back(mesh_of: MeshOf) -> None:
-    service = Service("work")
+    mesh, single = await with_many_again(mesh_of, [])
+    single.give_back()
+    await asyncio.wait_for(single.drained(), 10)
+    assert await mesh.count("WORK") == 0
 
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Somebody wants a job done: do it."""
-        return Finished(job_id=asked.job_id)
 
+async def with_many_again(mesh_of: MeshOf, begun: list[str]) -> tuple[LocalMesh, Single]:
+    """A reaction that was just handed many deliveries that come again."""
+    service = finishing(begun)
     mesh = await mesh_of(service, start=False)
     single = Single(mesh.mesh, service, service.reactions[0], None)
     for number in range(COUNT):
         single.accept(delivery(f"again-{number}", delivered=2))
-    single.give_back()
-    await asyncio.wait_for(single.drained(), 10)
-    assert await mesh.count("WORK") == 0
+    return mesh, single
+
+
+def finishing(begun: list[str]) -> Service:
+    """A service that does every job; which have begun, in their order."""
+    service = work()
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it."""
+        begun.append(asked.job_id)
+        return Finished(job_id=asked.job_id)
+
+    return service
 
 
 def delivery(key: str, delivered: int) -> Delivery:
