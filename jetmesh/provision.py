@@ -200,7 +200,6 @@ async def passing_consumer(connection: Connection, stream: str, purpose: str, **
         "name": name,
         "ack_policy": "none",
         "mem_storage": True,
-        "num_replicas": 1,
         "inactive_threshold": int(FORGOTTEN_SECONDS * 1e9),
     }
     body = {"stream_name": stream, "config": own | config}

@@ -70,6 +70,6 @@ class Scan:
 @asynccontextmanager
 async def scan(connection: Connection, stream: str, subjects: Sequence[str]) -> AsyncIterator[Scan]:
     """Read these subjects of a stream from the beginning."""
-    config = {"deliver_policy": "all", "filter_subjects": list(subjects)}
+    config = {"deliver_policy": "all", "filter_subjects": list(subjects), "num_replicas": 1}
     async with passing_consumer(connection, stream, "archive", **config) as name:
         yield Scan(connection, stream, name)
