@@ -44,8 +44,8 @@ async def _at_each_rate(running: Running, skus: Sequence[str], seconds: float, s
 
 async def confirmations(running: Running, clicks: Clicks) -> list[float]:
     """Milliseconds from when an order was due until its confirmation was stored."""
-    reader = await raw_reader(running.client.connection)
-    stored = [message for message in await reader.read("ORDERS") if message.subject.startswith("orders.confirmed")]
+    confirmed = next(subject for subject in running.endings if subject.startswith("orders.confirmed"))
+    stored = await (await raw_reader(running.client.connection)).read("ORDERS", confirmed)
     at = {json.loads(message.data)["order_id"]: unix_nano(message.time) / 1e6 for message in stored}
     return [at[order_id] - clicked * 1e3 for order_id, clicked in clicks.items()]
 

@@ -23,7 +23,7 @@ from jetmesh.topology import Consumer, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from services.flow import SERVICES
 from services.reference import placing, ports
-from services.reference.fleet import AFTERWARDS, NOBODY_WAITS_FOR
+from services.reference.fleet import AFTERWARDS, niceness
 from services.reference.streams import Progress, gauge, progress
 
 NAMES = tuple(service.name for service in SERVICES)
@@ -191,11 +191,7 @@ def start(running: Running, *names: str) -> None:
     for name in names:
         if name == "notifications":
             _start_mail_sink(running.processes)
-        running.processes.start(name, "jetmesh", "run", name, niceness=_niceness(name))
-
-
-def _niceness(name: str) -> int:
-    return AFTERWARDS if name in NOBODY_WAITS_FOR else 0
+        running.processes.start(name, "jetmesh", "run", name, niceness=niceness(name))
 
 
 async def fill_shelves(running: Running, deliveries: Iterable[StockRestocked]) -> None:
@@ -218,7 +214,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
         async with connected(broker.url) as client:
             await _make_streams(client, skus)
             for name in WITHOUT_MAIL:
-                processes.start(name, "benchmarks.faststream_mesh", name, niceness=_niceness(name))
+                processes.start(name, "benchmarks.faststream_mesh", name, niceness=niceness(name))
             consumers = [
                 Consumer(stream, durable, durable.partition("-")[0], ()) for stream, durable in faststream_app.DURABLES
             ]

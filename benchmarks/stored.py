@@ -1,6 +1,5 @@
 """What an order costs when few are stored, and when very many are: the stories of real orders under ever new keys."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -97,4 +96,3 @@ async def _publish(running: Running, messages: Iterator[Message]) -> None:
     """All of them, in atomic batches one after the other."""
     while batch := list(islice(messages, BATCH_MAX)):
         await running.client.recorder.record_all(batch)
-        await asyncio.sleep(0)

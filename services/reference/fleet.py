@@ -158,8 +158,13 @@ def _service(plan: Plan, name: str, common: dict[str, str]) -> Spec:
     if name == "orders":
         own |= {"JETMESH_HTTP_PORT": str(plan.ports.http), "JETMESH_HTTP_SECRET": plan.state.secret()}
         ready.append(_listens(plan.ports.http))
-    niceness = AFTERWARDS if name in NOBODY_WAITS_FOR else 0
-    return Spec(name, (sys.executable, "-m", "jetmesh", "run", name), _all(ready), common | own, niceness=niceness)
+    command = (sys.executable, "-m", "jetmesh", "run", name)
+    return Spec(name, command, _all(ready), common | own, niceness=niceness(name))
+
+
+def niceness(name: str) -> int:
+    """How far a service stands back for those that a customer waits for."""
+    return AFTERWARDS if name in NOBODY_WAITS_FOR else 0
 
 
 def _identity(plan: Plan, name: str) -> dict[str, str]:
