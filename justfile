@@ -15,7 +15,7 @@ demo *arguments:
 load *arguments:
     uv run jetmesh load "$@"
 
-# figures beside the peers', all or a part, in under 10 minutes: just bench hop|mesh|latency|memory|stored|hot-article|failing|footprint|replicas
+# figures beside the peers', all or a part: just bench hop|mesh|latency|memory|stored|hot-article|failing|footprint|replicas
 bench *arguments: tools
     uv run --group bench --group test python -m benchmarks "$@"
 
