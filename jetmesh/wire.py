@@ -16,6 +16,7 @@ from hashlib import sha1
 from typing import Any
 from urllib.parse import quote, unquote
 
+from jetmesh import body
 from jetmesh.event import EventType
 from jetmesh.failure import BrokenContract
 
@@ -245,12 +246,13 @@ def understand(delivery: Delivery) -> Envelope:
         return _structured(delivery, headers)
     if "ce-specversion" in headers:
         attributes = {name[3:]: _decoded(name, value) for name, value in headers.items() if name[:3] == "ce-"}
-        return _envelope(delivery, headers, delivery.data, attributes)
+        _check(delivery, attributes)
+        return _envelope(delivery, headers, _body(delivery), attributes)
     if strangers := [name for name in headers if name.startswith("ce-") and name != "ce-"]:
         raise BrokenContract(
             f"header ce-specversion: missing, but {strangers[0]} is there; send ce-specversion: 1.0 or no ce- header"
         )
-    return _envelope(delivery, headers, delivery.data, {})
+    return _envelope(delivery, headers, _body(delivery), {})
 
 
 def as_written(delivery: Delivery) -> Envelope | None:
@@ -267,14 +269,24 @@ def as_written(delivery: Delivery) -> Envelope | None:
     )  # fmt: skip
 
 
+def _body(delivery: Delivery) -> bytes:
+    try:
+        return body.canonical(delivery.data)
+    except body.Malformed as wrong:
+        raise BrokenContract(f"body: {wrong}") from None
+
+
 def _structured(delivery: Delivery, headers: Headers) -> Envelope:
     try:
-        document = json.loads(delivery.data)
-    except (ValueError, RecursionError) as wrong:
-        raise BrokenContract(f"body: not JSON ({wrong})") from None
+        document = body.document(delivery.data)
+    except body.Malformed as wrong:
+        raise BrokenContract(f"body: {wrong}") from None
     if not isinstance(document, dict):
         raise BrokenContract("body: a structured CloudEvent is a JSON object")
+    if not document.keys() & set(DATA):
+        raise BrokenContract("data: missing in the structured CloudEvent")
     attributes = {name: _text(value) for name, value in document.items() if name not in DATA and value is not None}
+    _check(delivery, attributes)
     return _envelope(delivery, headers, _data(document), attributes)
 
 
@@ -282,12 +294,14 @@ def _data(document: Mapping[str, Any]) -> bytes:
     """The body in a structured event: JSON as it stands, or bytes in base64 (some SDKs write JSON so, too)."""
     if "data" in document:
         return json.dumps(document["data"]).encode()
-    if "data_base64" not in document:
-        raise BrokenContract("data: missing in the structured CloudEvent")
     try:
-        return b64decode(document["data_base64"], validate=True)
+        data = b64decode(document["data_base64"], validate=True)
     except (TypeError, ValueError):
         raise BrokenContract("data_base64: not base64") from None
+    try:
+        return body.canonical(data)
+    except body.Malformed as wrong:
+        raise BrokenContract(f"data_base64: {wrong}") from None
 
 
 def _text(value: Any) -> Any:
@@ -308,8 +322,7 @@ def _decoded(name: str, value: str) -> str:
 
 
 def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Mapping[str, Any]) -> Envelope:
-    """Check the attributes that are there, derive those that are not."""
-    _check(delivery, attributes)
+    """What the attributes say, and in the place of those that are not there what can be derived."""
     key = delivery.key
     return Envelope(
         id=attributes.get("id") or delivery.place_id,
@@ -328,8 +341,6 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
 
 
 def _check(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
-    if not attributes:
-        return
     for name, value in attributes.items():
         if not isinstance(value, str):
             raise BrokenContract(f"CloudEvents attribute {name}: {value!r} is no string")
@@ -387,12 +398,12 @@ def read_event(event_type: EventType, data: bytes, key_default: str = "") -> Any
 
 def _with_key(event_type: EventType, data: bytes, key: str) -> bytes | None:
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
+        document = body.document(data)
+    except body.Malformed:
         return None
-    if not isinstance(body, dict) or event_type.key_field in body:
+    if not isinstance(document, dict) or event_type.key_field in document:
         return None
-    return json.dumps({event_type.key_field: key, **body}).encode()
+    return json.dumps({event_type.key_field: key, **document}).encode()
 
 
 def _complaint(invalid: ValueError) -> str:

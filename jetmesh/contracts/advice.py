@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jetmesh import body
 from jetmesh.contracts.schema import ALLOWED, Schema, contract, fields
 from jetmesh.event import EventType
 from jetmesh.wire import MESSAGE_BYTES_MAX
@@ -40,32 +41,32 @@ def advise(event: EventType, data: bytes) -> list[Advice]:
     if len(data) > MESSAGE_BYTES_MAX:
         return [Advice("body", f"{len(data)} bytes are too many", f"send at most {MESSAGE_BYTES_MAX}")]
     try:
-        body = json.loads(data)
-    except ValueError as error:
-        return [Advice("body", f"is not JSON ({error})", "write one JSON object")]
-    if isinstance(body, dict) and "specversion" in body and "data" in body:
-        return [*_envelope(event, body), *_body(event, body["data"])]
-    return _body(event, body)
+        said = body.document(data)
+    except body.Malformed as wrong:
+        return [Advice("body", f"is not JSON ({wrong})", "write one JSON object")]
+    if isinstance(said, dict) and "specversion" in said and "data" in said:
+        return [*_envelope(event, said), *_body(event, said["data"])]
+    return _body(event, said)
 
 
-def _envelope(event: EventType, body: Mapping[str, Any]) -> Iterator[Advice]:
-    if body["specversion"] != "1.0":
-        yield Advice("specversion", f"{body['specversion']!r} is not known", 'write "1.0"')
-    if body.get("type") != event.type:
-        yield Advice("type", f"{body.get('type')!r} is another type", f'write "{event.type}", or validate with --type')
+def _envelope(event: EventType, said: Mapping[str, Any]) -> Iterator[Advice]:
+    if said["specversion"] != "1.0":
+        yield Advice("specversion", f"{said['specversion']!r} is not known", 'write "1.0"')
+    if said.get("type") != event.type:
+        yield Advice("type", f"{said.get('type')!r} is another type", f'write "{event.type}", or validate with --type')
     for name in ("id", "source"):
-        if not body.get(name):
+        if not said.get(name):
             yield Advice(name, "is missing", "CloudEvents 1.0 requires it")
     yield Advice("header", "Content-Type must say that this is a CloudEvent",
                  "publish with -H 'Content-Type: application/cloudevents+json'", note=True)  # fmt: skip
 
 
-def _body(event: EventType, body: Any) -> list[Advice]:
-    if not isinstance(body, dict):
-        return [Advice("body", f"is {_named(body)}", "write one JSON object")]
+def _body(event: EventType, said: Any) -> list[Advice]:
+    if not isinstance(said, dict):
+        return [Advice("body", f"is {_named(said)}", "write one JSON object")]
     model: Any = event
     try:
-        model.model_validate_json(json.dumps(body))
+        model.model_validate_json(json.dumps(said))
     except ValueError as invalid:
         errors: Sequence[Mapping[str, Any]] = invalid.errors(include_url=False)  # type: ignore[attr-defined]
         schema = contract(event).consumer

@@ -124,7 +124,7 @@ REFUSED = {
     "no data": (STRUCTURED, structured(data=...), "data: missing"),
     "a batch": ({"Content-Type": "application/cloudevents-batch+json"}, b"[]", "JSON object"),
     "another type": (STRUCTURED, structured(type="orders.cancelled"), "does not belong on the subject"),
-    "no JSON": (STRUCTURED, b"{", "not JSON"),
+    "no JSON": (STRUCTURED, b"{", "body: Invalid JSON"),
     "another format": ({**BINARY, "ce-datacontenttype": "text/plain"}, b"", "datacontenttype: 'text/plain'"),
     "ce- headers without a version": ({"ce-id": "1"}, b"{}", "ce-specversion: missing"),
 }  # fmt: skip

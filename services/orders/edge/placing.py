@@ -3,15 +3,15 @@
 import re
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
 from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jetmesh import body
 from jetmesh_contracts.orders import OrderPlaced
 from services.orders.edge.limits import Limits, Slots, answered_within, read_body
 from services.orders.edge.links import links_of, path_of
@@ -123,42 +123,22 @@ def order_id_for(key: str | None) -> str:
     return f"o-{uuid5(_ORDER_IDS, key) if key else uuid4()}"
 
 
-def read_order(body: bytes, order_id: str) -> OrderPlaced:
+def read_order(data: bytes, order_id: str) -> OrderPlaced:
     """The order in the body, under `order_id` where it brings no id of its own.
 
     Raises:
         Problem: 400 where the body is no JSON, 422 naming each field that the contract does not allow.
     """
     try:
-        document = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
+        document = body.document(data)
+    except body.Malformed as error:
         raise Problem(MALFORMED, f"Send one JSON object in UTF-8: {error}.") from None
-    if isinstance(document, dict) and "order_id" not in document:
+    if isinstance(document, dict):
         document = {"order_id": order_id, **document}
-        body = to_json(document)
     try:
-        return _addressable(_validated(body, document))
+        return _addressable(OrderPlaced.model_validate_json(to_json(document)))
     except ValidationError as error:
         raise _invalid(field_errors(error.errors(include_url=False, include_input=False))) from None
-
-
-def _validated(body: bytes, document: Any) -> OrderPlaced:
-    try:
-        return OrderPlaced.model_validate_json(body)
-    except ValidationError:
-        return OrderPlaced.model_validate_json(to_json(_whole(document)))
-
-
-def _whole(value: Any) -> Any:
-    """The value with 2.0 as 2: one number in JSON Schema, and some languages write no other."""
-    match value:
-        case dict():
-            return {name: _whole(member) for name, member in value.items()}
-        case list():
-            return [_whole(item) for item in value]
-        case float() if value.is_integer():
-            return int(value)
-    return value
 
 
 def _invalid(errors: Sequence[FieldError]) -> Problem:
