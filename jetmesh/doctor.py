@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import BaseModel
 
@@ -19,6 +19,8 @@ from jetmesh import provision
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import endpoint_subject
+from jetmesh.otlp.settings import Signal, has_receiver, receiver
+from jetmesh.otlp.variables import SettingError, check
 from jetmesh.overview import ask_everybody
 from jetmesh.service import Service
 from jetmesh.settings import Settings, variable
@@ -99,15 +101,23 @@ def versions() -> list[Finding]:
 
 async def traces(environment: Mapping[str, str]) -> list[Finding]:
     """Whether something listens where traces and metrics are sent to."""
-    endpoint = environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    if not endpoint:
-        fix = "set OTEL_EXPORTER_OTLP_ENDPOINT to a collector or Jaeger, for instance http://localhost:4317"
+    try:
+        check(environment)
+        signals = [signal for signal in Signal if has_receiver(environment, signal)]
+        receivers = {receiver(environment, signal).url.netloc: signal for signal in reversed(signals)}
+    except SettingError as wrong:
+        return [Finding("traces", Grade.WRONG, str(wrong), "correct the variable, or unset it")]
+    if not receivers:
+        fix = "set OTEL_EXPORTER_OTLP_ENDPOINT to a collector or Jaeger, for instance http://localhost:4318"
         return [Finding("traces", Grade.NOTE, "no OTLP endpoint is named: nothing is exported from here", fix)]
-    shown = redacted_url(endpoint)
-    if await _listens(endpoint):
-        return [Finding("traces", Grade.GOOD, f"{shown} takes connections")]
-    fix = "start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT; meanwhile spans are dropped"
-    return [Finding("traces", Grade.WRONG, f"nothing listens at {shown}", fix)]
+    return [await _receives(signal.lower(), receiver(environment, signal).url) for signal in receivers.values()]
+
+
+async def _receives(signal: str, url: SplitResult) -> Finding:
+    if await _listens(url.geturl()):
+        return Finding(signal, Grade.GOOD, f"{url.geturl()} takes connections")
+    fix = "start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT; meanwhile what is exported is dropped"
+    return Finding(signal, Grade.WRONG, f"nothing listens at {url.geturl()}", fix)
 
 
 async def _listens(url: str) -> bool:

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -28,16 +29,19 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from jetmesh.event import EventType
 from jetmesh.measure import Counter, CounterSeries, Histograms, Series, WithHistograms
 from jetmesh.otlp import Tracer as HotTracer
+from jetmesh.otlp import settings as otlp_settings
 from jetmesh.otlp import tracer_provider
 from jetmesh.otlp.encoding import Description
-from jetmesh.otlp.settings import exports
+from jetmesh.otlp.settings import Signal
 from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
+from jetmesh.otlp.variables import check
 from jetmesh.service import Reaction
 from jetmesh.tally import Tally
 from jetmesh.wire import Envelope, Headers, header_lines, instant_of
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 BUCKETS_STORY_SECONDS = (*BUCKETS_SECONDS, 30, 60, 300, 900, 3600)
+SCOPE = "jetmesh"
 CONVERSATION = "messaging.message.conversation_id"
 OUTCOME = "jetmesh.outcome"
 
@@ -128,60 +132,66 @@ def jetmesh_version() -> str:
 
 
 def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetry:
-    """Telemetry by the `OTEL_*` variables: traces and metrics over OTLP where an endpoint is named, else none.
+    """Telemetry by the `OTEL_*` variables: each signal over OTLP where an endpoint for it is named, else none.
 
     Raises:
-        SettingsError: an `OTEL_*` variable does not hold what it must.
+        SettingError: an `OTEL_*` variable does not hold what it must, is not known, or not supported.
     """
-    resource = Resource.create(
-        {
-            "service.name": environment.get("OTEL_SERVICE_NAME") or service,
-            "service.version": jetmesh_version(),
-            "service.namespace": "jetmesh",
-        }
-    )
-    disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    endpoint = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    if disabled or not (endpoint or environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")):
-        return Telemetry(service, trace.NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+    check(environment)
+    described = {"service.name": service, "service.version": jetmesh_version(), "service.namespace": "jetmesh"}
+    # By one reading for all signals: what an operator says of the process wins over what the code says.
+    resource = Resource.create(described).merge(otlp_settings.resource(environment))
+    histograms, closing = Histograms(), ExitStack()
+    if otlp_settings.has_receiver(environment, Signal.LOGS):
+        closing.callback(_export_logs(resource, environment))
+    meter = _meter(resource, environment, histograms, closing)
+    tracer = _tracer(resource, environment, closing)
+    return Telemetry(service, tracer, meter, closing.close, histograms)
+
+
+def _tracer(resource: Resource, environment: Mapping[str, str], closing: ExitStack) -> Tracer:
+    """Where no span is exported, none is made: the context of whoever exports goes on to the next who does."""
+    if not otlp_settings.has_receiver(environment, Signal.TRACES):
+        return trace.NoOpTracer()
     spans = tracer_provider(resource, environment)
     trace.set_tracer_provider(spans)
-    scope, own_version = "jetmesh", jetmesh_version()
-    histograms = Histograms()
-    # A scope of their own: of two lists of metrics under one scope the exporter sends the last alone.
-    measured = InstrumentationScope(f"{scope}.measure", own_version)
-    readings = _meter_provider(resource, environment, measured, histograms)
-    metrics.set_meter_provider(readings)
-
-    def shut_down() -> None:
-        spans.shutdown()
-        if not isinstance(readings, NoOpMeterProvider):
-            readings.shutdown()
-
-    # Where no span is exported, none is made: the context of whoever exports goes on to the next who does.
-    tracer = spans.get_tracer(scope, own_version) if exports(environment) else trace.NoOpTracer()
-    return Telemetry(service, tracer, readings.get_meter(scope, own_version), shut_down, histograms)
+    closing.callback(spans.shutdown)
+    return spans.get_tracer(SCOPE, jetmesh_version())
 
 
-def _meter_provider(
-    resource: Resource, environment: Mapping[str, str], scope: InstrumentationScope, histograms: Histograms
-) -> Any:
+def _meter(resource: Resource, environment: Mapping[str, str], histograms: Histograms, closing: ExitStack) -> Meter:
+    if not otlp_settings.has_receiver(environment, Signal.METRICS):
+        return NoOpMeterProvider().get_meter(SCOPE)
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    if environment.get("OTEL_METRICS_EXPORTER", "otlp") == "none":
-        return NoOpMeterProvider()
-    exporter: MetricExporter
-    if environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc
+    from jetmesh.otlp.signals import MetricSender
 
-        exporter = Grpc()
-    else:
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
+    # A scope of their own: of two lists of metrics under one scope the exporter sends the last alone.
+    measured = InstrumentationScope(f"{SCOPE}.measure", jetmesh_version())
+    reader = PeriodicExportingMetricReader(
+        WithHistograms(MetricSender(environment), measured, histograms),
+        export_interval_millis=otlp_settings.metric_interval_seconds(environment) * 1000,
+        export_timeout_millis=otlp_settings.receiver(environment, Signal.METRICS).timeout_seconds * 1000,
+    )
+    readings = MeterProvider(resource=resource, metric_readers=[reader])
+    metrics.set_meter_provider(readings)
+    closing.callback(readings.shutdown)
+    return readings.get_meter(SCOPE, jetmesh_version())
 
-        exporter = Http()
-    reader = PeriodicExportingMetricReader(WithHistograms(exporter, scope, histograms))
-    return MeterProvider(resource=resource, metric_readers=[reader])
+
+def _export_logs(resource: Resource, environment: Mapping[str, str]) -> Callable[[], None]:
+    """Log lines go out as well, until the function that is returned is called."""
+    from jetmesh.otlp.signals import LogHandler
+
+    handler, root = LogHandler(resource, environment), logging.getLogger()
+    root.addHandler(handler)
+
+    def stop() -> None:
+        root.removeHandler(handler)
+        handler.close()
+
+    return stop
 
 
 def trace_headers(context: SpanContext) -> dict[str, str]:

@@ -8,10 +8,11 @@ from opentelemetry.sdk.resources import Resource
 from jetmesh.otlp import settings
 from jetmesh.otlp.encoding import encode_resource
 from jetmesh.otlp.export import BatchExporter, Nowhere
-from jetmesh.otlp.settings import SettingError
+from jetmesh.otlp.settings import Signal
 from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent, trace_id_of
 from jetmesh.otlp.tracing import DisabledTracerProvider, Span, Tracer, TracerProvider
 from jetmesh.otlp.transport import connect
+from jetmesh.otlp.variables import Environment, SettingError, check
 
 __all__ = [
     "SettingError",
@@ -25,17 +26,19 @@ __all__ = [
 ]
 
 
-def tracer_provider(resource: Resource, env: settings.Environment = os.environ) -> TracerProvider:
+def tracer_provider(resource: Resource, env: Environment = os.environ) -> TracerProvider:
     """A provider that exports every sampled span by OTLP, as the `OTEL_*` variables say; the receiver may come later.
 
     Raises SettingError.
     """
+    check(env)
     resource = resource.merge(settings.resource(env))
     sampler = settings.sampler(env)
     if settings.disabled(env):
         return DisabledTracerProvider(resource, sampler, Nowhere())
-    if not settings.exports(env):
+    if not settings.exports(env, Signal.TRACES):
         return TracerProvider(resource, sampler, Nowhere())
-    exporter = BatchExporter(connect(settings.receiver(env)), encode_resource(resource), settings.batching(env))
+    receiver = settings.receiver(env, Signal.TRACES)
+    exporter = BatchExporter(connect(receiver), encode_resource(resource), settings.batching(env))
     exporter.observe(metrics.get_meter(__name__))
     return TracerProvider(resource, sampler, exporter)

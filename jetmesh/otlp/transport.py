@@ -1,12 +1,14 @@
-"""One connection that stays open to an OTLP receiver, by HTTP or by gRPC."""
+"""One connection that stays open to an OTLP receiver, by HTTP or by gRPC, for any of the three signals."""
 
 import gzip
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import SplitResult, urlsplit
 
-from jetmesh.otlp.settings import GRPC, Receiver, SettingError, TlsFiles
+from jetmesh.otlp.settings import GRPC, Receiver, Signal, TlsFiles, basic_authentication
+from jetmesh.otlp.variables import SettingError
 
 if TYPE_CHECKING:
     import grpc
@@ -16,7 +18,11 @@ _RETRYABLE_GRPC = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 )
 _GZIP_LEVEL = 1  # spans repeat themselves: the higher levels cost three times as much for a tenth of the size
-_EXPORT_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_EXPORT_METHODS = {
+    Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
 
 
 class Unavailable(Exception):
@@ -32,7 +38,7 @@ class Rejected(Exception):
 
 
 class Transport(Protocol):
-    """Sends one encoded `ExportTraceServiceRequest`; used by one thread."""
+    """Sends one encoded request of the receiver's signal (`ExportTraceServiceRequest`, …); used by one thread."""
 
     def send(self, request: bytes) -> None:
         """Returns when the receiver has it. Raises Unavailable, Rejected."""
@@ -50,8 +56,10 @@ class HttpTransport:
 
     def __init__(self, receiver: Receiver):
         self._gzip = receiver.gzip
-        self._target = receiver.url._replace(scheme="", netloc="", fragment="").geturl()
+        self._target = _target(receiver)
         self._headers = {"Content-Type": "application/x-protobuf", **receiver.headers}
+        if receiver.proxy and receiver.url.scheme == "http":
+            self._headers.update(_to_proxy(urlsplit(receiver.proxy)))
         if receiver.gzip:
             self._headers["Content-Encoding"] = "gzip"
         self._connection = _http_connection(receiver)
@@ -87,7 +95,9 @@ class GrpcTransport:
         self._headers = tuple((name.lower(), value) for name, value in receiver.headers.items())
         self._compression = grpc.Compression.Gzip if receiver.gzip else grpc.Compression.NoCompression
         self._channel = _grpc_channel(receiver)
-        self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_EXPORT_METHOD)
+        self._export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            _EXPORT_METHODS[receiver.signal]
+        )
 
     def send(self, request: bytes) -> None:
         try:
@@ -100,31 +110,58 @@ class GrpcTransport:
         self._channel.close()
 
 
+def _target(receiver: Receiver) -> str:
+    """What the request line names: the path, and to a proxy the whole URL."""
+    if receiver.proxy and receiver.url.scheme == "http":
+        return receiver.url._replace(fragment="").geturl()
+    return receiver.url._replace(scheme="", netloc="", fragment="").geturl()
+
+
 def _http_connection(receiver: Receiver) -> HTTPConnection:
+    """To the receiver, or to the proxy on the way: through it, where the receiver speaks TLS."""
     url, timeout_seconds = receiver.url, receiver.timeout_seconds
-    host = url.hostname or ""
-    if url.scheme == "https":
-        return HTTPSConnection(host, url.port, timeout=timeout_seconds, context=_tls_context(receiver.tls))
-    return HTTPConnection(host, url.port, timeout=timeout_seconds)
+    proxy = urlsplit(receiver.proxy)
+    next_host, next_port = (proxy.hostname, proxy.port or 80) if receiver.proxy else (url.hostname, url.port)
+    if url.scheme == "http":
+        return HTTPConnection(next_host or "", next_port, timeout=timeout_seconds)
+    connection = HTTPSConnection(next_host or "", next_port, timeout=timeout_seconds, context=_tls_context(receiver))
+    if receiver.proxy:
+        connection.set_tunnel(url.hostname or "", url.port or 443, _to_proxy(proxy))
+    return connection
 
 
-def _tls_context(files: TlsFiles) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=files.certificate or None)
-    if files.client_certificate:
-        context.load_cert_chain(files.client_certificate, files.client_key or None)
+def _to_proxy(proxy: SplitResult) -> dict[str, str]:
+    return {} if proxy.username is None else {"Proxy-Authorization": basic_authentication(proxy)}
+
+
+def _tls_context(receiver: Receiver) -> ssl.SSLContext:
+    files = receiver.tls
+    try:
+        context = ssl.create_default_context(cafile=files.certificate or None)
+        if files.client_certificate:
+            context.load_cert_chain(files.client_certificate, files.client_key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(_unreadable(receiver.signal, files, error)) from None
     return context
+
+
+def _unreadable(signal: Signal, files: TlsFiles, error: Exception) -> str:
+    named = ", ".join(file for file in (files.certificate, files.client_certificate, files.client_key) if file)
+    return f"OTEL_EXPORTER_OTLP_{{{signal}_,}}{{CERTIFICATE,CLIENT_CERTIFICATE,CLIENT_KEY}}: {named}: {error}"
 
 
 def _grpc_channel(receiver: Receiver) -> "grpc.Channel":
     import grpc
 
-    target = f"{receiver.url.hostname}:{receiver.url.port or 4317}"
+    target = receiver.url.netloc
+    proxy = ("grpc.http_proxy", receiver.proxy) if receiver.proxy else ("grpc.enable_http_proxy", 0)
     if receiver.url.scheme == "http":
-        return grpc.insecure_channel(target)
+        return grpc.insecure_channel(target, [proxy])
+    _tls_context(receiver)
     tls = receiver.tls
     files = (tls.certificate, tls.client_key, tls.client_certificate)
     pem = [Path(file).read_bytes() if file else None for file in files]
-    return grpc.secure_channel(target, grpc.ssl_channel_credentials(*pem))
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(*pem), [proxy])
 
 
 def _seconds(retry_after: str | None) -> float:

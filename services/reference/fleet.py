@@ -9,6 +9,7 @@ import httpx
 
 from jetmesh import keys
 from jetmesh.accounts import API_PREFIX
+from jetmesh.otlp.settings import GRPC, Signal, has_receiver, receiver
 from services.flow import SERVICES
 from services.reference import broker
 from services.reference.endpoints import Endpoints
@@ -118,6 +119,8 @@ def environment(plan: Plan) -> dict[str, str]:
         "JETMESH_WAREHOUSE": str(plan.state.warehouse),
         "OTEL_EXPORTER_OTLP_ENDPOINT": plan.traces_url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        # What the user has set for one signal is where the store sends it on to.
+        **{f"OTEL_EXPORTER_OTLP_{signal}_{name}": "" for signal in Signal for name in ("ENDPOINT", "PROTOCOL")},
     }
     if not forward_to():
         told["OTEL_METRICS_EXPORTER"] = "none"
@@ -126,12 +129,12 @@ def environment(plan: Plan) -> dict[str, str]:
 
 def forward_to() -> str:
     """Where spans go besides the demo's own store: as the user says, else to a Jaeger on its usual port."""
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
-    if endpoint and os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc":
-        return endpoint.replace("http://", "grpc://", 1)
-    if endpoint:
-        return endpoint
-    return f"grpc://{HOST}:{JAEGER_GRPC_PORT}" if is_taken(JAEGER_GRPC_PORT) else ""
+    if not has_receiver(os.environ, Signal.TRACES):
+        return f"grpc://{HOST}:{JAEGER_GRPC_PORT}" if is_taken(JAEGER_GRPC_PORT) else ""
+    chosen = receiver(os.environ, Signal.TRACES)
+    if chosen.protocol == GRPC and chosen.url.scheme == "http":
+        return f"grpc://{chosen.url.netloc}"
+    return chosen.url._replace(path=chosen.url.path.removesuffix("/v1/traces")).geturl()
 
 
 def _broker(plan: Plan) -> Spec:

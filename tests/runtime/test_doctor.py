@@ -46,6 +46,19 @@ async def test_traces_that_nobody_takes_are_wrong(broker: Broker) -> None:
     assert "secret" not in lost.found
 
 
+async def test_each_receiver_is_tried_and_a_variable_that_is_wrong_is_named(broker: Broker) -> None:
+    found = await traces(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{broker.port}",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:1/v1/metrics",
+        }
+    )
+    assert {finding.topic: finding.grade for finding in found} == {"traces": Grade.GOOD, "metrics": Grade.WRONG}
+    (wrong,) = await traces({"OTEL_PROPAGATORS": "b3"})
+    assert wrong.grade is Grade.WRONG
+    assert "OTEL_PROPAGATORS" in wrong.found
+
+
 def test_a_demo_keeps_its_traces_itself() -> None:
     target = Target(Settings(), "the demo", {"NATS_URL": "nats://a"}, {"traces_url": "http://127.0.0.1:14318"})
     assert traces_of(target) == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:14318", "NATS_URL": "nats://a"}
