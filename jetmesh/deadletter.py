@@ -14,7 +14,7 @@ RECORD_SUBJECTS = "dead_log.>"
 REPLAY = "Jetmesh-Replay"
 """On a delivery that is a replay: the sequence of the letter that it was."""
 TRACEPARENT = "Jetmesh-Traceparent"
-"""The context of the last attempt, for a message that came without one."""
+"""The context of the last attempt: that of the message may be none, or a stranger's."""
 REASON_MAX = 1_000
 OMITTED = "Jetmesh-Omitted-Bytes"
 GUARD_BYTES = 512

@@ -101,8 +101,9 @@ class Letter:
 
     @property
     def _traceparent(self) -> str:
+        """That of the last attempt: what came from outside may have asked for another one."""
         given = {name.lower(): value for name, value in self.headers.items()}
-        return given.get("traceparent") or self.headers.get(deadletter.TRACEPARENT, "")
+        return self.headers.get(deadletter.TRACEPARENT) or given.get("traceparent", "")
 
     def again(self) -> Message:
         """The message that brings it back to its reaction, once."""

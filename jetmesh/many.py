@@ -158,7 +158,8 @@ class Many(Batching):
         event: Event = read_event(event_type, envelope.data, "" if delivery.key else delivery.place_id)
         if delivery.key and event.key != delivery.key:
             raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {delivery.key}")
-        envelope.key, envelope.correlation_id = event.key, envelope.correlation_id or event.key
+        if not delivery.key:
+            envelope.key = envelope.correlation_id = event.key
         return event
 
     async def _decide_all(self, arrivals: list[Arrival]) -> None:

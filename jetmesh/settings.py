@@ -57,6 +57,9 @@ class Settings(BaseModel):
     ] = {}
     health_port: Annotated[int, Field(ge=0, le=65535, description="Port of /livez and /readyz; 0: none.")] = 0
     health_host: Annotated[str, Field(description="Address of /livez and /readyz.")] = "127.0.0.1"
+    trust_traces: Annotated[
+        bool, Field(description="Continue the traces of those who publish from outside; false: link them.")
+    ] = False
     log_format: Annotated[str, Field(pattern="^(auto|json|text)$", description="auto: text on a terminal.")] = "auto"
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     state: Annotated[Path, Field(description="Folder of a mesh on one machine.")] = Path(".jetmesh")

@@ -173,8 +173,7 @@ class Single(Reacting):
                 raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {envelope.key}")
             return event
         event = read_event(event_type, envelope.data, envelope.delivery.place_id)
-        envelope.key = event.key
-        envelope.correlation_id = envelope.correlation_id or event.key
+        envelope.key = envelope.correlation_id = event.key  # a stranger does not choose whose order it is about
         process.is_about(envelope.correlation_id)
         return event
 

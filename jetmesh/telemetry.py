@@ -3,7 +3,8 @@
 https://github.com/open-telemetry/semantic-conventions/blob/main/docs/messaging/messaging-spans.md
 
 A process span is a child of the message's context and links to it as well: the order of one key is one trace, and the
-service graph shows who reacts to whom. Attempts of one delivery are siblings.
+service graph shows who reacts to whom. Attempts of one delivery are siblings. A context that came from outside is
+linked, and no parent, unless `JETMESH_TRUST_TRACES` says so.
 """
 
 import json
@@ -11,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -117,6 +118,7 @@ class Telemetry:
             BUCKETS_STORY_SECONDS,
         )
         self.is_measured = not isinstance(meter, NoOpMeter)
+        self.trusts_outside = False
 
     def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
         """The spans and metrics of one reaction."""
@@ -192,6 +194,12 @@ def _export_logs(resource: Resource, environment: Mapping[str, str]) -> Callable
         handler.close()
 
     return stop
+
+
+def from_outside(caller: SpanContext, *, trusted: bool) -> tuple[SpanContext | None, Sequence[Link]]:
+    """The parent and the links of what somebody outside asked for in this trace: whoever is not trusted chooses neither
+    the trace of an order, which may be another's, nor whether it is sampled, and is linked."""
+    return (caller if trusted else None), ((Link(caller),) if caller.is_valid else ())
 
 
 def trace_headers(context: SpanContext) -> dict[str, str]:
@@ -273,23 +281,26 @@ class ReactionTelemetry:
     def start_process(self, envelope: Envelope) -> trace.Span:
         """Begin the span of an attempt, a child of the message's context, going on where nothing is traced."""
         parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
+        links: Sequence[Link] = (Link(parent),) if parent else ()
+        delivery = envelope.delivery
+        if parent and not delivery.key:
+            parent, links = from_outside(parent, trusted=self._telemetry.trusts_outside)
         if self._tracer is None:
             return trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN
-        delivery = envelope.delivery
         return self._tracer.start_described(
             self._process.get(envelope.type) or self._describe_process(envelope.type),
             parent,
             {
                 "messaging.destination.name": delivery.subject,
                 "messaging.message.id": envelope.id,
-                CONVERSATION: envelope.correlation_id,
+                CONVERSATION: envelope.correlation_id if delivery.key else "",
                 "messaging.nats.stream.name": delivery.stream,
                 "messaging.nats.message.stream_sequence": delivery.sequence,
                 "messaging.nats.message.delivery_count": delivery.delivered,
                 "cloudevents.event_id": envelope.id,
                 "cloudevents.event_source": envelope.source,
             },
-            (Link(parent),) if parent else (),
+            links,
         )
 
     def processed(self, process: Process, outcome: str, error: BaseException | None, seconds: float) -> None:

@@ -42,7 +42,8 @@ def _edge(mesh: Mesh, settings: Settings, port: MeshOrders) -> uvicorn.Server:
     """The HTTP server, whose signals are the process's and not its own."""
     secret = settings.http_secret or secrets.token_hex(32)
     operators = (settings.http_operator_token,) if settings.http_operator_token else ()
-    app = create_app(port, Tokens((secret.encode(),), operators), mesh.telemetry.tracer)
+    tokens, observed = Tokens((secret.encode(),), operators), mesh.telemetry
+    app = create_app(port, tokens, observed.tracer, trusts_callers=observed.trusts_outside)
     config = uvicorn.Config(
         app,
         settings.http_host,

@@ -121,12 +121,31 @@ async def _dependencies_show_the_mesh(jaeger: Jaeger) -> None:
     await until(look, 20, "the dependencies show the mesh")
 
 
-async def test_a_trace_from_outside_goes_on_in_the_mesh(
+async def test_a_stranger_chooses_neither_the_trace_of_an_order_nor_whether_it_is_sampled(
+    jaeger: Jaeger, mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace_id = "5bf92f3577b34da6a3ce929d0e0e4736"
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_http, "OTEL_METRICS_EXPORTER": "none"}
+    async with whole_mesh(mesh_of, tmp_path, monkeypatch, **settings) as whole:
+        for order_id in ("o-ours", "o-theirs"):
+            headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-00", "ce-correlationid": "o-ours"}
+            cloud = {"ce-specversion": "1.0", "ce-id": order_id, "ce-type": "orders.placed", "ce-source": "/shop"}
+            await whole.mesh.publish("orders.placed", body(order_id), headers | cloud)
+        await whole.ended("o-ours", "o-theirs")
+    for order_id in ("o-ours", "o-theirs"):
+        (trace,) = (await until(partial(traces_of, jaeger, order_id), 20)).values()
+        assert trace["traceID"] != trace_id
+        asked = [ref["traceID"] for span in trace["spans"] for ref in span["references"]]
+        assert trace_id in asked
+
+
+async def test_a_trace_from_outside_goes_on_in_the_mesh_where_it_is_trusted(
     jaeger: Jaeger, mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_http, "OTEL_METRICS_EXPORTER": "none"}
+    settings["JETMESH_TRUST_TRACES"] = "true"
     async with whole_mesh(mesh_of, tmp_path, monkeypatch, **settings) as whole:
         await whole.mesh.publish("orders.placed", body("o-outside"), headers)
         await whole.ended("o-outside")

@@ -100,8 +100,10 @@ async def whole_mesh(
     }.items():
         monkeypatch.setenv(name, value)
     try:
-        split = environment.get("JETMESH_PARTITIONS", "")
-        mesh = await mesh_of(*SERVICES, JETMESH_ACK_WAIT_SECONDS="2", JETMESH_PARTITIONS=split)
+        split, trusted = environment.get("JETMESH_PARTITIONS", ""), environment.get("JETMESH_TRUST_TRACES", "")
+        mesh = await mesh_of(
+            *SERVICES, JETMESH_ACK_WAIT_SECONDS="2", JETMESH_PARTITIONS=split, JETMESH_TRUST_TRACES=trusted
+        )
         for sku, quantity in STOCK.items():
             await mesh.outside(restocked(f"seed-{sku}", sku, quantity))
         for sku in STOCK:

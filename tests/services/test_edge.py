@@ -158,18 +158,20 @@ class Edge:
         )
 
 
-def new_app(orders: InMemoryOrders, exporter: InMemorySpanExporter, limits: Limits) -> FastAPI:
+def new_app(
+    orders: InMemoryOrders, exporter: InMemorySpanExporter, limits: Limits, *, trusts_callers: bool = False
+) -> FastAPI:
     """The app on these orders."""
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return create_app(orders, TOKENS, provider.get_tracer("test"), limits)
+    return create_app(orders, TOKENS, provider.get_tracer("test"), limits, trusts_callers=trusts_callers)
 
 
 @asynccontextmanager
-async def edge_with(limits: Limits) -> AsyncIterator[Edge]:
+async def edge_with(limits: Limits, *, trusts_callers: bool = False) -> AsyncIterator[Edge]:
     """The edge under these limits, called in process."""
     orders, exporter = InMemoryOrders(), InMemorySpanExporter()
-    app = new_app(orders, exporter, limits)
+    app = new_app(orders, exporter, limits, trusts_callers=trusts_callers)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
         yield Edge(orders, app, client, exporter)
@@ -692,6 +694,9 @@ class TestLimits:
                     assert (await client.post("/orders", json=ADA)).status_code == status
 
 
+THEIRS = "0af7651916cd43dd8448eb211c80319c"
+
+
 class TestTracing:
     async def test_a_request_is_one_server_span_by_the_conventions(self, edge: Edge) -> None:
         await edge.place()
@@ -709,12 +714,21 @@ class TestTracing:
             "url.scheme": "http",
         }
 
-    async def test_the_span_hangs_in_the_trace_of_the_caller(self, edge: Edge) -> None:
-        await edge.place(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    @pytest.mark.parametrize("flags", ["00", "01"])
+    async def test_a_caller_chooses_neither_the_trace_nor_whether_it_is_sampled(self, edge: Edge, flags: str) -> None:
+        await edge.place(traceparent=f"00-{THEIRS}-b7ad6b7169203331-{flags}")
 
-        assert edge.span.parent is not None
-        assert f"{edge.span.parent.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
-        assert f"{edge.span.parent.span_id:016x}" == "b7ad6b7169203331"
+        assert edge.span.parent is None
+        assert f"{edge.span.context.trace_id:032x}" != THEIRS
+        assert [f"{link.context.trace_id:032x}" for link in edge.span.links] == [THEIRS]
+
+    async def test_the_span_hangs_in_the_trace_of_a_caller_who_is_trusted(self) -> None:
+        async with edge_with(Limits(), trusts_callers=True) as edge:
+            await edge.place(traceparent=f"00-{THEIRS}-b7ad6b7169203331-01")
+
+            assert edge.span.parent is not None
+            assert f"{edge.span.parent.trace_id:032x}" == THEIRS
+            assert f"{edge.span.parent.span_id:016x}" == "b7ad6b7169203331"
 
     @pytest.mark.parametrize(
         ("failure", "status", "error_type"),

@@ -16,7 +16,9 @@ from services.orders.edge.tokens import Tokens
 from services.orders.edge.tracing import Tracing
 
 
-def create_app(orders: Orders, tokens: Tokens, tracer: Tracer, limits: Limits | None = None) -> FastAPI:
+def create_app(
+    orders: Orders, tokens: Tokens, tracer: Tracer, limits: Limits | None = None, *, trusts_callers: bool = False
+) -> FastAPI:
     """The ASGI application of the edge, with its documentation at `/docs` (which needs nothing from the network)."""
     limits = limits or Limits()
     app = FastAPIOffline(
@@ -29,7 +31,7 @@ def create_app(orders: Orders, tokens: Tokens, tracer: Tracer, limits: Limits | 
         openapi_tags=openapi.TAGS,
         middleware=[
             Middleware(QueryToken),
-            Middleware(Tracing, tracer=tracer),
+            Middleware(Tracing, tracer=tracer, trusts_callers=trusts_callers),
             Middleware(RateLimit, limits=limits),
         ],
         exception_handlers={

@@ -3,9 +3,21 @@
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jetmesh.telemetry import from_outside
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _PROPAGATED = {b"traceparent": "traceparent", b"tracestate": "tracestate"}
@@ -18,20 +30,22 @@ def name_order(order_id: str) -> None:
 
 
 class Tracing:
-    """Middleware: one span a request, in the caller's trace where it sends a traceparent."""
+    """Middleware: one span a request. A caller's trace is linked; it goes on where callers are trusted."""
 
-    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
-        self.app, self.tracer = app, tracer
+    def __init__(self, app: ASGIApp, tracer: Tracer, *, trusts_callers: bool) -> None:
+        self.app, self.tracer, self.trusts_callers = app, tracer, trusts_callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request inside its span."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        parent, links = from_outside(_caller(scope), trusted=self.trusts_callers)
         with self.tracer.start_as_current_span(
             _method(scope),
-            context=_caller(scope),
+            context=set_span_in_context(NonRecordingSpan(parent), Context()) if parent else Context(),
             kind=SpanKind.SERVER,
             attributes=_attributes(scope),
+            links=links,
             # An exception's message may quote what was sent.
             record_exception=False,
             set_status_on_exception=False,
@@ -53,9 +67,9 @@ class Tracing:
             _routed(span, scope)
 
 
-def _caller(scope: Scope) -> Context:
+def _caller(scope: Scope) -> SpanContext:
     carrier = {_PROPAGATED[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _PROPAGATED}
-    return _propagator.extract(carrier, Context())
+    return get_current_span(_propagator.extract(carrier, Context())).get_span_context()
 
 
 def _method(scope: Scope) -> str:
