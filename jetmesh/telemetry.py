@@ -7,7 +7,6 @@ service graph shows who reacts to whom. Attempts of one delivery are siblings. A
 linked, and no parent, unless `JETMESH_TRUST_TRACES` says so.
 """
 
-import json
 import logging
 import os
 import sys
@@ -38,6 +37,7 @@ from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
 from jetmesh.otlp.variables import check
 from jetmesh.service import Reaction
 from jetmesh.tally import Tally
+from jetmesh.visible import LineFormatter, written
 from jetmesh.wire import Envelope, Headers, header_lines, instant_of
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -396,7 +396,7 @@ class JsonFormatter(logging.Formatter):
         line.update({name: fields[name] for name in _POINTERS if fields.get(name)})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return written(line)
 
 
 def start_logs(service: str, form: str = "auto", level: str = "INFO") -> None:
@@ -405,7 +405,7 @@ def start_logs(service: str, form: str = "auto", level: str = "INFO") -> None:
     if form == "json" or (form == "auto" and not sys.stderr.isatty()):
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S"))
+        handler.setFormatter(LineFormatter())
     handler.addFilter(partial(_name_service, service))
     root = logging.getLogger()
     root.handlers[:] = [handler]

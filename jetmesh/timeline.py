@@ -8,11 +8,12 @@ from itertools import cycle
 from textwrap import wrap
 from typing import Protocol
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jetmesh.console import Console
 from jetmesh.tracestore.span import SpanRecord
+from jetmesh.visible import visible
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 OUTCOMES = {
@@ -30,7 +31,6 @@ TOLD_OF_EVENTS = {"failed", "refused"}
 TOLD_WHY = {"later", "retry", "dead_letter", "failed"}
 
 EVENT, BRANCH, LAST, TRUNK, BLANK, BAR = "→ ", "├ ", "└ ", "│ ", "  ", "━"
-ASCII = str.maketrans("→├└│━·×…", ">|`|=-x~")
 
 WIDTH_MAX = 140
 BAR_WIDTH_MIN, BAR_WIDTH_GOOD = 8, 24
@@ -68,14 +68,6 @@ class Line:
 
 def render(console: Console, key: str, events: Sequence[Recorded], spans: Sequence[SpanRecord]) -> None:
     """Prints the story; with the events alone where no spans are kept, and says so."""
-    if not console.options.ascii_only:
-        return _print(console, key, events, spans)
-    with console.capture() as capture:
-        _print(console, key, events, spans)
-    console.file.write(capture.get().translate(ASCII).encode("ascii", "replace").decode())
-
-
-def _print(console: Console, key: str, events: Sequence[Recorded], spans: Sequence[SpanRecord]) -> None:
     lines = [*_Tree(spans).lines(), *_unseen(events, spans)]
     console.print(_title(key, events, spans, lines))
     if lines:
@@ -86,7 +78,7 @@ def _print(console: Console, key: str, events: Sequence[Recorded], spans: Sequen
 
 def _title(key: str, events: Sequence[Recorded], spans: Sequence[SpanRecord], lines: Sequence[Line]) -> Text:
     if not lines:
-        return Text.assemble((key, "bold"), (" · nothing is known about it", "dim"))
+        return Text.assemble((visible(key), "bold"), (" · nothing is known about it", "dim"))
     traces = sorted({span.trace_id for span in spans})
     facts = (
         _counted(len(events), "event"),
@@ -94,7 +86,7 @@ def _title(key: str, events: Sequence[Recorded], spans: Sequence[SpanRecord], li
         _duration(max(line.end_unix_nano for line in lines) - min(line.start_unix_nano for line in lines)),
         *(["trace " + traces[0]] if len(traces) == 1 else [_counted(len(traces), "trace")] if traces else []),
     )
-    return Text.assemble((key, "bold"), (" · " + " · ".join(facts), "dim"))
+    return Text.assemble((visible(key), "bold"), (" · " + " · ".join(facts), "dim"))
 
 
 def _counted(number: int, noun: str) -> str:
@@ -140,19 +132,14 @@ def _line(span: SpanRecord, connector: str, indent: str) -> Line:
     return Line(
         connector,
         indent,
-        _printable(_label(span)),
-        span.service,
+        visible(_label(span)),
+        visible(span.service),
         span.start_unix_nano,
         span.end_unix_nano,
         _is_event(span),
         outcome if outcome in TOLD_OF_EVENTS or not _is_event(span) else "",
-        _printable(_reason(span)) if outcome in TOLD_WHY else "",
+        visible(_reason(span)) if outcome in TOLD_WHY else "",
     )
-
-
-def _printable(text: str) -> str:
-    """Reasons quote what came from outside: no escape sequence of theirs may reach the terminal."""
-    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def _is_event(span: SpanRecord) -> bool:
@@ -190,7 +177,7 @@ def _unseen(events: Sequence[Recorded], spans: Sequence[SpanRecord]) -> Iterator
     for event in sorted(events, key=lambda event: (event.time, event.sequence)):
         if event.type not in seen:
             at = _unix_nano(event.time)
-            yield Line(EVENT, BLANK, _printable(event.type), event.service, at, at, is_event=True)
+            yield Line(EVENT, BLANK, visible(event.type), visible(event.service), at, at, is_event=True)
 
 
 def _unix_nano(time: datetime) -> int:

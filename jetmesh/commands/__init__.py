@@ -6,8 +6,9 @@ from importlib.metadata import entry_points
 
 import click
 
-from jetmesh.failure import Unavailable
-from jetmesh.provision import Drift
+from jetmesh.commands.errors import sentence
+from jetmesh.terminal import prepare, say
+from jetmesh.visible import lines
 
 OWN = ("new", "run", "flow", "topology", "contracts", "validate", "example", "dlq", "archive", "top", "doctor")
 """The runtime's commands, each in the module of its name: a service that starts imports `run` and no other."""
@@ -15,6 +16,14 @@ OWN = ("new", "run", "flow", "topology", "contracts", "validate", "example", "dl
 
 class Commands(click.Group):
     """The runtime's, then those of the entry point group `jetmesh.commands`; each is loaded when it is called."""
+
+    def invoke(self, context: click.Context) -> object:
+        """Run a command; what it refuses is told as anything else that may quote what came from outside."""
+        try:
+            return super().invoke(context)
+        except click.ClickException as refused:
+            refused.message = lines(refused.message)  # type: ignore[misc]
+            raise
 
     def list_commands(self, context: click.Context) -> list[str]:
         """All names."""
@@ -39,9 +48,10 @@ def commands() -> None:
 
 
 def main() -> None:
-    """The entry point: what a user did wrong is one line, not a traceback."""
+    """The entry point: what goes wrong is one line, not a traceback."""
+    prepare((sys.stdout, sys.stderr))
     try:
         commands()
-    except (ValueError, TypeError, ConnectionError, LookupError, Drift, Unavailable) as error:
-        click.secho(f"jetmesh: {error}", fg="red", err=True)
+    except Exception as error:
+        say(f"jetmesh: {sentence(error)}", fg="red", err=True)
         sys.exit(2)

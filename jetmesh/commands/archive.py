@@ -1,14 +1,12 @@
 """`jetmesh archive`: what ended long ago goes to Parquet files and leaves the streams."""
 
 import asyncio
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from jetmesh import app as apps
@@ -17,9 +15,12 @@ from jetmesh.archive.parquet import Archive
 from jetmesh.archive.report import Report
 from jetmesh.commands import options
 from jetmesh.commands.target import Target, reach, settings_of_target
+from jetmesh.console import Console
 from jetmesh.failure import Unavailable
 from jetmesh.provision import Drift
 from jetmesh.service import Service
+from jetmesh.terminal import say
+from jetmesh.terminal import show as present
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 NOT_ENABLED = "(10039)"
@@ -60,10 +61,10 @@ def archive(older_than: timedelta, folder: Path | None, dry_run: bool, as_json: 
     """
     target = settings_of_target()
     kept = Archive(folder or target.settings.state / "archive")
-    tell = (lambda _: None) if as_json else (lambda words: click.secho(words, dim=True, err=True))
+    tell = (lambda _: None) if as_json else (lambda words: say(words, dim=True, err=True))
     report = asyncio.run(_run(apps.load(app), target, kept, datetime.now(UTC) - older_than, (tell, dry_run)))
     if as_json:
-        click.echo(json.dumps({"archive": str(kept.folder), **report.document()}))
+        present({"archive": str(kept.folder), **report.document()})
     else:
         show(report, kept.folder)
 
@@ -91,7 +92,7 @@ def show(report: Report, folder: Path) -> None:
         table.add_column(name, justify="left" if name == "stream" else "right", header_style="dim")
     for name, stream in report.streams.items():
         table.add_row(name, *(f"{count:,}" for count in (stream.ended, stream.written, stream.purged)))
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
     for why, count in report.reasons.items():
         console.print(f"kept: {count:,} {'story' if count == 1 else 'stories'}, each {why}")

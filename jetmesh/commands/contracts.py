@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.target import connected
+from jetmesh.console import Console
 from jetmesh.contracts import compatibility, generate, lint, package, readers, registry, releases, scaffold, schema
 from jetmesh.contracts.compatibility import Break, Mode, Side
 from jetmesh.contracts.package import Package
@@ -20,6 +21,7 @@ from jetmesh.contracts.page import type_of
 from jetmesh.contracts.readers import Readers
 from jetmesh.contracts.schema import FACTS, UNIT, Contracts
 from jetmesh.service import Service
+from jetmesh.terminal import say
 
 
 @click.group("contracts")
@@ -39,7 +41,8 @@ def show(name: str, app: str, contracts: str) -> None:
     contract = schema.contract(event)
     facts = contract.consumer[FACTS]
     console = Console()
-    console.print(f"[bold cyan]{name}[/]  {facts['subject']}\n\n{contract.consumer['description']}\n", highlight=False)
+    told = f"  {facts['subject']}\n\n{contract.consumer['description']}\n"
+    console.print(Text.assemble((name, "bold cyan"), told))
     console.print(_fields(contract.consumer))
     rows = {
         "owner": facts["owner"],
@@ -49,7 +52,7 @@ def show(name: str, app: str, contracts: str) -> None:
         "versions": _versions(found, name),
         "example": "\n".join(json.dumps(body, indent=2, ensure_ascii=False) for body in found.examples(name)[:1]),
     }
-    console.print(_facts(rows), highlight=False)
+    console.print(_facts(rows))
 
 
 def _fields(of: schema.Schema) -> Table:
@@ -66,7 +69,7 @@ def _fields(of: schema.Schema) -> Table:
 def _facts(rows: dict[str, str]) -> Table:
     table = Table(box=None, padding=(1, 2, 0, 0), show_header=False)
     for label, value in rows.items():
-        table.add_row(f"[dim]{label}[/]", value.replace("[", "\\["))
+        table.add_row(Text(label, "dim"), value)
     return table
 
 
@@ -101,28 +104,26 @@ def check(against: str, mode: str, app: str, contracts: str) -> None:
     chosen = Mode(mode)
     past = _past(found, against, chosen)
     if not past:
-        click.echo("nothing was released yet: there is nothing to break")
+        say("nothing was released yet: there is nothing to break")
         return
     new = found.contracts()
     old: Contracts = {name: contract for release in past for name, contract in release.items()}
     broken = readers.counted(compatibility.check(new, past, chosen), known, old)
     for each, whom in broken:
         _report(each, whom)
-    click.echo(
-        f"{len(new)} contracts, {len(past) if chosen.transitive else 1} compared with, {len(broken)} breaking changes"
-    )
+    say(f"{len(new)} contracts, {len(past) if chosen.transitive else 1} compared with, {len(broken)} breaking changes")
     raise SystemExit(bool(broken))
 
 
 def _report(found: Break, whom: Sequence[str]) -> None:
-    click.secho(f"{found.event}{f' {found.field}' if found.field else ''}: {found.rule}", fg="red", bold=True)
+    say(f"{found.event}{f' {found.field}' if found.field else ''}: {found.rule}", fg="red", bold=True)
     way = (
         "old consumers read what new producers write"
         if found.side is Side.CONSUMER
         else "new consumers read what old producers wrote"
     )
-    click.echo(f"    {found.detail}  ({found.side.value} side: {way})")
-    click.echo(f"    breaks {', '.join(whom) or 'nobody who is known: no service and no registered consumer reads it'}")
+    say(f"    {found.detail}  ({found.side.value} side: {way})")
+    say(f"    breaks {', '.join(whom) or 'nobody who is known: no service and no registered consumer reads it'}")
 
 
 def _past(found: Package, against: str, mode: Mode) -> list[Contracts]:
@@ -144,7 +145,7 @@ async def _deployed() -> list[Contracts]:
 def publish(contracts: str) -> None:
     """Write the contracts to the broker's registry, as `topology apply` does: what is deployed from now on."""
     for name in asyncio.run(_publish(package.load(contracts).contracts())):
-        click.echo(f"written: {name}")
+        say(f"written: {name}")
 
 
 async def _publish(found: Contracts) -> list[str]:
@@ -162,8 +163,8 @@ def lint_(contracts: str) -> None:
     for consumer in readers.registered(found.folder / "consumers"):
         said += [f"consumer {consumer.team}: {wrong}" for wrong in readers.strangers(consumer, known)]
     for line in said:
-        click.secho(line, fg="red")
-    click.echo(f"{len(known)} contracts, {len(said)} findings")
+        say(line, fg="red")
+    say(f"{len(known)} contracts, {len(said)} findings")
     raise SystemExit(bool(said))
 
 
@@ -177,8 +178,8 @@ def generate_(only_check: bool, app: str, contracts: str) -> None:
     wanted = generate.files(found, apps.load(app))
     changed = generate.stale(wanted, found.folder) if only_check else generate.write(wanted, found.folder)
     for file in changed:
-        click.echo(f"{'not current' if only_check else 'written'}: {file.relative_to(found.folder)}")
-    click.echo(f"{len(wanted) - len(changed)} of {len(wanted)} files were current")
+        say(f"{'not current' if only_check else 'written'}: {file.relative_to(found.folder)}")
+    say(f"{len(wanted) - len(changed)} of {len(wanted)} files were current")
     raise SystemExit(only_check and bool(changed))
 
 
@@ -186,7 +187,7 @@ def generate_(only_check: bool, app: str, contracts: str) -> None:
 @options.contracts
 def bundle(contracts: str) -> None:
     """Print all contracts as one JSON object, for `check --against FILE`."""
-    click.echo(schema.text(schema.bundle(package.load(contracts).contracts())), nl=False)
+    say(schema.text(schema.bundle(package.load(contracts).contracts())), end=False)
 
 
 @contracts.command()
@@ -202,8 +203,8 @@ def new(name: str, owner: str, key: str, tests: Path, contracts: str) -> None:
     for file, content in scaffold.files(package.load(contracts), draft, tests).items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, "utf-8")
-        click.echo(f"written: {file}")
-    click.echo("now say what it means, add its fields, then `ruff check --fix` and `jetmesh contracts generate`")
+        say(f"written: {file}")
+    say("now say what it means, add its fields, then `ruff check --fix` and `jetmesh contracts generate`")
 
 
 def _services(app: str) -> Sequence[Service]:
@@ -213,5 +214,5 @@ def _services(app: str) -> Sequence[Service]:
     except apps.AppError as error:
         if app:
             raise
-        click.secho(f"without services: {error}", fg="yellow", err=True)
+        say(f"without services: {error}", fg="yellow", err=True)
         return ()

@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -11,13 +10,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from jetmesh.commands.target import reach, settings_of_target
+from jetmesh.console import Console, field
 from jetmesh.failure import Unavailable
 from jetmesh.letters import EVERYTHING, Filter, Group, Letter, Letters, grouped
+from jetmesh.terminal import say
+from jetmesh.terminal import show as show_json
+from jetmesh.visible import lines
 
 REACTION = click.option("--reaction", default="", metavar="SERVICE[.REACTION]", help="Letters of this reaction alone.")
 REASON = click.option("--reason", default="", metavar="TEXT", help="Letters with this text in the error or the reason.")
@@ -48,7 +50,7 @@ def list_(reaction: str, reason: str, each: bool, limit: int | None, as_json: bo
     if as_json:
         _print_json([summary(letter) for letter in letters] if each else [_as_json(g) for g in grouped(letters)])
     elif not letters:
-        click.echo("no dead letters")
+        say("no dead letters")
     else:
         Console().print(_table_of_letters(letters) if each else _table_of_groups(grouped(letters)))
 
@@ -120,8 +122,8 @@ def log(as_json: bool) -> None:
         return
     table = _table("when", "who", "did", "letter", "reaction", "event")
     for entry in entries:
-        cells = (str(entry[name]) for name in ("by", "action", "letter", "reaction", "source"))
-        table.add_row(_ago(datetime.fromisoformat(entry["at"])), *map(Text, cells))
+        cells = (entry[name] for name in ("by", "action", "letter", "reaction", "source"))
+        table.add_row(_ago(datetime.fromisoformat(entry["at"])), *map(field, cells))
     Console().print(table if entries else "nothing was replayed or discarded yet")
 
 
@@ -180,7 +182,7 @@ def _report(letters: list[Letter], action: str, dry_run: bool, as_json: bool) ->
         return
     if dry_run and letters:
         Console().print(_table_of_letters(letters))
-    click.echo(f"{_count(letters)} {'would be ' if dry_run else ''}{action}")
+    say(f"{_count(letters)} {'would be ' if dry_run else ''}{action}")
 
 
 def _count(letters: list[Letter]) -> str:
@@ -217,7 +219,7 @@ def _as_json(group: Group) -> dict[str, Any]:
 
 
 def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    show_json(document, indent=2)
 
 
 def _table(*names: str) -> Table:
@@ -231,30 +233,31 @@ def _table(*names: str) -> Table:
 def _table_of_groups(groups: list[Group]) -> Table:
     table = _table("letters", "reaction", "reason", "first", "last")
     for group in groups:
-        table.add_row(str(group.count), group.reaction, Text(group.kind), _ago(group.first), _ago(group.last))
+        table.add_row(str(group.count), field(group.reaction), field(group.kind), _ago(group.first), _ago(group.last))
     return table
 
 
 def _table_of_letters(letters: list[Letter]) -> Table:
     table = _table("id", "reaction", "event", "reason", "last")
     for letter in letters:
-        reason = Text(f"{letter.error_type}: {letter.reason}")
-        table.add_row(str(letter.sequence), letter.reaction, Text(letter.source), reason, _ago(letter.last_time))
+        reason = field(f"{letter.error_type}: {letter.reason}")
+        cells = (field(letter.reaction), field(letter.source), reason, _ago(letter.last_time))
+        table.add_row(str(letter.sequence), *cells)
     return table
 
 
 def _print_whole(letter: Letter, console: Console) -> None:
     facts = Table.grid(padding=(0, 2, 0, 0))
     for name, value in summary(letter).items():
-        facts.add_row(Text(name.replace("_", " "), style="bold"), Text(str(value)))
+        facts.add_row(Text(name.replace("_", " "), style="bold"), field(value))
     console.print(facts)
-    console.print("\n[bold]headers[/]")
+    console.print("\nheaders", style="bold")
     for name, value in letter.original.items():
-        console.print(Text(f"  {name}: {value}"))
-    console.print("\n[bold]body[/]")
-    console.print(Text(letter.data[:BODY_MAX].decode("utf-8", "replace")))
+        console.print(field(f"  {name}: {value}"))
+    console.print("\nbody", style="bold")
+    console.print(Text(lines(letter.data[:BODY_MAX].decode("utf-8", "replace"))))
     if len(letter.data) > BODY_MAX:
-        console.print(f"[dim]… {len(letter.data):,} bytes in all; --json shows the whole[/]")
+        console.print(f"… {len(letter.data):,} bytes in all; --json shows the whole", style="dim")
 
 
 def _ago(moment: datetime) -> str:

@@ -1,12 +1,10 @@
 """`jetmesh doctor`: what is found, what is wrong, and how to mend it."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Mapping, Sequence
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,9 +12,11 @@ from jetmesh import app as apps
 from jetmesh import doctor as doctors
 from jetmesh.commands import options
 from jetmesh.commands.target import Target, reach, settings_of_target
+from jetmesh.console import Console, field
 from jetmesh.doctor import Finding, Grade, Patient
 from jetmesh.service import Service
 from jetmesh.settings import Settings
+from jetmesh.terminal import say, show
 
 SIGNS = {Grade.GOOD: ("✓", "green"), Grade.NOTE: ("·", "dim"), Grade.DOUBT: ("!", "yellow"), Grade.WRONG: ("✗", "red")}
 
@@ -33,7 +33,7 @@ def doctor(monitor: str, as_json: bool, app: str) -> None:
     findings = asyncio.run(_examine(monitor, app))
     is_wrong = any(finding.grade is Grade.WRONG for finding in findings)
     if as_json:
-        click.echo(json.dumps({"ok": not is_wrong, "findings": [_as_json(f) for f in findings]}, indent=2))
+        show({"ok": not is_wrong, "findings": [_as_json(f) for f in findings]}, indent=2)
     else:
         _print(findings)
     sys.exit(1 if is_wrong else 0)
@@ -78,9 +78,9 @@ def _print(findings: Sequence[Finding]) -> None:
         sign, style = SIGNS[finding.grade]
         topic = finding.topic if finding.topic != last else ""
         last = finding.topic
-        table.add_row(Text(sign, style=style), Text(topic, style="bold"), Text(finding.found))
+        table.add_row(Text(sign, style=style), Text(topic, style="bold"), field(finding.found))
         if finding.fix:
-            table.add_row("", "", Text(f"→ {finding.fix}", style="cyan"))
+            table.add_row("", "", field(f"→ {finding.fix}", "cyan"))
     Console().print(table)
     wrong = sum(finding.grade is Grade.WRONG for finding in findings)
-    click.secho(f"\n{wrong} wrong" if wrong else "\nnothing is wrong", fg="red" if wrong else "green")
+    say(f"\n{wrong} wrong" if wrong else "\nnothing is wrong", fg="red" if wrong else "green")

@@ -7,6 +7,8 @@ import click
 
 from jetmesh.commands import options
 from jetmesh.contracts import package
+from jetmesh.terminal import say
+from jetmesh.visible import written
 
 
 @click.command()
@@ -25,7 +27,7 @@ def example(name: str, key: str, contracts: str) -> None:
         raise click.ClickException(f"{name} has no example: write one to {found.folder}/examples/{name}/1.json")
     body = {**bodies[0], event.key_field: key or _fresh(str(bodies[0][event.key_field]))}
     event.read(json.dumps(body).encode())
-    click.echo(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+    say(written(body, separators=(",", ":")))
 
 
 def _fresh(key: str) -> str:

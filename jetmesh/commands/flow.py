@@ -1,12 +1,14 @@
 """`jetmesh flow`: who reacts to what."""
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jetmesh import app as apps
 from jetmesh import flow as flows
 from jetmesh.commands import options
+from jetmesh.console import Console
+from jetmesh.terminal import say
 
 
 @click.command()
@@ -17,9 +19,9 @@ def flow(form: str | None, app: str) -> None:
     """Print who reacts to what, and what may happen next, from the services' signatures."""
     services = apps.load(app)
     if form == "mermaid":
-        click.echo(flows.mermaid(services))
+        say(flows.mermaid(services))
     elif form == "markdown":
-        click.echo(flows.markdown(services))
+        say(flows.markdown(services))
     else:
         Console().print(_table(flows.rows(services)))
 
@@ -30,5 +32,6 @@ def _table(rows: list[flows.Row]) -> Table:
     table.add_column("who reacts")
     table.add_column("what may happen next", style="green")
     for row in rows:
-        table.add_row(row.happened, f"[bold]{row.reaction}[/]\n{row.meaning}", row.outcomes.replace(" / ", "\n"))
+        reaction = Text.assemble((row.reaction, "bold"), f"\n{row.meaning}")
+        table.add_row(row.happened, reaction, row.outcomes.replace(" / ", "\n"))
     return table

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from jetmesh import scaffold
+from jetmesh.terminal import say
 
 
 @click.group()
@@ -20,5 +21,5 @@ def new() -> None:
 def service(name: str, into: Path) -> None:
     """Make a service NAME with a reaction, a contract and tests that pass."""
     for file in scaffold.service(name, into):
-        click.echo(file)
-    click.echo(f"next: cd {into / name} && pytest")
+        say(file)
+    say(f"next: cd {into / name} && pytest")

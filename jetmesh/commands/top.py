@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +15,10 @@ from rich.text import Text
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.target import reach, settings_of_target
+from jetmesh.console import Console, field
 from jetmesh.overview import Overview, Row, StreamState, look
 from jetmesh.service import Service
+from jetmesh.terminal import show
 
 WIDE = 110
 """From so many columns on there is room for every number."""
@@ -42,7 +43,7 @@ async def _once(services: Sequence[Service], as_json: bool) -> None:
     async with reach(settings_of_target()) as mesh:
         overview = await look(mesh.connection, services, split=mesh.settings.split)
     if as_json:
-        click.echo(json.dumps(asdict(overview), indent=2))
+        show(asdict(overview), indent=2)
     else:
         console = Console()
         console.print(picture(overview, console.width))
@@ -63,9 +64,9 @@ def picture(overview: Overview, width: int) -> RenderableType:
     """One reading, for a terminal of `width` columns."""
     wide = width >= WIDE
     parts: list[RenderableType] = [_headline(overview), "", _reactions(overview, wide=wide), ""]
-    parts += [Text(f"▲ the switch {name} is {state}", style="red") for name, state in overview.switches.items()]
+    parts += [field(f"▲ the switch {name} is {state}", "red") for name, state in overview.switches.items()]
     if overview.missing:
-        parts.append(Text(f"▲ no answer from {', '.join(overview.missing)}", style="yellow"))
+        parts.append(field(f"▲ no answer from {', '.join(overview.missing)}", "yellow"))
     return Group(*parts, _streams(overview.streams, wide=wide))
 
 

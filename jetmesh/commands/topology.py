@@ -19,6 +19,7 @@ from jetmesh.contracts.schema import Contracts
 from jetmesh.provision import Change, Step
 from jetmesh.service import Service
 from jetmesh.settings import Settings
+from jetmesh.terminal import say
 from jetmesh.topology import Topology
 from jetmesh.topology import topology as needed
 
@@ -49,7 +50,7 @@ def apply(app: str) -> None:
     try:
         steps = asyncio.run(_plan(apps.load(app), carry_out=True))
     except provision.Drift as refused:
-        click.secho(str(refused), fg="red", err=True)
+        say(str(refused), fg="red", err=True)
         raise SystemExit(REFUSED) from None
     show(steps, carried_out=True)
 
@@ -78,7 +79,7 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, app: str) 
     file = folder / "accounts.conf"
     split = settings.read(Settings).split
     file.write_text(accounts.configuration(services, keys.ensure(folder, names), split))
-    click.echo(f"{file}: {len(services)} services, a client and an operator; the keys are beside it")
+    say(f"{file}: {len(services)} services, a client and an operator; the keys are beside it")
 
 
 @topology.command()
@@ -92,24 +93,24 @@ def export(kind: str, account: str, app: str) -> None:
     """
     chosen = settings.read(Settings)
     exported = nack.export(_needed(apps.load(app), chosen), account)
-    click.echo(yaml.safe_dump_all(exported.resources, sort_keys=False, explicit_start=True), nl=False)
+    say(yaml.safe_dump_all(exported.resources, sort_keys=False, explicit_start=True), end=False)
     for whose, field, value in exported.missing:
-        click.secho(f"{whose}: {kind} has no field for {field}: {value!r}; set it by hand", fg="red", err=True)
+        say(f"{whose}: {kind} has no field for {field}: {value!r}; set it by hand", fg="red", err=True)
     for field, version in exported.needs_version.items():
-        click.secho(f"{field} needs NACK {version} or newer: older ones drop it", fg="yellow", err=True)
+        say(f"{field} needs NACK {version} or newer: older ones drop it", fg="yellow", err=True)
     hint = "the contracts are not part of it: `jetmesh topology apply` publishes them once the streams are there"
-    click.secho(hint, fg="yellow", err=True)
+    say(hint, fg="yellow", err=True)
 
 
 def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
     """Print a plan: each change in its colour, and how it stands."""
     changes = [step for step in steps if step.change is not Change.KEEP]
     for step in changes:
-        click.secho(str(step), fg=COLOURS[step.change])
+        say(str(step), fg=COLOURS[step.change])
     if carried_out or not changes:
-        click.echo(f"all {len(steps)} streams and durables are as needed")
+        say(f"all {len(steps)} streams and durables are as needed")
     else:
-        click.echo(f"{len(changes)} of {len(steps)} streams and durables are not as needed")
+        say(f"{len(changes)} of {len(steps)} streams and durables are not as needed")
 
 
 async def _refuse_breaking(connection: Connection, new: Contracts) -> None:

@@ -7,6 +7,7 @@ import click
 from jetmesh.commands import options
 from jetmesh.contracts import package
 from jetmesh.contracts.advice import advise
+from jetmesh.terminal import say
 
 
 @click.command()
@@ -23,8 +24,8 @@ def validate(file: BinaryIO, name: str, contracts: str) -> None:
     event = package.load(contracts).event(name)
     said = advise(event, file.read())
     for advice in said:
-        click.secho(str(advice), fg="yellow" if advice.note else "red")
+        say(str(advice), fg="yellow" if advice.note else "red")
     if any(not advice.note for advice in said):
         raise SystemExit(1)
     subject = event.type if event.from_outside else f"{event.type}.<{event.key_field}>"
-    click.secho(f"right for {event.type}: publish it on {subject}", fg="green")
+    say(f"right for {event.type}: publish it on {subject}", fg="green")

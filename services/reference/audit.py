@@ -1,7 +1,6 @@
 """`jetmesh audit`: the books, from the streams, the bank's ledger, the stock and the mail sink alone."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jetmesh.console import Console
 from jetmesh.failure import Unavailable
+from jetmesh.terminal import show
+from jetmesh.visible import visible
 from services.reference import state as states
 from services.reference.checks import Finding, findings, outcome, shelves
 from services.reference.endpoints import reach
@@ -50,9 +52,9 @@ def audit(state: State, archive: Path | None, as_json: bool) -> None:
     """
     done = asyncio.run(_audit(state, archive))
     if as_json:
-        click.echo(json.dumps(document(done)))
+        show(document(done))
     else:
-        Console(highlight=False).print(render(done))
+        Console().print(render(done))
     raise SystemExit(not done.is_clean)
 
 
@@ -149,7 +151,7 @@ def verdict(finding: Finding) -> Text:
         return Text.assemble(("✓ ", "green"), finding.check)
     line = Text.assemble(("✗ ", "bold red"), (finding.check, "bold"), (f": {len(finding.offences):,}", "bold red"))
     for offence in finding.offences[:OFFENCES_SHOWN]:
-        line.append(f"\n    {offence}", "red")
+        line.append(f"\n    {visible(offence)}", "red")
     if len(finding.offences) > OFFENCES_SHOWN:
         line.append(f"\n    … and {len(finding.offences) - OFFENCES_SHOWN:,} more (--json has all)", "dim")
     return line

@@ -1,13 +1,14 @@
 """`jetmesh bank`: switch an outage of the sandbox bank, and look into its ledger."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from jetmesh.console import Console
+from jetmesh.terminal import say
+from jetmesh.terminal import show as show_document
 from services.payments.ledger import Balance, Ledger, begin_outage, end_outage
 
 LEDGER = "bank.sqlite"
@@ -41,7 +42,7 @@ def outage(path: Path, switch: str) -> None:
     elif switch == "off":
         end_outage(path)
     since = Ledger(path).outage_since()
-    click.echo("the bank is open" if since is None else f"the bank is closed since {since:%Y-%m-%d %H:%M:%S} UTC")
+    say("the bank is open" if since is None else f"the bank is closed since {since:%Y-%m-%d %H:%M:%S} UTC")
 
 
 @bank.group()
@@ -58,7 +59,7 @@ def show(path: Path, as_json: bool) -> None:
     totals = books.totals()
     twice = [balance.key for balance in books.balances() if balance.captures > 1]
     if as_json:
-        click.echo(json.dumps({"totals": [asdict(total) for total in totals], "captured_twice": twice}))
+        show_document({"totals": [asdict(total) for total in totals], "captured_twice": twice})
         return
     console = Console()
     console.print(table(totals))

@@ -5,16 +5,16 @@ because the mesh was slow is slow; a driver that waits for the mesh would leave 
 """
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from jetmesh.console import Console
 from jetmesh.mesh import Mesh
+from jetmesh.terminal import show
 from jetmesh_contracts import OrderPlaced
 from services.reference import mix
 from services.reference import state as states
@@ -62,9 +62,9 @@ def load(state: State, rate: float, seconds: float, seed: int, *, as_json: bool)
     if as_json:
         found = {name: {f"p{percent}_ms": percentile(ms, percent) for percent in PERCENTS} | {"orders": len(ms)}
                  for name, ms in steps.items()}  # fmt: skip
-        click.echo(json.dumps({"rate": rate, "seconds": seconds, "steps": found}))
+        show({"rate": rate, "seconds": seconds, "steps": found})
     else:
-        Console(highlight=False).print(table(steps))
+        Console().print(table(steps))
 
 
 async def _load(

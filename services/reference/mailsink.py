@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 
 import click
 
+from jetmesh.terminal import say
 from services.group_commit import GroupCommit
 
 SIZE_MAX_BYTES = 10 * 1024 * 1024
@@ -311,7 +312,7 @@ async def serve(path: Path, host: str, port: int) -> None:
     file = Store(path)
     store: GroupCommit[Received, None] = GroupCommit(file.keep, "mailsink")
     server = await loop.create_server(lambda: Session(store), host, port)
-    click.echo(f"smtp://{host}:{server.sockets[0].getsockname()[1]}")
+    say(f"smtp://{host}:{server.sockets[0].getsockname()[1]}")
     await stopped.wait()
     server.close()
     await store.aclose()

@@ -1,7 +1,6 @@
 """`jetmesh order`: the story of one order, each event and each attempt, as a tree."""
 
 import asyncio
-import json
 import os
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,12 +9,13 @@ from pathlib import Path
 
 import click
 import httpx
-from rich.console import Console
 
 from jetmesh import timeline
 from jetmesh.archive.parquet import Archive
+from jetmesh.console import Console
 from jetmesh.failure import Unavailable
 from jetmesh.provision import check_split
+from jetmesh.terminal import say, show
 from jetmesh.topology import topology
 from jetmesh.tracestore.jaeger import JaegerTraces
 from jetmesh.tracestore.span import SpanRecord
@@ -45,11 +45,11 @@ def order(order_id: str, state: State, archive: Path | None, *, as_json: bool) -
     if not events and not spans:
         raise click.ClickException(f"no order {order_id}: nothing is recorded about it")
     if as_json:
-        click.echo(json.dumps(_document(order_id, events, spans)))
+        show(_document(order_id, events, spans))
     else:
         if count := sum(event.archived for event in events):
-            click.secho(f"{count} of its {len(events)} events are from the archive in {kept}", dim=True)
-        timeline.render(Console(highlight=False), order_id, events, spans)
+            say(f"{count} of its {len(events)} events are from the archive in {kept}", dim=True)
+        timeline.render(Console(), order_id, events, spans)
 
 
 async def _events(order_id: str, state: State, archive: Archive) -> list[StoryEvent]:
@@ -80,7 +80,7 @@ def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[Sp
             trace_ids = {event.trace_id for event in events if event.trace_id} or set(traces.trace_ids_of(order_id))
             return [span for trace_id in sorted(trace_ids) for span in traces.spans_of(trace_id)]
         except httpx.HTTPError as error:
-            click.secho(f"Jaeger at {url} does not answer ({error})", fg="yellow", err=True)
+            say(f"Jaeger at {url} does not answer ({error})", fg="yellow", err=True)
             return []
 
 

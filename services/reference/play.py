@@ -1,17 +1,15 @@
 """What the demo plays once it is asked: everything up, a first order and its story, many orders, the summary."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import click
-
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
+from jetmesh.terminal import show
 from services.reference import audit, fleet, mix, placing, stock, stories, summary
 from services.reference.audit import Audit
 from services.reference.checks import findings
@@ -142,7 +140,7 @@ class Play:
         self.voice.show(audit.render(done))
         self.voice.show(summary.render(found))
         if self.asked.as_json:
-            click.echo(json.dumps(summary.document(found)))
+            show(summary.document(found))
         return 0 if found.is_good else 1
 
     def _invite(self, first: str) -> None:

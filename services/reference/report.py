@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
 
+from jetmesh.console import Console
+from jetmesh.terminal import show
 from services.analytics import report as tables
 from services.analytics.adapters import WarehouseBusy, read_report
 from services.reference import state as states
@@ -30,9 +31,9 @@ def report(state: State, *, as_json: bool) -> None:
     """
     answer = _from_file(state) or asyncio.run(_from_service(state))
     if as_json:
-        click.echo(json.dumps(answer, default=str))
+        show(answer)
     else:
-        Console(highlight=False).print(tables.render(answer))
+        Console().print(tables.render(answer))
 
 
 def _from_file(state: State) -> Report | None:

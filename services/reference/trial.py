@@ -6,6 +6,7 @@ import click
 
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
+from jetmesh.terminal import say
 from services.reference import mix, placing, stock, stories
 from services.reference.endpoints import connected
 
@@ -33,9 +34,9 @@ async def _place(within_seconds: float) -> list[str]:
 async def _follow(mesh: Mesh, order_id: str, within_seconds: float) -> list[str]:
     """Publish the order; the types of what happened to it."""
     told = []
-    await placing.over_nats(mesh, [mix.first(order_id)], lambda: click.echo(f"{order_id} is published"))
+    await placing.over_nats(mesh, [mix.first(order_id)], lambda: say(f"{order_id} is published"))
     async for event in stories.follow(mesh, order_id, within_seconds):
-        click.echo(f"{event.time:%H:%M:%S.%f} {event.type}")
+        say(f"{event.time:%H:%M:%S.%f} {event.type}")
         told.append(event.type)
     return told
 

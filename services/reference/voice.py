@@ -4,10 +4,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from jetmesh.console import Console
+from jetmesh.visible import lines
 from jetmesh_contracts import OrderPlaced
 from services.reference.fleet import Plan
 from services.reference.stories import StoryEvent
@@ -20,7 +22,7 @@ class Voice:
     """Speaks to standard output, or to standard error where that is kept for JSON."""
 
     def __init__(self, *, aside: bool) -> None:
-        self.console = Console(stderr=aside, highlight=False)
+        self.console = Console(stderr=aside)
 
     @contextmanager
     def step(self, name: str, meanwhile: str = "") -> Iterator[list[str]]:
@@ -34,7 +36,7 @@ class Voice:
 
     def tell(self, words: str) -> None:
         """Something happened that nobody asked for."""
-        self.console.print(Text.assemble(("! ", "yellow"), words), soft_wrap=True)
+        self.console.print(Text.assemble(("! ", "yellow"), lines(words)), soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
         """A table, between empty lines."""

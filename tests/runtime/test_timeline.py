@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rich.console import Console
 
+from jetmesh.console import Console
 from jetmesh.timeline import Recorded, render
 from jetmesh.tracestore import SpanRecord
 

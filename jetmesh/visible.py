@@ -1,0 +1,71 @@
+"""What came from outside as it may be shown: every character of it is one that can be seen.
+
+Control characters, the beginnings of escape sequences (the 8-bit ones too), bidirectional overrides, line ends inside a
+field and half surrogate pairs stand there as their escapes.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+_SEEN = "".join(map(chr, range(0x20, 0x7F)))
+
+
+class _Escapes(dict[int, str]):
+    """What stands for each character; those that are not `kept` are looked at anew, for there are a million."""
+
+    def __init__(self, escape: Callable[[str], str], kept: str = _SEEN) -> None:
+        super().__init__({ord(character): character for character in kept})
+        self._escape = escape
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        return character if character.isprintable() else self._escape(character)
+
+
+def _in_python(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def in_json(character: str) -> str:
+    """The escape of a character, as Python and JSON understand it."""
+    return json.dumps(character)[1:-1]
+
+
+_LINE = _Escapes(_in_python)
+_LINES = _Escapes(_in_python, f"{_SEEN}\n")
+_JSON = _Escapes(in_json, f"{_SEEN}\n")
+
+
+def visible(text: object) -> str:
+    """A field, on one line."""
+    said = str(text)
+    return said if said.isprintable() else said.translate(_LINE)
+
+
+def lines(text: object) -> str:
+    """A text of several lines."""
+    said = str(text)
+    return said if said.isprintable() else said.expandtabs().translate(_LINES)
+
+
+def written(document: object, **options: Any) -> str:
+    """A document as JSON: what can't be seen is escaped, and means the same."""
+    text = json.dumps(document, ensure_ascii=False, default=str, **options)
+    return text if text.isprintable() else text.translate(_JSON)
+
+
+class LineFormatter(logging.Formatter):
+    """A log record as a line for people. A traceback below it is set off, so that no part of it can pass for a line."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """The line."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's name)
+        """The traceback."""
+        return "\n".join(f"  {line}" for line in lines(super().formatException(ei)).split("\n"))
