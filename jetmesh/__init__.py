@@ -1,12 +1,13 @@
 """A runtime for event-driven services on NATS JetStream: think in events, record them once, see every path."""
 
 from jetmesh.event import Event, Recorded
-from jetmesh.failure import NotYet, Permanent, Retry, Unavailable
+from jetmesh.failure import Deferred, NotYet, Permanent, Retry, Unavailable
 from jetmesh.service import DeclarationError, Service
 from jetmesh.snapshot import Snapshot
 
 __all__ = [
     "DeclarationError",
+    "Deferred",
     "Event",
     "NotYet",
     "Permanent",

@@ -24,6 +24,11 @@ class Unavailable(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Deferred(Exception):
+    """What the reaction needs is there and puts off this delivery alone: the pauses grow, and the attempts have an end.
+    It is no sign of an outage, but of the contrary."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often a delivery is tried and how long it rests between attempts.

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Iterable
 from enum import Enum
 from typing import Any
 
-from jetmesh.failure import Unavailable
+from jetmesh.failure import Deferred, Unavailable
 from jetmesh.pull import Pull
 
 log = logging.getLogger("jetmesh.switch")
@@ -39,8 +39,8 @@ class State(Enum):
 class Switch:
     """Whether what several reactions of one service need is there, learnt from how their calls end.
 
-    `pauses` puts a pull under the switch. A call's end is a failure if it raises Unavailable and a success if it
-    returns an outcome; anything else says nothing about the dependency.
+    `pauses` puts a pull under the switch. A call's end is a failure if it raises Unavailable, and a success if it
+    returns an outcome or raises Deferred; anything else says nothing about the dependency.
     """
 
     def __init__(
@@ -105,6 +105,9 @@ class Switch:
             outcome = await call
         except Unavailable as error:
             self._failed(error)
+            raise
+        except Deferred:
+            self._succeeded()
             raise
         if outcome is not None:
             self._succeeded()

@@ -69,7 +69,7 @@ type OrderRefused struct {
 	OrderID string `json:"order_id"`
 	// Who ordered, with the address that a mail needs.
 	Customer Customer `json:"customer"`
-	// Why, as one word that programs can act on. One of unknown_article, price_changed, currency_not_sold.
+	// Why, as one word that programs can act on. One of unknown_article, price_changed, currency_not_sold, email_unusable, other, …
 	Reason string `json:"reason"`
 	// The reason in words, with the article or price in question.
 	Detail string `json:"detail"`

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jetmesh_contracts import units
 from jetmesh_contracts.event import Event, Token
+from jetmesh_contracts.growing import Grows
 from jetmesh_contracts.money import Currency, Minor
 
 Email = Annotated[
@@ -74,9 +75,9 @@ class OrderRefused(OrderEvent, type="orders.refused"):
     """
 
     customer: Customer = Field(description="Who ordered, with the address that a mail needs.")
-    reason: Literal["unknown_article", "price_changed", "currency_not_sold"] = Field(
-        description="Why, as one word that programs can act on."
-    )
+    reason: Annotated[
+        Literal["unknown_article", "price_changed", "currency_not_sold", "email_unusable", "other"], Grows("other")
+    ] = Field(description="Why, as one word that programs can act on.")
     detail: str = Field(max_length=500, description="The reason in words, with the article or price in question.")
 
 

@@ -47,7 +47,7 @@ export interface OrderRefused {
   /** Who ordered, with the address that a mail needs. */
   customer: Customer;
   /** Why, as one word that programs can act on. */
-  reason: "unknown_article" | "price_changed" | "currency_not_sold";
+  reason: "unknown_article" | "price_changed" | "currency_not_sold" | "email_unusable" | "other" | (string & {});
   /** The reason in words, with the article or price in question. */
   detail: string;
 }

@@ -1,100 +1,20 @@
 """The world outside notifications: a mail server, over a few connections that are kept open."""
 
 import asyncio
-import re
 import time
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Self, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections.abc import Iterator
+from typing import cast
 
 import aiosmtplib
 
+from services.addresses import Mailable
+from services.notifications.mail_server import TIMEOUT_SECONDS, Server, UnusableCa
 from services.notifications.mailer import Mail, MailRefused, MailUnavailable
-from services.notifications.mime import compose, envelope_address
+from services.notifications.mime import compose, read_sender, recipient_of
+from services.notifications.replies import CLOSED, Reply
 
-TIMEOUT_SECONDS = 30.0
 IDLE_SECONDS_MAX = 60.0
 CONNECTIONS_MAX = 4
-ENHANCED_STATUS = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
-
-Step = Literal["the sender", "the recipient", "the start of the mail", "the mail"]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where the mail server is and how to speak to it; `starttls` None: where it is offered."""
-
-    host: str
-    port: int
-    user: str | None
-    password: str | None = field(repr=False)
-    tls: bool
-    starttls: bool | None
-
-    @classmethod
-    def from_url(cls, url: str) -> Self:
-        """The server of `smtp://user:pass@host:port?starttls=1`, or `smtps://` for TLS from the first byte.
-
-        Raises:
-            ValueError: where it is no such URL; without the URL, which may carry a password.
-        """
-        parts = urlsplit(url)
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-            raise ValueError("a mail server's URL is smtp://[user:password@]host[:port][?starttls=1] or smtps://…")
-        tls = parts.scheme == "smtps"
-        starttls = parse_qs(parts.query).get("starttls")
-        return cls(
-            host=parts.hostname,
-            port=parts.port or (465 if tls else 25),
-            user=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            tls=tls,
-            starttls=False if tls else (starttls[-1] == "1" if starttls else None),
-        )
-
-    async def connect(self) -> aiosmtplib.SMTP:
-        """A session greeted, secured and logged in. Raises aiosmtplib.SMTPException, OSError."""
-        session = aiosmtplib.SMTP(
-            hostname=self.host,
-            port=self.port,
-            username=self.user,
-            password=self.password,
-            use_tls=self.tls,
-            start_tls=self.starttls,
-            timeout=TIMEOUT_SECONDS,
-        )
-        await session.connect()
-        if session.is_ehlo_or_helo_needed:
-            await session.ehlo()
-        return session
-
-
-class Reply(NamedTuple):
-    """A server's answer: its code and, where there is one, its enhanced status (RFC 3463)."""
-
-    code: int
-    status: str
-
-    @classmethod
-    def from_line(cls, line: bytes) -> Self:
-        """The answer whose last line this is. Raises MailUnavailable where it is none of SMTP."""
-        if not line[:3].isdigit():
-            raise MailUnavailable("no SMTP server answers")
-        status = ENHANCED_STATUS.match(line[4:].decode("ascii", "replace"))
-        return cls(int(line[:3]), status[0] if status else "")
-
-    def expect(self, code: int, step: Step) -> None:
-        """Go on if the code is the expected one.
-
-        A refused sender concerns every mail, so it is a fault to be mended and no reason to give up this one. The
-        server's own words stay out of the errors: they tend to repeat the address.
-        """
-        if self.code == code:
-            return
-        problem = f"{step} was refused with {self.code} {self.status}".rstrip()
-        if 500 <= self.code < 600 and step != "the sender":
-            raise MailRefused(problem)
-        raise MailUnavailable(problem)
 
 
 class Dialogue(asyncio.Protocol):
@@ -122,12 +42,13 @@ class Dialogue(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_over = True
         if self._complete is not None and not self._complete.done():
-            self._complete.set_exception(MailUnavailable("the mail server closed the connection"))
+            self._complete.set_result(None)
 
     async def ask(self, *commands: bytes) -> list[Reply]:
-        """The replies to the commands, in order. Raises MailUnavailable where the server does not answer all."""
+        """The replies to the commands, in order; fewer, where the server closes the connection meanwhile. Raises
+        MailUnavailable where it is closed already."""
         if self.is_over:
-            raise MailUnavailable("the mail server closed the connection")
+            raise MailUnavailable(CLOSED)
         self._complete, self._wanted = asyncio.get_running_loop().create_future(), len(commands)
         self._transport.write(b"".join(commands))
         await self._complete
@@ -154,6 +75,7 @@ class Connection:
         transport = cast(asyncio.Transport, session.transport)
         self._pipelining = session.supports_extension("pipelining")
         self._chunking = session.supports_extension("chunking")
+        self._smtputf8 = session.supports_extension("smtputf8")
         self._dialogue = Dialogue()
         transport.set_protocol(self._dialogue)
         self._dialogue.connection_made(transport)
@@ -164,17 +86,23 @@ class Connection:
         """Whether the next mail may try it: open, as far as known, and not idle for so long that it may be dead."""
         return not self._dialogue.is_over and time.monotonic() - self._used_at <= IDLE_SECONDS_MAX
 
-    async def deliver(self, sender: str, recipient: str, message: bytes) -> None:
+    async def deliver(self, sender: str, recipient: Mailable, message: bytes) -> None:
         """Hand one mail over. After an error the connection is in an unknown state and must be closed."""
-        envelope = b"MAIL FROM:<%b>\r\n" % sender.encode(), b"RCPT TO:<%b>\r\n" % recipient.encode()
+        if recipient.needs_smtputf8 and not self._smtputf8:
+            raise MailRefused(
+                "the recipient's address is not ASCII, and the mail server does not offer SMTPUTF8: unset "
+                "JETMESH_MAIL_SMTPUTF8, so that orders refuses such an address"
+            )
+        options = b" SMTPUTF8" if recipient.needs_smtputf8 else b""
+        envelope = b"MAIL FROM:<%b>%b\r\n" % (sender.encode(), options), b"RCPT TO:<%b>\r\n" % str(recipient).encode()
         content = b"BDAT %d LAST\r\n%b" % (len(message), message) if self._chunking else b"DATA\r\n"
-        from_, to, last = await self._ask(*envelope, content)
-        from_.expect(250, "the sender")
-        to.expect(250, "the recipient")
+        replies = iter(await self._ask(*envelope, content))
+        _next(replies).expect(2, "the sender")
+        _next(replies).expect(2, "the recipient")
         if not self._chunking:
-            last.expect(354, "the start of the mail")
-            (last,) = await self._ask(message.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-        last.expect(250, "the mail")
+            _next(replies).expect(3, "the start of the mail")
+            replies = iter(await self._ask(message.replace(b"\r\n.", b"\r\n..") + b".\r\n"))
+        _next(replies).expect(2, "the mail")
         self._used_at = time.monotonic()
 
     async def quit(self) -> None:
@@ -196,33 +124,40 @@ class Connection:
         return [reply for command in commands for reply in await self._dialogue.ask(command)]
 
 
+def _next(replies: Iterator[Reply]) -> Reply:
+    """The next reply. Raises MailUnavailable where there is none: the server closed the connection."""
+    for reply in replies:
+        return reply
+    raise MailUnavailable(CLOSED)
+
+
 class SmtpMailer:
     """A Mailer over SMTP: at most `connections_max` mails at once, each connection used for many."""
 
-    def __init__(self, url: str, sender: str, connections_max: int = CONNECTIONS_MAX) -> None:
-        """Raises ValueError where `url` is no mail server's or `sender` ("Name <address>") no address."""
-        self._server = Server.from_url(url)
-        self._sender, self._sender_address = sender, envelope_address(sender)
+    def __init__(self, server: Server, sender: str, connections_max: int = CONNECTIONS_MAX) -> None:
+        """Raises ValueError where `sender` ("Name <address>") is none."""
+        self._server = server
+        self._sender, self._sender_address = read_sender(sender)
         self._slots = asyncio.Semaphore(connections_max)
         self._idle: list[Connection] = []
 
     async def send(self, mail: Mail) -> None:
-        """Hand the mail over; returns when the server is responsible for it. Raises MailUnavailable, MailRefused."""
-        message = compose(mail, self._sender)
+        """Hand the mail over; returns when the server is responsible for it. Raises MailUnavailable, MailDeferred,
+        MailRefused."""
+        recipient, message = recipient_of(mail), compose(mail, self._sender)
         async with self._slots:
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    await self._deliver(mail.to, message)
-            except (aiosmtplib.SMTPException, OSError) as error:
-                at = f"{self._server.host}:{self._server.port}"
-                raise MailUnavailable(f"the mail server at {at}: {type(error).__name__}") from error
+                    await self._deliver(recipient, message)
+            except (aiosmtplib.SMTPException, OSError, UnusableCa) as error:
+                raise MailUnavailable(self._server.trouble(error)) from error
 
     async def aclose(self) -> None:
         """Close the connections; a mail under way fails."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(connection.quit() for connection in idle))
 
-    async def _deliver(self, recipient: str, message: bytes) -> None:
+    async def _deliver(self, recipient: Mailable, message: bytes) -> None:
         connection = self._idle_connection() or Connection(await self._server.connect())
         try:
             await connection.deliver(self._sender_address, recipient, message)

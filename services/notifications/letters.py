@@ -19,6 +19,7 @@ REFUSALS = {
     "unknown_article": "it names an article that we do not sell",
     "price_changed": "a price has changed since",
     "currency_not_sold": "we do not sell in its currency",
+    "email_unusable": "no mail can reach its e-mail address",
 }
 ROW = (
     '<tr style="{style}"><td style="padding:10px 0;border-top:1px solid #ece7df">{name}</td>'

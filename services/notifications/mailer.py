@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from jetmesh import Permanent, Unavailable
+from jetmesh import Deferred, Permanent, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,10 @@ class MailUnavailable(Unavailable):
     """The mail server did not take the mail, or did not answer: try again later."""
 
 
+class MailDeferred(Deferred):
+    """The mail server answers and puts off this mail alone: a mailbox is full, a recipient is greylisted."""
+
+
 class MailRefused(Permanent):
     """This mail will never be taken: the server, or the address itself, says so."""
 
@@ -33,7 +37,8 @@ class Mailer(Protocol):
         """Hand the mail over; returns when the server is responsible for it.
 
         Raises:
-            MailUnavailable: for a passing reason; whether the mail went out may be unknown.
+            MailUnavailable: the server takes none now; whether the mail went out may be unknown.
+            MailDeferred: the server takes others; this one did not go out.
             MailRefused: for good.
         """
         ...

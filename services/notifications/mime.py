@@ -7,9 +7,9 @@ from email.utils import formatdate, parseaddr
 from functools import lru_cache
 from hashlib import blake2b
 
+from services.addresses import Mailable, Unmailable, mailable
 from services.notifications.mailer import Mail, MailRefused
 
-ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 SUBJECT_LENGTH_MAX = 200
 
@@ -38,26 +38,39 @@ SKELETON = (
 )
 
 
-def envelope_address(sender: str) -> str:
-    """The bare address in `sender`, which may carry a name. Raises ValueError where there is none."""
-    address = parseaddr(sender)[1]
-    if not sender.isascii() or not sender.isprintable() or not ADDRESS.fullmatch(address):
-        raise ValueError(f"not a sender's address: {sender!r}")
-    return address
+def read_sender(sender: str) -> tuple[str, str]:
+    """`sender` ("Name <address>", or the address alone) as a header and as the envelope says it. Raises ValueError."""
+    name, address = parseaddr(sender)
+    try:
+        envelope = mailable(address)
+    except Unmailable as wrong:
+        raise ValueError(f"{sender!r} is no sender: {wrong}") from None
+    if envelope.needs_smtputf8 or not sender.isprintable():
+        raise ValueError(f"{sender!r} is no sender: what stands before the @ must be ASCII")
+    if name.isascii():
+        return sender.replace(address, str(envelope)), str(envelope)
+    return f"{Header(name, 'utf-8').encode()} <{envelope}>", str(envelope)
+
+
+def recipient_of(mail: Mail) -> Mailable:
+    """Where the mail goes. Raises MailRefused, without the address, which is personal data."""
+    try:
+        return mailable(mail.to)
+    except Unmailable as wrong:
+        raise MailRefused(f"the recipient: {wrong}") from None
 
 
 def compose(mail: Mail, sender: str) -> bytes:
-    """The mail's bytes with CRLF line ends.
+    """The mail's bytes with CRLF line ends; `sender` is a header's value.
 
     Raises:
-        MailRefused: where the address can't stand in a mail's header; without the address, which is personal data.
+        MailRefused: where the address can't stand in a mail's header.
     """
-    if not ADDRESS.fullmatch(mail.to):
-        raise MailRefused("the recipient's address is none that SMTP takes (RFC 5321, ASCII)")
+    recipient = str(recipient_of(mail))
     if not MESSAGE_ID.fullmatch(mail.message_id):
         raise ValueError(f"not a Message-ID (RFC 5322): {mail.message_id!r}")
     boundary = blake2b(mail.message_id.encode(), digest_size=12).hexdigest().encode()
-    headers = (sender, mail.to, subject_line(mail.subject), formatdate(), mail.message_id)
+    headers = (sender, recipient, subject_line(mail.subject), formatdate(), mail.message_id)
     return SKELETON % (
         *(header.encode() for header in headers),
         boundary,

@@ -39,9 +39,11 @@ async def confirm(order: OrderConfirmed, deps: Notifications) -> ConfirmationSen
 
 
 @notifications.on(needs="smtp", retry=PATIENT)
-async def apologize(order: OrderCancelled | OrderRefused, deps: Notifications) -> CancellationSent:
+async def apologize(order: OrderCancelled | OrderRefused, deps: Notifications) -> CancellationSent | None:
     """The order will not be: say so, and why."""
     if isinstance(order, OrderRefused):
+        if order.reason == "email_unusable":
+            return None
         letter = letters.refusal(order.order_id, order.detail)
     else:
         letter = letters.cancellation(order.order_id, order.reason)

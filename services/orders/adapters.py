@@ -31,12 +31,12 @@ FOLLOW_SECONDS = 0.2
 class MeshOrders:
     """Places orders under the guard of their id, and reads what orders recorded about them."""
 
-    def __init__(self, mesh: Mesh, prices: domain.Prices) -> None:
-        self._mesh, self._prices = mesh, prices
+    def __init__(self, mesh: Mesh, prices: domain.Prices, *, smtputf8: bool = False) -> None:
+        self._mesh, self._prices, self._smtputf8 = mesh, prices, smtputf8
 
     async def place(self, order: OrderPlaced) -> Placement:
         """Record the order, or its refusal."""
-        outcome = domain.check(order, self._prices)
+        outcome = domain.check(order, self._prices, smtputf8=self._smtputf8)
         try:
             story = await record_first(self._mesh, orders, outcome)
         except jetmesh.Unavailable as unavailable:

@@ -19,11 +19,13 @@ from jetmesh_contracts import (
     PaymentCaptureFailed,
     PaymentDeclined,
 )
+from services.addresses import Unmailable, mailable
 
 Prices = Mapping[str, int]
 """The catalogue: article → price of one piece, in the minor unit of `CURRENCY`."""
 
 CURRENCY = "EUR"
+RefusalReason = Literal["unknown_article", "price_changed", "currency_not_sold", "email_unusable"]
 Reason = Literal[
     "payment_declined", "out_of_stock", "timed_out", "customer_request", "capture_failed", "authorization_expired"
 ]
@@ -67,8 +69,9 @@ class Order:
                 return self
 
 
-def check(order: OrderPlaced, prices: Prices) -> OrderPlaced | OrderRefused:
-    """The order as it stands, or why it can't be taken: an article or a price that is not the catalogue's."""
+def check(order: OrderPlaced, prices: Prices, *, smtputf8: bool = False) -> OrderPlaced | OrderRefused:
+    """The order as it stands, or why it can't be taken: an article or a price that is not the catalogue's, an address
+    that no mail reaches. `smtputf8`: the mail server takes addresses that are not ASCII."""
     if order.currency != CURRENCY:
         return _refused(order, "currency_not_sold", f"prices are in {CURRENCY}, not in {order.currency}")
     for line in order.lines:
@@ -77,7 +80,18 @@ def check(order: OrderPlaced, prices: Prices) -> OrderPlaced | OrderRefused:
             return _refused(order, "unknown_article", f"there is no article {line.sku}")
         if price != line.unit_price_minor:
             return _refused(order, "price_changed", f"{line.sku} costs {price}, not {line.unit_price_minor}")
+    if reason := _unmailable(order.customer.email, smtputf8=smtputf8):
+        return _refused(order, "email_unusable", reason)
     return order
+
+
+def _unmailable(email: str, *, smtputf8: bool) -> str:
+    """Why no mail can reach the address; empty where one can."""
+    try:
+        needs_smtputf8 = mailable(email).needs_smtputf8
+    except Unmailable as reason:
+        return str(reason)
+    return "what stands before the @ must be ASCII" if needs_smtputf8 and not smtputf8 else ""
 
 
 def promise(
@@ -148,7 +162,5 @@ def withdraw(
     return request if order.confirmed else cancellation(placed, "customer_request")
 
 
-def _refused(
-    order: OrderPlaced, reason: Literal["unknown_article", "price_changed", "currency_not_sold"], detail: str
-) -> OrderRefused:
+def _refused(order: OrderPlaced, reason: RefusalReason, detail: str) -> OrderRefused:
     return OrderRefused(order_id=order.order_id, customer=order.customer, reason=reason, detail=detail)

@@ -24,9 +24,10 @@ from services.orders.domain import Order, Prices
 
 @dataclass(frozen=True)
 class Orders:
-    """What orders needs: the catalogue's prices."""
+    """What orders needs: the catalogue's prices, and whether mail can go to addresses that are not ASCII."""
 
     prices: Prices
+    smtputf8: bool = False
 
 
 orders = Service("orders", Orders, claims=timedelta(hours=24), endings=(OrderConfirmed, OrderCancelled, OrderRefused))
@@ -35,7 +36,7 @@ orders = Service("orders", Orders, claims=timedelta(hours=24), endings=(OrderCon
 @orders.intake
 async def place(order: OrderPlaced, deps: Orders) -> OrderPlaced | OrderRefused:
     """Somebody clicked "Buy": check the order against the catalogue and record it."""
-    return domain.check(order, deps.prices)
+    return domain.check(order, deps.prices, smtputf8=deps.smtputf8)
 
 
 @orders.on

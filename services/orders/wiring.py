@@ -26,6 +26,7 @@ class Settings(BaseModel):
     http_secret: str = ""
     http_operator_token: str = ""
     catalogue: Path | None = None
+    mail_smtputf8: bool = False
 
 
 @asynccontextmanager
@@ -34,8 +35,8 @@ async def wire(mesh: Mesh) -> AsyncIterator[Orders]:
     settings = read(Settings)
     catalogue = prices(settings.catalogue)
     if settings.http_port:
-        mesh.run(_edge(mesh, settings, MeshOrders(mesh, catalogue)).serve)
-    yield Orders(catalogue)
+        mesh.run(_edge(mesh, settings, MeshOrders(mesh, catalogue, smtputf8=settings.mail_smtputf8)).serve)
+    yield Orders(catalogue, settings.mail_smtputf8)
 
 
 def _edge(mesh: Mesh, settings: Settings, port: MeshOrders) -> uvicorn.Server:

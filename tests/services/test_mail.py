@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifications import letters
-from services.notifications.adapters import Server, SmtpMailer
-from services.notifications.mailer import Mail, MailRefused, MailUnavailable
+from services.notifications.adapters import SmtpMailer
+from services.notifications.mail_server import Server
+from services.notifications.mailer import Mail, MailDeferred, MailRefused, MailUnavailable
 from services.notifications.mime import compose
 from services.reference.mailsink import MailSink
 
@@ -56,7 +57,7 @@ def sink(tmp_path: Path) -> Iterator[Sink]:
 
 @pytest.fixture
 async def mailer(sink: Sink) -> AsyncIterator[SmtpMailer]:
-    mailer = SmtpMailer(sink.url, SENDER)
+    mailer = SmtpMailer(Server.from_url(sink.url), SENDER)
     yield mailer
     await mailer.aclose()
 
@@ -75,7 +76,7 @@ def content(message: EmailMessage, kind: str) -> str:
 async def test_a_mail_arrives_as_it_was_written(sink: Sink, hidden: Sequence[bytes]) -> None:
     dotted = replace(MAIL, subject="Grüße, o-1042", text=".\r\n..two\n. three\n\nFrom ü\n", html="<p>.\n.</p>")
     async with without(hidden, sink.url) as url:
-        mailer = SmtpMailer(url, SENDER)
+        mailer = SmtpMailer(Server.from_url(url), SENDER)
         await mailer.send(dotted)
         await mailer.aclose()
     (kept,) = MailSink(sink.path).mails()
@@ -129,7 +130,7 @@ async def test_a_refused_recipient_is_final_named_nowhere_and_harms_no_other_mai
 async def test_a_server_that_is_gone_is_tried_again_and_found_when_it_is_back(tmp_path: Path) -> None:
     first = Sink(tmp_path / "mails.sqlite")
     port = first.url.rpartition(":")[2]
-    mailer = SmtpMailer(first.url, SENDER)
+    mailer = SmtpMailer(Server.from_url(first.url), SENDER)
     await mailer.send(MAIL)
     first.kill()
     first.stop()
@@ -137,7 +138,7 @@ async def test_a_server_that_is_gone_is_tried_again_and_found_when_it_is_back(tm
         with pytest.raises(MailUnavailable):
             await mailer.send(MAIL)
     async with full_mailbox_server(int(port)):
-        with pytest.raises(MailUnavailable, match=r"the recipient was refused with 450 4\.2\.1"):
+        with pytest.raises(MailDeferred, match=r"the recipient was refused with 450 4\.2\.1"):
             await mailer.send(MAIL)
     await mailer.aclose()
     assert MailSink(tmp_path / "mails.sqlite").count() == 1
@@ -173,7 +174,7 @@ async def test_a_server_that_said_goodbye_is_not_given_the_next_mail() -> None:
         writer.close()
 
     async with await asyncio.start_server(converse, "127.0.0.1", 0) as server:
-        mailer = SmtpMailer(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}", SENDER)
+        mailer = SmtpMailer(Server.from_url(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"), SENDER)
         for _ in range(3):
             await mailer.send(MAIL)
         await mailer.aclose()
@@ -199,7 +200,7 @@ async def full_mailbox_server(port: int) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "ada", "ada@example.com\r\nBcc: eve@example.com", "a b@example.com", "<ada>@x.com", "ä@example.com"]
+    "address", ["", "ada", "ada@example.com\r\nBcc: eve@example.com", "a b@example.com", "<ada>@x.com", "a,b@c.d"]
 )
 def test_an_address_that_could_end_a_header_or_a_command_is_refused_unnamed(address: str) -> None:
     with pytest.raises(MailRefused) as refused:

@@ -155,15 +155,16 @@ def _addressable(order: OrderPlaced) -> OrderPlaced:
 _REFUSED_FIELDS = {
     "unknown_article": ("sku", "Order an article of the catalogue."),
     "price_changed": ("unit_price_minor", "Send the catalogue's price."),
+    "currency_not_sold": ("#/currency", "Send a currency that is sold."),
+    "email_unusable": ("#/customer/email", "Send an address that a mail can reach, such as ada@example.com."),
 }
 
 
 def refusal(order: OrderPlaced, refused: Refused) -> Problem:
-    """What the catalogue does not allow, at the line in question. The refusal is recorded: it stays under this id."""
-    field, fix = _REFUSED_FIELDS.get(refused.reason, ("currency", "Send a currency that is sold."))
-    if field == "currency":
-        pointer = "#/currency"
-    else:
+    """What can't be taken, at the field in question. The refusal is recorded: it stays under this id."""
+    field, fix = _REFUSED_FIELDS.get(refused.reason, ("#", "Send another order."))
+    pointer = field
+    if not field.startswith("#"):
         pointer = "#/lines" if refused.line is None else f"#/lines/{refused.line}/{field}"
     return Problem(
         REFUSED,
