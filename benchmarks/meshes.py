@@ -17,9 +17,8 @@ from jetmesh import provision, settings, telemetry
 from jetmesh.mesh import Mesh, connect
 from jetmesh.message import Message
 from jetmesh.provision import request
-from jetmesh.service import Form
 from jetmesh.testing import Broker
-from jetmesh.topology import Consumer, consumers_of, topology
+from jetmesh.topology import Consumer, Kind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from services.flow import SERVICES
 from services.reference import placing, ports
@@ -28,9 +27,6 @@ from services.reference.streams import Progress, gauge, progress
 
 NAMES = tuple(service.name for service in SERVICES)
 WITHOUT_MAIL = tuple(name for name in NAMES if name != "notifications")
-DEADLINES = {reaction.durable for service in SERVICES for reaction in service.reactions if reaction.form is Form.AFTER}
-"""Durables on which deliveries rest until their time is up."""
-
 ENDINGS = ("orders.confirmed.*", "orders.cancelled.*", "orders.refused.*")
 PEER_ENDINGS = ("orders.confirmed", "orders.cancelled", "orders.refused")
 SECONDS_MAX = 240.0
@@ -88,7 +84,7 @@ class Running:
         Raises:
             Late: nothing has come further for a while.
         """
-        consumers = [consumer for consumer in self._of(services) if consumer.durable not in DEADLINES]
+        consumers = [consumer for consumer in self._of(services) if consumer.kind is Kind.WORK]
         deadline, before = time.monotonic() + SECONDS_MAX, Progress(1, ())
         while (now := await progress(self.client.connection, consumers)) != before or now.waiting:
             if now.delivered != before.delivered:

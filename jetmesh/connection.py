@@ -80,6 +80,13 @@ class Connection(Client):
         url = self.connected_url
         return url.netloc.rpartition("@")[2] if url else ""
 
+    @property
+    def peer_certificate(self) -> bytes:
+        """The broker's certificate as DER; empty without TLS."""
+        writer = getattr(self._transport, "_io_writer", None)
+        tls = writer.get_extra_info("ssl_object") if writer else None
+        return (tls.getpeercert(binary_form=True) or b"") if tls else b""
+
     def on_reconnected(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every reconnection: pulls and unanswered publishes are gone by then."""
         self._reconnected.append(callback)

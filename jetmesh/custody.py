@@ -44,18 +44,19 @@ class Custody:
 
     def in_progress(self) -> None:
         """Called by a ticker: whatever has been held for a third of the ack wait says that it is still worked on."""
-        due = time.monotonic() - self._interval
+        now = time.monotonic()
+        due = now - self._interval
         for delivery, _, _ in self._held.values():
-            if delivery.held_since < due:
-                delivery.held_since = time.monotonic()
+            if delivery.held_since < due and delivery.progress_at < due:
+                delivery.progress_at = now
                 self._say(delivery, b"+WPI")
 
-    def oldest(self) -> dict[tuple[str, str], float]:
-        """When the oldest message held was stored, in seconds since 1970, by stream and durable."""
+    def oldest_seconds(self) -> dict[tuple[str, str], float]:
+        """For how long the delivery that arrived first has been held, by stream and durable."""
+        now = time.monotonic()
         found: dict[tuple[str, str], float] = {}
         for delivery, pull, _ in list(self._held.values()):
-            place = pull.stream, pull.durable
-            found[place] = min(found.get(place, delivery.timestamp), delivery.timestamp)
+            found.setdefault((pull.stream, pull.durable), now - delivery.held_since)
         return found
 
     def _settle(self, delivery: Delivery, word: bytes) -> None:

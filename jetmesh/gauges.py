@@ -6,22 +6,26 @@ Replicas see the same durable: where their numbers are about the durable (`jetme
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from jetmesh import certificates
 from jetmesh.failure import Unavailable
+from jetmesh.health import Health
 from jetmesh.provision import Drift, request
 from jetmesh.runner import Runner
 from jetmesh.switch import State
+from jetmesh.topology import Kind
 
 log = logging.getLogger("jetmesh.gauges")
 
 POLL_SECONDS = 15.0
 DELIVERIES_MAX = 10
 """Attempts beyond so many at one delivery are counted together."""
+
+KIND = "jetmesh.consumer.kind"
 
 Read = Callable[[], Iterable[Observation]]
 
@@ -32,6 +36,8 @@ class Gauges:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._durables: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._missing: set[tuple[str, str]] = set()
+        self._kinds = {(consumer.stream, consumer.durable): consumer.kind for consumer in runner.consumers}
         self._denied = 0
         runner.mesh.connection.on_denied(self._count_denial)
         meter = runner.mesh.telemetry.meter
@@ -44,8 +50,10 @@ class Gauges:
                 self._info("num_redelivered"),
                 "Of those, not for the first time.",
             ),
+            ("jetmesh.consumer.missing", "1", self._gone, "1 where the broker has no such durable, or no such stream."),
             ("jetmesh.deliveries.held", "{message}", self._held, "In this process, waiting or running."),
-            ("jetmesh.deliveries.oldest.age", "s", self._oldest, "Age of the oldest of them."),
+            ("jetmesh.deliveries.oldest.age", "s", self._oldest, "For how long the oldest of them has been held."),
+            ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
             ("jetmesh.switch.state", "1", self._switches, "0 closed, 1 half-open, 2 open."),
         ):
             meter.create_observable_gauge(name, [_callback(read)], unit, meaning)
@@ -73,23 +81,30 @@ class Gauges:
             self._durables.pop((stream, durable), None)
         else:
             self._durables[stream, durable] = info or {}
+            (self._missing.add if info is None else self._missing.discard)((stream, durable))
 
     def _info(self, name: str) -> Read:
         return lambda: [
-            Observation(info[name], _durable(stream, durable))
+            Observation(info[name], self._durable(stream, durable))
             for (stream, durable), info in list(self._durables.items())
             if name in info
         ]
 
+    def _gone(self) -> list[Observation]:
+        return [Observation(int(place in self._missing), self._durable(*place)) for place in self._kinds]
+
     def _held(self) -> list[Observation]:
-        return [Observation(pull.held, _durable(pull.stream, pull.durable)) for pull in self._runner.pulls]
+        return [Observation(pull.held, self._durable(pull.stream, pull.durable)) for pull in self._runner.pulls]
 
     def _oldest(self) -> list[Observation]:
-        now = time.time()
-        ages = {(pull.stream, pull.durable): 0.0 for pull in self._runner.pulls}
-        for place, timestamp in self._runner.mesh.custody.oldest().items():
-            ages[place] = max(0.0, now - timestamp)
-        return [Observation(age, _durable(*place)) for place, age in ages.items()]
+        oldest = self._runner.mesh.custody.oldest_seconds()
+        places = [(pull.stream, pull.durable) for pull in self._runner.pulls]
+        return [Observation(oldest.get(place, 0.0), self._durable(*place)) for place in places]
+
+    def _certificates(self) -> list[Observation]:
+        mesh = self._runner.mesh
+        ends = certificates.ends(mesh.settings, mesh.connection.peer_certificate)
+        return [Observation(end, {"jetmesh.certificate": name}) for name, end in ends.items()]
 
     def _switches(self) -> list[Observation]:
         return [Observation(s.state.value, {"jetmesh.needs": s.needs}) for s in self._runner.switches.values()]
@@ -99,12 +114,14 @@ class Gauges:
 
     def _attempts(self) -> list[Observation]:
         found = []
+        kinds = {durable: kind for (_, durable), kind in self._kinds.items()}
         for name, reacting in self._runner.reactings.items():
             counts: dict[int, int] = {}
             for delivered, count in list(reacting.telemetry.tally.deliveries.items()):
                 attempt = min(delivered, DELIVERIES_MAX)
                 counts[attempt] = counts.get(attempt, 0) + count
-            found += [Observation(n, {"jetmesh.reaction": name, "jetmesh.attempt": a}) for a, n in counts.items()]
+            of = {"jetmesh.reaction": name, KIND: kinds.get(reacting.reaction.durable, Kind.WORK)}
+            found += [Observation(n, {**of, "jetmesh.attempt": attempt}) for attempt, n in counts.items()]
         return found
 
     def _dead_letters(self) -> list[Observation]:
@@ -114,6 +131,13 @@ class Gauges:
             for error, count in list(reacting.telemetry.tally.dead_letters.items())
         ]
 
+    def _durable(self, stream: str, durable: str) -> dict[str, str]:
+        return {
+            "messaging.consumer.group.name": durable,
+            "messaging.nats.stream.name": stream,
+            KIND: self._kinds.get((stream, durable), Kind.WORK),
+        }
+
     def _count_denial(self, _: str) -> None:
         self._denied += 1
 
@@ -122,6 +146,15 @@ class Gauges:
 
     def _refusals(self) -> list[Observation]:
         return [Observation(self._runner.mesh.recorder.refused)]
+
+
+def report_readiness(meter: Meter, health: Health) -> None:
+    """Tell whether a service is ready: from the start of its process, so that one that waits is seen as well."""
+
+    def read() -> list[Observation]:
+        return [Observation(int(not health.why_not))]
+
+    meter.create_observable_gauge("jetmesh.service.ready", [_callback(read)], "1", "1 where the service is ready.")
 
 
 def report(runner: Runner) -> dict[str, Any]:
@@ -153,7 +186,3 @@ def _told(runner: Runner, name: str) -> dict[str, Any]:
 
 def _callback(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
     return lambda _: read()
-
-
-def _durable(stream: str, durable: str) -> dict[str, str]:
-    return {"messaging.consumer.group.name": durable, "messaging.nats.stream.name": stream}

@@ -32,6 +32,7 @@ STREAM = {
 }
 CONSUMER = {
     "durable_name": "durableName",
+    "description": "description",
     "deliver_policy": "deliverPolicy",
     "ack_policy": "ackPolicy",
     "ack_wait": "ackWait",

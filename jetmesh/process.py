@@ -14,7 +14,7 @@ from typing import Any
 
 from jetmesh import health as probes
 from jetmesh import micro, partitions, telemetry
-from jetmesh.gauges import Gauges, report
+from jetmesh.gauges import Gauges, report, report_readiness
 from jetmesh.health import Health
 from jetmesh.mesh import Mesh, connect
 from jetmesh.runner import Runner
@@ -79,6 +79,7 @@ async def serve(
     """Run one service until `stopping` is set, then let go of everything in order. `wire` makes its dependencies
     where the module `wiring` beside its reactions shall not."""
     observed = telemetry.start(service.name)
+    report_readiness(observed.meter, health)
     try:
         async with connect(settings, observed, f"jetmesh-{service.name}") as mesh:
             if count := settings.split.get(service.stream):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from jetmesh import aside, deadletter, partitions
@@ -30,6 +31,14 @@ class Stream:
     rival: str = ""
 
 
+class Kind(StrEnum):
+    """What waits in a durable: work, to be done at once, or deliveries that rest until their time is up, so that lag is
+    no delay. Metrics, alerts, autoscaling and tests tell the two apart by this."""
+
+    WORK = "work"
+    DEADLINE = "deadline"
+
+
 @dataclass(frozen=True, slots=True)
 class Consumer:
     """One durable pull consumer, and the service whose process pulls it."""
@@ -39,12 +48,14 @@ class Consumer:
     service: str
     subjects: tuple[str, ...]
     ack_wait_seconds: float = 30.0
+    kind: Kind = Kind.WORK
 
     @property
     def config(self) -> Config:
         """Explicit acks, delivered without limit: the failure policy decides in the process, and in one place."""
         return {
             "durable_name": self.durable,
+            "description": f"jetmesh {self.kind} of {self.service}",
             "deliver_policy": "all",
             "ack_policy": "explicit",
             "ack_wait": int(self.ack_wait_seconds * 1e9),
@@ -61,6 +72,11 @@ class Topology:
 
     streams: tuple[Stream, ...]
     consumers: tuple[Consumer, ...]
+
+    @property
+    def work(self) -> list[Consumer]:
+        """The durables in which nothing waits once all is done."""
+        return [consumer for consumer in self.consumers if consumer.kind is Kind.WORK]
 
 
 def topology(
@@ -96,13 +112,14 @@ def consumers_of(
 ) -> Iterable[Consumer]:
     """The durables of one service, one in each partition; a sink reads the streams of all `services`."""
 
-    def durable(stream: str, name: str, *subjects: str) -> Iterable[Consumer]:
+    def durable(stream: str, name: str, *subjects: str, kind: Kind = Kind.WORK) -> Iterable[Consumer]:
         for part in partitions.names(stream, split):
-            yield Consumer(part, name, service.name, subjects, ack_wait_seconds)
+            yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind)
 
     for reaction in service.reactions:
+        kind = Kind.DEADLINE if reaction.form is Form.AFTER else Kind.WORK
         for owner, types in inside(reaction).items():
-            yield from durable(stream_of(owner), reaction.durable, *(f"{name}.*" for name in types))
+            yield from durable(stream_of(owner), reaction.durable, *(f"{name}.*" for name in types), kind=kind)
         if reaction.form is Form.SINK:
             for stream in sorted(
                 {other.stream for other in services if other.records} | {service.stream for _ in service.records}

@@ -58,6 +58,7 @@ class Delivery:
         "delivered",
         "held_since",
         "key",
+        "progress_at",
         "reply",
         "sequence",
         "shared",
@@ -80,7 +81,7 @@ class Delivery:
     ) -> None:
         self.subject, self._headers, self.data, self.reply = subject, headers, data, reply
         self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
-        self.held_since = 0.0
+        self.held_since = self.progress_at = 0.0
         self.shared = False
         entity, _, rest = subject.partition(".")
         event, _, self.key = rest.partition(".")

@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
+from opentelemetry.metrics import Observation
 from rich.table import Table
 
 from jetmesh import app as apps
+from jetmesh import telemetry
 from jetmesh.archive.job import Job, Tell
 from jetmesh.archive.parquet import Archive
 from jetmesh.archive.report import Report
@@ -63,10 +66,26 @@ def archive(older_than: timedelta, folder: Path | None, dry_run: bool, as_json: 
     kept = Archive(folder or target.settings.state / "archive")
     tell = (lambda _: None) if as_json else (lambda words: say(words, dim=True, err=True))
     report = asyncio.run(_run(apps.load(app), target, kept, datetime.now(UTC) - older_than, (tell, dry_run)))
+    if not dry_run:
+        _measure(report)
     if as_json:
         present({"archive": str(kept.folder), **report.document()})
     else:
         show(report, kept.folder)
+
+
+def _measure(report: Report) -> None:
+    """Tell where metrics go that a run ended well, and when: an alert watches that the next one is not late."""
+    observed = telemetry.start("archive")
+    observed.meter.create_observable_gauge(
+        "jetmesh.archive.last_success",
+        [lambda _: [Observation(time.time())]],
+        "s",
+        "When the last run of the archive ended well, in seconds since 1970.",
+    )
+    archived = observed.meter.create_counter("jetmesh.archive.stories", "{story}", "Stories that went to the archive.")
+    archived.add(report.stories)
+    observed.shut_down()
 
 
 async def _run(

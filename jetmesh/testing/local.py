@@ -173,8 +173,7 @@ class LocalMesh:
 
     async def settled(self, within_seconds: float = WITHIN_SECONDS) -> None:
         """Wait until every delivery of every service is settled and nothing is left to deliver, but for deadlines."""
-        deadlines = {r.durable for service in self.services for r in service.reactions if r.form is Form.AFTER}
-        consumers = [consumer for consumer in self.topology.consumers if consumer.durable not in deadlines]
+        consumers = self.topology.work
         left: list[str] = []
 
         async def nothing_left() -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 from jetmesh import provision
 from jetmesh.mesh import Mesh
 from jetmesh.provision import Change
-from jetmesh.service import Form
 from jetmesh.topology import topology
 from services.flow import SERVICES
 from services.reference import fleet
@@ -18,8 +17,7 @@ from services.reference.state import State
 Tell = Callable[[str], None]
 
 NEEDED = topology(SERVICES)
-_DEADLINES = {r.durable for service in SERVICES for r in service.reactions if r.form is Form.AFTER}
-WORK = [consumer for consumer in NEEDED.consumers if consumer.durable not in _DEADLINES]
+WORK = NEEDED.work
 """The durables that are through once all orders have ended; a deadline holds its event until the time is up."""
 
 

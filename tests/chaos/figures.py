@@ -10,15 +10,11 @@ from jetmesh import provision
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh, endpoint_subject
 from jetmesh.micro import REPORT
-from jetmesh.service import Form
-from jetmesh.topology import Consumer
-from services.flow import SERVICES
+from jetmesh.topology import Consumer, Kind
 from services.reference.facts import Facts
 from tests.chaos.arena import NAMES
 
 POLL_SECONDS = 1.0
-LATE = {r.durable for service in SERVICES for r in service.reactions if r.form is Form.AFTER}
-"""Deadlines: what is not due comes again by design."""
 
 
 @dataclass(slots=True)
@@ -57,7 +53,7 @@ class Figures:
     async def count_redeliveries(self, mesh: Mesh, consumers: tuple[Consumer, ...], facts: Facts) -> None:
         """Of all durables: deliveries beyond one for each message that they read."""
         for consumer in consumers:
-            if consumer.durable in LATE or consumer.stream.endswith("_TIMERS"):
+            if consumer.kind is Kind.DEADLINE or consumer.stream.endswith("_TIMERS"):
                 continue
             messages = [*facts.intake, *facts.events]
             read = sum(m.stream == consumer.stream and _matches(m.subject, consumer.subjects) for m in messages)

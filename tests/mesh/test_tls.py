@@ -1,6 +1,7 @@
 """TLS with client certificates on the real server: who has the right ones works, all others learn what to mend."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from jetmesh import accounts, keys, telemetry, tls
+from jetmesh import accounts, certificates, keys, telemetry, tls
 from jetmesh.mesh import connect
 from jetmesh.service import Service
 from jetmesh.settings import Settings, SettingsError, read
@@ -97,6 +98,16 @@ def identity(folder: Path, name: str) -> dict[str, str]:
         "JETMESH_NATS_MICRO_NKEY_SEED": str(keys.seed_file(folder, f"{name}-micro")),
         "JETMESH_NATS_API_PREFIX": accounts.API_PREFIX,
     }
+
+
+async def test_a_service_knows_when_the_certificates_of_its_connection_end(
+    verifying: Broker, files: Files, tmp_path: Path
+) -> None:
+    settings = settings_of(verifying, tmp_path, "operator", **files.client())
+    async with connect(settings, telemetry.start("test", {}), "test") as mesh:
+        ends = certificates.ends(settings, mesh.connection.peer_certificate)
+    assert set(ends) == {"broker", "client", "ca"}
+    assert all(end > time.time() for end in ends.values())
 
 
 async def test_the_whole_mesh_runs_with_accounts_and_client_certificates(

@@ -93,6 +93,7 @@ async def test_the_gauges_report_a_mesh_in_an_outage(mesh_of: MeshOf) -> None:
     assert readings["jetmesh.consumer.ack_pending"] == 20
     assert readings["jetmesh.deliveries.held"] > 0
     assert readings["jetmesh.deliveries.oldest.age"] > 0
+    assert readings["jetmesh.consumer.missing"] == 0
     assert readings["jetmesh.delivery.attempts"] >= 20
     assert readings["jetmesh.guard.refusals"] == 0
 
