@@ -1,25 +1,26 @@
-"""One NATS account per service, with imports of exactly what it may pull, acknowledge, record and read.
+"""One NATS account per user of the broker, with imports of exactly what it may pull, acknowledge, record and publish.
 
 Subject permissions inside one account leave a hole: whoever may pull may name any reply subject, and so have the broker
 publish what it pulled wherever it likes. An account has no subjects but its own and those that it imports.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jetmesh import partitions
-from jetmesh.event import entity_of
+from jetmesh.event import EventType, entity_of, publisher_of, stream_of
 from jetmesh.mesh import endpoint_subject
 from jetmesh.partitions import Partitions
 from jetmesh.service import Service
-from jetmesh.topology import WHOLE, Consumer, consumers_of
+from jetmesh.topology import MESSAGE_BYTES_MAX, WHOLE, Consumer, consumers_of
 
 CORE = "MESH"
 """The account that has JetStream, and everything in it; people who operate the mesh are its users."""
-CLIENT = "CLIENT"
-"""The account of people and other teams: they may publish what is open to everybody, and nothing else."""
+OPERATOR = "operator"
 API_PREFIX = "jetmesh.api"
 """Where a service finds `$JS.API.CONSUMER.INFO`: an import of it under its own name would be answered locally."""
+SYSTEM = "$SYS.>"
+"""What the server tells every account about itself, its connections with their addresses among it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,19 @@ class Import:
     """Whether several answers come: a pull, or a reading of several messages."""
     local: str = ""
     """The subject under which the importing account knows it; empty: the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server allows one account: connections on each server; subscriptions and message size per connection."""
+
+    connections: int
+    subscriptions: int
+    payload_bytes: int = MESSAGE_BYTES_MAX
+
+
+OUTSIDE = Limits(connections=256, subscriptions=64)
+SERVICE = Limits(connections=1_024, subscriptions=1_024)
 
 
 def imports_of(service: Service, services: Sequence[Service], split: Partitions = WHOLE) -> list[Import]:
@@ -53,24 +67,45 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
     return list(dict.fromkeys(found))
 
 
-def imports_of_clients(services: Sequence[Service]) -> list[Import]:
-    """What everybody may publish: the types that are declared `from_outside`, without a key."""
-    events = (e for service in services for r in service.reactions for e in r.events if r.takes_from_outside(e))
-    return [Import(event_type) for event_type in dict.fromkeys(event.type for event in events)]
+def published(services: Sequence[Service]) -> Mapping[str, Sequence[EventType]]:
+    """What each kind of outside user may publish, without a key: the types that the services take from outside."""
+    found: dict[str, list[EventType]] = {}
+    for event in _from_outside(services):
+        found.setdefault(publisher_of(event), []).append(event)
+    return found
 
 
-def configuration(services: Sequence[Service], keys: Mapping[str, Sequence[str]], split: Partitions = WHOLE) -> str:
+def inbox_of(user: str) -> str:
+    """The prefix of the inboxes in which an outside user gets answers; what `nats --inbox-prefix` is told."""
+    return f"_INBOX_{user}"
+
+
+def kind_of(user: str, kinds: Iterable[str]) -> str:
+    """The kind of a user: `client` of `client` and of `client-berlin`; empty where it is none of these."""
+    return max((kind for kind in kinds if user == kind or user.startswith(f"{kind}-")), key=len, default="")
+
+
+def configuration(
+    services: Sequence[Service],
+    keys: Mapping[str, Sequence[str]],
+    split: Partitions = WHOLE,
+    outside: Limits = OUTSIDE,
+) -> str:
     """The `accounts` block of a nats-server configuration, with the mappings of streams that are split.
 
-    `keys` names the public nkeys of each user: of every service by its name, of `client`, and of `operator`; two keys
-    for one name are both good, so that keys can be rotated while they are in use. `<service>-micro` may answer
-    `nats micro` for the service.
+    `keys` names the public nkeys of each user (`jetmesh.keys.users`); two keys for one name are both good, so that keys
+    can be rotated while they are in use. `<service>-micro` may answer `nats micro` for the service. `outside` is what
+    each user who is no service may take.
     """
-    granted = {service.stream: imports_of(service, services, split) for service in services}
-    granted[CLIENT] = imports_of_clients(services)
-    users = {service.stream: keys[service.name] for service in services} | {CLIENT: keys["client"]}
+    open_to = {kind: [Import(event.type) for event in events] for kind, events in published(services).items()}
+    kinds = {user: kind_of(user, open_to) for user in keys}
+    granted = {service.name: imports_of(service, services, split) for service in services}
+    granted |= {user: open_to[kind] for user, kind in kinds.items() if kind and user not in granted}
+    limits = dict.fromkeys(granted, outside) | {service.name: SERVICE for service in services}
+    permissions = {user: _outside_permissions(user, granted[user]) for user in granted}
+    permissions |= {service.name: SERVICE_PERMISSIONS for service in services}
     blocks = [_core(services, granted, keys, mappings(services, split))]
-    blocks += [_account(name, users[name], imports) for name, imports in granted.items()]
+    blocks += [_account(user, keys[user], granted[user], permissions[user], limits[user]) for user in granted]
     return "accounts {\n" + "\n".join(blocks) + "\n}\n"
 
 
@@ -79,6 +114,11 @@ def mappings(services: Sequence[Service], split: Partitions) -> dict[str, str]:
     owners = [service for service in services if service.stream in split]
     entities = [(entity_of(event), split[owner.stream]) for owner in owners for event in owner.records]
     return dict(partitions.mapping(entity, count) for entity, count in entities)
+
+
+def _from_outside(services: Sequence[Service]) -> Iterator[EventType]:
+    found = (e for service in services for r in service.reactions for e in r.events if r.takes_from_outside(e))
+    yield from dict.fromkeys(found)
 
 
 def _pulling(consumer: Consumer) -> Iterable[Import]:
@@ -95,11 +135,11 @@ def _core(
     mapped: Mapping[str, str],
 ) -> str:
     exports: dict[Import, list[str]] = {}
-    for account, imports in granted.items():
+    for user, imports in granted.items():
         for imported in imports:
-            exports.setdefault(Import(imported.subject, imported.is_stream), []).append(account)
+            exports.setdefault(Import(imported.subject, imported.is_stream), []).append(stream_of(user))
     lines = [_export(export, to) for export, to in exports.items()]
-    users = [f"      {{nkey: {key}}}" for key in keys["operator"]]
+    users = [f"      {{nkey: {key}}}" for key in keys[OPERATOR]]
     users += [_micro(service.name, key) for service in services for key in keys.get(f"{service.name}-micro", ())]
     return "\n".join(
         [
@@ -133,17 +173,39 @@ def _micro(service: str, key: str) -> str:
     verbs = ["PING", "INFO", "STATS"]
     heard = [f"$SRV.{verb}" for verb in verbs] + [f"$SRV.{verb}.{service}" for verb in verbs]
     heard += [f"$SRV.{verb}.{service}.*" for verb in verbs] + [endpoint_subject(service, "*")]
-    subjects = ", ".join(f'"{subject}"' for subject in heard)
-    return (
-        f"      {{nkey: {key}, permissions: {{subscribe: {{allow: [{subjects}]}}, "
-        f'publish: {{deny: [">"]}}, allow_responses: {{max: 1, ttl: "10s"}}}}}}'
-    )
+    answers = 'publish: {deny: [">"]}, allow_responses: {max: 1, ttl: "10s"}'
+    return f"      {{nkey: {key}, permissions: {{subscribe: {{allow: {_list(heard)}}}, {answers}}}}}"
 
 
-def _account(name: str, keys: Sequence[str], imports: Sequence[Import]) -> str:
-    users = ", ".join(f"{{nkey: {key}}}" for key in keys)
+def _outside_permissions(user: str, imports: Sequence[Import]) -> str:
+    """Publish what is imported, hear the answers: the server's own subjects are in every account."""
+    allowed = _list([imported.subject for imported in imports])
+    return f"publish: {{allow: {allowed}}}, subscribe: {{allow: {_list([f'{inbox_of(user)}.>'])}}}"
+
+
+def _list(subjects: Iterable[str]) -> str:
+    return "[" + ", ".join(f'"{subject}"' for subject in subjects) + "]"
+
+
+SERVICE_PERMISSIONS = f"publish: {{deny: {_list([SYSTEM])}}}, subscribe: {{allow: {_list(['_INBOX.>'])}}}"
+"""Its account has nothing else to publish to; what is denied costs less than a list of what is allowed."""
+
+
+def _account(user: str, keys: Sequence[str], imports: Sequence[Import], permissions: str, limits: Limits) -> str:
+    users = ", ".join(f"{{nkey: {key}, permissions: {{{permissions}}}}}" for key in keys)
+    most = f"max_connections: {limits.connections}, max_subscriptions: {limits.subscriptions}"
     lines = [_import(imported) for imported in imports]
-    return "\n".join([f"  {name}: {{", f"    users: [{users}]", "    imports: [", *lines, "    ]", "  }"])
+    return "\n".join(
+        [
+            f"  {stream_of(user)}: {{",
+            f"    users: [{users}]",
+            f"    limits: {{{most}, max_payload: {limits.payload_bytes}}}",
+            "    imports: [",
+            *lines,
+            "    ]",
+            "  }",
+        ]
+    )
 
 
 def _import(imported: Import) -> str:

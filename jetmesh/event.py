@@ -9,8 +9,9 @@ class Event(Protocol):
     """A fact in the past tense, owned by one service (structural: a pydantic model with these members is an event).
 
     `type` is the CloudEvents type and, followed by the key, the subject (`payments.authorized` is recorded on
-    `payments.authorized.o-1042`). `from_outside` types may be published by anybody without a key in the subject, for
-    their owner to check and record. A `state` type is a level: its newest message per key is the one that counts.
+    `payments.authorized.o-1042`). `from_outside` types may be published without a key in the subject, for their owner
+    to check and record; by whom, an optional member `publisher` says (`publisher_of`). A `state` type is a level: its
+    newest message per key is the one that counts.
     """
 
     type: ClassVar[str]
@@ -33,6 +34,8 @@ class Event(Protocol):
 
 EventType = type[Event]
 
+CLIENT = "client"
+
 
 class Recorded(NamedTuple):
     """An event as it stands in a stream: where, when, why, and its JSON body. What a sink gets."""
@@ -52,6 +55,12 @@ class Recorded(NamedTuple):
 def subject_of(event_type: EventType, key: str) -> str:
     """The subject that an event of this type about `key` is recorded on."""
     return f"{event_type.type}.{key}"
+
+
+def publisher_of(event_type: EventType) -> str:
+    """The kind of the broker's users who may publish the type from outside: what its member `publisher` says, else
+    those that everybody is, `client`."""
+    return str(getattr(event_type, "publisher", CLIENT))
 
 
 def entity_of(event_type: EventType) -> str:

@@ -6,15 +6,26 @@ from pathlib import Path
 
 import nkeys
 
+from jetmesh import accounts
+from jetmesh.accounts import OPERATOR
 from jetmesh.service import Service
 
 PREVIOUS = ".previous"
 
 
-def users(services: Sequence[Service]) -> list[str]:
-    """Everybody who connects: each service and what answers `nats micro` for it, clients, and operators."""
-    names = [service.name for service in services]
-    return [*names, *(f"{name}-micro" for name in names), "client", "operator"]
+def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
+    """Everybody who connects: each service and what answers `nats micro` for it, one user of each kind that may publish
+    from outside, and operators; then those who were added in the folder of the seeds.
+
+    Raises:
+        ValueError: a service has the name of somebody else.
+    """
+    names, kinds = [service.name for service in services], list(accounts.published(services))
+    if taken := [name for name in names if name == OPERATOR or accounts.kind_of(name, kinds)]:
+        raise ValueError(f"service {taken[0]}: the broker's user of this name is no service; rename the service")
+    found = sorted(file.stem for file in folder.glob("*.nk")) if folder else []
+    added = [user for user in found if accounts.kind_of(user, kinds) and user not in kinds]
+    return [*names, *(f"{name}-micro" for name in names), *kinds, *added, OPERATOR]
 
 
 def seed_file(folder: Path, user: str) -> Path:

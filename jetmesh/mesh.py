@@ -96,7 +96,7 @@ def connect_options(settings: Settings, seed_file: str = "") -> Mapping[str, obj
     Raises:
         SettingsError: a file that a setting names can't be read, or does not hold what it must.
     """
-    options: dict[str, object] = {}
+    options: dict[str, object] = {"inbox_prefix": settings.nats_inbox_prefix}
     if seed_file := seed_file or settings.nats_nkey_seed:
         try:
             options["nkeys_seed_str"] = Path(seed_file).read_text().strip()

@@ -50,6 +50,13 @@ class Settings(BaseModel):
     )
     slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in this process.")] = 512
     replicas: Annotated[int, Field(ge=1, le=5, description="Copies of each stream (topology apply).")] = 1
+    outside_connections: Annotated[
+        int, Field(ge=1, description="Connections of each outside user on each server (topology permissions).")
+    ] = 256
+    nats_inbox_prefix: Annotated[
+        str,
+        Field(pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$", description="Where answers come, if this user may hear no other."),
+    ] = "_INBOX"
     partitions: Annotated[
         dict[str, Annotated[int, Field(ge=2, le=64)]],
         BeforeValidator(_pairs),

@@ -31,10 +31,11 @@ class Event(BaseModel):
     read (`read`), so that a producer may add a field before its consumers know it.
 
     Class attributes: `type`, the CloudEvents type and the first two tokens of the subject; `owner`, the service that
-    records it; `key_field`, the field that names the entity; `from_outside`, whether anybody may publish it, without
-    a key in the subject, for its owner to check and record; `state`, whether its newest message per key replaces the
-    older ones (a level) instead of telling one thing that happened; `previous`, the version before this one
-    (`orders.placed` of `orders.placed_v2`), whose bodies are read through `upcast`.
+    records it; `key_field`, the field that names the entity; `from_outside`, whether it may be published without a key
+    in the subject, for its owner to check and record; `publisher`, the kind of the broker's users who may do that
+    (`client` are customers; `supplier` or `support` have keys of their own); `state`, whether its newest message per
+    key replaces the older ones (a level) instead of telling one thing that happened; `previous`, the version before
+    this one (`orders.placed` of `orders.placed_v2`), whose bodies are read through `upcast`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", revalidate_instances="never")
@@ -43,6 +44,7 @@ class Event(BaseModel):
     owner: ClassVar[str]
     key_field: ClassVar[str]
     from_outside: ClassVar[bool] = False
+    publisher: ClassVar[str] = "client"
     state: ClassVar[bool] = False
     previous: ClassVar["builtins.type[Event] | None"] = None
 

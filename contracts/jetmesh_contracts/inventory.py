@@ -1,6 +1,6 @@
 """What inventory tells the world: goods are reserved, rejected, released; and what is on the shelf."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -64,6 +64,8 @@ class StockRestocked(Event, type="stock.restocked", owner="inventory", key_field
 
     Recorded together with the new level of the article.
     """
+
+    publisher: ClassVar[str] = "supplier"
 
     restock_id: Token = Field(description="The delivery that brought the pieces: the key, counted once.")
     sku: Token = Field(description="The article.")

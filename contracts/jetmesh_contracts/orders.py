@@ -1,6 +1,6 @@
 """What orders tells the world: an order is placed, waits for its payment and its goods, and ends once."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -114,6 +114,8 @@ class OrderCancellationRequested(OrderEvent, type="orders.cancellation_requested
 
     Recorded when an order that is confirmed already shall be cancelled; payments decides.
     """
+
+    publisher: ClassVar[str] = "support"
 
 
 class OrderCancelled(OrderEvent, type="orders.cancelled"):

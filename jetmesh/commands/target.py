@@ -21,6 +21,7 @@ NATS_ARGUMENTS = {
     "-s": "NATS_URL",
     "--server": "NATS_URL",
     "--nkey": "JETMESH_NATS_NKEY_SEED",
+    "--inbox-prefix": "JETMESH_NATS_INBOX_PREFIX",
     "--tlsca": "JETMESH_NATS_TLS_CA",
     "--tlscert": "JETMESH_NATS_TLS_CERTIFICATE",
     "--tlskey": "JETMESH_NATS_TLS_KEY",

@@ -1,7 +1,9 @@
 """`jetmesh topology`: the streams and durables that the services need, and what the broker has."""
 
 import asyncio
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -59,27 +61,35 @@ def apply(app: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--rotate", metavar="USER", help="Make a new key for this user; the old one stays good.")
 @click.option("--retire", metavar="USER", help="Let the old key of this user go.")
+@click.option(
+    "--add", metavar="USER", help="Make a key for one more outside user: client-berlin may do what client may."
+)
 @options.app
-def permissions(folder: Path, rotate: str | None, retire: str | None, app: str) -> None:
-    """Write one account per service for a nats-server configuration, with the users' keys, into FOLDER.
+def permissions(folder: Path, rotate: str | None, retire: str | None, add: str | None, app: str) -> None:
+    """Write one account per user for a nats-server configuration, with the users' keys, into FOLDER.
 
     `include FOLDER/accounts.conf` in the server's configuration; after a change, reload it (`nats-server --signal
     reload`). A service is given FOLDER/<service>.nk as JETMESH_NATS_NKEY_SEED, FOLDER/<service>-micro.nk as
     JETMESH_NATS_MICRO_NKEY_SEED, and JETMESH_NATS_API_PREFIX=jetmesh.api.
     """
     services = apps.load(app)
-    names = keys.users(services)
+    if add:
+        _check_outside(add, services)
+    names = [*keys.users(services, folder), *([add] if add else [])]
     if unknown := [user for user in (rotate, retire) if user and user not in names]:
         raise click.BadParameter(f"no user {unknown[0]!r}; there are {', '.join(names)}")
+    names = list(dict.fromkeys(names))
     keys.ensure(folder, names)
     if rotate:
         keys.rotate(folder, rotate)
     if retire and not keys.retire(folder, retire):
         raise click.ClickException(f"{retire} has no old key")
     file = folder / "accounts.conf"
-    split = settings.read(Settings).split
-    file.write_text(accounts.configuration(services, keys.ensure(folder, names), split))
-    say(f"{file}: {len(services)} services, a client and an operator; the keys are beside it")
+    chosen = settings.read(Settings)
+    limits = replace(accounts.OUTSIDE, connections=chosen.outside_connections)
+    file.write_text(accounts.configuration(services, keys.ensure(folder, names), chosen.split, limits))
+    others = ", ".join(name for name in names if name not in _of_services(services))
+    say(f"{file}: {len(services)} services, {others}; the keys are beside it")
 
 
 @topology.command()
@@ -100,6 +110,18 @@ def export(kind: str, account: str, app: str) -> None:
         say(f"{field} needs NACK {version} or newer: older ones drop it", fg="yellow", err=True)
     hint = "the contracts are not part of it: `jetmesh topology apply` publishes them once the streams are there"
     say(hint, fg="yellow", err=True)
+
+
+def _check_outside(user: str, services: Sequence[Service]) -> None:
+    kinds = accounts.published(services)
+    if not accounts.kind_of(user, kinds) or not re.fullmatch("[a-z][a-z0-9-]{0,63}", user):
+        raise click.BadParameter(
+            f"{user!r}: write one of {', '.join(kinds)}, a dash and small letters or digits", param_hint="--add"
+        )
+
+
+def _of_services(services: Sequence[Service]) -> set[str]:
+    return {name for service in services for name in (service.name, f"{service.name}-micro")}
 
 
 def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:

@@ -40,7 +40,7 @@ def command(state: State, ports: Ports) -> tuple[str, ...]:
 def configuration(state: State, ports: Ports) -> str:
     """One server on loopback that acknowledges what is on the disk, not what is on its way there, with an account for
     each service."""
-    users = keys.ensure(state.keys, keys.users(SERVICES))
+    users = keys.ensure(state.keys, keys.users(SERVICES, state.keys))
     store = json.dumps(str((state.broker / "jetstream").resolve()))
     return f"""\
 # Written by `jetmesh demo` at every start.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from jetmesh import keys
-from jetmesh.accounts import API_PREFIX
+from jetmesh.accounts import API_PREFIX, inbox_of, published
 from jetmesh.otlp.settings import GRPC, Signal, has_receiver, receiver
 from services.flow import SERVICES
 from services.reference import broker
@@ -60,8 +60,10 @@ class Plan:
 
     def nats_args(self, user: str) -> list[str]:
         """The arguments with which the `nats` CLI gets to the broker as one of its users."""
-        key = ["--nkey", str(keys.seed_file(self.state.keys, user))] if self.own_broker else []
-        return ["-s", self.nats_url, *key]
+        if not self.own_broker:
+            return ["-s", self.nats_url]
+        inbox = ["--inbox-prefix", inbox_of(user)] if user in published(SERVICES) else []
+        return ["-s", self.nats_url, "--nkey", str(keys.seed_file(self.state.keys, user)), *inbox]
 
     def endpoints(self, pids: dict[str, int]) -> Endpoints:
         """The same for everybody else, with the processes that run now."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,12 @@ ADMIN = (
     "$JS.API.CONSUMER.DELETE.ORDERS.payments-authorize",
     "$KV.secrets.x",
     "$SRV.PING",
+    "$SYS.REQ.ACCOUNT.PING.CONNZ",
+    "$SYS.REQ.ACCOUNT.PING.SUBSZ",
+    "$SYS.REQ.USER.INFO",
 )
+EARS = [">", "*.>", "orders.>", "stock.>", "payments.>", "dead.>", "due.>", "timers.>", "claims.>", "jetmesh.>"]
+EARS += ["$JS.>", "$SYS.>", "$SRV.>", "$KV.>", "_INBOX.>", "_R_.>", "$JS.EVENT.>", "$SRV.STATS.payments"]
 
 
 @pytest.fixture
@@ -58,7 +63,9 @@ async def connected(broker: Broker, folder: Path, user: str) -> AsyncIterator[Co
     """A connection with a user's key."""
     connection = Connection()
     seed = keys.seed_file(folder, user).read_text().strip()
-    await connection.open(broker.url, user, nkeys_seed_str=seed)
+    outside = accounts.kind_of(user, accounts.published(SERVICES))
+    inbox = accounts.inbox_of(user) if outside else "_INBOX"
+    await connection.open(broker.url, user, nkeys_seed_str=seed, inbox_prefix=inbox)
     try:
         yield connection
     finally:
@@ -78,13 +85,22 @@ def concrete(subject: str) -> str:
     return subject.replace("*", "x").replace(">", "x")
 
 
-async def is_answered(connection: Connection, subject: str) -> bool:
-    """Whether anybody takes a request on the subject; nobody does at once, since no account has it."""
-    try:
-        answer = await connection.ask(subject, b"{}", 0.5)
-    except Unavailable as nobody:
-        return "no answer" in str(nobody)
-    return b"not enabled for account" not in answer
+async def reached(connection: Connection, subjects: Iterable[str]) -> list[str]:
+    """On which of the subjects somebody takes a request: no account has it, or the server denies it."""
+    denied: list[str] = []
+    connection.on_denied(denied.append)
+
+    async def is_answered(subject: str) -> bool:
+        try:
+            answer = await connection.ask(subject, b"{}", 1.0)
+        except Unavailable as nobody:
+            return "no answer" in str(nobody)
+        return b"not enabled for account" not in answer
+
+    subjects = list(subjects)
+    answered = await asyncio.gather(*map(is_answered, subjects))
+    refused = " ".join(denied)
+    return [s for s, yes in zip(subjects, answered, strict=True) if yes and f'"{s.lower()}"' not in refused]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,22 +115,108 @@ async def test_a_service_reaches_what_it_declares(guarded: Broker, folder: Path,
             assert answer["stream"] == service.stream
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_a_service_reaches_nothing_of_another(guarded: Broker, folder: Path, name: str) -> None:
-    service = next(service for service in SERVICES if service.name == name)
-    own = {imported.local or imported.subject for imported in accounts.imports_of(service, SERVICES)}
-    foreign = {
-        imported.local or imported.subject
-        for other in SERVICES
-        if other is not service
-        for imported in accounts.imports_of(other, SERVICES)
-    } - own
-    subjects = [*map(concrete, sorted(foreign)), *ADMIN]
-    async with operated(guarded, folder), connected(guarded, folder, name) as connection:
-        reached = [subject for subject in subjects if await is_answered(connection, subject)]
+def own(user: str) -> set[str]:
+    """What a user may say."""
+    for service in SERVICES:
+        if service.name == user:
+            return {imported.local or imported.subject for imported in accounts.imports_of(service, SERVICES)}
+    return {event.type for event in accounts.published(SERVICES).get(user, ())}
+
+
+STRANGERS = [user for user in keys.users(SERVICES) if user != "operator"]
+
+
+@pytest.mark.parametrize("user", STRANGERS)
+async def test_nobody_reaches_what_is_not_his(guarded: Broker, folder: Path, user: str) -> None:
+    everything = {subject for other in STRANGERS for subject in own(other)}
+    subjects = [*map(concrete, sorted(everything - own(user))), *ADMIN]
+    async with operated(guarded, folder), connected(guarded, folder, user) as connection:
+        found = await reached(connection, subjects)
 
     assert len(subjects) > 60
-    assert reached == []
+    assert found == []
+
+
+@pytest.mark.parametrize("user", STRANGERS)
+async def test_nobody_hears_what_is_not_for_him(guarded: Broker, folder: Path, user: str) -> None:
+    """Whatever he subscribes to, while everybody else goes about their business."""
+    heard: list[str] = []
+    denied: list[str] = []
+    async with operated(guarded, folder) as operator, connected(guarded, folder, user) as spy:
+        spy.on_denied(denied.append)
+        for subject in (*EARS, *(f"{accounts.inbox_of(other)}.>" for other in STRANGERS if other != user)):
+            await spy.listen(subject, lambda subject, *_: heard.append(subject))
+        await spy.flush()
+        for subject in (
+            "orders.placed.o-1",
+            "dead.orders.place.INTAKE.1",
+            "$SRV.STATS.nobody",
+            "jetmesh.nobody.health",
+        ):
+            await operator.publish(subject, b"{}")
+        for other in STRANGERS:
+            async with connected(guarded, folder, other) as neighbour:
+                for subject in own(other):
+                    await neighbour.publish(concrete(subject), b"{}", reply=f"{accounts.inbox_of(other)}.x")
+                await neighbour.flush()
+        await spy.flush()
+
+    assert heard == []
+    assert denied
+
+
+async def test_two_customers_hear_nothing_of_one_another(tmp_path: Path, folder: Path) -> None:
+    users = [*keys.users(SERVICES), "client-berlin"]
+    config = tmp_path / "nats-server.conf"
+    config.write_text(accounts.configuration(SERVICES, keys.ensure(folder, users)))
+    assert "client-berlin" in keys.users(SERVICES, folder)
+    heard: list[str] = []
+    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+        async with operated(server, folder), connected(server, folder, "client") as spy:
+            for subject in ("orders.>", f"{accounts.inbox_of('client-berlin')}.>", f"{accounts.inbox_of('client')}.>"):
+                await spy.listen(subject, lambda subject, *_: heard.append(subject))
+            await spy.flush()
+            async with connected(server, folder, "client-berlin") as other:
+                stored = json.loads(await other.ask("orders.placed", b"{}"))
+            await spy.flush()
+
+    assert stored["stream"] == "INTAKE"
+    assert heard == []
+
+
+@pytest.mark.parametrize("kind", accounts.published(SERVICES))
+async def test_each_kind_of_outside_user_publishes_what_the_contracts_say(
+    guarded: Broker, folder: Path, kind: str
+) -> None:
+    async with operated(guarded, folder), connected(guarded, folder, kind) as connection:
+        for subject in own(kind):
+            assert json.loads(await connection.ask(subject, b"{}"))["stream"] == "INTAKE"
+
+
+def test_customers_order_suppliers_restock_and_support_cancels() -> None:
+    assert {kind: own(kind) for kind in accounts.published(SERVICES)} == {
+        "client": {"orders.placed"},
+        "support": {"orders.cancellation_requested"},
+        "supplier": {"stock.restocked"},
+    }
+
+
+async def test_an_account_takes_no_more_connections_and_no_larger_message_than_it_may(
+    tmp_path: Path, folder: Path
+) -> None:
+    config = tmp_path / "nats-server.conf"
+    limits = accounts.Limits(connections=2, subscriptions=2, payload_bytes=1_000)
+    users = keys.ensure(folder, keys.users(SERVICES))
+    config.write_text(accounts.configuration(SERVICES, users, outside=limits))
+    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+        async with operated(server, folder), connected(server, folder, "client"), connected(server, folder, "client"):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1), connected(server, folder, "client"):
+                    pass
+        async with connected(server, folder, "client") as client:
+            await client.publish("orders.placed", bytes(1_001))
+            await until(lambda: not client.is_connected)
+            assert "maximum payload" in str(client.last_error).lower()
 
 
 async def test_an_operator_may_archive_and_a_service_may_not(guarded: Broker, folder: Path, tmp_path: Path) -> None:
@@ -135,16 +237,6 @@ async def test_an_operator_may_archive_and_a_service_may_not(guarded: Broker, fo
     assert [row.subject for row in archive.all()] == ["stock.restocked", "stock.restocked.r-1"]
 
 
-async def test_people_publish_what_is_open_to_everybody_and_nothing_else(guarded: Broker, folder: Path) -> None:
-    async with operated(guarded, folder), connected(guarded, folder, "client") as client:
-        stored = json.loads(await client.ask("orders.placed", b"{}"))
-        recorded = await is_answered(client, "orders.placed.o-1")
-        authorized = await is_answered(client, "payments.authorized.o-1")
-
-    assert stored["stream"] == "INTAKE"
-    assert (recorded, authorized) == (False, False)
-
-
 async def test_a_pull_can_not_have_the_broker_publish_for_it(guarded: Broker, folder: Path) -> None:
     async with operated(guarded, folder) as operator, connected(guarded, folder, "payments") as thief:
         await operator.ask("orders.placed.o-1", b"{}")
@@ -153,26 +245,13 @@ async def test_a_pull_can_not_have_the_broker_publish_for_it(guarded: Broker, fo
         await thief.flush()
 
         honest: list[str] = []
-        await thief.listen("thief.inbox", lambda subject, *_: honest.append(subject))
-        await thief.publish(pull, b'{"batch": 1, "expires": 5000000000}', reply="thief.inbox")
+        await thief.listen("_INBOX.thief", lambda subject, *_: honest.append(subject))
+        await thief.publish(pull, b'{"batch": 1, "expires": 5000000000}', reply="_INBOX.thief")
         await operator.ask("orders.placed.o-2", b"{}")
         await until(lambda: honest)
         state = await provision.request(operator, "STREAM.INFO.ORDERS")
 
     assert state["state"]["messages"] == 2
-
-
-async def test_nobody_hears_the_inboxes_or_events_of_another(guarded: Broker, folder: Path) -> None:
-    heard: list[str] = []
-    async with operated(guarded, folder) as operator, connected(guarded, folder, "payments") as spy:
-        for subject in ("orders.>", "_INBOX.>", "$JS.EVENT.>", "dead.>"):
-            await spy.listen(subject, lambda subject, *_: heard.append(subject))
-        await spy.flush()
-        await operator.ask("orders.placed.o-1", b"{}")
-        await operator.ask("dead.orders.place.INTAKE.1", b"{}")
-        await spy.flush()
-
-    assert heard == []
 
 
 async def test_what_answers_nats_micro_may_do_nothing_but_answer(guarded: Broker, folder: Path) -> None:
