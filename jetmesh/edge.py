@@ -64,10 +64,11 @@ async def publish_outside(mesh: Mesh, event: Event) -> None:
         Unavailable: the broker does not take it now; asking again is safe.
     """
     event_type = type(event)
-    span = mesh.telemetry.publishing.span(_current(), event_type, event.key, event.key, event.key)
+    event_id = derived_id("outside", event_type.type, event.key)
+    span = mesh.telemetry.publishing.span(_current(), event_type, event.key, event_id, event.key)
     headers = {
         "ce-specversion": "1.0",
-        "ce-id": derived_id("outside", event_type.type, event.key),
+        "ce-id": event_id,
         "ce-type": event_type.type,
         "ce-source": "/jetmesh/edge",
         "ce-datacontenttype": JSON,

@@ -49,6 +49,8 @@ class Reading:
     fold: Any
     guards: dict[str, Guard] = field(default_factory=dict)
     levels: dict[str, EventType] = field(default_factory=dict)
+    read: dict[str, Sequence[Stored]] = field(default_factory=dict)
+    """The stories that were read, by the subject of their guard."""
 
     async def stories(self, state: type, event: EventType, keys: Iterable[str]) -> Mapping[str, Any]:
         """The service's own story of each key."""
@@ -87,6 +89,7 @@ class Reading:
             by_key[message.key].append(message)
         for key, stored in by_key.items():
             self._guard(story_subject(entity, key), stored)
+            self.read[story_subject(entity, key)] = stored
         return by_key
 
     def _guard(self, subject: str, stored: Sequence[Stored]) -> None:
@@ -228,6 +231,8 @@ class Many(Batching):
             guard = reading.guards.get(story_subject(entity_of(type(outcome)), outcome.key))
             if guard is None:
                 raise Permanent(f"{self.reaction.durable} decided about {outcome.key} without reading its story")
+            if not cause.delivery.key and outcome.key == cause.event.key:
+                self.join(cause.envelope, cause.process, reading.read.get(guard.subject, ()))
             message, span = self.message(outcome, cause.envelope, cause.process, guard, index)
             commit.append(Prepared(type(outcome), cause.envelope.began, message, span))
         self._check_levels(commit, reading)

@@ -2,8 +2,9 @@
 
 import logging
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from opentelemetry.trace import Span
 
@@ -12,6 +13,7 @@ from jetmesh.event import Event, EventType, subject_of
 from jetmesh.failure import Again, BrokenContract, GiveUp, Permanent, Unavailable, verdict
 from jetmesh.mesh import Mesh
 from jetmesh.message import Guard, Message
+from jetmesh.otlp.traceparent import parse_traceparent
 from jetmesh.service import Reaction, Service
 from jetmesh.story import Stored, events_of
 from jetmesh.switch import Switch
@@ -98,7 +100,10 @@ class Reacting:
         """The outcome as it will be recorded, with its place in the trace and its cause; and the span of recording it,
         to be ended when it is."""
         event_type, key = type(outcome), outcome.key
-        event_id = derived_id(cause.id, self.reaction.durable, str(index))
+        if cause.delivery.key:
+            event_id = derived_id(cause.id, self.reaction.durable, str(index))
+        else:  # two publishers outside may use one id, and each means another event
+            event_id = derived_id(cause.id, cause.type, quote(cause.key, ""), self.reaction.durable, str(index))
         correlation = cause.correlation_id or key
         span = process.publish(event_type, key, event_id, correlation)
         lines = event_lines(
@@ -106,6 +111,15 @@ class Reacting:
             more=f"{trace_lines(span.get_span_context())}{BEGAN}: {cause.began}\r\n",
         )  # fmt: skip
         return Message(subject_of(event_type, key), outcome.model_dump_json().encode(), lines, guard), span
+
+    def join(self, envelope: Envelope, process: Process, stored: Iterable[Stored]) -> None:
+        """What came from outside about a key that has a story goes on in the trace that the story began in."""
+        for message in stored:
+            if began := parse_traceparent(
+                message.headers.get("traceparent", ""), message.headers.get("tracestate", "")
+            ):
+                process.join(envelope, began)
+                return
 
     async def admitted(self, delivery: Delivery) -> bool:
         """Return when the attempt may begin, at once unless what the reaction needs is down; False: it is gone from

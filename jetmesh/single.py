@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from jetmesh.event import Event, story_subject
 from jetmesh.failure import NotYet, Permanent, Unavailable
 from jetmesh.message import Guard, Refused, Unknown
+from jetmesh.otlp.traceparent import parse_traceparent
 from jetmesh.reacting import Reacting
 from jetmesh.service import Form
 from jetmesh.story import Stored, last_sequence
@@ -39,6 +40,7 @@ class Single(Reacting):
         self._spawn = asyncio.get_running_loop().create_task
         self._current: Callable[[], Any] = asyncio.current_task
         self._entity = self.reaction.entity
+        self._is_intake = self.reaction.form is Form.INTAKE
         self._begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
         self._is_remembered = any(reaction.story for reaction in self.service.reactions)
         self._endings = frozenset(self.service.endings)
@@ -114,7 +116,7 @@ class Single(Reacting):
         while attempt < ROUNDS:
             is_read = stored is None
             if stored is None:
-                stored = await self.mesh.stories.last(self.service.stream, [guarded])
+                stored = await self._read(guarded, envelope, process)
                 if self._is_settled(event, envelope, stored):
                     return self._done(place, "settled")
             try:
@@ -135,6 +137,14 @@ class Single(Reacting):
                 return self._done(place, "recorded")
             stored = None
         raise Unavailable(f"the story of {event.key} kept changing", 0.1)
+
+    async def _read(self, guarded: str, envelope: Envelope, process: Process) -> Sequence[Stored]:
+        """The story, whose trace what comes from outside joins."""
+        stored = await self.mesh.stories.last(self.service.stream, [guarded])
+        if self._is_intake:
+            self.join(envelope, process, stored)
+            process.make_current()
+        return stored
 
     async def _wait(self, place: Place, outcome: Event | None, attempt: int, trouble: Refused | Unavailable) -> int:
         """Until the next round, and for how many it counts. What was decided without the story is kept, in hand while
@@ -159,9 +169,10 @@ class Single(Reacting):
 
     def _expected(self, guarded: str) -> Sequence[Stored] | None:
         """The story to decide on without reading it: nothing, where the reaction begins it; what this process recorded
-        itself, where the reaction decides by the story. None: it has to be read."""
+        itself, where the reaction decides by the story. None: it has to be read, as it has to be for what comes from
+        outside, which joins its trace."""
         if self.reaction.story is not None:
-            return self.mesh.known.get(guarded)
+            return None if self._is_intake else self.mesh.known.get(guarded)
         return () if self._begins or not self.reaction.outcomes else None
 
     def _event(self, envelope: Envelope, process: Process) -> Any:
@@ -242,6 +253,15 @@ class After(Single):
         super().__init__(*args)
         self.delay_seconds = delay_seconds
         self.rest: Callable[[float], None] = lambda seconds: None
+
+    async def _record(
+        self, outcome: Event, guard: Guard, envelope: Envelope, process: Process, stored: Sequence[Stored]
+    ) -> None:
+        """What the deadline does is part of the story that it was for."""
+        if story := parse_traceparent(envelope.traceparent, envelope.tracestate):
+            process.join(envelope, story)
+            process.make_current()
+        await super()._record(outcome, guard, envelope, process, stored)
 
     def accept_when_due(self, delivery: Delivery) -> None:
         """The event has happened. It comes again when its time is up, counted from when it was recorded; until then

@@ -4,7 +4,8 @@ https://github.com/open-telemetry/semantic-conventions/blob/main/docs/messaging/
 
 A process span is a child of the message's context and links to it as well: the order of one key is one trace, and the
 service graph shows who reacts to whom. Attempts of one delivery are siblings. A context that came from outside is
-linked, and no parent, unless `JETMESH_TRUST_TRACES` says so.
+linked, and no parent, unless `JETMESH_TRUST_TRACES` says so. What comes from outside about a key that has a story joins
+the story's trace; a deadline joins it when it does something.
 """
 
 import logging
@@ -28,6 +29,7 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from jetmesh.event import EventType
 from jetmesh.measure import Counter, CounterSeries, Histograms, Series, WithHistograms
+from jetmesh.otlp import Span as HotSpan
 from jetmesh.otlp import Tracer as HotTracer
 from jetmesh.otlp import settings as otlp_settings
 from jetmesh.otlp import tracer_provider
@@ -35,7 +37,7 @@ from jetmesh.otlp.encoding import Description
 from jetmesh.otlp.settings import Signal
 from jetmesh.otlp.traceparent import format_traceparent, parse_traceparent
 from jetmesh.otlp.variables import check
-from jetmesh.service import Reaction
+from jetmesh.service import Form, Reaction
 from jetmesh.tally import Tally
 from jetmesh.visible import LineFormatter, written
 from jetmesh.wire import Envelope, Headers, header_lines, instant_of
@@ -241,6 +243,17 @@ class Process:
         if self.context.is_valid:
             attach(trace.set_span_in_context(self.span, _NOTHING))
 
+    def join(self, envelope: Envelope, story: SpanContext) -> None:
+        """Belong to the trace of the story that this attempt adds to. That of the message becomes a link; the span
+        that was begun in it is never told."""
+        if story.trace_id == self.context.trace_id:
+            return
+        began, self.span = self.span, self._home.start_process(envelope, story)
+        if isinstance(began, HotSpan) and isinstance(self.span, HotSpan):
+            self.span.start_time = began.start_time
+        self.context = self.span.get_span_context()
+        self.is_about(envelope.correlation_id)
+
     def headers(self) -> Headers:
         """The W3C trace context that makes the reader of a message a child of this attempt."""
         return trace_headers(self.context)
@@ -269,6 +282,7 @@ class ReactionTelemetry:
         self._tracer = telemetry.tracer if isinstance(telemetry.tracer, HotTracer) else None
         self._reaction = reaction
         self._process: dict[str, Description] = {}
+        self._is_late = reaction.form is Form.AFTER
         self._is_measured = telemetry.is_measured
         self._series: dict[tuple[str, str, str], tuple[Series, CounterSeries]] = {}
         self._elapsed: dict[str, Series] = {}
@@ -278,12 +292,15 @@ class ReactionTelemetry:
         """Begin an attempt."""
         return Process(self, envelope)
 
-    def start_process(self, envelope: Envelope) -> trace.Span:
-        """Begin the span of an attempt, a child of the message's context, going on where nothing is traced."""
+    def start_process(self, envelope: Envelope, story: SpanContext | None = None) -> trace.Span:
+        """Begin the span of an attempt, a child of the message's context, or of that of the `story` which it joins,
+        going on where nothing is traced. A deadline begins a trace of its own: the story's would last until then."""
         parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
         links: Sequence[Link] = (Link(parent),) if parent else ()
         delivery = envelope.delivery
-        if parent and not delivery.key:
+        if story is not None or self._is_late:
+            parent = story
+        elif parent and not delivery.key:
             parent, links = from_outside(parent, trusted=self._telemetry.trusts_outside)
         if self._tracer is None:
             return trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN

@@ -324,7 +324,7 @@ def _decoded(name: str, value: str) -> str:
 
 def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Mapping[str, Any]) -> Envelope:
     """What the attributes say, and in the place of those that are not there what can be derived."""
-    key = delivery.key
+    key, carrier = delivery.key, headers if headers.get("traceparent") else attributes
     return Envelope(
         id=attributes.get("id") or delivery.place_id,
         type=delivery.type,
@@ -333,8 +333,8 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
         key=key,
         correlation_id=attributes.get("correlationid") or key,
         causation_id=attributes.get("causationid", ""),
-        traceparent=headers.get("traceparent") or attributes.get("traceparent", ""),
-        tracestate=headers.get("tracestate", ""),
+        traceparent=carrier.get("traceparent", ""),
+        tracestate=carrier.get("tracestate", ""),
         data=data,
         delivery=delivery,
         first_time=began if key and re.fullmatch(_INSTANT, began := attributes.get("begantime", "")) else "",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import unquote
 
+from jetmesh.otlp.traceparent import trace_id_of
 from services.reference.facts import PLACED, REFUSED, Fact, Facts, total
 
 CONFIRMED, CANCELLED = "orders.confirmed", "orders.cancelled"
@@ -95,6 +96,14 @@ def each_event_once(facts: Facts) -> Offences:
     subjects = Counter(event.subject for event in facts.events if event.type != LEVEL)
     yield from (f"{event}: its id {event.id} was recorded twice" for event in facts.events if ids[event.id] > 1)
     yield from (f"{subject}: recorded {count} times" for subject, count in subjects.items() if count > 1)
+
+
+def one_trace_each(facts: Facts) -> Offences:
+    """every order is one trace"""
+    for key, story in facts.stories.items():
+        traces = {trace_id for event in story.values() if (trace_id := trace_id_of(event.traceparent))}
+        if len(traces) > 1:
+            yield f"{key}: its events are of {len(traces)} traces: {', '.join(sorted(traces))}"
 
 
 def every_event_has_its_cause(facts: Facts) -> Offences:
@@ -240,6 +249,7 @@ CHECKS: Sequence[Check] = (
     one_end_each,
     ends_have_their_effects,
     each_event_once,
+    one_trace_each,
     every_event_has_its_cause,
     nothing_for_unknown_orders,
     charged_once,

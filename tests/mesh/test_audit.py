@@ -25,6 +25,10 @@ def fact(event_type: str, key: str, cause: str = "", stream: str = "", **body: A
     return Fact(place, sequence, subject, event_type, key, sequence, f"id-{subject}", cause, "", body)
 
 
+def traced(fact: Fact, trace_id: str) -> Fact:
+    return replace(fact, traceparent=f"00-{trace_id}-00f067aa0ba902b7-01")
+
+
 def mail(kind: str, order_id: str, cause: str) -> Fact:
     return fact(f"notifications.{kind}_sent", order_id, cause, message_id=f"<{kind}.{order_id}@mail.test>")
 
@@ -92,6 +96,10 @@ def test_books_in_good_order_are_clean() -> None:
 
 
 LETTER = Letter(1, 1, "dead.orders.place.INTAKE.99", "INTAKE", 99, "orders.placed", "body: not JSON")
+TWO_TRACES = (
+    traced(fact("orders.confirmed", "o-1", "id-payments.authorized.o-1"), "1" * 32),
+    traced(fact("orders.goods_secured", "o-1", "id-inventory.reserved.o-1"), "2" * 32),
+)
 MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "receipt")})
 
 
@@ -127,6 +135,11 @@ MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "rec
         (lambda: books(mails=Counter({**MAILED, "<receipt.o-1@mail.test>": 2})), "no mail went out twice", "2 copies"),
         (lambda: books(mails=MAILED), "every mail", "o-2: notifications.cancellation_sent"),
         (lambda: books(letters=[LETTER]), "dead letter", "INTAKE 99"),
+        (
+            lambda: books(without="orders.confirmed.o-1", more=TWO_TRACES),
+            "one trace",
+            "o-1: its events are of 2 traces",
+        ),
     ],
 )
 def test_the_audit_names_the_offence(change: Callable[[], Facts], words: str, culprit: str) -> None:

@@ -157,7 +157,7 @@ async def test_the_searches_of_the_guide_find_what_they_say(
     jaeger: Jaeger, mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guide = (ROOT / "docs" / "operations.md").read_text().partition("## Traces")[2].partition("\n## ")[0]
-    searches = [{name: value} for name, value in re.findall(r"`([\w.]+)=([\w-]+)`", guide)]
+    searches = [{name: value} for name, value in re.findall(r"`([a-z][\w.]*)=([\w-]+)`", guide)]
     assert {"messaging.message.conversation_id": "o-1042"} in searches
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_http, "OTEL_METRICS_EXPORTER": "none"}
     async with whole_mesh(mesh_of, tmp_path, monkeypatch, **settings) as whole:
