@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jetmesh import partitions
+from jetmesh.connection import API
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
 from jetmesh.mesh import endpoint_subject
 from jetmesh.partitions import Partitions
@@ -18,7 +19,8 @@ CORE = "MESH"
 """The account that has JetStream, and everything in it; people who operate the mesh are its users."""
 OPERATOR = "operator"
 API_PREFIX = "jetmesh.api"
-"""Where a service finds `$JS.API.CONSUMER.INFO`: an import of it under its own name would be answered locally."""
+"""Where a service finds the JetStream API: an import of `$JS.API.CONSUMER.INFO` under its own name would be answered
+locally."""
 SYSTEM = "$SYS.>"
 """What the server tells every account about itself, its connections with their addresses among it."""
 
@@ -58,10 +60,10 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
             found.append(Import(event.type))
     if service.records:
         parts = partitions.names(service.stream, split)
-        found += [Import(f"$JS.API.DIRECT.GET.{part}", is_stream=True) for part in parts]
+        found += [each for part in parts for each in _api(f"DIRECT.GET.{part}", is_stream=True)]
     if service.claims is not None:
         found.append(Import(f"claims.{service.name}.*"))
-        found.append(Import(f"$JS.API.DIRECT.GET.{service.stream}_CLAIMS", is_stream=True))
+        found += _api(f"DIRECT.GET.{service.stream}_CLAIMS", is_stream=True)
     found.append(Import(f"dead.{service.name}.>"))
     found.append(Import(f"timers.{service.name}.>"))
     return list(dict.fromkeys(found))
@@ -123,9 +125,16 @@ def _from_outside(services: Sequence[Service]) -> Iterator[EventType]:
 
 def _pulling(consumer: Consumer) -> Iterable[Import]:
     place = f"{consumer.stream}.{consumer.durable}"
-    yield Import(f"$JS.API.CONSUMER.MSG.NEXT.{place}", is_stream=True)
+    yield from _api(f"CONSUMER.MSG.NEXT.{place}", is_stream=True)
     yield Import(f"$JS.ACK.{place}.>")
-    yield Import(f"$JS.API.CONSUMER.INFO.{place}", local=f"{API_PREFIX}.CONSUMER.INFO.{place}")
+    yield from _api(f"CONSUMER.INFO.{place}")
+
+
+def _api(call: str, *, is_stream: bool = False) -> list[Import]:
+    """A call of the JetStream API under the services' prefix. Pulls and readings under their own names, too: there an
+    older version looks for them, and goes on while it is replaced."""
+    found = [Import(f"{API}.{call}", is_stream, f"{API_PREFIX}.{call}")]
+    return [*found, Import(f"{API}.{call}", is_stream)] if is_stream else found
 
 
 def _core(

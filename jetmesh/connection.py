@@ -24,6 +24,8 @@ Frame = Callable[[str, str, bytes, bytes], None]
 """Called with subject, reply, raw header block and body; must not block and must not raise."""
 
 
+API = "$JS.API"
+"""Where the JetStream API is found, if nothing else is said."""
 RECONNECT_SECONDS = 0.25
 CLOSE_SECONDS = 2.0
 
@@ -34,7 +36,7 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self._ps = Splitter(self, self._deliver)
-        self.api_prefix = "$JS.API"
+        self.api_prefix = API
         self._listening: dict[str, Subscription] = {}
         self._frames: dict[int, Frame] = {}
         self._reconnected: list[Callable[[], None]] = []
@@ -86,6 +88,11 @@ class Connection(Client):
         writer = getattr(self._transport, "_io_writer", None)
         tls = writer.get_extra_info("ssl_object") if writer else None
         return (tls.getpeercert(binary_form=True) or b"") if tls else b""
+
+    def api(self, call: str) -> str:
+        """The subject of a call of the JetStream API (`STREAM.INFO.ORDERS`), where this process finds it: in another
+        domain, or imported under a name of its own. Every such subject is made here."""
+        return f"{self.api_prefix}.{call}"
 
     def on_reconnected(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every reconnection: pulls and unanswered publishes are gone by then."""

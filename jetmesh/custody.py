@@ -15,7 +15,7 @@ class Custody:
 
     def __init__(self, connection: Connection, ack_wait_seconds: float) -> None:
         self._connection = connection
-        self._interval = ack_wait_seconds / 3
+        self._ack_wait_seconds = ack_wait_seconds
         self._held: dict[str, tuple[Delivery, Pull, int]] = {}
         self._places: set[tuple[Pull, int]] = set()
 
@@ -45,8 +45,8 @@ class Custody:
     def in_progress(self) -> None:
         """Called by a ticker: whatever has been held for a third of the ack wait says that it is still worked on."""
         now = time.monotonic()
-        due = now - self._interval
-        for delivery, _, _ in self._held.values():
+        for delivery, pull, _ in self._held.values():
+            due = now - min(self._ack_wait_seconds, pull.hold_seconds) / 3
             if delivery.held_since < due and delivery.progress_at < due:
                 delivery.progress_at = now
                 self._say(delivery, b"+WPI")

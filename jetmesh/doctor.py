@@ -181,7 +181,8 @@ async def _jetstream(patient: Patient) -> Findings:
     try:
         account = await provision.request(patient.connection, "INFO", timeout_seconds=TIMEOUT_SECONDS)
     except Unavailable:
-        fix = "start nats-server with -js, and enable JetStream for this account (or allow $JS.API.INFO to this user)"
+        info = patient.connection.api("INFO")
+        fix = f"start nats-server with -js, and enable JetStream for this account (or allow {info} to this user)"
         yield Finding("jetstream", Grade.WRONG, "JetStream does not answer this user", fix)
         return
     level = account.get("api", {}).get("level", 0)
@@ -248,6 +249,9 @@ async def _streams(patient: Patient) -> Findings:
             else "run `jetmesh topology apply`"
         )
         yield Finding("topology", Grade.WRONG, str(step), fix)
+    for step in (step for step in steps if step.kept):
+        found = f"{step.kind} {step.name} has, undeclared: {'; '.join(step.kept)}"
+        yield Finding("topology", Grade.NOTE, found, "it is kept; `jetmesh topology apply --prune` takes subjects away")
     if not drift:
         yield Finding("topology", Grade.GOOD, f"{len(steps)} streams and durables are as the services need them")
 

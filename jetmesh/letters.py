@@ -271,7 +271,8 @@ class Letters:
 
         wanted = {"batch": count, "max_bytes": PAGE_BYTES_MAX, "seq": start, "next_by_subj": subject}
         async with self._connection.answers(on_frame) as inbox:
-            self._connection.send(f"$JS.API.DIRECT.GET.{deadletter.STREAM}", json.dumps(wanted).encode(), reply=inbox)
+            subject = self._connection.api(f"DIRECT.GET.{deadletter.STREAM}")
+            self._connection.send(subject, json.dumps(wanted).encode(), reply=inbox)
             try:
                 return found, await asyncio.wait_for(end, TIMEOUT_SECONDS)
             except TimeoutError:

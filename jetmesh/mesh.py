@@ -58,7 +58,7 @@ async def connect(settings: Settings, telemetry: Telemetry, name: str) -> AsyncI
     """
     connection = Connection()
     await _reach(connection, settings, name)
-    connection.api_prefix = settings.nats_api_prefix
+    connection.api_prefix = settings.api_prefix
     telemetry.trusts_outside = settings.trust_traces
     public: Connection | None = None
     if settings.nats_micro_nkey_seed:

@@ -1,21 +1,26 @@
 """The difference between what the services need and what the broker has: shown, made, or refused at start."""
 
+import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from jetmesh import difference, room
 from jetmesh.connection import Connection
+from jetmesh.difference import Difference, Field
+from jetmesh.failure import Unavailable
 from jetmesh.settings import SettingsError
 from jetmesh.topology import Config, Consumer, Stream, Topology
 
 NOT_FOUND = frozenset({10059, 10014})
-IMMUTABLE = frozenset({"storage", "retention"})
+NOT_NOW = frozenset({10005, 10006, 10008, 10009, 10023, 10118, 10119})
+"""Refusals that end by themselves, or when a server of the cluster is back."""
 FORGOTTEN_SECONDS = 3_600
-DESTRUCTIVE_WHEN_LOWERED = frozenset({"max_age", "max_bytes", "max_msgs", "max_msgs_per_subject"})
+AGAIN = "mend that and run `jetmesh topology apply` again: it does the rest"
 
 
 class Drift(Exception):
@@ -33,49 +38,85 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stream or consumer: what would be done about it, and each field that differs as (name, has, needs)."""
+    """One stream or consumer: what would be done about it, and each field that differs as (name, has, needs).
+
+    `config` is the whole configuration that it would get. `kept` is what stays as it is though these services do not
+    declare it: a newer version's subjects, an operator's own values.
+    """
 
     change: Change
     kind: str
     name: str
     wanted: Stream | Consumer
-    differences: tuple[tuple[str, Any, Any], ...] = ()
+    differences: tuple[Field, ...] = ()
     reason: str = ""
+    config: Config = dataclasses.field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         fields = "".join(f"\n    {name}: {has!r} -> {needs!r}" for name, has, needs in self.differences)
-        return f"{self.change.value} {self.kind} {self.name}{f': {self.reason}' if self.reason else ''}{fields}"
+        return f"{self.what}{f': {self.reason}' if self.reason else ''}{fields}"
+
+    @property
+    def lacks(self) -> bool:
+        """Whether something differs that a service can't run with."""
+        return any(name not in difference.NO_HINDRANCE for name, _, _ in self.differences)
+
+    @property
+    def what(self) -> str:
+        """What is done, to what."""
+        return f"{self.change.value} {self.kind} {self.name}"
 
 
-async def plan(connection: Connection, wanted: Topology) -> list[Step]:
-    """Compare, changing nothing."""
-    steps = [await _plan_stream(connection, stream) for stream in wanted.streams]
-    return steps + [await _plan_consumer(connection, consumer) for consumer in wanted.consumers]
+async def plan(connection: Connection, wanted: Topology, *, prune: bool = False) -> list[Step]:
+    """Compare, changing nothing. `prune` also takes away the subjects and filters that are not declared.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
+    steps = [await _plan_stream(connection, stream, prune) for stream in wanted.streams]
+    steps += [await _plan_consumer(connection, consumer, prune) for consumer in wanted.consumers]
+    return steps
 
 
 async def apply(connection: Connection, steps: Iterable[Step]) -> None:
-    """Carry out a plan, streams before consumers. Deletes nothing.
+    """Carry out a plan: what is new before what changes, streams before consumers. Deletes nothing.
 
     Raises:
-        Drift: the plan has a step that would lose data or can't be made; nothing is changed then.
+        Drift: the plan has a step that would lose data or can't be made, or the account has no room, and nothing is
+            changed then; or the broker refuses a step, and the text says what is done and what is not.
+        Unavailable: the broker does not take a step now; the text says the same.
     """
     steps = list(steps)
     if refused := [step for step in steps if step.change is Change.REFUSE]:
-        raise Drift("\n".join(str(step) for step in refused))
-    for step in steps:
-        if step.change is not Change.KEEP:
+        raise Drift("\n".join(f"{step.what}: {step.reason}" for step in refused))
+    if why := await _shortage(connection, steps):
+        raise Drift(f"refuse: {why}; nothing was changed")
+    to_do = sorted((step for step in steps if step.change is not Change.KEEP), key=_turn)
+    for number, step in enumerate(to_do):
+        try:
             await _make(connection, step)
+        except (Drift, Unavailable) as failed:
+            raise type(failed)(_how_far(to_do[:number], step, failed, to_do[number + 1 :])) from None
 
 
-async def check(connection: Connection, consumers: Iterable[Consumer]) -> None:
-    """Whether a service's durables are what its code declares.
+async def check(connection: Connection, consumers: Iterable[Consumer]) -> dict[str, Config]:
+    """The configurations of a service's durables, by `stream/durable`, if each does what the code declares. More
+    subjects than that, and operators' own values, are no drift.
 
     Raises:
         Drift: with the difference, and the command that mends it.
     """
-    steps = [await _plan_consumer(connection, consumer) for consumer in consumers]
-    if drift := [str(step) for step in steps if step.change is not Change.KEEP]:
+    found: dict[str, Config] = {}
+    drift: list[str] = []
+    for consumer in consumers:
+        step = await _plan_consumer(connection, consumer)
+        found[step.name] = step.config
+        if step.change is Change.CREATE or step.lacks:
+            drift.append(str(step))
+    if drift:
         raise Drift("\n".join([*drift, "the broker differs from what the code declares: run `jetmesh topology apply`"]))
+    return found
 
 
 async def check_split(connection: Connection, wanted: Topology) -> None:
@@ -93,77 +134,90 @@ async def check_split(connection: Connection, wanted: Topology) -> None:
             raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number")
 
 
-async def _plan_stream(connection: Connection, stream: Stream) -> Step:
+async def _plan_stream(connection: Connection, stream: Stream, prune: bool) -> Step:
     info = await request(connection, f"STREAM.INFO.{stream.name}")
     if info is None:
         return await _plan_new_stream(connection, stream)
-    differences = _differences(info["config"], stream.config)
-    if not differences:
-        return Step(Change.KEEP, "stream", stream.name, stream)
-    reason = next((why for field in differences if (why := _forbidden(*field))), "")
-    return Step(Change.REFUSE if reason else Change.UPDATE, "stream", stream.name, stream, differences, reason)
+    found = difference.of_stream(info["config"], stream.config, prune=prune)
+    reason = found.reason
+    if not reason and any(name == "subjects" for name, _, _ in found.fields):
+        reason = await _overlap(connection, stream) or await _still_held(connection, stream, found)
+    return _step("stream", stream.name, stream, found, reason)
 
 
 async def _plan_new_stream(connection: Connection, stream: Stream) -> Step:
     """Refused where the same events are held by a stream that was split otherwise: a key would have two stories."""
+    reason = ""
     if stream.rival and await request(connection, f"STREAM.INFO.{stream.rival}"):
         reason = f"{stream.rival} is there: JETMESH_PARTITIONS must stay what it was when the first event was recorded"
-        return Step(Change.REFUSE, "stream", stream.name, stream, reason=reason)
-    return Step(Change.CREATE, "stream", stream.name, stream)
+    reason = reason or await _overlap(connection, stream)
+    change = Change.REFUSE if reason else Change.CREATE
+    return Step(change, "stream", stream.name, stream, reason=reason, config=stream.config)
 
 
-async def _plan_consumer(connection: Connection, consumer: Consumer) -> Step:
+async def _plan_consumer(connection: Connection, consumer: Consumer, prune: bool = False) -> Step:
     name = f"{consumer.stream}/{consumer.durable}"
     info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     if info is None:
-        return Step(Change.CREATE, "consumer", name, consumer)
-    has = dict(info["config"])
-    has.setdefault("filter_subjects", [has["filter_subject"]] if has.get("filter_subject") else [])
-    differences = _differences(has, consumer.config)
-    if has.get("backoff"):
-        differences += (("backoff", has["backoff"], None),)
-    return Step(Change.UPDATE if differences else Change.KEEP, "consumer", name, consumer, differences)
+        return Step(Change.CREATE, "consumer", name, consumer, config=difference.new_consumer(consumer.config))
+    found = difference.of_consumer(info["config"], consumer.config, prune=prune)
+    return _step("consumer", name, consumer, found, found.reason)
 
 
-def _differences(has: Config, needs: Config) -> tuple[tuple[str, Any, Any], ...]:
-    found = []
-    for name, value in needs.items():
-        actual = has.get(name)
-        if isinstance(value, list):
-            same = sorted(actual or []) == sorted(value)
-        else:
-            same = actual == value or (not actual and not value)
-        if not same:
-            found.append((name, actual, value))
-    return tuple(found)
+def _step(kind: str, name: str, wanted: Stream | Consumer, found: Difference, reason: str) -> Step:
+    change = Change.REFUSE if reason else Change.UPDATE if found.fields else Change.KEEP
+    return Step(change, kind, name, wanted, found.fields, reason, found.config, found.kept)
 
 
-def _forbidden(name: str, has: Any, needs: Any) -> str:
-    """Why a stream's field can't be changed without losing what is kept; empty where it can."""
-    if name in IMMUTABLE:
-        return f"{name} of a stream can't be changed; move its messages to a new stream"
-    if name in DESTRUCTIVE_WHEN_LOWERED and needs not in (-1, 0, None) and (has in (-1, 0, None) or needs < has):
-        return f"a lower {name} would delete messages"
-    if name == "num_replicas" and needs < (has or 1):
-        return (
-            f"the stream has {has} copies: set JETMESH_REPLICAS={has}, or take copies away by hand (`nats stream edit`)"
-        )
-    if name == "subjects" and (gone := set(has or []) - set(needs)):
-        return f"the stream holds messages of {', '.join(sorted(gone))}"
+async def _overlap(connection: Connection, stream: Stream) -> str:
+    """Which other stream takes some of the same subjects already: the broker has one stream for each."""
+    for subject in stream.config["subjects"]:
+        names = (await request(connection, "STREAM.NAMES", {"subject": subject}) or {}).get("streams") or []
+        if others := sorted(set(names) - {stream.name}):
+            return f"{subject} is taken by the stream {others[0]} already"
     return ""
+
+
+async def _still_held(connection: Connection, stream: Stream, found: Difference) -> str:
+    """What would be lost if the subjects went that are not declared."""
+    for subject in set(found.undeclared) - set(found.config["subjects"]):
+        info = await request(connection, f"STREAM.INFO.{stream.name}", {"subjects_filter": subject})
+        if info and (info["state"].get("subjects") or {}):
+            return f"the stream holds messages of {subject}"
+    return ""
+
+
+async def _shortage(connection: Connection, steps: Iterable[Step]) -> str:
+    """Why the account can't have what is missing; empty where it can."""
+    new = [step for step in steps if step.change is Change.CREATE]
+    if not new:
+        return ""
+    account = await request(connection, "INFO", strict=True)
+    by_kind = {kind: [step.config for step in new if step.kind == kind] for kind in ("stream", "consumer")}
+    return room.shortage(account, by_kind["stream"], by_kind["consumer"])
+
+
+def _turn(step: Step) -> tuple[bool, bool]:
+    """Streams first; and first of all what is new, since that is what a broker may not have room for."""
+    return step.kind != "stream", step.change is not Change.CREATE
+
+
+def _how_far(done: Sequence[Step], failed: Step, why: Exception, left: Sequence[Step]) -> str:
+    """What happened to a plan that could not be carried out whole."""
+    lines = [f"could not {failed.what}: {why}"]
+    lines.append(f"done: {', '.join(step.what for step in done)}" if done else "nothing was changed")
+    if done and left:
+        lines.append(f"not done: {', '.join(step.what for step in left)}")
+    return "\n".join([*lines, AGAIN])
 
 
 async def _make(connection: Connection, step: Step) -> None:
     wanted = step.wanted
     if isinstance(wanted, Stream):
         verb = "CREATE" if step.change is Change.CREATE else "UPDATE"
-        config = dict(wanted.config)
-        if step.change is Change.UPDATE:  # what an operator set beside our fields stays
-            info = await request(connection, f"STREAM.INFO.{wanted.name}")
-            config = {**(info or {"config": {}})["config"], **config}
-        await request(connection, f"STREAM.{verb}.{wanted.name}", config, strict=True)
+        await request(connection, f"STREAM.{verb}.{wanted.name}", step.config, strict=True)
     else:
-        body = {"stream_name": wanted.stream, "config": wanted.config}
+        body = {"stream_name": wanted.stream, "config": step.config}
         await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
 
 
@@ -173,16 +227,18 @@ async def request(
     """One call of the JetStream API; None where what it asks about does not exist.
 
     Raises:
-        Unavailable: JetStream did not answer.
+        Unavailable: JetStream did not answer, or can't do it now.
         Drift: the server refuses the call (always with `strict`).
     """
     data = json.dumps(body).encode() if body is not None else b""
-    document = json.loads(await connection.ask(f"{connection.api_prefix}.{call}", data, timeout_seconds))
+    document = json.loads(await connection.ask(connection.api(call), data, timeout_seconds))
     error = document.get("error")
     if error is None:
         return document
     if not strict and error.get("err_code") in NOT_FOUND:
         return None
+    if error.get("err_code") in NOT_NOW:
+        raise Unavailable(f"{call}: {error.get('description')} ({error.get('err_code')})")
     raise Drift(f"{call}: {error.get('description')} ({error.get('err_code')})")
 
 

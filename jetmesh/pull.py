@@ -7,10 +7,12 @@ inbox's: that tells them apart, since an event may carry a Status header of its 
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from jetmesh.connection import Connection
+from jetmesh.difference import Config, hold_seconds
 from jetmesh.failure import Unavailable
 from jetmesh.wire import Delivery
 
@@ -42,13 +44,23 @@ class Pull:
         self._running = False
         self._resting_until = 0.0
         self._inbox = connection.new_inbox()
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._next = connection.api(f"CONSUMER.MSG.NEXT.{stream}.{durable}")
         self._retry: asyncio.TimerHandle | None = None
+        self.hold_seconds = math.inf
+        self._batch_max = slots
+        self._expires_seconds = EXPIRES_SECONDS
 
     @property
     def held(self) -> int:
         """Deliveries that are in this process and not released."""
         return self._held
+
+    def obey(self, config: Config) -> None:
+        """Keep to what the durable's configuration allows: an operator may have set how long a delivery is held, how
+        many a request may ask for, and how long it may stay open."""
+        self.hold_seconds = hold_seconds(config)
+        self._batch_max = config.get("max_batch") or self._batch_max
+        self._expires_seconds = min(EXPIRES_SECONDS, config.get("max_expires", math.inf) / 1e9)
 
     async def start(self) -> None:
         """Begin to pull."""
@@ -114,15 +126,24 @@ class Pull:
             or (taken > 0 and free * 2 < self._slots)
         ):
             return
+        while free > 0 and self._ask(min(free, self._batch_max)):
+            free = self._slots - self._held - self._open
+
+    def _ask(self, free: int) -> bool:
+        """Ask for so many; False while there is no connection."""
         self._count += 1
         token = str(self._count)
-        demand = {"batch": free, "expires": int(EXPIRES_SECONDS * 1e9), "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9)}
+        heartbeat = min(HEARTBEAT_SECONDS, self._expires_seconds / 2)
+        demand = {
+            "batch": free, "expires": int(self._expires_seconds * 1e9), "idle_heartbeat": int(heartbeat * 1e9)
+        }  # fmt: skip
         try:
             self._connection.send(self._next, json.dumps(demand).encode(), reply=f"{self._inbox}.{token}")
         except Unavailable:
-            return  # restart() follows the reconnection
+            return False  # restart() follows the reconnection
         self._asked[token] = free
         self._open += free
+        return True
 
     def _on_frame(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
         self.last_frame = time.monotonic()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jetmesh import aside, provision
+from jetmesh.difference import Config
 from jetmesh.failure import Unavailable
 from jetmesh.many import Many
 from jetmesh.mesh import Mesh
@@ -36,6 +37,7 @@ class Runner:
     reactings: dict[str, Reacting] = field(default_factory=dict)
     switches: Switches = field(default_factory=Switches)
     _intakes: dict[str, Reacting] = field(default_factory=dict)
+    _configs: dict[str, Config] = field(default_factory=dict)
     _ticker: "asyncio.Task[None] | None" = None
 
     async def wait_for_topology(self, waiting: Any) -> None:
@@ -46,7 +48,7 @@ class Runner:
         """
         while True:
             try:
-                await provision.check(self.mesh.connection, self.consumers)
+                self._configs = await provision.check(self.mesh.connection, self.consumers)
                 return
             except Unavailable as reason:
                 waiting(str(reason))
@@ -136,6 +138,8 @@ class Runner:
                 deliver(delivery)
 
         pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take)
+        if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
+            pull.obey(config)
         if isinstance(reacting, After):
             reacting.rest = pull.rest
         if not shared and (switch := self.switches.get(needs.pop())):

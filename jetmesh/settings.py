@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from jetmesh.event import stream_of
 
@@ -39,7 +39,20 @@ class Settings(BaseModel):
     nats_micro_nkey_seed: Annotated[
         str, Field(description="File with the seed of the user that answers `nats micro`; empty: the same user.")
     ] = ""
-    nats_api_prefix: Annotated[str, Field(description="Where the JetStream API is found.")] = "$JS.API"
+    nats_domain: Annotated[
+        str,
+        Field(
+            pattern=r"^[^\s.*>]*$",
+            description="JetStream domain of the mesh, where a leaf node leads there; empty: that of the server.",
+        ),
+    ] = ""
+    nats_api_prefix: Annotated[
+        str,
+        Field(
+            pattern=r"^$|^[^\s.*>]+(\.[^\s.*>]+)*$",
+            description="Where the JetStream API is found; empty: $JS.API, or $JS.<domain>.API.",
+        ),
+    ] = ""
     nats_tls_ca: Annotated[str, Field(description="File with the certificates that sign the server's.")] = ""
     nats_tls_certificate: Annotated[str, Field(description="File with the client's certificate.")] = ""
     nats_tls_key: Annotated[str, Field(description="File with the key of the client's certificate.")] = ""
@@ -70,6 +83,18 @@ class Settings(BaseModel):
     log_format: Annotated[str, Field(pattern="^(auto|json|text)$", description="auto: text on a terminal.")] = "auto"
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     state: Annotated[Path, Field(description="Folder of a mesh on one machine.")] = Path(".jetmesh")
+
+    @field_validator("nats_api_prefix")
+    @classmethod
+    def _one_place(cls, prefix: str, info: ValidationInfo) -> str:
+        if (domain := info.data.get("nats_domain")) and prefix not in ("", f"$JS.{domain}.API"):
+            raise ValueError(f"JETMESH_NATS_DOMAIN={domain} names another place; set one of them")
+        return prefix
+
+    @property
+    def api_prefix(self) -> str:
+        """Where the JetStream API is found, on every call."""
+        return self.nats_api_prefix or (f"$JS.{self.nats_domain}.API" if self.nats_domain else "$JS.API")
 
     @property
     def split(self) -> dict[str, int]:

@@ -89,7 +89,7 @@ class StoryReader:
         self._deadlines.append((time.monotonic() + TIMEOUT_SECONDS, token))
         try:
             request = json.dumps({"multi_last": list(subjects)}).encode()
-            self._connection.send(f"$JS.API.DIRECT.GET.{stream}", request, reply=f"{self._inbox}.{token}")
+            self._connection.send(self._connection.api(f"DIRECT.GET.{stream}"), request, reply=f"{self._inbox}.{token}")
             return await reading.answer
         finally:
             self._readings.pop(token, None)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from jetmesh import aside, deadletter, partitions
+from jetmesh.difference import TAKES, TUNABLE
 from jetmesh.event import entity_of, stream_of
 from jetmesh.partitions import Partitions
 from jetmesh.service import INTAKE, Form, Reaction, Service
@@ -15,7 +16,6 @@ Config = Mapping[str, Any]
 WHOLE: Partitions = {}
 """No stream is split."""
 
-MAX_ACK_PENDING = 8192
 MESSAGE_BYTES_MAX = 1 << 20
 
 
@@ -49,6 +49,9 @@ class Consumer:
     subjects: tuple[str, ...]
     ack_wait_seconds: float = 30.0
     kind: Kind = Kind.WORK
+    takes: tuple[str, ...] = ()
+    """Of an intake: the types that its service takes. Its filter admits more, for what nobody takes must end as a
+    letter; what another version takes must not."""
 
     @property
     def config(self) -> Config:
@@ -60,9 +63,10 @@ class Consumer:
             "ack_policy": "explicit",
             "ack_wait": int(self.ack_wait_seconds * 1e9),
             "max_deliver": -1,
-            "max_ack_pending": MAX_ACK_PENDING,
+            "max_ack_pending": TUNABLE["max_ack_pending"],
             "filter_subjects": list(self.subjects),
             "replay_policy": "instant",
+            **({"metadata": {TAKES: ",".join(self.takes)}} if self.takes else {}),
         }
 
 
@@ -112,9 +116,11 @@ def consumers_of(
 ) -> Iterable[Consumer]:
     """The durables of one service, one in each partition; a sink reads the streams of all `services`."""
 
-    def durable(stream: str, name: str, *subjects: str, kind: Kind = Kind.WORK) -> Iterable[Consumer]:
+    def durable(
+        stream: str, name: str, *subjects: str, kind: Kind = Kind.WORK, takes: Iterable[str] = ()
+    ) -> Iterable[Consumer]:
         for part in partitions.names(stream, split):
-            yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind)
+            yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind, tuple(sorted(takes)))
 
     for reaction in service.reactions:
         kind = Kind.DEADLINE if reaction.form is Form.AFTER else Kind.WORK
@@ -126,7 +132,8 @@ def consumers_of(
             ):
                 yield from durable(stream, reaction.durable, ">")
     if entities := sorted(outside(service)):
-        yield from durable(INTAKE, f"{service.name}-intake", *(f"{entity}.*" for entity in entities))
+        subjects = [f"{entity}.*" for entity in entities]
+        yield from durable(INTAKE, f"{service.name}-intake", *subjects, takes=taken(service))
     if reacts_singly(service):
         yield from durable(aside.timers_of(service.stream), f"{service.name}-due", aside.due_subjects(service.name))
 
@@ -138,6 +145,11 @@ def inside(reaction: Reaction) -> dict[str, list[str]]:
         if not reaction.takes_from_outside(event):
             found.setdefault(event.owner, []).append(event.type)
     return found
+
+
+def taken(service: Service) -> set[str]:
+    """The types that a service takes from outside."""
+    return {e.type for reaction in service.reactions for e in reaction.events if reaction.takes_from_outside(e)}
 
 
 def outside(service: Service) -> set[str]:

@@ -20,7 +20,7 @@ class Scan:
 
     def __init__(self, connection: Connection, stream: str, consumer: str) -> None:
         self._connection, self._stream = connection, stream
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._next = connection.api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}")
         self._delivered = 0
         self._page: list[Row] = []
         self._size = 0

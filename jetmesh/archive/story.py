@@ -63,7 +63,8 @@ async def _newest(connection: Connection, stream: str, subjects: Sequence[str]) 
             end.set_result(raw)
 
     async with connection.answers(on_frame) as inbox:
-        connection.send(f"$JS.API.DIRECT.GET.{stream}", json.dumps({"multi_last": subjects}).encode(), reply=inbox)
+        wanted = json.dumps({"multi_last": subjects}).encode()
+        connection.send(connection.api(f"DIRECT.GET.{stream}"), wanted, reply=inbox)
         try:
             raw = await asyncio.wait_for(end, TIMEOUT_SECONDS)
         except TimeoutError:

@@ -91,6 +91,7 @@ async def connected(name: str) -> AsyncIterator[tuple[Connection, Settings]]:
     """
     chosen = settings.read(Settings)
     connection = Connection()
+    connection.api_prefix = chosen.api_prefix
     await connection.open(chosen.nats_url, name, connect_timeout=2, **connect_options(chosen))
     try:
         yield connection, chosen

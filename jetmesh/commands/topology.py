@@ -35,22 +35,36 @@ def topology() -> None:
     """Streams and durable consumers, from the services' signatures to the broker. Deletes nothing."""
 
 
+prune = click.option(
+    "--prune",
+    is_flag=True,
+    help="Take away the subjects, filters and contracts that the services do not declare any more.",
+)
+"""Without it they stay: a newer version may have added them."""
+
+
 @topology.command()
+@prune
 @options.app
-def plan(app: str) -> None:
+def plan(app: str, prune: bool) -> None:
     """Show the difference between what the services need and what the broker has; exit 1 if there is one."""
-    steps = asyncio.run(_plan(apps.load(app), carry_out=False))
+    steps = asyncio.run(_plan(apps.load(app), carry_out=False, prune=prune))
     show(steps)
     raise SystemExit(any(step.change is not Change.KEEP for step in steps))
 
 
 @topology.command()
+@prune
 @options.app
-def apply(app: str) -> None:
+def apply(app: str, prune: bool) -> None:
     """Make the broker have what the services need; exit 3 if that would lose data, can't be made, or if a contract
-    breaks what is deployed."""
+    breaks what is deployed.
+
+    Everything is checked before anything is changed. What operators set stays, and so does what a newer version added:
+    an older one can be applied again.
+    """
     try:
-        steps = asyncio.run(_plan(apps.load(app), carry_out=True))
+        steps = asyncio.run(_plan(apps.load(app), carry_out=True, prune=prune))
     except provision.Drift as refused:
         say(str(refused), fg="red", err=True)
         raise SystemExit(REFUSED) from None
@@ -129,6 +143,9 @@ def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
     changes = [step for step in steps if step.change is not Change.KEEP]
     for step in changes:
         say(str(step), fg=COLOURS[step.change])
+    for step in steps:
+        if step.kept:
+            say(f"kept at {step.kind} {step.name}, though not declared here: {'; '.join(step.kept)}")
     if carried_out or not changes:
         say(f"all {len(steps)} streams and durables are as needed")
     else:
@@ -136,7 +153,8 @@ def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
 
 
 async def _refuse_breaking(connection: Connection, new: Contracts) -> None:
-    """Whether what is deployed, now or before, could not read what the services will record, or they not it.
+    """Whether what is deployed, now or before, could not read what the services will record, or they not it. An event
+    that they do not record (any more, or not yet) is unread, not misread: its contract stays.
 
     Raises:
         Drift: naming each change that breaks somebody; `jetmesh contracts check --against nats` says whom.
@@ -145,7 +163,8 @@ async def _refuse_breaking(connection: Connection, new: Contracts) -> None:
         past = [registry.owned(release, new) for release in await registry.history(connection)]
     except NoRelease:
         return
-    broken = [each for each in compatibility.check(new, past) if not each.only_if_read]
+    changes = compatibility.check(new, past)
+    broken = [each for each in changes if not each.only_if_read and each.rule != "event-removed"]
     if broken:
         lines = dict.fromkeys(f"{each.event} {each.field}: {each.rule}: {each.detail}" for each in broken)
         advice = "make a new type beside the old one; `jetmesh contracts check --against nats` says whom this breaks"
@@ -156,12 +175,14 @@ def _needed(services: Sequence[Service], chosen: Settings) -> Topology:
     return needed(services, chosen.replicas, chosen.ack_wait_seconds, chosen.split)
 
 
-async def _plan(services: Sequence[Service], *, carry_out: bool) -> list[Step]:
+async def _plan(services: Sequence[Service], *, carry_out: bool, prune: bool) -> list[Step]:
     async with connected("jetmesh-topology") as (connection, chosen):
-        steps = await provision.plan(connection, _needed(services, chosen))
+        needed = _needed(services, chosen)
+        whole = replace(needed, streams=(*needed.streams, registry.stream(chosen.replicas)))
+        steps = await provision.plan(connection, whole, prune=prune)
         if carry_out:
             new = contracts_of(services)
             await _refuse_breaking(connection, new)
             await provision.apply(connection, steps)
-            await registry.publish(connection, new, chosen.replicas)
+            await registry.publish(connection, new, chosen.replicas, prune=prune)
         return steps

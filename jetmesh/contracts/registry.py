@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterable
 
-from nats.js.api import KeyValueConfig
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
-from nats.js.kv import KeyValue
+from nats.js.kv import KV_DEL, KV_OP, KeyValue
 
-from jetmesh.connection import Connection
+from jetmesh import provision
+from jetmesh.connection import API, Connection
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
 from jetmesh.failure import Unavailable
+from jetmesh.topology import Stream, Topology
 
 HISTORY_TRIES = 5
 BUCKET = "jetmesh_contracts"
@@ -18,19 +19,40 @@ HISTORY_MAX = 64
 """How many versions of each contract the bucket keeps: the most that JetStream's KV allows."""
 
 
-async def publish(connection: Connection, contracts: Contracts, replicas: int = 1) -> list[str]:
-    """Write what is new or changed, delete what its owner does not record any more; the types that were touched.
+def stream(replicas: int = 1) -> Stream:
+    """The stream behind the bucket, as every client of JetStream's KV makes it (ADR-8)."""
+    name = f"KV_{BUCKET}"
+    return Stream(
+        name,
+        {
+            "name": name,
+            "subjects": [f"$KV.{BUCKET}.>"],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "new",
+            "num_replicas": replicas,
+            "max_msgs_per_subject": HISTORY_MAX,
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
+        },
+    )
+
+
+async def publish(connection: Connection, contracts: Contracts, replicas: int = 1, *, prune: bool = True) -> list[str]:
+    """Write what is new or changed; with `prune`, delete what its owner does not record any more. The types that were
+    touched.
 
     Contracts of other owners stay: several meshes may share a broker.
+
     """
     bucket = await _made(connection, replicas)
     deployed = await _latest(bucket)
     changed = [name for name, each in contracts.items() if deployed.get(name) != each]
     for name in changed:
-        await bucket.put(name, json.dumps(contracts[name].document()).encode())
-    gone = [name for name in owned(deployed, contracts) if name not in contracts]
+        await _put(connection, name, json.dumps(contracts[name].document()).encode())
+    gone = [name for name in owned(deployed, contracts) if name not in contracts] if prune else []
     for name in gone:
-        await bucket.delete(name)
+        await _put(connection, name, b"", {KV_OP: KV_DEL})
     return [*changed, *gone]
 
 
@@ -68,13 +90,21 @@ async def _made(connection: Connection, replicas: int) -> KeyValue:
     try:
         return await _found(connection)
     except NoRelease:
-        config = KeyValueConfig(bucket=BUCKET, history=HISTORY_MAX, replicas=replicas)
-        return await connection.jetstream().create_key_value(config)
+        await provision.apply(connection, await provision.plan(connection, Topology((stream(replicas),), ())))
+        return await _found(connection)
+
+
+async def _put(connection: Connection, name: str, value: bytes, headers: dict[str, str] | None = None) -> None:
+    """Write an entry. Where the API has a prefix so have the bucket's subjects: nats-py writes to the bucket of this
+    name that is nearest."""
+    subject = f"$KV.{BUCKET}.{name}"
+    whole = subject if connection.api_prefix == API else connection.api(subject)
+    await connection.jetstream().publish(whole, value, headers=headers)
 
 
 async def _found(connection: Connection) -> KeyValue:
     try:
-        return await connection.jetstream().key_value(BUCKET)
+        return await connection.jetstream(prefix=connection.api_prefix).key_value(BUCKET)
     except BucketNotFoundError:
         raise NoRelease("no contracts are deployed: `jetmesh topology apply` writes them") from None
 

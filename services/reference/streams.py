@@ -51,7 +51,7 @@ class RawReader:
         """The next messages, and whether there are more behind them."""
         self._messages, self._ended = [], asyncio.get_running_loop().create_future()
         body = json.dumps({"seq": first, "batch": BATCH, "next_by_subj": subject}).encode()
-        self._connection.send(f"$JS.API.DIRECT.GET.{stream}", body, reply=self._inbox)
+        self._connection.send(self._connection.api(f"DIRECT.GET.{stream}"), body, reply=self._inbox)
         try:
             raw = await asyncio.wait_for(self._ended, TIMEOUT_SECONDS)
         except TimeoutError:

@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from jetmesh import Recorded, provision
+from jetmesh import Recorded, difference, provision
 from jetmesh.commands import commands
+from jetmesh.connection import Connection
+from jetmesh.contracts import registry
 from jetmesh.provision import Change, Drift
 from jetmesh.service import Service
 from jetmesh.testing import Broker, MeshOf
-from jetmesh.topology import topology
+from jetmesh.topology import Topology, topology
 from services.flow import SERVICES
 from tests.runtime.jobs import Asked, Finished, work
+from tests.runtime.versions import NEWER
 
 
 @pytest.fixture
@@ -57,6 +61,18 @@ async def _change(mesh: Any, stream: str, **fields: Any) -> None:
     await provision.request(mesh.mesh.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **fields}, strict=True)
 
 
+async def _config(mesh: Any, call: str) -> dict[str, Any]:
+    info = await provision.request(mesh.mesh.connection, call, strict=True)
+    return dict(info["config"])
+
+
+async def _edit(mesh: Any, place: str, **fields: Any) -> None:
+    """Change fields of a durable, as `nats consumer edit` does."""
+    config = {**await _config(mesh, f"CONSUMER.INFO.{place}"), **fields}
+    body = {"stream_name": place.partition(".")[0], "config": config}
+    await provision.request(mesh.mesh.connection, f"CONSUMER.CREATE.{place}", body, strict=True)
+
+
 async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
     await _change(mesh, "WORK", description="an operator's words", discard="old")
@@ -70,21 +86,22 @@ async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, fin
 async def test_what_would_lose_messages_is_refused_and_nothing_is_changed(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
     await _change(mesh, "WORK", subjects=["work.*.*", "labour.*.*"], discard="old")
-    steps = await provision.plan(mesh.mesh.connection, mesh.topology)
-    with pytest.raises(Drift, match=r"refuse stream WORK: the stream holds messages of labour\.\*\.\*"):
+    await mesh.publish("labour.done.l-1", b"{}")
+    steps = await provision.plan(mesh.mesh.connection, mesh.topology, prune=True)
+    with pytest.raises(Drift, match=r"^refuse stream WORK: the stream holds messages of labour\.\*\.\*$"):
         await provision.apply(mesh.mesh.connection, steps)
-    info = await provision.request(mesh.mesh.connection, "STREAM.INFO.WORK")
-    assert info["config"]["discard"] == "old"
+    assert (await _config(mesh, "STREAM.INFO.WORK"))["discard"] == "old"
+    await provision.request(mesh.mesh.connection, "STREAM.PURGE.WORK", {"filter": "labour.>"}, strict=True)
+    await provision.apply(mesh.mesh.connection, await provision.plan(mesh.mesh.connection, mesh.topology, prune=True))
+    assert (await _config(mesh, "STREAM.INFO.WORK"))["subjects"] == ["work.*.*"]
 
 
 async def test_a_service_refuses_to_start_on_drift_with_the_difference(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.JOBS.work-finish")
-    body = {"stream_name": "JOBS", "config": {**info["config"], "max_ack_pending": 7}}
-    await provision.request(mesh.mesh.connection, "CONSUMER.CREATE.JOBS.work-finish", body, strict=True)
+    await _edit(mesh, "JOBS.work-finish", max_deliver=7)
     with pytest.raises(Drift) as drift:
         await mesh.start(finishing)
-    assert "update consumer JOBS/work-finish\n    max_ack_pending: 7 -> 8192" in str(drift.value)
+    assert "update consumer JOBS/work-finish\n    max_deliver: 7 -> -1" in str(drift.value)
     assert "run `jetmesh topology apply`" in str(drift.value)
 
 
@@ -130,3 +147,165 @@ def test_the_command_plans_and_applies(broker: Broker) -> None:
     assert run.invoke(commands, ["topology", "apply"]).exit_code == 0
     planned = run.invoke(commands, ["topology", "plan"])
     assert planned.exit_code == 0, planned.output
+
+
+OWN = {
+    "max_ack_pending": 7,
+    "ack_wait": 45_000_000_000,
+    "inactive_threshold": 86_400_000_000_000,
+    "metadata": {"team": "night shift"},
+    "sample_freq": "100%",
+    "max_batch": 100,
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+async def test_what_an_operator_set_at_a_durable_stays(mesh_of: MeshOf, finishing: Service, name: str) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    await _edit(mesh, "JOBS.work-finish", **{name: OWN[name]}, max_deliver=7)
+    await mesh.apply()
+    config = await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")
+    has = config[name] if name != "metadata" else {"team": config["metadata"]["team"]}
+    assert (has, config["max_deliver"]) == (OWN[name], -1)
+    assert {step.change for step in await provision.plan(mesh.mesh.connection, mesh.topology)} == {Change.KEEP}
+    await mesh.start(finishing)
+
+
+async def test_an_operators_back_off_stays_and_is_minded(mesh_of: MeshOf, finishing: Service) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    await _edit(mesh, "JOBS.work-finish", backoff=[2_000_000_000, 9_000_000_000])
+    await mesh.apply()
+    config = await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")
+    assert config["backoff"] == [2_000_000_000, 9_000_000_000]
+    assert difference.hold_seconds(config) == 2.0
+
+
+async def test_a_setting_of_ours_is_changed_and_an_operators_value_is_not(mesh_of: MeshOf, finishing: Service) -> None:
+    mesh = await mesh_of(finishing, start=False)
+
+    async def waits(seconds: float) -> float:
+        needed = topology([finishing], ack_wait_seconds=seconds).consumers
+        wanted = Topology((), needed)
+        await provision.apply(mesh.mesh.connection, await provision.plan(mesh.mesh.connection, wanted))
+        return float((await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["ack_wait"]) / 1e9
+
+    assert [await waits(60), await waits(20), await waits(30), await waits(40)] == [60, 20, 30, 40]
+    await _edit(mesh, "JOBS.work-finish", ack_wait=30_000_000_000)
+    assert [await waits(40), await waits(20)] == [30, 30]
+
+
+async def test_what_a_newer_version_added_stays_when_an_older_one_is_applied(
+    mesh_of: MeshOf, finishing: Service
+) -> None:
+    """A subject of the stream, a filter of a durable, a type of the intake."""
+    mesh = await mesh_of(finishing, *(one for one in SERVICES if one.name == "orders"), start=False)
+    await _change(mesh, "WORK", subjects=["work.*.*", "labour.*.*"])
+    await _change(mesh, "INTAKE", subjects=["orders.*", "baskets.*"])
+    await _edit(mesh, "JOBS.work-finish", filter_subject="", filter_subjects=["jobs.asked.*", "jobs.urged.*"])
+    takes = (await _config(mesh, "CONSUMER.INFO.INTAKE.orders-intake"))["metadata"]
+    assert takes[difference.TAKES] == "orders.cancellation_requested,orders.placed"
+    newer = {**takes, difference.TAKES: f"{takes[difference.TAKES]},orders.praised"}
+    await _edit(mesh, "INTAKE.orders-intake", metadata=newer)
+
+    steps = await provision.plan(mesh.mesh.connection, mesh.topology)
+    assert {step.change for step in steps} == {Change.KEEP}
+    assert {words for step in steps for words in step.kept} == {
+        "subjects labour.*.*",
+        "subjects baskets.*",
+        "filter_subjects jobs.urged.*",
+    }
+    await provision.apply(mesh.mesh.connection, steps)
+    await mesh.start(finishing)
+    pruned = await provision.plan(mesh.mesh.connection, mesh.topology, prune=True)
+    await provision.apply(mesh.mesh.connection, pruned)
+    assert (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["filter_subjects"] == ["jobs.asked.*"]
+    assert (await _config(mesh, "CONSUMER.INFO.INTAKE.orders-intake"))["metadata"] == takes
+
+
+async def test_a_durable_that_can_not_be_changed_is_refused_before_anything_is(
+    mesh_of: MeshOf, finishing: Service
+) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    await provision.request(mesh.mesh.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    body = {"durable_name": "work-finish", "ack_policy": "all", "filter_subject": "jobs.asked.*"}
+    await provision.request(
+        mesh.mesh.connection, "CONSUMER.CREATE.JOBS.work-finish", {"stream_name": "JOBS", "config": body}, strict=True
+    )
+    await _change(mesh, "WORK", discard="old")
+    with pytest.raises(Drift, match=r"^refuse consumer JOBS/work-finish: ack_policy of a durable can't be changed"):
+        await mesh.apply()
+    assert (await _config(mesh, "STREAM.INFO.WORK"))["discard"] == "old"
+
+
+async def test_subjects_that_another_stream_has_are_refused_before_anything_is_made(
+    mesh_of: MeshOf, finishing: Service
+) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    other = {"name": "OTHERS", "subjects": ["stock.>"]}
+    await provision.request(mesh.mesh.connection, "STREAM.CREATE.OTHERS", other, strict=True)
+    steps = await provision.plan(mesh.mesh.connection, topology(SERVICES))
+    with pytest.raises(Drift) as refused:
+        await provision.apply(mesh.mesh.connection, steps)
+    assert str(refused.value).splitlines() == [
+        "refuse stream INTAKE: stock.* is taken by the stream OTHERS already",
+        "refuse stream INVENTORY: stock.*.* is taken by the stream OTHERS already",
+    ]
+    assert await provision.request(mesh.mesh.connection, "STREAM.INFO.ORDERS") is None
+
+
+LIMITS = {
+    "max_streams: 3": r"\d+ streams are missing, and the account may have 3, of which 0 are there",
+    "max_consumers: 3": r"\d+ consumers are missing, and the account may have 3, of which 0 are there",
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+async def test_an_account_without_room_is_told_before_anything_is_made(tmp_path: Path, limit: str) -> None:
+    config = tmp_path / "limits.conf"
+    config.write_text(f"accounts {{ A: {{ jetstream: {{{limit}}}, users: [{{user: a, password: a}}] }} }}\n")
+    with Broker(tmp_path / "broker", "-c", str(config)) as broker:
+        connection = Connection()
+        await connection.open(broker.url.replace("//", "//a:a@"), "test")
+        with pytest.raises(Drift, match=f"^refuse: {LIMITS[limit]}; nothing was changed$"):
+            await provision.apply(connection, await provision.plan(connection, topology(SERVICES)))
+        assert (await provision.request(connection, "INFO"))["streams"] == 0
+        await connection.close()
+
+
+async def test_an_apply_that_is_stopped_half_way_says_how_far_it_came_and_goes_on(tmp_path: Path) -> None:
+    """This user may make streams, and no durable of the intake; then it may."""
+    config = tmp_path / "denied.conf"
+    denied = 'permissions: {publish: {deny: ["$JS.API.CONSUMER.CREATE.INTAKE.>"]}}'
+    users = f"{{user: a, password: a, {denied}}}, {{user: b, password: b}}"
+    config.write_text(f"accounts {{ A: {{ jetstream: enabled, users: [{users}] }} }}\n")
+    with Broker(tmp_path / "broker", "-c", str(config)) as broker:
+        said = await asyncio.to_thread(_apply, broker.url.replace("//", "//a:a@"))
+        assert "could not create consumer INTAKE/orders-intake: no answer to" in str(said.exception)
+        assert "\ndone: create stream INTAKE, create stream ORDERS, " in str(said.exception)
+        assert "\nnot done: create consumer " in str(said.exception)
+        assert str(said.exception).rstrip().endswith("run `jetmesh topology apply` again: it does the rest")
+        again = await asyncio.to_thread(_apply, broker.url.replace("//", "//b:b@"))
+        assert again.exit_code == 0, again.output
+
+
+def _apply(url: str, app: str = "services.flow:SERVICES", *arguments: str) -> Any:
+    environment = {"NATS_URL": url, "JETMESH_APP": app}
+    return CliRunner(env=environment).invoke(commands, ["topology", "apply", *arguments])
+
+
+async def test_an_older_version_is_applied_again_and_keeps_what_the_newer_one_added(
+    mesh_of: MeshOf, broker: Broker
+) -> None:
+    mesh = await mesh_of(*NEWER, start=False)
+    said = ""
+    for version in ("NEWER", "OLDER", "NEWER", "OLDER"):
+        applied = await asyncio.to_thread(_apply, broker.url, f"tests.runtime.versions:{version}")
+        assert applied.exit_code == 0, applied.output
+        said = applied.output
+    assert "kept at consumer JOBS/work-finish, though not declared here: filter_subjects jobs.urged.*" in said
+    contracts = await registry.fetch(mesh.mesh.connection)
+    assert sorted(contracts) == ["jobs.asked", "jobs.urged", "work.finished"]
+    pruned = await asyncio.to_thread(_apply, broker.url, "tests.runtime.versions:OLDER", "--prune")
+    assert pruned.exit_code == 0, pruned.output
+    assert sorted(await registry.fetch(mesh.mesh.connection)) == ["jobs.asked", "work.finished"]
+    assert (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["filter_subjects"] == ["jobs.asked.*"]
