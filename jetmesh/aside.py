@@ -4,10 +4,12 @@ A scheduled message (ADR-51) waits in the service's own timer stream and frees t
 back, on a lane that only its reaction reads, is the original message, with where it came from in the headers.
 """
 
+import re
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from jetmesh import tolerant
 from jetmesh.message import Guard, Message, Refused
 from jetmesh.record import Recorder
 from jetmesh.wire import Delivery, Headers
@@ -16,6 +18,7 @@ REACTION = "Jetmesh-Reaction"
 _ORIGIN = {"subject": "Jetmesh-Subject", "stream": "Jetmesh-Stream", "sequence": "Jetmesh-Sequence"}
 _ATTEMPTS = "Jetmesh-Attempts"
 _FIRST = "Jetmesh-First-Time"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 def timers_of(stream: str) -> str:
@@ -48,6 +51,7 @@ async def set_aside(
 
     Raises:
         Unavailable: the broker does not take it now; the delivery must not be acked.
+        TooLarge: with where it came from in its headers, it is more than the broker takes.
     """
     place = f"{service}.{reaction}.{delivery.stream}.{delivery.sequence}"
     at = datetime.fromtimestamp(time.time() + max(0.0, seconds), UTC)
@@ -61,18 +65,21 @@ async def set_aside(
 
 
 def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
-    """The reaction that a due delivery is for, and the delivery as it was: its attempts go on counting."""
+    """The reaction that a due delivery is for, and the delivery as it was: its attempts go on counting. What does not
+    say where it came from stands where it was found."""
     headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-Schedule")}
     values = {field: headers.pop(name, "") for field, name in _ORIGIN.items()}
-    attempts, first = int(headers.pop(_ATTEMPTS, "0")), float(headers.pop(_FIRST, "0"))
+    attempts, first = tolerant.whole(headers.pop(_ATTEMPTS, "")), tolerant.seconds(headers.pop(_FIRST, ""))
     reaction = headers.pop(REACTION, "")
+    stream, sequence = values["stream"], tolerant.whole(values["sequence"])
+    has_place = bool(_TOKEN.fullmatch(stream) and sequence)
     original = Delivery(
-        subject=values["subject"],
+        subject=values["subject"] or delivery.subject,
         headers=headers,
         data=delivery.data,
         reply=delivery.reply,
-        stream=values["stream"],
-        sequence=int(values["sequence"] or 0),
+        stream=stream if has_place else delivery.stream,
+        sequence=sequence if has_place else delivery.sequence,
         delivered=attempts + delivery.delivered,
         timestamp=first or delivery.timestamp,
     )

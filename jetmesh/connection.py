@@ -15,7 +15,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from jetmesh.failure import Unavailable
+from jetmesh.failure import TooLarge, Unavailable
 from jetmesh.splitter import Splitter
 
 log = logging.getLogger("jetmesh.connection")
@@ -26,6 +26,10 @@ Frame = Callable[[str, str, bytes, bytes], None]
 
 API = "$JS.API"
 """Where the JetStream API is found, if nothing else is said."""
+HEADER_BYTES_MAX = (1 << 16) - 1
+"""What JetStream stores of headers (10097)."""
+SUBJECT_BYTES_MAX = 4_000
+"""Subject and reply together: the server ends the connection over a longer line than 4,096 bytes."""
 RECONNECT_SECONDS = 0.25
 CLOSE_SECONDS = 2.0
 
@@ -133,11 +137,14 @@ class Connection(Client):
         """Queue one message for the next flush.
 
         Raises:
+            TooLarge: the server takes nothing so large, and would end the connection over it.
             Unavailable: while there is no connection. (A message buffered across a reconnect would arrive after its
                 sender has given up on it.)
         """
         if not self.is_connected:
             raise Unavailable("not connected to the broker", 0.25)
+        if len(headers) + len(data) > self._max_payload or len(headers) > HEADER_BYTES_MAX or len(subject) > 500:
+            self.require_fitting(subject, len(headers), len(data), reply)
         if headers:
             line = f"HPUB {subject} {reply} {len(headers)} {len(headers) + len(data)}\r\n"
         else:
@@ -148,14 +155,40 @@ class Connection(Client):
         if self._flush_queue is not None and self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
+    def require_fitting(self, subject: str, headers_size: int, data_size: int, reply: str = "") -> None:
+        """The one place that knows what the server takes: `max_payload` of its INFO, and what is fixed.
+
+        Raises:
+            TooLarge: naming the size and the limit.
+        """
+        if headers_size + data_size > self._max_payload:
+            size = f"{headers_size + data_size} bytes with headers"
+            raise TooLarge(f"{subject[:200]}: {size} are more than the broker's max_payload of {self._max_payload}")
+        if headers_size > HEADER_BYTES_MAX:
+            size = f"{headers_size} bytes of headers"
+            raise TooLarge(f"{subject[:200]}: {size} are more than the {HEADER_BYTES_MAX} that JetStream stores")
+        if len(subject) + len(reply) > 500 and len(subject.encode()) + len(reply.encode()) > SUBJECT_BYTES_MAX:
+            raise TooLarge(f"{subject[:200]}…: the subject is longer than the {SUBJECT_BYTES_MAX} bytes of a line")
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
+    ) -> None:
+        """What nats-py sends by itself obeys the same limits."""
+        headers_size = sum(len(f"{name}: {value}\r\n".encode()) for name, value in (headers or {}).items())
+        self.require_fitting(subject, headers_size + (12 if headers else 0), payload_size, reply)
+        await super()._send_publish(subject, reply, payload, payload_size, headers)
+
     async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0) -> bytes:
         """One request and its answer, off the hot path.
 
         Raises:
-            Unavailable: nobody answers, for instance because JetStream is not enabled for this account.
+            Unavailable: nobody answers, for instance because JetStream is not enabled for this account; or the request
+                is more than the broker takes.
         """
         try:
             return (await self.request(subject, data, timeout=timeout_seconds)).data
+        except TooLarge as too_large:
+            raise Unavailable(str(too_large)) from None
         except NoRespondersError:
             raise Unavailable(f"nobody answers {subject}: is JetStream enabled, for this account too?") from None
         except NatsTimeoutError:
@@ -175,7 +208,7 @@ class Connection(Client):
         try:
             frame(subject, reply, headers, data)
         except Exception:
-            log.exception("a frame on %s could not be handled", subject)
+            log.exception("a frame on %r could not be handled", subject[:200])
         return True
 
     async def _on_error(self, error: Exception) -> None:

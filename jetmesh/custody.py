@@ -27,7 +27,7 @@ class Custody:
         that had been stopped, or by a broker that had crashed. Whoever has it goes on, and its settling counts."""
         place = pull, delivery.sequence
         if place in self._places:
-            pull.release()
+            pull.release(delivery)
             return False
         self._places.add(place)
         self._held[delivery.reply] = (delivery, *place)
@@ -62,10 +62,10 @@ class Custody:
     def _settle(self, delivery: Delivery, word: bytes) -> None:
         held = self._held.pop(delivery.reply, None)
         if held is not None:
-            _, pull, sequence = held
+            held_delivery, pull, sequence = held
             self._places.discard((pull, sequence))
             self._say(delivery, word)
-            pull.release()
+            pull.release(held_delivery)
 
     def _say(self, delivery: Delivery, word: bytes) -> None:
         with suppress(Unavailable):  # the broker will deliver it again

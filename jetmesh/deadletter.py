@@ -1,8 +1,12 @@
 """Dead letters: what could not be handled, with its original bytes and headers, and why; stored before it is acked."""
 
 import traceback
+from collections.abc import Iterator
 from hashlib import sha256
 
+from jetmesh import tolerant
+from jetmesh.connection import HEADER_BYTES_MAX
+from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
 from jetmesh.message import Guard, Message, Refused
 from jetmesh.record import Recorder
 from jetmesh.wire import Delivery, Headers, encode_headers, now
@@ -15,9 +19,13 @@ REPLAY = "Jetmesh-Replay"
 """On a delivery that is a replay: the sequence of the letter that it was."""
 TRACEPARENT = "Jetmesh-Traceparent"
 """The context of the last attempt: that of the message may be none, or a stranger's."""
-REASON_MAX = 1_000
 OMITTED = "Jetmesh-Omitted-Bytes"
+"""How many bytes of the headers and the body were left out, for the letter to fit."""
 GUARD_BYTES = 512
+LETTER_BYTES_MIN = 256
+SHORT = 100
+FOREIGN = ("nats-", "jetmesh-")
+"""Headers that say something to the broker or to us, whoever wrote them."""
 
 
 def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
@@ -43,34 +51,63 @@ def evidence(service: str, reaction: str, delivery: Delivery, error: BaseExcepti
     }
 
 
-def _fitting(headers: Headers, data: bytes, bytes_max: int) -> tuple[Headers, bytes]:
-    """The server limits headers and body together, and cuts the connection of whoever sends more. What does not fit
-    stays where it is, in the stream that the letter names, and the letter says how much that is."""
-    if len(encode_headers(headers)) > bytes_max // 2:
-        headers = {name: value for name, value in headers.items() if name.startswith("Jetmesh-")}
-    room = bytes_max - len(encode_headers(headers)) - len(OMITTED) - 16
-    if len(data) <= room:
-        return headers, data
-    return {**headers, OMITTED: str(len(data) - room)}, data[:room]
+def _sizes(bytes_max: int) -> Iterator[int]:
+    """How large a letter may be: what the broker takes, and where its stream takes less, half of it, and so on."""
+    while bytes_max >= LETTER_BYTES_MIN:
+        yield bytes_max
+        bytes_max //= 2
+
+
+def _fitting(headers: Headers, known: Headers, data: bytes, bytes_max: int) -> tuple[Headers, bytes]:
+    """The letter in so many bytes: its evidence, then the headers as they came, then the body. What does not fit stays
+    where it is, in the stream that the letter names, and the letter says how much that is."""
+    kept = _evidence_in(known, bytes_max // 2)
+    if _size(whole := headers | kept) <= min(bytes_max // 2, HEADER_BYTES_MAX - GUARD_BYTES):
+        kept, omitted = whole, 0
+    else:
+        omitted = _size(headers)
+    room = max(0, bytes_max - _size(kept) - len(OMITTED) - 16)
+    omitted += max(0, len(data) - room)
+    if not omitted:
+        return kept, data
+    return ({**kept, OMITTED: str(omitted)} if kept else {}), data[:room]
+
+
+def _evidence_in(known: Headers, bytes_max: int) -> Headers:
+    """The evidence, shortened where it must be. Service, reaction, stream and sequence are in the subject, too."""
+    short = {name: value.encode()[:SHORT].decode("utf-8", "ignore") for name, value in known.items()}
+    return next((evidence for evidence in (known, short) if _size(evidence) <= bytes_max), {})
+
+
+def _size(headers: Headers) -> int:
+    return len(encode_headers(headers))
 
 
 async def bury(
     recorder: Recorder, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
 ) -> bool:
-    """Store the letter, once; False where it was there already. A replay that failed again takes the place of the
-    letter that it was, which may not be removed yet.
+    """Store the letter, once, cut until it fits; False where it was there already.
 
     Raises:
         Unavailable: the broker does not take it now; the delivery must not be acked.
     """
     subject = subject_of(service, reaction, delivery)
-    headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")}
-    headers.update(evidence(service, reaction, delivery, error))
+    headers = {name: value for name, value in delivery.headers.items() if not name.lower().startswith(FOREIGN)}
+    known = evidence(service, reaction, delivery, error)
     if traceparent:
-        headers[TRACEPARENT] = traceparent
-    headers, data = _fitting(headers, delivery.data, recorder.payload_bytes_max - GUARD_BYTES)
-    replayed = delivery.headers.get(REPLAY, "")
-    for sequence in (int(replayed), 0) if replayed.isdecimal() else (0,):
+        known[TRACEPARENT] = traceparent
+    replayed = tolerant.whole(delivery.headers.get(REPLAY, ""))
+    for bytes_max in _sizes(recorder.payload_bytes_max - GUARD_BYTES):
+        try:
+            return await _store(recorder, subject, *_fitting(headers, known, delivery.data, bytes_max), replayed)
+        except TooLarge:
+            continue
+    raise Unavailable(f"the broker's max_payload, or the max_msg_size of {STREAM}, has no room for a letter", 60.0)
+
+
+async def _store(recorder: Recorder, subject: str, headers: Headers, data: bytes, replayed: int) -> bool:
+    """A replay that failed again takes the place of the letter that it was, which may not be removed yet."""
+    for sequence in dict.fromkeys((replayed, 0)):
         try:
             await recorder.record(Message(subject, data, headers, Guard(subject, sequence)), limited=False)
         except Refused:

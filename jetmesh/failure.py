@@ -3,6 +3,9 @@
 import random
 from dataclasses import dataclass
 
+REASON_MAX = 1_000
+"""Characters of a reason: it may quote what somebody sent."""
+
 
 class NotYet(Exception):
     """The story can only be stale, or what the reaction waits for has not happened: come again shortly."""
@@ -14,6 +17,13 @@ class Permanent(Exception):
 
 class BrokenContract(Permanent):
     """The message is not what its contract says; the text names the field and the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason if len(reason) <= REASON_MAX else f"{reason[:REASON_MAX]}…")
+
+
+class TooLarge(Permanent):
+    """It is more than the broker takes: sent all the same, it would cost the connection."""
 
 
 class Unavailable(Exception):

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jetmesh import aside, deadletter
+from jetmesh import aside, deadletter, tolerant
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.message import Guard, Message, Refused
@@ -64,22 +64,22 @@ class Letter:
     @property
     def place(self) -> tuple[str, int]:
         """The stream and the sequence of the original message."""
-        return self.headers.get("Jetmesh-Stream", ""), int(self.headers.get("Jetmesh-Sequence") or 0)
+        return self.headers.get("Jetmesh-Stream", ""), tolerant.whole(self.headers.get("Jetmesh-Sequence", ""))
 
     @property
     def attempts(self) -> int:
         """How often it was delivered."""
-        return int(self.headers.get("Jetmesh-Attempts") or 0)
+        return tolerant.whole(self.headers.get("Jetmesh-Attempts", ""))
 
     @property
     def first_time(self) -> datetime:
         """When the original message was stored."""
-        return datetime.fromtimestamp(float(self.headers.get("Jetmesh-First-Time") or 0), UTC)
+        return datetime.fromtimestamp(tolerant.seconds(self.headers.get("Jetmesh-First-Time", "")), UTC)
 
     @property
     def last_time(self) -> datetime:
         """When it was given up."""
-        return datetime.fromisoformat(self.headers.get("Jetmesh-Last-Time") or "1970-01-01T00:00:00Z")
+        return tolerant.moment(self.headers.get("Jetmesh-Last-Time", ""))
 
     @property
     def trace_id(self) -> str:
@@ -109,7 +109,7 @@ class Letter:
         """The message that brings it back to its reaction, once."""
         stream, sequence = self.place
         reaction = self.headers.get("Jetmesh-Reaction", "")
-        first_time = float(self.headers.get("Jetmesh-First-Time") or 0)
+        first_time = tolerant.seconds(self.headers.get("Jetmesh-First-Time", ""))
         delivery = Delivery(self.source, {}, self.data, "", stream, sequence, 0, first_time)
         headers = {
             **self.original,
@@ -265,7 +265,7 @@ class Letters:
         def on_frame(_subject: str, _reply: str, raw: bytes, data: bytes) -> None:
             headers = decode_headers(raw)
             if not raw.startswith(b"NATS/1.0 "):
-                found.append((int(headers["Nats-Sequence"]), headers, data))
+                found.append((tolerant.whole(headers.get("Nats-Sequence", "")), headers, data))
             elif not end.done():
                 _conclude(end, raw, headers)
 

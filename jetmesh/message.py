@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jetmesh.failure import Permanent, Unavailable
+from jetmesh.failure import TooLarge, Unavailable
 from jetmesh.wire import MESSAGE_BYTES_MAX, Headers, header_lines, lines_read
 
 
@@ -48,11 +48,11 @@ class Message:
         evidence.
 
         Raises:
-            Permanent: the message is larger than the mesh accepts.
+            TooLarge: the message is larger than the mesh accepts.
         """
         guard = self.guard.lines if self.guard else ""
         block = f"NATS/1.0\r\n{self.lines}{guard}{more}\r\n".encode()
         size = len(block) + len(self.data)
         if limited and size > MESSAGE_BYTES_MAX:
-            raise Permanent(f"{self.subject}: {size} bytes are more than the {MESSAGE_BYTES_MAX} of a message")
+            raise TooLarge(f"{self.subject}: {size} bytes are more than the {MESSAGE_BYTES_MAX} of a message")
         return block

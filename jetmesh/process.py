@@ -46,12 +46,13 @@ async def _run(services: Sequence[Service], everyone: Sequence[Service], setting
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     states = [Health(service.name) for service in services]
+    share = settings.model_copy(update={"held_bytes": settings.held_bytes // len(services)})
     server = await _serve_health(states, settings)
     status = 0
     try:
         async with asyncio.TaskGroup() as group:
             for service, state in zip(services, states, strict=True):
-                group.create_task(serve(service, everyone, settings, state, stopping), name=service.name)
+                group.create_task(serve(service, everyone, share, state, stopping), name=service.name)
     except* (ConnectionError, TimeoutError, DeclarationError, ValueError) as failed:
         for error in failed.exceptions:
             log.error("%s", error)

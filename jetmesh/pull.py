@@ -20,16 +20,24 @@ log = logging.getLogger("jetmesh.pull")
 
 EXPIRES_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
+BYTES_MAX = 8 << 20
 
 
 class Pull:
     """Keeps `slots` deliveries of one consumer in hands: each that is released makes room for the next.
 
+    They hold about `bytes_max` together, and twice as much at most; a larger message comes alone.
     `deliver` is called for each delivery, inside the read loop, and must not block.
     """
 
     def __init__(
-        self, connection: Connection, stream: str, durable: str, slots: int, deliver: Callable[[Delivery], None]
+        self,
+        connection: Connection,
+        stream: str,
+        durable: str,
+        slots: int,
+        deliver: Callable[[Delivery], None],
+        bytes_max: int = BYTES_MAX,
     ) -> None:
         self.stream, self.durable = stream, durable
         self.trouble = ""
@@ -37,7 +45,10 @@ class Pull:
         self._connection = connection
         self._deliver = deliver
         self._slots = slots
+        self._bytes_max = bytes_max
         self._held = 0
+        self._held_bytes = 0
+        self._is_too_large = False
         self._asked: dict[str, int] = {}
         self._open = 0
         self._count = 0
@@ -57,10 +68,16 @@ class Pull:
 
     def obey(self, config: Config) -> None:
         """Keep to what the durable's configuration allows: an operator may have set how long a delivery is held, how
-        many a request may ask for, and how long it may stay open."""
+        many and how many bytes a request may ask for, and how long it may stay open."""
         self.hold_seconds = hold_seconds(config)
         self._batch_max = config.get("max_batch") or self._batch_max
         self._expires_seconds = min(EXPIRES_SECONDS, config.get("max_expires", math.inf) / 1e9)
+        self._bytes_max = min(self._bytes_max, config.get("max_bytes") or self._bytes_max)
+
+    @property
+    def held_bytes(self) -> int:
+        """The size of those deliveries."""
+        return self._held_bytes
 
     async def start(self) -> None:
         """Begin to pull."""
@@ -104,9 +121,10 @@ class Pull:
         self.last_frame = time.monotonic()
         self._pull()
 
-    def release(self) -> None:
+    def release(self, delivery: Delivery) -> None:
         """A delivery is settled: its slot is free."""
         self._held -= 1
+        self._held_bytes -= delivery.size
         self._pull()
 
     def check(self) -> None:
@@ -116,33 +134,36 @@ class Pull:
             self.restart()
 
     def _pull(self) -> None:
-        """Ask for the free slots, once half of them are free: neither a request per message nor an idle slot."""
+        """Ask for the free slots, once half of them are free, and half of the bytes: neither a request per message nor
+        an idle slot."""
         taken = self._held + self._open
         free = self._slots - taken
         if (
             not self._running
             or free <= 0
             or time.monotonic() < self._resting_until
-            or (taken > 0 and free * 2 < self._slots)
+            or (taken > 0 and (free * 2 < self._slots or self._held_bytes * 2 > self._bytes_max))
         ):
             return
-        while free > 0 and self._ask(min(free, self._batch_max)):
+        if self._is_too_large:
+            self._ask(1)
+            return
+        while free > 0 and self._ask(batch := min(free, self._batch_max), self._bytes_max * batch // self._slots):
             free = self._slots - self._held - self._open
 
-    def _ask(self, free: int) -> bool:
-        """Ask for so many; False while there is no connection."""
+    def _ask(self, batch: int, bytes_max: int = 0) -> bool:
+        """Ask for so many, and so many bytes; False while there is no connection."""
         self._count += 1
         token = str(self._count)
         heartbeat = min(HEARTBEAT_SECONDS, self._expires_seconds / 2)
-        demand = {
-            "batch": free, "expires": int(self._expires_seconds * 1e9), "idle_heartbeat": int(heartbeat * 1e9)
-        }  # fmt: skip
+        expires, beat = int(self._expires_seconds * 1e9), int(heartbeat * 1e9)
+        demand = {"batch": batch, "max_bytes": bytes_max, "expires": expires, "idle_heartbeat": beat}
         try:
             self._connection.send(self._next, json.dumps(demand).encode(), reply=f"{self._inbox}.{token}")
         except Unavailable:
             return False  # restart() follows the reconnection
-        self._asked[token] = free
-        self._open += free
+        self._asked[token] = batch
+        self._open += batch
         return True
 
     def _on_frame(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
@@ -151,8 +172,10 @@ class Pull:
             self._on_status(subject.rpartition(".")[2], headers)
             return
         self._count_off()
-        self._held += 1
         delivery = _delivery(subject, reply, headers, data)
+        self._held += 1
+        self._held_bytes += delivery.size
+        self._is_too_large = False
         delivery.held_since = self.last_frame
         self._deliver(delivery)
 
@@ -173,10 +196,18 @@ class Pull:
             self.trouble = ""
             return
         self._open -= self._asked.pop(token, 0)
+        if words.startswith("Message Size Exceeds"):
+            self._is_too_large = not self._asked and self._held_bytes * 2 <= self._bytes_max
+            self._pull()
+            return
         if status in (b"404", b"408") or words.startswith("Batch Completed"):
             self._pull()
             return
-        self.trouble = f"{status.decode()} {words}".strip() if status != b"503" else "the consumer does not answer"
+        self.trouble = (
+            f"{status.decode('ascii', 'replace')} {words}".strip()
+            if status != b"503"
+            else "the consumer does not answer"
+        )
         log.info("pull of %s/%s ended: %s", self.stream, self.durable, self.trouble)
         self._pull_later(1.0 if status == b"503" else 0.25)
 

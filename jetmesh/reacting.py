@@ -1,5 +1,6 @@
 """What every form of reaction shares: an outcome becomes a message under a guard, an error becomes a verdict."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Iterable, Sequence
@@ -10,7 +11,7 @@ from opentelemetry.trace import Span
 
 from jetmesh import aside, deadletter
 from jetmesh.event import Event, EventType, subject_of
-from jetmesh.failure import Again, BrokenContract, GiveUp, Permanent, Unavailable, verdict
+from jetmesh.failure import Again, BrokenContract, GiveUp, Permanent, TooLarge, Unavailable, verdict
 from jetmesh.mesh import Mesh
 from jetmesh.message import Guard, Message
 from jetmesh.otlp.traceparent import parse_traceparent
@@ -42,10 +43,20 @@ class Reacting:
         self.switch: Switch | None = None
         self.tracebacks = Tracebacks()
         self._own = {event.type: event for event in service.records}
+        self._refusals: set[asyncio.Task[None]] = set()
 
     def accept(self, delivery: Delivery) -> None:
         """A delivery has arrived; must not block."""
         raise NotImplementedError
+
+    def refuse(self, delivery: Delivery, why: Exception) -> None:
+        """Bury what has arrived and can't even be accepted; does not block."""
+        task = asyncio.ensure_future(self._refuse(delivery, why))
+        self._refusals.add(task)
+        task.add_done_callback(self._refusals.discard)
+
+    async def _refuse(self, delivery: Delivery, why: Exception) -> None:
+        await self.failed(delivery, self.telemetry.process(bare(delivery)), why)
 
     def give_back(self) -> None:
         """The service stops: what has not begun goes back to the broker at once."""
@@ -61,6 +72,9 @@ class Reacting:
             envelope = understand(delivery)
         except BrokenContract as broken:
             envelope, wrong = bare(delivery), broken
+        except Exception as surprise:
+            log.exception("%s: a delivery could not be understood", self.reaction.durable)
+            envelope, wrong = bare(delivery), BrokenContract(f"it can't be understood: {surprise!r}")
         if envelope.type not in self.types:
             known = ", ".join(self.types) or "nothing"
             wrong = wrong or BrokenContract(f"type: {self.service.name} knows no {envelope.type}; it takes {known}")
@@ -187,17 +201,23 @@ class Reacting:
 
     async def _come_again(self, delivery: Delivery, pause_seconds: float, *, blameless: bool) -> None:
         """A pause that is short is a nak, which counts as an attempt for ever. An outage must not use the attempts up:
-        before they are half gone the delivery is set aside, and its count begins anew."""
+        before they are half gone the delivery is set aside, and its count begins anew. What does not fit, with where it
+        came from beside it, waits on its consumer instead."""
         if pause_seconds <= NAK_SECONDS_MAX and not (
             blameless and self.reaction.retry.exhausted(2 * delivery.delivered)
         ):
             self.mesh.custody.nak(delivery, pause_seconds)
             return
         attempts = 0 if blameless else delivery.delivered
-        await aside.set_aside(
-            self.mesh.recorder, self.service.name, self.reaction.name, delivery, pause_seconds, attempts
-        )
-        self.mesh.custody.ack(delivery)
+        try:
+            await aside.set_aside(
+                self.mesh.recorder, self.service.name, self.reaction.name, delivery, pause_seconds, attempts
+            )
+        except TooLarge as too_large:
+            log.info("%s: not set aside: %s", self.reaction.durable, too_large)
+            self.mesh.custody.nak(delivery, pause_seconds)
+        else:
+            self.mesh.custody.ack(delivery)
 
     async def _spare(self, delivery: Delivery) -> None:
         """Free its slot, for others or because the service stops, until the switch may be closed."""

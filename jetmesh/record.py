@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from jetmesh.connection import Connection
-from jetmesh.failure import Permanent, Unavailable
+from jetmesh.failure import Permanent, TooLarge, Unavailable
 from jetmesh.group import Groups
 from jetmesh.message import Message, Refused, Unknown
 
@@ -22,6 +22,8 @@ REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
 """Answers that mean "read and decide again": another writer was here, or is in flight, or the batch was not taken."""
 FULL = frozenset({10077, 10047, 10167})
 """Answers that mean "not now": the stream or the account is full, or the server's queue is."""
+TOO_LARGE = frozenset({10054, 10097})
+"""Answers that mean "never": more than the stream's `max_msg_size`, or than JetStream stores of headers."""
 TOO_MANY_BATCHES = 10210
 _SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
 TIMEOUT_SECONDS = 5.0
@@ -72,6 +74,7 @@ class Recorder:
             Refused: the guard did not hold.
             Unknown: no answer in time; the message may be stored.
             Unavailable: the broker does not take it now.
+            TooLarge: it is more than the broker or the stream takes.
             Permanent: the message can never be stored.
         """
         headers = message.encoded(limited=limited)
@@ -93,6 +96,8 @@ class Recorder:
             return await self.record(messages[0])
         batch, last = uuid.uuid4().hex, len(messages)
         blocks = [message.encoded(_batch_lines(batch, n, last)) for n, message in enumerate(messages, 1)]
+        for message, block in zip(messages, blocks, strict=True):  # none is sent where one does not fit
+            self._connection.require_fitting(message.subject, len(block), len(message.data))
         for message, block in zip(messages[:-1], blocks[:-1], strict=True):
             self._connection.send(message.subject, message.data, headers=block)
         return self._sequence(await self._ask(messages[-1].subject, messages[-1].data, blocks[-1]))
@@ -140,6 +145,8 @@ class Recorder:
             raise Refused(text)
         if code in FULL or code == TOO_MANY_BATCHES or error.get("code") in (429, 503):
             raise Unavailable(text, 0.05 if code == TOO_MANY_BATCHES else 1.0)
+        if code in TOO_LARGE:
+            raise TooLarge(f"the broker refuses the message: {text}")
         raise Permanent(f"the broker refuses the message: {text}")
 
     def _on_answer(self, subject: str, _reply: str, headers: bytes, data: bytes) -> None:

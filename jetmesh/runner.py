@@ -9,7 +9,7 @@ from typing import Any
 
 from jetmesh import aside, provision
 from jetmesh.difference import Config
-from jetmesh.failure import Unavailable
+from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.many import Many
 from jetmesh.mesh import Mesh
 from jetmesh.pull import Pull
@@ -24,6 +24,8 @@ from jetmesh.wire import Delivery
 log = logging.getLogger("jetmesh.runner")
 
 TICK_SECONDS = 1.0
+UNKNOWN_REACTION_ATTEMPTS = 60
+"""About an hour: longer than a rolling upgrade."""
 
 
 @dataclass(slots=True)
@@ -135,9 +137,15 @@ class Runner:
         def take(delivery: Delivery) -> None:
             delivery.shared = shared
             if self.mesh.custody.take(delivery, pull):
-                deliver(delivery)
+                try:
+                    deliver(delivery)
+                except Exception as surprise:
+                    log.exception("%s: a delivery could not be accepted", consumer.durable)
+                    (reacting or self._anybody).refuse(delivery, BrokenContract(f"it can't be accepted: {surprise!r}"))
 
-        pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take)
+        # A pull may hold twice its share for a moment.
+        bytes_max = self.mesh.settings.held_bytes // (2 * len(self.consumers))
+        pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take, bytes_max)
         if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
             pull.obey(config)
         if isinstance(reacting, After):
@@ -166,14 +174,22 @@ class Runner:
         (self._intakes.get(delivery.type) or next(iter(self._intakes.values()))).accept(delivery)
 
     def _due(self, delivery: Delivery) -> None:
-        """What was set aside comes back to its reaction."""
+        """What was set aside comes back to its reaction. One that is not known may be known to another version of the
+        service; nothing waits for that for ever."""
         name, original = aside.brought_back(delivery)
-        reacting = self.reactings.get(name)
-        if reacting is None:
-            log.error("%s has no reaction %r any more; %s waits", self.service.name, name, delivery.subject)
+        if reacting := self.reactings.get(name):
+            reacting.accept(original)
+        elif name and delivery.delivered < UNKNOWN_REACTION_ATTEMPTS:
+            log.error("%s has no reaction %r any more; %r waits", self.service.name, name[:80], delivery.subject[:200])
             self.mesh.custody.nak(delivery, 60.0)
-            return
-        reacting.accept(original)
+        else:
+            why = f"{self.service.name} has no reaction {name[:80]!r}" if name else "it names no reaction to go back to"
+            self._anybody.refuse(original, BrokenContract(f"header {aside.REACTION}: {why}"))
+
+    @property
+    def _anybody(self) -> Reacting:
+        """Who buries what is for no reaction of the service."""
+        return next(iter(self.reactings.values()))
 
     async def _tick(self) -> None:
         while True:

@@ -62,6 +62,7 @@ class Settings(BaseModel):
         30.0
     )
     slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in this process.")] = 512
+    held_bytes: Annotated[int, Field(ge=1 << 20, description="Bytes of all deliveries in this process.")] = 64 << 20
     replicas: Annotated[int, Field(ge=1, le=5, description="Copies of each stream (topology apply).")] = 1
     outside_connections: Annotated[
         int, Field(ge=1, description="Connections of each outside user on each server (topology permissions).")

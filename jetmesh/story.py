@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from jetmesh.connection import Connection
 from jetmesh.event import EventType
-from jetmesh.failure import Unavailable
-from jetmesh.wire import Headers, decode_headers
+from jetmesh.failure import BrokenContract, Unavailable
+from jetmesh.wire import Headers, decode_headers, read_event
 
 TIMEOUT_SECONDS = 5.0
 SUBJECTS_MAX = 256
 """How many subjects one reading asks for: the server answers at most 1,024 messages to it."""
+SUBJECT_BYTES = 160
+"""What one of them takes in a request, at most."""
 
 
 STORIES_MAX = 16_384
@@ -78,8 +80,9 @@ class StoryReader:
             Unavailable: the stream did not answer, or not completely.
         """
         messages: list[Stored] = []
-        for start in range(0, len(subjects), SUBJECTS_MAX):
-            messages += await self._read(stream, subjects[start : start + SUBJECTS_MAX])
+        step = max(1, min(SUBJECTS_MAX, self._connection.max_payload // SUBJECT_BYTES))
+        for start in range(0, len(subjects), step):
+            messages += await self._read(stream, subjects[start : start + step])
         return messages
 
     async def _read(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
@@ -161,9 +164,25 @@ class KnownStories:
 
 
 def events_of(stored: Iterable[Stored], types: dict[str, EventType]) -> list[object]:
-    """The events among the stored messages whose type is known, oldest first."""
+    """The events among the stored messages whose type is known, oldest first.
+
+    Raises:
+        BrokenContract: naming the one that can't be read.
+    """
     known = [(types[message.type], message) for message in stored if message.type in types]
-    return [message.event or event_type.read(message.data) for event_type, message in known]
+    try:
+        return [message.event or event_type.read(message.data) for event_type, message in known]
+    except ValueError:
+        raise BrokenContract(f"the story can't be read: {_unreadable(known)}") from None
+
+
+def _unreadable(known: Iterable[tuple[EventType, Stored]]) -> str:
+    for event_type, message in known:
+        try:
+            read_event(event_type, message.data)
+        except BrokenContract as broken:
+            return f"{message.subject}, at {message.sequence}: {broken}"
+    return "nobody knows why"
 
 
 def last_sequence(stored: Sequence[Stored]) -> int:

@@ -5,6 +5,7 @@ Binding: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats
 
 import json
 import re
+import reprlib
 import time
 import uuid
 from base64 import b64decode
@@ -30,9 +31,13 @@ DATA = ("data", "data_base64")
 MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
 """The largest body and headers together: the server's limit of 1 MiB, less what a dead letter adds as evidence."""
 
+ATTRIBUTE_BYTES_MAX = 1_024
+PASSED_ON = ("id", "correlationid", "causationid")
+"""Each event of a story carries them on: what is long at the entrance would break the last of them."""
+
 _NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
 _UNENCODED = re.compile(r"[!#$&-~]*")
-_INSTANT = r"[0-9T:.Z+-]+"
+_INSTANT = r"[0-9T:.Z+-]{1,40}"
 _AS_WE_WRITE = re.compile(
     r'NATS/1\.0\r\nce-specversion: 1\.0\r\nce-id: ([^\r\n%"]+)\r\nce-type: ([^\r\n]+)\r\n'
     r'ce-source: ([^\r\n%"]+)\r\nce-subject: ([^\r\n%"]+)\r\nce-time: ([^\r\n]+)\r\n'
@@ -62,6 +67,7 @@ class Delivery:
         "reply",
         "sequence",
         "shared",
+        "size",
         "stream",
         "subject",
         "timestamp",
@@ -81,6 +87,7 @@ class Delivery:
     ) -> None:
         self.subject, self._headers, self.data, self.reply = subject, headers, data, reply
         self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
+        self.size = len(headers) + len(data)
         self.held_since = self.progress_at = 0.0
         self.shared = False
         entity, _, rest = subject.partition(".")
@@ -174,6 +181,8 @@ def decode_headers(raw: bytes) -> Headers:
     """The header block of a NATS message; of repeated names the last counts, bytes that are no UTF-8 are replaced."""
     text = raw.decode("utf-8", "replace")
     try:  # the way every client writes them
+        if not (text.startswith("NATS/1.0\r\n") and text.endswith("\r\n\r\n")):
+            raise ValueError
         return dict([line.split(": ", 1) for line in text[10:-4].split("\r\n")])
     except ValueError:
         lines = [line.partition(":") for line in text.split("\r\n")[1:]]
@@ -342,26 +351,46 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
 
 
 def _check(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
+    _check_attributes(attributes)
+    _check_place(delivery, attributes)
+
+
+def _check_attributes(attributes: Mapping[str, Any]) -> None:
+    """Whether they are what CloudEvents asks for, and JSON is what they say of the body."""
     for name, value in attributes.items():
         if not isinstance(value, str):
-            raise BrokenContract(f"CloudEvents attribute {name}: {value!r} is no string")
+            raise BrokenContract(f"CloudEvents attribute {name}: {_shown(value)} is no string")
     version = attributes.get("specversion")
     if version != "1.0":
-        raise BrokenContract(f"CloudEvents attribute specversion: {version!r} is not known; send 1.0")
+        raise BrokenContract(f"CloudEvents attribute specversion: {_shown(version)} is not known; send 1.0")
     for name in ("id", "type", "source"):
         if not attributes.get(name):
             raise BrokenContract(f"CloudEvents attribute {name}: missing; CloudEvents 1.0 requires it")
+    for name in PASSED_ON:
+        if len(attributes.get(name, "").encode()) > ATTRIBUTE_BYTES_MAX:
+            raise BrokenContract(f"CloudEvents attribute {name}: longer than {ATTRIBUTE_BYTES_MAX} bytes")
+    content = attributes.get("datacontenttype", JSON)
+    if not content.lower().startswith(JSON):
+        raise BrokenContract(f"CloudEvents attribute datacontenttype: {_shown(content)} is not {JSON}")
+
+
+def _check_place(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
+    """Whether they belong to the subject."""
     if attributes["type"] != delivery.type:
         raise BrokenContract(
-            f"CloudEvents attribute type: {attributes['type']!r} does not belong on the subject {delivery.subject}"
+            f"CloudEvents attribute type: {_shown(attributes['type'])} does not belong on the subject "
+            f"{delivery.subject}"
         )
     if delivery.key and attributes.get("subject", delivery.key) != delivery.key:
         raise BrokenContract(
-            f"CloudEvents attribute subject: {attributes['subject']!r} is not the key {delivery.key!r}"
+            f"CloudEvents attribute subject: {_shown(attributes['subject'])} is not the key {delivery.key!r}"
         )
-    content = attributes.get("datacontenttype", JSON)
-    if not content.lower().startswith(JSON):
-        raise BrokenContract(f"CloudEvents attribute datacontenttype: {content!r} is not {JSON}")
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: enough to find it by, and no control character of it."""
+    shown = repr(value[:80]) if isinstance(value, str) else reprlib.repr(value)
+    return shown if shown.isprintable() else ascii(shown)
 
 
 def _instant(timestamp: float) -> str:

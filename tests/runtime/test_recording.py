@@ -128,7 +128,7 @@ async def test_a_crash_between_recording_and_acknowledging_doubles_nothing(
         lost.append(delivery)
         _, pull, sequence = custody._held.pop(delivery.reply)
         custody._places.discard((pull, sequence))
-        pull.release()
+        pull.release(delivery)
 
     monkeypatch.setattr(Custody, "ack", lose)
     await mesh.start(service)
