@@ -4,7 +4,6 @@ A scheduled message (ADR-51) waits in the service's own timer stream and frees t
 back, on a lane that only its reaction reads, is the original message, with where it came from in the headers.
 """
 
-import re
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,13 +11,14 @@ from datetime import UTC, datetime
 from jetmesh import tolerant
 from jetmesh.message import Guard, Message, Refused
 from jetmesh.record import Recorder
-from jetmesh.wire import Delivery, Headers
+from jetmesh.wire import Delivery, Headers, foreign
 
 REACTION = "Jetmesh-Reaction"
-_ORIGIN = {"subject": "Jetmesh-Subject", "stream": "Jetmesh-Stream", "sequence": "Jetmesh-Sequence"}
+REPLAY = "Jetmesh-Replay"
+"""On a delivery that is a replay: the sequence of the letter that it was."""
+_SUBJECT = "Jetmesh-Subject"
 _ATTEMPTS = "Jetmesh-Attempts"
 _FIRST = "Jetmesh-First-Time"
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 def timers_of(stream: str) -> str:
@@ -35,11 +35,12 @@ def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
     """The headers with which a message set aside finds back, after so many attempts."""
     return {
         REACTION: reaction,
-        "Jetmesh-Subject": delivery.subject,
+        _SUBJECT: delivery.subject,
         "Jetmesh-Stream": delivery.stream,
         "Jetmesh-Sequence": str(delivery.sequence),
         _ATTEMPTS: str(attempts),
         _FIRST: repr(delivery.timestamp),  # exactly: the id and key of what has none are derived from it
+        **({REPLAY: str(delivery.replay)} if delivery.replay else {}),
     }
 
 
@@ -55,8 +56,7 @@ async def set_aside(
     """
     place = f"{service}.{reaction}.{delivery.stream}.{delivery.sequence}"
     at = datetime.fromtimestamp(time.time() + max(0.0, seconds), UTC)
-    headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")}
-    headers |= origin(reaction, delivery, attempts)
+    headers = foreign(delivery.headers) | origin(reaction, delivery, attempts)
     headers["Nats-Schedule"] = f"@at {at.isoformat().replace('+00:00', 'Z')}"
     headers["Nats-Schedule-Target"] = f"due.{place}"
     subject = f"timers.{place}"
@@ -65,23 +65,21 @@ async def set_aside(
 
 
 def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
-    """The reaction that a due delivery is for, and the delivery as it was: its attempts go on counting. What does not
-    say where it came from stands where it was found."""
-    headers = {name: value for name, value in delivery.headers.items() if not name.startswith("Nats-Schedule")}
-    values = {field: headers.pop(name, "") for field, name in _ORIGIN.items()}
-    attempts, first = tolerant.whole(headers.pop(_ATTEMPTS, "")), tolerant.seconds(headers.pop(_FIRST, ""))
-    reaction = headers.pop(REACTION, "")
-    stream, sequence = values["stream"], tolerant.whole(values["sequence"])
-    has_place = bool(_TOKEN.fullmatch(stream) and sequence)
+    """The reaction that a due delivery is for, and the delivery as it was: its attempts go on counting. Its subject
+    says for whom it is and where it comes from; what does not say that is for none, and stands where it was found. The
+    rest is believed because nobody else writes to this lane."""
+    _, _, reaction, stream, place, *_ = [*delivery.subject.split("."), "", "", ""]
+    said, sequence = delivery.headers, tolerant.whole(place)
     original = Delivery(
-        subject=values["subject"] or delivery.subject,
-        headers=headers,
+        subject=said.get(_SUBJECT) or delivery.subject,
+        headers=foreign(said),
         data=delivery.data,
         reply=delivery.reply,
-        stream=stream if has_place else delivery.stream,
-        sequence=sequence if has_place else delivery.sequence,
-        delivered=attempts + delivery.delivered,
-        timestamp=first or delivery.timestamp,
+        stream=stream if sequence else delivery.stream,
+        sequence=sequence or delivery.sequence,
+        delivered=tolerant.whole(said.get(_ATTEMPTS, "")) + delivery.delivered,
+        timestamp=tolerant.seconds(said.get(_FIRST, "")) or delivery.timestamp,
     )
     original.shared = delivery.shared
-    return reaction, original
+    original.replay = tolerant.whole(said.get(REPLAY, ""))
+    return reaction if sequence else "", original

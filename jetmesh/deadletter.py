@@ -4,19 +4,16 @@ import traceback
 from collections.abc import Iterator
 from hashlib import sha256
 
-from jetmesh import tolerant
 from jetmesh.connection import HEADER_BYTES_MAX
 from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
 from jetmesh.message import Guard, Message, Refused
 from jetmesh.record import Recorder
-from jetmesh.wire import Delivery, Headers, encode_headers, now
+from jetmesh.wire import Delivery, Headers, encode_headers, foreign, now
 
 STREAM = "DEAD_LETTERS"
 SUBJECTS = "dead.>"
 RECORD_SUBJECTS = "dead_log.>"
 """Who replayed and discarded what."""
-REPLAY = "Jetmesh-Replay"
-"""On a delivery that is a replay: the sequence of the letter that it was."""
 TRACEPARENT = "Jetmesh-Traceparent"
 """The context of the last attempt: that of the message may be none, or a stranger's."""
 OMITTED = "Jetmesh-Omitted-Bytes"
@@ -24,8 +21,6 @@ OMITTED = "Jetmesh-Omitted-Bytes"
 GUARD_BYTES = 512
 LETTER_BYTES_MIN = 256
 SHORT = 100
-FOREIGN = ("nats-", "jetmesh-")
-"""Headers that say something to the broker or to us, whoever wrote them."""
 
 
 def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
@@ -92,14 +87,13 @@ async def bury(
         Unavailable: the broker does not take it now; the delivery must not be acked.
     """
     subject = subject_of(service, reaction, delivery)
-    headers = {name: value for name, value in delivery.headers.items() if not name.lower().startswith(FOREIGN)}
+    headers = foreign(delivery.headers)
     known = evidence(service, reaction, delivery, error)
     if traceparent:
         known[TRACEPARENT] = traceparent
-    replayed = tolerant.whole(delivery.headers.get(REPLAY, ""))
     for bytes_max in _sizes(recorder.payload_bytes_max - GUARD_BYTES):
         try:
-            return await _store(recorder, subject, *_fitting(headers, known, delivery.data, bytes_max), replayed)
+            return await _store(recorder, subject, *_fitting(headers, known, delivery.data, bytes_max), delivery.replay)
         except TooLarge:
             continue
     raise Unavailable(f"the broker's max_payload, or the max_msg_size of {STREAM}, has no room for a letter", 60.0)

@@ -77,3 +77,13 @@ def story_subject(entity: str, key: str) -> str:
     """All events of one entity about one key. Every guard of the key is spelled by this function and no other: on a
     replicated stream the server compares the spelling of guards in flight (two spellings: both writers pass)."""
     return f"{entity}.*.{key}"
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subject is one of a filter's: `*` is one token, `>` all that follow; an empty filter takes all."""
+    wanted, given = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted, given = wanted[:-1], given[: len(wanted) - 1]
+    if not pattern:
+        return True
+    return len(wanted) == len(given) and all(w in ("*", g) for w, g in zip(wanted, given, strict=True))

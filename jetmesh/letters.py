@@ -12,14 +12,15 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jetmesh import aside, deadletter, tolerant
+from jetmesh import deadletter, replay, tolerant
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
-from jetmesh.message import Guard, Message, Refused
+from jetmesh.message import Message, Refused
 from jetmesh.otlp import parse_traceparent
 from jetmesh.provision import Drift, request
 from jetmesh.record import Recorder
-from jetmesh.wire import Delivery, Headers, decode_headers, now
+from jetmesh.replay import origin_of
+from jetmesh.wire import Headers, decode_headers, foreign, now
 
 PAGE = 256
 PAGE_BYTES_MAX = 8 << 20
@@ -38,13 +39,13 @@ class Letter:
 
     @property
     def service(self) -> str:
-        """The service that could not handle it."""
-        return self.headers.get("Jetmesh-Service", "")
+        """The service that could not handle it: its subject says so, which no other service may write to."""
+        return origin_of(self.subject).service
 
     @property
     def reaction(self) -> str:
         """`<service>.<reaction>` that could not handle it."""
-        return f"{self.service}.{self.headers.get('Jetmesh-Reaction', '')}"
+        return f"{self.service}.{origin_of(self.subject).reaction}"
 
     @property
     def error_type(self) -> str:
@@ -64,7 +65,8 @@ class Letter:
     @property
     def place(self) -> tuple[str, int]:
         """The stream and the sequence of the original message."""
-        return self.headers.get("Jetmesh-Stream", ""), tolerant.whole(self.headers.get("Jetmesh-Sequence", ""))
+        origin = origin_of(self.subject)
+        return origin.stream, origin.sequence
 
     @property
     def attempts(self) -> int:
@@ -84,13 +86,13 @@ class Letter:
     @property
     def trace_id(self) -> str:
         """The trace that it belongs to, 32 hexadecimal digits; empty where there was none."""
-        trace = parse_traceparent(self._traceparent)
+        trace = parse_traceparent(self.traceparent)
         return f"{trace.trace_id:032x}" if trace else ""
 
     @property
     def original(self) -> Headers:
         """The headers as they came."""
-        return {name: value for name, value in self.headers.items() if not name.startswith(("Nats-", "Jetmesh-"))}
+        return foreign(self.headers)
 
     @property
     def kind(self) -> str:
@@ -100,26 +102,10 @@ class Letter:
         return f"{self.error_type}: {VARIES.sub('#', reason)}"
 
     @property
-    def _traceparent(self) -> str:
+    def traceparent(self) -> str:
         """That of the last attempt: what came from outside may have asked for another one."""
         given = {name.lower(): value for name, value in self.headers.items()}
         return self.headers.get(deadletter.TRACEPARENT) or given.get("traceparent", "")
-
-    def again(self) -> Message:
-        """The message that brings it back to its reaction, once."""
-        stream, sequence = self.place
-        reaction = self.headers.get("Jetmesh-Reaction", "")
-        first_time = tolerant.seconds(self.headers.get("Jetmesh-First-Time", ""))
-        delivery = Delivery(self.source, {}, self.data, "", stream, sequence, 0, first_time)
-        headers = {
-            **self.original,
-            **aside.origin(reaction, delivery, attempts=0),
-            deadletter.REPLAY: str(self.sequence),
-        }
-        if self._traceparent and "traceparent" not in {name.lower() for name in self.original}:
-            headers["traceparent"] = self._traceparent
-        subject = f"due.{self.service}.{reaction}.{stream}.{sequence}"
-        return Message(subject, self.data, headers, Guard(subject, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,14 +199,17 @@ class Letters:
         return None
 
     async def replay(self, letter: Letter) -> None:
-        """Bring a letter back to its reaction. It leaves the list once its return is stored; if it fails again a new
-        letter appears.
+        """Bring the message of a letter back to its reaction. The letter leaves the list once that is stored; if it
+        fails again a new one appears.
 
         Raises:
+            Unfit: the letter is not about what stands in the stream of origin; it is still there.
             Unavailable: the broker does not take it now; the letter is still there.
         """
+        found = await replay.original(self._connection, letter.subject, letter.headers, letter.data)
+        message = replay.again(letter.sequence, letter.subject, found, letter.traceparent)
         with contextlib.suppress(Refused):  # an earlier replay of it is still on its way
-            await self._recorder.record(letter.again(), limited=False)
+            await self._recorder.record(message, limited=False)
         await self._remove(letter, "replayed")
 
     async def discard(self, letter: Letter) -> None:

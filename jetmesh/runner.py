@@ -184,7 +184,7 @@ class Runner:
             self.mesh.custody.nak(delivery, 60.0)
         else:
             why = f"{self.service.name} has no reaction {name[:80]!r}" if name else "it names no reaction to go back to"
-            self._anybody.refuse(original, BrokenContract(f"header {aside.REACTION}: {why}"))
+            self._anybody.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
 
     @property
     def _anybody(self) -> Reacting:

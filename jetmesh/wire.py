@@ -54,7 +54,7 @@ class Delivery:
     `headers` may be the header block as it came: it is decoded when somebody asks, and most deliveries nobody asks.
     `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
     outside). `shared` tells whether it came on a lane that serves reactions of different needs, and must not wait in
-    its slot for one.
+    its slot for one. `replay` is the sequence of the dead letter that it was; 0: of none.
     """
 
     __slots__ = (
@@ -64,6 +64,7 @@ class Delivery:
         "held_since",
         "key",
         "progress_at",
+        "replay",
         "reply",
         "sequence",
         "shared",
@@ -90,6 +91,7 @@ class Delivery:
         self.size = len(headers) + len(data)
         self.held_since = self.progress_at = 0.0
         self.shared = False
+        self.replay = 0
         entity, _, rest = subject.partition(".")
         event, _, self.key = rest.partition(".")
         self.type = f"{entity}.{event}"
@@ -187,6 +189,12 @@ def decode_headers(raw: bytes) -> Headers:
     except ValueError:
         lines = [line.partition(":") for line in text.split("\r\n")[1:]]
         return {name: value.strip() for name, colon, value in lines if colon}
+
+
+def foreign(headers: Mapping[str, str]) -> Headers:
+    """The headers that are their publisher's to choose: what begins with `Nats-` or `Jetmesh-` is said by the broker
+    and by the runtime, on lanes that nobody else may write to, and believed on no other."""
+    return {name: value for name, value in headers.items() if not name.lower().startswith(("nats-", "jetmesh-"))}
 
 
 def header_lines(headers: Mapping[str, str]) -> str:

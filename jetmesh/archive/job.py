@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from jetmesh.archive.open_work import OpenWork, matches, open_work
+from jetmesh.archive.open_work import OpenWork, open_work
 from jetmesh.archive.parquet import Archive
 from jetmesh.archive.purge import Departures, Leaving, mark
 from jetmesh.archive.remains import Part, events_from_outside, parts
@@ -13,6 +13,7 @@ from jetmesh.archive.row import Row, day_of
 from jetmesh.archive.scan import scan
 from jetmesh.archive.story import by_key, newest, stories, with_keys
 from jetmesh.connection import Connection
+from jetmesh.event import matches
 from jetmesh.partitions import Partitions
 from jetmesh.provision import check_split, request
 from jetmesh.service import INTAKE, Service

@@ -8,6 +8,7 @@ from typing import Any
 from jetmesh import aside, deadletter
 from jetmesh.archive.row import Place, Row
 from jetmesh.connection import Connection
+from jetmesh.event import matches
 from jetmesh.provision import request
 from jetmesh.service import Service
 from jetmesh.topology import reacts_singly
@@ -59,16 +60,6 @@ async def open_work(connection: Connection, services: Sequence[Service], streams
     letters = await _places(connection, deadletter.STREAM, deadletter.SUBJECTS)
     kept = dict.fromkeys([*aside_before, *await _set_aside(connection, services)], ASIDE)
     return OpenWork(defaultdict(list, durables), kept | dict.fromkeys(letters, DEAD))
-
-
-def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject is one of a filter's: `*` is one token, `>` all that follow; an empty filter takes all."""
-    wanted, given = pattern.split("."), subject.split(".")
-    if wanted[-1] == ">":
-        wanted, given = wanted[:-1], given[: len(wanted) - 1]
-    if not pattern:
-        return True
-    return len(wanted) == len(given) and all(w in ("*", g) for w, g in zip(wanted, given, strict=True))
 
 
 async def _consumers(connection: Connection, stream: str) -> AsyncIterator[dict[str, Any]]:

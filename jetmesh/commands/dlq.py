@@ -3,7 +3,7 @@
 import asyncio
 import getpass
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.console import Console, field
 from jetmesh.failure import Unavailable
 from jetmesh.letters import EVERYTHING, Filter, Group, Letter, Letters, grouped
+from jetmesh.replay import Unfit
 from jetmesh.terminal import say
 from jetmesh.terminal import show as show_json
 from jetmesh.visible import lines
@@ -80,12 +81,15 @@ def replay(ids: tuple[int, ...], rate: float | None, dry_run: bool, as_json: boo
     """Send letters to the reaction that failed, and to no other.
 
     Name them by ID, or by --reaction and --reason, or say --all. The events keep their identity and their trace, the
-    attempts begin anew; what was handled meanwhile does nothing. A letter that fails again appears again.
+    attempts begin anew; what was handled meanwhile does nothing. A letter that fails again appears again. What comes
+    back is the message in the stream of origin: a letter that says something else is left, and told on stderr; exit 1.
     """
     letters = _run(_chosen(ids, **chosen))
-    if not dry_run:
-        _run(_each(letters, lambda post, letter: post.replay(letter), rate))
-    _report(letters, "replayed", dry_run, as_json)
+    unfit = {} if dry_run else _run(_replay(letters, rate))
+    _report([letter for letter in letters if letter.sequence not in unfit], "replayed", dry_run, as_json)
+    for sequence, why in unfit.items():
+        say(f"letter {sequence} is not replayed: {why}", err=True)
+    raise SystemExit(bool(unfit))
 
 
 @dlq.command()
@@ -103,7 +107,7 @@ def discard(ids: tuple[int, ...], dry_run: bool, as_json: bool, yes: bool, **cho
     if letters and not (dry_run or yes):
         click.confirm(f"Remove {_count(letters)} for good?", abort=True, err=True)
     if not dry_run:
-        _run(_each(letters, lambda post, letter: post.discard(letter), None))
+        _run(_discard(letters))
     _report(letters, "discarded", dry_run, as_json)
 
 
@@ -168,12 +172,24 @@ async def _existing(post: Letters, sequence: int) -> Letter:
     return letter
 
 
-async def _each(letters: list[Letter], act: Callable[[Letters, Letter], Awaitable[None]], rate: float | None) -> None:
+async def _replay(letters: list[Letter], rate: float | None) -> dict[int, str]:
+    """Bring the letters back; those that do not fit what they are about, and why."""
+    unfit = {}
     async with _post() as post:
         for letter in letters:
-            await act(post, letter)
+            try:
+                await post.replay(letter)
+            except Unfit as refused:
+                unfit[letter.sequence] = str(refused)
             if rate:
                 await asyncio.sleep(1 / rate)
+    return unfit
+
+
+async def _discard(letters: list[Letter]) -> None:
+    async with _post() as post:
+        for letter in letters:
+            await post.discard(letter)
 
 
 def _report(letters: list[Letter], action: str, dry_run: bool, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from jetmesh.archive.purge import archived_until
 from jetmesh.archive.row import unix_nano
 from jetmesh.mesh import Mesh
 from jetmesh.provision import check_split
+from jetmesh.replay import origin_of
 from jetmesh.story import Stored
 from jetmesh.topology import topology
 from jetmesh.wire import id_of_place
@@ -190,13 +191,13 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _letter(message: Stored) -> Letter:
-    headers = message.headers
+    headers, origin = message.headers, origin_of(message.subject)
     return Letter(
         sequence=message.sequence,
         unix_nano=unix_nano(message.time),
         subject=message.subject,
-        source_stream=headers.get("Jetmesh-Stream", ""),
-        source_sequence=int(headers.get("Jetmesh-Sequence") or 0),
+        source_stream=origin.stream,
+        source_sequence=origin.sequence,
         source_subject=headers.get("Jetmesh-Subject", ""),
         reason=headers.get("Jetmesh-Reason", ""),
     )

@@ -15,11 +15,11 @@ from jetmesh import aside, deadletter
 from jetmesh.archive import job as jobs
 from jetmesh.archive import parquet
 from jetmesh.archive.job import Job
-from jetmesh.archive.open_work import matches
 from jetmesh.archive.parquet import Archive, ArchiveError
 from jetmesh.archive.purge import Leaving, archived_until
 from jetmesh.archive.report import Report
 from jetmesh.archive.row import Row, as_stored
+from jetmesh.event import matches
 from jetmesh.partitions import names, partition_of
 from jetmesh.provision import Change, plan, request
 from jetmesh.testing import LocalMesh, MeshOf

@@ -4,10 +4,17 @@ import asyncio
 import json
 import os
 import sys
+from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from jetmesh import replay
 from jetmesh.commands.target import settings_of_target
 from jetmesh.letters import Filter, Letter, Letters, grouped
+from jetmesh.provision import request
+from jetmesh.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.runtime.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
@@ -93,7 +100,9 @@ async def test_a_replay_that_fails_before_its_letter_is_removed_is_not_lost(mesh
     bank = Bank()
     mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
     (letter,) = await _refuse(mesh, bank, "car-1")
-    await mesh.mesh.recorder.record(letter.again(), limited=False)
+    found = await replay.original(mesh.mesh.connection, letter.subject, letter.headers, letter.data)
+    again = replay.again(letter.sequence, letter.subject, found, letter.traceparent)
+    await mesh.mesh.recorder.record(again, limited=False)
     both = await until(lambda: _two(mesh))
     await _post(mesh).discard(letter)
     assert [one.sequence for one in await _letters(mesh)] == [both[1].sequence]
@@ -172,3 +181,77 @@ async def _dlq(mesh: LocalMesh, *arguments: str) -> tuple[int, bytes]:
     )
     output, _ = await process.communicate()
     return process.returncode or 0, output
+
+
+FORGED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "another reaction's": ({"Jetmesh-Service": "payments", "Jetmesh-Reaction": "capture"}, {}, "is tolls: some"),
+    "another subject's": ({"Jetmesh-Subject": "orders.confirmed.o-1"}, {}, "it is cars.arrived.car-1: some"),
+    "of another body": ({}, {"data": b'{"plate": "car-2"}'}, "its body is not that of CARS 1"),
+    "cut to something else": ({"Jetmesh-Omitted-Bytes": "2"}, {"data": b"no"}, "its body is not that of CARS 1"),
+    "of a message that is not there": ({}, {"subject": "dead.tolls.charge.CARS.99"}, "CARS has no message 99"),
+    "of a stream that is not there": ({}, {"subject": "dead.tolls.charge.BOATS.1"}, "BOATS has no message 1"),
+    "of what the reaction does not read": ({}, {"subject": "dead.tolls.note.CARS.1"}, "does not read cars.arrived"),
+    "without a place": ({}, {"subject": "dead.tolls.charge"}, "is no letter's subject"),
+    "with a place that is none": ({}, {"subject": "dead.tolls.charge.CARS.²"}, "is no letter's subject"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", FORGED)
+async def test_a_letter_that_is_not_about_the_message_it_names_is_refused(mesh_of: MeshOf, how: str) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (honest,) = await _refuse(mesh, bank, "car-1")
+    headers, changes, words = FORGED[how]
+    subject = changes.get("subject", honest.subject)
+    said = {**honest.headers, "Jetmesh-Reaction": subject.split(".")[2], **headers}
+    bank.blacklist.clear()
+    with pytest.raises(Unfit, match=words):
+        await _post(mesh).replay(Letter(honest.sequence, subject, said, changes.get("data", honest.data)))
+    assert bank.calls == ["car-1"]
+    assert await mesh.count("TOLLS_TIMERS") == 0
+
+
+async def test_the_command_leaves_a_forged_letter_and_replays_the_others(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    await _refuse(mesh, bank, "car-1")
+    headers = {"Jetmesh-Service": "payments", "Jetmesh-Reaction": "capture", "Jetmesh-Subject": "orders.confirmed.o-1"}
+    await mesh.publish("dead.tolls.charge.CARS.7", "{}", headers)
+    bank.blacklist.clear()
+    status, output = await _dlq(mesh, "replay", "--all", "--json")
+    assert (status, json.loads(output)["replayed"]) == (1, 1)
+    await mesh.recorded(TollPaid, "car-1")
+    (left,) = await _letters(mesh)
+    assert (left.service, left.reaction, left.place) == ("tolls", "tolls.charge", ("CARS", 7))
+
+
+async def test_a_letter_that_was_cut_is_replayed_whole(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (whole,) = await _refuse(mesh, bank, "car-1")
+    cut = Letter(whole.sequence, whole.subject, {**whole.headers, "Jetmesh-Omitted-Bytes": "9"}, whole.data[:-9])
+    bank.blacklist.clear()
+    await _post(mesh).replay(cut)
+    assert (await mesh.recorded(TollPaid, "car-1")).plate == "car-1"
+
+
+async def test_what_a_stranger_says_about_the_mesh_is_not_believed(mesh_of: MeshOf) -> None:
+    """Neither that his message is a replay, nor that it was cut, nor which trace it belongs to; set aside or not."""
+    bank = Bank(blacklist={"car-1"})
+    mesh = await mesh_of(tollgate(watches=True), dependencies=[Gate(bank)])
+    said = {
+        "Jetmesh-Replay": "1", "jetmesh-replay": "1", "Jetmesh-Omitted-Bytes": "5", "Jetmesh-Traceparent": TRACEPARENT,
+        "Jetmesh-Attempts": "7", "Jetmesh-Reaction": "none", "Nats-Expected-Stream": "CARS", "x-of-his-own": "stays",
+    }  # fmt: skip
+    await mesh.publish("cars.arrived.car-1", CarArrived(plate="car-1").model_dump_json(), said)
+    await mesh.dead_letters(1)
+    (letter,) = await _letters(mesh)
+    assert letter.original == {"x-of-his-own": "stays"}
+    assert (letter.attempts, letter.reaction, letter.trace_id) == (1, "tolls.charge", "")
+    assert not {"Jetmesh-Replay", "jetmesh-replay", "Jetmesh-Omitted-Bytes"} & letter.headers.keys()
+    last = {"last_by_subj": "timers.tolls.note.CARS.1"}
+    kept = await request(mesh.mesh.connection, "STREAM.MSG.GET.TOLLS_TIMERS", last)
+    headers = b64decode(kept["message"]["hdrs"])
+    assert b"x-of-his-own" in headers
+    assert b"replay" not in headers.lower()
+    assert b"Omitted" not in headers
