@@ -61,6 +61,10 @@ pin:
 chart-readme *arguments:
     @uv run --no-project tools/chart_readme.py "$@"
 
+# the chart's copies of alert rules and dashboards
+chart-files *arguments:
+    @uv run --no-project tools/chart_files.py "$@"
+
 # a real Kubernetes control plane on loopback, up or down: just tools helm kube && just cluster up
 cluster verb *folder:
     @uv run --no-project tools/cluster.py "$@"

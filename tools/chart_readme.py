@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 CHART = Path(__file__).resolve().parent.parent / "deploy" / "helm" / "jetmesh"
 BEGIN, END = "<!-- values -->\n", "<!-- /values -->"
-ENTRY = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?: (?P<value>.+))?$")
+ENTRY = re.compile(r"^(?P<indent> *)(?P<key>[\w./-]+):(?: (?P<value>.+))?$")
 MAPS_OF_USERS = ("services",)
 
 

@@ -45,10 +45,11 @@ def of_kind(found: list[Object], kind: str) -> dict[str, Object]:
 
 
 def pods(found: list[Object]) -> list[Object]:
-    """The pod templates of everything that runs."""
+    """The pods, or their templates, of everything that runs."""
     specs = [each.get("spec", {}) for each in found]
     jobs = [spec["jobTemplate"]["spec"] for spec in specs if "jobTemplate" in spec]
-    return [spec["template"] for spec in [*specs, *jobs] if "template" in spec]
+    templates = [spec["template"] for spec in [*specs, *jobs] if "template" in spec]
+    return templates + [each for each in found if each["kind"] == "Pod"]
 
 
 def custom_schemas() -> Iterator[tuple[str, Any]]:

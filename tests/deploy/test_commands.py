@@ -45,7 +45,8 @@ class Cluster:
 
     def container(self, kind: str, component: str) -> Object:
         """The one container of what is rendered, and where its pod's keys are."""
-        pod = of_kind(self.found, kind)[component]["spec"]["template"]["spec"]
+        found = of_kind(self.found, kind)[component]
+        pod = (found if kind == "Pod" else found["spec"]["template"])["spec"]
         secrets = [volume["secret"]["items"] for volume in pod["volumes"] if volume["name"] == "nkey"]
         keys = {
             f"/etc/jetmesh/nkey/{item['path']}": str(self.keys / item["key"]) for items in secrets for item in items
@@ -84,9 +85,9 @@ class Cluster:
             process.send_signal(signal.SIGTERM)
             process.wait(35)
 
-    def job(self, name: str, status: int = 0) -> str:
+    def job(self, name: str, status: int = 0, kind: str = "Job") -> str:
         """A Job's container, to its end."""
-        container = self.container("Job", name)
+        container = self.container(kind, name)
         return run(*self.command(container), status=status, env=self.environment(container), cwd=ROOT)
 
 
@@ -179,7 +180,7 @@ def trial(cluster: Cluster) -> str:
     with every_service(cluster) as health_ports:
         for port in health_ports:
             eventually(partial(is_ready, port))
-        return cluster.job("test")
+        return cluster.job("test", kind="Pod")
 
 
 def is_ready(port: int) -> bool:

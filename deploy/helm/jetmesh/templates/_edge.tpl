@@ -4,27 +4,23 @@
 ---
 apiVersion: v1
 kind: Service
-metadata:
-  name: {{ include "jetmesh.name" . }}
-  labels: {{- include "jetmesh.labels" . | nindent 4 }}
+metadata: {{- include "jetmesh.metadata" (merge (dict "annotations" .settings.http.serviceAnnotations) .) | nindent 2 }}
 spec:
-  type: {{ .service.http.serviceType }}
+  type: {{ .settings.http.serviceType }}
   selector: {{- include "jetmesh.selector" . | nindent 4 }}
   ports:
-    - {name: http, port: {{ .service.http.servicePort }}, targetPort: http, appProtocol: http}
+    - {name: http, port: {{ .settings.http.servicePort }}, targetPort: http, appProtocol: http}
 {{- end -}}
 
 {{/* Made once: an upgrade reads what is there, since a new secret would void every customer's token. */}}
 {{- define "jetmesh.httpTokens" -}}
-{{- if not .service.http.tokens }}
-{{- $name := printf "%s-http" (include "jetmesh.name" .) }}
+{{- if not .settings.http.tokens }}
+{{- $name := include "jetmesh.httpTokensName" . }}
 {{- $kept := (lookup "v1" "Secret" .root.Release.Namespace $name).data | default dict }}
 ---
 apiVersion: v1
 kind: Secret
-metadata:
-  name: {{ $name }}
-  labels: {{- include "jetmesh.labels" . | nindent 4 }}
+metadata: {{- include "jetmesh.metadata" (merge (dict "object" $name) .) | nindent 2 }}
 type: Opaque
 data:
   secret: {{ get $kept "secret" | default (randAlphaNum 64 | b64enc) }}
@@ -33,17 +29,12 @@ data:
 {{- end -}}
 
 {{- define "jetmesh.ingress" -}}
-{{- with .service.http.ingress }}
+{{- with .settings.http.ingress }}
 {{- if .enabled }}
 ---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
-metadata:
-  name: {{ include "jetmesh.name" $ }}
-  labels: {{- include "jetmesh.labels" $ | nindent 4 }}
-  {{- with .annotations }}
-  annotations: {{- toYaml . | nindent 4 }}
-  {{- end }}
+metadata: {{- include "jetmesh.metadata" (merge (dict "annotations" .annotations) $) | nindent 2 }}
 spec:
   {{- with .className }}
   ingressClassName: {{ . }}
@@ -63,27 +54,25 @@ spec:
 {{- end -}}
 
 {{- define "jetmesh.route" -}}
-{{- with .service.http.gateway }}
+{{- with .settings.http.gateway }}
 {{- if .enabled }}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
-metadata:
-  name: {{ include "jetmesh.name" $ }}
-  labels: {{- include "jetmesh.labels" $ | nindent 4 }}
+metadata: {{- include "jetmesh.metadata" (merge (dict "annotations" .annotations) $) | nindent 2 }}
 spec:
   parentRefs: {{- toYaml .parents | nindent 4 }}
   {{- with .hostnames }}
   hostnames: {{- toYaml . | nindent 4 }}
   {{- end }}
   rules:
-    - backendRefs: [{name: {{ include "jetmesh.name" $ }}, port: {{ $.service.http.servicePort }}}]
+    - backendRefs: [{name: {{ include "jetmesh.name" $ }}, port: {{ $.settings.http.servicePort }}}]
 {{- end }}
 {{- end }}
 {{- end -}}
 
 {{- define "jetmesh.edge" -}}
-{{- if .service.http.enabled }}
+{{- if .settings.http.enabled }}
 {{ include "jetmesh.httpService" . }}
 {{ include "jetmesh.httpTokens" . }}
 {{ include "jetmesh.ingress" . }}
@@ -92,20 +81,15 @@ spec:
 {{- end -}}
 
 {{- define "jetmesh.podMonitor" -}}
-{{- if and .root.Values.podMonitor.enabled .service.metrics.port }}
+{{- if and .root.Values.podMonitor.enabled .settings.metrics.port }}
 ---
 apiVersion: monitoring.coreos.com/v1
 kind: PodMonitor
-metadata:
-  name: {{ include "jetmesh.name" . }}
-  labels: {{- include "jetmesh.labels" . | nindent 4 }}
-    {{- with .root.Values.podMonitor.labels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+metadata: {{- include "jetmesh.metadata" (merge (dict "labels" .root.Values.podMonitor.labels) .) | nindent 2 }}
 spec:
   selector:
     matchLabels: {{- include "jetmesh.selector" . | nindent 6 }}
   podMetricsEndpoints:
-    - {port: metrics, path: {{ .service.metrics.path }}, interval: {{ .root.Values.podMonitor.interval }}}
+    - {port: metrics, path: {{ .settings.metrics.path }}, interval: {{ .root.Values.podMonitor.interval }}}
 {{- end }}
 {{- end -}}

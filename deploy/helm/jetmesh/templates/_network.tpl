@@ -1,87 +1,124 @@
-{{/* What a component may reach and who may reach it. */}}
+{{/*
+What a component may reach and who may reach it. Where it goes is read from its environment, so that an address that is
+set there has its port opened. An address in a Secret can't be read: the usual ports of its protocol are opened.
+*/}}
 
-{{- define "jetmesh.peers" -}}
-{{- with . }}
-to: {{- toYaml . | nindent 2 }}
+{{/* The port that a URL names, or those of its scheme, in JSON: (list "https://host" (dict "https" (list 443))). */}}
+{{- define "jetmesh.portsOf" -}}
+{{- $url := index . 0 | trim -}}
+{{- $authority := regexReplaceAll "^[A-Za-z]+://" $url "" | regexFind "^[^/?#]*" -}}
+{{- with regexReplaceAll "^.*@" $authority "" | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- list (int64 .) | toJson -}}
+{{- else -}}
+{{- get (index . 1) (regexFind "^[A-Za-z]+" $url | lower) | default list | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The same of a variable, which may be a reference: (dict "value" $value "usual" $ports "unknown" $ports). */}}
+{{- define "jetmesh.portsOfVariable" -}}
+{{- $ports := list -}}
+{{- if kindIs "map" .value -}}
+{{- $ports = .unknown -}}
+{{- else -}}
+{{- range splitList "," .value -}}
+{{- $ports = concat $ports (include "jetmesh.portsOf" (list . $.usual) | fromJsonArray) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $ports -}}
+{{- end -}}
+
+{{/* A rule of egress, none without ports: (dict "ports" (list 4222) "peers" $peers). */}}
+{{- define "jetmesh.egressRule" -}}
+{{- with uniq .ports }}
+- ports: {{- range . }}
+    - {port: {{ int64 . }}, protocol: TCP}
+  {{- end }}
+  {{- with $.peers }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 
-{{- define "jetmesh.port" -}}
-{{/* The port of a URL, or a default: (list "http://host:4318" "4318"). */}}
-{{- $host := (urlParse (index . 0)).host -}}
-{{- regexMatch ":[0-9]+$" $host | ternary (regexFind "[0-9]+$" $host) (index . 1) -}}
-{{- end -}}
-
-{{- define "jetmesh.egressToBroker" -}}
-{{- $ports := list -}}
-{{- range splitList "," (include "jetmesh.brokerUrl" .root) -}}
-{{- $ports = append $ports (include "jetmesh.port" (list (trim .) "4222")) -}}
-{{- end -}}
-- ports: {{- range uniq $ports }}
-    - {port: {{ . }}, protocol: TCP}
-  {{- end }}
-  {{- if .root.Values.broker.url }}
-  {{- include "jetmesh.peers" .root.Values.networkPolicy.broker | nindent 2 }}
-  {{- else }}
-  to:
-    - podSelector:
-        matchLabels: {{- include "jetmesh.selector" (dict "root" .root "name" "broker") | nindent 10 }}
-  {{- end }}
+{{- define "jetmesh.podsOf" -}}
+- podSelector:
+    matchLabels: {{- include "jetmesh.selector" . | nindent 6 }}
 {{- end -}}
 
 {{- define "jetmesh.egressToDns" -}}
-- ports:
-    - {port: 53, protocol: UDP}
-    - {port: 53, protocol: TCP}
-{{- end -}}
-
-{{- define "jetmesh.egressToCollector" -}}
-{{- with .root.Values.telemetry.endpoint }}
-- ports:
-    - {port: {{ include "jetmesh.port" (list . "4318") }}, protocol: TCP}
-  {{- include "jetmesh.peers" $.root.Values.networkPolicy.telemetry | nindent 2 }}
+{{- with .root.Values.networkPolicy.dnsPorts }}
+- ports: {{- range . }}
+    - {port: {{ . }}, protocol: UDP}
+    - {port: {{ . }}, protocol: TCP}
+  {{- end }}
 {{- end }}
 {{- end -}}
 
-{{- define "jetmesh.egressToMail" -}}
-{{- $mail := .root.Values.mail -}}
-- ports:
-    {{- if $mail.url }}
-    - {port: {{ include "jetmesh.port" (list $mail.url "25") }}, protocol: TCP}
-    {{- else if $mail.secret }}
-    - {port: 25, protocol: TCP}
-    - {port: 465, protocol: TCP}
-    - {port: 587, protocol: TCP}
-    {{- else }}
-    - {port: 2525, protocol: TCP}
-  to:
-    - podSelector:
-        matchLabels: {{- include "jetmesh.selector" (dict "root" .root "name" "mailsink") | nindent 10 }}
-    {{- end }}
+{{- define "jetmesh.egressToBroker" -}}
+{{- with .variables.NATS_URL }}
+{{- $ports := include "jetmesh.portsOfVariable" (dict "value" . "usual" (dict "nats" (list 4222) "tls" (list 4222) "ws" (list 80) "wss" (list 443)) "unknown" (list 4222)) | fromJsonArray }}
+{{- $peers := $.root.Values.networkPolicy.broker }}
+{{- if and (include "jetmesh.ownBroker" $.root) (eq (toString .) (include "jetmesh.brokerUrl" $.root)) }}
+{{- $peers = include "jetmesh.podsOf" (dict "root" $.root "name" "broker") | fromYamlArray }}
+{{- end }}
+{{- include "jetmesh.egressRule" (dict "ports" $ports "peers" $peers) }}
+{{- end }}
 {{- end -}}
 
-{{/* The policy of a component; `ingress` and `egress` are lists of rules in YAML. */}}
+{{/* Each signal may have an endpoint and a protocol of its own. */}}
+{{- define "jetmesh.egressToCollector" -}}
+{{- $ports := list }}
+{{- range $signal := list "" "TRACES_" "METRICS_" "LOGS_" }}
+{{- with get $.variables (printf "OTEL_EXPORTER_OTLP_%sENDPOINT" $signal) }}
+{{- $protocol := get $.variables (printf "OTEL_EXPORTER_OTLP_%sPROTOCOL" $signal) | default $.variables.OTEL_EXPORTER_OTLP_PROTOCOL }}
+{{- $usual := ternary (dict "http" (list 4317) "https" (list 4317 443)) (dict "http" (list 80) "https" (list 443)) (eq (toString $protocol) "grpc") }}
+{{- $ports = concat $ports (include "jetmesh.portsOfVariable" (dict "value" . "usual" $usual "unknown" (list 4317 4318 443)) | fromJsonArray) }}
+{{- end }}
+{{- end }}
+{{- include "jetmesh.egressRule" (dict "ports" $ports "peers" .root.Values.networkPolicy.telemetry) }}
+{{- end -}}
+
+{{- define "jetmesh.egressToMail" -}}
+{{- with .variables.JETMESH_SMTP_URL }}
+{{- $ports := include "jetmesh.portsOfVariable" (dict "value" . "usual" (dict "smtp" (list 25) "smtps" (list 465)) "unknown" (list 25 465 587)) | fromJsonArray }}
+{{- $peers := $.root.Values.networkPolicy.mail }}
+{{- if and (include "jetmesh.ownMail" $.root) (eq (toString .) (include "jetmesh.mailUrl" $.root)) }}
+{{- $peers = include "jetmesh.podsOf" (dict "root" $.root "name" "mailsink") | fromYamlArray }}
+{{- end }}
+{{- include "jetmesh.egressRule" (dict "ports" $ports "peers" $peers) }}
+{{- end }}
+{{- end -}}
+
+{{- define "jetmesh.egressToProxy" -}}
+{{- $ports := list }}
+{{- range $name := list "HTTP_PROXY" "HTTPS_PROXY" "ALL_PROXY" "http_proxy" "https_proxy" "all_proxy" }}
+{{- with get $.variables $name }}
+{{- $ports = concat $ports (include "jetmesh.portsOfVariable" (dict "value" . "usual" (dict "http" (list 80) "https" (list 443)) "unknown" (list 80 443 3128)) | fromJsonArray) }}
+{{- end }}
+{{- end }}
+{{- include "jetmesh.egressRule" (dict "ports" $ports "peers" list) }}
+{{- end -}}
+
+{{/* Rules by the variables of a component, and those of its settings. */}}
+{{- define "jetmesh.egress" -}}
+{{- $here := dict "root" .root "variables" (include "jetmesh.env" . | fromJson) -}}
+{{- $rules := list (include "jetmesh.egressToBroker" $here) (include "jetmesh.egressToCollector" $here) (include "jetmesh.egressToMail" $here) (include "jetmesh.egressToProxy" $here) -}}
+{{- with .settings.egress }}{{ $rules = append $rules (toYaml .) }}{{ end -}}
+{{- with compact $rules }}{{ prepend . (include "jetmesh.egressToDns" $here) | join "\n" }}{{ end -}}
+{{- end -}}
+
+{{/* The policy of a component; `ingress` and `env` of it are YAML. */}}
 {{- define "jetmesh.networkPolicy" -}}
 {{- if .root.Values.networkPolicy.enabled }}
+{{- $ingress := concat (default "" .ingress | fromYamlArray) (default list .settings.ingress) | default list }}
+{{- $egress := include "jetmesh.egress" . | fromYamlArray | default list }}
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
-metadata:
-  name: {{ include "jetmesh.name" . }}
-  labels: {{- include "jetmesh.labels" . | nindent 4 }}
+metadata: {{- include "jetmesh.metadata" . | nindent 2 }}
 spec:
   podSelector:
     matchLabels: {{- include "jetmesh.selector" . | nindent 6 }}
   policyTypes: [Ingress, Egress]
-  {{- if .ingress }}
-  ingress: {{- .ingress | trim | nindent 4 }}
-  {{- else }}
-  ingress: []
-  {{- end }}
-  {{- if .egress }}
-  egress: {{- .egress | trim | nindent 4 }}
-  {{- else }}
-  egress: []
-  {{- end }}
+  {{- dict "ingress" $ingress "egress" $egress | toYaml | nindent 2 }}
 {{- end }}
 {{- end -}}

@@ -1,8 +1,8 @@
 {{/* What scales one service: nothing, its CPU, or the lag of its durables. */}}
 
 {{- define "jetmesh.autoscaler" -}}
-{{- $scaling := .service.autoscaling -}}
-{{- if and (ne $scaling.kind "none") .service.volume.enabled }}
+{{- $scaling := .settings.autoscaling -}}
+{{- if and (ne $scaling.kind "none") .settings.volume.enabled }}
 {{- fail (printf "services.%s: a service with a volume of its own is one pod; set its autoscaling.kind to none" .name) }}
 {{- end }}
 {{- if and (ne $scaling.kind "keda") (lt (int $scaling.minReplicas) 1) }}
@@ -13,25 +13,27 @@
 {{- end -}}
 
 {{- define "jetmesh.hpa" -}}
+{{- $scaling := .settings.autoscaling -}}
 ---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
-metadata:
-  name: {{ include "jetmesh.name" . }}
-  labels: {{- include "jetmesh.labels" . | nindent 4 }}
+metadata: {{- include "jetmesh.metadata" . | nindent 2 }}
 spec:
   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ include "jetmesh.name" . }}}
-  minReplicas: {{ .service.autoscaling.minReplicas }}
-  maxReplicas: {{ .service.autoscaling.maxReplicas }}
+  minReplicas: {{ $scaling.minReplicas }}
+  maxReplicas: {{ $scaling.maxReplicas }}
   metrics:
     - type: Resource
-      resource: {name: cpu, target: {type: Utilization, averageUtilization: {{ .service.autoscaling.cpu }}}}
+      resource: {name: cpu, target: {type: Utilization, averageUtilization: {{ $scaling.cpu }}}}
+  {{- with $scaling.behavior }}
+  behavior: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "jetmesh.monitoring" -}}
 {{- if .root.Values.broker.monitoring -}}
 {{- .root.Values.broker.monitoring -}}
-{{- else if .root.Values.broker.url -}}
+{{- else if not (include "jetmesh.ownBroker" .root) -}}
 {{- fail "broker.monitoring: KEDA asks every server for the lag; name the headless Service of the servers and its port, as nats-headless.nats.svc.cluster.local:8222" -}}
 {{- else -}}
 {{- printf "%s.%s.svc.cluster.local:8222" (include "jetmesh.name" (dict "root" .root "name" "broker")) .root.Release.Namespace -}}
@@ -39,30 +41,33 @@ spec:
 {{- end -}}
 
 {{- define "jetmesh.scaledObject" -}}
-{{- $scaling := .service.autoscaling -}}
-{{- if not .service.consumers }}
+{{- $scaling := .settings.autoscaling -}}
+{{- if not .settings.consumers }}
 {{- fail (printf "services.%s.consumers: KEDA scales on the lag of durables; list them as {stream, durable}" .name) }}
 {{- end }}
 ---
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
-metadata:
-  name: {{ include "jetmesh.name" . }}
-  labels: {{- include "jetmesh.labels" . | nindent 4 }}
+metadata: {{- include "jetmesh.metadata" . | nindent 2 }}
 spec:
   scaleTargetRef: {name: {{ include "jetmesh.name" . }}}
   minReplicaCount: {{ $scaling.minReplicas }}
   maxReplicaCount: {{ $scaling.maxReplicas }}
-  pollingInterval: {{ $scaling.pollingSeconds }}
-  cooldownPeriod: {{ $scaling.cooldownSeconds }}
+  pollingInterval: {{ int64 $scaling.pollingSeconds }}
+  cooldownPeriod: {{ int64 $scaling.cooldownSeconds }}
   fallback: {failureThreshold: 3, replicas: {{ $scaling.fallbackReplicas }}}
-  triggers: {{- range .service.consumers }}
+  {{- with $scaling.behavior }}
+  advanced:
+    horizontalPodAutoscalerConfig:
+      behavior: {{- toYaml . | nindent 8 }}
+  {{- end }}
+  triggers: {{- range uniq .settings.consumers }}
     - type: nats-jetstream
       metadata:
         natsServerMonitoringEndpoint: {{ include "jetmesh.monitoring" $ | quote }}
         account: {{ $.root.Values.broker.account | quote }}
         stream: {{ .stream }}
         consumer: {{ .durable }}
-        lagThreshold: {{ $scaling.lag | quote }}
+        lagThreshold: {{ $scaling.lag | toJson | quote }}
   {{- end }}
 {{- end -}}
