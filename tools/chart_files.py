@@ -1,4 +1,4 @@
-"""Copy into the chart what it deploys of the repository, alert rules and dashboards: it reads no file outside of its folder.
+"""Copy into the chart what it deploys of the repository, alert rules and dashboards: it reads no file outside itself.
 
 With --check nothing is written, and the exit status is 1 where a copy is not what it would be.
 """

@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from jetmesh.keys import users
-from jetmesh.service import Form
-from jetmesh.topology import consumers_of
+from jetmesh.topology import Kind, consumers_of
 from services.flow import SERVICES
 from tests.deploy.chart import (
     CHART,
@@ -90,10 +89,9 @@ def test_liveness_does_not_ask_for_the_broker_and_readiness_does(trial: list[Obj
 def test_the_services_and_their_durables_are_those_of_the_code() -> None:
     chart = yaml.safe_load((CHART / "values.yaml").read_text())["services"]
     for service in SERVICES:
-        resting = {reaction.durable for reaction in service.reactions if reaction.form is Form.AFTER}
-        declared = {(consumer.stream, consumer.durable) for consumer in consumers_of(service, SERVICES)}
+        declared = [consumer for consumer in consumers_of(service, SERVICES) if consumer.kind is Kind.WORK]
         scaled = {(each["stream"], each["durable"]) for each in chart.pop(service.name)["consumers"]}
-        assert scaled == {(stream, durable) for stream, durable in declared if durable not in resting}
+        assert scaled == {(consumer.stream, consumer.durable) for consumer in declared}
     assert not chart
 
 

@@ -40,7 +40,7 @@ def rules_to(policy: Object, port: int) -> list[Any]:
         ("http://user:p%40ss@collector:8443", "http/protobuf", 8443),
         ("http://[fd00::1]:4319", "http/protobuf", 4319),
         ("https://[fd00::1]", "http/protobuf", 443),
-        ("https://otlp.example.com", "grpc", 443),
+        ("https://otlp.example.com", "grpc", 4317),
     ],
 )
 def test_the_collector_s_port_follows_scheme_and_protocol(endpoint: str, protocol: str, port: int) -> None:
@@ -60,13 +60,13 @@ def dialled(environment: dict[str, str]) -> int:
     """The port that the exporter of this environment connects to."""
     receiver = settings.receiver(environment)
     if receiver.protocol == settings.GRPC:
-        return receiver.url.port or 4317
+        return int(receiver.url.port or 0)
     return int(transport.HttpTransport(receiver)._connection.port)
 
 
 def test_an_endpoint_of_one_signal_is_reached_wherever_it_is_set(tmp_path: Path) -> None:
     env = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://tempo:4320", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "https://metrics",
-           "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://logs"}  # fmt: skip
+           "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "logs"}  # fmt: skip
     found = policies(*values(tmp_path, pods={"env": env}))
     for component in ("orders", "topology", "test", "mailsink"):
         assert {4320, 443, 4317} <= reached(found[component])

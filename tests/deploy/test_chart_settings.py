@@ -44,7 +44,7 @@ def at(path: str, found: Any) -> dict[str, Any]:
 def everything(*arguments: str) -> list[Object]:
     """All that the chart can make of these values, an archive included."""
     text = render("--set", "archive.enabled=true", *arguments)
-    return [found for found in yaml.load_all(text, EachKeyOnce) if found]  # noqa: S506  a SafeLoader
+    return [found for found in yaml.load_all(text, EachKeyOnce) if found]
 
 
 def pod_of(found: list[Object], component: str) -> Any:
@@ -159,11 +159,12 @@ def test_whatever_is_named_a_second_time_is_there_once(tmp_path: Path) -> None:
     pod = {
         "env": {"JETMESH_APP": "shop:SERVICES", "TZ": "UTC"},
         "extraVolumes": [{"name": "tmp", "emptyDir": {}}, {"name": "site", "emptyDir": {}}],
-        "extraVolumeMounts": [{"name": "site", "mountPath": "/tmp"}, {"name": "site", "mountPath": "/site"}],  # noqa: S108
+        "extraVolumeMounts": [{"name": "site", "mountPath": "/tmp"}, {"name": "site", "mountPath": "/site"}],
         "initContainers": [{"name": "wait", "image": "a"}, {"name": "wait", "image": "b"}],
         "topologySpreadConstraints": {"kubernetes.io/hostname": {"maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}},
     }
-    orders = {**pod, "consumers": [{"stream": "PAYMENTS", "durable": "orders-promise"}] * 2, "autoscaling": {"kind": "keda"},
+    orders = {**pod, "autoscaling": {"kind": "keda"},
+              "consumers": [{"stream": "PAYMENTS", "durable": "orders-promise"}] * 2,
               "extraContainers": [{"name": "proxy", "image": "a"}, {"name": "proxy", "image": "b"}]}  # fmt: skip
     image = {"pullSecrets": ["registry", "registry"]}
     found = everything(*values(tmp_path, pods=pod, services={"orders": orders, "payments": pod}, image=image))
@@ -194,9 +195,10 @@ def test_every_component_takes_every_value_of_pods(tmp_path: Path, path: str) ->
     """The values of `pods` at the component itself are taken by the schema, and change its pod."""
     every = yaml.safe_load((CHART / "values.yaml").read_text())["pods"]
     pod: dict[str, Any] = {
-        **every, "env": {"A": "1"}, "podLabels": {"a": "b"}, "nodeSelector": {"pool": "mesh"}, "priorityClassName": "high",
+        **every, "env": {"A": "1"}, "podLabels": {"a": "b"}, "nodeSelector": {"pool": "mesh"},
         "tolerations": [{"operator": "Exists"}], "affinity": {"podAffinity": {}}, "runtimeClassName": "gvisor",
-        "schedulerName": "mine", "dnsPolicy": "Default", "hostAliases": [{"ip": "10.0.0.1"}], "serviceAccountName": "mine",
+        "schedulerName": "mine", "dnsPolicy": "Default", "hostAliases": [{"ip": "10.0.0.1"}],
+        "priorityClassName": "high", "serviceAccountName": "mine",
     }  # fmt: skip
     component = {
         "defaults": "orders",
@@ -282,7 +284,7 @@ def test_extra_objects_are_templates(tmp_path: Path) -> None:
         ("services.orders.http.port=8081", "services.orders: port 8081 is both health and http"),
         ("services.orders.metrics.port=8080", "services.orders: port 8080 is both http and metrics"),
         ("services.orders.extraContainers[0].name=orders", "orders is the name of the component's own container"),
-        ("services.orders.terminationGracePeriodSeconds=5", "services.orders.terminationGracePeriodSeconds: 5 seconds are less"),
+        ("services.orders.terminationGracePeriodSeconds=5", "orders.terminationGracePeriodSeconds: 5 seconds are less"),
     ],
 )  # fmt: skip
 def test_what_can_t_be_meant_is_refused_by_its_name(setting: str, told: str) -> None:

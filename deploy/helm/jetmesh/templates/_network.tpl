@@ -10,7 +10,7 @@ set there has its port opened. An address in a Secret can't be read: the usual p
 {{- with regexReplaceAll "^.*@" $authority "" | regexFind ":[0-9]+$" | trimPrefix ":" -}}
 {{- list (int64 .) | toJson -}}
 {{- else -}}
-{{- get (index . 1) (regexFind "^[A-Za-z]+" $url | lower) | default list | toJson -}}
+{{- get (index . 1) (regexFind "^[A-Za-z]+://" $url | lower | trimSuffix "://") | default list | toJson -}}
 {{- end -}}
 {{- end -}}
 
@@ -70,7 +70,7 @@ set there has its port opened. An address in a Secret can't be read: the usual p
 {{- range $signal := list "" "TRACES_" "METRICS_" "LOGS_" }}
 {{- with get $.variables (printf "OTEL_EXPORTER_OTLP_%sENDPOINT" $signal) }}
 {{- $protocol := get $.variables (printf "OTEL_EXPORTER_OTLP_%sPROTOCOL" $signal) | default $.variables.OTEL_EXPORTER_OTLP_PROTOCOL }}
-{{- $usual := ternary (dict "http" (list 4317) "https" (list 4317 443)) (dict "http" (list 80) "https" (list 443)) (eq (toString $protocol) "grpc") }}
+{{- $usual := ternary (dict "" (list 4317) "http" (list 4317) "https" (list 4317 443)) (dict "http" (list 80) "https" (list 443)) (eq (toString $protocol) "grpc") }}
 {{- $ports = concat $ports (include "jetmesh.portsOfVariable" (dict "value" . "usual" $usual "unknown" (list 4317 4318 443)) | fromJsonArray) }}
 {{- end }}
 {{- end }}
@@ -92,7 +92,7 @@ set there has its port opened. An address in a Secret can't be read: the usual p
 {{- $ports := list }}
 {{- range $name := list "HTTP_PROXY" "HTTPS_PROXY" "ALL_PROXY" "http_proxy" "https_proxy" "all_proxy" }}
 {{- with get $.variables $name }}
-{{- $ports = concat $ports (include "jetmesh.portsOfVariable" (dict "value" . "usual" (dict "http" (list 80) "https" (list 443)) "unknown" (list 80 443 3128)) | fromJsonArray) }}
+{{- $ports = concat $ports (include "jetmesh.portsOfVariable" (dict "value" . "usual" (dict "" (list 80) "http" (list 80) "https" (list 443)) "unknown" (list 80 443 3128)) | fromJsonArray) }}
 {{- end }}
 {{- end }}
 {{- include "jetmesh.egressRule" (dict "ports" $ports "peers" list) }}
