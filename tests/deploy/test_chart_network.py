@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jetmesh.otlp import settings, transport
-from services.notifications.adapters import Server
+from services.notifications.mail_server import Server
 from tests.deploy.chart import Object, objects, of_kind, render
 
 DNS = 53

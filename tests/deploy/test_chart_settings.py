@@ -80,7 +80,7 @@ def test_a_variable_of_the_values_wins_over_the_chart_s_and_is_there_once(tmp_pa
 
 
 def test_a_variable_can_be_taken_back(tmp_path: Path) -> None:
-    given = {"defaults": {"env": {"A": "1", "B": "2"}}, "services": {"orders": {"env": {"A": None}}}}
+    given: dict[str, Any] = {"defaults": {"env": {"A": "1", "B": "2"}}, "services": {"orders": {"env": {"A": None}}}}
     given["services"]["payments"] = {"env": {"JETMESH_CONNECT_SECONDS": None, "JETMESH_BANK_LEDGER": None}}
     found = everything(*values(tmp_path, **given))
     assert environment(found, "orders").keys() & {"A", "B"} == {"B"}
@@ -91,7 +91,7 @@ def test_a_variable_can_be_taken_back(tmp_path: Path) -> None:
 def test_a_reference_and_a_value_replace_each_other_whole(tmp_path: Path) -> None:
     secret = {"valueFrom": {"secretKeyRef": {"name": "vault", "key": "a"}}}
     field = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    given = {
+    given: dict[str, Any] = {
         "defaults": {"env": {"A": secret, "B": "text"}},
         "services": {"orders": {"env": {"A": "text", "B": field}}},
     }
