@@ -19,6 +19,7 @@ REPLAY = "Jetmesh-Replay"
 _SUBJECT = "Jetmesh-Subject"
 _ATTEMPTS = "Jetmesh-Attempts"
 _FIRST = "Jetmesh-First-Time"
+_UNKNOWN = "Jetmesh-Unknown-Since"
 
 
 def timers_of(stream: str) -> str:
@@ -41,6 +42,7 @@ def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
         _ATTEMPTS: str(attempts),
         _FIRST: repr(delivery.timestamp),  # exactly: the id and key of what has none are derived from it
         **({REPLAY: str(delivery.replay)} if delivery.replay else {}),
+        **({_UNKNOWN: repr(delivery.unknown_since)} if delivery.unknown_since else {}),
     }
 
 
@@ -82,4 +84,5 @@ def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
     )
     original.shared = delivery.shared
     original.replay = tolerant.whole(said.get(REPLAY, ""))
+    original.unknown_since = tolerant.seconds(said.get(_UNKNOWN, ""))
     return reaction if sequence else "", original

@@ -26,6 +26,10 @@ class TooLarge(Permanent):
     """It is more than the broker takes: sent all the same, it would cost the connection."""
 
 
+class UnknownType(BrokenContract):
+    """The message is of a type that this version of the service does not take; another one may."""
+
+
 class Unavailable(Exception):
     """Something that the reaction needs is down; `retry_after_seconds` is the pause to begin with."""
 

@@ -16,6 +16,7 @@ from jetmesh.record import Recorder
 from jetmesh.settings import Settings, SettingsError
 from jetmesh.story import KnownStories, StoryReader
 from jetmesh.telemetry import Telemetry
+from jetmesh.versions import Versions
 
 log = logging.getLogger("jetmesh")
 
@@ -39,6 +40,10 @@ class Mesh:
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    versions: Versions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.versions = Versions(self.connection, self.recorder, self.custody, self.settings.unknown_seconds)
 
     def endpoint(self, name: str, answer: Endpoint) -> None:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""

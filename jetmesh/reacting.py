@@ -11,7 +11,7 @@ from opentelemetry.trace import Span
 
 from jetmesh import aside, deadletter
 from jetmesh.event import Event, EventType, subject_of
-from jetmesh.failure import Again, BrokenContract, GiveUp, Permanent, TooLarge, Unavailable, verdict
+from jetmesh.failure import Again, BrokenContract, GiveUp, Permanent, TooLarge, Unavailable, UnknownType, verdict
 from jetmesh.mesh import Mesh
 from jetmesh.message import Guard, Message
 from jetmesh.otlp.traceparent import parse_traceparent
@@ -55,6 +55,22 @@ class Reacting:
         self._refusals.add(task)
         task.add_done_callback(self._refusals.discard)
 
+    def pass_on(self, delivery: Delivery, reaction: str) -> None:
+        """Leave what has come back to a version of the service that has the reaction; does not block."""
+        task = asyncio.ensure_future(self._pass_on(delivery, reaction))
+        self._refusals.add(task)
+        task.add_done_callback(self._refusals.discard)
+
+    async def _pass_on(self, delivery: Delivery, reaction: str) -> None:
+        try:
+            if await self.mesh.versions.leave(self.service.name, reaction, delivery, delivery.delivered - 1):
+                return
+        except Unavailable:
+            self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
+            return
+        why = f"{delivery.subject[:200]}: {self.service.name} has no reaction {reaction[:80]!r}"
+        await self._refuse(delivery, BrokenContract(why))
+
     async def _refuse(self, delivery: Delivery, why: Exception) -> None:
         await self.failed(delivery, self.telemetry.process(bare(delivery)), why)
 
@@ -77,7 +93,7 @@ class Reacting:
             envelope, wrong = bare(delivery), BrokenContract(f"it can't be understood: {surprise!r}")
         if envelope.type not in self.types:
             known = ", ".join(self.types) or "nothing"
-            wrong = wrong or BrokenContract(f"type: {self.service.name} knows no {envelope.type}; it takes {known}")
+            wrong = wrong or UnknownType(f"type: {self.service.name} knows no {envelope.type}; it takes {known}")
         elif self.reaction.retry.exhausted(delivery.delivered):
             wrong = wrong or Exhausted(f"still not handled after {delivery.delivered - 1} deliveries")
         return envelope, self.telemetry.process(envelope), wrong
@@ -176,6 +192,8 @@ class Reacting:
         decided = verdict(error, self.reaction.retry, delivery.delivered)
         extra = log_context(process, self.reaction.durable, delivery.key)
         try:
+            if isinstance(error, UnknownType) and await self.mesh.versions.give_back(self.reaction, delivery):
+                return "given_back"
             match decided:
                 case GiveUp(reason):
                     log.error("%s gives up on %s: %s", self.reaction.durable, delivery.subject, reason, extra=extra)

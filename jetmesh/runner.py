@@ -24,8 +24,6 @@ from jetmesh.wire import Delivery
 log = logging.getLogger("jetmesh.runner")
 
 TICK_SECONDS = 1.0
-UNKNOWN_REACTION_ATTEMPTS = 60
-"""About an hour: longer than a rolling upgrade."""
 
 
 @dataclass(slots=True)
@@ -177,13 +175,15 @@ class Runner:
         """What was set aside comes back to its reaction. One that is not known may be known to another version of the
         service; nothing waits for that for ever."""
         name, original = aside.brought_back(delivery)
-        if reacting := self.reactings.get(name):
+        reacting = self.reactings.get(name)
+        if original.stream == INTAKE and (reacting is None or original.type not in reacting.types):
+            reacting = self._intakes.get(original.type) or reacting
+        if reacting:
             reacting.accept(original)
-        elif name and delivery.delivered < UNKNOWN_REACTION_ATTEMPTS:
-            log.error("%s has no reaction %r any more; %r waits", self.service.name, name[:80], delivery.subject[:200])
-            self.mesh.custody.nak(delivery, 60.0)
+        elif name:
+            self._anybody.pass_on(original, name)
         else:
-            why = f"{self.service.name} has no reaction {name[:80]!r}" if name else "it names no reaction to go back to"
+            why = "it names no reaction to go back to"
             self._anybody.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
 
     @property

@@ -61,6 +61,14 @@ class Settings(BaseModel):
     ack_wait_seconds: Annotated[float, Field(ge=1, description="After how long what is not settled comes again.")] = (
         30.0
     )
+    unknown_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="How long a delivery of a type that only another version of the service takes waits "
+            "for it, before it is a dead letter.",
+        ),
+    ] = 86_400.0
     slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in this process.")] = 512
     held_bytes: Annotated[int, Field(ge=1 << 20, description="Bytes of all deliveries in this process.")] = 64 << 20
     replicas: Annotated[int, Field(ge=1, le=5, description="Copies of each stream (topology apply).")] = 1

@@ -263,7 +263,8 @@ class Process:
         return self._home.publishing.span(self.context, event, key, event_id, correlation_id)
 
     def end(self, outcome: str, error: BaseException | None = None) -> None:
-        """Report the outcome: `recorded`, `settled`, `nothing`, `later`, `retry`, `dead_letter` or `parked`."""
+        """Report the outcome: `recorded`, `settled`, `nothing`, `later`, `retry`, `given_back`, `dead_letter` or
+        `parked`."""
         span = self.span
         span.set_attribute(OUTCOME, outcome)
         if error is not None:

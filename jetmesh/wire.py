@@ -55,6 +55,7 @@ class Delivery:
     `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
     outside). `shared` tells whether it came on a lane that serves reactions of different needs, and must not wait in
     its slot for one. `replay` is the sequence of the dead letter that it was; 0: of none.
+    `unknown_since` is since when no version of the service that had it knew it; 0: it is known.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class Delivery:
         "subject",
         "timestamp",
         "type",
+        "unknown_since",
     )
 
     def __init__(  # noqa: PLR0913  (so much is told about a message)
@@ -89,7 +91,7 @@ class Delivery:
         self.subject, self._headers, self.data, self.reply = subject, headers, data, reply
         self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
         self.size = len(headers) + len(data)
-        self.held_since = self.progress_at = 0.0
+        self.held_since = self.progress_at = self.unknown_since = 0.0
         self.shared = False
         self.replay = 0
         entity, _, rest = subject.partition(".")
