@@ -6,9 +6,9 @@ bytes inside the read loop. The shortcuts lean on members of nats-py that are no
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -16,6 +16,7 @@ from nats.errors import Error, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from jetmesh.failure import TooLarge, Unavailable
+from jetmesh.seldom import Seldom
 from jetmesh.splitter import Splitter
 
 log = logging.getLogger("jetmesh.connection")
@@ -31,29 +32,73 @@ HEADER_BYTES_MAX = (1 << 16) - 1
 SUBJECT_BYTES_MAX = 4_000
 """Subject and reply together: the server ends the connection over a longer line than 4,096 bytes."""
 RECONNECT_SECONDS = 0.25
+REFUSED_SECONDS_MAX = 4.0
+"""Who is refused asks more and more seldom: all that know a key that was withdrawn ask at once."""
 CLOSE_SECONDS = 2.0
+FLUSH_SECONDS = 2
+LAST_WORDS_SECONDS = 0.005
+NOT_CONNECTED = "not connected to the broker"
+
+
+class Identity(Protocol):
+    """How a client proves who it is (`jetmesh.credentials`)."""
+
+    def options(self) -> Mapping[str, Any]:
+        """What nats-py is told: `nkeys_seed_str`, `tls`, `inbox_prefix`."""
+        ...
+
+    def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:
+        """Why a broker that is there does not let it in; empty where it would."""
+        ...
+
+
+class Anybody:
+    """A client that proves nothing, but for what stands in the address."""
+
+    def options(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:
+        """Nothing is known."""
+        return ""
 
 
 class Connection(Client):
-    """A nats-py client that reconnects for ever, finds a half-open connection in seconds, and reports denials."""
+    """A nats-py client that reconnects for ever, finds a half-open connection in seconds, and reports denials.
 
-    def __init__(self) -> None:
+    nats-py closes for good when the server names an error, and goes on without reading, writing or pinging when one of
+    its tasks fails. Here the first is left to the server, which ends a connection that it does not want, and all of
+    them lead to a new connection.
+    """
+
+    def __init__(self, identity: Identity | None = None) -> None:
         super().__init__()
         self._ps = Splitter(self, self._deliver)
         self.api_prefix = API
+        self._identity = identity or Anybody()
+        self._seldom = Seldom(log)
+        self._tell: Callable[[str], None] = self._warn
         self._listening: dict[str, Subscription] = {}
         self._frames: dict[int, Frame] = {}
         self._reconnected: list[Callable[[], None]] = []
         self._denied: list[Callable[[str], None]] = []
+        self._is_wanted = True
+        self.closed = asyncio.Event()
+        """Set when nothing will connect it again."""
 
-    async def open(self, url: str, name: str, **options: Any) -> None:
-        """Connect, trying until the first server answers or `connect_timeout` is over.
+    async def open(
+        self, url: str, name: str, *, within_seconds: float | None = None, tell: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        """Connect, trying until a server lets this client in; `tell` gets the reason why none did so far.
 
         Raises:
-            nats.errors.NoServersError: no server answered.
+            TimeoutError: none did within that time; `trouble` says why.
         """
-        await self.connect(
-            url.split(","),
+        self._tell = tell or self._warn
+        connecting = self.connect(
+            [server.strip() for server in url.split(",") if server.strip()],
             name=name,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]
@@ -63,17 +108,36 @@ class Connection(Client):
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+            **self._identity.options(),
             **options,
         )
+        await _finished(connecting, within_seconds)
+        self._tell = self._warn
+        self._seldom.over()
 
     async def hang_up(self) -> None:
         """Close for good, within seconds. nats-py can wait for ever for a transport that is gone, or go on reconnecting
         when its cancellation is lost in `asyncio.wait_for` (before Python 3.12)."""
+        self._is_wanted = False
+        if self._flush_queue is None:
+            return  # it was never opened
         with suppress(TimeoutError):
             await asyncio.wait_for(self.close(), CLOSE_SECONDS)
-        while self._reconnection_task is not None and not self._reconnection_task.done():
-            self._reconnection_task.cancel()
-            await asyncio.wait([self._reconnection_task], timeout=0.1)
+        if self._reconnection_task is not None:
+            await _cancelled(self._reconnection_task)
+
+    @property
+    def refusal(self) -> str:
+        """Why a broker that is there does not let this client in; empty where none is known to."""
+        return self._identity.trouble(self._err, self._server_info)
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection; empty where there is one."""
+        if self.is_connected:
+            return ""
+        return f"{NOT_CONNECTED}: {why}" if (why := self.refusal) else NOT_CONNECTED
 
     @property
     def about_server(self) -> Mapping[str, Any]:
@@ -113,12 +177,13 @@ class Connection(Client):
         self._frames[subscription._id] = frame
 
     async def stop_listening(self, subject: str) -> None:
-        """Unsubscribe, and return once everything that the broker sent before has gone to its frame. The broker drops
-        the pulls of an inbox that nobody listens to."""
+        """Unsubscribe, and return once everything that the broker sent before has gone to its frame; it may be away.
+        The broker drops the pulls of an inbox that nobody listens to."""
         subscription = self._listening.pop(subject, None)
         if subscription is not None and self.is_connected:
-            await subscription.unsubscribe()
-            await self.flush(timeout=2)
+            with suppress(Error, OSError):
+                await subscription.unsubscribe()
+                await self.flush(timeout=FLUSH_SECONDS)
 
     @asynccontextmanager
     async def answers(self, frame: Frame) -> AsyncIterator[str]:
@@ -200,6 +265,84 @@ class Connection(Client):
             raise Error("TLS is asked for, and this server does not speak it")
         return super()._connect_command()
 
+    async def _process_connect_init(self) -> None:
+        """Introduce this client to a server, with what it proves itself by as it is now."""
+        self._end_tasks()
+        self._renew()
+        try:
+            await super()._process_connect_init()
+            if not self.is_connected:
+                raise Error("the server did not confirm the connection")
+        except Exception as refused:
+            self.options["reconnect_time_wait"] = min(2 * self.options["reconnect_time_wait"], REFUSED_SECONDS_MAX)
+            if self._transport:
+                self._transport.close()  # type: ignore[no-untyped-call]
+            if not isinstance(refused, OSError | Error | TimeoutError):  # what nats-py tries again after
+                raise Error(f"{type(refused).__name__}: {refused}") from refused
+            raise
+        self.options["reconnect_time_wait"] = RECONNECT_SECONDS
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """A server that has no room says so right behind its INFO, and hangs up: nats-py would miss it."""
+        await super()._process_info(info, initial_connection)
+        if initial_connection and self._transport:
+            line = b""
+            with suppress(TimeoutError):
+                line = await asyncio.wait_for(self._transport.readline(), LAST_WORDS_SECONDS)
+            if line:
+                raise Error(f"nats: {line.removeprefix(b'-ERR ').decode(errors='replace').strip()}")
+
+    def _renew(self) -> None:
+        fresh = self._identity.options()
+        if context := fresh.get("tls"):
+            self.options["tls"] = context
+        if seed := fresh.get("nkeys_seed_str"):
+            self._nkeys_seed_str = seed
+            self._setup_nkeys_connect()
+
+    def _end_tasks(self) -> None:
+        """Those of a connection that was lost before it was whole: they would read from the next one."""
+        for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+            if task is not None:
+                task.cancel()
+
+    async def _process_err(self, err_msg: str) -> None:
+        """The server names an error. Those after which it can't go on it follows by ending the connection, which is
+        found out by reading; the others concern what was asked, and not the connection."""
+        self._err = Error(f"nats: {err_msg.strip(chr(39))}")
+        await self._on_error(self._err)
+
+    async def _attempt_reconnect(self) -> None:
+        """Try until it succeeds, also after an error that nats-py did not expect, and which would end its trying."""
+        while not self.is_closed:
+            try:
+                await super()._attempt_reconnect()
+            except Exception as unexpected:
+                self._err = unexpected
+                self._seldom.say(logging.ERROR, "unexpected", f"reconnecting failed: {unexpected!r}; trying again")
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                return
+
+    async def _read_loop(self) -> None:
+        await self._or_reconnect(super()._read_loop(), "reading")
+
+    async def _flusher(self) -> None:
+        await self._or_reconnect(super()._flusher(), "writing")
+
+    async def _ping_interval(self) -> None:
+        await self._or_reconnect(super()._ping_interval(), "pinging")
+
+    async def _or_reconnect(self, loop: Coroutine[Any, Any, None], what: str) -> None:
+        """A connection without one of its tasks is none."""
+        try:
+            await loop
+        except Exception:
+            log.exception("%s of the connection to the broker failed", what)
+        task = asyncio.current_task()
+        if self.is_connected and not (task and task.cancelling()):
+            await self._process_op_err(Error(f"{what} of the connection has ended"))
+
     def _deliver(self, sid: int, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
         """To the frame of the subscription, if there is one. An error must not end the read loop, silently."""
         frame = self._frames.get(sid)
@@ -212,22 +355,58 @@ class Connection(Client):
         return True
 
     async def _on_error(self, error: Exception) -> None:
-        text = str(error)
+        text = str(error) or type(error).__name__
         if "permissions violation" in text.lower():
-            log.error("the broker denied this user a subject: %s", text)
+            self._seldom.say(logging.ERROR, text, f"the broker denied this user a subject: {text}")
             for callback in self._denied:
                 callback(text)
-        else:
-            log.warning("broker connection: %s", text or type(error).__name__)
+            return
+        self._tell(self._identity.trouble(error, self._server_info) or text)
+
+    def _warn(self, words: str) -> None:
+        self._seldom.say(logging.WARNING, words, f"broker connection: {words}")
 
     async def _on_disconnected(self) -> None:
-        if not self.is_closed:
-            log.warning("the connection to the broker is lost; trying again")
+        if self._is_wanted:
+            self._seldom.say(logging.WARNING, "lost", "the connection to the broker is lost; trying again")
 
     async def _on_reconnected(self) -> None:
+        self._seldom.over()
         log.info("connected to the broker again")
         for callback in self._reconnected:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("%s could not go on after the reconnection", callback)
+
+    async def _on_closed(self) -> None:
+        if self._is_wanted:
+            log.error("the connection to the broker is closed for good: %s", self._err or "no reason was given")
+        self.closed.set()
+
+
+async def _finished(work: Coroutine[Any, Any, None], within_seconds: float | None) -> None:
+    """Return when the work is done. It has ended when this is cancelled or the time is up, also where its cancellation
+    is lost in `asyncio.wait_for` (before Python 3.12).
+
+    Raises:
+        TimeoutError: it was not done in time.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task], timeout=within_seconds)
+    finally:
+        if not task.done():
+            await _cancelled(task)
+    if task.cancelled():
+        raise TimeoutError
+    task.result()
+
+
+async def _cancelled(task: "asyncio.Task[Any]") -> None:
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
 
 
 async def _unused(message: Any) -> None:

@@ -2,8 +2,13 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from jetmesh.seldom import Seldom
+
+log = logging.getLogger("jetmesh.health")
 
 REQUEST_BYTES_MAX = 4096
 
@@ -17,14 +22,19 @@ class Health:
     trouble: Callable[[], str] = field(default=lambda: "")
     notes: Callable[[], Mapping[str, str]] = field(default=dict)
     """What is worth knowing and no reason to be not ready: a dependency is down, and its switch open."""
+    remarks: Callable[[], Mapping[str, str]] = field(default=dict)
+    """The same, of what is no dependency: by what it is about."""
+    _seldom: Seldom = field(default_factory=lambda: Seldom(log))
 
     def waiting(self, reason: str) -> None:
-        """Not ready, because of this."""
+        """Not ready, because of this; logged at once, and then seldom."""
         self.reason = reason
+        self._seldom.say(logging.INFO, reason, f"{self.service}: {reason}")
 
     def ready(self) -> None:
         """Nothing of its own stands in the way any more."""
         self.reason = ""
+        self._seldom.over()
 
     @property
     def why_not(self) -> str:
@@ -58,6 +68,7 @@ def _response(path: str, services: list[Health]) -> bytes:
         status = "200 OK" if ready else "503 Service Unavailable"
         body = {"status": "ready" if ready else "not ready", **{k: v for k, v in reasons.items() if v}}
         body |= {f"{h.service} needs {name}": state for h in services for name, state in h.notes().items()}
+        body |= {f"{h.service}: {topic}": state for h in services for topic, state in h.remarks().items()}
     else:
         status, body = "404 Not Found", {"status": "try /livez or /readyz"}
     data = json.dumps(body).encode()

@@ -3,17 +3,16 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from jetmesh import tls
 from jetmesh.connection import Connection
+from jetmesh.credentials import Credentials
 from jetmesh.custody import Custody
 from jetmesh.partitions import PartitionedReader
 from jetmesh.record import Recorder
-from jetmesh.settings import Settings, SettingsError
+from jetmesh.settings import Settings
 from jetmesh.story import KnownStories, StoryReader
 from jetmesh.telemetry import Telemetry
 from jetmesh.versions import Versions
@@ -21,6 +20,17 @@ from jetmesh.versions import Versions
 log = logging.getLogger("jetmesh")
 
 Endpoint = Callable[[bytes], Awaitable[bytes]]
+Waiting = Callable[[str], None]
+"""Called with what is waited for, and why it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Something that runs beside the reactions for as long as the service does. `up`: set once it takes requests."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    up: asyncio.Event | None = None
 
 
 @dataclass(slots=True)
@@ -39,7 +49,7 @@ class Mesh:
     public: Connection | None = None
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    background: list[Beside] = field(default_factory=list)
     versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,26 +59,42 @@ class Mesh:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""
         self.endpoints[name] = answer
 
-    def run(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run `task` beside the reactions, for instance an HTTP server; cancelled when the service stops."""
-        self.background.append(task)
+    def run(self, task: Callable[[], Awaitable[None]], *, name: str = "", up: asyncio.Event | None = None) -> None:
+        """Run `task` beside the reactions, for instance an HTTP server; cancelled when the service stops. The service
+        is not ready before `up` is set, and fails if the task ends earlier than it."""
+        self.background.append(Beside(name or getattr(task, "__qualname__", "a task"), task, up))
 
 
 @asynccontextmanager
-async def connect(settings: Settings, telemetry: Telemetry, name: str) -> AsyncIterator[Mesh]:
-    """Connect to the broker, retrying for `connect_seconds`.
+async def connect(
+    settings: Settings, telemetry: Telemetry, name: str, waiting: Waiting | None = None
+) -> AsyncIterator[Mesh]:
+    """Connect to the broker, retrying for `connect_seconds`; `waiting` gets the reason why it takes so long.
 
     Raises:
-        ConnectionError: no server answered; the text names the address and what to try.
+        ConnectionError: no server let us in; the text names the address and what to try.
+        SettingsError: a file that a setting names can't be read, or does not hold what it must.
     """
-    connection = Connection()
-    await _reach(connection, settings, name)
+    connection = Connection(Credentials(settings))
     connection.api_prefix = settings.api_prefix
     telemetry.trusts_outside = settings.trust_traces
-    public: Connection | None = None
-    if settings.nats_micro_nkey_seed:
-        public = Connection()
-        await _reach(public, settings, f"{name}-micro", settings.nats_micro_nkey_seed)
+    public = Connection(Credentials(settings, micro=True)) if settings.nats_micro_nkey_seed else None
+    try:
+        await _reach(connection, settings, name, waiting or _nothing)
+        if public:
+            await _reach(public, settings, f"{name}-micro", waiting or _nothing)
+        async with _on(connection, public, settings, telemetry) as mesh:
+            yield mesh
+    finally:
+        await _close(connection)
+        if public:
+            await _close(public)
+
+
+@asynccontextmanager
+async def _on(
+    connection: Connection, public: Connection | None, settings: Settings, telemetry: Telemetry
+) -> AsyncIterator[Mesh]:
     mesh = Mesh(
         settings=settings,
         connection=connection,
@@ -85,9 +111,6 @@ async def connect(settings: Settings, telemetry: Telemetry, name: str) -> AsyncI
     finally:
         await mesh.recorder.close()
         await mesh.stories.close()
-        await _close(connection)
-        if public:
-            await _close(public)
 
 
 def endpoint_subject(service: str, name: str) -> str:
@@ -95,35 +118,27 @@ def endpoint_subject(service: str, name: str) -> str:
     return f"jetmesh.{service}.{name}"
 
 
-def connect_options(settings: Settings, seed_file: str = "") -> Mapping[str, object]:
-    """How this process proves who it is, and how it knows the server.
+async def _reach(connection: Connection, settings: Settings, name: str, waiting: Waiting) -> None:
+    at = shown(settings.nats_url)
 
-    Raises:
-        SettingsError: a file that a setting names can't be read, or does not hold what it must.
-    """
-    options: dict[str, object] = {"inbox_prefix": settings.nats_inbox_prefix}
-    if seed_file := seed_file or settings.nats_nkey_seed:
-        try:
-            options["nkeys_seed_str"] = Path(seed_file).read_text().strip()
-        except OSError as unreadable:
-            raise SettingsError(f"settings: JETMESH_NATS_NKEY_SEED: {unreadable}") from None
-    if context := tls.context(settings):
-        options["tls"] = context
-    return options
+    def tell(reason: str) -> None:
+        waiting(f"waiting for the broker at {at}: {reason}")
 
-
-async def _reach(connection: Connection, settings: Settings, name: str, seed_file: str = "") -> None:
-    options = connect_options(settings, seed_file)
-    attempt = connection.open(settings.nats_url, name, connect_timeout=2, **options)
     try:
-        await asyncio.wait_for(attempt, settings.connect_seconds)
+        await connection.open(
+            settings.nats_url, name, within_seconds=settings.connect_seconds, tell=tell, connect_timeout=2
+        )
     except TimeoutError:
-        if why := tls.trouble(connection.last_error, connection.about_server, settings):
-            raise ConnectionError(f"no connection to {shown(settings.nats_url)}: {why}") from None
+        if why := connection.refusal:
+            raise ConnectionError(f"no connection to {at}: {why}") from None
         raise ConnectionError(
-            f"no NATS server answered at {shown(settings.nats_url)} within {settings.connect_seconds:g} s: "
-            f"is it running? NATS_URL says where it is"
+            f"no NATS server answered at {at} within {settings.connect_seconds:g} s: is it running? "
+            f"NATS_URL says where it is"
         ) from None
+
+
+def _nothing(_reason: str) -> None:
+    """Nobody wants to know."""
 
 
 def shown(urls: str) -> str:

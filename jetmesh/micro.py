@@ -1,10 +1,13 @@
 """Every service also answers as a NATS micro service (ADR-32): `nats micro ls`, `info`, `stats`, `ping`."""
 
+import asyncio
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from nats import micro
+from nats.errors import Error
 from nats.micro.request import Request
 from nats.micro.service import Service as MicroService
 
@@ -13,7 +16,10 @@ from jetmesh.mesh import Endpoint, Mesh, endpoint_subject
 from jetmesh.service import Service
 from jetmesh.telemetry import jetmesh_version
 
+log = logging.getLogger("jetmesh.micro")
+
 REPORT = "reactions"
+WITHDRAW_SECONDS = 2.0
 
 
 async def answer(mesh: Mesh, service: Service, health: Health, report: Callable[[], Mapping[str, Any]]) -> MicroService:
@@ -32,9 +38,9 @@ async def answer(mesh: Mesh, service: Service, health: Health, report: Callable[
     )
 
     async def tell_health(_: bytes) -> bytes:
-        notes = health.notes()
         state = {"ready": not health.why_not, "reason": health.why_not}
-        return json.dumps({**state, "notes": notes} if notes else state).encode()
+        more = {"notes": health.notes(), "remarks": health.remarks()}
+        return json.dumps(state | {name: said for name, said in more.items() if said}).encode()
 
     async def tell_report(_: bytes) -> bytes:
         return json.dumps(report()).encode()
@@ -44,6 +50,14 @@ async def answer(mesh: Mesh, service: Service, health: Health, report: Callable[
             name=name, subject=endpoint_subject(service.name, name), handler=_handler(endpoint)
         )
     return announced
+
+
+async def withdraw(announced: MicroService) -> None:
+    """Answer no more. A broker that is away or hangs has nobody to be told."""
+    try:
+        await asyncio.wait_for(announced.stop(), WITHDRAW_SECONDS)
+    except (Error, OSError, TimeoutError) as away:
+        log.debug("%s could not be withdrawn: %r", announced, away)
 
 
 def _handler(endpoint: Endpoint) -> Any:

@@ -7,16 +7,18 @@ import importlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
 from jetmesh import health as probes
 from jetmesh import micro, partitions, telemetry
+from jetmesh.failure import Unavailable
 from jetmesh.gauges import Gauges, report, report_readiness
 from jetmesh.health import Health
-from jetmesh.mesh import Mesh, connect
+from jetmesh.mesh import Beside, Mesh, connect
+from jetmesh.provision import Drift
 from jetmesh.runner import Runner
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import Settings
@@ -24,6 +26,10 @@ from jetmesh.settings import Settings
 log = logging.getLogger("jetmesh")
 
 Wire = Callable[[Mesh], AbstractAsyncContextManager[Any]]
+
+SIGNALS = signal.SIGTERM, signal.SIGINT
+STOP_SECONDS = 10.0
+"""How long a stop may take beyond the time to drain, before what is left is cancelled."""
 
 
 def run(services: Sequence[Service], everyone: Sequence[Service], settings: Settings) -> int:
@@ -43,24 +49,40 @@ def _loop(main: Coroutine[Any, Any, int]) -> int:
 async def _run(services: Sequence[Service], everyone: Sequence[Service], settings: Settings) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     states = [Health(service.name) for service in services]
     share = settings.model_copy(update={"held_bytes": settings.held_bytes // len(services)})
-    server = await _serve_health(states, settings)
     status = 0
+    server = await _serve_health(states, settings)
     try:
         async with asyncio.TaskGroup() as group:
             for service, state in zip(services, states, strict=True):
                 group.create_task(serve(service, everyone, share, state, stopping), name=service.name)
-    except* (ConnectionError, TimeoutError, DeclarationError, ValueError) as failed:
-        for error in failed.exceptions:
-            log.error("%s", error)
+    except* Exception as failed:
+        for error in _each(failed):
+            _report(error)
         status = 1
     finally:
         if server:
             server.close()
     return status
+
+
+def _each(failed: BaseExceptionGroup[Exception]) -> Iterable[Exception]:
+    """The errors of a group, and of the groups in it."""
+    for error in failed.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
+
+
+def _report(error: Exception) -> None:
+    """What ends the process, in one line; with its traceback only where nobody foresaw it."""
+    expected = isinstance(error, ConnectionError | TimeoutError | DeclarationError | ValueError | Drift | Unavailable)
+    words = str(error) if expected else f"{type(error).__name__}: {error}"
+    log.error("%s", " ".join(words.split()), exc_info=None if expected else error)
 
 
 async def _serve_health(states: list[Health], settings: Settings) -> asyncio.Server | None:
@@ -81,47 +103,101 @@ async def serve(
     where the module `wiring` beside its reactions shall not."""
     observed = telemetry.start(service.name)
     report_readiness(observed.meter, health)
-    try:
-        async with connect(settings, observed, f"jetmesh-{service.name}") as mesh:
+    begun = asyncio.Event()
+
+    async def live() -> None:
+        async with connect(settings, observed, f"jetmesh-{service.name}", health.waiting) as mesh:
             if count := settings.split.get(service.stream):
                 mesh.recorder.batch_by(partitions.lane(count))
             runner = Runner(mesh, service, everyone)
             health.trouble = lambda: runner.trouble
             health.notes = runner.switches.notes
-            started = asyncio.create_task(_start(runner, health, stopping, wire or partial(wired, service)))
-            try:
-                await _first(started, runner, stopping)
-            finally:
-                started.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await started
+            await _work(runner, health, begun, stopping, wire or partial(wired, service))
+
+    try:
+        await _until_stopped(asyncio.create_task(live()), begun, stopping, settings.drain_seconds + STOP_SECONDS)
     finally:
         await asyncio.to_thread(observed.shut_down)
         log.info("%s stopped", service.name)
 
 
-async def _start(runner: Runner, health: Health, stopping: asyncio.Event, wire: Wire) -> None:
+async def _until_stopped(
+    life: "asyncio.Task[None]", begun: asyncio.Event, stopping: asyncio.Event, seconds: float
+) -> None:
+    """Until the service has ended. A stop ends at once what still waits for something; what has begun to work gets so
+    long to end in order."""
+    try:
+        await _first([stopping], [life])
+        if begun.is_set():
+            await asyncio.wait([life], timeout=seconds)
+    finally:
+        while not life.done():  # before Python 3.12 a cancellation can be lost in `asyncio.wait_for`
+            life.cancel()
+            await asyncio.wait([life], timeout=STOP_SECONDS)
+    with contextlib.suppress(asyncio.CancelledError):
+        await life
+
+
+async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: asyncio.Event, wire: Wire) -> None:
     """Wait for what the service needs, work until told to stop, and stop."""
     mesh = runner.mesh
-    health.waiting("waiting for the topology")
+    health.reason = "waiting for the topology"
     await runner.wait_for_topology(health.waiting)
-    health.waiting("waiting for what the service needs")
+    health.reason = "waiting for what the service needs"
     async with wire(mesh) as dependencies:
+        begun.set()
         await runner.start(dependencies)
         if mesh.telemetry.is_measured:
             mesh.run(Gauges(runner).watch)
         announced = await micro.answer(mesh, runner.service, health, partial(report, runner))
-        beside = [asyncio.ensure_future(task()) for task in mesh.background]
+        beside = [asyncio.create_task(_keep(each), name=each.name) for each in (*runner.kept, *mesh.background)]
         _collect_seldom()
+        await _until_up(mesh.background, health, stopping, beside)
         health.ready()
         log.info("%s is ready: %s", runner.service.name, ", ".join(r.name for r in runner.service.reactions))
-        await _until(stopping, beside)
-        health.waiting("stopping")
-        await announced.stop()
+        await _first([stopping], beside)
+        failures = [error for task in beside if task.done() and (error := task.exception())]
+        health.reason = str(failures[0]) if failures else "stopping"
+        await micro.withdraw(announced)
         await runner.stop()
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
+        for failure in failures:
+            raise failure
+
+
+async def _keep(beside: Beside) -> None:
+    """Run what has to run for as long as the service does.
+
+    Raises:
+        Exception: it failed, or has just ended.
+    """
+    try:
+        await beside.run()
+    except SystemExit as left:  # as uvicorn does where it can't listen; it would end the event loop with all in it
+        raise RuntimeError(f"{beside.name} has ended with status {left.code}") from None
+    raise RuntimeError(f"{beside.name} has ended, and the service can't work without it")
+
+
+async def _until_up(
+    background: Sequence[Beside], health: Health, stopping: asyncio.Event, running: Sequence["asyncio.Task[None]"]
+) -> None:
+    """Until everything beside the reactions takes requests, or it is of no use to wait for it."""
+    for beside in background:
+        if beside.up:
+            health.reason = f"waiting for {beside.name}"
+            await _first([stopping, beside.up], running)
+
+
+async def _first(events: Sequence[asyncio.Event], tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Until one of the events is set or one of the tasks has ended."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait([*waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
 
 
 def _collect_seldom() -> None:
@@ -130,29 +206,6 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-async def _until(stopping: asyncio.Event, beside: Sequence["asyncio.Future[None]"]) -> None:
-    """Until it is time to stop, or something beside the reactions fails, which fails the service."""
-    stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait([stop, *beside], return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    for task in beside:
-        if task.done():
-            await task
-
-
-async def _first(task: "asyncio.Task[None]", runner: Runner, stopping: asyncio.Event) -> None:
-    """Until the start has ended (well or not); a stop that comes while it still waits for something ends it at once."""
-    stop = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
-    if not task.done() and runner.pulls:
-        await asyncio.wait([task], timeout=STOP_SECONDS)
-    stop.cancel()
-
-
-STOP_SECONDS = 30.0
-"""How long a stop may take in all, before what is left is cancelled."""
 
 
 @asynccontextmanager

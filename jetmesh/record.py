@@ -41,7 +41,7 @@ class Recorder:
         self._deadlines: deque[tuple[float, str]] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._count = 0
-        self._sweeper: asyncio.Task[None] | None = None
+        self.sweeper: asyncio.Task[None] | None = None
         self._groups = Groups(self.record, self.record_all)
         self.refused = 0
 
@@ -50,7 +50,7 @@ class Recorder:
         await self._connection.listen(f"{self._inbox}.*", self._on_answer)
         self._connection.on_reconnected(self._fail_all)
         self._connection.on_denied(self._on_denied)
-        self._sweeper = asyncio.create_task(self._sweep(), name="recorder-deadlines")
+        self.sweeper = asyncio.create_task(self._sweep(), name="recorder-deadlines")
 
     @property
     def payload_bytes_max(self) -> int:
@@ -63,8 +63,8 @@ class Recorder:
 
     async def close(self) -> None:
         """Stop; whoever still waits learns that the outcome is unknown."""
-        if self._sweeper:
-            self._sweeper.cancel()
+        if self.sweeper:
+            self.sweeper.cancel()
         self._fail_all()
 
     async def record(self, message: Message, *, limited: bool = True) -> int:

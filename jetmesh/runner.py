@@ -5,13 +5,15 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from jetmesh import aside, provision
+from jetmesh.connection import Connection
 from jetmesh.difference import Config
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.many import Many
-from jetmesh.mesh import Mesh
+from jetmesh.mesh import Beside, Mesh
 from jetmesh.pull import Pull
 from jetmesh.reacting import Reacting
 from jetmesh.service import INTAKE, Form, Reaction, Service
@@ -24,6 +26,8 @@ from jetmesh.wire import Delivery
 log = logging.getLogger("jetmesh.runner")
 
 TICK_SECONDS = 1.0
+TOPOLOGY_SECONDS, TOPOLOGY_SECONDS_MAX = 0.5, 4.0
+"""How long the first and the longest pause is between two looks at a topology that is not there."""
 
 
 @dataclass(slots=True)
@@ -40,23 +44,34 @@ class Runner:
     _configs: dict[str, Config] = field(default_factory=dict)
     _ticker: "asyncio.Task[None] | None" = None
 
-    async def wait_for_topology(self, waiting: Any) -> None:
-        """Return once the broker has what the service needs; `waiting` is told the reason meanwhile.
+    @property
+    def kept(self) -> list[Beside]:
+        """What a service can't work without, beside its reactions: whoever runs it ends it when one of them ends."""
+        connections = [one for one in (self.mesh.connection, self.mesh.public) if one is not None]
+        tasks = [self._ticker, self.mesh.recorder.sweeper, self.mesh.stories.sweeper]
+        return [
+            *(Beside("the connection to the broker", partial(_lost, connection)) for connection in connections),
+            *(Beside(task.get_name(), partial(_ended, task)) for task in tasks if task),
+        ]
 
-        Raises:
-            Drift: the broker has something else.
-        """
-        while True:
-            try:
-                self._configs = await provision.check(self.mesh.connection, self.consumers)
-                return
-            except Unavailable as reason:
-                waiting(str(reason))
-            except provision.Drift as drift:
-                if "create consumer" not in str(drift):
-                    raise
-                waiting(f"the topology is not applied yet: {drift}")
-            await asyncio.sleep(0.5)
+    async def wait_for_topology(self, waiting: Callable[[str], None]) -> None:
+        """Return once the broker has what the service needs; `waiting` is told the reason meanwhile."""
+        pause = TOPOLOGY_SECONDS
+        while reason := await self._missing():
+            waiting(f"waiting for the topology: {reason}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, TOPOLOGY_SECONDS_MAX)
+
+    async def _missing(self) -> str:
+        """What the broker has not, or otherwise; empty where everything is as the code declares."""
+        try:
+            self._configs = await provision.check(self.mesh.connection, self.consumers)
+        except Unavailable as reason:
+            return str(reason)
+        except provision.Drift as drift:
+            begins = "it is not applied yet: " if "create consumer" in str(drift) else ""
+            return begins + "; ".join(" ".join(line.split()) for line in str(drift).splitlines())
+        return ""
 
     @property
     def consumers(self) -> list[Consumer]:
@@ -81,8 +96,7 @@ class Runner:
         """Pull no more, give back what has not begun, finish what has; True if all of it ended inside the time."""
         for switch in self.switches.values():
             switch.stop()
-        for pull in self.pulls:
-            await pull.stop()
+        await asyncio.gather(*(pull.stop() for pull in self.pulls))
         for reacting in self.reactings.values():
             reacting.give_back()
         drained = asyncio.gather(*(reacting.drained() for reacting in self.reactings.values()))
@@ -101,8 +115,8 @@ class Runner:
     @property
     def trouble(self) -> str:
         """Why deliveries may not arrive; empty where they do."""
-        if not self.mesh.connection.is_connected:
-            return "not connected to the broker"
+        if trouble := self.mesh.connection.trouble:
+            return trouble
         return "; ".join(f"{pull.stream}/{pull.durable}: {pull.trouble}" for pull in self.pulls if pull.trouble)
 
     def _reacting(self, reaction: Reaction, dependencies: Any) -> Reacting:
@@ -197,6 +211,22 @@ class Runner:
             self.mesh.custody.in_progress()
             for pull in self.pulls:
                 pull.check()
+
+
+async def _lost(connection: Connection) -> None:
+    """Until the connection is closed for good, which nothing here asked for.
+
+    Raises:
+        ConnectionError: it is.
+    """
+    await connection.closed.wait()
+    raise ConnectionError(f"the connection to the broker is closed for good: {connection.last_error}")
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    """Until a task has ended; raises what it failed with. Whoever gives up waiting does not end it."""
+    await asyncio.wait([task])
+    task.result()
 
 
 def delay_seconds(reaction: Reaction) -> float:

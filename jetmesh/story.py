@@ -59,18 +59,18 @@ class StoryReader:
         self._readings: dict[str, _Reading] = {}
         self._deadlines: deque[tuple[float, str]] = deque()
         self._count = 0
-        self._sweeper: asyncio.Task[None] | None = None
+        self.sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen for answers."""
         await self._connection.listen(f"{self._inbox}.*", self._on_frame)
         self._connection.on_reconnected(self._fail_all)
-        self._sweeper = asyncio.create_task(self._sweep(), name="story-deadlines")
+        self.sweeper = asyncio.create_task(self._sweep(), name="story-deadlines")
 
     async def close(self) -> None:
         """Stop; whoever still waits is told."""
-        if self._sweeper:
-            self._sweeper.cancel()
+        if self.sweeper:
+            self.sweeper.cancel()
         self._fail_all()
 
     async def last(self, stream: str, subjects: Sequence[str]) -> list[Stored]:

@@ -136,7 +136,7 @@ def _past(found: Package, against: str, mode: Mode) -> list[Contracts]:
 
 
 async def _deployed() -> list[Contracts]:
-    async with connected("jetmesh-contracts") as (connection, _):
+    async with connected() as (connection, _):
         return await registry.history(connection)
 
 
@@ -149,7 +149,7 @@ def publish(contracts: str) -> None:
 
 
 async def _publish(found: Contracts) -> list[str]:
-    async with connected("jetmesh-contracts") as (connection, chosen):
+    async with connected() as (connection, chosen):
         return await registry.publish(connection, found, chosen.replicas)
 
 

@@ -12,10 +12,12 @@ import click
 
 from jetmesh import settings, telemetry
 from jetmesh.connection import Connection
-from jetmesh.mesh import Mesh, connect, connect_options
+from jetmesh.mesh import Mesh, connect
 from jetmesh.settings import Settings
 
 CONNECT_SECONDS = 3
+PATIENT_SECONDS = 30
+"""How long a command waits that is run where a broker may just be starting."""
 CONNECT_SECONDS_VARIABLE = settings.variable(Settings, "connect_seconds")
 NATS_ARGUMENTS = {
     "-s": "NATS_URL",
@@ -27,6 +29,12 @@ NATS_ARGUMENTS = {
     "--tlskey": "JETMESH_NATS_TLS_KEY",
 }
 """The arguments of the `nats` CLI that `endpoints.json` may hold, and the variables that say the same."""
+
+
+class Unreachable(click.ClickException):
+    """No broker let the command in."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +56,15 @@ class Target:
         return found
 
 
-def settings_of_target(environment: Mapping[str, str] = os.environ) -> Target:
+def settings_of_target(environment: Mapping[str, str] = os.environ, connect_seconds: float = CONNECT_SECONDS) -> Target:
     """The mesh that `NATS_URL` names, else the demo on the state folder, else the broker at the default address.
+    `connect_seconds` is how long a broker is waited for where `JETMESH_CONNECT_SECONDS` does not say it.
 
     Raises:
         SettingsError: a variable does not hold what it must.
     """
     variables = {name: value for name, value in environment.items() if value}
-    variables.setdefault(CONNECT_SECONDS_VARIABLE, str(CONNECT_SECONDS))
+    variables.setdefault(CONNECT_SECONDS_VARIABLE, str(connect_seconds))
     chosen = settings.read(Settings, variables)
     if environment.get("NATS_URL"):
         return Target(chosen, "NATS_URL", variables)
@@ -72,31 +81,26 @@ async def reach(target: Target) -> AsyncIterator[Mesh]:
     """A connection to the mesh, which traces nothing.
 
     Raises:
-        click.ClickException: nobody answers there.
+        Unreachable: nobody answers there, or does not let us in.
     """
     logging.getLogger("jetmesh.connection").setLevel(logging.ERROR)  # each failed try is said once, below
     try:
         async with connect(target.settings, telemetry.start("jetmesh", {}), "jetmesh-cli") as mesh:
             yield mesh
     except ConnectionError as unreachable:
-        raise click.ClickException(f"{unreachable} (address from {target.found})") from None
+        raise Unreachable(f"{unreachable} (address from {target.found})") from None
 
 
 @asynccontextmanager
-async def connected(name: str) -> AsyncIterator[tuple[Connection, Settings]]:
-    """A bare connection to the broker that the environment names, with the settings that led there.
+async def connected(connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[tuple[Connection, Settings]]:
+    """A connection to the mesh of the environment, else of the demo that runs here, with the settings that led there.
 
     Raises:
+        Unreachable: nobody answers there, or does not let us in.
         SettingsError: a variable does not hold what it must.
     """
-    chosen = settings.read(Settings)
-    connection = Connection()
-    connection.api_prefix = chosen.api_prefix
-    await connection.open(chosen.nats_url, name, connect_timeout=2, **connect_options(chosen))
-    try:
-        yield connection, chosen
-    finally:
-        await connection.close()
+    async with reach(settings_of_target(connect_seconds=connect_seconds)) as mesh:
+        yield mesh.connection, mesh.settings
 
 
 def variables_of(arguments: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import yaml
 from jetmesh import accounts, keys, nack, provision, settings
 from jetmesh import app as apps
 from jetmesh.commands import options
-from jetmesh.commands.target import connected
+from jetmesh.commands.target import PATIENT_SECONDS, connected
 from jetmesh.connection import Connection
 from jetmesh.contracts import compatibility, registry
 from jetmesh.contracts.package import contracts_of
@@ -176,7 +176,7 @@ def _needed(services: Sequence[Service], chosen: Settings) -> Topology:
 
 
 async def _plan(services: Sequence[Service], *, carry_out: bool, prune: bool) -> list[Step]:
-    async with connected("jetmesh-topology") as (connection, chosen):
+    async with connected(PATIENT_SECONDS) as (connection, chosen):
         needed = _needed(services, chosen)
         whole = replace(needed, streams=(*needed.streams, registry.stream(chosen.replicas)))
         steps = await provision.plan(connection, whole, prune=prune)

@@ -1,7 +1,9 @@
 """Orders as it runs: the catalogue, and the HTTP edge beside the reactions."""
 
+import asyncio
 import contextlib
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,12 +37,26 @@ async def wire(mesh: Mesh) -> AsyncIterator[Orders]:
     settings = read(Settings)
     catalogue = prices(settings.catalogue)
     if settings.http_port:
-        mesh.run(_edge(mesh, settings, MeshOrders(mesh, catalogue, smtputf8=settings.mail_smtputf8)).serve)
+        edge = _edge(mesh, settings, MeshOrders(mesh, catalogue, smtputf8=settings.mail_smtputf8))
+        mesh.run(edge.serve, name=f"the HTTP edge on port {settings.http_port}", up=edge.up)
     yield Orders(catalogue, settings.mail_smtputf8)
 
 
-def _edge(mesh: Mesh, settings: Settings, port: MeshOrders) -> uvicorn.Server:
+class Edge(uvicorn.Server):
     """The HTTP server, whose signals are the process's and not its own."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+        self.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.up.set()
+
+
+def _edge(mesh: Mesh, settings: Settings, port: MeshOrders) -> Edge:
     secret = settings.http_secret or secrets.token_hex(32)
     operators = (settings.http_operator_token,) if settings.http_operator_token else ()
     tokens, observed = Tokens((secret.encode(),), operators), mesh.telemetry
@@ -54,6 +70,4 @@ def _edge(mesh: Mesh, settings: Settings, port: MeshOrders) -> uvicorn.Server:
         lifespan="off",
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    return server
+    return Edge(config)

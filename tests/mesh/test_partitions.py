@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ async def connection(broker: Broker) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def connected(url: str, **options: object) -> AsyncIterator[Connection]:
+async def connected(url: str, **options: Any) -> AsyncIterator[Connection]:
     """A connection, closed afterwards."""
     opened = Connection()
     await opened.open(url, "test", **options)

@@ -96,13 +96,19 @@ async def test_what_would_lose_messages_is_refused_and_nothing_is_changed(mesh_o
     assert (await _config(mesh, "STREAM.INFO.WORK"))["subjects"] == ["work.*.*"]
 
 
-async def test_a_service_refuses_to_start_on_drift_with_the_difference(mesh_of: MeshOf, finishing: Service) -> None:
+async def test_a_service_waits_where_the_topology_differs_with_the_difference(
+    mesh_of: MeshOf, finishing: Service
+) -> None:
     mesh = await mesh_of(finishing, start=False)
     await _edit(mesh, "JOBS.work-finish", max_deliver=7)
-    with pytest.raises(Drift) as drift:
-        await mesh.start(finishing)
-    assert "update consumer JOBS/work-finish\n    max_deliver: 7 -> -1" in str(drift.value)
-    assert "run `jetmesh topology apply`" in str(drift.value)
+    starting = asyncio.ensure_future(mesh.start(finishing))
+    await mesh.until(lambda: mesh.replicas and "7 -> -1" in mesh.replicas[0].health.why_not)
+    reason = mesh.replicas[0].health.why_not
+    assert "update consumer JOBS/work-finish; max_deliver: 7 -> -1; the broker differs" in reason
+    assert "run `jetmesh topology apply`" in reason
+    await mesh.apply()
+    await starting
+    assert mesh.replicas[0].health.why_not == ""
 
 
 async def test_a_service_waits_for_a_topology_that_is_not_there_yet(mesh_of: MeshOf, finishing: Service) -> None:
