@@ -1,5 +1,6 @@
 """The command `jetmesh`: the runtime's own commands, and those that other packages add."""
 
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -50,8 +51,17 @@ def commands() -> None:
 def main() -> None:
     """The entry point: what goes wrong is one line, not a traceback."""
     prepare((sys.stdout, sys.stderr))
+    if sys.argv[1:2] == ["run"]:
+        _stop_while_loading()
     try:
         commands()
     except Exception as error:
         say(f"jetmesh: {sentence(error)}", fg="red", err=True)
         sys.exit(2)
+
+
+def _stop_while_loading() -> None:
+    """A process that is the first of its container ignores SIGTERM until it says what to do about it; and to load what
+    services need takes a second."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
