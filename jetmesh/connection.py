@@ -84,6 +84,7 @@ class Connection(Client):
         self._reconnected: list[Callable[[], None]] = []
         self._denied: list[Callable[[str], None]] = []
         self._is_wanted = True
+        self._said: Exception | None = None
         self.closed = asyncio.Event()
         """Set when nothing will connect it again."""
 
@@ -126,6 +127,11 @@ class Connection(Client):
             await asyncio.wait_for(self.close(), CLOSE_SECONDS)
         if self._reconnection_task is not None:
             await _cancelled(self._reconnection_task)
+
+    @property
+    def last_error(self) -> Exception | None:
+        """What the connection failed with last, else what the server last named."""
+        return self._err or self._said
 
     @property
     def refusal(self) -> str:
@@ -309,7 +315,7 @@ class Connection(Client):
     async def _process_err(self, err_msg: str) -> None:
         """The server names an error. Those after which it can't go on it follows by ending the connection, which is
         found out by reading; the others concern what was asked, and not the connection."""
-        self._err = Error(f"nats: {err_msg.strip(chr(39))}")
+        self._err = self._said = Error(f"nats: {err_msg.strip(chr(39))}")
         await self._on_error(self._err)
 
     async def _attempt_reconnect(self) -> None:
@@ -380,8 +386,6 @@ class Connection(Client):
                 log.exception("%s could not go on after the reconnection", callback)
 
     async def _on_closed(self) -> None:
-        if self._is_wanted:
-            log.error("the connection to the broker is closed for good: %s", self._err or "no reason was given")
         self.closed.set()
 
 
