@@ -154,7 +154,7 @@ def _changed(has: Config, merged: Config, needs: Iterable[str]) -> tuple[Field, 
 
 def _same(has: Any, needs: Any) -> bool:
     if isinstance(needs, Sequence) and not isinstance(needs, str):
-        return sorted(has or []) == sorted(needs)
+        return sorted(has or [], key=str) == sorted(needs, key=str)
     return bool(has == needs or (not has and not needs))
 
 

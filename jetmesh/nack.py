@@ -23,6 +23,8 @@ STREAM = {
     "num_replicas": "replicas",
     "max_msg_size": "maxMsgSize",
     "max_age": "maxAge",
+    "duplicate_window": "duplicateWindow",
+    "sources": "sources",
     "allow_direct": "allowDirect",
     "allow_atomic": "allowAtomicPublish",
     "allow_msg_schedules": "allowMsgSchedules",
@@ -43,7 +45,7 @@ CONSUMER = {
     "metadata": "metadata",
 }
 """JetStream's fields, and what NACK calls them."""
-DURATIONS = frozenset({"max_age", "ack_wait"})
+DURATIONS = frozenset({"max_age", "duplicate_window", "ack_wait"})
 """Nanoseconds in JetStream, text in NACK."""
 
 
@@ -102,6 +104,8 @@ def _spec(config: Config, fields: Mapping[str, str]) -> dict[str, Any]:
 
 def _value(name: str, value: Any) -> Any:
     """As NACK writes it."""
+    if name == "sources":
+        return [{"name": source["name"], "filterSubject": source["filter_subject"]} for source in value]
     if name == "subject_transform":
         return {"source": value["src"], "dest": value["dest"]}
     return _duration(value) if name in DURATIONS else value

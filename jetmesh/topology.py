@@ -19,6 +19,12 @@ WHOLE: Partitions = {}
 MESSAGE_BYTES_MAX = 1 << 20
 
 
+NO_SOURCE = {"name": deadletter.STREAM, "filter_subject": "dead.none"}
+"""A source of nothing, no letter having this subject. A stream without any source remembers every `Nats-Msg-Id` for two
+minutes, and takes no second message with it: a stranger could make an order vanish by guessing its id. One that has a
+source may remember none. An order that comes twice is known by its key, for ever, and by its owner."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One stream: its name and the part of its configuration that the mesh relies on (JetStream's own field names).
@@ -165,7 +171,7 @@ def reacts_singly(service: Service) -> bool:
 def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> Iterable[Stream]:
     keyless = sorted({f"{entity}.*" for service in services for entity in outside(service)})
     if keyless:
-        yield _log(INTAKE, keyless, replicas)
+        yield _log(INTAKE, keyless, replicas, duplicate_window=0, sources=[NO_SOURCE])
     for service in services:
         if service.records:
             entities = sorted({entity_of(event) for event in service.records})

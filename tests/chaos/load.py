@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
-from jetmesh.message import Message, Refused
+from jetmesh.message import Message
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced
 from services.orders.catalogue import PRICES
 from services.orders.domain import check
@@ -47,16 +47,16 @@ class Customers:
                 group.create_task(self._order(order, seconds))
 
     async def _order(self, order: OrderPlaced, seconds: float) -> None:
-        """One order; perhaps once more within or beyond the broker's window, perhaps withdrawn."""
+        """One order; perhaps once more, perhaps under one `Nats-Msg-Id`, perhaps withdrawn."""
         body = order.model_dump_json().encode()
-        within = {"Nats-Msg-Id": order.order_id} if self._random.random() < 0.5 else {}
+        named = {"Nats-Msg-Id": order.order_id} if self._random.random() < 0.5 else {}
         again, withdrawn = self._random.random() < AGAIN, self._random.random() < WITHDRAWN
         pause = self._random.choice((0.0, 0.05, self._random.uniform(0, seconds / 4)))
-        await self._publish("orders.placed", body, within)
+        await self._publish("orders.placed", body, named)
         self._figures.placed += 1
         if again:
             await asyncio.sleep(pause)
-            await self._publish("orders.placed", body, within)
+            await self._publish("orders.placed", body, named)
             self._figures.duplicates += 1
         if withdrawn and isinstance(check(order, PRICES), OrderPlaced):
             await asyncio.sleep(pause)
@@ -69,7 +69,5 @@ class Customers:
                 await self._mesh.recorder.record(Message(subject, body, headers))
             except Unavailable as unavailable:
                 await asyncio.sleep(unavailable.retry_after_seconds)
-            except Refused:  # the same Nats-Msg-Id is on its way to the followers (10158)
-                await asyncio.sleep(0.2)
             else:
                 return

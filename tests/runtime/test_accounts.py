@@ -284,3 +284,28 @@ async def test_a_key_is_rotated_while_the_old_one_is_in_use(tmp_path: Path, fold
     assert after[0] in during
     assert after != before
     assert keys.seed_file(folder, "payments").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("before", ["made anew", "made with a window"])
+async def test_an_id_that_a_stranger_chose_makes_no_order_vanish(guarded: Broker, folder: Path, before: str) -> None:
+    """Also on a mesh whose intake remembers ids: `topology apply` carries it over, and no more are remembered."""
+    body = {"order_id": "o-1", "customer": {"customer_id": "c-7", "email": "ada@example.com"}}
+    async with connected(guarded, folder, "operator") as operator:
+        if before == "made with a window":
+            old = {
+                "name": "INTAKE",
+                "subjects": ["orders.*", "stock.*"],
+                "discard": "new",
+                "duplicate_window": 120 * 10**9,
+            }
+            await provision.request(operator, "STREAM.CREATE.INTAKE", old, strict=True)
+            await operator.request("orders.placed", b"{}", headers={"Nats-Msg-Id": "shop-0"})
+        async with operated(guarded, folder), connected(guarded, folder, "client") as client:
+            first, second, third = [
+                json.loads((await client.request("orders.placed", data, headers={"Nats-Msg-Id": "shop-1"})).data)
+                for data in (b"{}", json.dumps(body).encode(), json.dumps(body).encode())
+            ]
+            info = await provision.request(operator, "STREAM.INFO.INTAKE")
+    assert not {"duplicate"} & {*first, *second, *third}
+    assert [second["seq"], third["seq"]] == [first["seq"] + 1, first["seq"] + 2]
+    assert third["seq"] == info["state"]["messages"]

@@ -11,7 +11,8 @@ Answer = dict[str, Any]
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 SCHEDULE = "Nats-Schedule"
-DEDUPE_SECONDS = 120.0
+DEDUPE_NANOSECONDS = 120 * 10**9
+"""What a stream has that says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ class Stream:
     def _known(self, message: Publish, now: float) -> int:
         """The sequence of the message with the same id, while it is remembered; else 0."""
         sequence, at = self._seen.get(message.headers.get("Nats-Msg-Id", ""), (0, 0.0))
-        return sequence if now - at < DEDUPE_SECONDS else 0
+        window = self.config.get("duplicate_window", DEDUPE_NANOSECONDS) / 1e9
+        return sequence if now - at < window else 0
 
     def _acknowledge(self, kept: Kept) -> Answer:
         return {"stream": self.name, "seq": kept.sequence}
