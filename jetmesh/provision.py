@@ -13,13 +13,16 @@ from jetmesh import difference, room
 from jetmesh.connection import Connection
 from jetmesh.difference import Difference, Field
 from jetmesh.failure import Unavailable
+from jetmesh.history import BORN, History, history_of
 from jetmesh.settings import SettingsError
 from jetmesh.topology import Config, Consumer, Stream, Topology
 
-NOT_FOUND = frozenset({10059, 10014})
+NOT_FOUND = frozenset({10059, 10014, 10037})
 NOT_NOW = frozenset({10005, 10006, 10008, 10009, 10023, 10118, 10119})
 """Refusals that end by themselves, or when a server of the cluster is back."""
 FORGOTTEN_SECONDS = 3_600
+RESTORING = "JETMESH_RESTORING"
+"""A stream that is there while a backup is being restored, and says whose (`jetmesh.backup`)."""
 AGAIN = "mend that and run `jetmesh topology apply` again: it does the rest"
 
 
@@ -73,20 +76,45 @@ async def plan(connection: Connection, wanted: Topology, *, prune: bool = False)
 
     Raises:
         Unavailable: the broker does not answer.
+        Drift: a restore is under way.
     """
+    if why_not := await restoring(connection):
+        raise Drift(why_not)
+    return await compare(connection, wanted, prune=prune)
+
+
+async def compare(connection: Connection, wanted: Topology, *, prune: bool = False) -> list[Step]:
+    """Compare, also while a restore is under way."""
     steps = [await _plan_stream(connection, stream, prune) for stream in wanted.streams]
-    steps += [await _plan_consumer(connection, consumer, prune) for consumer in wanted.consumers]
+    histories = {stream: await _history(connection, stream) for stream in {each.stream for each in wanted.consumers}}
+    steps += [await _plan_consumer(connection, each, prune, histories[each.stream]) for each in wanted.consumers]
     return steps
+
+
+async def restoring(connection: Connection) -> str:
+    """That a restore is under way, and what to do; empty where none is."""
+    info = await request(connection, f"STREAM.INFO.{RESTORING}")
+    if info is None:
+        return ""
+    return f"a restore is under way since {info['created'][:19]}Z: finish it, `jetmesh restore` with the same folder"
 
 
 async def apply(connection: Connection, steps: Iterable[Step]) -> None:
     """Carry out a plan: what is new before what changes, streams before consumers. Deletes nothing.
 
     Raises:
-        Drift: the plan has a step that would lose data or can't be made, or the account has no room, and nothing is
-            changed then; or the broker refuses a step, and the text says what is done and what is not.
+        Drift: a restore is under way, the plan has a step that would lose data or can't be made, or the account has no
+            room, and nothing is changed then; or the broker refuses a step, and the text says what is done and what is
+            not.
         Unavailable: the broker does not take a step now; the text says the same.
     """
+    if why_not := await restoring(connection):
+        raise Drift(why_not)
+    await carry_out(connection, steps)
+
+
+async def carry_out(connection: Connection, steps: Iterable[Step]) -> None:
+    """Carry out a plan, also while a restore is under way; raises what `apply` raises."""
     steps = list(steps)
     if refused := [step for step in steps if step.change is Change.REFUSE]:
         raise Drift("\n".join(f"{step.what}: {step.reason}" for step in refused))
@@ -155,13 +183,26 @@ async def _plan_new_stream(connection: Connection, stream: Stream) -> Step:
     return Step(change, "stream", stream.name, stream, reason=reason, config=stream.config)
 
 
-async def _plan_consumer(connection: Connection, consumer: Consumer, prune: bool = False) -> Step:
+async def _history(connection: Connection, stream: str) -> History | None:
+    info = await request(connection, f"STREAM.INFO.{stream}")
+    return history_of(info) if info else None
+
+
+async def _plan_consumer(
+    connection: Connection, consumer: Consumer, prune: bool = False, history: History | None = None
+) -> Step:
+    """Compare a durable; where the stream's history is known, the durable shall tell it."""
     name = f"{consumer.stream}/{consumer.durable}"
+    needs = _telling(consumer.config, history) if history else consumer.config
     info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     if info is None:
-        return Step(Change.CREATE, "consumer", name, consumer, config=difference.new_consumer(consumer.config))
-    found = difference.of_consumer(info["config"], consumer.config, prune=prune)
+        return Step(Change.CREATE, "consumer", name, consumer, config=difference.new_consumer(needs))
+    found = difference.of_consumer(info["config"], needs, prune=prune)
     return _step("consumer", name, consumer, found, found.reason)
+
+
+def _telling(config: Config, history: History) -> Config:
+    return {**config, "metadata": {**(config.get("metadata") or {}), **history.metadata}}
 
 
 def _step(kind: str, name: str, wanted: Stream | Consumer, found: Difference, reason: str) -> Step:
@@ -217,7 +258,10 @@ async def _make(connection: Connection, step: Step) -> None:
         verb = "CREATE" if step.change is Change.CREATE else "UPDATE"
         await request(connection, f"STREAM.{verb}.{wanted.name}", step.config, strict=True)
     else:
-        body = {"stream_name": wanted.stream, "config": step.config}
+        config = step.config
+        if BORN not in (config.get("metadata") or {}) and (history := await _history(connection, wanted.stream)):
+            config = _telling(config, history)  # the stream was not there when it was planned
+        body = {"stream_name": wanted.stream, "config": config}
         await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
 
 

@@ -11,7 +11,21 @@ from jetmesh.commands.errors import sentence
 from jetmesh.terminal import prepare, say
 from jetmesh.visible import lines
 
-OWN = ("new", "run", "flow", "topology", "contracts", "validate", "example", "dlq", "archive", "top", "doctor")
+OWN = (
+    "new",
+    "run",
+    "flow",
+    "topology",
+    "contracts",
+    "validate",
+    "example",
+    "dlq",
+    "archive",
+    "backup",
+    "restore",
+    "top",
+    "doctor",
+)
 """The runtime's commands, each in the module of its name: a service that starts imports `run` and no other."""
 
 

@@ -3,8 +3,17 @@
 from pathlib import Path
 
 from services.group_commit import GroupCommit
-from services.payments.bank import Answer, Call, Capture, Close, Hold
-from services.payments.gateway import AlreadyCaptured, Captured, CaptureRefused, Closed, Held, Refused, Released
+from services.payments.bank import Answer, Call, Capture, Close, Hold, Refund
+from services.payments.gateway import (
+    AlreadyCaptured,
+    Captured,
+    CaptureRefused,
+    Closed,
+    Held,
+    Refunded,
+    Refused,
+    Released,
+)
 from services.payments.ledger import Bank
 
 
@@ -33,6 +42,12 @@ class SandboxBank:
         """Give back what is held and refuse later holds for good. Raises BankUnavailable."""
         answer = await self._counter.submit(Close(order_key))
         assert isinstance(answer, Released | AlreadyCaptured)
+        return answer
+
+    async def refund(self, order_key: str) -> Refunded:
+        """Give back what was taken and refuse later holds for good. Raises BankUnavailable."""
+        answer = await self._counter.submit(Refund(order_key))
+        assert isinstance(answer, Refunded)
         return answer
 
     async def aclose(self) -> None:

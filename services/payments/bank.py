@@ -14,13 +14,14 @@ from services.payments.gateway import (
     DeclineReason,
     Held,
     KeyReused,
+    Refunded,
     Refused,
     Released,
 )
 
 State = Literal["processing", "held", "refused", "captured", "closed", "expired"]
-Movement = Literal["held", "captured", "released"]
-Answer: TypeAlias = Held | Refused | Closed | Captured | CaptureRefused | Released | AlreadyCaptured
+Movement = Literal["held", "captured", "released", "refunded"]
+Answer: TypeAlias = Held | Refused | Closed | Captured | CaptureRefused | Released | AlreadyCaptured | Refunded
 
 PAYING = frozenset({"pm_card_visa", "pm_card_mastercard", "pm_card_amex"})
 CAPTURE_FAILS, HOLD_EXPIRES, FLAKY = "pm_sandbox_captureFails", "pm_sandbox_holdExpires", "pm_sandbox_flaky"
@@ -63,7 +64,14 @@ class Close:
     key: str
 
 
-Call: TypeAlias = Hold | Capture | Close
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """The call that gives back what was taken, and closes the key for good."""
+
+    key: str
+
+
+Call: TypeAlias = Hold | Capture | Close | Refund
 
 
 class Intent(NamedTuple):
@@ -102,6 +110,8 @@ def decide(call: Call, intent: Intent | None) -> Outcome:
             return capture(call, intent)
         case Close():
             return close(intent)
+        case Refund():
+            return refund(intent)
 
 
 def hold(call: Hold, intent: Intent | None) -> Outcome:
@@ -164,3 +174,11 @@ def close(intent: Intent | None) -> Outcome:
     if intent.state in ("closed", "expired"):
         return Outcome(Released())
     return Outcome(Released(), intent._replace(state="closed"), "released" if intent.state == "held" else None)
+
+
+def refund(intent: Intent | None) -> Outcome:
+    """Money is given back once; where none was taken, the key is closed as ever."""
+    if intent is None or intent.state != "captured":
+        closed = close(intent)
+        return Outcome(Refunded(), closed.intent, closed.movement)
+    return Outcome(Refunded(), intent._replace(state="closed"), "refunded")

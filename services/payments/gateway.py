@@ -54,6 +54,11 @@ class AlreadyCaptured:
     """The money was taken before: the key can't be closed any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """The money that was taken is given back, and the key is closed."""
+
+
 class BankUnavailable(Unavailable):
     """The bank did not answer or could not: whether it acted is unknown. Ask again with the same key."""
 
@@ -63,7 +68,7 @@ class KeyReused(Exception):
 
 
 class Gateway(Protocol):
-    """Stripe's PaymentIntent in three calls: one intent per order, whoever comes first creates it.
+    """Stripe's PaymentIntent in four calls: one intent per order, whoever comes first creates it.
 
     Every call may be repeated and answers the same; every call may raise BankUnavailable.
     """
@@ -80,4 +85,8 @@ class Gateway(Protocol):
 
     async def close(self, order_key: str) -> Released | AlreadyCaptured:
         """Give back what is held and refuse later holds for good, also when no hold was seen yet."""
+        ...
+
+    async def refund(self, order_key: str) -> Refunded:
+        """Give back what was taken, if anything, and refuse later holds for good."""
         ...

@@ -151,7 +151,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What was moved in sum, for one key (`key`) or for all (`*`), in one currency."""
+    """What was moved in sum, for one key (`key`) or for all (`*`), in one currency; what was taken and is given back is
+    let go."""
 
     key: str
     currency: str
@@ -171,11 +172,11 @@ class Balance:
 BALANCES = """
 SELECT {key}, currency,
     coalesce(sum(amount_minor) FILTER (WHERE kind = 'held'), 0),
-    coalesce(sum(amount_minor) FILTER (WHERE kind = 'captured'), 0),
-    coalesce(sum(amount_minor) FILTER (WHERE kind = 'released'), 0),
+    coalesce(sum(CASE kind WHEN 'captured' THEN amount_minor WHEN 'refunded' THEN -amount_minor END), 0),
+    coalesce(sum(amount_minor) FILTER (WHERE kind IN ('released', 'refunded')), 0),
     count(*) FILTER (WHERE kind = 'held'),
-    count(*) FILTER (WHERE kind = 'captured'),
-    count(*) FILTER (WHERE kind = 'released')
+    count(*) FILTER (WHERE kind = 'captured') - count(*) FILTER (WHERE kind = 'refunded'),
+    count(*) FILTER (WHERE kind IN ('released', 'refunded'))
 FROM movements GROUP BY 1, 2 ORDER BY 1, 2
 """
 

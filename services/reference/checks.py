@@ -63,11 +63,17 @@ def acknowledged_are_stored(facts: Facts) -> Offences:
 
 def one_end_each(facts: Facts) -> Offences:
     """every order has exactly one end"""
+    yield from no_two_ends(facts)
+    for key, story in facts.stories.items():
+        if PLACED in story and REFUSED not in story and outcome(story) == "pending":
+            yield f"{key}: has not ended"
+
+
+def no_two_ends(facts: Facts) -> Offences:
+    """no order has two ends"""
     for key, story in facts.stories.items():
         if {PLACED, REFUSED} <= story.keys():
             yield f"{key}: was placed and refused"
-        elif PLACED in story and outcome(story) == "pending":
-            yield f"{key}: has not ended"
         elif {CONFIRMED, CANCELLED} <= story.keys() and CAPTURE_FAILED not in story:
             yield f"{key}: was confirmed and cancelled, though its money could be taken"
 
@@ -80,6 +86,14 @@ def ends_have_their_effects(facts: Facts) -> Offences:
                 yield f"{key}: is {outcome(story)}, but there is no {' or '.join(sorted(alternatives))}"
         if outcome(story) == "cancelled" and CAPTURED in story:
             yield f"{key}: is cancelled, and its money is taken"
+
+
+def promises_are_secured(facts: Facts) -> Offences:
+    """every promised order has its money held and its goods reserved"""
+    for key, story in facts.stories.items():
+        for needed in {AUTHORIZED, RESERVED} - story.keys():
+            if CONFIRMED in story:
+                yield f"{key}: is confirmed, but there is no {needed}"
 
 
 EFFECTS: Mapping[str, Sequence[set[str]]] = {
@@ -228,7 +242,8 @@ def mails_agree(facts: Facts) -> Offences:
 def no_mail_twice(facts: Facts) -> Offences:
     """no mail went out twice"""
     for message_id, copies in sent_again(facts).items():
-        yield f"{addressee(message_id)}: {copies} copies of {message_id}"
+        if copies > 1 + facts.restorations:
+            yield f"{addressee(message_id)}: {copies} copies of {message_id}"
 
 
 def sent_again(facts: Facts) -> dict[str, int]:

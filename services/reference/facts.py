@@ -13,8 +13,10 @@ from jetmesh import deadletter, partitions
 from jetmesh.archive.parquet import Archive, ArchiveError
 from jetmesh.archive.purge import archived_until
 from jetmesh.archive.row import unix_nano
+from jetmesh.connection import Connection
+from jetmesh.history import history_of
 from jetmesh.mesh import Mesh
-from jetmesh.provision import check_split
+from jetmesh.provision import check_split, request
 from jetmesh.replay import origin_of
 from jetmesh.story import Stored
 from jetmesh.topology import topology
@@ -74,6 +76,8 @@ class Facts:
     letters: list[Letter]
     balances: list[Balance] | None = None
     mails: Counter[str] | None = None
+    restorations: int = 0
+    """How often the mesh was restored: each time, mails may go out again whose record was undone."""
     stories: dict[str, dict[str, Fact]] = field(default_factory=lambda: defaultdict(dict))
 
     def __post_init__(self) -> None:
@@ -109,7 +113,14 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
     archived = [_fact(row.stream, row.stored()) for row in kept.all()]
     intake = _together(intake, (fact for fact in archived if fact.stream == INTAKE))
     events = _together(events, (fact for fact in archived if fact.stream != INTAKE))
-    return Facts(intake, events, letters, _balances(state.bank), _mails(state.mails))
+    return Facts(
+        intake, events, letters, _balances(state.bank), _mails(state.mails), await _restorations(mesh.connection)
+    )
+
+
+async def _restorations(connection: Connection) -> int:
+    info = await request(connection, f"STREAM.INFO.{deadletter.STREAM}")
+    return len(history_of(info).restorations) if info else 0
 
 
 def _streams(mesh: Mesh) -> list[str]:

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 
@@ -24,6 +25,7 @@ from services.payments.gateway import (
     Closed,
     Held,
     KeyReused,
+    Refunded,
     Refused,
     Released,
 )
@@ -80,6 +82,19 @@ async def test_what_is_captured_can_not_be_closed(bank: SandboxBank, path: Path)
     await bank.capture("o-1")
     assert await bank.close("o-1") == AlreadyCaptured()
     assert kinds(path)[-1] == ("o-1", "captured")
+
+
+async def test_what_is_captured_is_given_back_once_and_its_key_is_closed(bank: SandboxBank, path: Path) -> None:
+    await bank.hold("o-1", *PRICE)
+    await bank.capture("o-1")
+    assert [await bank.refund("o-1") for _ in range(2)] == [Refunded()] * 2
+    assert await bank.hold("o-1", *PRICE) == Closed()
+    assert await bank.capture("o-1") == CaptureRefused("closed")
+    assert kinds(path) == [("o-1", "held"), ("o-1", "captured"), ("o-1", "refunded")]
+    with closing(Ledger(path)) as ledger:
+        (balance,) = ledger.balances()
+    assert (balance.captured_minor, balance.released_minor, balance.open_minor) == (0, PRICE[0], 0)
+    assert (balance.captures, balance.releases) == (0, 1)
 
 
 async def test_nothing_is_captured_without_a_hold(bank: SandboxBank) -> None:

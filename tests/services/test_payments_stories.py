@@ -16,7 +16,7 @@ from jetmesh_contracts import (
 )
 from services.payments.adapters import SandboxBank
 from services.payments.bank import authorization_id
-from services.payments.gateway import BankUnavailable, Held
+from services.payments.gateway import BankUnavailable, CaptureRefused, Held
 from services.payments.ledger import Ledger, begin_outage
 from services.payments.service import Payments, authorize, capture, void, withdraw
 from tests.samples import ADA, authorized, cancelled, confirmed, declined, placed
@@ -102,6 +102,13 @@ async def test_a_cancellation_that_overtakes_the_hold_closes_the_payment(bank: P
     await given().when(authorize, ORDER, bank).then_raises(NotYet)
     await given(VOIDED).when(authorize, ORDER, bank).then()
     assert list(Ledger(ledger).movements()) == []
+
+
+async def test_what_the_bank_took_in_a_time_that_a_restore_undid_is_given_back(bank: Payments) -> None:
+    await hold(bank)
+    await bank.gateway.capture("o-1")
+    await given(HOLD).when(void, cancelled(ORDER), bank).then(VOIDED)
+    assert await bank.gateway.capture("o-1") == CaptureRefused("closed")
 
 
 @pytest.mark.parametrize("event", [declined(ORDER), VOIDED], ids=lambda event: event.type)

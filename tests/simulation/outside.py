@@ -7,7 +7,7 @@ from contextvars import Context
 
 from jetmesh import Recorded
 from services.notifications.mailer import Mail, MailUnavailable
-from services.payments.bank import Answer, Call, Capture, Close, Hold, Intent, Movement, decide
+from services.payments.bank import Answer, Call, Capture, Close, Hold, Intent, Movement, Refund, decide
 from services.payments.gateway import (
     AlreadyCaptured,
     BankUnavailable,
@@ -15,6 +15,7 @@ from services.payments.gateway import (
     CaptureRefused,
     Closed,
     Held,
+    Refunded,
     Refused,
     Released,
 )
@@ -65,6 +66,12 @@ class SimulatedBank:
         """Give the money back, and close the key for good."""
         answer = await self._call(Close(order_key))
         assert isinstance(answer, Released | AlreadyCaptured)
+        return answer
+
+    async def refund(self, order_key: str) -> Refunded:
+        """Give back what was taken."""
+        answer = await self._call(Refund(order_key))
+        assert isinstance(answer, Refunded)
         return answer
 
     async def _call(self, call: Call) -> Answer:

@@ -1,0 +1,95 @@
+"""`jetmesh backup`: the whole mesh as it is at one moment, into a folder, while it runs."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from jetmesh import app as apps
+from jetmesh import terminal
+from jetmesh.backup.manifest import Manifest
+from jetmesh.backup.take import Taking
+from jetmesh.commands import options
+from jetmesh.commands.target import Target, reach, settings_of_target
+from jetmesh.provision import Drift
+from jetmesh.service import Service
+
+NOT_ENABLED = "(10039)"
+OPERATOR = "only an operator's key may do this: JETMESH_NATS_NKEY_SEED names its file"
+ONE_STREAM = (
+    "a stream alone can't be backed up or restored: what it holds is the effect of what others hold, and their cause. "
+    "Leave --stream out"
+)
+
+
+def refuse_one_stream(_context: click.Context, _parameter: click.Parameter, stream: str | None) -> None:
+    """Say why a single stream is not enough."""
+    if stream:
+        raise click.UsageError(ONE_STREAM)
+
+
+one_stream = click.option("--stream", metavar="NAME", callback=refuse_one_stream, expose_value=False, hidden=True)
+folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+
+
+@click.command()
+@folder_argument
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@one_stream
+@options.app
+def backup(folder: Path, as_json: bool, app: str) -> None:
+    """Write a backup of the whole mesh to DIR, which must be empty or not there, while it runs.
+
+    It is of one moment, that of its beginning: no step in it lacks its cause. Personal data are in it as they are in
+    the streams. Needs an operator's key.
+    """
+    tell = quiet if as_json else dim
+    began = time.monotonic()
+    taken = asyncio.run(_run(apps.load(app), settings_of_target(), folder, tell))
+    seconds = time.monotonic() - began
+    if as_json:
+        terminal.show(summary(taken, folder, seconds))
+    else:
+        terminal.say(f"{len(taken.streams)} streams, {rate(taken, seconds)}, as of {taken.as_of}: {folder}")
+
+
+async def _run(services: Sequence[Service], target: Target, folder: Path, tell: options.Tell) -> Manifest:
+    async with reach(target) as mesh:
+        try:
+            return await Taking(mesh.connection, services, mesh.settings.split, folder, tell).run()
+        except Drift as refused:
+            raise click.ClickException(explained(refused)) from None
+
+
+def explained(refused: Drift) -> str:
+    """What the broker refused, and for a service's key whose it takes."""
+    return f"{refused}; {OPERATOR}" if NOT_ENABLED in str(refused) else str(refused)
+
+
+def rate(told: Manifest, seconds: float) -> str:
+    """How much it was, and how fast."""
+    megabytes = told.bytes / 1e6
+    return f"{megabytes:,.1f} MB in {seconds:,.1f} s ({megabytes / seconds:,.1f} MB/s)"
+
+
+def summary(told: Manifest, folder: Path, seconds: float) -> dict[str, object]:
+    """The same as JSON."""
+    return {
+        "folder": str(folder),
+        "id": told.id,
+        "as_of": told.as_of,
+        "bytes": told.bytes,
+        "seconds": round(seconds, 3),
+        "streams": {name: each.state["messages"] for name, each in told.streams.items()},
+    }
+
+
+def quiet(_words: str) -> None:
+    """Say nothing."""
+
+
+def dim(words: str) -> None:
+    """Say how far it is, beside the result."""
+    terminal.say(words, dim=True, err=True)

@@ -1,0 +1,93 @@
+"""`jetmesh restore`: a backup into a broker without the mesh's streams, checked before anybody may use it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+
+from jetmesh import app as apps
+from jetmesh import terminal
+from jetmesh.backup import manifest
+from jetmesh.backup.manifest import Manifest
+from jetmesh.backup.restore import Offences, Restoring
+from jetmesh.commands import options
+from jetmesh.commands.backup import dim, explained, folder_argument, one_stream, quiet, rate, summary
+from jetmesh.commands.target import Target, reach, settings_of_target
+from jetmesh.mesh import Mesh
+from jetmesh.provision import Drift
+from jetmesh.service import Service
+
+OFFENCES_SHOWN = 20
+
+Audit = Callable[[Mesh], Awaitable[list[str]]]
+
+
+@click.command()
+@folder_argument
+@click.option("--check", is_flag=True, help="Only look whether the backup is whole; no broker is asked.")
+@click.option("--despite-offences", is_flag=True, help="Open the mesh although the audit found something.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@one_stream
+@options.app
+def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, app: str) -> None:
+    """Restore the backup in DIR into a broker without the mesh's streams.
+
+    The streams stay closed to services and customers until all are restored and the app's audit finds nothing wrong;
+    exit 1 if it does. If it is cut short, run it again: it goes on. Needs an operator's key.
+    """
+    tell = quiet if as_json else dim
+    if check:
+        told = manifest.read(folder)
+        manifest.check(folder, told, tell)
+        terminal.say(f"{folder}: whole, {len(told.streams)} streams as of {told.as_of}")
+        return
+    began = time.monotonic()
+    try:
+        told, undone = asyncio.run(_run(apps.load(app), settings_of_target(), folder, (tell, despite_offences)))
+    except Offences as offences:
+        raise SystemExit(_refused(offences)) from None
+    seconds = time.monotonic() - began
+    if as_json:
+        terminal.show({**summary(told, folder, seconds), "undone": undone})
+        return
+    terminal.say(f"{len(told.streams)} streams, {rate(told, seconds)}, as of {told.as_of}")
+    terminal.say(f"{sum(undone.values()):,} messages behind that moment were left out; the services may start")
+
+
+async def _run(
+    services: Sequence[Service], target: Target, folder: Path, how: tuple[options.Tell, bool]
+) -> tuple[Manifest, dict[str, int]]:
+    tell, despite_offences = how
+    async with reach(target) as mesh:
+
+        async def examine() -> list[str]:
+            found = [offence for audit in audits(services) for offence in await audit(mesh)]
+            return [] if despite_offences else found
+
+        restoring = Restoring(mesh.connection, services, mesh.settings, folder, tell)
+        try:
+            return await restoring.run(examine), restoring.undone
+        except Drift as refused:
+            raise click.ClickException(explained(refused)) from None
+
+
+def audits(services: Sequence[Service]) -> list[Audit]:
+    """The audits of restored streams that the app brings: entry points of the group `jetmesh.restored`, under the name
+    that the app has in `jetmesh.apps`."""
+    names = {point.name for point in entry_points(group="jetmesh.apps") if apps.load(point.value) == tuple(services)}
+    return [point.load() for point in entry_points(group="jetmesh.restored") if point.name in names]
+
+
+def _refused(offences: Offences) -> int:
+    for offence in offences.found[:OFFENCES_SHOWN]:
+        terminal.say(offence, fg="red", err=True)
+    if len(offences.found) > OFFENCES_SHOWN:
+        terminal.say(f"… and {len(offences.found) - OFFENCES_SHOWN:,} more", fg="red", err=True)
+    terminal.say(
+        "the streams are restored and stay closed: restore another backup (remove these streams first), or open them "
+        "with --despite-offences", fg="red", err=True,
+    )  # fmt: skip
+    return 1
