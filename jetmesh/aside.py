@@ -52,6 +52,8 @@ async def set_aside(
     """Bring the delivery back after `seconds`, once: a second schedule for it would move the first. `attempts` is how
     many of those it has had shall count.
 
+    Whether it was taken is asked until it is known: given back as well, it would come on both lanes.
+
     Raises:
         Unavailable: the broker does not take it now; the delivery must not be acked.
         TooLarge: with where it came from in its headers, it is more than the broker takes.
@@ -63,7 +65,7 @@ async def set_aside(
     headers["Nats-Schedule-Target"] = f"due.{place}"
     subject = f"timers.{place}"
     with suppress(Refused):
-        await recorder.record(Message(subject, delivery.data, headers, Guard(subject, 0)), limited=False)
+        await recorder.record_surely(Message(subject, delivery.data, headers, Guard(subject, 0)))
 
 
 def brought_back(delivery: Delivery) -> tuple[str, Delivery]:

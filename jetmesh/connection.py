@@ -15,8 +15,8 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
+from jetmesh.conditions import Conditions, kind_of
 from jetmesh.failure import TooLarge, Unavailable
-from jetmesh.seldom import Seldom
 from jetmesh.splitter import Splitter
 
 log = logging.getLogger("jetmesh.connection")
@@ -77,16 +77,17 @@ class Connection(Client):
         self._ps = Splitter(self, self._deliver)
         self.api_prefix = API
         self._identity = identity or Anybody()
-        self._seldom = Seldom(log)
+        self._conditions = Conditions(log)
         self._tell: Callable[[str], None] = self._warn
         self._listening: dict[str, Subscription] = {}
         self._frames: dict[int, Frame] = {}
-        self._reconnected: list[Callable[[], None]] = []
+        self._reconnected: list[Callable[[], None]] = [self._end_pauses]
         self._denied: list[Callable[[str], None]] = []
         self._is_wanted = True
         self._said: Exception | None = None
         self.closed = asyncio.Event()
         """Set when nothing will connect it again."""
+        self._pausing: set[asyncio.Future[None]] = set()
 
     async def open(
         self, url: str, name: str, *, within_seconds: float | None = None, tell: Callable[[str], None] | None = None,
@@ -115,7 +116,7 @@ class Connection(Client):
         )
         await _finished(connecting, within_seconds)
         self._tell = self._warn
-        self._seldom.over()
+        self._conditions.over()
 
     async def hang_up(self) -> None:
         """Close for good, within seconds. nats-py can wait for ever for a transport that is gone, or go on reconnecting
@@ -171,6 +172,20 @@ class Connection(Client):
     def on_reconnected(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every reconnection: pulls and unanswered publishes are gone by then."""
         self._reconnected.append(callback)
+
+    async def pause(self, seconds: float) -> None:
+        """Return after so long, or as soon as a lost connection is there again."""
+        back = asyncio.get_running_loop().create_future()
+        self._pausing.add(back)
+        try:
+            await asyncio.wait([back], timeout=seconds)
+        finally:
+            self._pausing.discard(back)
+
+    def _end_pauses(self) -> None:
+        for back in self._pausing:
+            if not back.done():
+                back.set_result(None)
 
     def on_denied(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the server's words whenever it denies this user a subject."""
@@ -325,7 +340,7 @@ class Connection(Client):
                 await super()._attempt_reconnect()
             except Exception as unexpected:
                 self._err = unexpected
-                self._seldom.say(logging.ERROR, "unexpected", f"reconnecting failed: {unexpected!r}; trying again")
+                self._conditions.say(logging.ERROR, "unexpected", f"reconnecting failed: {unexpected!r}; trying again")
                 await asyncio.sleep(RECONNECT_SECONDS)
             else:
                 return
@@ -356,28 +371,30 @@ class Connection(Client):
             return False
         try:
             frame(subject, reply, headers, data)
-        except Exception:
-            log.exception("a frame on %r could not be handled", subject[:200])
+        except Exception as error:
+            self._conditions.tell(
+                kind_of(error), logging.ERROR, "a frame on %r could not be handled", subject[:200], error=error
+            )
         return True
 
     async def _on_error(self, error: Exception) -> None:
         text = str(error) or type(error).__name__
         if "permissions violation" in text.lower():
-            self._seldom.say(logging.ERROR, text, f"the broker denied this user a subject: {text}")
+            self._conditions.say(logging.ERROR, text, f"the broker denied this user a subject: {text}")
             for callback in self._denied:
                 callback(text)
             return
         self._tell(self._identity.trouble(error, self._server_info) or text)
 
     def _warn(self, words: str) -> None:
-        self._seldom.say(logging.WARNING, words, f"broker connection: {words}")
+        self._conditions.say(logging.WARNING, words, f"broker connection: {words}")
 
     async def _on_disconnected(self) -> None:
         if self._is_wanted:
-            self._seldom.say(logging.WARNING, "lost", "the connection to the broker is lost; trying again")
+            self._conditions.say(logging.WARNING, "lost", "the connection to the broker is lost; trying again")
 
     async def _on_reconnected(self) -> None:
-        self._seldom.over()
+        self._conditions.over()
         log.info("connected to the broker again")
         for callback in self._reconnected:
             try:

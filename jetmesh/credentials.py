@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jetmesh import tls
-from jetmesh.seldom import Seldom
+from jetmesh.conditions import Conditions
 from jetmesh.settings import Settings, SettingsError, variable
 
 log = logging.getLogger("jetmesh.connection")
@@ -30,7 +30,7 @@ class Credentials:
         self._settings = settings
         self._variable = MICRO_SEED if micro else SEED
         self._seed_file = settings.nats_micro_nkey_seed if micro else settings.nats_nkey_seed
-        self._seldom = Seldom(log)
+        self._conditions = Conditions(log)
         self._good: Mapping[str, Any] = self._read()
 
     def options(self) -> Mapping[str, Any]:
@@ -38,9 +38,9 @@ class Credentials:
         try:
             self._good = self._read()
         except SettingsError as wrong:
-            self._seldom.say(logging.ERROR, "unreadable", f"{wrong}; the one that was read before stays in use")
+            self._conditions.say(logging.ERROR, "unreadable", f"{wrong}; the one that was read before stays in use")
         else:
-            self._seldom.over()
+            self._conditions.over()
         return self._good
 
     def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:

@@ -18,6 +18,8 @@ class Custody:
         self._ack_wait_seconds = ack_wait_seconds
         self._held: dict[str, tuple[Delivery, Pull, int]] = {}
         self._places: set[tuple[Pull, int]] = set()
+        self._from_before: set[str] = set()
+        connection.on_reconnected(self._reassure)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -45,11 +47,18 @@ class Custody:
     def in_progress(self) -> None:
         """Called by a ticker: whatever has been held for a third of the ack wait says that it is still worked on."""
         now = time.monotonic()
+        self._from_before &= self._held.keys()
         for delivery, pull, _ in self._held.values():
             due = now - min(self._ack_wait_seconds, pull.hold_seconds) / 3
-            if delivery.held_since < due and delivery.progress_at < due:
+            if (delivery.held_since < due and delivery.progress_at < due) or delivery.reply in self._from_before:
                 delivery.progress_at = now
                 self._say(delivery, b"+WPI")
+
+    def _reassure(self) -> None:
+        """The broker was away: its ack wait may be nearly over, and it may have forgotten what is held and deliver it
+        to somebody else, who gives it back for a moment. So it is told at once, and from then on at every tick."""
+        self._from_before = set(self._held)
+        self.in_progress()
 
     def oldest_seconds(self) -> dict[tuple[str, str], float]:
         """For how long the delivery that arrived first has been held, by stream and durable."""

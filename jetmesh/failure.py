@@ -67,6 +67,13 @@ class Retry:
         return random.uniform(0, ceiling)
 
 
+def growing(first_seconds: float, attempt: int, longest_seconds: float = 60.0) -> float:
+    """The pause after the `attempt`th failure of what has to be tried for ever: exponential back-off, the upper half of
+    it drawn evenly."""
+    ceiling = min(longest_seconds, first_seconds * 2.0 ** min(attempt - 1, 30))
+    return random.uniform(ceiling / 2, ceiling)
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
     """The delivery comes again after a pause."""

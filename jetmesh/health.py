@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from jetmesh.seldom import Seldom
+from jetmesh.conditions import Conditions
 
 log = logging.getLogger("jetmesh.health")
 
@@ -24,17 +24,17 @@ class Health:
     """What is worth knowing and no reason to be not ready: a dependency is down, and its switch open."""
     remarks: Callable[[], Mapping[str, str]] = field(default=dict)
     """The same, of what is no dependency: by what it is about."""
-    _seldom: Seldom = field(default_factory=lambda: Seldom(log))
+    _conditions: Conditions = field(default_factory=lambda: Conditions(log))
 
     def waiting(self, reason: str) -> None:
         """Not ready, because of this; logged at once, and then seldom."""
         self.reason = reason
-        self._seldom.say(logging.INFO, reason, f"{self.service}: {reason}")
+        self._conditions.say(logging.INFO, reason, f"{self.service}: {reason}")
 
     def ready(self) -> None:
         """Nothing of its own stands in the way any more."""
         self.reason = ""
-        self._seldom.over()
+        self._conditions.over()
 
     @property
     def why_not(self) -> str:

@@ -10,8 +10,20 @@ from urllib.parse import quote
 from opentelemetry.trace import Span
 
 from jetmesh import aside, deadletter
+from jetmesh.conditions import Conditions, reason_of
 from jetmesh.event import Event, EventType, subject_of
-from jetmesh.failure import Again, BrokenContract, GiveUp, Permanent, TooLarge, Unavailable, UnknownType, verdict
+from jetmesh.failure import (
+    Again,
+    BrokenContract,
+    Deferred,
+    GiveUp,
+    Permanent,
+    TooLarge,
+    Unavailable,
+    UnknownType,
+    growing,
+    verdict,
+)
 from jetmesh.mesh import Mesh
 from jetmesh.message import Guard, Message
 from jetmesh.otlp.traceparent import parse_traceparent
@@ -19,7 +31,6 @@ from jetmesh.service import Reaction, Service
 from jetmesh.story import Stored, events_of
 from jetmesh.switch import Switch
 from jetmesh.telemetry import Process, log_context, trace_lines
-from jetmesh.tracebacks import Tracebacks
 from jetmesh.wire import BEGAN, Delivery, Envelope, bare, derived_id, event_lines, understand
 
 log = logging.getLogger("jetmesh.reaction")
@@ -41,7 +52,7 @@ class Reacting:
         self.telemetry = mesh.telemetry.reaction(reaction)
         self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
         self.switch: Switch | None = None
-        self.tracebacks = Tracebacks()
+        self.conditions = Conditions(log)
         self._own = {event.type: event for event in service.records}
         self._refusals: set[asyncio.Task[None]] = set()
 
@@ -196,7 +207,10 @@ class Reacting:
                 return "given_back"
             match decided:
                 case GiveUp(reason):
-                    log.error("%s gives up on %s: %s", self.reaction.durable, delivery.subject, reason, extra=extra)
+                    self.conditions.tell(
+                        ("gives up", *reason_of(reason)), logging.ERROR, "%s gives up on %s: %s",
+                        self.reaction.durable, delivery.subject, reason, extra=extra,
+                    )  # fmt: skip
                     traceparent = process.headers().get("traceparent", "")
                     await deadletter.bury(
                         self.mesh.recorder, self.service.name, self.reaction.name, delivery, reason, traceparent
@@ -204,17 +218,21 @@ class Reacting:
                     self.mesh.custody.ack(delivery)
                     return "dead_letter"
                 case Again(pause, outcome):
-                    known = isinstance(error, Unavailable) or outcome == "later"
-                    log.log(
-                        logging.INFO if known else logging.WARNING, "%s: %s: %s; again in %.2f s",
+                    known = isinstance(error, (Unavailable, Deferred)) or outcome == "later"
+                    self.conditions.tell(
+                        reason_of(error), logging.INFO if known else logging.WARNING, "%s: %s: %s; again in %.2f s",
                         self.reaction.durable, delivery.subject, str(error) or type(error).__name__, pause,
-                        extra=extra, exc_info=None if known else self.tracebacks.news(error),
+                        extra=extra, error=None if known else error,
                     )  # fmt: skip
                     await self._come_again(delivery, pause, blameless=isinstance(error, Unavailable))
                     return outcome
         except Exception as failed:
-            log.warning("%s: %s: %s", self.reaction.durable, delivery.subject, failed, extra=extra)
-            self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
+            pause = growing(NAK_SECONDS_MAX, delivery.delivered)
+            self.conditions.tell(
+                ("not settled", *reason_of(failed)), logging.WARNING, "%s: %s: %s; again in %.2f s",
+                self.reaction.durable, delivery.subject, failed, pause, extra=extra,
+            )  # fmt: skip
+            self.mesh.custody.nak(delivery, pause)
             return "retry"
 
     async def _come_again(self, delivery: Delivery, pause_seconds: float, *, blameless: bool) -> None:

@@ -13,20 +13,23 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from jetmesh.connection import Connection
-from jetmesh.failure import Permanent, TooLarge, Unavailable
+from jetmesh.failure import Permanent, TooLarge, Unavailable, growing
 from jetmesh.group import Groups
 from jetmesh.message import Message, Refused, Unknown
 
 WRONG_LAST_SEQUENCE = 10071
 REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
 """Answers that mean "read and decide again": another writer was here, or is in flight, or the batch was not taken."""
-FULL = frozenset({10077, 10047, 10167})
-"""Answers that mean "not now": the stream or the account is full, or the server's queue is."""
 TOO_LARGE = frozenset({10054, 10097})
 """Answers that mean "never": more than the stream's `max_msg_size`, or than JetStream stores of headers."""
+NEVER = frozenset({10165, 10177, 10179, 10189, 10190, 10191, 10192, 10193, 10199, 10203, 10212, 10223})
+"""So do these, about this message alone: its schedule or the time that it shall live is none, its batch is none. Every
+other answer means "not now": the stream or the account is full, or somebody has to mend a setting, and what was done
+already must not be given up for it."""
 TOO_MANY_BATCHES = 10210
 _SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
 TIMEOUT_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 0.25
 WINDOW = 1024
 BATCH_MAX = 1000
 
@@ -79,6 +82,22 @@ class Recorder:
         """
         headers = message.encoded(limited=limited)
         return self._sequence(await self._ask(message.subject, message.data, headers))
+
+    async def record_surely(self, message: Message) -> int:
+        """Store one message under its guard, whatever its size; where no answer comes, ask until there is one. Refused:
+        it is there, perhaps since an answer was lost.
+
+        Raises what `record` raises, but for Unknown.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self.record(message, limited=False)
+            except Unavailable as trouble:
+                if attempt == 0 and not isinstance(trouble, Unknown):
+                    raise
+            attempt += 1
+            await self._connection.pause(growing(ASK_AGAIN_SECONDS, attempt, TIMEOUT_SECONDS))
 
     async def record_event(self, message: Message) -> int:
         """Store one event of a story in a stream that takes atomic batches: together with others, where many wait.
@@ -143,11 +162,11 @@ class Recorder:
         if code in REFUSALS:
             self.refused += 1
             raise Refused(text)
-        if code in FULL or code == TOO_MANY_BATCHES or error.get("code") in (429, 503):
-            raise Unavailable(text, 0.05 if code == TOO_MANY_BATCHES else 1.0)
         if code in TOO_LARGE:
             raise TooLarge(f"the broker refuses the message: {text}")
-        raise Permanent(f"the broker refuses the message: {text}")
+        if code in NEVER:
+            raise Permanent(f"the broker refuses the message: {text}")
+        raise Unavailable(f"the broker does not take it: {text}", 0.05 if code == TOO_MANY_BATCHES else 1.0)
 
     def _on_answer(self, subject: str, _reply: str, headers: bytes, data: bytes) -> None:
         _, answer = self._answers.get(subject[len(self._inbox) + 1 :], (None, None))
@@ -162,7 +181,7 @@ class Recorder:
         """A denied publish is never answered: fail it at once, with the server's words (which come in lower case)."""
         for subject, answer in self._answers.values():
             if f'"{subject.lower()}"' in text and not answer.done():
-                answer.set_exception(Permanent(f"the broker denied it: {text}"))
+                answer.set_exception(Unavailable(f"the broker denied it: {text}", 1.0))
 
     def _fail_all(self) -> None:
         for _, answer in self._answers.values():

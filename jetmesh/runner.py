@@ -110,6 +110,8 @@ class Runner:
         finally:
             if self._ticker:
                 self._ticker.cancel()
+            for reacting in self.reactings.values():
+                reacting.conditions.over()
         return True
 
     @property

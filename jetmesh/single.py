@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+from jetmesh.conditions import reason_of
+from jetmesh.doubt import PAUSE_SECONDS, Doubt
 from jetmesh.event import Event, story_subject
-from jetmesh.failure import NotYet, Permanent, Unavailable
+from jetmesh.failure import NotYet, Permanent, Unavailable, growing
 from jetmesh.message import Guard, Refused, Unknown
 from jetmesh.otlp.traceparent import parse_traceparent
 from jetmesh.reacting import Reacting
@@ -18,12 +20,11 @@ from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import last_chance
 from jetmesh.wire import Delivery, Envelope, read_event
 
-log = logging.getLogger("jetmesh.reaction")
-
 Place: TypeAlias = tuple[str, int]
 """Where a delivery stands: its stream and its sequence in it."""
 
 UNRECORDED_MAX = 4096
+ROUND_SECONDS_MAX, WAIT_SECONDS_MAX = 0.5, 15.0
 ROUNDS = 8
 """How often a decision is taken anew within one delivery, after a refused or unanswered recording."""
 
@@ -44,8 +45,22 @@ class Single(Reacting):
         self._begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
         self._is_remembered = any(reaction.story for reaction in self.service.reactions)
         self._endings = frozenset(self.service.endings)
+        self._doubt = Doubt(self.mesh.connection) if self._may_act_outside else None
+
+    @property
+    def _may_act_outside(self) -> bool:
+        """Whether a second run may do again what can't be taken back. What decides by its story asks that."""
+        reaction = self.reaction
+        return (
+            reaction.story is None
+            and bool(reaction.outcomes)
+            and (reaction.form is not Form.INTAKE or bool(reaction.needs))
+        )
 
     def accept(self, delivery: Delivery) -> None:
+        if self._doubt is not None and self._doubt.puts_off(delivery):
+            self.mesh.custody.nak(delivery, PAUSE_SECONDS)
+            return
         if delivery.delivered == 1:
             self._tasks.add(self._spawn(self._handle(delivery)))
             return
@@ -113,13 +128,13 @@ class Single(Reacting):
         place = envelope.delivery.stream, envelope.delivery.sequence
         outcome = self._unrecorded.get(place)
         attempt = 0
-        while attempt < ROUNDS:
+        while attempt < ROUNDS or place in self._unrecorded:
             is_read = stored is None
-            if stored is None:
-                stored = await self._read(guarded, envelope, process)
-                if self._is_settled(event, envelope, stored):
-                    return self._done(place, "settled")
             try:
+                if stored is None:
+                    stored = await self._read(guarded, envelope, process)
+                    if self._is_settled(event, envelope, stored):
+                        return self._done(place, "settled")
                 if outcome is None or self.reaction.story is not None:
                     # Decided without the story, it stands: deciding again would only send the same mail again.
                     outcome = await self._decide(event, stored)
@@ -131,8 +146,10 @@ class Single(Reacting):
             except NotYet:
                 if is_read:
                     raise
-            except (Refused, Unavailable) as trouble:
-                attempt += await self._wait(place, outcome, attempt, trouble)
+            except (Refused, Unavailable, Permanent) as trouble:
+                self._keep_in_mind(place, outcome)
+                await self._wait(place, attempt, trouble)
+                attempt += 1
             else:
                 return self._done(place, "recorded")
             stored = None
@@ -146,21 +163,26 @@ class Single(Reacting):
             process.make_current()
         return stored
 
-    async def _wait(self, place: Place, outcome: Event | None, attempt: int, trouble: Refused | Unavailable) -> int:
-        """Until the next round, and for how many it counts. What was decided without the story is kept, in hand while
-        the broker takes nothing and in mind when the delivery comes again: it may be a mail that is out."""
+    def _keep_in_mind(self, place: Place, outcome: Event | None) -> None:
+        """What was decided without the story is kept until it is recorded: it may be a mail that is out."""
         if outcome is not None and self.reaction.story is None:
             self._unrecorded[place] = outcome
             if len(self._unrecorded) > UNRECORDED_MAX:
                 del self._unrecorded[next(iter(self._unrecorded))]
+
+    async def _wait(self, place: Place, attempt: int, trouble: Refused | Unavailable | Permanent) -> None:
+        """Until the next round. What is kept in mind is kept in hand as well, however long the broker takes nothing and
+        is away: elsewhere it would be done again."""
         if isinstance(trouble, (Refused, Unknown)):
-            await asyncio.sleep(0.002 * attempt)
-            return 1
-        if place not in self._unrecorded:
+            await asyncio.sleep(min(0.002 * attempt, ROUND_SECONDS_MAX))
+            return
+        if isinstance(trouble, Permanent) or place not in self._unrecorded:
             raise trouble
-        log.warning("%s waits to record what came of %s %d: %s", self.reaction.durable, *place, trouble)
-        await asyncio.sleep(trouble.retry_after_seconds)
-        return 0
+        self.conditions.tell(
+            ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record what came of %s %d: %s",
+            self.reaction.durable, *place, trouble,
+        )  # fmt: skip
+        await self.mesh.connection.pause(growing(trouble.retry_after_seconds, attempt + 1, WAIT_SECONDS_MAX))
 
     def _done(self, place: Place, how: str) -> str:
         if self._unrecorded:

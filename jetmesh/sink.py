@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jetmesh.batching import Batching
+from jetmesh.conditions import reason_of
 from jetmesh.event import Recorded
 from jetmesh.otlp import trace_id_of
 from jetmesh.wire import Delivery, Headers, as_written
-
-log = logging.getLogger("jetmesh.sink")
 
 BATCH_MAX = 2_000
 BATCH_WORTHWHILE = 1_000
@@ -61,13 +60,10 @@ class Sink(Batching):
         try:
             await self.reaction.function([recorded(delivery) for delivery in batch], *arguments)
         except Exception as error:
-            log.warning(
-                "%s could not keep %d events: %s",
-                self.reaction.durable,
-                len(batch),
-                error,
-                exc_info=self.tracebacks.news(error),
-            )
+            self.conditions.tell(
+                reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
+                self.reaction.durable, len(batch), error, error=error,
+            )  # fmt: skip
             pause = self.reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
             for delivery in batch:
                 self.mesh.custody.nak(delivery, min(pause, 5.0))

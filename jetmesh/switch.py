@@ -6,13 +6,12 @@ those of a circuit breaker; MassTransit's kill switch pauses the consumer in the
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Iterable
 from enum import Enum
 from typing import Any
 
-from jetmesh.failure import Deferred, Unavailable
+from jetmesh.failure import Deferred, Unavailable, growing
 from jetmesh.pull import Pull
 
 log = logging.getLogger("jetmesh.switch")
@@ -159,10 +158,9 @@ class Switch:
             self._admit()
 
     def _open(self) -> None:
-        """Pause, and plan the probe: exponential back-off, the upper half of it drawn evenly."""
-        ceiling = min(LONGEST_SECONDS, self._first_seconds * 2.0 ** min(self._probes, 30))
-        pause = random.uniform(ceiling / 2, ceiling)
+        """Pause, and plan the probe."""
         self._probes += 1
+        pause = growing(self._first_seconds, self._probes, LONGEST_SECONDS)
         level = logging.WARNING if self.is_closed else logging.INFO
         self._change(State.OPEN, level, f"{self.reason}; pulling pauses, a probe follows in {pause:.1f} s")
         for pull, _ in self._pulls:

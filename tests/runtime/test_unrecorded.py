@@ -1,7 +1,11 @@
 """What is done outside is done once, however long the broker takes no record of it."""
 
 import logging
+import os
+import re
+import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +32,19 @@ def sending() -> Sending:
     return service, sent
 
 
+@pytest.fixture(autouse=True)
+def soon_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused again and again is told every half a second."""
+    monkeypatch.setattr("jetmesh.conditions.FIRST_SECONDS", 0.25)
+    monkeypatch.setattr("jetmesh.conditions.LONGEST_SECONDS", 0.25)
+
+
+def refusals(caplog: pytest.LogCaptureFixture, code: int = 10077) -> int:
+    """How many recordings were refused for this reason."""
+    told = [message for message in caplog.messages if f"({code})" in message]
+    return sum(1 if more is None else int(more[1]) for more in (re.search(r"\((\d+) more\)$", m) for m in told))
+
+
 async def _limit(mesh: LocalMesh, messages: int) -> None:
     """So many messages fit into the stream of the service."""
     info = await provision.request(mesh.mesh.connection, "STREAM.INFO.WORK", strict=True)
@@ -43,7 +60,7 @@ async def _sent_while_full(mesh: LocalMesh, sent: Counter[str], caplog: pytest.L
     for key in JOBS:
         await mesh.record(Asked(job_id=key))
     await mesh.until(lambda: len(sent) == len(JOBS))
-    await mesh.until(lambda: sum("10077" in message for message in caplog.messages) > 2 * len(JOBS))
+    await mesh.until(lambda: refusals(caplog) > 2 * len(JOBS))
 
 
 async def test_a_stream_that_is_full_sends_no_mail_again(
@@ -68,9 +85,49 @@ async def test_nor_does_a_broker_that_goes_away_meanwhile_and_delivers_everythin
     broker.restart()
     await mesh.record(Asked(job_id="j-last"))
     await mesh.deliver_again(service)
-    refused = len(caplog.messages)
-    await mesh.until(lambda: len(caplog.messages) > refused + 2 * len(JOBS))
+    refused = refusals(caplog)
+    await mesh.until(lambda: refusals(caplog) > refused + len(JOBS))
     await _limit(mesh, -1)
     await mesh.settled()
     assert await mesh.count("WORK") == len(JOBS) + 1
     assert sent == Counter([*JOBS, "j-last"])
+
+
+QUOTA = """
+accounts {
+  MESH: {
+    jetstream: {max_file: %s, max_mem: 0, max_streams: -1, max_consumers: -1}
+    users: [{user: mesh, password: mesh}]
+  }
+}
+"""
+
+
+async def test_nor_does_an_account_whose_quota_is_used_up(
+    tmp_path: Path, sending: Sending, caplog: pytest.LogCaptureFixture
+) -> None:
+    """10002 was taken for a refusal of the message: a dead letter, which was refused as well, and the mail again."""
+    caplog.set_level(logging.WARNING, "jetmesh.reaction")
+    service, sent = sending
+    config = tmp_path / "nats.conf"
+    written(config, QUOTA % "1GB")
+    with Broker(tmp_path / "broker", "-c", str(config)) as broker:
+        url = broker.url.replace("//", "//mesh:mesh@")
+        async with LocalMesh([service], [], {"NATS_URL": url, "JETMESH_ACK_WAIT_SECONDS": "1"}) as mesh:
+            for key in JOBS:
+                await mesh.record(Asked(job_id=key))
+            written(config, QUOTA % "3KB")
+            os.kill(broker.pid, signal.SIGHUP)
+            await mesh.until(lambda: "Reloaded: accounts" in broker.log)
+            await mesh.start(service)
+            await mesh.until(lambda: refusals(caplog, 10002) > 2 * len(JOBS))
+            written(config, QUOTA % "1GB")
+            os.kill(broker.pid, signal.SIGHUP)
+            await mesh.settled(30)
+            assert await mesh.count("WORK") == len(JOBS)
+            assert await mesh.dead_letters() == []
+    assert sent == Counter(JOBS)
+
+
+def written(file: Path, text: str) -> None:
+    file.write_text(text)
