@@ -324,17 +324,17 @@ def _is_local(connection: Connection) -> bool:
 
 
 async def _health(patient: Patient) -> Findings:
-    """What each service says about itself."""
-    present = {answer["name"] for answer in await ask_everybody(patient.connection, "$SRV.PING")}
-    for service in patient.services:
-        if service.name not in present:
+    """What each service says about itself, on a subject that no other service's user may hear."""
+    subjects = [endpoint_subject(service.name, "health") for service in patient.services]
+    asked = await asyncio.gather(*(ask_everybody(patient.connection, subject) for subject in subjects))
+    for service, answers in zip(patient.services, asked, strict=True):
+        told = next((answer for answer in answers if isinstance(answer, dict)), None)
+        if told is None:
             fix = f"start it: `jetmesh run {service.name}`"
-            yield Finding(
-                "services", Grade.DOUBT, f"{service.name} does not run (or may not be seen by this user)", fix
-            )
-            continue
-        for answer in (await ask_everybody(patient.connection, endpoint_subject(service.name, "health")))[:1]:
-            yield _state(service.name, answer)
+            words = f"{service.name} does not run (or may not be seen by this user)"
+            yield Finding("services", Grade.DOUBT, words, fix)
+        else:
+            yield _state(service.name, told)
 
 
 def _state(name: str, answer: Mapping[str, Any]) -> Finding:

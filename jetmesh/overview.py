@@ -4,8 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from jetmesh import deadletter
 from jetmesh.connection import Connection
@@ -18,6 +21,41 @@ from jetmesh.topology import WHOLE, Consumer, topology
 
 ANSWERS_SECONDS = 0.4
 """How long the services are waited for: nobody knows how many there are."""
+
+
+class _Reaction(BaseModel):
+    """What an instance tells of a reaction."""
+
+    attempts_per_second: FiniteFloat = 0
+    failed_per_second: FiniteFloat = 0
+    p50_ms: FiniteFloat = 0
+    p95_ms: FiniteFloat = 0
+    switch: str = "closed"
+
+
+class _Switch(BaseModel):
+    """What an instance tells of a switch."""
+
+    state: str
+    reason: str = ""
+
+
+class _Report(BaseModel):
+    """What an instance tells about itself (`jetmesh.gauges.report`)."""
+
+    reactions: dict[str, _Reaction]
+    switches: dict[str, _Switch] = {}
+
+
+class _Endpoint(BaseModel):
+    name: str = ""
+    data: Any = None
+
+
+class _Stats(BaseModel):
+    """The answer to `$SRV.STATS` (ADR-32), as far as we read it."""
+
+    endpoints: list[_Endpoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +125,7 @@ async def look(
     """Read the state of the mesh; with an earlier reading, rates by the broker's own count."""
     needed = topology(services, split=split)
     reports, infos, streams, letters = await asyncio.gather(
-        _reports(connection),
+        _reports(connection, services),
         _all(_consumer(connection, consumer) for consumer in needed.consumers),
         _all(_stream(connection, stream.name) for stream in needed.streams),
         _letters(connection),
@@ -161,23 +199,31 @@ def _switches(reports: dict[str, list[Any]]) -> dict[str, str]:
     }
 
 
-async def _reports(connection: Connection) -> dict[str, list[Any]]:
-    """What every instance of every service tells about itself (`$SRV.STATS`), by service."""
-    found: dict[str, list[Any]] = {}
-    for answer in await ask_everybody(connection, "$SRV.STATS"):
-        for endpoint in answer.get("endpoints") or ():
-            if endpoint.get("name") == REPORT and endpoint.get("data"):
-                found.setdefault(answer["name"], []).append(endpoint["data"])
-    return found
+async def _reports(connection: Connection, services: Sequence[Service]) -> dict[str, list[Any]]:
+    """What every instance of each service tells about itself (`$SRV.STATS.<service>`, which no other service's user may
+    hear), by service. What is no such report is none."""
+    answers = await _all(ask_everybody(connection, f"$SRV.STATS.{service.name}") for service in services)
+    told = {s.name: [_report(answer) for answer in got] for s, got in zip(services, answers, strict=True)}
+    return {name: found for name, reports in told.items() if (found := [report for report in reports if report])}
+
+
+def _report(answer: Any) -> dict[str, Any] | None:
+    try:
+        endpoints = _Stats.model_validate(answer).endpoints
+        data = next((endpoint.data for endpoint in endpoints if endpoint.name == REPORT), None)
+        return _Report.model_validate(data).model_dump()
+    except ValidationError:
+        return None
 
 
 async def ask_everybody(connection: Connection, subject: str, seconds: float = ANSWERS_SECONDS) -> list[Any]:
-    """All answers to one request that come within `seconds`."""
+    """All answers to one request that come within `seconds`, and are JSON."""
     answers: list[Any] = []
 
     def on_frame(_subject: str, _reply: str, headers: bytes, data: bytes) -> None:
         if data and not headers.startswith(b"NATS/1.0 503"):
-            answers.append(json.loads(data))
+            with suppress(ValueError, RecursionError):
+                answers.append(json.loads(data))
 
     async with connection.answers(on_frame) as inbox:
         connection.send(subject, b"", reply=inbox)

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 import click
 
 from jetmesh.commands.errors import sentence
+from jetmesh.private import keep_private
 from jetmesh.terminal import prepare, say
 from jetmesh.visible import lines
 
@@ -27,6 +28,10 @@ OWN = (
     "doctor",
 )
 """The runtime's commands, each in the module of its name: a service that starts imports `run` and no other."""
+
+
+SHARED = (["new"], ["contracts"])
+"""Those that write source text, for everybody who has the repository."""
 
 
 class Commands(click.Group):
@@ -65,6 +70,8 @@ def commands() -> None:
 def main() -> None:
     """The entry point: what goes wrong is one line, not a traceback."""
     prepare((sys.stdout, sys.stderr))
+    if sys.argv[1:2] not in SHARED:
+        keep_private()
     if sys.argv[1:2] == ["run"]:
         _stop_while_loading()
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from jetmesh.private import keep_private
 from jetmesh.terminal import say
 from jetmesh.tracestore.receiver import serve
 from jetmesh.tracestore.store import SPANS_MAX
@@ -21,6 +22,7 @@ from jetmesh.tracestore.store import SPANS_MAX
 @click.option("--forward", metavar="ENDPOINT", help="Send everything on: http://host:4318 or grpc://host:4317.")
 def main(path: Path, host: str, port: int, spans_max: int, forward: str | None) -> None:
     """Receive OTLP over HTTP, keep the recent spans, print the endpoint once it listens."""
+    keep_private()
     serving = serve(path, host, port, forward, say, spans_max=spans_max)
     try:
         asyncio.run(_until_signalled(serving))

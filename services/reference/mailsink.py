@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 
 import click
 
+from jetmesh.private import keep_private
 from jetmesh.terminal import say
 from services.group_commit import GroupCommit
 
@@ -325,6 +326,7 @@ async def serve(path: Path, host: str, port: int) -> None:
 @click.option("--port", type=int, default=0, help="0: a free one, printed on the first line.")
 def main(path: Path, host: str, port: int) -> None:
     """Run a mail server that keeps every mail."""
+    keep_private()
     asyncio.run(serve(path, host, port))
 
 

@@ -11,6 +11,8 @@ from typing import IO, Any
 
 import click
 
+from jetmesh.private import make_private
+
 ARCHIVE = "JETMESH_ARCHIVE"
 
 
@@ -92,7 +94,7 @@ class State:
         Raises:
             click.ClickException: another demo runs on it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private(self.folder)
         try:
             file = lock(self._lock)
         except Held as other:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
         for stream in NEEDED.streams:
             info = await provision.request(operator.connection, f"STREAM.INFO.{stream.name}", strict=True)
             assert info["config"]["num_replicas"] == 3, stream.name
+        request = partial(operator.connection.request, "orders.placed", b"{}", headers={"Nats-Msg-Id": "chosen"})
+        assert not [ack for ack in [json.loads((await request()).data) for _ in range(2)] if "duplicate" in ack]
 
     forgotten = await cluster.jetmesh("topology", "apply")
     assert (forgotten.status, "set JETMESH_REPLICAS=3" in forgotten.text) == (3, True)

@@ -113,6 +113,15 @@ def test_a_stopped_demo_leaves_its_report_and_no_endpoints(played: tuple[Path, d
     assert report["orders"][0]["confirmed"] == found["confirmed"] + 1
 
 
+def test_all_that_the_demo_keeps_is_for_its_owner_alone(played: tuple[Path, dict[str, Any]]) -> None:
+    state, _ = played
+    kept = [state, *state.rglob("*")]
+    assert {"bank.sqlite", "mail.sqlite", "traces.sqlite", "analytics.duckdb", "orders.log", "nats-server.conf"} <= {
+        path.name for path in kept
+    }
+    assert [str(path) for path in kept if path.lstat().st_mode & 0o077] == []
+
+
 def test_a_second_start_goes_on_with_the_same_data(played: tuple[Path, dict[str, Any]]) -> None:
     state, before = played
     again = ("demo", "--state", str(state), "--free-ports", "--orders", "5", "--via", "http", "--exit", "--json")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh import accounts, keys, provision
+from jetmesh import accounts, doctor, keys, overview, provision
 from jetmesh.accounts import API_PREFIX
 from jetmesh.archive.job import Job
 from jetmesh.archive.parquet import Archive
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
+from jetmesh.settings import Settings
 from jetmesh.testing import Broker, until
 from jetmesh.topology import consumers_of, topology
 from services.flow import SERVICES
@@ -269,6 +270,39 @@ async def test_what_answers_nats_micro_may_do_nothing_but_answer(guarded: Broker
 
     assert said == b"ready"
     assert "orders.placed.o-1" in denied[0]
+
+
+LIES: tuple[object, ...] = (
+    {"name": "payments", "endpoints": [{"name": "reactions", "data": {"reactions": {}, "switches": {}}}]},
+    ["payments"],
+    {"name": ["payments"], "endpoints": None},
+    {"name": "payments", "endpoints": [7]},
+    {"name": "orders", "endpoints": [{"name": "reactions", "data": {"reactions": {"place": {"p50_ms": "much"}}}}]},
+    {"name": "orders", "endpoints": [{"name": "reactions", "data": {"reactions": 1, "switches": []}}]},
+)
+
+
+@pytest.mark.parametrize("lie", LIES, ids=str)
+async def test_what_answers_for_one_service_does_not_answer_for_another(
+    guarded: Broker, folder: Path, lie: object
+) -> None:
+    """Neither do `jetmesh top` and `doctor` believe it, nor does it end them."""
+    async with operated(guarded, folder) as operator, connected(guarded, folder, "orders-micro") as micro:
+
+        def answer(_subject: str, reply: str, _headers: bytes, _data: bytes) -> None:
+            micro.send(reply, json.dumps(lie).encode())
+
+        for verb in ("PING", "INFO", "STATS"):
+            for subject in (f"$SRV.{verb}", f"$SRV.{verb}.orders"):
+                await micro.listen(subject, answer)
+        await micro.listen("jetmesh.orders.health", answer)
+        await micro.flush()
+        seen = await overview.look(operator, SERVICES)
+        found = [f async for f in doctor._health(doctor.Patient(operator, SERVICES, Settings()))]
+
+    assert "payments" not in seen.instances
+    assert "service payments" in seen.missing
+    assert "payments does not run (or may not be seen by this user)" in [f.found for f in found]
 
 
 async def test_a_key_is_rotated_while_the_old_one_is_in_use(tmp_path: Path, folder: Path) -> None:

@@ -1,0 +1,45 @@
+"""What the mesh keeps in files is for its owner alone, whatever the shell's umask says."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jetmesh.private import make_private
+
+KEEPERS = {
+    "spans": ("jetmesh.tracestore", "--port", "0", "--path"),
+    "mails": ("services.reference.mailsink", "--port", "0", "--path"),
+}
+
+
+@pytest.mark.parametrize("what", KEEPERS)
+def test_a_program_of_its_own_keeps_its_file_private(tmp_path: Path, what: str) -> None:
+    file = tmp_path / "deep" / f"{what}.sqlite"
+    command = [sys.executable, "-m", *KEEPERS[what], str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, umask=0o022) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.terminate()
+    made = [file.parent, *file.parent.iterdir()]
+    assert [oct(path.stat().st_mode & 0o777) for path in made if path.stat().st_mode & 0o077] == []
+
+
+def test_a_command_keeps_private_what_it_writes_and_source_text_for_everybody(tmp_path: Path) -> None:
+    environment = {**os.environ, "JETMESH_APP": "services.flow:SERVICES"}
+    for command in (["topology", "permissions", "keys"], ["new", "service", "parcels"]):
+        subprocess.run(
+            [sys.executable, "-m", "jetmesh", *command], cwd=tmp_path, env=environment, umask=0o022, check=True,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    modes = {path.relative_to(tmp_path).parts[0]: path.stat().st_mode & 0o077 for path in tmp_path.rglob("*.*")}
+    assert modes == {"keys": 0, "parcels": 0o044}
+
+
+def test_a_folder_that_was_open_is_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o755)
+    make_private(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
