@@ -4,9 +4,7 @@ A scheduled message (ADR-51) waits in the service's own timer stream and frees t
 back, on a lane that only its reaction reads, is the original message, with where it came from in the headers.
 """
 
-import time
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from jetmesh import tolerant
 from jetmesh.message import Guard, Message, Refused
@@ -59,7 +57,7 @@ async def set_aside(
         TooLarge: with where it came from in its headers, it is more than the broker takes.
     """
     place = f"{service}.{reaction}.{delivery.stream}.{delivery.sequence}"
-    at = datetime.fromtimestamp(time.time() + max(0.0, seconds), UTC)
+    at = recorder.clock.utc(max(0.0, seconds))
     headers = foreign(delivery.headers) | origin(reaction, delivery, attempts)
     headers["Nats-Schedule"] = f"@at {at.isoformat().replace('+00:00', 'Z')}"
     headers["Nats-Schedule-Target"] = f"due.{place}"

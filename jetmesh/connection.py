@@ -15,6 +15,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
+from jetmesh.clock import BrokerClock
 from jetmesh.conditions import Conditions, kind_of
 from jetmesh.failure import TooLarge, Unavailable
 from jetmesh.splitter import Splitter
@@ -83,6 +84,7 @@ class Connection(Client):
         self._frames: dict[int, Frame] = {}
         self._reconnected: list[Callable[[], None]] = [self._end_pauses]
         self._denied: list[Callable[[str], None]] = []
+        self.clock = BrokerClock()
         self._is_wanted = True
         self._said: Exception | None = None
         self.closed = asyncio.Event()

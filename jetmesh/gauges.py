@@ -3,18 +3,14 @@
 Replicas see the same durable: where their numbers are about the durable (`jetmesh.consumer.*`), take the maximum.
 """
 
-import asyncio
 import logging
-import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from jetmesh import certificates
-from jetmesh.failure import Unavailable
 from jetmesh.health import Health
-from jetmesh.provision import Drift, request
 from jetmesh.runner import Runner
 from jetmesh.switch import State
 from jetmesh.topology import Kind
@@ -35,8 +31,6 @@ class Gauges:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._durables: dict[tuple[str, str], Mapping[str, Any]] = {}
-        self._missing: set[tuple[str, str]] = set()
         self._kinds = {(consumer.stream, consumer.durable): consumer.kind for consumer in runner.consumers}
         self._denied = 0
         runner.mesh.connection.on_denied(self._count_denial)
@@ -55,6 +49,12 @@ class Gauges:
             ("jetmesh.deliveries.oldest.age", "s", self._oldest, "For how long the oldest of them has been held."),
             ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
             ("jetmesh.switch.state", "1", self._switches, "0 closed, 1 half-open, 2 open."),
+            (
+                "jetmesh.clock.ahead",
+                "s",
+                self._clock,
+                "Wall clock less the broker's.",
+            ),
         ):
             meter.create_observable_gauge(name, [_callback(read)], unit, meaning)
         for name, unit, read, meaning in (
@@ -68,30 +68,18 @@ class Gauges:
 
     async def watch(self) -> None:
         """Ask for the state of each durable, every 15 seconds or so."""
-        while True:
-            for consumer in self._runner.consumers:
-                await self._ask(consumer.stream, consumer.durable)
-            await asyncio.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))
-
-    async def _ask(self, stream: str, durable: str) -> None:
-        try:
-            info = await request(self._runner.mesh.connection, f"CONSUMER.INFO.{stream}.{durable}")
-        except (Unavailable, Drift) as reason:
-            log.debug("no state of %s/%s: %s", stream, durable, reason)
-            self._durables.pop((stream, durable), None)
-        else:
-            self._durables[stream, durable] = info or {}
-            (self._missing.add if info is None else self._missing.discard)((stream, durable))
+        await self._runner.durables.watch(POLL_SECONDS)
 
     def _info(self, name: str) -> Read:
         return lambda: [
             Observation(info[name], self._durable(stream, durable))
-            for (stream, durable), info in list(self._durables.items())
+            for (stream, durable), info in list(self._runner.durables.infos.items())
             if name in info
         ]
 
     def _gone(self) -> list[Observation]:
-        return [Observation(int(place in self._missing), self._durable(*place)) for place in self._kinds]
+        missing = self._runner.durables.missing
+        return [Observation(int(place in missing), self._durable(*place)) for place in self._kinds]
 
     def _held(self) -> list[Observation]:
         return [Observation(pull.held, self._durable(pull.stream, pull.durable)) for pull in self._runner.pulls]
@@ -105,6 +93,10 @@ class Gauges:
         mesh = self._runner.mesh
         ends = certificates.ends(mesh.settings, mesh.connection.peer_certificate)
         return [Observation(end, {"jetmesh.certificate": name}) for name, end in ends.items()]
+
+    def _clock(self) -> list[Observation]:
+        clock = self._runner.mesh.connection.clock
+        return [Observation(clock.ahead_seconds)] if clock.is_known else []
 
     def _switches(self) -> list[Observation]:
         return [Observation(s.state.value, {"jetmesh.needs": s.needs}) for s in self._runner.switches.values()]

@@ -78,6 +78,7 @@ async def connect(
     connection = Connection(Credentials(settings))
     connection.api_prefix = settings.api_prefix
     telemetry.trusts_outside = settings.trust_traces
+    telemetry.now = connection.clock.now
     public = Connection(Credentials(settings, micro=True)) if settings.nats_micro_nkey_seed else None
     try:
         await _reach(connection, settings, name, waiting or _nothing)

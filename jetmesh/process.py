@@ -112,6 +112,7 @@ async def serve(
             runner = Runner(mesh, service, everyone)
             health.trouble = lambda: runner.trouble
             health.notes = runner.switches.notes
+            health.remarks = runner.remarks
             await _work(runner, health, begun, stopping, wire or partial(wired, service))
 
     try:
@@ -148,7 +149,7 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
         begun.set()
         await runner.start(dependencies)
         if mesh.telemetry.is_measured:
-            mesh.run(Gauges(runner).watch)
+            Gauges(runner)
         announced = await micro.answer(mesh, runner.service, health, partial(report, runner))
         beside = [asyncio.create_task(_keep(each), name=each.name) for each in (*runner.kept, *mesh.background)]
         _collect_seldom()

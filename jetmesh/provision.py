@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -268,14 +269,18 @@ async def _make(connection: Connection, step: Step) -> None:
 async def request(
     connection: Connection, call: str, body: Any = None, *, strict: bool = False, timeout_seconds: float = 5.0
 ) -> Any:
-    """One call of the JetStream API; None where what it asks about does not exist.
+    """One call of the JetStream API; None where what it asks about does not exist. What time the broker says it is, its
+    connection learns.
 
     Raises:
         Unavailable: JetStream did not answer, or can't do it now.
         Drift: the server refuses the call (always with `strict`).
     """
     data = json.dumps(body).encode() if body is not None else b""
+    asked = time.monotonic()
     document = json.loads(await connection.ask(connection.api(call), data, timeout_seconds))
+    if told := document.get("ts"):
+        connection.clock.learn(told, asked, time.monotonic())
     error = document.get("error")
     if error is None:
         return document
@@ -284,6 +289,18 @@ async def request(
     if error.get("err_code") in NOT_NOW:
         raise Unavailable(f"{call}: {error.get('description')} ({error.get('err_code')})")
     raise Drift(f"{call}: {error.get('description')} ({error.get('err_code')})")
+
+
+async def broker_time(connection: Connection, stream: str) -> datetime:
+    """What time it is where the messages get theirs.
+
+    Raises:
+        Unavailable: the broker does not tell it.
+    """
+    await request(connection, f"STREAM.INFO.{stream}")
+    if not connection.clock.is_known:
+        raise Unavailable(f"the broker does not say what time it is: there is no stream {stream}")
+    return connection.clock.utc()
 
 
 @asynccontextmanager

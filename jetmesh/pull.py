@@ -40,7 +40,7 @@ class Pull:
         bytes_max: int = BYTES_MAX,
     ) -> None:
         self.stream, self.durable = stream, durable
-        self.trouble = ""
+        self._trouble = ""
         self.last_frame = time.monotonic()
         self._connection = connection
         self._deliver = deliver
@@ -78,6 +78,16 @@ class Pull:
     def held_bytes(self) -> int:
         """The size of those deliveries."""
         return self._held_bytes
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether it would take more now; else nothing is asked for, and whether it would be given is not known."""
+        return self._running and self._held < self._slots and time.monotonic() >= self._resting_until
+
+    @property
+    def trouble(self) -> str:
+        """Why the broker delivers nothing to it; empty where it does, or is not asked to."""
+        return self._trouble if self.is_asking else ""
 
     async def start(self) -> None:
         """Begin to pull."""
@@ -118,6 +128,7 @@ class Pull:
         """Forget what was asked for (the server has forgotten it too) and ask again."""
         self._asked.clear()
         self._open = 0
+        self._trouble = ""
         self.last_frame = time.monotonic()
         self._pull()
 
@@ -171,6 +182,7 @@ class Pull:
         if subject.startswith(self._inbox):
             self._on_status(subject.rpartition(".")[2], headers)
             return
+        self._trouble = ""
         self._count_off()
         delivery = _delivery(subject, reply, headers, data)
         self._held += 1
@@ -193,7 +205,7 @@ class Pull:
         """A pull ended (404, 408, most 409), can't be served now (503, other 409), or is just idle (100)."""
         status, words = headers[9:12], headers[13:].split(b"\r\n", 1)[0].decode("utf-8", "replace")
         if status == b"100":
-            self.trouble = ""
+            self._trouble = ""
             return
         self._open -= self._asked.pop(token, 0)
         if words.startswith("Message Size Exceeds"):
@@ -201,14 +213,15 @@ class Pull:
             self._pull()
             return
         if status in (b"404", b"408") or words.startswith("Batch Completed"):
+            self._trouble = ""
             self._pull()
             return
-        self.trouble = (
+        self._trouble = (
             f"{status.decode('ascii', 'replace')} {words}".strip()
             if status != b"503"
             else "the consumer does not answer"
         )
-        log.info("pull of %s/%s ended: %s", self.stream, self.durable, self.trouble)
+        log.info("pull of %s/%s ended: %s", self.stream, self.durable, self._trouble)
         self._pull_later(1.0 if status == b"503" else 0.25)
 
     def _pull_later(self, seconds: float) -> None:

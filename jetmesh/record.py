@@ -12,6 +12,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from jetmesh.clock import BrokerClock
 from jetmesh.connection import Connection
 from jetmesh.failure import Permanent, TooLarge, Unavailable, growing
 from jetmesh.group import Groups
@@ -54,6 +55,11 @@ class Recorder:
         self._connection.on_reconnected(self._fail_all)
         self._connection.on_denied(self._on_denied)
         self.sweeper = asyncio.create_task(self._sweep(), name="recorder-deadlines")
+
+    @property
+    def clock(self) -> BrokerClock:
+        """The time of the broker that stores what is recorded."""
+        return self._connection.clock
 
     @property
     def payload_bytes_max(self) -> int:

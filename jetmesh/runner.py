@@ -11,6 +11,7 @@ from typing import Any
 from jetmesh import aside, provision
 from jetmesh.connection import Connection
 from jetmesh.difference import Config
+from jetmesh.durables import Durables
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.many import Many
 from jetmesh.mesh import Beside, Mesh
@@ -42,7 +43,11 @@ class Runner:
     switches: Switches = field(default_factory=Switches)
     _intakes: dict[str, Reacting] = field(default_factory=dict)
     _configs: dict[str, Config] = field(default_factory=dict)
+    durables: Durables = field(init=False)
     _ticker: "asyncio.Task[None] | None" = None
+
+    def __post_init__(self) -> None:
+        self.durables = Durables(self.mesh.connection, lambda: self.consumers)
 
     @property
     def kept(self) -> list[Beside]:
@@ -52,6 +57,7 @@ class Runner:
         return [
             *(Beside("the connection to the broker", partial(_lost, connection)) for connection in connections),
             *(Beside(task.get_name(), partial(_ended, task)) for task in tasks if task),
+            Beside("the watch over the durables", self.durables.watch),
         ]
 
     async def wait_for_topology(self, waiting: Callable[[str], None]) -> None:
@@ -119,7 +125,21 @@ class Runner:
         """Why deliveries may not arrive; empty where they do."""
         if trouble := self.mesh.connection.trouble:
             return trouble
-        return "; ".join(f"{pull.stream}/{pull.durable}: {pull.trouble}" for pull in self.pulls if pull.trouble)
+        return "; ".join(f"{pull.stream}/{pull.durable}: {why}" for pull in self.pulls if (why := self._why(pull)))
+
+    def _why(self, pull: Pull) -> str:
+        """Why a pull gets nothing; one that asks for nothing now is not told that its durable is gone."""
+        gone = not pull.is_asking and (pull.stream, pull.durable) in self.durables.missing
+        return "the broker has no such durable" if gone else pull.trouble
+
+    def remarks(self) -> dict[str, str]:
+        """What is worth knowing and no reason to be not ready, by what it is about."""
+        found = dict(self.durables.paused)
+        if clock := self.mesh.connection.clock.trouble:
+            found["clock"] = clock
+        if self.mesh.public and self.mesh.public.trouble:
+            found["nats micro"] = self.mesh.public.trouble
+        return found
 
     def _reacting(self, reaction: Reaction, dependencies: Any) -> Reacting:
         arguments = (self.mesh, self.service, reaction, dependencies)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
@@ -267,6 +266,10 @@ class Single(Reacting):
             self.mesh.known.put(guard.subject, (*stored, recorded))
 
 
+CLOCK_SECONDS = 1.0
+"""How long a deadline waits for the broker's time, which decides it."""
+
+
 class After(Single):
     """A reaction to an event of one's own, a while later. Its consumer reads the same stream as everybody's, only late:
     events come in the order of their time, so while the first is not due, none is, and nothing has to be scheduled."""
@@ -286,9 +289,10 @@ class After(Single):
         await super()._record(outcome, guard, envelope, process, stored)
 
     def accept_when_due(self, delivery: Delivery) -> None:
-        """The event has happened. It comes again when its time is up, counted from when it was recorded; until then
-        the pull rests."""
-        left = delivery.timestamp + self.delay_seconds - time.time()
+        """The event has happened. It comes again when its time is up, counted from when it was recorded, by the clock
+        of the broker; until then the pull rests."""
+        clock = self.mesh.connection.clock
+        left = delivery.timestamp + self.delay_seconds - clock.now() if clock.is_known else CLOCK_SECONDS
         if left <= 0:
             self.accept(delivery)
             return

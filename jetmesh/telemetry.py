@@ -121,6 +121,8 @@ class Telemetry:
         )
         self.is_measured = not isinstance(meter, NoOpMeter)
         self.trusts_outside = False
+        self.now: Callable[[], float] = time.time
+        """The time that is compared with those of messages: the broker's, where there is one."""
 
     def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
         """The spans and metrics of one reaction."""
@@ -339,7 +341,7 @@ class ReactionTelemetry:
                 series = self._telemetry.elapsed.series(self.publishing.described(event))
                 self._elapsed[event.type] = series
             try:
-                series.record(time.time() - instant_of(began), context)
+                series.record(self._telemetry.now() - instant_of(began), context)
             except ValueError:  # the time may be what somebody published by hand
                 return
 

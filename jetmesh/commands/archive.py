@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -12,7 +12,7 @@ from opentelemetry.metrics import Observation
 from rich.table import Table
 
 from jetmesh import app as apps
-from jetmesh import telemetry
+from jetmesh import deadletter, telemetry
 from jetmesh.archive.job import Job, Tell
 from jetmesh.archive.parquet import Archive
 from jetmesh.archive.report import Report
@@ -20,7 +20,7 @@ from jetmesh.commands import options
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.console import Console
 from jetmesh.failure import Unavailable
-from jetmesh.provision import Drift
+from jetmesh.provision import Drift, broker_time
 from jetmesh.service import Service
 from jetmesh.terminal import say
 from jetmesh.terminal import show as present
@@ -65,7 +65,7 @@ def archive(older_than: timedelta, folder: Path | None, dry_run: bool, as_json: 
     target = settings_of_target()
     kept = Archive(folder or target.settings.state / "archive")
     tell = (lambda _: None) if as_json else (lambda words: say(words, dim=True, err=True))
-    report = asyncio.run(_run(apps.load(app), target, kept, datetime.now(UTC) - older_than, (tell, dry_run)))
+    report = asyncio.run(_run(apps.load(app), target, kept, older_than, (tell, dry_run)))
     if not dry_run:
         _measure(report)
     if as_json:
@@ -89,12 +89,13 @@ def _measure(report: Report) -> None:
 
 
 async def _run(
-    services: Sequence[Service], target: Target, kept: Archive, until: datetime, how: tuple[Tell, bool]
+    services: Sequence[Service], target: Target, kept: Archive, older_than: timedelta, how: tuple[Tell, bool]
 ) -> Report:
     tell, dry_run = how
     async with reach(target) as mesh:
         job = Job(mesh.connection, services, kept, tell, mesh.settings.split)
         try:
+            until = await broker_time(mesh.connection, deadletter.STREAM) - older_than
             if dry_run:
                 return await job.run(until, dry_run=True)
             with kept.held():

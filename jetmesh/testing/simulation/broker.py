@@ -103,7 +103,8 @@ class Broker:
         kind, _, name = call.removeprefix("$JS.API.").partition(".INFO.")
         stream, _, durable = name.partition(".")
         found: Any = self.consumers.get((stream, durable)) if kind == "CONSUMER" else self.streams.get(stream)
-        return {"config": found.config} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
+        told = datetime.fromtimestamp(EPOCH_SECONDS + self.loop.time(), UTC).isoformat()
+        return {"config": found.config, "ts": told} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
 
     def send(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
         """To whoever listens at `inbox`; False where nobody does."""
