@@ -98,3 +98,14 @@ def verdict(error: Exception, retry: Retry, delivered: int) -> Again | GiveUp:
     if retry.exhausted(delivered + 1):
         return GiveUp(error)
     return Again(retry.pause_seconds(delivered), "later" if isinstance(error, NotYet) else "retry")
+
+
+def let_go(error: BaseException) -> None:
+    """Part an error, and those that it came from, from their frames: all is told. Frames that hold the error, and the
+    message with it, would wait for the garbage collector, and messages can be large."""
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and one.__traceback__ is not None:
+            one.__traceback__ = None
+            left += [one.__context__, one.__cause__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ())]

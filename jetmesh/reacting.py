@@ -22,6 +22,7 @@ from jetmesh.failure import (
     Unavailable,
     UnknownType,
     growing,
+    let_go,
     verdict,
 )
 from jetmesh.mesh import Mesh
@@ -194,8 +195,7 @@ class Reacting:
         else:
             outcome = await self._fail(delivery, process, error)
         process.end(outcome, error)
-        # All is told. The traceback holds frames that hold the error: they would wait for the garbage collector.
-        error.__traceback__ = None
+        let_go(error)
         return kept
 
     async def _fail(self, delivery: Delivery, process: Process, error: Exception) -> str:

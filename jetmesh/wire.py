@@ -31,6 +31,7 @@ DATA = ("data", "data_base64")
 MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
 """The largest body and headers together: the server's limit of 1 MiB, less what a dead letter adds as evidence."""
 
+LARGE_BYTES = 1 << 16
 ATTRIBUTE_BYTES_MAX = 1_024
 PASSED_ON = ("id", "correlationid", "causationid")
 """Each event of a story carries them on: what is long at the entrance would break the last of them."""
@@ -428,12 +429,21 @@ def read_event(event_type: EventType, data: bytes, key_default: str = "") -> Any
     Raises:
         BrokenContract: naming each field that the contract does not allow.
     """
+    if len(data) > LARGE_BYTES and (fields := getattr(event_type, "model_fields", None)):
+        try:
+            data = body.lean(data, fields)
+        except body.Malformed as wrong:
+            raise BrokenContract(str(wrong)) from None
+        except ValueError:
+            pass  # what it is, the contract says better
     try:
         return event_type.read(data)
     except ValueError as invalid:
-        if key_default and (named := _with_key(event_type, data, key_default)):
-            return read_event(event_type, named)
-        raise BrokenContract(_complaint(invalid)) from None
+        complaint = _complaint(invalid)
+    # Not inside the handler: pydantic's error holds all that it is about, and would live as long as ours.
+    if key_default and (named := _with_key(event_type, data, key_default)):
+        return read_event(event_type, named)
+    raise BrokenContract(complaint)
 
 
 def _with_key(event_type: EventType, data: bytes, key: str) -> bytes | None:
