@@ -11,6 +11,9 @@ from jetmesh.conditions import Conditions
 log = logging.getLogger("jetmesh.health")
 
 REQUEST_BYTES_MAX = 4096
+REQUEST_SECONDS = 2.0
+PROBES_MAX = 32
+"""Connections at once; beyond them the oldest goes: a probe asks at once, and half a request blocks no other."""
 
 
 @dataclass(slots=True)
@@ -46,14 +49,20 @@ async def serve(services: list[Health], host: str, port: int) -> asyncio.Server:
     """Answer Kubernetes' probes. Liveness asks only whether the event loop turns: a broker that is away for a while
     must not restart every replica at once."""
 
+    probes: dict[asyncio.StreamWriter, None] = {}
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        probes[writer] = None
+        if len(probes) > PROBES_MAX:
+            next(iter(probes)).transport.abort()
         try:
-            request = await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)
+            request = await asyncio.wait_for(reader.readuntil(b"\r\n"), REQUEST_SECONDS)
             writer.write(_response(request.split(b" ")[1].decode("ascii", "replace"), services))
             await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ConnectionError):
             pass
         finally:
+            probes.pop(writer, None)
             writer.close()
 
     return await asyncio.start_server(answer, host, port, limit=REQUEST_BYTES_MAX)

@@ -26,11 +26,13 @@ Waiting = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Something that runs beside the reactions for as long as the service does. `up`: set once it takes requests."""
+    """Something that runs beside the reactions for as long as the service does. `up`: set once it takes requests.
+    `drain`: what it does first when the service stops, and is not ready any more."""
 
     name: str
     run: Callable[[], Awaitable[None]]
     up: asyncio.Event | None = None
+    drain: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(slots=True)
@@ -59,10 +61,14 @@ class Mesh:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""
         self.endpoints[name] = answer
 
-    def run(self, task: Callable[[], Awaitable[None]], *, name: str = "", up: asyncio.Event | None = None) -> None:
-        """Run `task` beside the reactions, for instance an HTTP server; cancelled when the service stops. The service
-        is not ready before `up` is set, and fails if the task ends earlier than it."""
-        self.background.append(Beside(name or getattr(task, "__qualname__", "a task"), task, up))
+    def run(
+        self, task: Callable[[], Awaitable[None]], *, name: str = "", up: asyncio.Event | None = None,
+        drain: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:  # fmt: skip
+        """Run `task` beside the reactions, for instance an HTTP server. The service is not ready before `up` is set,
+        and fails if the task ends earlier than it. When it stops, it is not ready any more, `drain` runs, while the
+        reactions still do, and then the task is cancelled."""
+        self.background.append(Beside(name or getattr(task, "__qualname__", "a task"), task, up, drain))
 
 
 @asynccontextmanager

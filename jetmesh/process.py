@@ -159,6 +159,8 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
         await _first([stopping], beside)
         failures = [error for task in beside if task.done() and (error := task.exception())]
         health.reason = str(failures[0]) if failures else "stopping"
+        if not failures:
+            await asyncio.gather(*(each.drain() for each in mesh.background if each.drain))
         await micro.withdraw(announced)
         await runner.stop()
         for task in beside:

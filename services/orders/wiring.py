@@ -1,32 +1,32 @@
 """Orders as it runs: the catalogue, and the HTTP edge beside the reactions."""
 
 import asyncio
-import contextlib
-import secrets
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import uvicorn
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from jetmesh.mesh import Mesh
-from jetmesh.settings import read
+from jetmesh.settings import SettingsError, read
 from services.orders.adapters import MeshOrders
 from services.orders.catalogue import prices
 from services.orders.edge.app import create_app
-from services.orders.edge.tokens import Tokens
+from services.orders.edge.limits import Limits
+from services.orders.edge.server import Edge
+from services.orders.edge.tokens import SECRET_LENGTH_MIN, Tokens
 from services.orders.service import Orders
 
 
 class Settings(BaseModel):
-    """`JETMESH_HTTP_PORT` and so on."""
+    """`JETMESH_HTTP_PORT` and so on. `http_pause_seconds`: how long the edge goes on after a stop, not ready any more,
+    while those who send requests take it out."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 0
     http_secret: str = ""
     http_operator_token: str = ""
+    http_pause_seconds: float = Field(default=0.0, ge=0, le=60)
     catalogue: Path | None = None
     mail_smtputf8: bool = False
 
@@ -38,36 +38,33 @@ async def wire(mesh: Mesh) -> AsyncIterator[Orders]:
     catalogue = prices(settings.catalogue)
     if settings.http_port:
         edge = _edge(mesh, settings, MeshOrders(mesh, catalogue, smtputf8=settings.mail_smtputf8))
-        mesh.run(edge.serve, name=f"the HTTP edge on port {settings.http_port}", up=edge.up)
+        mesh.run(edge.serve, name=f"the HTTP edge on port {settings.http_port}", up=edge.up, drain=edge.drain)
     yield Orders(catalogue, settings.mail_smtputf8)
 
 
-class Edge(uvicorn.Server):
-    """The HTTP server, whose signals are the process's and not its own."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-        self.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        self.up.set()
-
-
 def _edge(mesh: Mesh, settings: Settings, port: MeshOrders) -> Edge:
-    secret = settings.http_secret or secrets.token_hex(32)
-    operators = (settings.http_operator_token,) if settings.http_operator_token else ()
-    tokens, observed = Tokens((secret.encode(),), operators), mesh.telemetry
-    app = create_app(port, tokens, observed.tracer, trusts_callers=observed.trusts_outside)
-    config = uvicorn.Config(
-        app,
-        settings.http_host,
-        settings.http_port,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=5,
-    )
-    return Edge(config)
+    limits = Limits()
+    leaving = asyncio.Event()
+    app = create_app(
+        port, _tokens(settings), mesh.telemetry.tracer, limits,
+        trusts_callers=mesh.telemetry.trusts_outside, leaving=leaving,
+    )  # fmt: skip
+    return Edge(app, settings.http_host, settings.http_port, limits, leaving, settings.http_pause_seconds)
+
+
+def _tokens(settings: Settings) -> Tokens:
+    """The tokens of orders, which every replica must know, and know again after a restart.
+
+    Raises:
+        SettingsError: there is no secret to sign them with, or one is too short.
+    """
+    secret, operator = settings.http_secret, settings.http_operator_token
+    if len(secret) < SECRET_LENGTH_MIN:
+        wrong = f"is shorter than {SECRET_LENGTH_MIN} characters" if secret else "is not set"
+        raise SettingsError(
+            f"settings: JETMESH_HTTP_SECRET: it signs the tokens of orders, and {wrong}; give every replica the same, "
+            f"for instance what `openssl rand -hex 32` prints"
+        )
+    if operator and len(operator) < SECRET_LENGTH_MIN:
+        raise SettingsError(f"settings: JETMESH_HTTP_OPERATOR_TOKEN: is shorter than {SECRET_LENGTH_MIN} characters")
+    return Tokens((secret.encode(),), (operator,) if operator else ())

@@ -66,9 +66,15 @@ class InMemoryOrders:
     followers: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def release(self) -> None:
+        """What hangs goes on."""
+        self.released.set()
+
     async def _reach(self) -> None:
         if self.hang:
-            await asyncio.Event().wait()
+            await self.released.wait()
         if self.failure:
             raise self.failure
 

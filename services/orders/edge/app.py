@@ -1,5 +1,7 @@
 """The application: its middleware in the order they run, and its routes."""
 
+import asyncio
+
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from opentelemetry.trace import Tracer
@@ -17,10 +19,17 @@ from services.orders.edge.tracing import Tracing
 
 
 def create_app(
-    orders: Orders, tokens: Tokens, tracer: Tracer, limits: Limits | None = None, *, trusts_callers: bool = False
+    orders: Orders,
+    tokens: Tokens,
+    tracer: Tracer,
+    limits: Limits | None = None,
+    *,
+    trusts_callers: bool = False,
+    leaving: asyncio.Event | None = None,
 ) -> FastAPI:
-    """The ASGI application of the edge, with its documentation at `/docs` (which needs nothing from the network)."""
-    limits = limits or Limits()
+    """The ASGI application of the edge, with its documentation at `/docs` (which needs nothing from the network). Live
+    stories end when `leaving` is set."""
+    limits, leaving = limits or Limits(), leaving or asyncio.Event()
     app = FastAPIOffline(
         redoc_url=None,
         title="Orders",
@@ -40,7 +49,7 @@ def create_app(
             Exception: internal_problem,
         },
     )
-    _add_routes(app, Placing(orders, tokens, limits), Following(orders, tokens, limits))
+    _add_routes(app, Placing(orders, tokens, limits), Following(orders, tokens, limits, leaving))
     openapi.describe(app)
     return app
 

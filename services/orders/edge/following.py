@@ -1,5 +1,6 @@
 """`/orders/{order_id}`: an order's story, as it is and as it happens, and its cancellation, for the token's bearer."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from urllib.parse import parse_qsl, urlencode
@@ -33,8 +34,8 @@ class CancellationAccepted(BaseModel):
 class Following:
     """The routes of one order."""
 
-    def __init__(self, orders: Orders, tokens: Tokens, limits: Limits) -> None:
-        self._orders, self._tokens, self._limits = orders, tokens, limits
+    def __init__(self, orders: Orders, tokens: Tokens, limits: Limits, leaving: asyncio.Event) -> None:
+        self._orders, self._tokens, self._limits, self._leaving = orders, tokens, limits, leaving
         self._slots = Slots(limits.streams_max)
 
     async def show(self, request: Request) -> Response:
@@ -53,7 +54,7 @@ class Following:
         if status_of(seen) in ENDED:
             return Response(status_code=204)
         self._slots.require()
-        live = LiveStory(self._orders, order_id, cursor, self._limits)
+        live = LiveStory(self._orders.follow(order_id, cursor.positions.copy()), cursor, self._limits, self._leaving)
         return EventSourceResponse(self._counted(live.messages(seen)), headers=_STREAM_HEADERS)
 
     async def cancel(self, request: Request) -> Response:

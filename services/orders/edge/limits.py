@@ -19,6 +19,13 @@ from services.orders.edge.problems import BODY_TIMEOUT, TOO_LARGE, TOO_MANY_REQU
 class Limits:
     """The limits of the edge; `requests_per_second` (of one client, with bursts of `burst`) is off where None."""
 
+    connections_max: int = 1_000
+    head_bytes: int = 32 * 1024
+    head_timeout_seconds: float = 10.0
+    idle_seconds: int = 75
+    """Longer than balancers keep an idle connection (nginx and AWS: 60 s): they shall be the ones that close it."""
+    linger_seconds: float = 2.0
+    stop_seconds: int = 5
     body_bytes: int = 64 * 1024
     body_timeout_seconds: float = 10.0
     answer_timeout_seconds: float = 30.0

@@ -42,6 +42,9 @@ KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key belongs to
 REFUSED = Kind(422, "order-refused", "The order is refused")
 TOO_MANY_REQUESTS = Kind(429, "too-many-requests", "Too many requests")
 INTERNAL = Kind(500, "internal-error", "The service failed")
+HEAD_TIMEOUT = Kind(408, "head-timeout", "The request took too long")
+HEAD_TOO_LARGE = Kind(431, "head-too-large", "The headers are too large")
+CROWDED = Kind(503, "crowded", "Too many connections")
 UNAVAILABLE = Kind(503, "unavailable", "The mesh is not taking this now")
 
 _BY_STATUS = {kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED)}

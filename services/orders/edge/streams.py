@@ -9,7 +9,7 @@ from typing import TypeVar
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from services.orders.edge.limits import Limits
-from services.orders.edge.port import Orders, StoryEvent, Unavailable
+from services.orders.edge.port import StoryEvent, Unavailable
 from services.orders.edge.stories import ENDED, Cursor, Happened, status_of
 
 T = TypeVar("T")
@@ -18,20 +18,20 @@ T = TypeVar("T")
 class LiveStory:
     """One order's story as a stream of server-sent events.
 
-    It ends with the event `end` where the story does. It ends without one at its largest age or where the mesh goes
-    away: the reader's EventSource then comes back by itself, with its position.
+    It ends with the event `end` where the story does. It ends without one at its largest age, or where the mesh or
+    this replica goes away: the reader's EventSource then comes back by itself, with its position.
     """
 
-    def __init__(self, orders: Orders, order_id: str, cursor: Cursor, limits: Limits) -> None:
-        self._events = orders.follow(order_id, cursor.positions.copy())
-        self._cursor = cursor
-        self._limits = limits
+    def __init__(
+        self, events: AsyncGenerator[StoryEvent, None], cursor: Cursor, limits: Limits, leaving: asyncio.Event
+    ) -> None:
+        self._events, self._cursor, self._limits, self._leaving = events, cursor, limits, leaving
         self._until = monotonic() + limits.stream_seconds_max
 
     async def messages(self, seen: set[str]) -> AsyncGenerator[bytes, None]:
         """The messages; `seen` are the types of the events before the cursor."""
         with suppress(Unavailable):
-            async with aclosing(self._events), aclosing(beats(self._events, self._limits.heartbeat_seconds)) as events:
+            async with aclosing(self._events), aclosing(self._beats()) as events:
                 async for event in events:
                     if event is None and monotonic() > self._until:
                         return
@@ -39,6 +39,9 @@ class LiveStory:
                         yield message
                     if status_of(seen) in ENDED:
                         return
+
+    def _beats(self) -> AsyncGenerator[StoryEvent | None, None]:
+        return beats(self._events, self._limits.heartbeat_seconds, self._leaving)
 
     def _told(self, event: StoryEvent | None, seen: set[str]) -> Iterator[bytes]:
         if event is None:
@@ -57,12 +60,15 @@ class LiveStory:
         return format_sse_event(event="end", data_str=f'{{"status":"{status_of(seen)}"}}', id=str(self._cursor))
 
 
-async def beats(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[T | None, None]:
-    """The items as they come, and None whenever none came for so long."""
+async def beats(items: AsyncIterator[T], seconds: float, leaving: asyncio.Event) -> AsyncGenerator[T | None, None]:
+    """The items as they come, until `leaving` is set, and None whenever none came for so long."""
     following = asyncio.ensure_future(anext(items, _END))
+    left = asyncio.ensure_future(leaving.wait())
     try:
         while True:
-            await asyncio.wait({following}, timeout=seconds)
+            await asyncio.wait({following, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if left.done():
+                return
             if not following.done():
                 yield None
                 continue
@@ -73,7 +79,8 @@ async def beats(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[T | N
             yield item
     finally:
         following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        left.cancel()
+        await asyncio.gather(following, left, return_exceptions=True)
 
 
 class _End:

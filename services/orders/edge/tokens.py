@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from services.orders.edge.problems import FORBIDDEN, UNAUTHORIZED, Problem
 
+SECRET_LENGTH_MIN = 16
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -20,10 +22,10 @@ class Tokens:
     operators: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if not self.secrets or min(map(len, self.secrets)) < 16:
-            raise ValueError("the edge needs at least one secret of 16 bytes or more to sign order tokens")
-        if any(len(token) < 16 for token in self.operators):
-            raise ValueError("an operator's token needs 16 characters or more")
+        if not self.secrets or min(map(len, self.secrets)) < SECRET_LENGTH_MIN:
+            raise ValueError(f"the edge needs a secret of {SECRET_LENGTH_MIN} bytes or more to sign order tokens")
+        if any(len(token) < SECRET_LENGTH_MIN for token in self.operators):
+            raise ValueError(f"an operator's token needs {SECRET_LENGTH_MIN} characters or more")
 
     def token(self, order_id: str) -> str:
         """The token that opens this order."""
