@@ -27,7 +27,8 @@ class Program:
     """A program, the Go module that it is built from, and how to tell that one found on PATH will do.
 
     `tool` is what `just tools` calls it; several programs may make one tool. `replaces` are go.mod lines that the
-    module's own go.mod has, which do not apply to those who require it.
+    module's own go.mod has, which do not apply to those who require it. `stamps` are the variables that its own build
+    sets with the version: no chart's `kubeVersion` fits a Kubernetes that does not know it.
     """
 
     tool: str
@@ -36,12 +37,14 @@ class Program:
     version: str
     package: str = ""
     replaces: tuple[str, ...] = ()
+    stamps: tuple[str, ...] = ()
     at_least: Version | None = None
     version_argument: str = "--version"
 
     @property
     def cached(self) -> Path:
-        return CACHE / f"{self.module.replace('/', '_')}@{self.version}" / self.name
+        stamped = "-stamped" if self.stamps else ""
+        return CACHE / f"{self.module.replace('/', '_')}@{self.version}{stamped}" / self.name
 
     @property
     def link(self) -> Path:
@@ -52,6 +55,18 @@ NATS = "github.com/nats-io/natscli"
 JAEGER = "github.com/jaegertracing/jaeger"
 PROMETHEUS = "github.com/prometheus/prometheus"
 KUBERNETES = "k8s.io/kubernetes"
+KUBERNETES_VERSION = "v1.35.4"
+MAJOR, MINOR, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+KUBERNETES_STAMPS = tuple(
+    f"k8s.io/component-base/version.{name}={value}"
+    for name, value in {"gitVersion": KUBERNETES_VERSION, "gitMajor": MAJOR, "gitMinor": MINOR}.items()
+)
+# The Kubernetes that helm takes for granted where it has no cluster.
+HELM_STAMPS = tuple(
+    f"helm.sh/helm/v3/pkg/{package}.k8sVersion{name}={value}"
+    for package in ("chartutil", "lint/rules")
+    for name, value in {"Major": MAJOR, "Minor": MINOR}.items()
+)
 # Jaeger requires a module that moved; its go.mod says where to.
 SARAMA = "github.com/Shopify/sarama => github.com/Shopify/sarama v1.33.0"
 
@@ -62,15 +77,24 @@ PROGRAMS = [
     Program(
         "jaeger", "jaeger", JAEGER, "v1.76.0", "cmd/jaeger", (SARAMA,), at_least=(2, 0), version_argument="version"
     ),
-    Program("helm", "helm", "helm.sh/helm/v3", "v3.22.0", "cmd/helm", at_least=(3, 18), version_argument="version"),
+    Program(
+        "helm",
+        "helm",
+        "helm.sh/helm/v3",
+        "v3.22.0",
+        "cmd/helm",
+        stamps=HELM_STAMPS,
+        at_least=(3, 18),
+        version_argument="version",
+    ),
     Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform", "v0.7.0", "cmd/kubeconform"),
     Program("prometheus", "prometheus", PROMETHEUS, "v0.316.0", "cmd/prometheus", at_least=(3, 0)),
     Program("prometheus", "promtool", PROMETHEUS, "v0.316.0", "cmd/promtool", at_least=(3, 0)),
     Program("prometheus", "prometheus-nats-exporter", "github.com/nats-io/prometheus-nats-exporter", "v0.20.1"),
-    Program("kube", "kube-apiserver", KUBERNETES, "v1.35.4", "cmd/kube-apiserver"),
-    Program("kube", "kube-controller-manager", KUBERNETES, "v1.35.4", "cmd/kube-controller-manager"),
-    Program("kube", "kube-scheduler", KUBERNETES, "v1.35.4", "cmd/kube-scheduler"),
-    Program("kube", "kubectl", KUBERNETES, "v1.35.4", "cmd/kubectl"),
+    Program("kube", "kube-apiserver", KUBERNETES, KUBERNETES_VERSION, "cmd/kube-apiserver", stamps=KUBERNETES_STAMPS),
+    Program("kube", "kube-controller-manager", KUBERNETES, KUBERNETES_VERSION, "cmd/kube-controller-manager"),
+    Program("kube", "kube-scheduler", KUBERNETES, KUBERNETES_VERSION, "cmd/kube-scheduler"),
+    Program("kube", "kubectl", KUBERNETES, KUBERNETES_VERSION, "cmd/kubectl"),
     Program("kube", "etcd", "go.etcd.io/etcd/server/v3", "v3.6.5"),
     Program("kube", "kwok", "sigs.k8s.io/kwok", "v0.7.0", "cmd/kwok"),
 ]
@@ -122,7 +146,9 @@ def build(program: Program) -> None:
     with tempfile.TemporaryDirectory(dir=program.cached.parent) as folder:
         lay_out(program, Path(folder))
         built = Path(folder) / program.name
-        go(["build", "-o", str(built), f"{program.module}/{program.package}".rstrip("/")], Path(folder))
+        flags = " ".join(f"-X {variable}" for variable in program.stamps)
+        package = f"{program.module}/{program.package}".rstrip("/")
+        go(["build", "-ldflags", flags, "-o", str(built), package], Path(folder))
         built.rename(program.cached)
     print(f"{program.name}: built in {time.monotonic() - began:.0f} s", flush=True)
 

@@ -1,7 +1,8 @@
 """A real Kubernetes control plane on loopback, up in seconds: etcd, API server, controllers, scheduler.
 
 Deployments, Jobs, hooks, RBAC, admission, quotas and custom resources are real, so `helm install --wait` is. Containers
-are not run: kwok plays the node, on which every pod becomes ready and every Job's pod completes at once.
+are not run: kwok plays the node, on which every pod becomes ready and one that is not restarted completes at once.
+Volumes of the class `late` are bound where a pod wants them (WaitForFirstConsumer), others at once.
 
     just tools helm kube && just cluster up && export KUBECONFIG=.tools/cluster/kubeconfig
 """
@@ -23,7 +24,18 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 FOLDER = TOOLS / "cluster"
 START_SECONDS = 120.0
-VOLUMES = 64
+PLAYED = Path(__file__).with_name("node.yaml")
+SAID = "2026-01-01T00:00:00.000000000Z stdout F what the container said\n"
+"""The log of every container, as a container runtime writes it."""
+
+VOLUMES = {"": 64, "late": 16}
+LATE = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "late"},
+    "provisioner": "kubernetes.io/no-provisioner",
+    "volumeBindingMode": "WaitForFirstConsumer",
+}
 NODE = {
     "apiVersion": "v1",
     "kind": "Node",
@@ -57,7 +69,8 @@ def up(folder: Path) -> Path:
         start_etcd(folder, etcd, peers)
         start_api(folder, etcd, api)
         start_others(folder, kwok)
-        items = [NODE, *(volume(number) for number in range(VOLUMES))]
+        volumes = [volume(name, number) for name, count in VOLUMES.items() for number in range(count)]
+        items = [NODE, LATE, *volumes]
         kubectl(
             folder, "apply", "--filename", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         )
@@ -92,7 +105,7 @@ def start_api(folder: Path, etcd: int, port: int) -> None:
     token = secrets.token_hex(16)
     (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
     (folder / "kubeconfig").write_text(json.dumps(kubeconfig(port, token), indent=2))
-    subprocess.run(["openssl", "genrsa", "-out", "key.pem", "2048"], cwd=folder, check=True, capture_output=True)
+    openssl(folder, "genrsa", "-out", "key.pem", "2048")
     start(folder, "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd}", f"--secure-port={port}",
           "--bind-address=127.0.0.1", "--cert-dir=certificates", "--service-account-key-file=key.pem",
           "--service-account-signing-key-file=key.pem", "--service-account-issuer=https://kubernetes.default.svc",
@@ -106,20 +119,31 @@ def start_others(folder: Path, kwok: int) -> None:
     start(folder, "kube-controller-manager", "--kubeconfig=kubeconfig", "--service-account-private-key-file=key.pem",
           "--secure-port=0")  # fmt: skip
     start(folder, "kube-scheduler", "--kubeconfig=kubeconfig", "--secure-port=0")
+    (folder / "containers.log").write_text(SAID)
+    openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=node-1", "-keyout", "node.key",
+            "-out", "node.crt")  # fmt: skip
     start(folder, "kwok", "--kubeconfig=kubeconfig", "--manage-all-nodes=true", "--cidr=10.1.0.1/24",
-          "--node-ip=10.1.0.1", f"--server-address=127.0.0.1:{kwok}", "--node-lease-duration-seconds=40")  # fmt: skip
+          "--node-ip=127.0.0.1", f"--node-port={kwok}", f"--server-address=127.0.0.1:{kwok}",
+          "--tls-cert-file=node.crt", "--tls-private-key-file=node.key", "--node-lease-duration-seconds=40",
+          f"--config={PLAYED}")  # fmt: skip
 
 
-def volume(number: int) -> dict[str, object]:
-    """A volume to be claimed, since nothing here makes one."""
+def openssl(folder: Path, *arguments: str) -> None:
+    """Make keys and certificates in the folder."""
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def volume(name: str, number: int) -> dict[str, object]:
+    """A volume of a storage class to be claimed, since nothing here makes one."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": f"volume-{number}"},
+        "metadata": {"name": f"volume-{name}{number}"},
         "spec": {
+            "storageClassName": name,
             "capacity": {"storage": "1Ti"},
             "accessModes": ["ReadWriteOnce"],
-            "hostPath": {"path": f"/volumes/{number}"},
+            "hostPath": {"path": f"/volumes/{name}{number}"},
         },
     }
 

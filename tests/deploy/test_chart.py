@@ -76,7 +76,21 @@ def test_no_pod_has_a_right_that_it_does_not_need(trial: list[Object]) -> None:
 
 def test_a_pod_has_more_time_to_stop_than_its_drain_takes() -> None:
     deployments = of_kind(objects(render("--set", "defaults.drainSeconds=90")), "Deployment")
-    assert deployments["orders"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 105
+    assert deployments["payments"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 105
+    assert deployments["orders"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 110
+
+
+def test_an_edge_serves_on_until_its_endpoints_have_followed(trial: list[Object]) -> None:
+    def hooks(found: list[Object]) -> dict[str, Object]:
+        deployments = of_kind(found, "Deployment")
+        containers = {name: each["spec"]["template"]["spec"]["containers"][0] for name, each in deployments.items()}
+        return {name: each["lifecycle"]["preStop"] for name, each in containers.items() if "lifecycle" in each}
+
+    assert hooks(trial) == {"orders": {"sleep": {"seconds": 5}}}
+    assert hooks(objects(render("--kube-version", "1.29"))) == {"orders": {"exec": {"command": ["sleep", "5"]}}}
+    assert hooks(objects(render("--set", "services.orders.http.pauseSeconds=0"))) == {}
+    own = "services.orders.lifecycle.preStop.httpGet.path=/stop"
+    assert hooks(objects(render("--set", own))) == {"orders": {"httpGet": {"path": "/stop"}}}
 
 
 def test_liveness_does_not_ask_for_the_broker_and_readiness_does(trial: list[Object]) -> None:

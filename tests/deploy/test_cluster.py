@@ -2,8 +2,10 @@
 
 import base64
 import json
+import re
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import yaml
 from jetmesh import nack
 from jetmesh.topology import topology
 from services.flow import SERVICES
-from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, render
+from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, objects, of_kind, render
 from tests.programs import ROOT, program, run
 from tests.routing import SPLIT
 from tools import cluster
@@ -22,7 +24,7 @@ from tools import cluster
 SHOP = "shop"
 RELEASE = "mesh"
 ORDERS = "mesh-jetmesh-orders"
-SMALL = ("--set", "defaults.replicas=1")
+DRY = ("apply", "--namespace", SHOP, "--dry-run=server", "--validate=strict", "--filename", "-")
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "etcd", "kwok")
 
 
@@ -71,6 +73,7 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]
         found.kubectl("create", "namespace", SHOP)
         levels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
         found.kubectl("label", "namespace", SHOP, *levels)
+        found.kubectl("create", "priorityclass", "business", "--value=1000")
         yield found
     finally:
         cluster.down(folder)
@@ -79,11 +82,20 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]
 @pytest.fixture
 def installed(kubernetes: Kubernetes) -> Iterator[Kubernetes]:
     """The chart without any value, installed with --wait; taken away with its volumes afterwards."""
-    kubernetes.upgrade()
-    yield kubernetes
-    if RELEASE in kubernetes.helm("list", "--short"):
-        kubernetes.helm("uninstall", RELEASE, "--wait")
-    kubernetes.kubectl("delete", "--namespace", SHOP, "persistentvolumeclaims", "--all", "--wait=false")
+    with release(kubernetes):
+        kubernetes.upgrade()
+        yield kubernetes
+
+
+@contextmanager
+def release(kubernetes: Kubernetes) -> Iterator[None]:
+    """What is installed meanwhile is taken away with its volumes."""
+    try:
+        yield
+    finally:
+        if RELEASE in kubernetes.helm("list", "--all", "--short"):
+            kubernetes.helm("uninstall", RELEASE, "--wait")
+        kubernetes.kubectl("delete", "--namespace", SHOP, "persistentvolumeclaims", "--all", "--wait=false")
 
 
 def test_an_installation_without_values_gets_ready_and_passes_its_test(installed: Kubernetes) -> None:
@@ -91,8 +103,16 @@ def test_an_installation_without_values_gets_ready_and_passes_its_test(installed
     assert {item["status"].get("readyReplicas") for item in deployments} == {1}
     jobs = [item["metadata"]["name"] for item in installed.get("jobs")["items"] if item["status"].get("succeeded")]
     assert [name for name in jobs if name.startswith("mesh-jetmesh-topology-")]
-    assert "Phase:          Succeeded" in installed.helm("test", RELEASE)
     assert "helm test mesh" in installed.helm("get", "notes", RELEASE)
+
+
+def test_the_chart_s_test_prints_its_logs_as_documented_each_time(installed: Kubernetes) -> None:
+    documented = re.search(r"^helm (test mesh --logs)", (CHART / "README.md").read_text(), re.MULTILINE)
+    assert documented
+    for _ in range(2):
+        said = installed.helm(*shlex.split(documented[1]))
+        assert "Phase:          Succeeded" in said
+        assert "POD LOGS: mesh-jetmesh-test\nwhat the container said" in said
 
 
 def test_the_topology_is_changed_before_anything_rolls(installed: Kubernetes) -> None:
@@ -155,6 +175,40 @@ def test_volumes_go_with_the_release_where_that_is_asked_for(installed: Kubernet
     installed.kubectl("wait", gone, "--namespace", SHOP, "persistentvolumeclaim", "--all", "--timeout", "60s")
 
 
+def test_production_gets_ready_where_volumes_are_bound_late(kubernetes: Kubernetes, tmp_path: Path) -> None:
+    late = {"volume": {"className": "late"}}
+    values = tmp_path / "late.yaml"
+    values.write_text(json.dumps({"archive": late, "defaults": late, "services": {"analytics": late}}))
+    with release(kubernetes):
+        kubernetes.upgrade("--values", str(CHART / "ci" / "production-values.yaml"), "--values", str(values))
+        claims = kubernetes.get("persistentvolumeclaims")["items"]
+        assert {(claim["spec"]["storageClassName"], claim["status"]["phase"]) for claim in claims} == {
+            ("late", "Bound")
+        }
+        names = {claim["metadata"]["name"].removeprefix("mesh-jetmesh-") for claim in claims}
+        assert names == {"archive", "analytics", "payments"}
+
+
+def test_a_service_without_pods_has_its_volume_bound_too(kubernetes: Kubernetes) -> None:
+    late = "defaults.volume.className=late,broker.embedded.storage.className=late,services.payments.replicas=0"
+    with release(kubernetes):
+        kubernetes.upgrade("--set", late)
+        assert kubernetes.get("deployment", "mesh-jetmesh-payments")["spec"]["replicas"] == 0
+        assert kubernetes.get("persistentvolumeclaim", "mesh-jetmesh-payments")["status"]["phase"] == "Bound"
+
+
+def test_a_variable_that_is_taken_back_is_gone_from_what_runs(installed: Kubernetes) -> None:
+    def names() -> list[str]:
+        pod = installed.get("deployment", ORDERS)["spec"]["template"]["spec"]
+        return [each["name"] for each in pod["containers"][0]["env"]]
+
+    before = names()
+    installed.upgrade("--set", "services.orders.env.SITE=a,services.orders.env.JETMESH_SLOTS=64")
+    assert sorted(names()) == sorted([*before, "SITE"])
+    installed.upgrade("--set", "services.orders.env.JETMESH_SLOTS=null")
+    assert sorted(names()) == sorted(set(before) - {"JETMESH_SLOTS"})
+
+
 def test_keda_scales_what_has_a_scaled_object(installed: Kubernetes) -> None:
     settings = "services.orders.autoscaling.kind=keda,services.orders.autoscaling.maxReplicas=5"
     installed.upgrade("--set", settings)
@@ -180,12 +234,18 @@ def test_no_account_of_the_mesh_may_do_anything(installed: Kubernetes) -> None:
         assert done.stdout.strip() == "no"
 
 
+@pytest.mark.parametrize("way", ["--server-side=false", "--server-side"])
 @pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.name.removesuffix("-values.yaml"))
-def test_the_api_server_admits_every_object_of_an_example(kubernetes: Kubernetes, values: Path) -> None:
-    said = kubernetes.kubectl("apply", "--namespace", SHOP, "--dry-run=server", "--validate=strict", "--filename", "-",
-                              text=render("--values", str(values), "--no-hooks").replace("<made once>", "c2VjcmV0"),
-                              )  # fmt: skip
-    assert "Warning" not in said
+def test_the_api_server_admits_every_object_of_an_example(kubernetes: Kubernetes, values: Path, way: str) -> None:
+    text = render("--values", str(values), "--no-hooks").replace("<made once>", "c2VjcmV0")
+    assert "Warning" not in kubernetes.kubectl(*DRY, way, text=text)
+
+
+def test_the_api_server_refuses_what_is_there_twice(kubernetes: Kubernetes) -> None:
+    orders = of_kind(objects(render()), "Deployment")["orders"]
+    orders["spec"]["template"]["spec"]["containers"][0]["env"] *= 2
+    done = cluster.kubectl(kubernetes.folder, *DRY, "--server-side", text=json.dumps(orders), check=False)
+    assert "duplicate entries for key" in done.stderr
 
 
 @pytest.mark.parametrize("split", [{}, SPLIT], ids=["whole", "split"])

@@ -65,12 +65,31 @@ ports: {{- include "jetmesh.ports" . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{/* Before a stop, how long the edge serves on while Services and gateways learn that its pod goes. */}}
+{{- define "jetmesh.pauseSeconds" -}}
+{{- if .settings.http.enabled }}{{ int64 .settings.http.pauseSeconds }}{{ else }}0{{ end -}}
+{{- end -}}
+
+{{/* A hook of the values is left as it is. Kubernetes sleeps itself since 1.30; before, the image has a program for it. */}}
+{{- define "jetmesh.lifecycle" -}}
+{{- $lifecycle := default dict .settings.lifecycle -}}
+{{- $seconds := include "jetmesh.pauseSeconds" . | int64 -}}
+{{- if and $seconds (not $lifecycle.preStop) -}}
+{{- $sleep := dict "exec" (dict "command" (list "sleep" (toString $seconds))) -}}
+{{- if semverCompare ">=1.30-0" .root.Capabilities.KubeVersion.Version -}}
+{{- $sleep = dict "sleep" (dict "seconds" $seconds) -}}
+{{- end -}}
+{{- $lifecycle = set $lifecycle "preStop" $sleep -}}
+{{- end -}}
+{{- toJson $lifecycle -}}
+{{- end -}}
+
 {{/* What a stop takes at most, and 15 seconds for what a drain can't foresee. */}}
 {{- define "jetmesh.graceSeconds" -}}
-{{- $needed := int64 .settings.drainSeconds -}}
+{{- $needed := add .settings.drainSeconds (include "jetmesh.pauseSeconds" .) -}}
 {{- $given := int64 (default 0 .settings.terminationGracePeriodSeconds) -}}
 {{- if and $given (lt $given $needed) -}}
-{{- fail (printf "services.%s.terminationGracePeriodSeconds: %d seconds are less than the %d that a stop may take (drainSeconds); it would be killed" .name $given $needed) -}}
+{{- fail (printf "services.%s.terminationGracePeriodSeconds: %d seconds are less than the %d that a stop may take (drainSeconds and http.pauseSeconds); it would be killed" .name $given $needed) -}}
 {{- end -}}
 {{- $given | default (add $needed 15) -}}
 {{- end -}}
