@@ -73,6 +73,20 @@ def stream_of(owner: str) -> str:
     return owner.upper().replace("-", "_")
 
 
+ENDED = "ENDED"
+"""In the place of an event's name: the marker of a story that ended and is archived. No event's name is in capitals."""
+
+
+def ended_subject(entity: str, key: str) -> str:
+    """The subject of the marker that stays of an archived story: the guards of the key stand on it."""
+    return f"{entity}.{ENDED}.{key}"
+
+
+def is_ended(subject: str) -> bool:
+    """Whether it is the subject of such a marker, and of no event."""
+    return subject.split(".", 2)[1:2] == [ENDED]
+
+
 def story_subject(entity: str, key: str) -> str:
     """All events of one entity about one key. Every guard of the key is spelled by this function and no other: on a
     replicated stream the server compares the spelling of guards in flight (two spellings: both writers pass)."""

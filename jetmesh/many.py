@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from jetmesh.event import Event, EventType, entity_of, story_subject, subject_of
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.record import BATCH_MAX
-from jetmesh.story import KnownStories, Stored, StoryReader, last_sequence
+from jetmesh.story import KnownStories, Stored, StoryReader, has_ended, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import is_suspect, last_chance
 from jetmesh.wire import Delivery, Envelope, read_event
@@ -35,6 +35,14 @@ class Arrival:
         return self.envelope.delivery
 
 
+class Archived(Exception):
+    """The stories of these keys have ended and are archived: there is nothing to decide about them."""
+
+    def __init__(self, keys: Collection[str]) -> None:
+        super().__init__(", ".join(sorted(keys)))
+        self.keys = frozenset(keys)
+
+
 @dataclass(slots=True)
 class Reading:
     """The Snapshot of one attempt at one batch: everything read becomes a guard of its commit.
@@ -53,8 +61,14 @@ class Reading:
     """The stories that were read, by the subject of their guard."""
 
     async def stories(self, state: type, event: EventType, keys: Iterable[str]) -> Mapping[str, Any]:
-        """The service's own story of each key."""
+        """The service's own story of each key.
+
+        Raises:
+            Archived: those of some keys have ended; the batch is decided again without them.
+        """
         found = await self._last(entity_of(event), keys)
+        if ended := {key for key, stored in found.items() if has_ended(stored)}:
+            raise Archived(ended)
         return {key: self.fold(state, stored) for key, stored in found.items()}
 
     async def latest(self, level: EventType, keys: Iterable[str]) -> Mapping[str, Any]:
@@ -190,7 +204,13 @@ class Many(Batching):
         """The keys about which something was recorded."""
         for attempt in range(ROUNDS):
             reading = Reading(self.mesh.stories, self.mesh.known, self.service.stream, self.fold)
-            outcomes = [self.check(outcome) for outcome in await self._decide(arrivals, reading)]
+            try:
+                outcomes = [self.check(outcome) for outcome in await self._decide(arrivals, reading)]
+            except Archived as archived:
+                arrivals = self._without(archived, arrivals)
+                outcomes = []
+                if arrivals:
+                    continue
             if not outcomes:
                 return set()
             commit = self._prepared(outcomes, arrivals, reading)
@@ -210,6 +230,16 @@ class Many(Batching):
                 for prepared in commit:
                     prepared.span.end()
         raise Unavailable("what the batch read kept changing", 0.1)
+
+    def _without(self, archived: Archived, arrivals: list[Arrival]) -> list[Arrival]:
+        """The arrivals about which there is something to decide.
+
+        Raises:
+            Permanent: the reaction read a story that ended, about a key that nothing has arrived about.
+        """
+        if strange := archived.keys - {arrival.event.key for arrival in arrivals}:
+            raise Permanent(f"{self.reaction.durable} decides by {', '.join(sorted(strange))}, which is archived")
+        return [arrival for arrival in arrivals if arrival.event.key not in archived.keys]
 
     async def _decide(self, arrivals: list[Arrival], reading: Reading) -> list[Any]:
         filled = {"snapshot": reading, "dependencies": self.dependencies}

@@ -14,7 +14,7 @@ from jetmesh.message import Guard, Refused, Unknown
 from jetmesh.otlp.traceparent import parse_traceparent
 from jetmesh.reacting import Reacting
 from jetmesh.service import Form
-from jetmesh.story import Stored, last_sequence
+from jetmesh.story import Stored, has_ended, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import last_chance
 from jetmesh.wire import Delivery, Envelope, read_event
@@ -211,7 +211,9 @@ class Single(Reacting):
 
     def _is_settled(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
         """Whether what the service recorded before leaves nothing to decide. A reaction that takes the story judges
-        that itself."""
+        that itself, unless the story is archived."""
+        if has_ended(stored):
+            return self._is_late(event)
         if self.reaction.story is not None or not stored:
             return False
         if self.reaction.form is Form.INTAKE:
@@ -220,6 +222,17 @@ class Single(Reacting):
             return True
         declared = {outcome.type for outcome in self.reaction.outcomes}
         return any(message.type in declared for message in stored)
+
+    def _is_late(self, event: Event) -> bool:
+        """What comes about an archived story is settled by it.
+
+        Raises:
+            Permanent: it would begin the story. Whether it is the same can't be seen any more, and what somebody
+                published must not vanish.
+        """
+        if self._begins and self._is_intake and self.reaction.story is None:
+            raise Permanent(f"{event.key}: it has ended, and is archived; publish it under a new key")
+        return True
 
     def _is_taken(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
         """Whether what comes from outside was recorded before, by an earlier delivery or as the same contents.

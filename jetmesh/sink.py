@@ -10,7 +10,7 @@ from typing import Any
 
 from jetmesh.batching import Batching
 from jetmesh.conditions import reason_of
-from jetmesh.event import Recorded
+from jetmesh.event import Recorded, is_ended
 from jetmesh.otlp import trace_id_of
 from jetmesh.wire import Delivery, Headers, as_written
 
@@ -28,6 +28,10 @@ class Sink(Batching):
         self._enough = asyncio.Event()
 
     def accept(self, delivery: Delivery) -> None:
+        """The marker of an archived story is no event, and nothing to keep."""
+        if is_ended(delivery.subject):
+            self.mesh.custody.ack(delivery)
+            return
         super().accept(delivery)
         if len(self.waiting) >= BATCH_WORTHWHILE:
             self._enough.set()

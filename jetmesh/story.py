@@ -6,10 +6,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jetmesh.connection import Connection
-from jetmesh.event import EventType
+from jetmesh.event import EventType, is_ended
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.wire import Headers, decode_headers, read_event
 
@@ -42,6 +42,13 @@ class Stored(NamedTuple):
     def key(self) -> str:
         """The key that the subject says: its last token."""
         return self.subject.rpartition(".")[2]
+
+    def endings(self) -> "list[Stored]":
+        """Of the marker of an archived story, the endings that it stands for, without what they said; else itself."""
+        if not is_ended(self.subject):
+            return [self]
+        stood: dict[str, list[Any]] = json.loads(self.data)
+        return [Stored(f"{name}.{self.key}", sequence, at, {}, b"{}") for name, (sequence, at) in stood.items()]
 
 
 @dataclass(slots=True)
@@ -183,6 +190,11 @@ def _unreadable(known: Iterable[tuple[EventType, Stored]]) -> str:
         except BrokenContract as broken:
             return f"{message.subject}, at {message.sequence}: {broken}"
     return "nobody knows why"
+
+
+def has_ended(stored: Iterable[Stored]) -> bool:
+    """Whether the story is archived: nothing that comes about its key is to be decided any more."""
+    return any(is_ended(message.subject) for message in stored)
 
 
 def last_sequence(stored: Sequence[Stored]) -> int:

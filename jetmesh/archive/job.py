@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from jetmesh.archive.marker import forget, mark_ended
 from jetmesh.archive.open_work import OpenWork, open_work
 from jetmesh.archive.parquet import Archive
 from jetmesh.archive.purge import Departures, Leaving, mark
@@ -13,13 +14,15 @@ from jetmesh.archive.row import Row, day_of
 from jetmesh.archive.scan import scan
 from jetmesh.archive.story import by_key, newest, stories, with_keys
 from jetmesh.connection import Connection
-from jetmesh.event import matches
+from jetmesh.event import is_ended, matches
 from jetmesh.partitions import Partitions
 from jetmesh.provision import check_split, request
+from jetmesh.record import Recorder
 from jetmesh.service import INTAKE, Service
 from jetmesh.topology import WHOLE, topology
 
 PAGE = 5_000
+MARKED_AT_ONCE = 256
 NOT_ENDED, YOUNG = "has not ended", "ended too lately"
 STRANGE = "came from outside and was not understood"
 
@@ -38,7 +41,11 @@ class Job:
         archive: Archive,
         tell: Tell,
         split: Partitions = WHOLE,
+        forget_before: datetime | None = None,
     ) -> None:
+        """`forget_before`: markers that were left before then go, too; None: they stay for ever."""
+        self._recorder = Recorder(connection)
+        self._forget_before = forget_before
         self._connection, self._archive, self._tell = connection, archive, tell
         self._services = [service for service in services if service.records]
         self._split, self._needed = split, topology(services, split=split)
@@ -48,6 +55,7 @@ class Job:
         self._filters: dict[tuple[str, str], str] = {}
         self._work = OpenWork({}, {})
         self._report = Report("", dry_run=True)
+        self._there: set[str] = set()
         self._until_ns = 0
 
     async def run(self, until: datetime, *, dry_run: bool = False) -> Report:
@@ -64,6 +72,13 @@ class Job:
         self._report = Report(until.astimezone(UTC).isoformat(timespec="seconds"), dry_run)
         self._report.streams = {stream: StreamReport() for stream in self._parts}
         self._work = await open_work(self._connection, self._services, self._parts)
+        await self._recorder.start()
+        try:
+            return await self._run(dry_run)
+        finally:
+            await self._recorder.close()
+
+    async def _run(self, dry_run: bool) -> Report:
         for part in self._parts.values():
             await self._read(part, part.purgeable, self._take_stories)
             await self._read(part, part.levels, self._take_levels)
@@ -71,12 +86,14 @@ class Job:
             self._report.of(leaving.stream).ended += len(leaving.sequences)
         if not dry_run:
             await self._purge()
+            await self._forget()
         return self._report
 
     async def _read(self, part: Part, subjects: Sequence[str], take: Take) -> None:
         """Page by page, until what comes is too young."""
         if not subjects or await request(self._connection, f"STREAM.INFO.{part.stream}") is None:
             return
+        self._there.add(part.stream)
         read = 0
         async with scan(self._connection, part.stream, subjects) as scanning:
             while page := await scanning.page(PAGE):
@@ -103,23 +120,37 @@ class Job:
                 kept[key] = why
             else:
                 ended.append(whole)
-        await self._keep([dated for whole in ended for dated in _dated(whole)])
+        await self._keep([dated for whole in ended for dated in _dated(_events(whole))])
         self._report.stories += len(ended)
-        for row in (row for whole in ended for row in whole):
-            if self._filter_of(row.stream, row.type):
-                self._leaving_of(row).sequences.add(row.sequence)
+        for whole in await self._marked(ended):
+            for row in _events(whole):
+                if self._filter_of(row.stream, row.type):
+                    self._leaving_of(row).sequences.add(row.sequence)
+
+    async def _marked(self, ended: Sequence[list[Row]]) -> list[list[Row]]:
+        """Those of the stories that have their markers: the others have gone on meanwhile, and stay for now."""
+        if self._report.dry_run:
+            return list(ended)
+        endings = {stream: part.endings for stream, part in self._parts.items()}
+        found: list[list[Row]] = []
+        for start in range(0, len(ended), MARKED_AT_ONCE):
+            some = ended[start : start + MARKED_AT_ONCE]
+            done = await asyncio.gather(*(mark_ended(self._recorder, whole, endings) for whole in some))
+            found += [whole for whole, is_marked in zip(some, done, strict=True) if is_marked]
+        return found
 
     def _stays(self, story: Sequence[Row]) -> str:
         """Why a story is not archived; empty where it is."""
         told: dict[str, set[str]] = {}
         for row in story:
-            told.setdefault(row.stream, set()).add(row.type)
+            ended = self._parts[row.stream].endings if is_ended(row.subject) else {row.type}
+            told.setdefault(row.stream, set()).update(ended)
         told.pop(INTAKE, None)
         if not told or not all(types & self._parts[stream].endings for stream, types in told.items()):
             return NOT_ENDED
-        if max(row.time_ns for row in story) > self._until_ns:
+        if max(row.time_ns for row in _events(story)) > self._until_ns:
             return YOUNG
-        return self._work.about(story)
+        return self._work.about(_events(story))
 
     async def _take_levels(self, rows: list[Row]) -> None:
         """Archive the levels that do not count any more: a newer message is on their subject."""
@@ -156,6 +187,13 @@ class Job:
         """What leaves with it: all messages of its type, or of its subject where that is a level."""
         return self._leaving.of(row.stream, self._filter_of(row.stream, row.type) or row.subject)
 
+    async def _forget(self) -> None:
+        for part in self._parts.values():
+            if self._forget_before and part.entities and part.stream in self._there:
+                forgotten = await forget(self._connection, part.stream, part.entities, self._forget_before)
+                self._report.of(part.stream).forgotten = forgotten
+                self._tell(f"{part.stream}: {forgotten:,} markers are forgotten")
+
     async def _purge(self) -> None:
         for stream in sorted({leaving.stream for leaving in self._leaving}):
             await mark(self._connection, stream, self._report.until)
@@ -163,6 +201,11 @@ class Job:
             report = self._report.of(leaving.stream)
             report.purged += await leaving.purge(self._connection)
             self._tell(f"{leaving.stream}: {report.purged:,} messages purged")
+
+
+def _events(story: Sequence[Row]) -> list[Row]:
+    """A story without its markers."""
+    return [row for row in story if not is_ended(row.subject)]
 
 
 def _dated(story: Sequence[Row]) -> list[tuple[Row, str]]:

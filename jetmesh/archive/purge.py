@@ -17,7 +17,7 @@ from jetmesh.provision import Drift, request
 AT_ONCE = 64
 TIMEOUT_SECONDS = 600.0
 MARK = "jetmesh.archived_until"
-"""In the metadata of a stream: of stories that ended by then, no more than the endings may be here."""
+"""In the metadata of a stream: of stories that ended by then, no more than the markers may be here."""
 NOT_THERE = "(10057)"
 
 

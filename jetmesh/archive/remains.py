@@ -1,10 +1,10 @@
-"""What stays of a story and what may leave it, from the services' declarations."""
+"""What may leave a story, from the services' declarations."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from jetmesh import partitions
-from jetmesh.event import EventType
+from jetmesh.event import EventType, entity_of
 from jetmesh.partitions import Partitions
 from jetmesh.service import INTAKE, Service
 from jetmesh.topology import outside
@@ -12,12 +12,14 @@ from jetmesh.topology import outside
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stream's part of the stories: the filters of what may be purged, its levels, and the endings that stay."""
+    """One stream's part of the stories: the filters of what may be purged, its levels, the endings that the marker of a
+    story tells of, and the entities that have one."""
 
     stream: str
     purgeable: tuple[str, ...]
     levels: tuple[str, ...] = ()
     endings: frozenset[str] = frozenset()
+    entities: frozenset[str] = frozenset()
 
 
 def parts(services: Sequence[Service], split: Partitions) -> list[Part]:
@@ -37,12 +39,13 @@ def events_from_outside(services: Sequence[Service]) -> dict[str, EventType]:
 
 def _part(service: Service) -> Part:
     endings = frozenset(event.type for event in service.endings)
-    passing = [event for event in service.records if not event.state and event.type not in endings]
+    passing = [event for event in service.records if not event.state]
     return Part(
         service.stream,
         _filters(passing) if endings else (),
         _filters(event for event in service.records if event.state),
         endings,
+        frozenset(map(entity_of, passing if endings else ())),
     )
 
 

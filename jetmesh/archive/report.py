@@ -8,12 +8,13 @@ from typing import Any
 
 @dataclass(slots=True)
 class StreamReport:
-    """One stream: messages that ended long ago, those of them that were not in the archive before, and those that left
-    the stream."""
+    """One stream: messages that ended long ago, those of them that were not in the archive before, those that left the
+    stream, and the markers that were left long enough."""
 
     ended: int = 0
     written: int = 0
     purged: int = 0
+    forgotten: int = 0
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from jetmesh.archive.row import Row
 from jetmesh.connection import Connection
@@ -68,8 +69,11 @@ class Scan:
 
 
 @asynccontextmanager
-async def scan(connection: Connection, stream: str, subjects: Sequence[str]) -> AsyncIterator[Scan]:
-    """Read these subjects of a stream from the beginning."""
-    config = {"deliver_policy": "all", "filter_subjects": list(subjects), "num_replicas": 1}
+async def scan(
+    connection: Connection, stream: str, subjects: Sequence[str], since: datetime | None = None
+) -> AsyncIterator[Scan]:
+    """Read these subjects of a stream, from the beginning or from a time on."""
+    start = {"deliver_policy": "by_start_time", "opt_start_time": since.isoformat()} if since else {}
+    config = {"deliver_policy": "all", "filter_subjects": list(subjects), "num_replicas": 1, **start}
     async with passing_consumer(connection, stream, "archive", **config) as name:
         yield Scan(connection, stream, name)

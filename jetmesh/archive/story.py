@@ -33,7 +33,7 @@ async def stories(
         entities = sorted({entity_of(event) for event in facts})
         subjects = [story_subject(entity, key) for key in found for entity in entities]
         for stream, there in places(service.stream, subjects, split).items():
-            for row in await newest(connection, stream, there, len(service.records)):
+            for row in await newest(connection, stream, there, len(service.records) + 1):
                 if row.type not in levels:
                     found[row.key].append(row)
     return found

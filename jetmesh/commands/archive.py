@@ -4,8 +4,10 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import astuple
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from opentelemetry.metrics import Observation
@@ -31,6 +33,11 @@ OPERATOR = "archiving needs an operator's key: JETMESH_NATS_NKEY_SEED names its 
 DURATION = re.compile(r"(\d+)([dhms])")
 
 
+class _When(NamedTuple):
+    older_than: timedelta
+    forget_after: timedelta | None
+
+
 class Duration(click.ParamType[timedelta]):
     """`30d`, `12h`, `90m`, `0s`."""
 
@@ -52,20 +59,30 @@ class Duration(click.ParamType[timedelta]):
 )
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), envvar="JETMESH_ARCHIVE",
               help="The archive; else JETMESH_ARCHIVE, else `archive` in the state folder.")  # fmt: skip
+@click.option("--forget-after", type=Duration(), envvar="JETMESH_ARCHIVE_FORGET_AFTER", show_default="never",
+              help="Let go what guards an archived story, so long after it was archived: whatever comes about its key "
+              "after that begins anew. Else JETMESH_ARCHIVE_FORGET_AFTER.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what it would be, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 @options.app
-def archive(older_than: timedelta, folder: Path | None, dry_run: bool, as_json: bool, app: str) -> None:
-    """Archive stories that ended, and purge them from the streams, down to their endings.
+def archive(
+    older_than: timedelta,
+    folder: Path | None,
+    forget_after: timedelta | None,
+    dry_run: bool,
+    as_json: bool,
+    app: str,
+) -> None:
+    """Archive stories that ended, and purge them from the streams, down to a small marker for each owner.
 
     Never what has not ended: each service has recorded one of its declared endings, every durable has acknowledged
-    everything about the story, nothing is set aside, no dead letter is there. It stays guarded by its endings: whatever
+    everything about the story, nothing is set aside, no dead letter is there. It stays guarded by its markers: whatever
     comes late does nothing. Needs an operator's key; run again after a crash, it does the rest.
     """
     target = settings_of_target()
     kept = Archive(folder or target.settings.state / "archive")
     tell = (lambda _: None) if as_json else (lambda words: say(words, dim=True, err=True))
-    report = asyncio.run(_run(apps.load(app), target, kept, older_than, (tell, dry_run)))
+    report = asyncio.run(_run(apps.load(app), target, kept, _When(older_than, forget_after), (tell, dry_run)))
     if not dry_run:
         _measure(report)
     if as_json:
@@ -89,13 +106,15 @@ def _measure(report: Report) -> None:
 
 
 async def _run(
-    services: Sequence[Service], target: Target, kept: Archive, older_than: timedelta, how: tuple[Tell, bool]
+    services: Sequence[Service], target: Target, kept: Archive, when: "_When", how: tuple[Tell, bool]
 ) -> Report:
     tell, dry_run = how
     async with reach(target) as mesh:
-        job = Job(mesh.connection, services, kept, tell, mesh.settings.split)
         try:
-            until = await broker_time(mesh.connection, deadletter.STREAM) - older_than
+            now = await broker_time(mesh.connection, deadletter.STREAM)
+            until = now - when.older_than
+            forget_before = None if when.forget_after is None else now - when.forget_after
+            job = Job(mesh.connection, services, kept, tell, mesh.settings.split, forget_before)
             if dry_run:
                 return await job.run(until, dry_run=True)
             with kept.held():
@@ -108,10 +127,10 @@ async def _run(
 def show(report: Report, folder: Path) -> None:
     """Print what was archived and purged by stream, and what was kept and why."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("stream", "ended", "archived", "purged"):
+    for name in ("stream", "ended", "archived", "purged", "forgotten"):
         table.add_column(name, justify="left" if name == "stream" else "right", header_style="dim")
     for name, stream in report.streams.items():
-        table.add_row(name, *(f"{count:,}" for count in (stream.ended, stream.written, stream.purged)))
+        table.add_row(name, *(f"{count:,}" for count in astuple(stream)))
     console = Console()
     console.print(table)
     for why, count in report.reasons.items():

@@ -62,7 +62,7 @@ class MeshOrders:
             stored = await self._mesh.stories.last(orders.stream, [story_subject("orders", order_id)])
         except jetmesh.Unavailable as unavailable:
             raise Unavailable from unavailable
-        return [_story_event(message) for message in stored]
+        return [_story_event(told) for message in stored for told in message.endings()]
 
     async def follow(self, order_id: str, after: Mapping[str, int]) -> AsyncGenerator[StoryEvent, None]:
         """The story as it goes on: read again a few times a second, which needs no consumer per customer."""

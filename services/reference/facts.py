@@ -14,6 +14,7 @@ from jetmesh.archive.parquet import Archive, ArchiveError
 from jetmesh.archive.purge import archived_until
 from jetmesh.archive.row import unix_nano
 from jetmesh.connection import Connection
+from jetmesh.event import is_ended
 from jetmesh.history import history_of
 from jetmesh.mesh import Mesh
 from jetmesh.provision import check_split, request
@@ -105,7 +106,7 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
     await _refuse_halves(mesh, kept)
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(_streams(mesh)):
-        events += (_fact(stream, message) for message in await reader.read(stream))
+        events += (_fact(stream, message) for message in await reader.read(stream) if not is_ended(message.subject))
     buried = [message for message in await reader.read(deadletter.STREAM) if message.subject.startswith("dead.")]
     letters = [_letter(message) for message in buried]
     intake = [_fact(INTAKE, message) for message in await reader.read(INTAKE)]

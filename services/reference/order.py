@@ -61,9 +61,12 @@ async def _events(order_id: str, state: State, archive: Archive) -> list[StoryEv
             here = await story(mesh, order_id)
         except Unavailable as unavailable:
             raise click.ClickException(str(unavailable)) from None
-    known = {(event.stream, event.sequence) for event in here}
-    gone = [event for event in archived(archive, order_id, split) if (event.stream, event.sequence) not in known]
-    return sorted([*here, *gone], key=lambda event: (event.time, event.type))
+    events = {(event.stream, event.sequence): event for event in here}
+    for event in archived(archive, order_id, split):
+        place = event.stream, event.sequence
+        if place not in events or not events[place].id:  # all that a marker knows of it is its type and its time
+            events[place] = event
+    return sorted(events.values(), key=lambda event: (event.time, event.type))
 
 
 def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[SpanRecord]:

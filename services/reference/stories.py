@@ -92,7 +92,7 @@ async def _recorded(mesh: Mesh, service: str, stream: str, key: str) -> list[Sto
         if await request(mesh.connection, f"STREAM.INFO.{stream}") is None:
             return []
         raise
-    return [_event(message, service, stream) for message in stored]
+    return [_event(told, service, stream) for message in stored for told in message.endings()]
 
 
 def _event(message: Stored, service: str, stream: str) -> StoryEvent:

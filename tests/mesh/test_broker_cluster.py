@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from jetmesh import keys, provision
+from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
 from jetmesh.provision import Drift
@@ -148,6 +149,39 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
 
     await cluster.machines.pop("nats-3").stop()
     await doctor_says(cluster, "ORDERS: the copy on nats-3 is offline")
+
+
+async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) -> None:
+    """An update, a durable that is missing, and the contracts; their bucket has three copies as everything has."""
+    assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
+    async with connected(cluster.plan.nats_args("operator")) as operator:
+        connection = operator.connection
+        bucket = await provision.request(connection, "STREAM.INFO.KV_jetmesh_contracts", strict=True)
+        assert bucket["config"]["num_replicas"] == 3
+        await provision.request(connection, "CONSUMER.DELETE.ORDERS.payments-authorize", strict=True)
+        intake = await provision.request(connection, "STREAM.INFO.INTAKE", strict=True)
+        await provision.request(connection, "STREAM.UPDATE.INTAKE", {**intake["config"], "discard": "old"}, strict=True)
+    for away in ("nats-3", "nats-1"):
+        await cluster.machines[away].stop()
+        said = await applied(cluster, JETMESH_REPLICAS="3")
+        assert said.status == 0, said.text
+        async with connected(cluster.plan.nats_args("operator")) as operator:
+            info = await provision.request(operator.connection, "CONSUMER.INFO.ORDERS.payments-authorize", strict=True)
+            assert info["config"]["filter_subjects" if "filter_subjects" in info["config"] else "filter_subject"]
+            await provision.request(operator.connection, "CONSUMER.DELETE.ORDERS.payments-authorize", strict=True)
+            assert "orders.placed" in await registry.fetch(operator.connection)
+        await cluster.machines[away].start()
+        await doctor_says(cluster, "3 of each stream on a cluster, all of them whole")
+
+
+async def test_what_is_new_is_made_with_one_of_three_away(cluster: Cluster) -> None:
+    """Streams that are not there yet."""
+    await applied(cluster, JETMESH_REPLICAS="3")
+    async with connected(cluster.plan.nats_args("operator")) as operator:
+        await provision.request(operator.connection, "STREAM.DELETE.DEAD_LETTERS", strict=True)
+    await cluster.machines["nats-3"].stop()
+    said = await cluster.jetmesh("topology", "apply", JETMESH_REPLICAS="3")
+    assert said.status == 0, said.text
 
 
 async def test_a_broker_killed_in_a_burst_costs_no_order(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
