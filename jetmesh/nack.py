@@ -68,7 +68,7 @@ def export(topology: Topology, account: str = "") -> Export:
 
     Whoever deletes an object deletes no message: `preventDelete` is set on all of them.
     """
-    wanted: list[Stream | Consumer] = [*topology.streams, *topology.consumers]
+    wanted: list[Stream | Consumer] = [*topology.streams, *topology.durables]
     missing = [(one, field) for one in wanted for field in one.config if field not in _fields(one)]
     return Export(
         tuple(_resource(one, account) for one in wanted),

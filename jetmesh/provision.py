@@ -87,8 +87,8 @@ async def plan(connection: Connection, wanted: Topology, *, prune: bool = False)
 async def compare(connection: Connection, wanted: Topology, *, prune: bool = False) -> list[Step]:
     """Compare, also while a restore is under way."""
     steps = [await _plan_stream(connection, stream, prune) for stream in wanted.streams]
-    histories = {stream: await _history(connection, stream) for stream in {each.stream for each in wanted.consumers}}
-    steps += [await _plan_consumer(connection, each, prune, histories[each.stream]) for each in wanted.consumers]
+    histories = {stream: await _history(connection, stream) for stream in {each.stream for each in wanted.durables}}
+    steps += [await _plan_consumer(connection, each, prune, histories[each.stream]) for each in wanted.durables]
     return steps
 
 

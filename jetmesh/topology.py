@@ -38,11 +38,12 @@ class Stream:
 
 
 class Kind(StrEnum):
-    """What waits in a durable: work, to be done at once, or deliveries that rest until their time is up, so that lag is
-    no delay. Metrics, alerts, autoscaling and tests tell the two apart by this."""
+    """What waits in a durable: work, to be done at once; a delivery that rests until its time is up, so that lag is no
+    delay; or a dead letter, for a person to decide on. Metrics, alerts, autoscaling and tests tell them apart."""
 
     WORK = "work"
     DEADLINE = "deadline"
+    LETTERS = "letters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,13 @@ class Topology:
 
     streams: tuple[Stream, ...]
     consumers: tuple[Consumer, ...]
+    counts: tuple[Consumer, ...] = ()
+    """Durables that nobody pulls: their lag is a number that the broker keeps and its exporter shows."""
+
+    @property
+    def durables(self) -> tuple[Consumer, ...]:
+        """All of them."""
+        return (*self.consumers, *self.counts)
 
     @property
     def work(self) -> list[Consumer]:
@@ -101,6 +109,7 @@ def topology(
     return Topology(
         streams=tuple(_streams(services, replicas, split)),
         consumers=tuple(c for service in services for c in consumers_of(service, services, ack_wait_seconds, split)),
+        counts=(Consumer(deadletter.STREAM, "letters", "operators", (deadletter.SUBJECTS,), kind=Kind.LETTERS),),
     )
 
 

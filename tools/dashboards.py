@@ -91,10 +91,23 @@ def variable(label: str, metric: str) -> Json:
             "current": {"text": "All", "value": "$__all"}}  # fmt: skip
 
 
+ENVIRONMENT = "deployment_environment_name"
+CHOICE = f'"${ENVIRONMENT}"'
+
+
+def of(metric: str, *more: str) -> str:
+    """A metric in the environment that is chosen; `more` are further matchers."""
+    return f"{metric}{{{', '.join([f'{ENVIRONMENT}=~{CHOICE}', *more])}}}"
+
+
 RATE = "[$__rate_interval]"
-ATTEMPTS = 'messaging_process_duration_seconds_count{service_name=~"$service_name"}'
-FAILED = 'messaging_process_duration_seconds_count{service_name=~"$service_name", error_type!=""}'
-DURATIONS = 'messaging_process_duration_seconds_bucket{service_name=~"$service_name"}'
+CHOSEN = 'service_name=~"$service_name"'
+ATTEMPTS = of("messaging_process_duration_seconds_count", CHOSEN)
+FAILED = of("messaging_process_duration_seconds_count", CHOSEN, 'error_type!=""')
+DURATIONS = of("messaging_process_duration_seconds_bucket", CHOSEN)
+WORK = 'jetmesh_consumer_kind="work"'
+LETTERS = 'consumer_desc=~"jetmesh letters of .+"'
+LEADER = 'is_stream_leader="true"'
 REACTION = "service_name, jetmesh_reaction"
 LEGEND = "{{service_name}}.{{jetmesh_reaction}}"
 DURABLE = "messaging_nats_stream_name, messaging_consumer_group_name"
@@ -122,7 +135,7 @@ ORDER_FLOW = Dashboard(
             "From the click to each step, 95 %",
             {
                 "{{cloudevents_event_type}}": quantile(
-                    0.95, "jetmesh_story_elapsed_seconds_bucket", "cloudevents_event_type"
+                    0.95, of("jetmesh_story_elapsed_seconds_bucket"), "cloudevents_event_type"
                 )
             },
             "s",
@@ -133,7 +146,7 @@ ORDER_FLOW = Dashboard(
             {
                 f"{share:.0%}": quantile(
                     share,
-                    'jetmesh_story_elapsed_seconds_bucket{cloudevents_event_type="orders.confirmed"}',
+                    of("jetmesh_story_elapsed_seconds_bucket", 'cloudevents_event_type="orders.confirmed"'),
                     "cloudevents_event_type",
                 )
                 for share in (0.5, 0.95, 0.99)
@@ -145,7 +158,7 @@ ORDER_FLOW = Dashboard(
             "Outcomes",
             {
                 "{{jetmesh_outcome}}": "sum by (jetmesh_outcome) "
-                f'(rate(messaging_client_consumed_messages_total{{service_name=~"$service_name"}}{RATE}))'
+                f"(rate({of('messaging_client_consumed_messages_total', CHOSEN)}{RATE}))"
             },
             "cps",
         ),
@@ -153,20 +166,24 @@ ORDER_FLOW = Dashboard(
             "Events recorded",
             {
                 "{{cloudevents_event_type}}": "sum by (cloudevents_event_type) "
-                f"(rate(messaging_client_sent_messages_total{RATE}))"
+                f"(rate({of('messaging_client_sent_messages_total')}{RATE}))"
             },
             "cps",
         ),
         Panel(
             "Attempts by how often the delivery had come",
-            {"{{jetmesh_attempt}}": f"sum by (jetmesh_attempt) (rate(jetmesh_delivery_attempts_total{RATE}))"},
+            {
+                "{{jetmesh_attempt}}": "sum by (jetmesh_attempt) "
+                f"(rate({of('jetmesh_delivery_attempts_total', WORK)}{RATE}))"
+            },
             "cps",
+            meaning="Without deadlines: what was not due comes again by design.",
         ),
         Panel(
             "Dead letters",
             {
                 f"{LEGEND}: {{{{error_type}}}}": f"sum by ({REACTION}, error_type) "
-                '(jetmesh_dead_letters_total{service_name=~"$service_name"})'
+                f"({of('jetmesh_dead_letters_total', CHOSEN)})"
             },
             meaning="Since the process began, by the type of the error. `jetmesh dlq` shows and replays them.",
         ),
@@ -174,13 +191,13 @@ ORDER_FLOW = Dashboard(
             "Switches",
             {
                 "{{service_name}}: {{jetmesh_needs}}": "max by (service_name, jetmesh_needs) "
-                "(jetmesh_switch_state_ratio)"
+                f"({of('jetmesh_switch_state_ratio')})"
             },
             meaning="0 closed, 1 half-open, 2 open: what a service needs is away, it waits and loses nothing.",
         ),
         Panel(
             "Guard refusals",
-            {"{{service_name}}": f"sum by (service_name) (rate(jetmesh_guard_refusals_total{RATE}))"},
+            {"{{service_name}}": f"sum by (service_name) (rate({of('jetmesh_guard_refusals_total')}{RATE}))"},
             "cps",
             meaning="Decided on a story that had gone on meanwhile; read and decided again. Not an error.",
         ),
@@ -194,60 +211,75 @@ ORDER_FLOW = Dashboard(
             width=24,
         ),
     ],
-    {"service_name": "messaging_process_duration_seconds_count"},
+    {ENVIRONMENT: "jetmesh_service_ready_ratio", "service_name": "messaging_process_duration_seconds_count"},
 )
 
 JETSTREAM = Dashboard(
     "jetstream",
     "JetStream",
     [
-        Panel("Lag", {PLACE: f"max by ({DURABLE}) (jetmesh_consumer_pending)"}, width=12),
+        Panel(
+            "Lag",
+            {PLACE: f"max by ({DURABLE}) ({of('jetmesh:work_pending:max')})"},
+            width=12,
+            meaning="Work that waits, as the services or, for a service that is dead, the broker report it.",
+        ),
         Panel(
             "Oldest delivery in hand",
-            {PLACE: f"max by ({DURABLE}) (jetmesh_deliveries_oldest_age_seconds)"},
+            {PLACE: f"max by ({DURABLE}) ({of('jetmesh_deliveries_oldest_age_seconds', WORK)})"},
             "s",
             width=12,
         ),
-        Panel("Delivered, not settled", {PLACE: f"max by ({DURABLE}) (jetmesh_consumer_ack_pending)"}),
-        Panel("Redelivered", {PLACE: f"max by ({DURABLE}) (jetmesh_consumer_redelivered)"}),
-        Panel("In the processes", {PLACE: f"sum by ({DURABLE}) (jetmesh_deliveries_held)"}),
+        Panel("Delivered, not settled", {PLACE: f"max by ({DURABLE}) ({of('jetmesh_consumer_ack_pending', WORK)})"}),
+        Panel("Redelivered", {PLACE: f"max by ({DURABLE}) ({of('jetmesh_consumer_redelivered', WORK)})"}),
+        Panel("In the processes", {PLACE: f"sum by ({DURABLE}) ({of('jetmesh_deliveries_held', WORK)})"}),
         Panel(
             "Messages",
-            {"{{stream_name}}": 'max by (stream_name) (nats_stream_total_messages{is_stream_leader="true"})'},
+            {"{{stream_name}}": f"max by (stream_name) ({of('nats_stream_total_messages', LEADER)})"},
         ),
         Panel(
             "Bytes",
-            {"{{stream_name}}": 'max by (stream_name) (nats_stream_total_bytes{is_stream_leader="true"})'},
+            {"{{stream_name}}": f"max by (stream_name) ({of('nats_stream_total_bytes', LEADER)})"},
             "bytes",
         ),
         Panel(
             "Leaders",
-            {"{{server_name}}": 'count by (server_name) (nats_stream_total_messages{is_stream_leader="true"})'},
+            {"{{server_name}}": f"count by (server_name) ({of('nats_stream_total_messages', LEADER)})"},
             meaning="Streams that each server leads.",
         ),
-        Panel("Store", {"{{server_id}}": "max by (server_id) (nats_varz_jetstream_stats_storage)"}, "bytes"),
-        Panel("Memory of the server", {"{{server_id}}": "max by (server_id) (nats_varz_mem)"}, "bytes"),
-        Panel("Connections", {"{{server_id}}": "max by (server_id) (nats_varz_connections)"}),
+        Panel("Store", {"{{server_id}}": f"max by (server_id) ({of('nats_varz_jetstream_stats_storage')})"}, "bytes"),
+        Panel("Memory of the server", {"{{server_id}}": f"max by (server_id) ({of('nats_varz_mem')})"}, "bytes"),
+        Panel(
+            "Dead letters",
+            {"letters": f"max({of('nats_consumer_num_pending', LETTERS)})"},
+            meaning="They wait for a decision: `jetmesh dlq`.",
+        ),
+        Panel("Connections", {"{{server_id}}": f"max by (server_id) ({of('nats_varz_connections')})"}),
     ],
-    {},
+    {ENVIRONMENT: "jetmesh_service_ready_ratio"},
 )
 
-ORDERS = 'shop_orders_total{order_status="%s"}'
+
+def orders(status: str) -> str:
+    """The orders of a status."""
+    return of("shop_orders_total", f'order_status="{status}"')
+
+
 BUSINESS = Dashboard(
     "business",
     "business",
     [
         Panel(
             "Orders",
-            {"{{order_status}}": f"max by (order_status) (rate(shop_orders_total{RATE})) * 60"},
+            {"{{order_status}}": f"max by (order_status) (rate({of('shop_orders_total')}{RATE})) * 60"},
             "cpm",
             width=12,
         ),
         Panel(
             "Conversion",
             {
-                "confirmed of placed": f"max(increase({ORDERS % 'confirmed'}[$__range])) "
-                f"/ max(increase({ORDERS % 'placed'}[$__range]))"
+                "confirmed of placed": f"max(increase({orders('confirmed')}[$__range])) "
+                f"/ max(increase({orders('placed')}[$__range]))"
             },
             "percentunit",
             "stat",
@@ -255,26 +287,26 @@ BUSINESS = Dashboard(
         ),
         Panel(
             "Revenue",
-            {"{{currency}}": "max by (currency) (increase(shop_revenue_minor_total[$__range])) / 100"},
+            {"{{currency}}": f"max by (currency) (increase({of('shop_revenue_minor_total')}[$__range])) / 100"},
             "short",
             "stat",
             6,
         ),
         Panel(
             "Revenue an hour",
-            {"{{currency}}": f"max by (currency) (rate(shop_revenue_minor_total{RATE})) * 36"},
+            {"{{currency}}": f"max by (currency) (rate({of('shop_revenue_minor_total')}{RATE})) * 36"},
             width=12,
         ),
         Panel(
             "Under way",
             {
-                "orders": f"max({ORDERS % 'placed'}) - max({ORDERS % 'confirmed'}) - max({ORDERS % 'cancelled'})",
+                "orders": f"max({orders('placed')}) - max({orders('confirmed')}) - max({orders('cancelled')})",
             },
             meaning="Placed, and neither confirmed nor cancelled yet.",
             width=12,
         ),
     ],
-    {},
+    {ENVIRONMENT: "jetmesh_service_ready_ratio"},
 )
 
 DASHBOARDS = (ORDER_FLOW, JETSTREAM, BUSINESS)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from jetmesh import process, provision, telemetry
@@ -79,7 +79,7 @@ class LocalMesh:
         """What the services need, with the streams of the services that are not here."""
         chosen = self.settings
         needed = topology(self.services, ack_wait_seconds=chosen.ack_wait_seconds, split=chosen.split)
-        return Topology((*_foreign(self.services), *needed.streams), needed.consumers)
+        return replace(needed, streams=(*_foreign(self.services), *needed.streams))
 
     async def apply(self) -> None:
         """Make the broker have what the services need."""

@@ -257,7 +257,7 @@ def test_the_api_server_takes_the_objects_that_nack_is_given(kubernetes: Kuberne
     assert "Warning" not in said
     taken = {kind: kubernetes.get(f"{kind}.jetstream.nats.io")["items"] for kind in ("streams", "consumers")}
     assert {stream["spec"]["name"] for stream in taken["streams"]} == {stream.name for stream in needed.streams}
-    assert len(taken["consumers"]) == len(needed.consumers)
+    assert len(taken["consumers"]) == len(needed.durables)
 
 
 def test_the_level_restricted_refuses_what_is_not(kubernetes: Kubernetes) -> None:

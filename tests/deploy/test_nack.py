@@ -38,7 +38,7 @@ def test_every_stream_and_durable_is_there_under_a_name_of_its_own() -> None:
     specs = [each["spec"] for each in found]
     assert [spec["name"] for spec in specs if "name" in spec] == [stream.name for stream in needed.streams]
     assert [(spec["streamName"], spec["durableName"]) for spec in specs if "durableName" in spec] == [
-        (consumer.stream, consumer.durable) for consumer in needed.consumers
+        (consumer.stream, consumer.durable) for consumer in needed.durables
     ]
     assert len({(each["kind"], each["metadata"]["name"]) for each in found}) == len(found)
 

@@ -22,6 +22,7 @@ from tools.cluster import free_ports
 OBSERVABILITY = ROOT / "observability"
 DEADLINE_SECONDS = 60.0
 SCRAPES_SECONDS = 6.0
+ENVIRONMENT = "watched"
 PORTS = ("nats", "monitor", "smtp", "exporter", "prometheus", "otlp_http", "otlp_grpc", "jaeger", "jaeger_grpc",
          "jaeger_otlp_grpc", "jaeger_otlp_http", "jaeger_health")  # fmt: skip
 
@@ -88,6 +89,9 @@ class Stack:
     def _prometheus(self) -> None:
         config = (OBSERVABILITY / "prometheus" / "prometheus.yaml").read_text()
         config = config.replace("nats-exporter:7777", f"127.0.0.1:{self.ports['exporter']}").replace("15s", "1s")
+        named = f"labels: {{deployment_environment_name: {ENVIRONMENT}}}"
+        config = config.replace("#   labels: {deployment_environment_name: production}\n", "")
+        config = config.replace("static_configs: [{targets", f"static_configs: [{{{named}, targets")
         config = config.replace("alerts/*.yaml", f"{OBSERVABILITY}/alerts/*.yaml")
         (self.folder / "prometheus.yaml").write_text(config)
         self._run("prometheus", f"--config.file={self.folder}/prometheus.yaml",
@@ -134,6 +138,7 @@ class Stack:
             "JETMESH_SMTP_URL": f"smtp://127.0.0.1:{self.ports['smtp']}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.url("otlp_http"),
             "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+            "OTEL_RESOURCE_ATTRIBUTES": f"deployment.environment.name={ENVIRONMENT}",
         }
         python = (sys.executable, "-m")
         self._run(*python, "services.reference.mailsink", "--path", str(self.folder / "mail.sqlite"), "--port",
@@ -141,6 +146,7 @@ class Stack:
         run(*python, "jetmesh", "topology", "apply", env={**os.environ, **here})
         for service in SERVICES:
             self._run(*python, "jetmesh", "run", service.name, environment=here, log=service.name)
+        run(*python, "jetmesh", "archive", "--to", str(self.folder / "archive"), env={**os.environ, **here})
 
     def _run(self, *command: str, environment: Mapping[str, str] | None = None, log: str = "") -> None:
         name = log or Path(command[0]).name

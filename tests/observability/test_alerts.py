@@ -10,7 +10,8 @@ import yaml
 from tests.programs import ROOT, program, run
 
 RULES = ROOT / "observability" / "alerts" / "jetmesh.yaml"
-CASES = Path(__file__).parent / "alerts.test.yaml"
+ENVIRONMENT = "deployment_environment_name"
+CASES = sorted(Path(__file__).parent.glob("alerts*.test.yaml"))
 
 
 def alerts() -> Iterator[Any]:
@@ -19,18 +20,34 @@ def alerts() -> Iterator[Any]:
         yield from (rule for rule in group["rules"] if "alert" in rule)
 
 
+def cases() -> list[Any]:
+    """The tests of the rules."""
+    return [case for path in CASES for case in yaml.safe_load(path.read_text())["tests"]]
+
+
 def test_the_rules_are_rules() -> None:
     assert "SUCCESS" in run(program("promtool", "prometheus"), "check", "rules", str(RULES))
 
 
 def test_each_alert_fires_on_what_it_is_for() -> None:
-    assert "SUCCESS" in run(program("promtool", "prometheus"), "test", "rules", str(CASES))
+    assert "SUCCESS" in run(program("promtool", "prometheus"), "test", "rules", *map(str, CASES))
 
 
-def test_no_alert_is_untested() -> None:
-    cases = yaml.safe_load(CASES.read_text())["tests"]
-    fired = {each["alertname"] for case in cases for each in case["alert_rule_test"] if each["exp_alerts"]}
-    assert {rule["alert"] for rule in alerts()} == fired
+def test_each_alert_is_tested_on_what_it_is_for_and_on_what_it_is_not_for() -> None:
+    tried = [each for case in cases() for each in case["alert_rule_test"]]
+    names = {rule["alert"] for rule in alerts()}
+    assert {each["alertname"] for each in tried if each["exp_alerts"]} == names
+    assert {each["alertname"] for each in tried if not each["exp_alerts"]} == names
+
+
+def test_each_alert_says_in_which_of_two_environments_it_fires() -> None:
+    parted = set()
+    for case in cases():
+        there = set(re.findall(rf'{ENVIRONMENT}="(\w+)"', str(case["input_series"])))
+        for each in case["alert_rule_test"]:
+            fires_in = {alert["exp_labels"].get(ENVIRONMENT) for alert in each["exp_alerts"]}
+            parted |= {each["alertname"]} if fires_in and None not in fires_in and fires_in < there else set()
+    assert {rule["alert"] for rule in alerts()} == parted
 
 
 def test_each_alert_has_its_page_in_the_runbooks() -> None:

@@ -96,6 +96,24 @@ async def test_a_durable_that_is_gone_is_reported_until_it_is_back(mesh_of: Any,
         await until(lambda: missing() == 0)
 
 
+async def test_the_broker_counts_the_dead_letters_that_wait_for_a_decision(mesh_of: Any) -> None:
+    gate = Gate(Bank(blacklist={"stolen", "forged"}))
+    mesh = await mesh_of(tollgate(), dependencies=[gate])
+
+    async def waiting() -> int:
+        info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.DEAD_LETTERS.letters", strict=True)
+        return int(info["num_pending"])
+
+    assert await waiting() == 0
+    for plate in ("stolen", "forged", "honest"):
+        await mesh.record(CarArrived(plate=plate))
+    first, _ = await mesh.dead_letters(2)
+    assert await waiting() == 2
+    removed = {"seq": first.sequence, "no_erase": True}
+    await provision.request(mesh.mesh.connection, "STREAM.MSG.DELETE.DEAD_LETTERS", removed, strict=True)
+    assert await waiting() == 1
+
+
 def test_a_service_that_waits_is_not_ready() -> None:
     reader = InMemoryMetricReader()
     health = Health("tolls")
