@@ -90,7 +90,6 @@ class Stack:
         config = (OBSERVABILITY / "prometheus" / "prometheus.yaml").read_text()
         config = config.replace("nats-exporter:7777", f"127.0.0.1:{self.ports['exporter']}").replace("15s", "1s")
         named = f"labels: {{deployment_environment_name: {ENVIRONMENT}}}"
-        config = config.replace("#   labels: {deployment_environment_name: production}\n", "")
         config = config.replace("static_configs: [{targets", f"static_configs: [{{{named}, targets")
         config = config.replace("alerts/*.yaml", f"{OBSERVABILITY}/alerts/*.yaml")
         (self.folder / "prometheus.yaml").write_text(config)
