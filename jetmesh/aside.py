@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from jetmesh import tolerant
 from jetmesh.message import Guard, Message, Refused
+from jetmesh.origin import of
 from jetmesh.record import Recorder
 from jetmesh.wire import Delivery, Headers, foreign
 
@@ -56,7 +57,7 @@ async def set_aside(
         Unavailable: the broker does not take it now; the delivery must not be acked.
         TooLarge: with where it came from in its headers, it is more than the broker takes.
     """
-    place = f"{service}.{reaction}.{delivery.stream}.{delivery.sequence}"
+    place = of(service, reaction, delivery).tokens
     at = recorder.clock.utc(max(0.0, seconds))
     headers = foreign(delivery.headers) | origin(reaction, delivery, attempts)
     headers["Nats-Schedule"] = f"@at {at.isoformat().replace('+00:00', 'Z')}"

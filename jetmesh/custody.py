@@ -3,11 +3,15 @@
 import json
 import time
 from contextlib import suppress
+from typing import TypeAlias
 
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.pull import Pull
 from jetmesh.wire import Delivery
+
+Place: TypeAlias = tuple[int, float]
+"""A message of a stream: its sequence, and when it was stored, for another life of the stream has others there."""
 
 
 class Custody:
@@ -16,8 +20,9 @@ class Custody:
     def __init__(self, connection: Connection, ack_wait_seconds: float) -> None:
         self._connection = connection
         self._ack_wait_seconds = ack_wait_seconds
-        self._held: dict[str, tuple[Delivery, Pull, int]] = {}
-        self._places: set[tuple[Pull, int]] = set()
+        self._held: dict[str, tuple[Delivery, Pull, Place]] = {}
+        self._places: dict[tuple[Pull, Place], str] = {}
+        self._orphans: set[str] = set()
         self._from_before: set[str] = set()
         connection.on_reconnected(self._reassure)
 
@@ -27,13 +32,19 @@ class Custody:
     def take(self, delivery: Delivery, pull: Pull) -> bool:
         """The delivery has arrived; False if the message is in hand here already: it was delivered again to a process
         that had been stopped, or by a broker that had crashed. Whoever has it goes on, and its settling counts."""
-        place = pull, delivery.sequence
-        if place in self._places:
+        place = delivery.sequence, delivery.timestamp
+        if known := self._places.get((pull, place)):
+            self._orphans.discard(known)
             pull.release(delivery)
             return False
-        self._places.add(place)
-        self._held[delivery.reply] = (delivery, *place)
+        self._places[pull, place] = delivery.reply
+        self._held[delivery.reply] = delivery, pull, place
         return True
+
+    def disown(self, pull: Pull) -> None:
+        """The durable of a pull is gone. What it had delivered is settled with nobody, unless its successor delivers
+        the same message again: said to that one about another message, it would settle what nobody has handled."""
+        self._orphans |= {reply for reply, (_, of, _) in self._held.items() if of is pull}
 
     def ack(self, delivery: Delivery) -> None:
         """It is done. Lost acknowledgements do no harm: the delivery comes again and meets what it recorded."""
@@ -71,9 +82,12 @@ class Custody:
     def _settle(self, delivery: Delivery, word: bytes) -> None:
         held = self._held.pop(delivery.reply, None)
         if held is not None:
-            held_delivery, pull, sequence = held
-            self._places.discard((pull, sequence))
-            self._say(delivery, word)
+            held_delivery, pull, place = held
+            self._places.pop((pull, place), None)
+            if delivery.reply in self._orphans:
+                self._orphans.discard(delivery.reply)
+            else:
+                self._say(delivery, word)
             pull.release(held_delivery)
 
     def _say(self, delivery: Delivery, word: bytes) -> None:

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterator
 from hashlib import sha256
 
+from jetmesh import origin
 from jetmesh.connection import HEADER_BYTES_MAX
 from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
 from jetmesh.message import Guard, Message, Refused
@@ -25,7 +26,7 @@ SHORT = 100
 
 def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
     """One subject per reaction and source message: a second letter about the same failure is refused."""
-    return f"dead.{service}.{reaction}.{delivery.stream}.{delivery.sequence}"
+    return f"dead.{origin.of(service, reaction, delivery).tokens}"
 
 
 def evidence(service: str, reaction: str, delivery: Delivery, error: BaseException) -> Headers:

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
+from jetmesh.history import UNTOLD, History
+
 
 @runtime_checkable
 class Event(Protocol):
@@ -50,6 +52,8 @@ class Recorded(NamedTuple):
     trace_id: str
     causation_id: str
     data: bytes
+    history: History = UNTOLD
+    """That of the stream: the position of a store is of one history."""
 
 
 def subject_of(event_type: EventType, key: str) -> str:

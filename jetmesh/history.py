@@ -49,6 +49,26 @@ class History:
         return {BORN: repr(self.born), RESTORED: json.dumps(self.restorations)}
 
 
+UNTOLD = History()
+
+
+class Histories:
+    """Those of the streams that a service reads, as its durables tell them."""
+
+    def __init__(self) -> None:
+        self._by_stream: dict[str, History] = {}
+
+    def of(self, stream: str) -> History:
+        """A stream's; of one that is told by nobody, that it was always there."""
+        return self._by_stream.get(stream, UNTOLD)
+
+    def told(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
+        """What the durables tell now, by `stream/durable`."""
+        for name, config in configs.items():
+            if history := read(config.get("metadata") or {}):
+                self._by_stream[name.partition("/")[0]] = history
+
+
 def history_of(info: Mapping[str, Any]) -> History:
     """The history that a stream's description tells (STREAM.INFO)."""
     told = read(info["config"].get("metadata") or {})

@@ -16,10 +16,10 @@ from jetmesh import deadletter, replay, tolerant
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.message import Message, Refused
+from jetmesh.origin import origin_of
 from jetmesh.otlp import parse_traceparent
 from jetmesh.provision import Drift, request
 from jetmesh.record import Recorder
-from jetmesh.replay import origin_of
 from jetmesh.wire import Headers, decode_headers, foreign, now
 
 PAGE = 256

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from jetmesh.connection import Connection
 from jetmesh.credentials import Credentials
 from jetmesh.custody import Custody
+from jetmesh.history import Histories
 from jetmesh.partitions import PartitionedReader
 from jetmesh.record import Recorder
 from jetmesh.settings import Settings
@@ -46,6 +47,7 @@ class Mesh:
     custody: Custody
     telemetry: Telemetry
     known: KnownStories = field(default_factory=KnownStories)
+    histories: Histories = field(default_factory=Histories)
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a delivery has its last chance (`jetmesh.trial`)."""
     public: Connection | None = None

@@ -41,6 +41,8 @@ class Pull:
     ) -> None:
         self.stream, self.durable = stream, durable
         self._trouble = ""
+        self.lost: Callable[[], None] = lambda: None
+        """Called when the durable does not answer: it may be another one, of another stream, when it does again."""
         self.last_frame = time.monotonic()
         self._connection = connection
         self._deliver = deliver
@@ -222,6 +224,8 @@ class Pull:
             else "the consumer does not answer"
         )
         log.info("pull of %s/%s ended: %s", self.stream, self.durable, self._trouble)
+        if status == b"503" or words.startswith("Consumer Deleted"):
+            self.lost()
         self._pull_later(1.0 if status == b"503" else 0.25)
 
     def _pull_later(self, seconds: float) -> None:

@@ -6,14 +6,14 @@ the subject, what it gets is the original, and a letter that says something else
 """
 
 from base64 import b64decode
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from jetmesh import aside, deadletter, tolerant
+from jetmesh import aside, deadletter
 from jetmesh.connection import Connection
 from jetmesh.event import matches
 from jetmesh.message import Guard, Message
+from jetmesh.origin import Origin, origin_of
 from jetmesh.provision import Drift, request
 from jetmesh.service import INTAKE
 from jetmesh.wire import Delivery, Headers, decode_headers, foreign
@@ -23,27 +23,6 @@ NOT_FOUND = "10037"
 
 class Unfit(Exception):
     """A letter that does not fit the message that it is about; the text says how."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What a letter's subject says: whose reaction could not handle which message."""
-
-    service: str
-    reaction: str
-    stream: str
-    sequence: int
-
-    @property
-    def due(self) -> str:
-        """The subject on which the message comes back to the reaction, and to no other."""
-        return f"due.{self.service}.{self.reaction}.{self.stream}.{self.sequence}"
-
-
-def origin_of(subject: str) -> Origin:
-    """What the subject of a letter says; sequence 0 where it is none of a letter."""
-    _, service, reaction, stream, sequence, *more = [*subject.split("."), "", "", "", ""]
-    return Origin(service, reaction, stream, 0 if any(more) else tolerant.whole(sequence))
 
 
 async def original(connection: Connection, subject: str, headers: Headers, data: bytes) -> Delivery:
@@ -57,6 +36,11 @@ async def original(connection: Connection, subject: str, headers: Headers, data:
     if not origin.sequence:
         raise Unfit(f"{subject} is no letter's subject; discard it")
     found = await _stored(connection, origin)
+    if not origin.is_of(found.timestamp):
+        raise Unfit(
+            f"{origin.stream} {origin.sequence} is another message now, for the stream was made anew or restored: "
+            f"publish its body again by hand if it is needed (`jetmesh dlq show`), and discard it"
+        )
     for name, is_so in (
         ("Jetmesh-Subject", found.subject),
         ("Jetmesh-Service", origin.service),
@@ -81,7 +65,8 @@ def again(letter: int, subject: str, found: Delivery, traceparent: str) -> Messa
     }
     if traceparent and "traceparent" not in {name.lower() for name in headers}:
         headers["traceparent"] = traceparent
-    return Message(origin.due, found.data, headers, Guard(origin.due, 0))
+    due = f"due.{origin.tokens}"
+    return Message(due, found.data, headers, Guard(due, 0))
 
 
 async def _stored(connection: Connection, origin: Origin) -> Delivery:

@@ -44,6 +44,7 @@ class Runner:
     _intakes: dict[str, Reacting] = field(default_factory=dict)
     _configs: dict[str, Config] = field(default_factory=dict)
     durables: Durables = field(init=False)
+    _is_lost: bool = False
     _ticker: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class Runner:
         """What the broker has not, or otherwise; empty where everything is as the code declares."""
         try:
             self._configs = await provision.check(self.mesh.connection, self.consumers)
+            self.mesh.histories.told(self._configs)
         except Unavailable as reason:
             return str(reason)
         except provision.Drift as drift:
@@ -94,6 +96,7 @@ class Runner:
             self._intakes |= {e.type: reacting for e in reaction.events if reaction.takes_from_outside(e)}
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
+        self.mesh.connection.on_reconnected(self._lose)
         for pull in self.pulls:
             await pull.start()
         self._ticker = asyncio.create_task(self._tick(), name=f"{self.service.name}-ticker")
@@ -182,6 +185,7 @@ class Runner:
         pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take, bytes_max)
         if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
             pull.obey(config)
+        pull.lost = partial(self._disown, pull)
         if isinstance(reacting, After):
             reacting.rest = pull.rest
         if not shared and (switch := self.switches.get(needs.pop())):
@@ -233,6 +237,18 @@ class Runner:
             self.mesh.custody.in_progress()
             for pull in self.pulls:
                 pull.check()
+            if self._is_lost and not await self._missing():
+                self._is_lost = False
+
+    def _disown(self, pull: Pull) -> None:
+        """A durable is gone."""
+        self.mesh.custody.disown(pull)
+        self._lose()
+
+    def _lose(self) -> None:
+        """The broker or a durable was away: whatever is read next may be of other streams than before."""
+        self.mesh.known.forget_all()
+        self._is_lost = True
 
 
 async def _lost(connection: Connection) -> None:

@@ -19,8 +19,8 @@ from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import last_chance
 from jetmesh.wire import Delivery, Envelope, read_event
 
-Place: TypeAlias = tuple[str, int]
-"""Where a delivery stands: its stream and its sequence in it."""
+Place: TypeAlias = tuple[str, int, float]
+"""Where a delivery stands, and since when: another life of its stream gives the sequence to another message."""
 
 UNRECORDED_MAX = 4096
 ROUND_SECONDS_MAX, WAIT_SECONDS_MAX = 0.5, 15.0
@@ -124,7 +124,7 @@ class Single(Reacting):
         event = self._event(envelope, process)
         guarded = story_subject(self._entity, envelope.key)
         stored = self._expected(guarded)
-        place = envelope.delivery.stream, envelope.delivery.sequence
+        place = envelope.delivery.stream, envelope.delivery.sequence, envelope.delivery.timestamp
         outcome = self._unrecorded.get(place)
         attempt = 0
         while attempt < ROUNDS or place in self._unrecorded:
@@ -179,7 +179,7 @@ class Single(Reacting):
             raise trouble
         self.conditions.tell(
             ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record what came of %s %d: %s",
-            self.reaction.durable, *place, trouble,
+            self.reaction.durable, *place[:2], trouble,
         )  # fmt: skip
         await self.mesh.connection.pause(growing(trouble.retry_after_seconds, attempt + 1, WAIT_SECONDS_MAX))
 
@@ -302,10 +302,11 @@ class After(Single):
         await super()._record(outcome, guard, envelope, process, stored)
 
     def accept_when_due(self, delivery: Delivery) -> None:
-        """The event has happened. It comes again when its time is up, counted from when it was recorded, by the clock
-        of the broker; until then the pull rests."""
+        """The event has happened. It comes again when its time is up, counted from when it was recorded or the mesh was
+        restored, by the clock of the broker; until then the pull rests."""
         clock = self.mesh.connection.clock
-        left = delivery.timestamp + self.delay_seconds - clock.now() if clock.is_known else CLOCK_SECONDS
+        began = self.mesh.histories.of(delivery.stream).counted_from(delivery.timestamp)
+        left = began + self.delay_seconds - clock.now() if clock.is_known else CLOCK_SECONDS
         if left <= 0:
             self.accept(delivery)
             return

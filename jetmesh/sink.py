@@ -11,6 +11,7 @@ from typing import Any
 from jetmesh.batching import Batching
 from jetmesh.conditions import reason_of
 from jetmesh.event import Recorded, is_ended
+from jetmesh.history import UNTOLD, History
 from jetmesh.otlp import trace_id_of
 from jetmesh.wire import Delivery, Headers, as_written
 
@@ -62,7 +63,8 @@ class Sink(Batching):
         began = time.monotonic()
         arguments = [self.dependencies for _ in self.reaction.arguments]
         try:
-            await self.reaction.function([recorded(delivery) for delivery in batch], *arguments)
+            of = self.mesh.histories.of
+            await self.reaction.function([recorded(each, of(each.stream)) for each in batch], *arguments)
         except Exception as error:
             self.conditions.tell(
                 reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
@@ -81,7 +83,7 @@ class Sink(Batching):
             self.telemetry.tally.add(outcome, "", seconds, delivered, times)
 
 
-def recorded(delivery: Delivery) -> Recorded:
+def recorded(delivery: Delivery, history: History = UNTOLD) -> Recorded:
     """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
     written = as_written(delivery)
     headers: Headers = {} if written else delivery.headers
@@ -96,4 +98,5 @@ def recorded(delivery: Delivery) -> Recorded:
         trace_id=trace_id_of(written.traceparent if written else headers.get("traceparent", "")),
         causation_id=written.causation_id if written else headers.get("ce-causationid", ""),
         data=delivery.data,
+        history=history,
     )

@@ -169,6 +169,10 @@ class KnownStories:
         """The story has gone on elsewhere."""
         self._stories.pop(subject, None)
 
+    def forget_all(self) -> None:
+        """The streams may be others now, with other events under the same sequences."""
+        self._stories.clear()
+
 
 def events_of(stored: Iterable[Stored], types: dict[str, EventType]) -> list[object]:
     """The events among the stored messages whose type is known, oldest first.

@@ -7,6 +7,7 @@ Which of them it was is found out by handling one at a time; only an attempt tha
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
 from jetmesh.message import Guard, Message, Refused
+from jetmesh.origin import of
 from jetmesh.service import Reaction
 from jetmesh.wire import Delivery
 
@@ -33,7 +34,7 @@ async def last_chance(mesh: Mesh, reaction: Reaction, delivery: Delivery) -> boo
     broker takes no note now, and it comes again. One that is never given up has no last chance."""
     if reaction.retry.attempts is None:
         return True
-    place = f"timers.{reaction.service}.begun.{reaction.name}.{delivery.stream}.{delivery.sequence}"
+    place = f"timers.{of(reaction.service, f'begun.{reaction.name}', delivery).tokens}"
     try:
         for number in range(1, CHANCES + 1):
             if await _note(mesh, f"{place}.{number}"):

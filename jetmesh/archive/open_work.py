@@ -9,9 +9,11 @@ from jetmesh import aside, deadletter
 from jetmesh.archive.row import Place, Row
 from jetmesh.connection import Connection
 from jetmesh.event import matches
+from jetmesh.origin import origin_of
 from jetmesh.provision import request
 from jetmesh.service import Service
 from jetmesh.topology import reacts_singly
+from jetmesh.trial import is_note
 
 DEAD, ASIDE = "has a dead letter", "is set aside for a later attempt"
 
@@ -86,13 +88,14 @@ async def _set_aside(connection: Connection, services: Sequence[Service]) -> lis
 
 
 async def _places(connection: Connection, stream: str, subjects: str) -> list[Place]:
-    """Where the messages came from that are kept in this stream: the last two tokens of their subjects."""
+    """Where the messages came from that are kept in this stream, as their subjects say."""
     offset, found = 0, list[Place]()
     while info := await request(
         connection, f"STREAM.INFO.{stream}", {"subjects_filter": subjects, "offset": offset}, timeout_seconds=30
     ):
         page = info["state"].get("subjects") or {}
-        found += [(place[-2], int(place[-1])) for place in (name.split(".") for name in page) if place[-1].isdecimal()]
+        origins = [origin_of(name) for name in page if not is_note(name)]
+        found += [(origin.stream, origin.sequence) for origin in origins if origin.sequence]
         offset += len(page)
         if not page or offset >= info.get("total", 0):
             break

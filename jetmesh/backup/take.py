@@ -13,6 +13,7 @@ from jetmesh.backup import cut, manifest, snapshot
 from jetmesh.backup.manifest import BackupError, Floor, Manifest, Snapshot
 from jetmesh.backup.parts import Parts, durable_of, parts
 from jetmesh.connection import Connection
+from jetmesh.origin import Origin, origin_of
 from jetmesh.partitions import Partitions
 from jetmesh.provision import check_split, request
 from jetmesh.service import Service
@@ -77,7 +78,7 @@ class Taking:
         places = [(consumer.stream, consumer.durable) for consumer in mine.durables]
         return dict(zip(places, await asyncio.gather(*(floor(*place) for place in places)), strict=True))
 
-    async def _set_aside(self, timers: Sequence[str]) -> AsyncIterator[list[str]]:
+    async def _set_aside(self, timers: Sequence[str]) -> AsyncIterator[Origin]:
         """What is acknowledged and not done: it is set aside, or a replay on its way."""
         for stream in timers:
             offset, total = 0, 1
@@ -87,13 +88,13 @@ class Taking:
                 page = info["state"].get("subjects") or {}
                 for subject in page:
                     if not is_note(subject):
-                        yield subject.split(".")
+                        yield origin_of(subject)
                 offset, total = offset + len(page), info.get("total", 0) if page else 0
 
-    async def _replayed(self, after: int) -> AsyncIterator[list[str]]:
+    async def _replayed(self, after: int) -> AsyncIterator[Origin]:
         """The letters that were replayed while the snapshots were taken: they may be missing in them."""
         while entry := await cut.next_message(self.connection, deadletter.STREAM, after, deadletter.RECORD_SUBJECTS):
-            yield entry["subject"].split(".")
+            yield origin_of(entry["subject"])
             after = entry["seq"]
 
     async def _take(self, stream: str, kept: int | None) -> Snapshot | None:
@@ -117,10 +118,9 @@ def _check_whole(stream: str, state: dict[str, Any], kept: int | None) -> None:
         raise BackupError(f"{stream}: the snapshot ends at {state['last_seq']}, and {kept} was stored before it began")
 
 
-def _lower(floors: Floors, places: Sequence[Sequence[str]]) -> None:
-    """Let what these subjects of timers or letters are about be delivered again: service, reaction, …, stream,
-    sequence."""
-    for _, service, reaction, *_, stream, sequence in places:
-        durable = durable_of(service, reaction, stream)
-        if durable in floors:
-            floors[durable] = min(floors[durable], int(sequence) - 1)
+def _lower(floors: Floors, origins: Sequence[Origin]) -> None:
+    """Let what these timers or letters are about be delivered again."""
+    for origin in origins:
+        durable = durable_of(origin.service, origin.reaction, origin.stream)
+        if durable in floors and origin.sequence:
+            floors[durable] = min(floors[durable], origin.sequence - 1)

@@ -17,8 +17,8 @@ from jetmesh.connection import Connection
 from jetmesh.event import is_ended
 from jetmesh.history import history_of
 from jetmesh.mesh import Mesh
+from jetmesh.origin import origin_of
 from jetmesh.provision import check_split, request
-from jetmesh.replay import origin_of
 from jetmesh.story import Stored
 from jetmesh.topology import topology
 from jetmesh.wire import id_of_place

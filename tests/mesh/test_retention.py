@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from jetmesh import aside
+from jetmesh import aside, origin
 from jetmesh.archive.job import Job
 from jetmesh.archive.open_work import DEAD
 from jetmesh.archive.parquet import Archive
@@ -207,7 +207,7 @@ async def deliver_late(shop: Shop, row: Row) -> None:
         if row.stream != "INTAKE" and delivery.type in {event.type for event in reaction.events}:
             headers = {**row.header_fields(), **aside.origin(reaction.name, delivery, attempts=0)}
             kept = {name: value for name, value in headers.items() if not name.startswith("Nats-")}
-            subject = f"due.{service.name}.{reaction.name}.{row.stream}.{row.sequence}"
+            subject = f"due.{origin.of(service.name, reaction.name, delivery).tokens}"
             await shop.whole.mesh.mesh.recorder.record(Message(subject, row.data, kept), limited=False)
 
 

@@ -119,7 +119,7 @@ async def test_a_dead_letter_keeps_body_headers_and_trace(failing: tuple[LocalMe
     sequence = await mesh.publish("jobs.asked.j-1", data, headers)
     (letter,) = await mesh.dead_letters(1)
     assert letter.data == data
-    assert letter.subject == f"dead.work.fail.JOBS.{sequence}"
+    assert letter.subject.startswith(f"dead.work.fail.JOBS.{sequence}.")
     assert letter.headers["traceparent"] == trace
     assert letter.headers["x-of-its-own"] == "stays"
     assert letter.headers["Jetmesh-Reason"].startswith("effort: Input should be a valid integer")

@@ -249,7 +249,7 @@ async def test_what_a_stranger_says_about_the_mesh_is_not_believed(mesh_of: Mesh
     assert letter.original == {"x-of-his-own": "stays"}
     assert (letter.attempts, letter.reaction, letter.trace_id) == (1, "tolls.charge", "")
     assert not {"Jetmesh-Replay", "jetmesh-replay", "Jetmesh-Omitted-Bytes"} & letter.headers.keys()
-    last = {"last_by_subj": "timers.tolls.note.CARS.1"}
+    last = {"seq": 1, "next_by_subj": "timers.tolls.note.CARS.1.*"}
     kept = await request(mesh.mesh.connection, "STREAM.MSG.GET.TOLLS_TIMERS", last)
     headers = b64decode(kept["message"]["hdrs"])
     assert b"x-of-his-own" in headers

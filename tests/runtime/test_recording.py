@@ -126,8 +126,8 @@ async def test_a_crash_between_recording_and_acknowledging_doubles_nothing(
 
     def lose(custody: Custody, delivery: Delivery) -> None:
         lost.append(delivery)
-        _, pull, sequence = custody._held.pop(delivery.reply)
-        custody._places.discard((pull, sequence))
+        _, pull, place = custody._held.pop(delivery.reply)
+        del custody._places[pull, place]
         pull.release(delivery)
 
     monkeypatch.setattr(Custody, "ack", lose)

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from jetmesh.history import UNTOLD, History, Restoration
 from services.analytics.adapters import Warehouse, WarehouseBusy, read_report
 from services.analytics.domain import Interval, Intervals
 from services.analytics.report import render
@@ -37,6 +38,7 @@ class Stored:
     trace_id: str = "0" * 32
     causation_id: str = ""
     data: bytes = b"{}"
+    history: History = UNTOLD
 
 
 @pytest.fixture
@@ -187,3 +189,61 @@ def shown(report: dict[str, list[dict[str, object]]]) -> str:
     with console.capture() as capture:
         console.print(render(report))
     return capture.get()
+
+
+AT = NOON.timestamp()
+FIRST = History(born=AT - 60)
+
+
+def of_life(
+    history: History, sequences: Sequence[int], minutes: float = 0.0, type: str = "orders.placed"
+) -> list[Stored]:
+    """Events of a stream with this history, stored so many minutes after noon."""
+    time = NOON + timedelta(minutes=minutes)
+    return [Stored(sequence, time=time, type=type, history=history) for sequence in sequences]
+
+
+async def count(warehouse: Warehouse, event_type: str) -> int:
+    return sum(int(row["stored"]) for row in await warehouse.answer("events") if row["type"] == event_type)
+
+
+async def test_a_stream_made_anew_begins_again_and_what_was_before_stays(warehouse: Warehouse) -> None:
+    await warehouse.store(of_life(FIRST, range(1, 11)))
+    anew = History(born=AT + 600)
+    events = of_life(anew, range(1, 6), 11, type="orders.confirmed")
+    assert await warehouse.store(events) == 5
+    assert await warehouse.store([*events, *of_life(anew, [6], 12, type="orders.confirmed")]) == 1
+    assert (await count(warehouse, "orders.placed"), await count(warehouse, "orders.confirmed")) == (10, 6)
+
+
+async def test_what_a_restore_undid_goes_and_what_comes_instead_is_stored(path: Path) -> None:
+    warehouse = await Warehouse.open(path)
+    await warehouse.store(of_life(FIRST, range(1, 11)))
+    restored = FIRST.after(Restoration(AT + 600, 7))
+    await warehouse.aclose()
+    warehouse = await Warehouse.open(path)
+    assert await warehouse.store(of_life(restored, range(1, 8))) == 0
+    assert await stored(warehouse) == 7
+    assert await warehouse.store(of_life(restored, range(11, 13), 11, type="orders.confirmed")) == 2
+    again = restored.after(Restoration(AT + 1_200, 11))
+    assert await warehouse.store(of_life(again, [12], 21, type="orders.cancelled")) == 1
+    assert {row["type"]: row["stored"] for row in await warehouse.answer("events")} == {
+        "orders.placed": 7, "orders.confirmed": 1, "orders.cancelled": 1,
+    }  # fmt: skip
+    await warehouse.aclose()
+
+
+async def test_a_restore_of_an_earlier_life_undoes_the_later_one(warehouse: Warehouse) -> None:
+    await warehouse.store(of_life(FIRST, range(1, 11)))
+    await warehouse.store(of_life(History(born=AT + 600), range(1, 6), 11, type="orders.confirmed"))
+    assert await warehouse.store(of_life(FIRST.after(Restoration(AT + 1_200, 8)), range(1, 9))) == 0
+    assert {row["type"]: row["stored"] for row in await warehouse.answer("events")} == {"orders.placed": 8}
+
+
+async def test_another_message_at_a_known_sequence_is_new_also_before_anybody_says_why(warehouse: Warehouse) -> None:
+    await warehouse.store(of_life(FIRST, range(1, 11)))
+    assert await warehouse.store(of_life(FIRST, [9, 10], 11, type="orders.confirmed")) == 2
+    assert await warehouse.store(of_life(FIRST, [9, 10], 11, type="orders.confirmed")) == 0
+    told = FIRST.after(Restoration(AT + 600, 8))
+    assert await warehouse.store(of_life(told, [10], 11, type="orders.confirmed")) == 0
+    assert (await count(warehouse, "orders.placed"), await count(warehouse, "orders.confirmed")) == (8, 2)
