@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import platform
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,12 +15,12 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from pydantic import BaseModel
 
 from jetmesh import provision
+from jetmesh.answers import FromServer, Server, State, ask_everybody, read
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import endpoint_subject
 from jetmesh.otlp.settings import Signal, has_receiver, receiver
 from jetmesh.otlp.variables import SettingError, check
-from jetmesh.overview import ask_everybody
 from jetmesh.service import Service
 from jetmesh.settings import Settings, variable
 from jetmesh.telemetry import jetmesh_version
@@ -217,19 +216,18 @@ async def _server_config(patient: Patient) -> Mapping[str, Any] | None:
     """JetStream's configuration on the server, from its monitoring port, else from the system account if it is ours."""
     if patient.monitor_url:
         with contextlib.suppress(OSError, ValueError):
-            return _config(await asyncio.to_thread(_get, f"{patient.monitor_url.rstrip('/')}/varz"))
+            found = read(Server, await asyncio.to_thread(_get, f"{patient.monitor_url.rstrip('/')}/varz"))
+            return found.jetstream.get("config") if found else None
     subject = f"$SYS.REQ.SERVER.{patient.server.get('server_id')}.VARZ"
-    answers = await ask_everybody(patient.connection, subject)
-    return _config(answers[0].get("data", {})) if answers else None
+    answers = await ask_everybody(patient.connection, subject, FromServer)
+    return answers[0].data.jetstream.get("config") if answers else None
 
 
-def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-        return json.load(response)
-
-
-def _config(varz: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return varz.get("jetstream", {}).get("config") if varz else None
+def _get(url: str) -> bytes:
+    """A page of the mesh's own: no proxy is asked for it."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=TIMEOUT_SECONDS) as response:
+        page: bytes = response.read()
+        return page
 
 
 async def _streams(patient: Patient) -> Findings:
@@ -326,23 +324,20 @@ def _is_local(connection: Connection) -> bool:
 async def _health(patient: Patient) -> Findings:
     """What each service says about itself, on a subject that no other service's user may hear."""
     subjects = [endpoint_subject(service.name, "health") for service in patient.services]
-    asked = await asyncio.gather(*(ask_everybody(patient.connection, subject) for subject in subjects))
+    asked = await asyncio.gather(*(ask_everybody(patient.connection, subject, State) for subject in subjects))
     for service, answers in zip(patient.services, asked, strict=True):
-        told = next((answer for answer in answers if isinstance(answer, dict)), None)
-        if told is None:
+        if not answers:
             fix = f"start it: `jetmesh run {service.name}`"
             words = f"{service.name} does not run (or may not be seen by this user)"
             yield Finding("services", Grade.DOUBT, words, fix)
         else:
-            yield _state(service.name, told)
+            yield _state(service.name, answers[0])
 
 
-def _state(name: str, answer: Mapping[str, Any]) -> Finding:
-    notes = "; ".join(f"the switch of {needs} is {state}" for needs, state in answer.get("notes", {}).items())
-    if not answer.get("ready"):
-        return Finding(
-            "services", Grade.WRONG, f"{name} is not ready: {answer.get('reason')}", "mend the reason it gives"
-        )
+def _state(name: str, answer: State) -> Finding:
+    notes = "; ".join(f"the switch of {needs} is {state}" for needs, state in answer.notes.items())
+    if not answer.ready:
+        return Finding("services", Grade.WRONG, f"{name} is not ready: {answer.reason}", "mend the reason it gives")
     if notes:
         return Finding(
             "services", Grade.DOUBT, f"{name} is ready, but {notes}", "bring back what it needs; it resumes by itself"

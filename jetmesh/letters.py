@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic import TypeAdapter, ValidationError
+
 from jetmesh import deadletter, replay, tolerant
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
@@ -156,6 +158,9 @@ class Entry:
     reason: str
 
 
+_ENTRY = TypeAdapter(Entry)
+
+
 def grouped(letters: Iterable[Letter]) -> list[Group]:
     """The letters by reaction and reason, the largest group first."""
     together: dict[tuple[str, str], list[Letter]] = {}
@@ -218,7 +223,7 @@ class Letters:
 
     async def record(self) -> list[Entry]:
         """Who replayed and discarded what, oldest first."""
-        return [Entry(**json.loads(data)) async for _, _, data in self._messages(deadletter.RECORD_SUBJECTS)]
+        return [entry async for _, _, data in self._messages(deadletter.RECORD_SUBJECTS) if (entry := _entry(data))]
 
     async def _remove(self, letter: Letter, action: str) -> None:
         """The record comes first: a crash in between shows a letter that was dealt with, never the reverse."""
@@ -266,6 +271,14 @@ class Letters:
                 return found, await asyncio.wait_for(end, TIMEOUT_SECONDS)
             except TimeoutError:
                 raise Unavailable(f"{deadletter.STREAM} did not answer within {TIMEOUT_SECONDS:g} s") from None
+
+
+def _entry(data: bytes) -> Entry | None:
+    """A line of the record; None where somebody has left something else there."""
+    try:
+        return _ENTRY.validate_json(data)
+    except ValidationError:
+        return None
 
 
 def _conclude(end: "asyncio.Future[int]", raw: bytes, headers: Headers) -> None:

@@ -21,6 +21,16 @@ class Origin:
     stamp: str = ""
 
     @property
+    def whose(self) -> str:
+        """The reaction, as `service.reaction`."""
+        return f"{self.service}.{self.reaction}"
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where the message stands."""
+        return self.stream, self.sequence
+
+    @property
     def tokens(self) -> str:
         """The same as tokens of a subject."""
         tail = f".{self.stamp}" if self.stamp else ""

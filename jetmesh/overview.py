@@ -1,61 +1,24 @@
 """The whole mesh at one moment, as an operator sees it: reactions, lag, switches, dead letters, streams."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import BaseModel, FiniteFloat, ValidationError
-
 from jetmesh import deadletter
+from jetmesh.answers import ReactionReport, Report, Stats, ask_everybody, read
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.micro import REPORT
+from jetmesh.origin import origin_of
 from jetmesh.partitions import Partitions
 from jetmesh.provision import Drift, request
 from jetmesh.service import Form, Reaction, Service
 from jetmesh.topology import WHOLE, Consumer, topology
 
-ANSWERS_SECONDS = 0.4
-"""How long the services are waited for: nobody knows how many there are."""
-
-
-class _Reaction(BaseModel):
-    """What an instance tells of a reaction."""
-
-    attempts_per_second: FiniteFloat = 0
-    failed_per_second: FiniteFloat = 0
-    p50_ms: FiniteFloat = 0
-    p95_ms: FiniteFloat = 0
-    switch: str = "closed"
-
-
-class _Switch(BaseModel):
-    """What an instance tells of a switch."""
-
-    state: str
-    reason: str = ""
-
-
-class _Report(BaseModel):
-    """What an instance tells about itself (`jetmesh.gauges.report`)."""
-
-    reactions: dict[str, _Reaction]
-    switches: dict[str, _Switch] = {}
-
-
-class _Endpoint(BaseModel):
-    name: str = ""
-    data: Any = None
-
-
-class _Stats(BaseModel):
-    """The answer to `$SRV.STATS` (ADR-32), as far as we read it."""
-
-    endpoints: list[_Endpoint]
+Reports = dict[str, list[Report]]
+"""What the instances of each service tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,28 +112,29 @@ async def look(
 
 
 def _rows(
-    services: Sequence[Service], lags: dict[str, Lag], reports: dict[str, list[Any]], letters: dict[str, int]
+    services: Sequence[Service], lags: dict[str, Lag], reports: Reports, letters: dict[str, int]
 ) -> Iterable[Row]:
     for service in services:
         for reaction in service.reactions:
-            told = [answer["reactions"].get(reaction.name, {}) for answer in reports.get(service.name, [])]
+            reporting = reports.get(service.name, [])
+            told = [each.reactions[reaction.name] for each in reporting if reaction.name in each.reactions]
             yield _row(reaction, lags.get(reaction.durable), told, letters)
         for lane in ("intake", "due"):
             if f"{service.name}-{lane}" in lags:
                 yield Row(service.name, f"({lane})", lags[f"{service.name}-{lane}"])
 
 
-def _row(reaction: Reaction, lag: Lag | None, told: list[dict[str, Any]], letters: dict[str, int]) -> Row:
+def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letters: dict[str, int]) -> Row:
     """A reaction by what its replicas tell: rates add up, of the latencies and the switch the worst counts."""
-    switches = {answer.get("switch", "closed") for answer in told}
+    switches = {answer.switch for answer in told}
     return Row(
         service=reaction.service,
         name=reaction.name,
         lag=lag or Lag(),
-        attempts_per_second=sum(answer.get("attempts_per_second", 0) for answer in told),
-        failed_per_second=sum(answer.get("failed_per_second", 0) for answer in told),
-        p50_ms=max((answer.get("p50_ms", 0) for answer in told), default=0),
-        p95_ms=max((answer.get("p95_ms", 0) for answer in told), default=0),
+        attempts_per_second=sum(answer.attempts_per_second for answer in told),
+        failed_per_second=sum(answer.failed_per_second for answer in told),
+        p50_ms=max((answer.p50_ms for answer in told), default=0),
+        p95_ms=max((answer.p95_ms for answer in told), default=0),
         waits=reaction.form is Form.AFTER,
         dead_letters=letters.get(f"{reaction.service}.{reaction.name}", 0),
         switch=next((state for state in ("open", "half-open") if state in switches), "closed"),
@@ -188,47 +152,29 @@ def _with_rates(rows: Iterable[Row], before: Overview | None) -> Iterable[Row]:
             yield replace(row, settled_per_second=max(0, row.lag.handled - handled) / seconds)
 
 
-def _switches(reports: dict[str, list[Any]]) -> dict[str, str]:
+def _switches(reports: Reports) -> dict[str, str]:
     """The switches that are not closed, with their reasons."""
     return {
-        f"{service}/{name}": f"{switch['state']}: {switch['reason']}"
+        f"{service}/{name}": f"{switch.state}: {switch.reason}"
         for service, answers in reports.items()
         for answer in answers
-        for name, switch in answer["switches"].items()
-        if switch["state"] != "closed"
+        for name, switch in answer.switches.items()
+        if switch.state != "closed"
     }
 
 
-async def _reports(connection: Connection, services: Sequence[Service]) -> dict[str, list[Any]]:
+async def _reports(connection: Connection, services: Sequence[Service]) -> Reports:
     """What every instance of each service tells about itself (`$SRV.STATS.<service>`, which no other service's user may
-    hear), by service. What is no such report is none."""
-    answers = await _all(ask_everybody(connection, f"$SRV.STATS.{service.name}") for service in services)
-    told = {s.name: [_report(answer) for answer in got] for s, got in zip(services, answers, strict=True)}
-    return {name: found for name, reports in told.items() if (found := [report for report in reports if report])}
+    hear), by service."""
+    answers = await _all(ask_everybody(connection, f"$SRV.STATS.{service.name}", Stats) for service in services)
+    told = {service.name: list(_told(got)) for service, got in zip(services, answers, strict=True)}
+    return {name: reports for name, reports in told.items() if reports}
 
 
-def _report(answer: Any) -> dict[str, Any] | None:
-    try:
-        endpoints = _Stats.model_validate(answer).endpoints
-        data = next((endpoint.data for endpoint in endpoints if endpoint.name == REPORT), None)
-        return _Report.model_validate(data).model_dump()
-    except ValidationError:
-        return None
-
-
-async def ask_everybody(connection: Connection, subject: str, seconds: float = ANSWERS_SECONDS) -> list[Any]:
-    """All answers to one request that come within `seconds`, and are JSON."""
-    answers: list[Any] = []
-
-    def on_frame(_subject: str, _reply: str, headers: bytes, data: bytes) -> None:
-        if data and not headers.startswith(b"NATS/1.0 503"):
-            with suppress(ValueError, RecursionError):
-                answers.append(json.loads(data))
-
-    async with connection.answers(on_frame) as inbox:
-        connection.send(subject, b"", reply=inbox)
-        await asyncio.sleep(seconds)
-    return answers
+def _told(answers: Iterable[Stats]) -> Iterable[Report]:
+    for endpoint in (endpoint for answer in answers for endpoint in answer.endpoints or ()):
+        if endpoint.name == REPORT and (report := read(Report, endpoint.data)):
+            yield report
 
 
 async def _all(calls: Iterable[Any]) -> list[Any]:
@@ -255,8 +201,8 @@ async def _letters(connection: Connection) -> dict[str, int]:
     info = await _ask(connection, f"STREAM.INFO.{deadletter.STREAM}", {"subjects_filter": deadletter.SUBJECTS})
     found: dict[str, int] = {}
     for subject, count in ((info or {}).get("state", {}).get("subjects") or {}).items():
-        _, service, reaction, *_ = subject.split(".")
-        found[f"{service}.{reaction}"] = found.get(f"{service}.{reaction}", 0) + count
+        whose = origin_of(subject).whose
+        found[whose] = found.get(whose, 0) + count
     return found
 
 

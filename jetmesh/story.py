@@ -6,7 +6,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from jetmesh.connection import Connection
 from jetmesh.event import EventType, is_ended
@@ -21,6 +24,15 @@ SUBJECT_BYTES = 160
 
 
 STORIES_MAX = 16_384
+
+
+def _time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+_MARKER = TypeAdapter(dict[str, tuple[int, Annotated[str, AfterValidator(_time)]]])
+"""The endings that a marker stands for: where each stood, and when."""
 
 
 class Stored(NamedTuple):
@@ -47,7 +59,10 @@ class Stored(NamedTuple):
         """Of the marker of an archived story, the endings that it stands for, without what they said; else itself."""
         if not is_ended(self.subject):
             return [self]
-        stood: dict[str, list[Any]] = json.loads(self.data)
+        try:
+            stood = _MARKER.validate_json(self.data)
+        except ValidationError:  # a stranger's, where the broker has no accounts
+            return []
         return [Stored(f"{name}.{self.key}", sequence, at, {}, b"{}") for name, (sequence, at) in stood.items()]
 
 

@@ -1,12 +1,13 @@
 """The one way to standard output and error: what came from outside is data there, and tells the terminal nothing."""
 
 import codecs
+import logging
 from collections.abc import Iterable
 from typing import IO, Any
 
 import click
 
-from jetmesh.visible import in_json, lines, written
+from jetmesh.visible import OneLine, in_json, lines, written
 
 PLAIN = "jetmesh.plain"
 """The error handler of a stream that can't show every character."""
@@ -21,6 +22,14 @@ def say(words: object = "", *, err: bool = False, end: bool = True, **style: Any
 def show(document: object, indent: int | None = None) -> None:
     """Print a document as JSON."""
     click.echo(written(document, indent=indent))
+
+
+def quiet_logs() -> None:
+    """What libraries log while a command runs is a line on standard error, and no traceback."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.getLogger().handlers[:] = [handler]
+    logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it says there, the command says in its own words
 
 
 def prepare(streams: Iterable[IO[str]]) -> None:

@@ -56,6 +56,15 @@ def written(document: object, **options: Any) -> str:
     return text if text.isprintable() else text.translate(_JSON)
 
 
+class OneLine(logging.Formatter):
+    """A log record as one line, whatever was raised."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        error = record.exc_info[1] if record.exc_info else None
+        return visible(f"{record.getMessage()}: {error}" if error else record.getMessage())
+
+
 class LineFormatter(logging.Formatter):
     """A log record as a line for people. A traceback below it is set off, so that no part of it can pass for a line."""
 

@@ -9,7 +9,7 @@ from jetmesh import aside, deadletter
 from jetmesh.archive.row import Place, Row
 from jetmesh.connection import Connection
 from jetmesh.event import matches
-from jetmesh.origin import origin_of
+from jetmesh.origin import Origin, origin_of
 from jetmesh.provision import request
 from jetmesh.service import Service
 from jetmesh.topology import reacts_singly
@@ -58,10 +58,10 @@ async def open_work(connection: Connection, services: Sequence[Service], streams
     durables = {stream: [_durable(info) async for info in _consumers(connection, stream)] for stream in streams}
     # Positions first: what is set aside or buried is that before it is acknowledged. Timers twice: what comes back from
     # one may become a letter meanwhile, and a letter that is replayed goes the other way.
-    aside_before = await _set_aside(connection, services)
-    letters = await _places(connection, deadletter.STREAM, deadletter.SUBJECTS)
-    kept = dict.fromkeys([*aside_before, *await _set_aside(connection, services)], ASIDE)
-    return OpenWork(defaultdict(list, durables), kept | dict.fromkeys(letters, DEAD))
+    before = await set_aside(connection, services)
+    letters = await _origins(connection, deadletter.STREAM, deadletter.SUBJECTS)
+    kept = {origin.place: ASIDE for origin in [*before, *await set_aside(connection, services)]}
+    return OpenWork(defaultdict(list, durables), kept | {origin.place: DEAD for origin in letters})
 
 
 async def _consumers(connection: Connection, stream: str) -> AsyncIterator[dict[str, Any]]:
@@ -82,20 +82,24 @@ def _durable(info: dict[str, Any]) -> Durable:
     return Durable(info["name"], tuple(filters), int(info["ack_floor"].get("stream_seq", 0)))
 
 
-async def _set_aside(connection: Connection, services: Sequence[Service]) -> list[Place]:
+async def set_aside(connection: Connection, services: Sequence[Service]) -> list[Origin]:
+    """What is set aside for these services.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
     streams = [aside.timers_of(service.stream) for service in services if reacts_singly(service)]
-    return [place for stream in streams for place in await _places(connection, stream, ">")]
+    return [origin for stream in streams for origin in await _origins(connection, stream, ">")]
 
 
-async def _places(connection: Connection, stream: str, subjects: str) -> list[Place]:
-    """Where the messages came from that are kept in this stream, as their subjects say."""
-    offset, found = 0, list[Place]()
+async def _origins(connection: Connection, stream: str, subjects: str) -> list[Origin]:
+    """What is kept in this stream, by what the subjects say: for which reaction, and where the message stands."""
+    offset, found = 0, list[Origin]()
     while info := await request(
         connection, f"STREAM.INFO.{stream}", {"subjects_filter": subjects, "offset": offset}, timeout_seconds=30
     ):
         page = info["state"].get("subjects") or {}
-        origins = [origin_of(name) for name in page if not is_note(name)]
-        found += [(origin.stream, origin.sequence) for origin in origins if origin.sequence]
+        found += [origin for subject in page if not is_note(subject) and (origin := origin_of(subject)).sequence]
         offset += len(page)
         if not page or offset >= info.get("total", 0):
             break

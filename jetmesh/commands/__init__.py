@@ -9,7 +9,7 @@ import click
 
 from jetmesh.commands.errors import sentence
 from jetmesh.private import keep_private
-from jetmesh.terminal import prepare, say
+from jetmesh.terminal import prepare, quiet_logs, say
 from jetmesh.visible import lines
 
 OWN = (
@@ -70,6 +70,7 @@ def commands() -> None:
 def main() -> None:
     """The entry point: what goes wrong is one line, not a traceback."""
     prepare((sys.stdout, sys.stderr))
+    quiet_logs()
     if sys.argv[1:2] not in SHARED:
         keep_private()
     if sys.argv[1:2] == ["run"]:

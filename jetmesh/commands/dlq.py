@@ -13,6 +13,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from jetmesh import tolerant
 from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.console import Console, field
 from jetmesh.failure import Unavailable
@@ -127,7 +128,7 @@ def log(as_json: bool) -> None:
     table = _table("when", "who", "did", "letter", "reaction", "event")
     for entry in entries:
         cells = (entry[name] for name in ("by", "action", "letter", "reaction", "source"))
-        table.add_row(_ago(datetime.fromisoformat(entry["at"])), *map(field, cells))
+        table.add_row(_ago(tolerant.moment(entry["at"])), *map(field, cells))
     Console().print(table if entries else "nothing was replayed or discarded yet")
 
 

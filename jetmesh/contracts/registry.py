@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
 from nats.js.kv import KV_DEL, KV_OP, KeyValue
 
-from jetmesh import provision
+from jetmesh import body, provision
 from jetmesh.connection import API, Connection
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
@@ -81,7 +81,7 @@ async def history(connection: Connection) -> list[Contracts]:
     past = {name: await _versions(bucket, name) for name in await _names(bucket)}
     steps = max((len(versions) for versions in past.values()), default=0)
     return [
-        {name: versions[max(0, len(versions) - step)] for name, versions in past.items()}
+        {name: versions[max(0, len(versions) - step)] for name, versions in past.items() if versions}
         for step in range(steps, 0, -1)
     ]
 
@@ -120,7 +120,8 @@ async def _latest(bucket: KeyValue) -> Contracts:
     found: dict[str, Contract] = {}
     for name in await _names(bucket):
         try:
-            found |= _parsed(name, [(await bucket.get(name)).value])[-1]
+            for contracts in _parsed(name, [(await bucket.get(name)).value]):
+                found |= contracts
         except KeyNotFoundError:
             continue
     return found
@@ -146,4 +147,13 @@ async def _versions(bucket: KeyValue, name: str) -> list[Contract]:
 
 
 def _parsed(name: str, values: Iterable[bytes | None]) -> list[Contracts]:
-    return [parse({name: json.loads(value)}) for value in values if value]
+    """The versions of a contract.
+
+    Raises:
+        ValueError: somebody has written something else there.
+    """
+    try:
+        return [parse({name: body.document(value)}) for value in values if value]
+    except ValueError as wrong:
+        fix = f"`nats kv purge {BUCKET} {name}` removes it"
+        raise ValueError(f"the contract {name} in the bucket {BUCKET} can't be read ({wrong}): {fix}") from None

@@ -63,8 +63,9 @@ def parse(documents: Mapping[str, Any]) -> Contracts:
         ValueError: it is no bundle; the text names the type.
     """
     for name, document in documents.items():
-        if not isinstance(document, Mapping) or not {"producer", "consumer"} <= document.keys():
-            raise ValueError(f"{name}: a contract has a producer and a consumer schema")
+        roles = [document.get(role) for role in ("producer", "consumer")] if isinstance(document, Mapping) else [None]
+        if not all(isinstance(schema, Mapping) and isinstance(schema.get(FACTS), Mapping) for schema in roles):
+            raise ValueError(f"{name}: a contract has a producer and a consumer schema, each with {FACTS}")
     return {name: Contract(name, each["producer"], each["consumer"]) for name, each in documents.items()}
 
 

@@ -17,7 +17,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.terminal import show
 from jetmesh.visible import visible
 from services.reference import state as states
-from services.reference.checks import Finding, findings, outcome, shelves
+from services.reference.checks import Finding, findings, outcome, sent_again, shelves
 from services.reference.endpoints import reach
 from services.reference.facts import Facts, collect
 from services.reference.sheets import sheet
@@ -77,7 +77,10 @@ def document(done: Audit) -> dict[str, Any]:
         "stock": {sku: {"restocked": s.restocked, "reserved": s.reserved, "released": s.released, "level": s.level}
                   for sku, s in shelves(done.facts).items()},
         "mails": None if done.facts.mails is None else done.facts.mails.total(),
+        "mails_twice": len(sent_again(done.facts)),
         "dead_letters": len(done.facts.letters),
+        "discarded": len(done.facts.discarded),
+        "set_aside": len(done.facts.aside),
         "events": len(done.facts.events),
         "seconds": round(last - first, 3),
         "offences": {finding.check: list(finding.offences) for finding in done.findings if finding.offences},

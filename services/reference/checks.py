@@ -3,16 +3,19 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import unquote
 
 from jetmesh.otlp.traceparent import trace_id_of
+from services.flow import SERVICES
 from services.reference.facts import PLACED, REFUSED, Fact, Facts, total
 
 CONFIRMED, CANCELLED = "orders.confirmed", "orders.cancelled"
 CAPTURED, VOIDED, DECLINED = "payments.captured", "payments.voided", "payments.declined"
 CAPTURE_FAILED, AUTHORIZED = "payments.capture_failed", "payments.authorized"
 RESERVED, REJECTED, RELEASED = "inventory.reserved", "inventory.rejected", "inventory.released"
+REQUESTED = "orders.cancellation_requested"
 RESTOCKED, LEVEL = "stock.restocked", "stock.level"
 LETTERS = "notifications.confirmation_sent", "notifications.cancellation_sent", "notifications.receipt_sent"
 
@@ -45,27 +48,74 @@ def outcome(story: Story) -> str:
     return "confirmed" if CONFIRMED in story else "pending"
 
 
-def key_of(message: Fact) -> str:
-    """The order that a message from outside is about: the one that its body names, else the one made of its place."""
-    named = message.body.get("order_id")
-    return named if isinstance(named, str) else message.id
+ANSWERS: Mapping[str, set[str]] = {
+    PLACED: {PLACED, REFUSED},
+    REQUESTED: {REQUESTED, CANCELLED, REFUSED},
+    RESTOCKED: {RESTOCKED},
+}
+"""What may come of a message from outside."""
 
 
 def acknowledged_are_stored(facts: Facts) -> Offences:
-    """every order that was acknowledged is stored, refused, or a dead letter"""
-    buried = {(letter.source_stream, letter.source_sequence) for letter in facts.letters}
+    """every message that was acknowledged is stored, refused, set aside, or a dead letter"""
+    elsewhere = {letter.place for letter in [*facts.letters, *facts.discarded]}
+    elsewhere |= {waiting.place for waiting in facts.aside}
+    recorded = {(event.type, event.key) for event in facts.events}
     for message in facts.intake:
-        if message.type != PLACED or (message.stream, message.sequence) in buried:
-            continue
-        if not {PLACED, REFUSED} & facts.stories.get(key_of(message), {}).keys():
-            yield f"{key_of(message)}: {message} led to nothing"
+        answers = {(answer, message.named) for answer in ANSWERS.get(message.type, ())}
+        if message.place not in elsewhere and not answers & recorded and not _came_too_late(facts, message):
+            yield f"{message.named}: {message} led to nothing"
+
+
+def _came_too_late(facts: Facts, message: Fact) -> bool:
+    """Whether it asks for an order back of which nothing but the ending was left."""
+    placed = facts.stories.get(message.named, {}).get(PLACED)
+    return message.type == REQUESTED and placed is not None and placed.place in facts.gone
+
+
+def nothing_is_set_aside(facts: Facts) -> Offences:
+    """nothing is set aside for a later attempt"""
+    for waiting in facts.aside:
+        yield f"{waiting.stream} {waiting.sequence}: waits for {waiting.whose}"
+
+
+def every_event_keeps_its_contract(facts: Facts) -> Offences:
+    """every event keeps its contract"""
+    for event in facts.events:
+        if event.wrong:
+            yield f"{event}: {event.wrong}"
+
+
+def let_go(facts: Facts) -> Mapping[str, frozenset[str]]:
+    """What will not happen any more, by key, since somebody discarded the letter that it depended on."""
+    found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    lost = {letter.place: consequences(letter.reaction) for letter in facts.discarded}
+    for message in [*facts.intake, *facts.events] if lost else ():
+        if message.place in lost:
+            found[message.key or message.named] |= lost[message.place]
+    return found
+
+
+@lru_cache
+def consequences(reaction: str) -> frozenset[str]:
+    """The types of what a reaction may record, and of all that others may record because of it."""
+    reactions = [each for service in SERVICES for each in service.reactions]
+    found = {event.type for each in reactions if f"{each.service}.{each.name}" == reaction for event in each.outcomes}
+    before: set[str] = set()
+    while found != before:
+        before = set(found)
+        found |= {event.type for each in reactions if before & {cause.type for cause in each.events}
+                  for event in each.outcomes}  # fmt: skip
+    return frozenset(found)
 
 
 def one_end_each(facts: Facts) -> Offences:
     """every order has exactly one end"""
     yield from no_two_ends(facts)
+    missing = let_go(facts)
     for key, story in facts.stories.items():
-        if PLACED in story and REFUSED not in story and outcome(story) == "pending":
+        is_open = PLACED in story and outcome(story) == "pending"
+        if is_open and not {CONFIRMED, CANCELLED} & missing[key]:
             yield f"{key}: has not ended"
 
 
@@ -80,9 +130,10 @@ def no_two_ends(facts: Facts) -> Offences:
 
 def ends_have_their_effects(facts: Facts) -> Offences:
     """every end has its effects: on the money, on the goods, and a mail"""
+    missing = let_go(facts)
     for key, story in facts.stories.items():
         for alternatives in EFFECTS[outcome(story)]:
-            if not alternatives & story.keys():
+            if not alternatives & (story.keys() | missing[key]):
                 yield f"{key}: is {outcome(story)}, but there is no {' or '.join(sorted(alternatives))}"
         if outcome(story) == "cancelled" and CAPTURED in story:
             yield f"{key}: is cancelled, and its money is taken"
@@ -158,7 +209,10 @@ def charged_once(facts: Facts) -> Offences:
 
 def money_balances(facts: Facts) -> Offences:
     """money held = taken + let go, for every order that has ended"""
+    missing = let_go(facts)
     for balance in facts.balances or ():
+        if {CAPTURED, VOIDED} & missing[balance.key] and balance.open_minor > 0:
+            continue
         ended = outcome(facts.stories.get(balance.key, {})) != "pending"
         if balance.open_minor < 0 or (ended and balance.open_minor):
             yield f"{balance.key}: {balance.open_minor} of {balance.held_minor} held are neither taken nor let go"
@@ -255,12 +309,16 @@ def letters_have_a_source(facts: Facts) -> Offences:
     """every dead letter points to a message that is there"""
     sources = {(message.stream, message.sequence): message.subject for message in [*facts.intake, *facts.events]}
     for letter in facts.letters:
-        if sources.get((letter.source_stream, letter.source_sequence)) != letter.source_subject:
-            yield f"{letter}: no {letter.source_subject} at {letter.source_stream} {letter.source_sequence}"
+        found = sources.get(letter.place)
+        if found is None or letter.source_subject not in ("", found):  # a letter that was cut may not say its subject
+            stream, sequence = letter.place
+            yield f"{letter}: no {letter.source_subject} at {stream} {sequence}"
 
 
 CHECKS: Sequence[Check] = (
     acknowledged_are_stored,
+    nothing_is_set_aside,
+    every_event_keeps_its_contract,
     one_end_each,
     ends_have_their_effects,
     each_event_once,

@@ -1,6 +1,5 @@
 """What an audit goes by, collected past all services: the streams raw, the bank's ledger, the mail sink."""
 
-import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -9,19 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jetmesh import deadletter, partitions
+from jetmesh import body, deadletter, partitions
+from jetmesh.archive.open_work import set_aside
 from jetmesh.archive.parquet import Archive, ArchiveError
 from jetmesh.archive.purge import archived_until
-from jetmesh.archive.row import unix_nano
+from jetmesh.archive.row import Place, unix_nano
 from jetmesh.connection import Connection
 from jetmesh.event import is_ended
+from jetmesh.failure import BrokenContract
 from jetmesh.history import history_of
 from jetmesh.mesh import Mesh
-from jetmesh.origin import origin_of
+from jetmesh.origin import Origin, origin_of
 from jetmesh.provision import check_split, request
 from jetmesh.story import Stored
 from jetmesh.topology import topology
-from jetmesh.wire import id_of_place
+from jetmesh.wire import Delivery, bare, id_of_place, read_event, understand
+from jetmesh_contracts import EVENTS
 from services.flow import SERVICES
 from services.payments.ledger import Balance, Ledger
 from services.reference.mailsink import MailSink
@@ -30,12 +32,14 @@ from services.reference.streams import raw_reader
 
 INTAKE = "INTAKE"
 PLACED, REFUSED = "orders.placed", "orders.refused"
+GONE = "discarded"
+TYPES = {event.type: event for event in EVENTS}
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One message of a stream: what it is, about which key, why it is there, and what it says (nothing where it is no
-    JSON object)."""
+    """One message of a stream: what it is, about which key, why it is there, what it says (nothing where it is no JSON
+    object), and what is `wrong` with it where nobody can read it."""
 
     stream: str
     sequence: int
@@ -47,6 +51,19 @@ class Fact:
     causation_id: str
     traceparent: str
     body: dict[str, Any]
+    wrong: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return self.stream, self.sequence
+
+    @property
+    def named(self) -> str:
+        """The key of a message from outside: the one that its body names, else the one that is made of its place."""
+        event_type = TYPES.get(self.type)
+        said = self.body.get(event_type.key_field) if event_type else None
+        return said if isinstance(said, str) else id_of_place(self.stream, self.unix_nano / 1e9, self.sequence)
 
     def __str__(self) -> str:
         return f"{self.subject} ({self.stream} {self.sequence})"
@@ -54,13 +71,13 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter and where it says that it comes from."""
+    """One dead letter, or what is noted of one that was dealt with: whose it is, and where its message stands."""
 
     sequence: int
     unix_nano: int
     subject: str
-    source_stream: str
-    source_sequence: int
+    reaction: str
+    place: Place
     source_subject: str
     reason: str
 
@@ -70,11 +87,15 @@ class Letter:
 
 @dataclass(slots=True)
 class Facts:
-    """Everything; `stories` has the events of each order by type."""
+    """Everything; `stories` has the events of each order by type. Some letters wait for somebody, others somebody
+    `discarded`. `gone` are the messages that have left their streams."""
 
     intake: list[Fact]
     events: list[Fact]
     letters: list[Letter]
+    discarded: list[Letter] = field(default_factory=list)
+    aside: list[Origin] = field(default_factory=list)
+    gone: frozenset[Place] = frozenset()
     balances: list[Balance] | None = None
     mails: Counter[str] | None = None
     restorations: int = 0
@@ -83,12 +104,12 @@ class Facts:
 
     def __post_init__(self) -> None:
         for event in self.events:
-            if not event.subject.startswith("stock."):
+            if not event.wrong and not event.subject.startswith("stock."):
                 self.stories[event.key][event.type] = event
 
     def of_type(self, *types: str) -> Iterator[Fact]:
-        """The events of these types."""
-        return (event for event in self.events if event.type in types)
+        """The events of these types that can be read."""
+        return (event for event in self.events if event.type in types and not event.wrong)
 
 
 async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Facts:
@@ -107,21 +128,32 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(_streams(mesh)):
         events += (_fact(stream, message) for message in await reader.read(stream) if not is_ended(message.subject))
-    buried = [message for message in await reader.read(deadletter.STREAM) if message.subject.startswith("dead.")]
-    letters = [_letter(message) for message in buried]
+    buried = await reader.read(deadletter.STREAM)
+    letters = [_letter(message) for message in buried if _is_ours(message.subject, "dead")]
+    discarded = [
+        _letter(m) for m in buried if _is_ours(m.subject, "dead_log") and _object(m.data).get("action") == GONE
+    ]
+    aside = await set_aside(mesh.connection, SERVICES)
     intake = [_fact(INTAKE, message) for message in await reader.read(INTAKE)]
     # The archive last: what leaves a stream while it is read is there by then.
     archived = [_fact(row.stream, row.stored()) for row in kept.all()]
+    gone = frozenset(fact.place for fact in archived) - {fact.place for fact in [*intake, *events]}
     intake = _together(intake, (fact for fact in archived if fact.stream == INTAKE))
     events = _together(events, (fact for fact in archived if fact.stream != INTAKE))
+    restorations = await _restorations(mesh.connection)
     return Facts(
-        intake, events, letters, _balances(state.bank), _mails(state.mails), await _restorations(mesh.connection)
+        intake, events, letters, discarded, aside, gone, _balances(state.bank), _mails(state.mails), restorations
     )
 
 
 async def _restorations(connection: Connection) -> int:
     info = await request(connection, f"STREAM.INFO.{deadletter.STREAM}")
     return len(history_of(info).restorations) if info else 0
+
+
+def _is_ours(subject: str, first: str) -> bool:
+    """Whether a letter (or what was done with one) is about a service of this mesh: others may share the broker."""
+    return subject.startswith(tuple(f"{first}.{service.name}." for service in SERVICES))
 
 
 def _streams(mesh: Mesh) -> list[str]:
@@ -146,7 +178,7 @@ async def _refuse_halves(mesh: Mesh, archive: Archive) -> None:
 
 def _together(kept: Iterable[Fact], archived: Iterable[Fact]) -> list[Fact]:
     """Each message once, in the order of its stream: the endings of an archived story are in both."""
-    by_place = {(fact.stream, fact.sequence): fact for fact in [*archived, *kept]}
+    by_place = {fact.place: fact for fact in [*archived, *kept]}
     return sorted(by_place.values(), key=lambda fact: (fact.stream, fact.sequence))
 
 
@@ -168,50 +200,58 @@ def _mails(path: Path) -> Counter[str] | None:
 
 
 def _fact(stream: str, message: Stored) -> Fact:
-    headers = {name.lower(): value for name, value in message.headers.items()}
-    first, _, rest = message.subject.partition(".")
-    second, _, key = rest.partition(".")
-    body = _object(message.data)
+    """What a message is, read as the services read it. What they could not read either says so."""
     at = unix_nano(message.time)
-    structured = headers.get("content-type", "").lower().startswith("application/cloudevents")
-    if structured:
-        headers, body = {**headers, "ce-id": str(body.get("id", ""))}, _mapping(body.get("data"))
-    made = id_of_place(stream, at / 1e9, message.sequence)
+    delivery = Delivery(message.subject, message.headers, message.data, "", stream, message.sequence, 1, at / 1e9)
+    try:
+        envelope, wrong = understand(delivery), ""
+    except BrokenContract as broken:
+        envelope, wrong = bare(delivery), str(broken)
+    said = _object(envelope.data)
     return Fact(
         stream=stream,
         sequence=message.sequence,
         subject=message.subject,
-        type=f"{first}.{second}",
-        key=key,
+        type=delivery.type,
+        key=delivery.key,
         unix_nano=at,
-        id=headers.get("ce-id") or made,
-        causation_id=headers.get("ce-causationid", ""),
-        traceparent=headers.get("traceparent", ""),
-        body=body,
+        id=envelope.id,
+        causation_id=envelope.causation_id,
+        traceparent=envelope.traceparent,
+        body=said,
+        wrong=wrong or _wrong(delivery, envelope.data),
     )
+
+
+def _wrong(delivery: Delivery, data: bytes) -> str:
+    """What its contract does not allow; nothing where it comes from outside (its owner says that), or has none here."""
+    event_type = TYPES.get(delivery.type)
+    if event_type is None or not delivery.key:
+        return ""
+    try:
+        return "" if read_event(event_type, data).key == delivery.key else "its key is not that of its subject"
+    except BrokenContract as broken:
+        return str(broken)
 
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        return _mapping(json.loads(data))
-    except ValueError:
+        said = body.document(data)
+    except body.Malformed:
         return {}
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return said if isinstance(said, dict) else {}
 
 
 def _letter(message: Stored) -> Letter:
-    headers, origin = message.headers, origin_of(message.subject)
+    origin = origin_of(message.subject)
     return Letter(
         sequence=message.sequence,
         unix_nano=unix_nano(message.time),
         subject=message.subject,
-        source_stream=origin.stream,
-        source_sequence=origin.sequence,
-        source_subject=headers.get("Jetmesh-Subject", ""),
-        reason=headers.get("Jetmesh-Reason", ""),
+        reaction=origin.whose,
+        place=origin.place,
+        source_subject=message.headers.get("Jetmesh-Subject", ""),
+        reason=message.headers.get("Jetmesh-Reason", ""),
     )
 
 

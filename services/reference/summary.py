@@ -93,8 +93,8 @@ def _clicks(facts: Facts, stories: dict[str, dict[str, Fact]]) -> dict[str, int]
         if first := story.get(PLACED) or story.get(REFUSED):
             clicks[key] = first.unix_nano
     for message in reversed(facts.intake):
-        if message.body.get("order_id") in clicks:
-            clicks[message.body["order_id"]] = message.unix_nano
+        if message.type == PLACED and message.named in clicks:
+            clicks[message.named] = message.unix_nano
     return clicks
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from jetmesh.origin import Origin
+from jetmesh.wire import id_of_place
 from services.payments.ledger import Balance
 from services.reference.checks import findings
 from services.reference.facts import Fact, Facts, Letter
@@ -75,7 +77,7 @@ def balance(key: str, held: int, captured: int, captures: int = 1) -> Balance:
 
 def books(*, without: str = "", more: tuple[Fact, ...] = (), level: int = 8, **changes: Any) -> Facts:
     """Two orders in good order, but for what is changed."""
-    intake = [outside("o-1"), replace(fact("stock.restocked", "", stream="INTAKE"), sequence=3)]
+    intake = [outside("o-1"), replace(restock("r-1"), sequence=3)]
     events = [event for event in [*confirmed(), *cancelled(), *stock(level)] if event.subject != without]
     mails = Counter(e.body["message_id"] for e in events if "message_id" in e.body)
     given: dict[str, Any] = {
@@ -95,7 +97,7 @@ def test_books_in_good_order_are_clean() -> None:
     assert offences(books()) == {}
 
 
-LETTER = Letter(1, 1, "dead.orders.place.INTAKE.99", "INTAKE", 99, "orders.placed", "body: not JSON")
+LETTER = Letter(1, 1, "dead.orders.place.INTAKE.99", "orders.place", ("INTAKE", 99), "orders.placed", "body: not JSON")
 TWO_TRACES = (
     traced(fact("orders.confirmed", "o-1", "id-payments.authorized.o-1"), "1" * 32),
     traced(fact("orders.goods_secured", "o-1", "id-inventory.reserved.o-1"), "2" * 32),
@@ -135,6 +137,19 @@ MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "rec
         (lambda: books(mails=Counter({**MAILED, "<receipt.o-1@mail.test>": 2})), "no mail went out twice", "2 copies"),
         (lambda: books(mails=MAILED), "every mail", "o-2: notifications.cancellation_sent"),
         (lambda: books(letters=[LETTER]), "dead letter", "INTAKE 99"),
+        (lambda: books(intake=[*books().intake, restock("r-9")]), "acknowledged", "r-9"),
+        (lambda: books(intake=[*books().intake, request("o-1")]), "acknowledged", "o-1: orders.cancellation_requested"),
+        (lambda: books(intake=[*books().intake, strange()]), "acknowledged", "orders.nonsense (INTAKE"),
+        (
+            lambda: books(aside=[Origin("orders", "place", "INTAKE", 7)]),
+            "set aside",
+            "INTAKE 7: waits for orders.place",
+        ),
+        (
+            lambda: books(more=(replace(fact("orders.cancelled", "o-1"), wrong="body: not JSON"),)),
+            "keeps its contract",
+            "orders.cancelled.o-1",
+        ),
         (
             lambda: books(without="orders.confirmed.o-1", more=TWO_TRACES),
             "one trace",
@@ -145,6 +160,63 @@ MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "rec
 def test_the_audit_names_the_offence(change: Callable[[], Facts], words: str, culprit: str) -> None:
     found = [(check, offence) for check, named in offences(change()).items() for offence in named]
     assert [offence for check, offence in found if words in check and culprit in offence], found
+
+
+def restock(key: str) -> Fact:
+    return replace(fact("stock.restocked", "", stream="INTAKE", restock_id=key), sequence=11)
+
+
+def request(key: str) -> Fact:
+    return replace(fact("orders.cancellation_requested", "", stream="INTAKE", order_id=key), sequence=12)
+
+
+def strange() -> Fact:
+    return replace(fact("orders.nonsense", "", stream="INTAKE", order_id=["x"]), sequence=13)
+
+
+def discarded(reaction: str, source: Fact) -> Letter:
+    place = source.place
+    return Letter(2, 2, f"dead_log.{reaction}.{place[0]}.{place[1]}", reaction, place, source.subject, "")
+
+
+@pytest.mark.parametrize(
+    ("message", "reaction"),
+    [(outside("o-9"), "orders.place"), (restock("r-9"), "inventory.shelve"), (strange(), "orders.place")],
+    ids=["order", "restock", "strange"],
+)
+def test_what_was_discarded_is_no_offence_for_ever(message: Fact, reaction: str) -> None:
+    message = replace(message, sequence=99)
+    asked = [*books().intake, message]
+    assert offences(books(intake=asked))
+    assert offences(books(intake=asked, discarded=[discarded(reaction, message)])) == {}
+
+
+@pytest.mark.parametrize(
+    ("missing", "reaction", "cause"),
+    [
+        ("notifications.receipt_sent.o-1", "notifications.thank", "payments.captured"),
+        ("inventory.released.o-2", "inventory.shelve", "orders.cancelled"),
+    ],
+)
+def test_what_would_have_followed_from_a_discarded_letter_is_not_missed(
+    missing: str, reaction: str, cause: str
+) -> None:
+    facts = books(without=missing)
+    key = missing.rpartition(".")[2]
+    assert offences(facts)
+    facts.discarded.append(discarded(reaction, facts.stories[key][cause]))
+    assert not [found for check, named in offences(facts).items() for found in named if "there is no" in found]
+
+
+def test_a_cancellation_of_an_order_that_was_archived_comes_too_late() -> None:
+    facts = books(intake=[*books().intake, request("o-1")])
+    assert offences(facts)
+    assert offences(replace(facts, gone=frozenset({facts.stories["o-1"]["orders.placed"].place}))) == {}
+
+
+def test_a_message_without_a_key_is_known_by_where_it_stands() -> None:
+    message = replace(fact("orders.placed", "", stream="INTAKE"), id="chosen")
+    assert message.named == id_of_place("INTAKE", message.unix_nano / 1e9, message.sequence)
 
 
 def test_an_order_buried_as_a_dead_letter_is_not_lost() -> None:
