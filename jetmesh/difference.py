@@ -17,7 +17,7 @@ TAKES = "jetmesh.takes"
 """In the metadata of an intake's durable: the types that some version takes from it, separated by commas."""
 IMMUTABLE = frozenset({"storage", "retention"})
 IMMUTABLE_CONSUMER = frozenset({"deliver_policy", "ack_policy", "replay_policy"})
-LOSES_WHEN_LOWERED = frozenset({"max_age", "max_bytes", "max_msgs", "max_msgs_per_subject"})
+LOSES_WHEN_LOWERED = frozenset({"max_age", "max_msgs", "max_msgs_per_subject"})
 TUNABLE = {"ack_wait": 30_000_000_000, "max_ack_pending": 8192}
 """Fields of a durable that operators may set, each with its default. What jetmesh set itself, where that is something
 else, is remembered in the metadata (`jetmesh.<field>`); a value that is neither was set by somebody."""
@@ -45,9 +45,10 @@ class _Merged:
     undeclared: tuple[str, ...] = ()
 
 
-def of_stream(has: Config, needs: Config, *, prune: bool = False) -> Difference:
-    """Compare a stream's configuration; with `prune`, subjects that are not declared go."""
+def of_stream(has: Config, needs: Config, *, holds: int = 0, prune: bool = False) -> Difference:
+    """Compare a stream's configuration; it holds so many bytes. With `prune`, subjects that are not declared go."""
     merged = _Merged({**has, **needs})
+    _keep_room(merged, has, needs, holds)
     reason = _merge_subjects(merged, has, needs, "subjects", prune=prune)
     changed = _changed(has, merged.config, needs)
     reason = next((why for each in changed if (why := _forbidden(*each))), reason)
@@ -119,6 +120,15 @@ def _merge_subjects(merged: _Merged, has: Config, needs: Config, name: str, *, p
     merged.config[name] = [*declared, *extra]
     merged.kept.append(f"{name} {', '.join(sorted(extra))}")
     return ""
+
+
+def _keep_room(merged: _Merged, has: Config, needs: Config, holds: int) -> None:
+    """How much a stream may hold is for operators to say. Where nobody has, it is what is declared, unless the stream
+    were half full then: what was taken yesterday must be taken today."""
+    limit, declared = has.get("max_bytes", -1), needs.get("max_bytes", -1)
+    if declared > 0 and limit != declared and (limit > 0 or 2 * holds > declared):
+        merged.config["max_bytes"] = limit
+        merged.kept.append(f"max_bytes {limit}")
 
 
 def _metadata(has: Config, needs: Config, *, prune: bool) -> dict[str, str]:

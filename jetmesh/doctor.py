@@ -30,6 +30,7 @@ SERVER_MIN = (2, 14)
 """Repeated scheduled messages, batches of direct gets, and headers whose case is kept."""
 CLOCK_SECONDS_MAX = 1.0
 TIMEOUT_SECONDS = 2
+ROOM_SHARE_MAX = 0.8
 REPLICAS_MIN = 3
 """Two of three copies are a majority, so that one server can be lost."""
 PACKAGES = ("nats-py", "pydantic", "opentelemetry-sdk", "uvloop")
@@ -81,7 +82,7 @@ class Patient:
 
 async def examine(patient: Patient) -> Findings:
     """Everything that needs a connection, one after the other."""
-    for look in (_server, _jetstream, _durability, _streams, _copies, _clock, _security, _health):
+    for look in (_server, _jetstream, _durability, _streams, _room, _copies, _clock, _security, _health):
         try:
             async for finding in look(patient):
                 yield finding
@@ -252,6 +253,26 @@ async def _streams(patient: Patient) -> Findings:
         yield Finding("topology", Grade.NOTE, found, "it is kept; `jetmesh topology apply --prune` takes subjects away")
     if not drift:
         yield Finding("topology", Grade.GOOD, f"{len(steps)} streams and durables are as the services need them")
+
+
+async def _room(patient: Patient) -> Findings:
+    """Whether a stream is near the limit of what it may hold, or has none where strangers can fill it."""
+    near = False
+    for stream in patient.topology.streams:
+        info = await provision.request(patient.connection, f"STREAM.INFO.{stream.name}") or {"config": {}, "state": {}}
+        limit, holds = info["config"].get("max_bytes", 0), info["state"].get("bytes", 0)
+        if limit > 0 and holds > limit * ROOM_SHARE_MAX:
+            near = True
+            found = f"{stream.name} holds {holds / 1e6:,.1f} MB of the {limit / 1e6:,.1f} MB that it may"
+            fix = f"archive (`jetmesh archive`), settle dead letters, or `nats stream edit {stream.name} --max-bytes`"
+            yield Finding("room", Grade.WRONG, found, fix)
+        elif limit <= 0 and info["config"] and (declared := stream.config.get("max_bytes", 0)):
+            near = True
+            found = f"{stream.name} has no max_bytes: strangers can fill the disk with it"
+            fix = f"archive, and run `jetmesh topology apply` once it holds less than {declared / 2e6:,.0f} MB"
+            yield Finding("room", Grade.DOUBT, found, fix)
+    if not near and patient.services:
+        yield Finding("room", Grade.GOOD, "no stream is near the limit of what it may hold")
 
 
 async def _copies(patient: Patient) -> Findings:

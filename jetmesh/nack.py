@@ -22,6 +22,7 @@ STREAM = {
     "discard": "discard",
     "num_replicas": "replicas",
     "max_msg_size": "maxMsgSize",
+    "max_bytes": "maxBytes",
     "max_age": "maxAge",
     "duplicate_window": "duplicateWindow",
     "sources": "sources",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from jetmesh.history import BORN, History, history_of
 from jetmesh.settings import SettingsError
 from jetmesh.topology import Config, Consumer, Stream, Topology
 
+ROOM_BYTES_MIN = 64 << 20
+NO_ROOM = re.compile(r"\((10002|10005|10028|10047)\)$")
 NOT_FOUND = frozenset({10059, 10014, 10037})
 NOT_NOW = frozenset({10005, 10006, 10008, 10009, 10023, 10118, 10119})
 """Refusals that end by themselves, or when a server of the cluster is back."""
@@ -167,7 +170,7 @@ async def _plan_stream(connection: Connection, stream: Stream, prune: bool) -> S
     info = await request(connection, f"STREAM.INFO.{stream.name}")
     if info is None:
         return await _plan_new_stream(connection, stream)
-    found = difference.of_stream(info["config"], stream.config, prune=prune)
+    found = difference.of_stream(info["config"], stream.config, holds=info["state"]["bytes"], prune=prune)
     reason = found.reason
     if not reason and any(name == "subjects" for name, _, _ in found.fields):
         reason = await _overlap(connection, stream) or await _still_held(connection, stream, found)
@@ -257,13 +260,27 @@ async def _make(connection: Connection, step: Step) -> None:
     wanted = step.wanted
     if isinstance(wanted, Stream):
         verb = "CREATE" if step.change is Change.CREATE else "UPDATE"
-        await request(connection, f"STREAM.{verb}.{wanted.name}", step.config, strict=True)
+        await _make_stream(connection, f"STREAM.{verb}.{wanted.name}", step.config)
     else:
         config = step.config
         if BORN not in (config.get("metadata") or {}) and (history := await _history(connection, wanted.stream)):
             config = _telling(config, history)  # the stream was not there when it was planned
         body = {"stream_name": wanted.stream, "config": config}
         await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
+
+
+async def _make_stream(connection: Connection, call: str, config: Config) -> None:
+    """The broker sets aside what a stream may hold. Where it has less room than that, a third of it, and so on."""
+    limit = config.get("max_bytes", -1)
+    while True:
+        try:
+            await request(connection, call, config, strict=True)
+            return
+        except Drift as refused:
+            limit //= 3
+            if limit < ROOM_BYTES_MIN or not NO_ROOM.search(str(refused)):
+                raise
+        config = {**config, "max_bytes": limit}
 
 
 async def request(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from jetmesh import aside, deadletter, partitions
+from jetmesh import aside, deadletter, partitions, wire
 from jetmesh.difference import TAKES, TUNABLE
 from jetmesh.event import entity_of, stream_of
 from jetmesh.partitions import Partitions
@@ -17,6 +17,11 @@ WHOLE: Partitions = {}
 """No stream is split."""
 
 MESSAGE_BYTES_MAX = 1 << 20
+TAKEN_BYTES_MAX = wire.MESSAGE_BYTES_MAX
+"""What is taken from outside leaves room for where it came from, and for the evidence of a dead letter."""
+INTAKE_BYTES_MAX = 4 << 30
+DEAD_LETTERS_BYTES_MAX = 1 << 30
+"""What strangers can fill does not fill the disk. Operators may set others: once a stream is there, theirs counts."""
 
 
 NO_SOURCE = {"name": deadletter.STREAM, "filter_subject": "dead.none"}
@@ -178,9 +183,11 @@ def reacts_singly(service: Service) -> bool:
 
 
 def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> Iterable[Stream]:
+    yield _letters(replicas)
     keyless = sorted({f"{entity}.*" for service in services for entity in outside(service)})
     if keyless:
-        yield _log(INTAKE, keyless, replicas, duplicate_window=0, sources=[NO_SOURCE])
+        intake = {"max_bytes": INTAKE_BYTES_MAX, "max_msg_size": TAKEN_BYTES_MAX}
+        yield _log(INTAKE, keyless, replicas, duplicate_window=0, sources=[NO_SOURCE], **intake)
     for service in services:
         if service.records:
             entities = sorted({entity_of(event) for event in service.records})
@@ -190,7 +197,13 @@ def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> I
             yield _timers(service, replicas)
         if service.claims is not None:
             yield _claims(service, replicas)
-    yield _log(deadletter.STREAM, [deadletter.SUBJECTS, deadletter.RECORD_SUBJECTS], replicas)
+
+
+def _letters(replicas: int) -> Stream:
+    """Dead letters. One is what was taken and the evidence, and no larger than `max_payload`; a `max_msg_size` here
+    would have to be the intake's, which has this stream for its source (10046)."""
+    subjects = [deadletter.SUBJECTS, deadletter.RECORD_SUBJECTS]
+    return _log(deadletter.STREAM, subjects, replicas, max_bytes=DEAD_LETTERS_BYTES_MAX, max_msg_size=-1)
 
 
 def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:

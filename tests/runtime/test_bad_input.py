@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from jetmesh.failure import TooLarge
 from jetmesh.testing import LocalMesh, MeshOf
-from jetmesh.wire import MESSAGE_BYTES_MAX
+from jetmesh.wire import MESSAGE_BYTES_MAX, encode_headers
 from jetmesh_contracts import OrderPlaced, OrderRefused
 from services.inventory.service import inventory
 from services.orders.catalogue import PRICES
@@ -18,7 +19,7 @@ from tests.samples import body
 
 LINE = body()["lines"][0]
 CLOUD = {"ce-specversion": "1.0", "ce-id": "e-1", "ce-type": "orders.placed", "ce-source": "/shop"}
-SERVER_MAX = 1 << 20
+BLOCK_BYTES = len(encode_headers({}))
 
 
 @pytest.fixture
@@ -150,17 +151,25 @@ async def test_repeated_and_mangled_headers_do_no_harm(mesh: LocalMesh) -> None:
     assert await mesh.dead_letters() == []
 
 
-@pytest.mark.parametrize("spare_bytes", [16, 500, 2_048, 30_000])
-async def test_a_body_of_nearly_the_servers_limit_is_one_letter(mesh: LocalMesh, spare_bytes: int) -> None:
-    """More than the mesh accepts and less than the server refuses: the letter with its evidence must fit."""
-    data = with_order().ljust(SERVER_MAX - spare_bytes, b"x")
-    assert len(data) > MESSAGE_BYTES_MAX
-    await mesh.publish("orders.placed", data)
+async def test_a_body_beyond_what_is_taken_is_refused_to_its_publisher(mesh: LocalMesh) -> None:
+    """A dead letter with its evidence must fit: what leaves no room for it is not taken."""
+    with pytest.raises(TooLarge, match="10054"):
+        await mesh.publish("orders.placed", with_order().ljust(MESSAGE_BYTES_MAX + 1))
+    await mesh.publish("orders.placed", body("o-next"))
+    await mesh.recorded(OrderPlaced, "o-next")
+    assert await mesh.count("INTAKE") == 1
+
+
+@pytest.mark.parametrize("spare_bytes", [0, 16, 500, 2_048, 30_000])
+async def test_a_body_of_nearly_what_is_taken_is_one_letter(mesh: LocalMesh, spare_bytes: int) -> None:
+    data = with_order().ljust(MESSAGE_BYTES_MAX - spare_bytes, b"x")
+    await mesh.publish("orders.placed", data[: MESSAGE_BYTES_MAX - BLOCK_BYTES])
     (letter,) = await mesh.dead_letters(1)
     await mesh.publish("orders.placed", body("o-next"))
     await mesh.recorded(OrderPlaced, "o-next")
     await mesh.settled()
     assert letter.headers["Jetmesh-Reason"].startswith("body: ")
+    assert letter.data == data[: MESSAGE_BYTES_MAX - BLOCK_BYTES]
     assert await mesh.count("DEAD_LETTERS") == 1
 
 

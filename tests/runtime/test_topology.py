@@ -287,7 +287,7 @@ async def test_an_apply_that_is_stopped_half_way_says_how_far_it_came_and_goes_o
     with Broker(tmp_path / "broker", "-c", str(config)) as broker:
         said = await asyncio.to_thread(_apply, broker.url.replace("//", "//a:a@"))
         assert "could not create consumer INTAKE/orders-intake: no answer to" in str(said.exception)
-        assert "\ndone: create stream INTAKE, create stream ORDERS, " in str(said.exception)
+        assert "\ndone: create stream DEAD_LETTERS, create stream INTAKE, create stream ORDERS, " in str(said.exception)
         assert "\nnot done: create consumer " in str(said.exception)
         assert str(said.exception).rstrip().endswith("run `jetmesh topology apply` again: it does the rest")
         again = await asyncio.to_thread(_apply, broker.url.replace("//", "//b:b@"))
