@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
+from jetmesh import accounts, keys
 from jetmesh.testing import nats_server_binary
+from services.flow import SERVICES
 from tests.programs import ROOT, program, run
 
 DEPLOY = ROOT / "deploy"
@@ -93,8 +94,13 @@ def test_the_compose_file_keeps_to_the_specification_of_compose() -> None:
 
 
 @pytest.mark.parametrize("folder", ["nats", "systemd"])
-def test_the_configuration_of_a_broker_is_valid(folder: str) -> None:
-    assert "is valid" in run(nats_server_binary(), "-t", "--config", str(DEPLOY / folder / "nats.conf"))
+def test_the_configuration_of_a_broker_is_valid(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "nats.conf").write_text((DEPLOY / folder / "nats.conf").read_text())
+    written = tmp_path / ("keys" if folder == "nats" else "") / "accounts.conf"
+    users = keys.ensure(tmp_path / "seeds", keys.users(SERVICES))
+    written.parent.mkdir(exist_ok=True)
+    written.write_text(accounts.configuration(SERVICES, users))
+    assert "is valid" in run(nats_server_binary(), "-t", "--config", str(tmp_path / "nats.conf"))
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd on this machine")
@@ -105,19 +111,3 @@ def test_the_units_are_units(tmp_path: Path) -> None:
         (tmp_path / unit.name).write_text(re.sub(r"/opt/jetmesh/bin/[a-z-]+", sys.executable, unit.read_text()))
     said = run("systemd-analyze", "verify", *(str(tmp_path / unit.name) for unit in units))
     assert str(tmp_path) not in said
-
-
-def test_where_the_edge_listens_its_tokens_outlive_a_restart(tmp_path: Path) -> None:
-    """A secret is given from outside, and the commands that the pages say make one that orders takes."""
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
-    edges = [service["environment"] for service in compose.values() if "JETMESH_HTTP_PORT" in str(service)]
-    assert edges
-    assert all(edge["JETMESH_HTTP_SECRET"].startswith("${JETMESH_HTTP_SECRET:?") for edge in edges)
-    page = (ROOT / "docs" / "operations.md").read_text()
-    of_compose = next(part for part in page.split("`") if part.endswith("> deploy/.env"))
-    of_systemd = next(line for line in page.splitlines() if line.endswith("> /etc/jetmesh/orders.env)"))
-    for command, file in ((of_compose, "deploy/.env"), (of_systemd, "/etc/jetmesh/orders.env")):
-        written = tmp_path / "made.env"
-        run("bash", "-c", command.replace(file, str(written)))
-        made = dict(line.split("=", 1) for line in written.read_text().splitlines())
-        assert len(made["JETMESH_HTTP_SECRET"]) == 64
