@@ -133,9 +133,10 @@ class Arena:
         for machines in ([m for m in chosen if m.name not in of_brokers], [m for m in chosen if m.name in of_brokers]):
             await asyncio.gather(*(machine.stop() for machine in machines))
 
-    async def provide(self, mesh: Mesh) -> None:
-        """Make the streams and durables that are missing or differ."""
-        await provision.apply(mesh.connection, await provision.plan(mesh.connection, self.needed))
+    async def provide(self, mesh: Mesh, *, older: bool = False) -> None:
+        """Make the streams and durables that are missing or differ, as a version declares them."""
+        wanted = wrapped.older_topology(self.needed) if older else self.needed
+        await provision.apply(mesh.connection, await provision.plan(mesh.connection, wanted))
 
     def service(self, name: str) -> Spec:
         """A service in the wrapper that may kill it, on its own lines."""
@@ -172,6 +173,14 @@ class Arena:
         """One more process; that it is killed while it starts is no failure here."""
         with suppress(StartFailed):
             await self._start([spec])
+
+    async def bring_back(self, name: str) -> None:
+        """Start a service that was stopped, and see that it stays."""
+        while True:
+            try:
+                return await self._start([self.service(name)])
+            except StartFailed:
+                await self.stop([name])
 
     def traps(self, name: str) -> Path:
         """The folder of the traps of a service."""

@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -40,6 +40,7 @@ PARTITION_SECONDS = 4.0, 12.0
 SILENT_SECONDS = 2.0
 STREAMS = ("ORDERS", "PAYMENTS", "NOTIFICATIONS")
 POISON = (b"no JSON", b"{}", b'{"order_id": "o-x", "lines": []}', b"\xff\xfe\x00", b'{"order_id": 7}')
+UPGRADE, ROLLBACK = "rolling upgrade that widens a reaction", "rollback, and upgrade again"
 SINGLE_WRITER = "analytics"
 """Its store is a file with one writer, so that it has no replica."""
 
@@ -70,6 +71,8 @@ class Nemesis:
             "rolling restart": self.restart_all,
             "two replicas": self.replica,
             "two versions": self.next_version,
+            UPGRADE: self.upgrade,
+            ROLLBACK: self.roll_back,
             "connections cut": self.cut,
             "connections delayed": self.delay,
             "connections half-open": self.half_open,
@@ -191,18 +194,61 @@ class Nemesis:
         """The same, of a version whose events say more."""
         return await self._beside(**{wrapped.NEXT_VERSION: "1"})
 
+    async def upgrade(self) -> bool:
+        """A process of the version before, which does not know what the durables of its service admit by now."""
+        name = self.random.choice(wrapped.HAS_AN_OLDER)
+        async with self._services[name]:
+            await self._join(name, **{wrapped.OLDER_VERSION: "1"})
+        return True
+
+    async def roll_back(self) -> bool:
+        """The mesh goes back to the version before, and forward again: the topology first, then a process at a time.
+        Meanwhile somebody orders what is refused."""
+        names = wrapped.HAS_AN_OLDER
+        if any(self._services[name].locked() for name in names):
+            return False
+        async with AsyncExitStack() as stack:
+            for name in names:
+                await stack.enter_async_context(self._services[name])
+            await self.arena.provide(self.mesh, older=True)
+            older = [self.arena.replica(name, **{wrapped.OLDER_VERSION: "1"}) for name in names]
+            for name, spec in zip(names, older, strict=True):
+                await self.arena.add(spec)
+                await self.arena.stop([name])
+            try:
+                await self._refusable()
+                await asyncio.sleep(self.random.uniform(4, 7))
+                await self.arena.provide(self.mesh)
+            finally:
+                for name, spec in zip(names, older, strict=True):
+                    await self.arena.bring_back(name)
+                    await self.arena.stop([spec.name])
+        return True
+
+    async def _refusable(self) -> None:
+        """Somebody orders what is not on sale."""
+        order = self._good_order()
+        lines = (order.lines[0].model_copy(update={"sku": "pizza-hawaii"}),)
+        order_id = f"not-on-sale-{self.random.randrange(1_000_000)}"
+        wrong = order.model_copy(update={"order_id": order_id, "lines": lines})
+        await self._publish(Message("orders.placed", wrong.model_dump_json().encode(), {}))
+        self.figures.placed += 1
+
     async def _beside(self, **more: str) -> bool:
         name = self._any_service(SINGLE_WRITER)
         if self._services[name].locked():
             return False
         async with self._services[name]:
-            spec = self.arena.replica(name, **more)
-            await self.arena.add(spec)
-            await asyncio.sleep(self.random.uniform(3, 6))
-            if self.random.random() < 0.5:
-                self.arena.signal(spec.name, signal.SIGKILL)
-            await self.arena.stop([spec.name])
+            await self._join(name, **more)
         return True
+
+    async def _join(self, name: str, **more: str) -> None:
+        spec = self.arena.replica(name, **more)
+        await self.arena.add(spec)
+        await asyncio.sleep(self.random.uniform(3, 6))
+        if self.random.random() < 0.5:
+            self.arena.signal(spec.name, signal.SIGKILL)
+        await self.arena.stop([spec.name])
 
     async def cut(self) -> bool:
         """Every connection of a service breaks, some times in a row."""

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.chaos.nemesis import ROLLBACK, UPGRADE
 from tests.chaos.wrapped import BEFORE_ACK, BEFORE_RECORDING, BUGS, IN_THE_BANK
 
 SECONDS_MAX = 240
 KINDS = ("SIGKILL of a service", f"SIGKILL {BEFORE_ACK}", "broker SIGKILL", "connections cut")
+VERSIONS = (UPGRADE, ROLLBACK)
 FINDINGS = {
-    "ack-before-recording": (BEFORE_RECORDING, "every (order that was acknowledged|end has its effects)"),
-    "guard-left-out": (BEFORE_ACK, "every event was recorded once"),
-    "compensation-left-out": (IN_THE_BANK, r"money held = taken \+ let go"),
+    "unknown-types-buried": (ROLLBACK, "every (order that was acknowledged|end has its effects|refusal|request)"),
+    "ack-before-recording": (f"SIGKILL {BEFORE_RECORDING}", "every (order that was acknowledged|end has its effects)"),
+    "guard-left-out": (f"SIGKILL {BEFORE_ACK}", "every event was recorded once"),
+    "compensation-left-out": (f"SIGKILL {IN_THE_BANK}", r"money held = taken \+ let go"),
 }
-"""By planted bug: where a process is killed to bring it to light, and what the audit says then."""
+"""By planted bug: the kind of fault that brings it to light, and what the audit says then."""
 
 
 def chaos(*arguments: str, kinds: Sequence[str]) -> str:
@@ -34,8 +37,14 @@ def test_the_books_balance_after_a_short_storm() -> None:
         assert re.search(rf"{kind} +[1-9]", printed), printed
 
 
+def test_the_books_balance_after_upgrades_and_rollbacks_under_load() -> None:
+    printed = chaos("--orders", "200", "--seconds", "12", kinds=VERSIONS)
+    for kind in VERSIONS:
+        assert re.search(rf"{kind} +[1-9]", printed), printed
+
+
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_found(bug: str) -> None:
-    point, finding = FINDINGS[bug]
-    printed = chaos("--orders", "200", "--seconds", "12", "--bug", bug, kinds=[f"SIGKILL {point}"])
+    kind, finding = FINDINGS[bug]
+    printed = chaos("--orders", "200", "--seconds", "12", "--bug", bug, kinds=[kind])
     assert re.search(rf"✗ {finding}[^:\n]*(:[^:\n]*)?: [1-9]", printed), printed

@@ -13,22 +13,27 @@ from typing import Any
 
 from jetmesh.commands import main
 from jetmesh.custody import Custody
+from jetmesh.event import EventType
 from jetmesh.message import Guard, Message
 from jetmesh.reacting import Reacting
 from jetmesh.record import Recorder
 from jetmesh.service import Reaction
 from jetmesh.single import Single
 from jetmesh.telemetry import Process
+from jetmesh.topology import Consumer, Topology
+from jetmesh.versions import Versions
 from jetmesh.wire import Delivery, Envelope
+from jetmesh_contracts import OrderCancellationRequested, OrderRefused
 from services.inventory import domain
 from services.notifications.adapters import SmtpMailer
 from services.notifications.mailer import Mail
+from services.notifications.service import notifications
 from services.orders.service import orders
 from services.payments.bank import Answer, Call
 from services.payments.ledger import Bank
 from services.payments.service import payments
 
-TRAPS, BUG, NEXT_VERSION = "CHAOS_TRAPS", "CHAOS_BUG", "CHAOS_NEXT_VERSION"
+TRAPS, BUG, NEXT_VERSION, OLDER_VERSION = "CHAOS_TRAPS", "CHAOS_BUG", "CHAOS_NEXT_VERSION", "CHAOS_OLDER_VERSION"
 BEFORE_RECORDING = "before recording"
 BEFORE_ACK = "between recording and ack"
 IN_THE_BANK = "inside the bank call"
@@ -41,6 +46,12 @@ POINTS = {
 }
 """Where a trap may be set, and the services that come by there."""
 
+ADDED: dict[str, tuple[EventType, ...]] = {
+    "orders-withdraw": (OrderCancellationRequested,),
+    "notifications-apologize": (OrderRefused,),
+}
+"""What the version of today takes and the one before it does not, by reaction."""
+HAS_AN_OLDER = ("orders", "notifications")
 DEADLY = "kills-"
 """With the name of a service, the beginning of an order's id whose placing kills that service's process."""
 ATTEMPTS = 4
@@ -133,6 +144,41 @@ def become_the_next_version() -> None:
     Reacting.message = newer  # type: ignore[method-assign]
 
 
+def be_the_older_version() -> None:
+    """Take less: nobody can withdraw an order yet, and who is refused one gets no mail yet."""
+    for service in (orders, notifications):
+        older = (_narrower(reaction) for reaction in service.reactions)
+        service._reactions = [reaction for reaction in older if reaction.events]
+
+
+def _narrower(reaction: Reaction) -> Reaction:
+    added = ADDED.get(reaction.durable, ())
+    return replace(reaction, events=tuple(event for event in reaction.events if event not in added))
+
+
+def older_topology(now: Topology) -> Topology:
+    """What the older version declares."""
+    return replace(now, consumers=tuple(map(_narrower_durable, now.consumers)))
+
+
+def _narrower_durable(consumer: Consumer) -> Consumer:
+    types = {event.type for event in ADDED.get(consumer.durable, ())}
+    return replace(
+        consumer,
+        subjects=tuple(subject for subject in consumer.subjects if subject.removesuffix(".*") not in types),
+        takes=tuple(sorted({*consumer.takes} - {OrderCancellationRequested.type})),
+    )
+
+
+def bury_unknown_types() -> None:
+    """The bug: what another version takes is a dead letter, and goes no further."""
+
+    async def never(*_: Any) -> bool:
+        return False
+
+    Versions.give_back = never  # type: ignore[method-assign, assignment]
+
+
 def acknowledge_before_recording() -> None:
     """The bug: a crash in between loses what was delivered."""
     attempt: Callable[[Single, Delivery], Awaitable[bool]] = Single._attempt
@@ -162,6 +208,7 @@ def leave_the_compensation_out() -> None:
 
 
 BUGS: dict[str, Callable[[], None]] = {
+    "unknown-types-buried": bury_unknown_types,
     "ack-before-recording": acknowledge_before_recording,
     "guard-left-out": leave_the_guard_out,
     "compensation-left-out": leave_the_compensation_out,
@@ -172,6 +219,8 @@ if __name__ == "__main__":
     be_mortal()
     if os.environ.get(NEXT_VERSION):
         become_the_next_version()
+    if os.environ.get(OLDER_VERSION):
+        be_the_older_version()
     if bug := os.environ.get(BUG):
         BUGS[bug]()
     main()
