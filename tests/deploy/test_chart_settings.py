@@ -232,6 +232,14 @@ def test_what_is_said_of_pods_is_said_of_every_pod(tmp_path: Path) -> None:
         assert container.get("command", [""])[0] == "test" or {"name": "TZ", "value": "UTC"} in container["env"]
 
 
+def test_null_takes_back_what_is_said_of_every_pod(tmp_path: Path) -> None:
+    pod = {"nodeSelector": {"pool": "mesh"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high"}
+    spread = {"topologySpreadConstraints": None, "env": None, "egress": None, "extraVolumes": None, "podLabels": None}
+    found = everything(*values(tmp_path, pods=pod, services={"orders": {**dict.fromkeys(pod), **spread}}))
+    assert not pod_of(found, "orders").keys() & {*pod, "topologySpreadConstraints"}
+    assert pod_of(found, "payments").keys() > {*pod, "topologySpreadConstraints"}
+
+
 def test_the_users_of_pods_can_be_left_to_the_cluster(tmp_path: Path) -> None:
     left = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
     for each in pods(everything(*values(tmp_path, pods={"podSecurityContext": left}))):
@@ -254,6 +262,13 @@ def test_a_limit_or_a_probe_can_be_taken_away(tmp_path: Path) -> None:
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
 
 
+def test_no_name_is_longer_than_kubernetes_takes() -> None:
+    long = "fullnameOverride=a-name-that-is-as-long-as-forty-letters-,services.payments.replicas=0"
+    found = everything("--set", f"{long},dashboards.enabled=true,prometheusRule.enabled=true")
+    assert max(len(each["metadata"]["name"]) for each in found) <= 63
+    assert len({(each["kind"], each["metadata"]["name"]) for each in found}) == len(found)
+
+
 def test_every_image_can_come_from_one_registry() -> None:
     found = pods(everything("--set", "global.imageRegistry=registry.example.com/mirror"))
     images = {each["spec"]["containers"][0]["image"] for each in found}
@@ -273,10 +288,13 @@ def test_extra_objects_are_templates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("services.orders.env[0].name=A", "'/services/orders/env': got array, want object"),
+        ("services.orders.env[0].name=A", "'/services/orders/env': got array, want null or object"),
         ("services.orders.env.A.valueFrom.secretKeyRef.name=a,services.orders.env.A.valueFrom.fieldRef.fieldPath=b",
          "'/services/orders/env/A/valueFrom': maxProperties: got 2, want 1"),
         ("services.orders.env.A.value=a", "'/services/orders/env/A': additional properties 'value' not allowed"),
+        ("mail=null", "missing property 'mail'"),
+        ("archive.enabled=true,archive.volume=null", "'/archive': missing property 'volume'"),
+        ("defaults.http=null", "'/defaults': missing property 'http'"),
         ("pods.nodSelector.a=b", "'/pods': additional properties 'nodSelector' not allowed"),
         ("pods.env.A=a,pods.secretEnv.A.secret=a,pods.secretEnv.A.key=b", "pods: A is in env and in secretEnv"),
         ("commonLabels.app\\.kubernetes\\.io/instance=x", "the label app.kubernetes.io/instance selects the pods"),

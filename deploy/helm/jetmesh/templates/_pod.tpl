@@ -173,7 +173,7 @@ The first consumer of a claim that no pod has yet: a storage class may bind a vo
 {{- $_ := set $here "mounts" "[{name: state, mountPath: /var/lib/jetmesh}]" -}}
 {{- $_ := set $here "volumes" (printf "[{name: state, persistentVolumeClaim: {claimName: %s}}]" (include "jetmesh.name" .)) -}}
 {{- $pod := include "jetmesh.podTemplate" $here -}}
-{{- $_ := set $here "object" (printf "%s-volume-%s" (include "jetmesh.name" .) (sha256sum $pod | trunc 8)) }}
+{{- $_ := set $here "object" (printf "%s-volume-%s" (include "jetmesh.name" . | trunc 46 | trimSuffix "-") (sha256sum $pod | trunc 8)) }}
 ---
 apiVersion: batch/v1
 kind: Job
