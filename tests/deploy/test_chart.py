@@ -77,7 +77,7 @@ def test_no_pod_has_a_right_that_it_does_not_need(trial: list[Object]) -> None:
 def test_a_pod_has_more_time_to_stop_than_its_drain_takes() -> None:
     deployments = of_kind(objects(render("--set", "defaults.drainSeconds=90")), "Deployment")
     assert deployments["payments"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 105
-    assert deployments["orders"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 110
+    assert deployments["orders"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 115
 
 
 def test_an_edge_serves_on_until_its_endpoints_have_followed(trial: list[Object]) -> None:

@@ -65,7 +65,10 @@ ports: {{- include "jetmesh.ports" . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Before a stop, how long the edge serves on while Services and gateways learn that its pod goes. */}}
+{{/*
+How long an edge serves on, twice: before the stop (preStop), while Services and gateways learn that its pod goes, and
+then not ready any more, while it ends the connections that are kept open (JETMESH_HTTP_PAUSE_SECONDS).
+*/}}
 {{- define "jetmesh.pauseSeconds" -}}
 {{- if .settings.http.enabled }}{{ int64 .settings.http.pauseSeconds }}{{ else }}0{{ end -}}
 {{- end -}}
@@ -86,10 +89,11 @@ ports: {{- include "jetmesh.ports" . | nindent 2 }}
 
 {{/* What a stop takes at most, and 15 seconds for what a drain can't foresee. */}}
 {{- define "jetmesh.graceSeconds" -}}
-{{- $needed := add .settings.drainSeconds (include "jetmesh.pauseSeconds" .) -}}
+{{- $pause := include "jetmesh.pauseSeconds" . -}}
+{{- $needed := add .settings.drainSeconds $pause $pause -}}
 {{- $given := int64 (default 0 .settings.terminationGracePeriodSeconds) -}}
 {{- if and $given (lt $given $needed) -}}
-{{- fail (printf "services.%s.terminationGracePeriodSeconds: %d seconds are less than the %d that a stop may take (drainSeconds and http.pauseSeconds); it would be killed" .name $given $needed) -}}
+{{- fail (printf "services.%s.terminationGracePeriodSeconds: %d seconds are less than the %d that a stop may take (drainSeconds and twice http.pauseSeconds); it would be killed" .name $given $needed) -}}
 {{- end -}}
 {{- $given | default (add $needed 15) -}}
 {{- end -}}

@@ -181,6 +181,7 @@ JETMESH_STATE: /var/lib/jetmesh
 {{- if .settings.http.enabled }}
 JETMESH_HTTP_HOST: 0.0.0.0
 JETMESH_HTTP_PORT: {{ .settings.http.port | toJson | quote }}
+JETMESH_HTTP_PAUSE_SECONDS: {{ include "jetmesh.pauseSeconds" . | quote }}
 JETMESH_HTTP_SECRET: {valueFrom: {secretKeyRef: {name: {{ include "jetmesh.httpTokensName" . }}, key: secret}}}
 JETMESH_HTTP_OPERATOR_TOKEN: {valueFrom: {secretKeyRef: {name: {{ include "jetmesh.httpTokensName" . }}, key: operator-token}}}
 {{- end }}
