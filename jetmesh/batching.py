@@ -4,10 +4,9 @@ import asyncio
 import logging
 from typing import Any
 
+from jetmesh.conditions import reason_of
 from jetmesh.reacting import Reacting
 from jetmesh.wire import Delivery
-
-log = logging.getLogger("jetmesh.batching")
 
 
 class Batching(Reacting):
@@ -58,8 +57,11 @@ class Batching(Reacting):
         batch, self.waiting = self.waiting[:size], self.waiting[size:]
         try:
             await self.handle(batch)
-        except Exception:
+        except Exception as error:
             # Nothing may end the loop: what is not settled yet comes again.
-            log.exception("%s: a batch of %d could not be settled", self.reaction.durable, len(batch))
+            self.conditions.tell(
+                reason_of(error), logging.ERROR, "%s: a batch of %d could not be settled",
+                self.reaction.durable, len(batch), error=error,
+            )  # fmt: skip
             for delivery in batch:
                 self.mesh.custody.nak(delivery, 1.0)

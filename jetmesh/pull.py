@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 
+from jetmesh.conditions import Conditions
 from jetmesh.connection import Connection
 from jetmesh.difference import Config, hold_seconds
 from jetmesh.failure import Unavailable
@@ -57,6 +58,7 @@ class Pull:
         self._running = False
         self._resting_until = 0.0
         self._inbox = connection.new_inbox()
+        self._conditions = Conditions(log)
         self._next = connection.api(f"CONSUMER.MSG.NEXT.{stream}.{durable}")
         self._retry: asyncio.TimerHandle | None = None
         self.hold_seconds = math.inf
@@ -143,7 +145,11 @@ class Pull:
     def check(self) -> None:
         """Called from time to time: a pull that is open and whose heartbeats stopped is not there any more."""
         if self._running and self._asked and time.monotonic() - self.last_frame > 2 * HEARTBEAT_SECONDS + 1:
-            log.info("no frame from %s/%s for %.0f s: pulling again", self.stream, self.durable, 2 * HEARTBEAT_SECONDS)
+            silent = 2 * HEARTBEAT_SECONDS
+            self._conditions.tell(
+                "silent", logging.INFO, "no frame from %s/%s for %.0f s: pulling again",
+                self.stream, self.durable, silent,
+            )  # fmt: skip
             self.restart()
 
     def _pull(self) -> None:
@@ -223,7 +229,9 @@ class Pull:
             if status != b"503"
             else "the consumer does not answer"
         )
-        log.info("pull of %s/%s ended: %s", self.stream, self.durable, self._trouble)
+        self._conditions.tell(
+            self._trouble, logging.INFO, "pull of %s/%s ended: %s", self.stream, self.durable, self._trouble
+        )
         if status == b"503" or words.startswith("Consumer Deleted"):
             self.lost()
         self._pull_later(1.0 if status == b"503" else 0.25)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from opentelemetry.trace import Span
 
 from jetmesh import aside, deadletter
-from jetmesh.conditions import Conditions, reason_of
+from jetmesh.conditions import Conditions, kind_of, reason_of
 from jetmesh.event import Event, EventType, subject_of
 from jetmesh.failure import (
     Again,
@@ -61,6 +61,14 @@ class Reacting:
         """A delivery has arrived; must not block."""
         raise NotImplementedError
 
+    def surprised(self, delivery: Delivery, surprise: Exception) -> None:
+        """Nobody foresaw that the delivery can't be accepted: it is a dead letter, whose traceback the log has."""
+        self.conditions.tell(
+            kind_of(surprise), logging.ERROR, "%s: a delivery could not be accepted",
+            self.reaction.durable, error=surprise,
+        )  # fmt: skip
+        self.refuse(delivery, BrokenContract(f"it can't be accepted: {surprise!r}"))
+
     def refuse(self, delivery: Delivery, why: Exception) -> None:
         """Bury what has arrived and can't even be accepted; does not block."""
         task = asyncio.ensure_future(self._refuse(delivery, why))
@@ -101,7 +109,10 @@ class Reacting:
         except BrokenContract as broken:
             envelope, wrong = bare(delivery), broken
         except Exception as surprise:
-            log.exception("%s: a delivery could not be understood", self.reaction.durable)
+            self.conditions.tell(
+                kind_of(surprise), logging.ERROR, "%s: a delivery could not be understood",
+                self.reaction.durable, error=surprise,
+            )  # fmt: skip
             envelope, wrong = bare(delivery), BrokenContract(f"it can't be understood: {surprise!r}")
         if envelope.type not in self.types:
             known = ", ".join(self.types) or "nothing"

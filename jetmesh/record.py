@@ -16,7 +16,7 @@ from jetmesh.clock import BrokerClock
 from jetmesh.connection import Connection
 from jetmesh.failure import Permanent, TooLarge, Unavailable, growing
 from jetmesh.group import Groups
-from jetmesh.message import Message, Refused, Unknown
+from jetmesh.message import Guard, Message, Refused, Unknown
 
 WRONG_LAST_SEQUENCE = 10071
 REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
@@ -29,6 +29,8 @@ other answer means "not now": the stream or the account is full, or somebody has
 already must not be given up for it."""
 TOO_MANY_BATCHES = 10210
 _SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
+_WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
+NO_SEQUENCE = 2**62
 TIMEOUT_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 0.25
 WINDOW = 1024
@@ -88,6 +90,23 @@ class Recorder:
         """
         headers = message.encoded(limited=limited)
         return self._sequence(await self._ask(message.subject, message.data, headers))
+
+    async def last_sequence(self, guarded: str, subject: str) -> int:
+        """The last sequence on `guarded`, as the stream's leader knows it: a story may be read from a replica that
+        lags. The leader tells it as it refuses a guard that can't hold; `subject` is one that may be recorded on.
+
+        Raises:
+            Refused: somebody is recording there now.
+            Unavailable: the broker does not answer.
+        """
+        try:
+            await self.record(Message(subject, b"", {}, Guard(guarded, NO_SEQUENCE)))
+        except Refused as refused:
+            self.refused -= 1
+            if told := _WRONG_SEQUENCE.match(str(refused)):
+                return int(told[1])
+            raise
+        raise Unknown(f"the broker stored what stands on no {guarded}")
 
     async def record_surely(self, message: Message) -> int:
         """Store one message under its guard, whatever its size; where no answer comes, ask until there is one. Refused:

@@ -177,8 +177,7 @@ class Runner:
                 try:
                     deliver(delivery)
                 except Exception as surprise:
-                    log.exception("%s: a delivery could not be accepted", consumer.durable)
-                    (reacting or self._anybody).refuse(delivery, BrokenContract(f"it can't be accepted: {surprise!r}"))
+                    (reacting or self._anybody).surprised(delivery, surprise)
 
         # A pull may hold twice its share for a moment.
         bytes_max = self.mesh.settings.held_bytes // (2 * len(self.consumers))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from jetmesh.conditions import reason_of
 from jetmesh.doubt import PAUSE_SECONDS, Doubt
-from jetmesh.event import Event, story_subject
+from jetmesh.event import Event, story_subject, subject_of
 from jetmesh.failure import NotYet, Permanent, Unavailable, growing
 from jetmesh.message import Guard, Refused, Unknown
 from jetmesh.otlp.traceparent import parse_traceparent
@@ -136,6 +136,7 @@ class Single(Reacting):
                         return self._done(place, "settled")
                 if outcome is None or self.reaction.story is not None:
                     # Decided without the story, it stands: deciding again would only send the same mail again.
+                    await self._confirm(guarded, envelope, stored)
                     outcome = await self._decide(event, stored)
                 if outcome is None:
                     return "nothing"
@@ -161,6 +162,18 @@ class Single(Reacting):
             self.join(envelope, process, stored)
             process.make_current()
         return stored
+
+    async def _confirm(self, guarded: str, envelope: Envelope, stored: Sequence[Stored]) -> None:
+        """What was delivered before may be done and recorded already, and the story that was read may lag.
+
+        Raises:
+            Refused: the leader knows more.
+        """
+        if self._doubt is None or envelope.delivery.delivered == 1:
+            return
+        subject = subject_of(self.reaction.outcomes[0], envelope.key)
+        if await self.mesh.recorder.last_sequence(guarded, subject) != last_sequence(stored):
+            raise Refused(f"the story on {guarded} is longer than what was read")
 
     def _keep_in_mind(self, place: Place, outcome: Event | None) -> None:
         """What was decided without the story is kept until it is recorded: it may be a mail that is out."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
+from jetmesh.conditions import Conditions, kind_of
+
 log = logging.getLogger("jetmesh.connection")
 
 Deliver = Callable[[int, str, str, bytes, bytes], bool]
@@ -20,6 +22,7 @@ class Splitter(Parser):
         self._client = client
         self._deliver = deliver
         self._rest = b""
+        self._conditions = Conditions(log)
 
     def reset(self) -> None:
         """A new connection begins: what was left of the old one is gone."""
@@ -65,5 +68,7 @@ class Splitter(Parser):
         )
         try:
             await self._client._process_msg(int(arguments[2]), subject, reply, data[middle:end], data[begin:middle])
-        except Exception:
-            log.exception("a message on %r could not be handled", subject[:200])
+        except Exception as error:
+            self._conditions.tell(
+                kind_of(error), logging.ERROR, "a message on %r could not be handled", subject[:200], error=error
+            )

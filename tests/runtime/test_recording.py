@@ -179,3 +179,13 @@ async def test_an_undeclared_outcome_is_buried_and_not_recorded(mesh_of: MeshOf)
     assert letter.headers["Jetmesh-Reason"] == "work.wrong returned Failed, but declares Finished; it was not recorded"
     await mesh.settled()
     assert await mesh.count("WORK") == 0
+
+
+async def test_the_leader_tells_the_last_sequence_of_a_story_and_stores_nothing(
+    mesh: LocalMesh, recorder: Recorder
+) -> None:
+    assert await recorder.last_sequence("work.*.j-1", "work.finished.j-1") == 0
+    sequence = await recorder.record(message())
+    assert await recorder.last_sequence("work.*.j-1", "work.failed.j-1") == sequence
+    assert await mesh.count("WORK") == 1
+    assert recorder.refused == 0

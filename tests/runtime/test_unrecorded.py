@@ -5,13 +5,17 @@ import os
 import re
 import signal
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from jetmesh import provision
+from jetmesh.custody import Custody
 from jetmesh.service import Service
+from jetmesh.story import Stored, StoryReader
 from jetmesh.testing import Broker, LocalMesh, MeshOf
+from jetmesh.wire import Delivery
 from tests.runtime.jobs import Asked, Finished, work
 
 JOBS = [f"j-{number}" for number in range(30)]
@@ -91,6 +95,39 @@ async def test_nor_does_a_broker_that_goes_away_meanwhile_and_delivers_everythin
     await mesh.settled()
     assert await mesh.count("WORK") == len(JOBS) + 1
     assert sent == Counter([*JOBS, "j-last"])
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["on", "begins"])
+async def test_nor_does_a_lost_acknowledgement_beside_a_replica_that_lags(
+    mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch, begins: bool
+) -> None:
+    service, sent = work(), Counter[str]()
+
+    async def tell(asked: Asked) -> Finished:
+        """Somebody wants a job done: send a mail."""
+        sent[asked.job_id] += 1
+        return Finished(job_id=asked.job_id)
+
+    (service.begins if begins else service.on)(tell)
+    lost, lagging, say, last = [b"+ACK"], [True] * 3, Custody._say, StoryReader.last
+
+    def lossy(custody: Custody, delivery: Delivery, word: bytes) -> None:
+        if word in lost:
+            lost.remove(word)
+        else:
+            say(custody, delivery, word)
+
+    async def behind(reader: StoryReader, stream: str, subjects: Sequence[str]) -> list[Stored]:
+        found = await last(reader, stream, subjects)
+        return [] if stream == "WORK" and lagging and lagging.pop() else found
+
+    monkeypatch.setattr(Custody, "_say", lossy)
+    monkeypatch.setattr(StoryReader, "last", behind)
+    mesh = await mesh_of(service, JETMESH_ACK_WAIT_SECONDS="1")
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.until(lambda: not lost)
+    await mesh.settled()
+    assert sent == Counter(["j-1"])
 
 
 QUOTA = """
