@@ -46,7 +46,7 @@ def show(name: str, app: str, contracts: str) -> None:
     console.print(_fields(contract.consumer))
     rows = {
         "owner": facts["owner"],
-        "from outside": f"publish on {name}, without a key" if facts["from_outside"] else "no",
+        "from outside": f"publish on {name}, by a {contract.publisher}" if contract.from_outside else "no",
         "readers": "\n".join([*known.reactions(name), *(str(c) for c in known.consumers if name in c.events)])
         or "nobody",
         "versions": _versions(found, name),

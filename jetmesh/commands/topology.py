@@ -128,7 +128,7 @@ def export(kind: str, account: str, app: str) -> None:
 
 def _check_outside(user: str, services: Sequence[Service]) -> None:
     kinds = accounts.published(services)
-    if not accounts.kind_of(user, kinds) or not re.fullmatch("[a-z][a-z0-9-]{0,63}", user):
+    if user in kinds or not accounts.kind_of(user, kinds) or not re.fullmatch("[a-z][a-z0-9-]{0,62}[a-z0-9]", user):
         raise click.BadParameter(
             f"{user!r}: write one of {', '.join(kinds)}, a dash and small letters or digits", param_hint="--add"
         )

@@ -71,7 +71,8 @@ def _channels(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
             {
                 "address": contract.type,
                 "title": f"{contract.type} from outside",
-                "description": f"Anybody publishes here; {contract.owner} checks it and records it under its key.",
+                "description": f"Published by a {contract.publisher}; {contract.owner} checks it and records it under "
+                "its key.",
                 "messages": {name: _reference("messages", name)},
                 "x-jetstream-stream": INTAKE,
             },

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.event import EventType
+from jetmesh.event import CLIENT, EventType, publisher_of
 
 Schema = Mapping[str, Any]
 
@@ -37,8 +37,13 @@ class Contract:
 
     @property
     def from_outside(self) -> bool:
-        """Whether anybody may publish it without a key in the subject."""
+        """Whether it may be published without a key in the subject."""
         return bool(self.consumer[FACTS]["from_outside"])
+
+    @property
+    def publisher(self) -> str:
+        """The kind of the broker's users who may do that; a release before they were told apart says nothing."""
+        return str(self.consumer[FACTS].get("publisher", CLIENT))
 
     def document(self) -> dict[str, Any]:
         """Both roles as one JSON object."""
@@ -174,4 +179,5 @@ def facts(event: EventType) -> dict[str, Any]:
         "key": event.key_field,
         "from_outside": event.from_outside,
         "state": event.state,
+        **({"publisher": publisher_of(event)} if event.from_outside else {}),
     }

@@ -2,23 +2,29 @@
 
 import asyncio
 import json
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
-from jetmesh import accounts, doctor, keys, overview, provision
+from jetmesh import Service, accounts, doctor, keys, overview, provision, telemetry
 from jetmesh.accounts import API_PREFIX
 from jetmesh.archive.job import Job
 from jetmesh.archive.parquet import Archive
+from jetmesh.commands import commands
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
-from jetmesh.settings import Settings
+from jetmesh.mesh import connect
+from jetmesh.message import Message
+from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, until
 from jetmesh.topology import consumers_of, topology
 from services.flow import SERVICES
+from tests.programs import program
 
 NAMES = [service.name for service in SERVICES]
 ADMIN = (
@@ -343,3 +349,75 @@ async def test_an_id_that_a_stranger_chose_makes_no_order_vanish(guarded: Broker
     assert not {"duplicate"} & {*first, *second, *third}
     assert [second["seq"], third["seq"]] == [first["seq"] + 1, first["seq"] + 2]
     assert third["seq"] == info["state"]["messages"]
+
+
+async def test_a_customer_speaks_by_the_runtime_with_a_key_and_an_inbox_prefix(guarded: Broker, folder: Path) -> None:
+    told = {"NATS_URL": guarded.url, "JETMESH_NATS_NKEY_SEED": str(keys.seed_file(folder, "client"))}
+    told["JETMESH_NATS_INBOX_PREFIX"] = accounts.inbox_of("client")
+    async with operated(guarded, folder), connect(read(Settings, told), telemetry.start("shop", {}), "shop") as mesh:
+        assert await mesh.recorder.record(Message("orders.placed", b"{}", {})) == 1
+
+
+async def test_a_customers_key_lists_no_connection_and_hears_no_order(guarded: Broker, folder: Path) -> None:
+    """With the real CLI, as somebody tries it."""
+    nats = [program("nats"), "--server", guarded.url, "--nkey", str(keys.seed_file(folder, "client"))]
+    nats += ["--inbox-prefix", accounts.inbox_of("client"), "--timeout", "1s"]
+    async with operated(guarded, folder):
+        for command in (["sub", ">"], ["sub", "orders.>"], ["req", "$SYS.REQ.ACCOUNT.PING.CONNZ", ""]):
+            done = await asyncio.create_subprocess_exec(*nats, *command, "--count", "1", stdout=PIPE, stderr=STDOUT)
+            said, _ = await asyncio.wait_for(done.communicate(), 20)
+            assert b"ermissions Violation" in said, said
+        ordered = await asyncio.create_subprocess_exec(*nats, "pub", "orders.placed", "{}", "-J", stderr=PIPE)
+        _, said = await ordered.communicate()
+    assert b"INTAKE" in said
+
+
+@pytest.mark.parametrize("how", ["all", "sub"])
+async def test_what_was_recorded_is_rolled_up_by_nobody(guarded: Broker, folder: Path, how: str) -> None:
+    """What the server allows in timers alone: it takes no schedule without it."""
+    rolled = {"Nats-Rollup": how}
+    async with operated(guarded, folder) as operator:
+        async with connected(guarded, folder, "orders") as orders, connected(guarded, folder, "client") as client:
+            for who, subject in (
+                (client, "orders.placed"),
+                (orders, "orders.placed.o-1"),
+                (orders, "dead.orders.place.INTAKE.1"),
+                (orders, "claims.orders.k"),
+            ):
+                await who.request(subject, b"{}")
+                answer = json.loads((await who.request(subject, b"{}", headers=rolled)).data)
+                assert "rollup not permitted" in answer["error"]["description"]
+            foreign = await reached(orders, ["timers.payments.x"])
+        timers = await provision.request(operator, "STREAM.INFO.ORDERS_TIMERS")
+    assert foreign == []
+    assert timers["config"]["allow_rollup_hdrs"] is True, "the server can do without now: let topology.py say so"
+
+
+def permissions(folder: Path, *arguments: str) -> Result:
+    command = ["topology", "permissions", str(folder), *arguments]
+    return CliRunner(env={"JETMESH_APP": "services.flow:SERVICES"}).invoke(commands, command)
+
+
+def test_the_command_adds_a_customer_and_keeps_it(folder: Path) -> None:
+    assert permissions(folder, "--add", "client-berlin").exit_code == 0
+    assert "client-berlin" in permissions(folder).output
+    text = (folder / "accounts.conf").read_text()
+    assert "  CLIENT_BERLIN: {" in text
+    assert '"_INBOX_client-berlin.>"' in text
+
+
+@pytest.mark.parametrize(
+    "user", ["berlin", "clientberlin", "client-", "client-Berlin", "client-a.b", "orders-x", "operator"]
+)
+def test_the_command_adds_nobody_who_is_of_no_kind(folder: Path, user: str) -> None:
+    refused = permissions(folder, "--add", user)
+    assert refused.exit_code == 2
+    assert "write one of client, support, supplier, a dash and small letters or digits" in " ".join(
+        refused.output.split()
+    )
+    assert not folder.exists()
+
+
+def test_a_service_may_not_be_called_like_somebody_else() -> None:
+    with pytest.raises(ValueError, match=r"service client-berlin: .* rename the service"):
+        keys.users([*SERVICES, Service("client-berlin")])
