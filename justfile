@@ -69,6 +69,7 @@ chart-files *arguments:
 cluster verb *folder:
     @uv run --no-project tools/cluster.py "$@"
 
-# Grafana's dashboards, from the panels in tools/dashboards.py
+# Grafana's dashboards, from the panels in tools/dashboards.py, and the chart's copies
 dashboards *arguments:
     @uv run --no-project tools/dashboards.py "$@"
+    @uv run --no-project tools/chart_files.py "$@"

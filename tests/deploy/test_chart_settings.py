@@ -173,6 +173,32 @@ def test_whatever_is_named_a_second_time_is_there_once(tmp_path: Path) -> None:
     assert len(of_kind(found, "ScaledObject")["orders"]["spec"]["triggers"]) == 1
 
 
+def test_the_jobs_of_a_cronjob_are_labelled_as_it_is() -> None:
+    found = everything("--set", "commonLabels.team=orders,pods.labels.tier=batch,commonAnnotations.owner=me")
+    cron = of_kind(found, "CronJob")["archive"]
+    made = cron["spec"]["jobTemplate"]["metadata"]
+    assert made["labels"] == cron["metadata"]["labels"]
+    assert {"team": "orders", "tier": "batch"}.items() <= made["labels"].items()
+    assert made["annotations"] == {"owner": "me"}
+
+
+def test_the_readme_s_example_does_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text((CHART / "README.md").read_text().split("```yaml\n")[1].split("```")[0])
+    found = everything("--values", str(tmp_path / "values.yaml"))
+    assert environment(found, "orders")["REGION"] == "eu-central-2"
+    assert environment(found, "inventory")["REGION"] == {"configMapKeyRef": {"name": "site", "key": "region"}}
+    assert [name for name in ("orders", "topology", "payments") if "HTTPS_PROXY" in environment(found, name)] == [
+        "orders", "topology",
+    ]  # fmt: skip
+    assert pod_of(found, "topology")["nodeSelector"] == {"pool": "jobs"}
+
+
+def test_the_images_that_the_chart_names_are_those_that_it_deploys() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    named = {each["image"] for each in yaml.safe_load(chart["annotations"]["artifacthub.io/images"])}
+    assert named == {each["spec"]["containers"][0]["image"] for each in pods(everything())}
+
+
 def test_a_service_adds_to_the_volumes_and_containers_of_every_pod(tmp_path: Path) -> None:
     pod = {
         "extraVolumes": [{"name": "site", "emptyDir": {}}],
