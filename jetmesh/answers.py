@@ -62,6 +62,7 @@ class State(Answer):
     ready: bool
     reason: str = ""
     notes: dict[str, str] = {}
+    remarks: dict[str, str] = {}
 
 
 class Server(Answer):
@@ -70,10 +71,11 @@ class Server(Answer):
     jetstream: dict[str, Any] = {}
 
 
-class FromServer(Answer):
-    """The same from the system account."""
+class ServerHealth(Answer):
+    """Whether a server is healthy (`/healthz`), and why not."""
 
-    data: Server = Server()
+    status: str = ""
+    error: str = ""
 
 
 async def ask_everybody(

@@ -3,86 +3,35 @@
 import asyncio
 import contextlib
 import platform
-import urllib.request
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import Enum
+from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import BaseModel
 
-from jetmesh import provision
-from jetmesh.answers import FromServer, Server, State, ask_everybody, read
+from jetmesh import diagnosis, monitoring, provision
+from jetmesh.answers import Server
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import endpoint_subject
+from jetmesh.findings import Finding, Findings, Grade, Patient
 from jetmesh.otlp.settings import Signal, has_receiver, receiver
 from jetmesh.otlp.variables import SettingError, check
-from jetmesh.service import Service
-from jetmesh.settings import Settings, variable
+from jetmesh.settings import variable
 from jetmesh.telemetry import jetmesh_version
-from jetmesh.topology import Topology, topology
 
 SERVER_MIN = (2, 14)
 """Repeated scheduled messages, batches of direct gets, and headers whose case is kept."""
-CLOCK_SECONDS_MAX = 1.0
 TIMEOUT_SECONDS = 2
-ROOM_SHARE_MAX = 0.8
 REPLICAS_MIN = 3
 """Two of three copies are a majority, so that one server can be lost."""
 PACKAGES = ("nats-py", "pydantic", "opentelemetry-sdk", "uvloop")
 SECRET = ("password", "token", "seed", "key", "secret", "headers")
 
 
-class Grade(Enum):
-    """How good a finding is. Only `WRONG` fails the examination."""
-
-    GOOD = "good"
-    NOTE = "note"
-    DOUBT = "doubt"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    topic: str
-    grade: Grade
-    found: str
-    fix: str = ""
-
-
-Findings = AsyncIterator[Finding]
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """What is examined: a connection, the services that should be there, and where monitoring and traces are."""
-
-    connection: Connection
-    services: Sequence[Service]
-    settings: Settings
-    monitor_url: str = ""
-
-    @property
-    def topology(self) -> Topology:
-        """What the services need."""
-        chosen = self.settings
-        return topology(self.services, chosen.replicas, chosen.ack_wait_seconds, chosen.split)
-
-    @property
-    def server(self) -> Mapping[str, Any]:
-        """What the server said of itself when it was connected to."""
-        return self.connection.about_server
-
-
 async def examine(patient: Patient) -> Findings:
     """Everything that needs a connection, one after the other."""
-    for look in (_server, _jetstream, _durability, _streams, _room, _copies, _clock, _security, _health):
+    for look in LOOKS:
         try:
             async for finding in look(patient):
                 yield finding
@@ -214,65 +163,9 @@ async def _durability(patient: Patient) -> Findings:
 
 
 async def _server_config(patient: Patient) -> Mapping[str, Any] | None:
-    """JetStream's configuration on the server, from its monitoring port, else from the system account if it is ours."""
-    if patient.monitor_url:
-        with contextlib.suppress(OSError, ValueError):
-            found = read(Server, await asyncio.to_thread(_get, f"{patient.monitor_url.rstrip('/')}/varz"))
-            return found.jetstream.get("config") if found else None
-    subject = f"$SYS.REQ.SERVER.{patient.server.get('server_id')}.VARZ"
-    answers = await ask_everybody(patient.connection, subject, FromServer)
-    return answers[0].data.jetstream.get("config") if answers else None
-
-
-def _get(url: str) -> bytes:
-    """A page of the mesh's own: no proxy is asked for it."""
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=TIMEOUT_SECONDS) as response:
-        page: bytes = response.read()
-        return page
-
-
-async def _streams(patient: Patient) -> Findings:
-    """Whether streams and durables are what the services need, and how many copies there are."""
-    if not patient.services:
-        yield Finding(
-            "topology", Grade.NOTE, "no app is named, so nothing to compare with", "name it with --app or JETMESH_APP"
-        )
-        return
-    steps = await provision.plan(patient.connection, patient.topology)
-    drift = [step for step in steps if step.change is not provision.Change.KEEP]
-    for step in drift:
-        refused = step.change is provision.Change.REFUSE
-        fix = (
-            "mend the reason it gives: `jetmesh topology apply` refuses this"
-            if refused
-            else "run `jetmesh topology apply`"
-        )
-        yield Finding("topology", Grade.WRONG, str(step), fix)
-    for step in (step for step in steps if step.kept):
-        found = f"{step.kind} {step.name} has, undeclared: {'; '.join(step.kept)}"
-        yield Finding("topology", Grade.NOTE, found, "it is kept; `jetmesh topology apply --prune` takes subjects away")
-    if not drift:
-        yield Finding("topology", Grade.GOOD, f"{len(steps)} streams and durables are as the services need them")
-
-
-async def _room(patient: Patient) -> Findings:
-    """Whether a stream is near the limit of what it may hold, or has none where strangers can fill it."""
-    near = False
-    for stream in patient.topology.streams:
-        info = await provision.request(patient.connection, f"STREAM.INFO.{stream.name}") or {"config": {}, "state": {}}
-        limit, holds = info["config"].get("max_bytes", 0), info["state"].get("bytes", 0)
-        if limit > 0 and holds > limit * ROOM_SHARE_MAX:
-            near = True
-            found = f"{stream.name} holds {holds / 1e6:,.1f} MB of the {limit / 1e6:,.1f} MB that it may"
-            fix = f"archive (`jetmesh archive`), settle dead letters, or `nats stream edit {stream.name} --max-bytes`"
-            yield Finding("room", Grade.WRONG, found, fix)
-        elif limit <= 0 and info["config"] and (declared := stream.config.get("max_bytes", 0)):
-            near = True
-            found = f"{stream.name} has no max_bytes: strangers can fill the disk with it"
-            fix = f"archive, and run `jetmesh topology apply` once it holds less than {declared / 2e6:,.0f} MB"
-            yield Finding("room", Grade.DOUBT, found, fix)
-    if not near and patient.services:
-        yield Finding("room", Grade.GOOD, "no stream is near the limit of what it may hold")
+    """JetStream's configuration on the server."""
+    varz = await monitoring.page(patient, "varz", Server)
+    return varz.jetstream.get("config") if varz else None
 
 
 async def _copies(patient: Patient) -> Findings:
@@ -305,24 +198,6 @@ async def _behind(patient: Patient, stream: str) -> AsyncIterator[str]:
             yield f"{stream}: the copy on {copy['name']} is {copy.get('lag', 0):,} behind"
 
 
-async def _clock(patient: Patient) -> Findings:
-    """How far the broker's clock is from ours, by the time in its answer, less half the way."""
-    name = next((stream.name for stream in patient.topology.streams), "")
-    sent = datetime.now(UTC)
-    info = await provision.request(patient.connection, f"STREAM.INFO.{name}") if patient.services else None
-    received = datetime.now(UTC)
-    if not info or "ts" not in info:
-        yield Finding("clock", Grade.NOTE, "no stream to ask for the broker's time")
-        return
-    difference = (datetime.fromisoformat(info["ts"]) - sent - (received - sent) / 2).total_seconds()
-    found = f"the broker's clock differs by {abs(difference) * 1e3:.0f} ms"
-    if abs(difference) <= CLOCK_SECONDS_MAX:
-        yield Finding("clock", Grade.GOOD, found)
-    else:
-        fix = "synchronise the clocks (chrony, systemd-timesyncd): deadlines are kept by them"
-        yield Finding("clock", Grade.WRONG, found, fix)
-
-
 async def _security(patient: Patient) -> Findings:
     """Whether the broker knows who is who."""
     if patient.server.get("auth_required") or patient.server.get("nonce"):
@@ -342,25 +217,20 @@ def _is_local(connection: Connection) -> bool:
     return connection.server_host.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
 
 
-async def _health(patient: Patient) -> Findings:
-    """What each service says about itself, on a subject that no other service's user may hear."""
-    subjects = [endpoint_subject(service.name, "health") for service in patient.services]
-    asked = await asyncio.gather(*(ask_everybody(patient.connection, subject, State) for subject in subjects))
-    for service, answers in zip(patient.services, asked, strict=True):
-        if not answers:
-            fix = f"start it: `jetmesh run {service.name}`"
-            words = f"{service.name} does not run (or may not be seen by this user)"
-            yield Finding("services", Grade.DOUBT, words, fix)
-        else:
-            yield _state(service.name, answers[0])
+_health = diagnosis.services
 
+LOOKS = (
+    _server,
+    _jetstream,
+    _durability,
+    diagnosis.storing,
+    diagnosis.streams,
+    diagnosis.room,
+    diagnosis.durables,
+    _copies,
+    diagnosis.clock,
+    _security,
+    _health,
+)
 
-def _state(name: str, answer: State) -> Finding:
-    notes = "; ".join(f"the switch of {needs} is {state}" for needs, state in answer.notes.items())
-    if not answer.ready:
-        return Finding("services", Grade.WRONG, f"{name} is not ready: {answer.reason}", "mend the reason it gives")
-    if notes:
-        return Finding(
-            "services", Grade.DOUBT, f"{name} is ready, but {notes}", "bring back what it needs; it resumes by itself"
-        )
-    return Finding("services", Grade.GOOD, f"{name} is ready")
+__all__ = ["Finding", "Grade", "Patient", "examine", "redacted_url", "settings_in_force", "traces", "versions"]

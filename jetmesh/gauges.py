@@ -48,6 +48,7 @@ class Gauges:
             ("jetmesh.deliveries.held", "{message}", self._held, "In this process, waiting or running."),
             ("jetmesh.deliveries.oldest.age", "s", self._oldest, "For how long the oldest of them has been held."),
             ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
+            ("jetmesh.storing.failing", "s", self._unstored, "For how long the broker has stored nothing of it."),
             ("jetmesh.switch.state", "1", self._switches, "0 closed, 1 half-open, 2 open."),
             (
                 "jetmesh.clock.ahead",
@@ -93,6 +94,10 @@ class Gauges:
         mesh = self._runner.mesh
         ends = certificates.ends(mesh.settings, mesh.connection.peer_certificate)
         return [Observation(end, {"jetmesh.certificate": name}) for name, end in ends.items()]
+
+    def _unstored(self) -> list[Observation]:
+        failing = self._runner.mesh.recorder.storing.failing_seconds
+        return [Observation(seconds, {"jetmesh.lane": lane}) for lane, seconds in failing.items()]
 
     def _clock(self) -> list[Observation]:
         clock = self._runner.mesh.connection.clock

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from nats import micro
 from nats.errors import Error
@@ -19,6 +20,7 @@ from jetmesh.telemetry import jetmesh_version
 log = logging.getLogger("jetmesh.micro")
 
 REPORT = "reactions"
+HEALTH = "health"
 WITHDRAW_SECONDS = 2.0
 
 
@@ -45,9 +47,12 @@ async def answer(mesh: Mesh, service: Service, health: Health, report: Callable[
     async def tell_report(_: bytes) -> bytes:
         return json.dumps(report()).encode()
 
-    for name, endpoint in {"health": tell_health, REPORT: tell_report, **mesh.endpoints}.items():
+    for name, endpoint in {HEALTH: tell_health, REPORT: tell_report, **mesh.endpoints}.items():
         await announced.add_endpoint(
-            name=name, subject=endpoint_subject(service.name, name), handler=_handler(endpoint)
+            name=name,
+            subject=endpoint_subject(service.name, name),
+            handler=_handler(endpoint),
+            queue_group=uuid4().hex if name == HEALTH else None,  # each process answers for itself
         )
     return announced
 

@@ -17,6 +17,7 @@ from jetmesh.connection import Connection
 from jetmesh.failure import Permanent, TooLarge, Unavailable, growing
 from jetmesh.group import Groups
 from jetmesh.message import Guard, Message, Refused, Unknown
+from jetmesh.storing import FULL, NO_ROOM, Storing
 
 WRONG_LAST_SEQUENCE = 10071
 REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
@@ -32,6 +33,7 @@ _SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
 _WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 NO_SEQUENCE = 2**62
 TIMEOUT_SECONDS = 5.0
+SILENT = "it does not answer; its log and /healthz say why, and a write error lasts until it is restarted"
 ASK_AGAIN_SECONDS = 0.25
 WINDOW = 1024
 BATCH_MAX = 1000
@@ -50,11 +52,13 @@ class Recorder:
         self.sweeper: asyncio.Task[None] | None = None
         self._groups = Groups(self.record, self.record_all)
         self.refused = 0
+        self.storing = Storing()
 
     async def start(self) -> None:
         """Listen for acknowledgements."""
         await self._connection.listen(f"{self._inbox}.*", self._on_answer)
         self._connection.on_reconnected(self._fail_all)
+        self._connection.on_reconnected(self.storing.forget)
         self._connection.on_denied(self._on_denied)
         self.sweeper = asyncio.create_task(self._sweep(), name="recorder-deadlines")
 
@@ -89,7 +93,7 @@ class Recorder:
             Permanent: the message can never be stored.
         """
         headers = message.encoded(limited=limited)
-        return self._sequence(await self._ask(message.subject, message.data, headers))
+        return self._sequence(message.subject, await self._ask(message.subject, message.data, headers))
 
     async def last_sequence(self, guarded: str, subject: str) -> int:
         """The last sequence on `guarded`, as the stream's leader knows it: a story may be read from a replica that
@@ -144,7 +148,8 @@ class Recorder:
             self._connection.require_fitting(message.subject, len(block), len(message.data))
         for message, block in zip(messages[:-1], blocks[:-1], strict=True):
             self._connection.send(message.subject, message.data, headers=block)
-        return self._sequence(await self._ask(messages[-1].subject, messages[-1].data, blocks[-1]))
+        subject, data = messages[-1].subject, messages[-1].data
+        return self._sequence(subject, await self._ask(subject, data, blocks[-1]))
 
     async def _ask(self, subject: str, data: bytes, headers: bytes) -> bytes:
         while len(self._answers) >= WINDOW:
@@ -175,9 +180,11 @@ class Recorder:
                 turn.set_result(None)
                 return
 
-    def _sequence(self, answer: bytes) -> int:
+    def _sequence(self, subject: str, answer: bytes) -> int:
         """Read a PubAck, or raise what its error means."""
         if plain := _SEQUENCE.match(answer):
+            if self.storing:
+                self.storing.stored(subject)
             return int(plain[1])
         ack = json.loads(answer)
         error = ack.get("error")
@@ -191,13 +198,16 @@ class Recorder:
             raise TooLarge(f"the broker refuses the message: {text}")
         if code in NEVER:
             raise Permanent(f"the broker refuses the message: {text}")
+        if code in (FULL, NO_ROOM):
+            self.storing.failed(subject, text, is_full=code == FULL)
         raise Unavailable(f"the broker does not take it: {text}", 0.05 if code == TOO_MANY_BATCHES else 1.0)
 
     def _on_answer(self, subject: str, _reply: str, headers: bytes, data: bytes) -> None:
-        _, answer = self._answers.get(subject[len(self._inbox) + 1 :], (None, None))
+        published, answer = self._answers.get(subject[len(self._inbox) + 1 :], ("", None))
         if answer is None or answer.done():
             return
         if headers.startswith(b"NATS/1.0 503"):
+            self.storing.failed(published, "no stream takes this subject, or it has no leader")
             answer.set_exception(Unavailable("no stream takes this subject, or it has no leader", 0.5))
         else:
             answer.set_result(data)
@@ -219,8 +229,10 @@ class Recorder:
             now = time.monotonic()
             while self._deadlines and self._deadlines[0][0] < now:
                 _, token = self._deadlines.popleft()
-                _, answer = self._answers.get(token, ("", None))
+                subject, answer = self._answers.get(token, ("", None))
                 if answer is not None and not answer.done():
+                    if self._connection.is_connected:
+                        self.storing.failed(subject, SILENT)
                     answer.set_exception(Unknown(f"the broker did not answer within {TIMEOUT_SECONDS:g} s"))
 
 

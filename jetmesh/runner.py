@@ -12,6 +12,7 @@ from jetmesh import aside, provision
 from jetmesh.connection import Connection
 from jetmesh.difference import Config
 from jetmesh.durables import Durables
+from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.many import Many
 from jetmesh.mesh import Beside, Mesh
@@ -45,10 +46,12 @@ class Runner:
     _configs: dict[str, Config] = field(default_factory=dict)
     durables: Durables = field(init=False)
     _is_lost: bool = False
+    _entities: set[str] = field(init=False)
     _ticker: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
         self.durables = Durables(self.mesh.connection, lambda: self.consumers)
+        self._entities = {entity_of(event) for event in self.service.records}
 
     @property
     def kept(self) -> list[Beside]:
@@ -128,6 +131,8 @@ class Runner:
         """Why deliveries may not arrive; empty where they do."""
         if trouble := self.mesh.connection.trouble:
             return trouble
+        if unstored := self.mesh.recorder.storing.trouble(self._entities):
+            return unstored
         return "; ".join(f"{pull.stream}/{pull.durable}: {why}" for pull in self.pulls if (why := self._why(pull)))
 
     def _why(self, pull: Pull) -> str:
@@ -137,7 +142,7 @@ class Runner:
 
     def remarks(self) -> dict[str, str]:
         """What is worth knowing and no reason to be not ready, by what it is about."""
-        found = dict(self.durables.paused)
+        found = self.durables.paused | self.mesh.recorder.storing.remarks
         if clock := self.mesh.connection.clock.trouble:
             found["clock"] = clock
         if self.mesh.public and self.mesh.public.trouble:

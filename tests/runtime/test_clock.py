@@ -9,6 +9,7 @@ from opentelemetry.trace import NoOpTracer
 
 from jetmesh import Unavailable, provision
 from jetmesh.clock import BrokerClock
+from jetmesh.doctor import Grade, Patient, examine
 from jetmesh.gauges import Gauges
 from jetmesh.mesh import connect
 from jetmesh.runner import Runner
@@ -96,6 +97,11 @@ async def test_a_service_says_that_its_clock_is_wrong_and_is_ready(
     assert f" s {way} the broker's, whose time is used instead" in health.remarks()["clock"]
     assert "3600." in health.remarks()["clock"] or "3599." in health.remarks()["clock"]
     await until(lambda: f" s {way} the broker's" in caplog.text)
+    patient = Patient(mesh.mesh.connection, mesh.services, mesh.settings)
+    wrong = {f.topic: f async for f in examine(patient) if f.grade is Grade.WRONG}
+    assert "the clock of the broker differs by 3,600," in wrong["clock"].found or "3,599," in wrong["clock"].found
+    assert f"work: clock: 3600.0 s {way} the broker's" in wrong["services"].found
+    assert "synchronise the clocks" in wrong["services"].fix
 
 
 async def test_the_difference_is_measured(mesh_of: MeshOf, ahead: float) -> None:

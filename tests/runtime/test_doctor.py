@@ -7,12 +7,18 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
+from jetmesh import provision
 from jetmesh.commands.doctor import traces_of
 from jetmesh.commands.target import Target
+from jetmesh.contracts import registry
+from jetmesh.contracts.schema import contract
 from jetmesh.doctor import Finding, Grade, Patient, examine, redacted_url, settings_in_force, traces
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from tests.runtime.tollgate import Bank, Gate, tollgate
+from services.flow import SERVICES
+from tests.runtime.tollgate import Bank, CarArrived, Gate, tollgate
 
 
 async def _examined(mesh: LocalMesh) -> dict[str, Finding]:
@@ -36,6 +42,106 @@ async def test_drift_is_wrong_and_says_how_to_mend_it(mesh_of: MeshOf) -> None:
     assert findings["topology"].grade is Grade.WRONG
     assert findings["topology"].fix == "run `jetmesh topology apply`"
     assert findings["services"].fix == "start it: `jetmesh run tolls`"
+
+
+async def _wrong(mesh: LocalMesh, topic: str, monitor_url: str = "") -> dict[str, str]:
+    """What is wrong about a topic, with its fix."""
+    patient = Patient(mesh.mesh.connection, mesh.services, mesh.settings, monitor_url)
+    found = [finding async for finding in examine(patient)]
+    return {finding.found: finding.fix for finding in found if finding.topic == topic and finding.grade is Grade.WRONG}
+
+
+async def _mesh_with_data(mesh_of: MeshOf, *, start: bool = False) -> LocalMesh:
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())], start=start)
+    await mesh.record(CarArrived(plate="car-1"))
+    return mesh
+
+
+async def _api(mesh: LocalMesh, call: str, body: Mapping[str, Any] | None = None) -> None:
+    await provision.request(mesh.mesh.connection, call, body, strict=True)
+
+
+async def test_a_paused_durable_is_wrong(mesh_of: MeshOf) -> None:
+    mesh = await _mesh_with_data(mesh_of, start=True)
+    await _api(mesh, "CONSUMER.PAUSE.CARS.tolls-charge", {"pause_until": "2200-01-01T00:00:00Z"})
+    (fix,) = (await _wrong(mesh, "durables")).values()
+    assert "nats consumer resume CARS tolls-charge" in fix
+
+
+async def test_a_durable_that_belongs_to_no_reaction_is_wrong_unless_somebody_reads_it(mesh_of: MeshOf) -> None:
+    mesh = await _mesh_with_data(mesh_of, start=True)
+    config = {"durable_name": "tolls-old_name", "ack_policy": "explicit"}
+    await _api(mesh, "CONSUMER.CREATE.TOLLS.tolls-old_name", {"stream_name": "TOLLS", "config": config})
+    wrong = await _wrong(mesh, "durables")
+    assert wrong == {
+        "TOLLS/tolls-old_name belongs to no reaction, and nobody pulls it: what it has not acknowledged is never "
+        "archived": "if it is not needed: `nats consumer rm TOLLS tolls-old_name`"
+    }
+    async with mesh.mesh.connection.answers(lambda *_: None) as inbox:
+        pull = json.dumps({"batch": 10, "expires": 30 * 10**9}).encode()
+        mesh.mesh.connection.send("$JS.API.CONSUMER.MSG.NEXT.TOLLS.tolls-old_name", pull, reply=inbox)
+        await mesh.mesh.connection.flush()
+        assert await _wrong(mesh, "durables") == {}
+
+
+@pytest.mark.parametrize(("limit", "value"), [("max_bytes", 2_000), ("max_msgs", 3)])
+async def test_a_full_stream_is_wrong(mesh_of: MeshOf, limit: str, value: int) -> None:
+    mesh = await _mesh_with_data(mesh_of)
+    info = await provision.request(mesh.mesh.connection, "STREAM.INFO.TOLLS")
+    await _api(mesh, "STREAM.UPDATE.TOLLS", {**info["config"], limit: value})
+    assert await _wrong(mesh, "room") == {}
+    headers = {"ce-x": "y" * 780} if limit == "max_bytes" else {}
+    for number in range(2 if headers else 3):
+        await mesh.publish(f"tolls.paid.car-{number}", b"{}", headers)
+    ((found, fix),) = (await _wrong(mesh, "room")).items()
+    assert "TOLLS holds" in found
+    assert f"nats stream edit TOLLS --{limit.replace('_', '-')}" in fix
+    assert limit == "max_bytes" or "it is full, and refuses what comes" in found
+
+
+async def test_a_stream_that_is_lost_is_restored_and_never_made_anew(mesh_of: MeshOf) -> None:
+    mesh = await _mesh_with_data(mesh_of)
+    await _api(mesh, "STREAM.DELETE.TOLLS")
+    wrong = await _wrong(mesh, "topology")
+    (found,) = [words for words in wrong if words.startswith("stream TOLLS is gone")]
+    assert "restore the mesh from its backup" in wrong[found]
+    assert not [fix for fix in wrong.values() if "apply" in fix]
+
+
+async def test_a_stream_of_a_mesh_without_data_is_made(mesh_of: MeshOf) -> None:
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())], start=False)
+    await _api(mesh, "STREAM.DELETE.TOLLS")
+    assert set((await _wrong(mesh, "topology")).values()) == {"run `jetmesh topology apply`"}
+
+
+async def test_the_stream_of_a_new_service_is_made(mesh_of: MeshOf) -> None:
+    """What is deployed is known by the contracts: `topology apply` publishes them."""
+    mesh = await _mesh_with_data(mesh_of)
+    await registry.publish(mesh.mesh.connection, {"cars.arrived": contract(CarArrived)})
+    await _api(mesh, "STREAM.DELETE.TOLLS")
+    wrong = await _wrong(mesh, "topology")
+    assert wrong["create stream TOLLS"] == "run `jetmesh topology apply`"
+
+
+async def test_services_that_are_all_down_are_wrong(mesh_of: MeshOf) -> None:
+    mesh = await mesh_of(*SERVICES, start=False)
+    wrong = await _wrong(mesh, "services")
+    (fix,) = [fix for found, fix in wrong.items() if found.startswith("no service runs")]
+    assert "jetmesh run orders payments inventory notifications analytics" in fix
+
+
+async def test_a_service_that_is_down_while_something_waits_for_it_is_wrong(mesh_of: MeshOf) -> None:
+    mesh = await _mesh_with_data(mesh_of)
+    ((found, fix),) = (await _wrong(mesh, "services")).items()
+    assert "1 deliveries wait for it" in found
+    assert fix == "start it: `jetmesh run tolls`"
+
+
+async def test_each_process_of_a_service_is_heard(mesh_of: MeshOf) -> None:
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
+    second = await mesh.start(mesh.services[0])
+    second.health.reason = "out of order"
+    assert "tolls is not ready: out of order" in await _wrong(mesh, "services")
 
 
 async def test_traces_that_nobody_takes_are_wrong(broker: Broker) -> None:
