@@ -135,7 +135,7 @@ async def _room_of(patient: Patient, stream: Stream) -> Findings:
 async def durables(patient: Patient) -> Findings:
     """Whether each durable delivers, and each that reads the services' streams belongs to somebody."""
     needed = patient.topology
-    ours = {(consumer.stream, consumer.durable) for consumer in needed.consumers}
+    ours = {(consumer.stream, consumer.durable) for consumer in (*needed.consumers, *needed.counts)}
     own = {stream.name for stream in needed.streams}
     for stream in sorted(own | {stream for stream, _ in ours}):
         for info in await _consumers(patient, stream):
