@@ -4,6 +4,7 @@ Subject permissions inside one account leave a hole: whoever may pull may name a
 publish what it pulled wherever it likes. An account has no subjects but its own and those that it imports.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class Limits:
     payload_bytes: int = MESSAGE_BYTES_MAX
 
 
+_KIND = re.compile("[a-z][a-z0-9]{0,31}")
 OUTSIDE = Limits(connections=256, subscriptions=64)
 SERVICE = Limits(connections=1_024, subscriptions=1_024)
 
@@ -70,10 +72,19 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
 
 
 def published(services: Sequence[Service]) -> Mapping[str, Sequence[EventType]]:
-    """What each kind of outside user may publish, without a key: the types that the services take from outside."""
+    """What each kind of outside user may publish, without a key: the types that the services take from outside.
+
+    Raises:
+        ValueError: a contract names a publisher that can't be a user.
+    """
     found: dict[str, list[EventType]] = {}
     for event in _from_outside(services):
-        found.setdefault(publisher_of(event), []).append(event)
+        kind = publisher_of(event)
+        if not _KIND.fullmatch(kind) or stream_of(kind) == CORE or kind == OPERATOR:
+            raise ValueError(
+                f"{event.type}: publisher {kind!r}: write small letters and digits, and no name of another user"
+            )
+        found.setdefault(kind, []).append(event)
     return found
 
 

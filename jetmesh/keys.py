@@ -21,7 +21,8 @@ def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
         ValueError: a service has the name of somebody else.
     """
     names, kinds = [service.name for service in services], list(accounts.published(services))
-    if taken := [name for name in names if name == OPERATOR or accounts.kind_of(name, kinds)]:
+    reserved = (OPERATOR, accounts.CORE.lower())
+    if taken := [name for name in names if name in reserved or accounts.kind_of(name, kinds)]:
         raise ValueError(f"service {taken[0]}: the broker's user of this name is no service; rename the service")
     found = sorted(file.stem for file in folder.glob("*.nk")) if folder else []
     added = [user for user in found if accounts.kind_of(user, kinds) and user not in kinds]

@@ -1,6 +1,7 @@
 """What the mesh keeps in files is for its owner alone: orders with addresses, payments, mails, traces and logs."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 OWNER_ALONE = 0o077
@@ -11,12 +12,8 @@ def keep_private() -> None:
     os.umask(OWNER_ALONE)
 
 
-def make_private(folder: Path) -> None:
-    """Make a folder, or close one that was made for more; what is in it can't be reached by others then, however old.
-
-    Raises:
-        OSError: it can't be made, or belongs to somebody else.
-    """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_mode & OWNER_ALONE:
-        folder.chmod(0o700)
+def close(path: Path) -> None:
+    """Take from others what they may do with a file or a folder that was made for more; what is in a folder is out of
+    their reach then. Nothing where it is not there, or somebody else's."""
+    with suppress(FileNotFoundError, PermissionError):
+        path.chmod(path.stat().st_mode & 0o777 & ~OWNER_ALONE)

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import click
 
-from jetmesh.private import make_private
+from jetmesh.private import close
 
 ARCHIVE = "JETMESH_ARCHIVE"
 
@@ -94,7 +94,8 @@ class State:
         Raises:
             click.ClickException: another demo runs on it.
         """
-        make_private(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._close()
         try:
             file = lock(self._lock)
         except Held as other:
@@ -104,6 +105,13 @@ class State:
         with file:
             write_pid(file, os.getpid())
             yield
+
+    def _close(self) -> None:
+        """What an earlier demo made for everybody to read. The folder itself may be somebody's who has more in it."""
+        kept = (self.broker, self.logs, self.pids, self.keys, self.archive, self.endpoints)
+        stores = (self.bank, self.mails, self.warehouse, self.traces)
+        for path in (*kept, *(beside for store in stores for beside in self.folder.glob(f"{store.name}*"))):
+            close(path)
 
     def secret(self) -> str:
         """The secret behind the tokens of the orders, made once, readable by its owner alone."""

@@ -23,6 +23,7 @@ from jetmesh.message import Message
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, until
 from jetmesh.topology import consumers_of, topology
+from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES
 from tests.programs import program
 
@@ -418,6 +419,14 @@ def test_the_command_adds_nobody_who_is_of_no_kind(folder: Path, user: str) -> N
     assert not folder.exists()
 
 
-def test_a_service_may_not_be_called_like_somebody_else() -> None:
-    with pytest.raises(ValueError, match=r"service client-berlin: .* rename the service"):
-        keys.users([*SERVICES, Service("client-berlin")])
+@pytest.mark.parametrize("name", ["client", "client-berlin", "supplier", "operator", "mesh"])
+def test_a_service_may_not_be_called_like_somebody_else(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"service {name}: .* rename the service"):
+        keys.users([*SERVICES, Service(name)])
+
+
+@pytest.mark.parametrize("kind", ["", "Client", "a b", "client-x", "operator", "mesh", '"'])
+def test_a_contract_names_a_publisher_that_can_be_a_user(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(OrderPlaced, "publisher", kind)
+    with pytest.raises(ValueError, match=r"orders\.placed: publisher .*: write small letters and digits"):
+        accounts.published(SERVICES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh.private import make_private
+from services.reference.state import State
 
 KEEPERS = {
     "spans": ("jetmesh.tracestore", "--port", "0", "--path"),
@@ -38,8 +38,14 @@ def test_a_command_keeps_private_what_it_writes_and_source_text_for_everybody(tm
     assert modes == {"keys": 0, "parcels": 0o044}
 
 
-def test_a_folder_that_was_open_is_closed(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    folder.mkdir(mode=0o755)
-    make_private(folder)
-    assert folder.stat().st_mode & 0o777 == 0o700
+def test_what_an_earlier_demo_left_open_is_closed_and_nothing_else(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    state, others = State(tmp_path), tmp_path / "others.txt"
+    for file in (state.bank, tmp_path / "bank.sqlite-wal", state.mails, others):
+        file.touch(0o644)
+        file.chmod(0o644)
+    state.logs.mkdir(mode=0o755)
+    with state.held():
+        closed = [state.bank, tmp_path / "bank.sqlite-wal", state.mails, state.logs]
+        assert [oct(path.stat().st_mode & 0o777) for path in closed] == ["0o600", "0o600", "0o600", "0o700"]
+        assert [path.stat().st_mode & 0o777 for path in (tmp_path, others)] == [0o755, 0o644]
