@@ -17,7 +17,7 @@ from nats.errors import TimeoutError as NatsTimeoutError
 
 from jetmesh.clock import BrokerClock
 from jetmesh.conditions import Conditions, kind_of
-from jetmesh.failure import TooLarge, Unavailable
+from jetmesh.failure import BrokerUnavailable, TooLarge, Unavailable
 from jetmesh.splitter import Splitter
 
 log = logging.getLogger("jetmesh.connection")
@@ -230,7 +230,7 @@ class Connection(Client):
                 sender has given up on it.)
         """
         if not self.is_connected:
-            raise Unavailable("not connected to the broker", 0.25)
+            raise BrokerUnavailable("not connected to the broker", 0.25)
         if len(headers) + len(data) > self._max_payload or len(headers) > HEADER_BYTES_MAX or len(subject) > 500:
             self.require_fitting(subject, len(headers), len(data), reply)
         if headers:

@@ -38,6 +38,10 @@ class Unavailable(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class BrokerUnavailable(Unavailable):
+    """It is the broker: what else the reaction needs is not to blame."""
+
+
 class Deferred(Exception):
     """What the reaction needs is there and puts off this delivery alone: the pauses grow, and the attempts have an end.
     It is no sign of an outage, but of the contrary."""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jetmesh.failure import TooLarge, Unavailable
+from jetmesh.failure import BrokerUnavailable, TooLarge
 from jetmesh.wire import MESSAGE_BYTES_MAX, Headers, header_lines, lines_read
 
 
@@ -10,7 +10,7 @@ class Refused(Exception):
     """The guard found another sequence than was read: somebody recorded meanwhile. Read the story and decide again."""
 
 
-class Unknown(Unavailable):
+class Unknown(BrokerUnavailable):
     """No answer: the event may be recorded or not. Read the story and decide again."""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from jetmesh.clock import BrokerClock
 from jetmesh.connection import Connection
-from jetmesh.failure import Permanent, TooLarge, Unavailable, growing
+from jetmesh.failure import BrokerUnavailable, Permanent, TooLarge, Unavailable, growing
 from jetmesh.group import Groups
 from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.storing import FULL, NO_ROOM, Storing
@@ -200,7 +200,7 @@ class Recorder:
             raise Permanent(f"the broker refuses the message: {text}")
         if code in (FULL, NO_ROOM):
             self.storing.failed(subject, text, is_full=code == FULL)
-        raise Unavailable(f"the broker does not take it: {text}", 0.05 if code == TOO_MANY_BATCHES else 1.0)
+        raise BrokerUnavailable(f"the broker does not take it: {text}", 0.05 if code == TOO_MANY_BATCHES else 1.0)
 
     def _on_answer(self, subject: str, _reply: str, headers: bytes, data: bytes) -> None:
         published, answer = self._answers.get(subject[len(self._inbox) + 1 :], ("", None))
@@ -208,7 +208,7 @@ class Recorder:
             return
         if headers.startswith(b"NATS/1.0 503"):
             self.storing.failed(published, "no stream takes this subject, or it has no leader")
-            answer.set_exception(Unavailable("no stream takes this subject, or it has no leader", 0.5))
+            answer.set_exception(BrokerUnavailable("no stream takes this subject, or it has no leader", 0.5))
         else:
             answer.set_result(data)
 
@@ -216,7 +216,7 @@ class Recorder:
         """A denied publish is never answered: fail it at once, with the server's words (which come in lower case)."""
         for subject, answer in self._answers.values():
             if f'"{subject.lower()}"' in text and not answer.done():
-                answer.set_exception(Unavailable(f"the broker denied it: {text}", 1.0))
+                answer.set_exception(BrokerUnavailable(f"the broker denied it: {text}", 1.0))
 
     def _fail_all(self) -> None:
         for _, answer in self._answers.values():

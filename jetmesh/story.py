@@ -13,7 +13,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from jetmesh.connection import Connection
 from jetmesh.event import EventType, is_ended
-from jetmesh.failure import BrokenContract, Unavailable
+from jetmesh.failure import BrokenContract, BrokerUnavailable
 from jetmesh.wire import Headers, decode_headers, read_event
 
 TIMEOUT_SECONDS = 5.0
@@ -138,7 +138,7 @@ class StoryReader:
             reading.answer.set_result(reading.messages)
         else:
             words = raw.decode("utf-8", "replace").splitlines()[0]
-            reading.answer.set_exception(Unavailable(f"the story could not be read: {words}", 0.25))
+            reading.answer.set_exception(BrokerUnavailable(f"the story could not be read: {words}", 0.25))
 
     def _fail_all(self) -> None:
         self._fail(list(self._readings.values()), "the connection was lost while the story was read")
@@ -156,7 +156,7 @@ class StoryReader:
     def _fail(readings: Iterable[_Reading], reason: str) -> None:
         for reading in readings:
             if not reading.answer.done():
-                reading.answer.set_exception(Unavailable(reason, 0.25))
+                reading.answer.set_exception(BrokerUnavailable(reason, 0.25))
 
 
 class KnownStories:

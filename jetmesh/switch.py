@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Iterable
 from enum import Enum
 from typing import Any
 
-from jetmesh.failure import Deferred, Unavailable, growing
+from jetmesh.failure import BrokerUnavailable, Deferred, Unavailable, growing
 from jetmesh.pull import Pull
 
 log = logging.getLogger("jetmesh.switch")
@@ -39,7 +39,7 @@ class Switch:
     """Whether what several reactions of one service need is there, learnt from how their calls end.
 
     `pauses` puts a pull under the switch. A call's end is a failure if it raises Unavailable, and a success if it
-    returns an outcome or raises Deferred; anything else says nothing about the dependency.
+    returns an outcome or raises Deferred; anything else, such as a broker that is away, says nothing about it.
     """
 
     def __init__(
@@ -102,6 +102,8 @@ class Switch:
         """The outcome of a reaction's call; the switch learns how it ended."""
         try:
             outcome = await call
+        except BrokerUnavailable:
+            raise
         except Unavailable as error:
             self._failed(error)
             raise

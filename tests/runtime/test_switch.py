@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from jetmesh import Unavailable
+from jetmesh import Deferred, Unavailable
+from jetmesh.failure import BrokerUnavailable
 from jetmesh.switch import FAILURES, State, Switch
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.runtime.tollgate import Bank, CarArrived, CarSeen, Gate, TollPaid, tollgate
@@ -49,6 +50,36 @@ async def test_failures_in_a_row_open_it_and_a_success_between_them_does_not_let
         await _fails(switch)
     assert (switch.state, switch.reason) == (State.OPEN, "Unavailable: down")
     switch.stop()
+
+
+async def test_what_puts_off_one_delivery_says_that_the_dependency_is_there() -> None:
+    switch = Switch("tolls", "bank", first_seconds=0.01, patience_seconds=0)
+
+    async def put_off() -> None:
+        raise Deferred("this car comes again later")
+
+    for _ in range(10 * FAILURES):
+        with pytest.raises(Deferred):
+            await switch.watch(put_off())
+    assert switch.is_closed
+    for _ in range(FAILURES):
+        await _fails(switch)
+    assert await switch.admission()
+    with pytest.raises(Deferred):
+        await switch.watch(put_off())
+    assert switch.is_closed
+
+
+async def test_a_broker_that_is_away_is_no_failure_of_the_dependency() -> None:
+    switch = Switch("tolls", "bank", patience_seconds=0)
+
+    async def read() -> None:
+        raise BrokerUnavailable("not connected to the broker")
+
+    for _ in range(10 * FAILURES):
+        with pytest.raises(BrokerUnavailable):
+            await switch.watch(read())
+    assert switch.is_closed
 
 
 async def test_a_clump_of_failures_does_not_open_it() -> None:

@@ -14,6 +14,8 @@ from services.notifications.mail_server import Server
 from services.notifications.mailer import MailRefused
 from services.orders import domain
 from services.orders.catalogue import PRICES
+from services.orders.edge import Refused
+from services.orders.edge.placing import refusal
 from services.orders.service import Orders, orders
 from tests.samples import ADA, body, placed
 from tests.services.mail_server import MailServer, serving
@@ -92,6 +94,13 @@ def test_an_order_of_whom_no_mail_reaches_is_refused_before_it_costs_money(addre
     assert refused.reason == "email_unusable"
     assert address not in refused.detail
     assert isinstance(domain.check(order, PRICES, smtputf8=True), OrderPlaced) == (address in REACHED_BY_SMTPUTF8)
+
+
+def test_the_edge_tells_the_field() -> None:
+    problem = refusal(placed(), Refused("email_unusable", "the address has no @"))
+    assert [(error.pointer, error.message) for error in problem.errors] == [
+        ("#/customer/email", "the address has no @")
+    ]
 
 
 async def test_it_is_refused_at_the_intake_and_recorded(mesh_of: MeshOf) -> None:

@@ -25,7 +25,7 @@ class Limits:
     idle_seconds: int = 75
     """Longer than balancers keep an idle connection (nginx and AWS: 60 s): they shall be the ones that close it."""
     linger_seconds: float = 2.0
-    stop_seconds: int = 5
+    stop_seconds: int = 10
     body_bytes: int = 64 * 1024
     body_timeout_seconds: float = 10.0
     answer_timeout_seconds: float = 30.0
