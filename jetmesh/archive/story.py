@@ -11,6 +11,7 @@ from jetmesh.event import EventType, entity_of, story_subject
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.partitions import Partitions, places
 from jetmesh.service import Service
+from jetmesh.story import SUBJECT_BYTES
 from jetmesh.wire import Delivery, decode_headers, read_event, understand
 
 TIMEOUT_SECONDS = 30.0
@@ -46,7 +47,7 @@ async def newest(connection: Connection, stream: str, subjects: Sequence[str], e
         Unavailable: the stream does not answer, or not completely.
     """
     found: list[Row] = []
-    step = max(1, ANSWERS_MAX // max(1, each))
+    step = max(1, min(ANSWERS_MAX // max(1, each), connection.max_payload // SUBJECT_BYTES))
     for start in range(0, len(subjects), step):
         found += await _newest(connection, stream, subjects[start : start + step])
     return found

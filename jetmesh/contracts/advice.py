@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh import body
+from jetmesh import body, tolerant
 from jetmesh.contracts.schema import ALLOWED, Schema, contract, fields
 from jetmesh.event import EventType
 from jetmesh.wire import MESSAGE_BYTES_MAX
@@ -159,8 +159,8 @@ def _named(value: Any) -> str:
 
 def _wanted(kind: str, value: Any) -> str:
     wanted = TYPE_ERRORS[kind]
-    if kind == "int_type" and isinstance(value, str) and value.strip().isdecimal():
-        return f"{int(value)}, without quotes"
+    if kind == "int_type" and isinstance(value, str) and (number := tolerant.whole(value.strip(), -1)) >= 0:
+        return f"{number}, without quotes"
     if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
         return f'"{value}", in quotes'
     return wanted

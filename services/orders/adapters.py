@@ -3,9 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import jetmesh
+from jetmesh import body
 from jetmesh.claims import claim
 from jetmesh.edge import publish_outside, record_first
 from jetmesh.event import story_subject
@@ -21,6 +24,7 @@ from services.orders.edge.port import (
     Placement,
     Refused,
     StoryEvent,
+    TooLarge,
     Unavailable,
 )
 from services.orders.service import orders
@@ -41,6 +45,8 @@ class MeshOrders:
             story = await record_first(self._mesh, orders, outcome)
         except jetmesh.Unavailable as unavailable:
             raise Unavailable(max(1, round(unavailable.retry_after_seconds))) from unavailable
+        except jetmesh.failure.TooLarge as too_large:
+            raise TooLarge from too_large
         if story:
             return _known(order, story)
         if isinstance(outcome, OrderRefused):
@@ -83,13 +89,14 @@ class MeshOrders:
 
 
 def _known(order: OrderPlaced, story: Sequence[Stored]) -> Placement:
-    """What stands under this id already: the same order, or another."""
-    for message in story:
-        if message.type == OrderPlaced.type:
-            return AlreadyPlaced() if OrderPlaced.read(message.data) == order else Conflict()
-        if message.type == OrderRefused.type:
-            refused = OrderRefused.read(message.data)
-            return Refused(refused.reason, refused.detail)
+    """What stands under this id already: the same order, or another, or what nobody can read."""
+    with suppress(ValueError):
+        for message in story:
+            if message.type == OrderPlaced.type:
+                return AlreadyPlaced() if OrderPlaced.read(message.data) == order else Conflict()
+            if message.type == OrderRefused.type:
+                refused = OrderRefused.read(message.data)
+                return Refused(refused.reason, refused.detail)
     return Conflict()
 
 
@@ -99,5 +106,14 @@ def _story_event(message: Stored) -> StoryEvent:
         time=datetime.fromisoformat(message.time),
         stream=orders.stream,
         sequence=message.sequence,
-        data=json.loads(message.data),
+        data=_document(message.data),
     )
+
+
+def _document(data: bytes) -> Mapping[str, Any]:
+    """An event's body; empty where somebody wrote none into the stream."""
+    try:
+        said = body.document(data)
+    except body.Malformed:
+        return {}
+    return said if isinstance(said, dict) else {}

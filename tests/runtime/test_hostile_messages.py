@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from jetmesh.connection import Connection
+from jetmesh.message import Message, Unknown
 from jetmesh.provision import request
+from jetmesh.single import Single
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh.wire import encode_headers
+from jetmesh.wire import Delivery, encode_headers
 from jetmesh_contracts import OrderPlaced, StockLevel
 from services.inventory.service import inventory
 from services.orders.catalogue import PRICES
@@ -239,6 +241,34 @@ async def test_a_frame_that_surprises_costs_no_slot(mesh: LocalMesh, monkeypatch
         (letter,) = await mesh.dead_letters(1)
     assert "a defect" in letter.headers["Jetmesh-Reason"]
     await goes_on(mesh)
+
+
+async def test_a_defect_between_two_attempts_leaves_no_delivery_in_hand(
+    mesh: LocalMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails where no attempt is under way comes again all the same."""
+    settle, failed = Single._settle, list[str]()
+
+    async def defect(reacting: Single, delivery: Delivery) -> None:
+        if not failed:
+            failed.append(delivery.subject)
+            raise RuntimeError("a defect")
+        await settle(reacting, delivery)
+
+    monkeypatch.setattr(Single, "_settle", defect)
+    await mesh.publish("orders.placed", body("o-1"))
+    await mesh.recorded(OrderPlaced, "o-1")
+    assert failed == ["orders.placed"]
+    await goes_on(mesh)
+
+
+@pytest.mark.parametrize("answer", [b"no JSON", b"[]", b"{}", b'{"error": 7}', b'{"seq": "x"}', b"[" * 100_000])
+async def test_an_answer_that_is_none_of_jetstreams_is_no_answer(mesh: LocalMesh, answer: bytes) -> None:
+    """Somebody else takes the subject, and says what he likes."""
+    stranger = mesh.mesh.connection
+    await stranger.listen("odd", lambda _subject, reply, _headers, _data: stranger.send(reply, answer))
+    with pytest.raises(Unknown):
+        await mesh.mesh.recorder.record(Message("odd", b"", {}))
 
 
 async def test_the_connection_refuses_what_the_server_would_end_it_for(broker: Broker) -> None:

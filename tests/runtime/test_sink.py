@@ -53,3 +53,27 @@ async def test_what_could_not_be_kept_comes_again_as_it_stands_in_the_stream(mes
     assert Finished.read(finished.data) == stored
     assert finished.id
     assert finished.causation_id
+
+
+async def test_what_the_store_cannot_take_does_not_hold_up_what_it_can(mesh_of: MeshOf) -> None:
+    service, kept = work(), set[str]()
+
+    @service.sink
+    async def keep(events: Sequence[Recorded]) -> None:
+        """Something happened: keep it, all or nothing."""
+        if any(event.key == "j-poison" for event in events):
+            raise ValueError("no store takes this")
+        kept.update(event.key for event in events)
+
+    @service.begins
+    async def finish(job: Asked) -> Finished:
+        """A job is asked for: do it."""
+        return Finished(job_id=job.job_id)
+
+    mesh = await mesh_of(service, start=False)
+    for key in ("j-poison", *(f"j-{number}" for number in range(50))):
+        await mesh.record(Finished(job_id=key))
+    await mesh.start(service)
+    await mesh.until(lambda: len(kept) == 50, within_seconds=30)
+    await mesh.record(Finished(job_id="j-next"))
+    await mesh.until(lambda: "j-next" in kept)

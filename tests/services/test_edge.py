@@ -35,6 +35,7 @@ from services.orders.edge import (
     Refused,
     StoryEvent,
     Tokens,
+    TooLarge,
     Unavailable,
     create_app,
 )
@@ -414,6 +415,11 @@ class TestUnavailable:
 
         assert_problem(response, 503, "unavailable")
         assert response.headers["retry-after"] == "7"
+
+    async def test_an_order_whose_record_the_broker_does_not_take_is_too_large(self, edge: Edge) -> None:
+        edge.orders.failure = TooLarge()
+
+        assert_problem(await edge.place(), 413, "body-too-large")
 
     async def test_a_mesh_that_does_not_answer_is_not_waited_for_for_ever(self) -> None:
         async with edge_with(Limits(answer_timeout_seconds=0.01)) as edge:

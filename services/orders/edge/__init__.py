@@ -11,6 +11,7 @@ from services.orders.edge.port import (
     Placement,
     Refused,
     StoryEvent,
+    TooLarge,
     Unavailable,
 )
 from services.orders.edge.tokens import Tokens
@@ -26,6 +27,7 @@ __all__ = [
     "Refused",
     "StoryEvent",
     "Tokens",
+    "TooLarge",
     "Unavailable",
     "create_app",
 ]

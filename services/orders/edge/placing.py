@@ -15,7 +15,7 @@ from jetmesh import body
 from jetmesh_contracts.orders import OrderPlaced
 from services.orders.edge.limits import Limits, Slots, answered_within, read_body
 from services.orders.edge.links import links_of, path_of
-from services.orders.edge.port import AlreadyPlaced, Claim, Conflict, Orders, Placed, Placement, Refused
+from services.orders.edge.port import AlreadyPlaced, Claim, Conflict, Orders, Placed, Placement, Refused, TooLarge
 from services.orders.edge.problems import (
     BAD_HEADER,
     INVALID_ORDER,
@@ -23,6 +23,7 @@ from services.orders.edge.problems import (
     MALFORMED,
     ORDER_EXISTS,
     REFUSED,
+    TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     FieldError,
     Problem,
@@ -66,7 +67,15 @@ class Placing:
             async with answered_within(self._limits.answer_timeout_seconds):
                 if key:
                     await self._claim(key, order)
-                return self._answer(order, await self._orders.place(order))
+                return self._answer(order, await self._place(order))
+
+    async def _place(self, order: OrderPlaced) -> Placement:
+        try:
+            return await self._orders.place(order)
+        except TooLarge:
+            raise Problem(
+                TOO_LARGE, "Send fewer lines, or shorter ones: the record of the order is too large."
+            ) from None
 
     async def _claim(self, key: str, order: OrderPlaced) -> None:
         claim = Claim(key, sha256(order.model_dump_json().encode()).hexdigest(), order.order_id)

@@ -66,11 +66,16 @@ class Unavailable(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TooLarge(Exception):
+    """The mesh takes nothing so large."""
+
+
 class Orders(Protocol):
     """The orders as the edge sees them. Each method may raise `Unavailable` and may be cancelled at any await."""
 
     async def place(self, order: OrderPlaced) -> Placement:
-        """Record the order, or its refusal, under the guard of its id; answers only what is stored."""
+        """Record the order, or its refusal, under the guard of its id; answers only what is stored. May raise
+        `TooLarge`."""
         ...
 
     async def claim(self, claim: Claim) -> Claim:
