@@ -118,6 +118,15 @@ def test_what_a_secret_holds_is_reached_at_the_usual_ports_by_the_peers_named(tm
     assert rules_to(found["notifications"], 587) == rules_to(found["orders"], 4222) == [peer]
 
 
+def test_an_address_that_is_taken_away_or_means_nothing_opens_nothing(tmp_path: Path) -> None:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": None, "HTTPS_PROXY": "", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": 4318}
+    found = policies(
+        *values(tmp_path, telemetry={"endpoint": "http://collector:4317"}, services={"orders": {"env": env}})
+    )
+    assert reached(found["orders"]) == {4222}
+    assert reached(found["payments"]) == {4222, 4317}
+
+
 def test_a_proxy_is_reached() -> None:
     assert 3128 in reached(policies("--set", "pods.env.HTTPS_PROXY=http://proxy.example.com:3128")["orders"])
 

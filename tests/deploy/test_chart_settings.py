@@ -295,6 +295,20 @@ def test_no_name_is_longer_than_kubernetes_takes() -> None:
     assert len({(each["kind"], each["metadata"]["name"]) for each in found}) == len(found)
 
 
+def test_credentials_come_from_secrets_that_are_there(tmp_path: Path) -> None:
+    orders = {"http": {"tokens": "tokens"}, "credentials": {"secret": "vault", "key": "seed"}}
+    found = everything(*values(tmp_path, broker={"secret": "nats", "secretKey": "address"}, mail={"secret": "smtp"},
+                               services={"orders": orders}))  # fmt: skip
+    url = {"secretKeyRef": {"name": "nats", "key": "address"}}
+    assert [environment(found, name)["NATS_URL"] for name in ("orders", "topology", "archive", "test")] == [url] * 4
+    tokens = {"secretKeyRef": {"name": "tokens", "key": "secret"}}
+    assert environment(found, "orders")["JETMESH_HTTP_SECRET"] == tokens
+    assert environment(found, "notifications")["JETMESH_SMTP_URL"] == {"secretKeyRef": {"name": "smtp", "key": "url"}}
+    mounted = {volume["name"]: volume for volume in pod_of(found, "orders")["volumes"]}
+    assert mounted["nkey"]["secret"]["secretName"] == "vault"
+    assert not {"Secret", "StatefulSet"} & {each["kind"] for each in found}
+
+
 def test_every_image_can_come_from_one_registry() -> None:
     found = pods(everything("--set", "global.imageRegistry=registry.example.com/mirror"))
     images = {each["spec"]["containers"][0]["image"] for each in found}

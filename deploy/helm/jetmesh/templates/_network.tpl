@@ -20,7 +20,7 @@ set there has its port opened. An address in a Secret can't be read: the usual p
 {{- if kindIs "map" .value -}}
 {{- $ports = .unknown -}}
 {{- else -}}
-{{- range splitList "," .value -}}
+{{- range splitList "," (toString .value) -}}
 {{- $ports = concat $ports (include "jetmesh.portsOf" (list . $.usual) | fromJsonArray) -}}
 {{- end -}}
 {{- end -}}
