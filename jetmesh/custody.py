@@ -1,5 +1,6 @@
 """Custody of deliveries: whoever takes one settles it once, and it is kept alive for as long as it is held."""
 
+import asyncio
 import json
 import time
 from contextlib import suppress
@@ -22,7 +23,12 @@ class Custody:
         self._ack_wait_seconds = ack_wait_seconds
         self._held: dict[str, tuple[Delivery, Pull, Place]] = {}
         self._places: dict[tuple[Pull, Place], str] = {}
-        self._orphans: set[str] = set()
+        self.orphans: set[str] = set()
+        """The replies of deliveries that are nobody's any more: nothing may be recorded because of one."""
+        self.is_sure = True
+        """Whether it is known which are; else nothing may be recorded at all."""
+        self._certain = asyncio.Event()
+        self._certain.set()
         self._from_before: set[str] = set()
         connection.on_reconnected(self._reassure)
 
@@ -34,17 +40,31 @@ class Custody:
         that had been stopped, or by a broker that had crashed. Whoever has it goes on, and its settling counts."""
         place = delivery.sequence, delivery.timestamp
         if known := self._places.get((pull, place)):
-            self._orphans.discard(known)
+            self.orphans.discard(known)
             pull.release(delivery)
             return False
         self._places[pull, place] = delivery.reply
         self._held[delivery.reply] = delivery, pull, place
         return True
 
+    def doubt(self) -> None:
+        """Whether what is held is still to be handled is not known until `be_sure`."""
+        self.is_sure = False
+        self._certain.clear()
+
+    def be_sure(self) -> None:
+        """What is held and not disowned is still to be handled."""
+        self.is_sure = True
+        self._certain.set()
+
+    async def certainty(self) -> None:
+        """Return once it is known what is still to be handled."""
+        await self._certain.wait()
+
     def disown(self, pull: Pull) -> None:
         """The durable of a pull is gone. What it had delivered is settled with nobody, unless its successor delivers
         the same message again: said to that one about another message, it would settle what nobody has handled."""
-        self._orphans |= {reply for reply, (_, of, _) in self._held.items() if of is pull}
+        self.orphans |= {reply for reply, (_, of, _) in self._held.items() if of is pull}
 
     def ack(self, delivery: Delivery) -> None:
         """It is done. Lost acknowledgements do no harm: the delivery comes again and meets what it recorded."""
@@ -84,8 +104,8 @@ class Custody:
         if held is not None:
             held_delivery, pull, place = held
             self._places.pop((pull, place), None)
-            if delivery.reply in self._orphans:
-                self._orphans.discard(delivery.reply)
+            if delivery.reply in self.orphans:
+                self.orphans.discard(delivery.reply)
             else:
                 self._say(delivery, word)
             pull.release(held_delivery)

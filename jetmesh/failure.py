@@ -42,6 +42,10 @@ class BrokerUnavailable(Unavailable):
     """It is the broker: what else the reaction needs is not to blame."""
 
 
+class Disowned(Exception):
+    """The delivery is nobody's any more, for its durable is gone: it comes again if it is still in the stream."""
+
+
 class Deferred(Exception):
     """What the reaction needs is there and puts off this delivery alone: the pauses grow, and the attempts have an end.
     It is no sign of an outage, but of the contrary."""

@@ -181,6 +181,7 @@ class Many(Batching):
 
     async def _decide_all(self, arrivals: list[Arrival]) -> None:
         """Decide and record the batch; one that fails is taken apart, so that a poisoned delivery is alone with it."""
+        await self.mesh.custody.certainty()
         try:
             recorded = await self._commit(arrivals)
         except Exception as error:

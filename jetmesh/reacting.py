@@ -16,6 +16,7 @@ from jetmesh.failure import (
     Again,
     BrokenContract,
     Deferred,
+    Disowned,
     GiveUp,
     Permanent,
     TooLarge,
@@ -26,7 +27,7 @@ from jetmesh.failure import (
     verdict,
 )
 from jetmesh.mesh import Mesh
-from jetmesh.message import Guard, Message
+from jetmesh.message import Guard, Message, Unknown
 from jetmesh.otlp.traceparent import parse_traceparent
 from jetmesh.service import Reaction, Service
 from jetmesh.story import Stored, events_of
@@ -151,7 +152,16 @@ class Reacting:
         self, outcome: Event, cause: Envelope, process: Process, guard: Guard, index: int = 0
     ) -> tuple[Message, Span]:
         """The outcome as it will be recorded, with its place in the trace and its cause; and the span of recording it,
-        to be ended when it is."""
+        to be ended when it is.
+
+        Raises:
+            Unknown: not before it is known whether the cause is still to be handled.
+            Disowned: it is not.
+        """
+        if not self.mesh.custody.is_sure:
+            raise Unknown("the broker was away: what is in hand may have been undone")
+        if cause.delivery.reply in self.mesh.custody.orphans:
+            raise Disowned("its durable is gone, and perhaps its stream")
         event_type, key = type(outcome), outcome.key
         if cause.delivery.key:
             event_id = derived_id(cause.id, self.reaction.durable, str(index))
@@ -213,6 +223,9 @@ class Reacting:
         """The verdict on an error, carried out; where that fails too the delivery simply comes again."""
         decided = verdict(error, self.reaction.retry, delivery.delivered)
         extra = log_context(process, self.reaction.durable, delivery.key)
+        if delivery.reply in self.mesh.custody.orphans:
+            self.mesh.custody.nak(delivery)
+            return "given_back"
         try:
             if isinstance(error, UnknownType) and await self.mesh.versions.give_back(self.reaction, delivery):
                 return "given_back"

@@ -10,6 +10,7 @@ from typing import Any
 
 from jetmesh import aside, provision
 from jetmesh.connection import Connection
+from jetmesh.continuity import Continuity
 from jetmesh.difference import Config
 from jetmesh.durables import Durables
 from jetmesh.event import entity_of
@@ -45,8 +46,8 @@ class Runner:
     _intakes: dict[str, Reacting] = field(default_factory=dict)
     _configs: dict[str, Config] = field(default_factory=dict)
     durables: Durables = field(init=False)
-    _is_lost: bool = False
     _entities: set[str] = field(init=False)
+    _continuity: "asyncio.Task[None] | None" = None
     _ticker: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class Runner:
     def kept(self) -> list[Beside]:
         """What a service can't work without, beside its reactions: whoever runs it ends it when one of them ends."""
         connections = [one for one in (self.mesh.connection, self.mesh.public) if one is not None]
-        tasks = [self._ticker, self.mesh.recorder.sweeper, self.mesh.stories.sweeper]
+        tasks = [self._ticker, self._continuity, self.mesh.recorder.sweeper, self.mesh.stories.sweeper]
         return [
             *(Beside("the connection to the broker", partial(_lost, connection)) for connection in connections),
             *(Beside(task.get_name(), partial(_ended, task)) for task in tasks if task),
@@ -99,9 +100,10 @@ class Runner:
             self._intakes |= {e.type: reacting for e in reaction.events if reaction.takes_from_outside(e)}
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
-        self.mesh.connection.on_reconnected(self._lose)
+        continuity = Continuity(self.mesh, self.pulls)
         for pull in self.pulls:
             await pull.start()
+        self._continuity = asyncio.create_task(continuity.keep(), name=f"{self.service.name}-continuity")
         self._ticker = asyncio.create_task(self._tick(), name=f"{self.service.name}-ticker")
 
     async def stop(self) -> bool:
@@ -120,8 +122,9 @@ class Runner:
             )
             return False
         finally:
-            if self._ticker:
-                self._ticker.cancel()
+            for task in (self._ticker, self._continuity):
+                if task:
+                    task.cancel()
             for reacting in self.reactings.values():
                 reacting.conditions.over()
         return True
@@ -189,7 +192,6 @@ class Runner:
         pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take, bytes_max)
         if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
             pull.obey(config)
-        pull.lost = partial(self._disown, pull)
         if isinstance(reacting, After):
             reacting.rest = pull.rest
         if not shared and (switch := self.switches.get(needs.pop())):
@@ -241,18 +243,6 @@ class Runner:
             self.mesh.custody.in_progress()
             for pull in self.pulls:
                 pull.check()
-            if self._is_lost and not await self._missing():
-                self._is_lost = False
-
-    def _disown(self, pull: Pull) -> None:
-        """A durable is gone."""
-        self.mesh.custody.disown(pull)
-        self._lose()
-
-    def _lose(self) -> None:
-        """The broker or a durable was away: whatever is read next may be of other streams than before."""
-        self.mesh.known.forget_all()
-        self._is_lost = True
 
 
 async def _lost(connection: Connection) -> None:

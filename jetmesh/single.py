@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from jetmesh.conditions import reason_of
 from jetmesh.doubt import PAUSE_SECONDS, Doubt
 from jetmesh.event import Event, story_subject, subject_of
-from jetmesh.failure import NotYet, Permanent, Unavailable, growing, let_go
+from jetmesh.failure import Disowned, NotYet, Permanent, Unavailable, growing, let_go
 from jetmesh.message import Guard, Refused, Unknown
 from jetmesh.otlp.traceparent import parse_traceparent
 from jetmesh.reacting import NAK_SECONDS_MAX, Reacting
@@ -114,6 +114,8 @@ class Single(Reacting):
 
     async def _attempt(self, delivery: Delivery) -> bool:
         """One attempt; True if the delivery is kept for another, when what the reaction needs is back."""
+        if not self.mesh.custody.is_sure:
+            await self.mesh.custody.certainty()
         envelope, process, error = self.open(delivery)
         process.make_current()
         if error is None:
@@ -153,7 +155,7 @@ class Single(Reacting):
             except NotYet:
                 if is_read:
                     raise
-            except (Refused, Unavailable, Permanent) as trouble:
+            except (Refused, Unavailable, Permanent, Disowned) as trouble:
                 self._keep_in_mind(place, outcome)
                 await self._wait(place, attempt, trouble)
                 attempt += 1
@@ -189,13 +191,13 @@ class Single(Reacting):
             if len(self._unrecorded) > UNRECORDED_MAX:
                 del self._unrecorded[next(iter(self._unrecorded))]
 
-    async def _wait(self, place: Place, attempt: int, trouble: Refused | Unavailable | Permanent) -> None:
+    async def _wait(self, place: Place, attempt: int, trouble: Exception) -> None:
         """Until the next round. What is kept in mind is kept in hand as well, however long the broker takes nothing and
         is away: elsewhere it would be done again."""
         if isinstance(trouble, (Refused, Unknown)):
             await asyncio.sleep(min(0.002 * attempt, ROUND_SECONDS_MAX))
             return
-        if isinstance(trouble, Permanent) or place not in self._unrecorded:
+        if not isinstance(trouble, Unavailable) or place not in self._unrecorded:
             raise trouble
         self.conditions.tell(
             ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record what came of %s %d: %s",

@@ -44,7 +44,7 @@ def offences(facts: Facts) -> list[str]:
 def unknown(facts: Facts) -> list[str]:
     """The orders for which money was moved or a mail went out, and which the streams do not know."""
     known = {key for key, story in facts.stories.items() if {PLACED, REFUSED} & story.keys()}
-    asked = {fact.body.get("order_id") for fact in facts.intake}
+    asked = {fact.body.get("order_id") for fact in facts.intake if fact.type == PLACED}
     charged = {balance.key for balance in facts.balances or ()}
     told = {addressee(message_id) for message_id in facts.mails or ()}
     return sorted((charged | told) - known - asked)

@@ -81,6 +81,10 @@ def render(result: Result) -> RenderableType:
         f"{len(sent_again(result.audit.facts)):,}", f"{figures.drain_seconds:.1f} s",
     )  # fmt: skip
     notes = [Text(f"still waiting: {wait}", "bold red") for wait in result.waits]
+    notes += [Text(f"wrong in restored streams: {offence}", "bold red") for offence in figures.offences]
+    notes += [Text(f"the warehouse differs: {difference}", "bold red") for difference in result.differences]
+    if figures.placed_again:
+        notes.append(Text(f"placed again, since a restore had undone them: {figures.placed_again} orders", "dim"))
     notes += [Text(f"given up, and kills nobody: {subject}", "bold red") for subject in result.bystanders]
     notes += [Text(f"came to nothing, {count} times: {what}", "dim") for what, count in figures.prevented.items()]
     return Group(audit.render(result.audit), Text(), strikes, Text(), costs, *notes)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -181,6 +182,14 @@ class Arena:
                 return await self._start([self.service(name)])
             except StartFailed:
                 await self.stop([name])
+
+    async def empty(self) -> None:
+        """Every broker loses its store, and starts again with nothing."""
+        names = [node.name for node in self.nodes]
+        await self.stop(names)
+        for node in self.nodes:
+            await asyncio.to_thread(shutil.rmtree, self.state.broker / node.name)
+        await self._start([brokers.spec(self.state, node, self.nodes, self.network) for node in self.nodes])
 
     def traps(self, name: str) -> Path:
         """The folder of the traps of a service."""

@@ -22,6 +22,11 @@ class Figures:
     """Counts of one run; `refusals` are at least those: what a process counted in its last second is gone with it."""
 
     placed: int = 0
+    orders: dict[str, bytes] = field(default_factory=dict)
+    """The orders that were acknowledged, by id, as they were placed: whoever placed one can place it again."""
+    placed_again: int = 0
+    offences: list[str] = field(default_factory=list)
+    """What the audit of restored streams found wrong, before a service might use them."""
     duplicates: int = 0
     poisoned: int = 0
     redeliveries: int = 0

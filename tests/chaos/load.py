@@ -54,6 +54,7 @@ class Customers:
         pause = self._random.choice((0.0, 0.05, self._random.uniform(0, seconds / 4)))
         await self._publish("orders.placed", body, named)
         self._figures.placed += 1
+        self._figures.orders[order.order_id] = body
         if again:
             await asyncio.sleep(pause)
             await self._publish("orders.placed", body, named)

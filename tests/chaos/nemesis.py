@@ -13,15 +13,20 @@ from typing import Any, TypeAlias
 import httpx
 
 from jetmesh import deadletter, provision
+from jetmesh.backup.restore import Restoring
+from jetmesh.backup.take import Taking
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
 from jetmesh.message import Message
 from jetmesh.provision import Drift
 from jetmesh.testing import until
 from jetmesh_contracts import OrderPlaced
+from services.flow import SERVICES
 from services.orders.catalogue import PRICES
 from services.orders.domain import check
 from services.payments.ledger import begin_outage, end_outage
+from services.reference.facts import PLACED, REFUSED, collect
+from services.reference.restored import offences
 from tests.chaos import wrapped
 from tests.chaos.arena import ACK_WAIT_SECONDS, NAMES, Arena, node_of
 from tests.chaos.figures import Figures
@@ -54,6 +59,7 @@ class Nemesis:
         self.arena, self.mesh, self.figures = arena, mesh, figures
         self.random = random.Random(f"nemesis {seed}")
         self.struck: Counter[str] = Counter()
+        self._backups = 0
         self._brokers, self._deadly = asyncio.Lock(), asyncio.Lock()
         self._services = {name: asyncio.Lock() for name in NAMES}
 
@@ -96,6 +102,7 @@ class Nemesis:
             "broker restart": self.restart_broker,
             "durable deleted": self.delete_consumer,
             "stream full": self.fill,
+            "broker emptied and restored": self.restore,
             **(cluster if self.arena.is_cluster else {}),
         }
 
@@ -402,6 +409,39 @@ class Nemesis:
         body = {**config, "max_bytes": max_bytes}
         await provision.request(self.mesh.connection, f"STREAM.UPDATE.{config['name']}", body, strict=True)
 
+    async def restore(self) -> bool:
+        """A backup is taken, a while later the brokers lose everything, and it is restored, under whatever else
+        strikes. Whoever had an order acknowledged that is not there any more places it again."""
+        self._backups += 1
+        folder = self.arena.state.folder / "backups" / str(self._backups)
+        await Taking(self.mesh.connection, SERVICES, {}, folder, self.arena.tell).run()
+        await asyncio.sleep(self.random.uniform(1, 3))
+        await self.arena.empty()
+        await self.arena.healthy()
+        await until(lambda: self.mesh.connection.is_connected, 30, "the operator is connected")
+        chosen = self.mesh.settings.model_copy(
+            update={"replicas": len(self.arena.nodes), "ack_wait_seconds": float(ACK_WAIT_SECONDS)}
+        )
+        restoring = Restoring(self.mesh.connection, SERVICES, chosen, folder, self.arena.tell)
+        await restoring.run(self._examine)
+        await self._place_again()
+        return True
+
+    async def _examine(self) -> list[str]:
+        """What is wrong goes into the figures, and the mesh goes on: the run fails by it."""
+        facts = await collect(self.mesh, self.arena.state)
+        self.figures.offences += offences(facts)
+        return []
+
+    async def _place_again(self) -> None:
+        """What was acknowledged and is neither in the intake nor recorded."""
+        facts = await collect(self.mesh, self.arena.state)
+        known = {fact.body.get("order_id") for fact in facts.intake if fact.type == PLACED}
+        known |= {key for key, story in facts.stories.items() if {PLACED, REFUSED} & story.keys()}
+        for order_id in self.figures.orders.keys() - known:
+            await self._publish(Message(OrderPlaced.type, self.figures.orders[order_id], {}))
+            self.figures.placed_again += 1
+
     async def poison(self) -> bool:
         """Somebody publishes what nobody can understand."""
         subject = self.random.choice(("orders.placed", "stock.restocked"))
@@ -418,8 +458,10 @@ class Nemesis:
             victim = self.random.choice(wrapped.MORTAL)
             order_id = f"{wrapped.DEADLY}{victim}-{self.random.randrange(1_000)}"
             order = self._good_order().model_copy(update={"order_id": order_id})
-            await self._publish(Message("orders.placed", order.model_dump_json().encode(), {}))
+            body = order.model_dump_json().encode()
+            await self._publish(Message("orders.placed", body, {}))
             self.figures.placed += 1
+            self.figures.orders[order_id] = body
             await until(partial(self._is_buried, victim, order_id), DEADLY_SECONDS, f"{order_id} is a dead letter")
             return True
 

@@ -1,14 +1,16 @@
 """One run: customers order while the nemesis strikes; then everything heals, drains and is audited."""
 
 import asyncio
+import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from jetmesh import deadletter, provision
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
+from jetmesh.mesh import Mesh, endpoint_subject
 from jetmesh.provision import Drift
 from jetmesh.reacting import Exhausted
 from jetmesh.testing import until
@@ -27,6 +29,7 @@ from tests.chaos.network import Network
 
 DRAIN_SECONDS, DRAIN_SECONDS_WITH_BUG = 150.0, 40.0
 POLL_SECONDS = 0.5
+ASK_SECONDS = 10.0
 
 
 class UnknownFault(ValueError):
@@ -45,6 +48,8 @@ class Result:
     waits: list[str] = field(default_factory=list)
     bystanders: list[str] = field(default_factory=list)
     """Dead letters of what used up its attempts although it kills nobody."""
+    differences: list[str] = field(default_factory=list)
+    """What the warehouse counts, and the streams do not, or otherwise."""
 
     @property
     def never_struck(self) -> list[str]:
@@ -54,7 +59,8 @@ class Result:
     @property
     def is_good(self) -> bool:
         """Whether the promises held, under everything that was to be held against them."""
-        return self.audit.is_clean and not (self.waits or self.bystanders or self.never_struck)
+        wrong = self.waits or self.bystanders or self.never_struck or self.differences or self.figures.offences
+        return self.audit.is_clean and not wrong
 
 
 async def play(asked: Wishes, state: State, tell: Tell) -> Result:
@@ -75,8 +81,11 @@ async def play(asked: Wishes, state: State, tell: Tell) -> Result:
             done = await audited(mesh, state)
             await figures.count_redeliveries(mesh, arena.needed.consumers, done.facts)
             bystanders = await given_up_for_nothing(mesh)
+            differences = await warehouse_differs(mesh, done)
         impossible = {kind: why for kind, why in nemesis.impossible.items() if not asked.only}
-    return Result(asked, {kind: nemesis.struck[kind] for kind in kinds}, impossible, figures, done, waits, bystanders)
+    return Result(
+        asked, {kind: nemesis.struck[kind] for kind in kinds}, impossible, figures, done, waits, bystanders, differences
+    )
 
 
 def chosen(nemesis: Nemesis, only: Sequence[str]) -> list[str]:
@@ -121,6 +130,15 @@ async def given_up_for_nothing(mesh: Mesh) -> list[str]:
     letters = await (await raw_reader(mesh.connection)).read(deadletter.STREAM)
     exhausted = [letter for letter in letters if letter.headers.get("Jetmesh-Error-Type") == Exhausted.__name__]
     return [letter.subject for letter in exhausted if wrapped.DEADLY.encode() not in letter.data]
+
+
+async def warehouse_differs(mesh: Mesh, done: Audit) -> list[str]:
+    """How often each event is counted, and how often it is there."""
+    said = json.loads(await mesh.connection.ask(endpoint_subject("analytics", "report"), b"", ASK_SECONDS))
+    counted = Counter({row["type"]: row["stored"] for row in said["events"]})
+    there = Counter(event.type for event in done.facts.events)
+    return [f"{name}: {counted[name]} counted, {there[name]} there" for name in counted | there
+            if counted[name] != there[name]]  # fmt: skip
 
 
 async def drain(arena: Arena, mesh: Mesh, seconds: float) -> list[str]:

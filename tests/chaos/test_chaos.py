@@ -43,6 +43,14 @@ def test_the_books_balance_after_upgrades_and_rollbacks_under_load() -> None:
         assert re.search(rf"{kind} +[1-9]", printed), printed
 
 
+def test_the_books_balance_after_the_broker_was_emptied_and_restored_under_load() -> None:
+    kinds = ("broker emptied and restored", "SIGKILL of a service")
+    printed = chaos("--orders", "150", "--seconds", "10", kinds=kinds)
+    for kind in kinds:
+        assert re.search(rf"{kind} +[1-9]", printed), printed
+    assert "placed again, since a restore had undone them" in printed
+
+
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_found(bug: str) -> None:
     kind, finding = FINDINGS[bug]

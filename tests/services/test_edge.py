@@ -578,6 +578,15 @@ class TestFollowing:
         assert (await message(lines))["data"]["type"] == "payments.authorized"
         assert (await message(lines))["data"]["type"] == "orders.cancelled"
 
+    async def test_a_position_of_a_stream_made_anew_leaves_nothing_out(self, live: Edge) -> None:
+        await live.place()
+        await live.orders.happen("o-1042", "orders.cancelled")
+
+        lines = follow(live, headers={**bearer(), "Last-Event-ID": "ORDERS:1042"})
+
+        assert (await message(lines))["data"]["type"] == "orders.placed"
+        assert (await message(lines))["data"]["type"] == "orders.cancelled"
+
     async def test_a_reader_who_has_seen_the_end_is_told_not_to_come_back(self, live: Edge) -> None:
         await live.place()
         await live.orders.happen("o-1042", "orders.cancelled")

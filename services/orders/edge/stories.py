@@ -87,9 +87,10 @@ class Cursor:
         return ",".join(f"{stream}:{sequence}" for stream, sequence in sorted(self.positions.items()))
 
     def within(self, story: Iterable[StoryEvent]) -> Self:
-        """The cursor in the streams of this story alone: a reader may send any other, and none is worth keeping."""
-        streams = {event.stream for event in story}
-        return type(self)({stream: at for stream, at in self.positions.items() if stream in streams})
+        """The cursor where it stands at an event of this story. A reader may send any other; and one of a stream that
+        was made anew or restored since then says nothing about what the reader has seen."""
+        places = {(event.stream, event.sequence) for event in story}
+        return type(self)({stream: at for stream, at in self.positions.items() if (stream, at) in places})
 
     def is_new(self, event: StoryEvent) -> bool:
         """Whether the reader has not seen the event."""
