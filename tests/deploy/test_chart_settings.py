@@ -163,14 +163,17 @@ def test_whatever_is_named_a_second_time_is_there_once(tmp_path: Path) -> None:
         "initContainers": [{"name": "wait", "image": "a"}, {"name": "wait", "image": "b"}],
         "topologySpreadConstraints": {"kubernetes.io/hostname": {"maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}},
     }
-    orders = {**pod, "autoscaling": {"kind": "keda"},
+    gateway = {"enabled": True, "parents": [{"name": "public"}] * 2, "hostnames": ["a.example.com"] * 2}
+    orders = {**pod, "autoscaling": {"kind": "keda"}, "http": {"gateway": gateway},
               "consumers": [{"stream": "PAYMENTS", "durable": "orders-promise"}] * 2,
               "extraContainers": [{"name": "proxy", "image": "a"}, {"name": "proxy", "image": "b"}]}  # fmt: skip
-    image = {"pullSecrets": ["registry", "registry"]}
-    found = everything(*values(tmp_path, pods=pod, services={"orders": orders, "payments": pod}, image=image))
+    found = everything(*values(tmp_path, pods=pod, services={"orders": orders, "payments": pod},
+                               image={"pullSecrets": ["registry"] * 2}))  # fmt: skip
     assert doubles(found) == []
     assert pod_of(found, "orders")["initContainers"][0]["image"] == "b"
     assert len(of_kind(found, "ScaledObject")["orders"]["spec"]["triggers"]) == 1
+    route = of_kind(found, "HTTPRoute")["orders"]["spec"]
+    assert (route["parentRefs"], route["hostnames"]) == ([{"name": "public"}], ["a.example.com"])
 
 
 def test_the_jobs_of_a_cronjob_are_labelled_as_it_is() -> None:

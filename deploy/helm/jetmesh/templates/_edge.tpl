@@ -61,8 +61,8 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{- include "jetmesh.metadata" (merge (dict "annotations" .annotations) $) | nindent 2 }}
 spec:
-  parentRefs: {{- toYaml .parents | nindent 4 }}
-  {{- with .hostnames }}
+  parentRefs: {{- uniq .parents | toYaml | nindent 4 }}
+  {{- with uniq .hostnames }}
   hostnames: {{- toYaml . | nindent 4 }}
   {{- end }}
   rules:

@@ -45,7 +45,7 @@ set there has its port opened. An address in a Secret can't be read: the usual p
 {{- end -}}
 
 {{- define "jetmesh.egressToDns" -}}
-{{- with .root.Values.networkPolicy.dnsPorts }}
+{{- with default list .root.Values.networkPolicy.dnsPorts | uniq }}
 - ports: {{- range . }}
     - {port: {{ . }}, protocol: UDP}
     - {port: {{ . }}, protocol: TCP}
