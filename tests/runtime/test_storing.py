@@ -48,12 +48,14 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 class Small(Broker):
-    """A broker on that disk, with a monitoring port."""
+    """A broker on that disk, which it believes to be large, with a monitoring port."""
 
     def __init__(self, disk: Path) -> None:
         self.monitor = free_port()
         self._filler = disk / "filler"
-        super().__init__(disk / "broker", "-m", str(self.monitor))
+        settings = disk / "nats-server.conf"
+        settings.write_text("jetstream {max_file_store: 100GB}\n")
+        super().__init__(disk / "broker", "-m", str(self.monitor), "-c", str(settings))
 
     def fill(self) -> None:
         """Somebody else writes the disk full."""
