@@ -85,6 +85,7 @@ def render(result: Result) -> RenderableType:
     notes += [Text(f"the warehouse differs: {difference}", "bold red") for difference in result.differences]
     if figures.placed_again:
         notes.append(Text(f"placed again, since a restore had undone them: {figures.placed_again} orders", "dim"))
+    notes += [Text(f"cancelled before its time was up: {key}", "bold red") for key in result.early]
     notes += [Text(f"given up, and kills nobody: {subject}", "bold red") for subject in result.bystanders]
     notes += [Text(f"came to nothing, {count} times: {what}", "dim") for what, count in figures.prevented.items()]
     return Group(audit.render(result.audit), Text(), strikes, Text(), costs, *notes)

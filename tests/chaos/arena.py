@@ -24,8 +24,9 @@ from services.reference.fleet import Plan
 from services.reference.machine import Machine, Spec, StartFailed
 from services.reference.ports import any_free, free_ports
 from services.reference.state import State
-from tests.chaos import brokers, wrapped
+from tests.chaos import brokers, disks, wrapped
 from tests.chaos.brokers import Node
+from tests.chaos.disks import Disk
 from tests.chaos.network import Network
 
 ACK_WAIT_SECONDS = 3
@@ -34,6 +35,9 @@ START_SECONDS = 60.0
 PAUSE_SECONDS_MAX = 1.0
 """A process that dies again and again is started again at once: here that is its task."""
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+DISK_FULL = "disk full"
+"""The kind of fault for which the brokers get small disks: they are in memory, and so faster than real ones."""
 
 Tell = Callable[[str], None]
 
@@ -99,8 +103,14 @@ class Arena:
             health_ports=dict(zip(NAMES, free_ports(len(NAMES)), strict=True)),
         )
         self.needed: Topology = topology(SERVICES, asked.nodes, ACK_WAIT_SECONDS)
+        self.disks = {node.name: Disk(brokers.store(state, node)) for node in self.nodes} if self.has_disks else {}
         self.machines: dict[str, Machine] = {}
         self.lines: dict[str, Lines] = {}
+
+    @property
+    def has_disks(self) -> bool:
+        """Whether each broker has a small disk of its own, which can be filled."""
+        return DISK_FULL in self._asked.only and not disks.why_not()
 
     @property
     def is_cluster(self) -> bool:
@@ -111,6 +121,9 @@ class Arena:
     async def open(self) -> AsyncIterator[Mesh]:
         """Everything up and the shelves filled, with an operator's connection; everything gone afterwards."""
         async with AsyncExitStack() as stack:
+            for disk in self.disks.values():
+                stack.callback(disk.unmount)
+                disk.mount()
             stack.push_async_callback(self.stop)
             await self._start([brokers.spec(self.state, node, self.nodes, self.network) for node in self.nodes])
             operator = await stack.enter_async_context(connected(self.plan.nats_args("operator")))
@@ -195,6 +208,13 @@ class Arena:
         """The folder of the traps of a service."""
         return self.state.folder / "traps" / name
 
+    def reload(self, without: str = "") -> None:
+        """Have the brokers read their configuration again; of one user they know another key then."""
+        for node in self.nodes:
+            written = brokers.configuration(self.state, node, self.nodes, without)
+            brokers.configuration_file(self.state, node).write_text(written)
+            self.signal(node.name, signal.SIGHUP)
+
     def signal(self, name: str, number: signal.Signals, pid: int = 0) -> int:
         """Send a signal to the process of this name, if it is still `pid`; its pid, or 0 where there is none."""
         now = self.machines[name].pid if name in self.machines else 0
@@ -221,6 +241,7 @@ class Arena:
             for trap in self.traps(name).iterdir():
                 trap.unlink(missing_ok=True)
         await self.network.join()
+        self.reload()
         await self.healthy()
         await self._provide_at_last(mesh)
 

@@ -76,15 +76,28 @@ def spec(state: State, node: Node, peers: list[Node], network: Network) -> Spec:
     """The process of a node; writes its configuration."""
     folder = state.broker / node.name
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "nats-server.conf"
-    file.write_text(configuration(state, node, peers, folder / "jetstream"))
+    file = configuration_file(state, node)
+    file.write_text(configuration(state, node, peers))
     command = network.inside(node.name, (broker.binary(), "--config", str(file)))
     return Spec(node.name, command, node.is_healthy)
 
 
-def configuration(state: State, node: Node, peers: list[Node], store: Path) -> str:
-    """As the demo's broker: what is acknowledged is on the disk, and every service has its account."""
-    users = keys.ensure(state.keys, keys.users(SERVICES))
+def configuration_file(state: State, node: Node) -> Path:
+    """Where the configuration of a node is."""
+    return state.broker / node.name / "nats-server.conf"
+
+
+def store(state: State, node: Node) -> Path:
+    """Where a node keeps its streams."""
+    return state.broker / node.name / "jetstream"
+
+
+def configuration(state: State, node: Node, peers: list[Node], without: str = "") -> str:
+    """As the demo's broker: what is acknowledged is on the disk, and every service has its account. Of one user,
+    `without`, it knows another key than that user has."""
+    users = {**keys.ensure(state.keys, keys.users(SERVICES))}
+    if without:
+        users |= keys.ensure(state.folder / "strangers", [without])
     routes = ", ".join(json.dumps(f"nats-route://{peer.host}:{peer.cluster_port}") for peer in peers)
     listen = f'listen: "{node.host}:{node.cluster_port}"'
     cluster = f"cluster {{ name: chaos, {listen}, no_advertise: true, routes: [{routes}] }}"
@@ -94,7 +107,8 @@ listen: "{node.host}:{node.port}"
 http: "{node.host}:{node.monitor_port}"
 max_payload: {MESSAGE_BYTES_MAX}
 jetstream {{
-  store_dir: {json.dumps(str(store.resolve()))}
+  store_dir: {json.dumps(str(store(state, node).resolve()))}
+  max_file_store: 100GB
   sync_interval: always
 }}
 {cluster if len(peers) > 1 else ""}

@@ -27,8 +27,8 @@ from services.orders.domain import check
 from services.payments.ledger import begin_outage, end_outage
 from services.reference.facts import PLACED, REFUSED, collect
 from services.reference.restored import offences
-from tests.chaos import wrapped
-from tests.chaos.arena import ACK_WAIT_SECONDS, NAMES, Arena, node_of
+from tests.chaos import disks, wrapped
+from tests.chaos.arena import ACK_WAIT_SECONDS, DISK_FULL, NAMES, Arena, node_of
 from tests.chaos.figures import Figures
 from tests.chaos.load import orders
 
@@ -48,6 +48,10 @@ POISON = (b"no JSON", b"{}", b'{"order_id": "o-x", "lines": []}', b"\xff\xfe\x00
 UPGRADE, ROLLBACK = "rolling upgrade that widens a reaction", "rollback, and upgrade again"
 SINGLE_WRITER = "analytics"
 """Its store is a file with one writer, so that it has no replica."""
+
+KEY_WITHDRAWN, CLOCK_AHEAD = "key withdrawn", "clock an hour ahead"
+NOTICED_SECONDS = 15.0
+ONLY_ALONE = "its small disks are in memory: ask for it by --only"
 
 Fault: TypeAlias = Callable[[], Awaitable[bool]]
 
@@ -84,6 +88,8 @@ class Nemesis:
             "connections half-open": self.half_open,
             "poison": self.poison,
             "poison that kills": self.deadly_poison,
+            KEY_WITHDRAWN: self.withdraw_key,
+            CLOCK_AHEAD: self.clock_ahead,
             "bank outage": self.bank_outage,
             "mail down": self.mail_down,
         }
@@ -103,6 +109,7 @@ class Nemesis:
             "durable deleted": self.delete_consumer,
             "stream full": self.fill,
             "broker emptied and restored": self.restore,
+            **({DISK_FULL: self.fill_disk} if self.arena.has_disks else {}),
             **(cluster if self.arena.is_cluster else {}),
         }
 
@@ -110,7 +117,8 @@ class Nemesis:
     def impossible(self) -> Mapping[str, str]:
         """Kinds of fault that a cluster should suffer and can't on this machine, and why."""
         why_not = self.arena.network.why_not
-        return dict.fromkeys(self._partitions, why_not) if self.arena.is_cluster and why_not else {}
+        parts = dict.fromkeys(self._partitions, why_not) if self.arena.is_cluster and why_not else {}
+        return parts if self.arena.has_disks else {**parts, DISK_FULL: disks.why_not() or ONLY_ALONE}
 
     @property
     def _partitions(self) -> Mapping[str, Fault]:
@@ -256,6 +264,60 @@ class Nemesis:
         if self.random.random() < 0.5:
             self.arena.signal(spec.name, signal.SIGKILL)
         await self.arena.stop([spec.name])
+
+    async def withdraw_key(self) -> bool:
+        """The brokers know a service's key no more, and end its connections with an error; then they know it again."""
+        name = self._any_service()
+        try:
+            self.arena.reload(without=name)
+            await until(lambda: self._says(name, "does not know the key"), NOTICED_SECONDS, f"{name} is refused")
+            await asyncio.sleep(self.random.uniform(0, 3))
+        finally:
+            self.arena.reload()
+        return True
+
+    async def clock_ahead(self) -> bool:
+        """A second process of orders, whose deadlines are read by the clock, on a machine that is an hour ahead."""
+        if self._services["orders"].locked():
+            return False
+        async with self._services["orders"]:
+            spec = self.arena.replica("orders", **{wrapped.AHEAD: "3600"})
+            await self.arena.add(spec)
+            port = int(spec.environment["JETMESH_HEALTH_PORT"])
+            with suppress(AssertionError):
+                await until(lambda: self._says_at(port, "ahead of the broker's"), NOTICED_SECONDS)
+            await asyncio.sleep(self.random.uniform(3, 6))
+            await self.arena.stop([spec.name])
+        return True
+
+    async def _says(self, service: str, words: str) -> bool:
+        """Whether a service gives this reason, or says this beside it."""
+        return await self._says_at(self.arena.plan.health_ports[service], words)
+
+    async def _says_at(self, port: int, words: str) -> bool:
+        async with httpx.AsyncClient(trust_env=False, timeout=SILENT_SECONDS) as client:
+            with suppress(httpx.HTTPError):
+                return words in (await client.get(f"http://127.0.0.1:{port}/readyz")).text
+        return False
+
+    async def fill_disk(self) -> bool:
+        """A broker's disk is full until somebody makes room; it stores nothing until it is restarted then."""
+        name = await self._leader()
+        node, disk = node_of(self.arena, name), self.arena.disks[name]
+
+        async def fails() -> bool:
+            return not await node.is_healthy()
+
+        try:
+            await asyncio.to_thread(disk.fill)
+            await until(fails, FULL_SECONDS, f"{name} can't store")
+            await asyncio.sleep(self.random.uniform(1, 4))
+        finally:
+            disk.make_room()
+        pid = self.arena.signal(name, signal.SIGTERM)
+        await until(lambda: self.arena.machines[name].pid not in (0, pid), 30, f"{name} runs again")
+        await until(node.is_healthy, 30, f"{name} is healthy")
+        return True
 
     async def cut(self) -> bool:
         """Every connection of a service breaks, some times in a row."""

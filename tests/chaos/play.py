@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from jetmesh import deadletter, provision
 from jetmesh.failure import Unavailable
@@ -15,6 +16,7 @@ from jetmesh.provision import Drift
 from jetmesh.reacting import Exhausted
 from jetmesh.testing import until
 from jetmesh.trial import is_note
+from services.orders.service import orders as orders_service
 from services.reference.audit import Audit
 from services.reference.checks import findings
 from services.reference.facts import collect
@@ -46,6 +48,8 @@ class Result:
     figures: Figures
     audit: Audit
     waits: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
+    """Orders that a deadline cancelled before it was over."""
     bystanders: list[str] = field(default_factory=list)
     """Dead letters of what used up its attempts although it kills nobody."""
     differences: list[str] = field(default_factory=list)
@@ -59,7 +63,14 @@ class Result:
     @property
     def is_good(self) -> bool:
         """Whether the promises held, under everything that was to be held against them."""
-        wrong = self.waits or self.bystanders or self.never_struck or self.differences or self.figures.offences
+        wrong = (
+            self.waits
+            or self.early
+            or self.bystanders
+            or self.never_struck
+            or self.differences
+            or self.figures.offences
+        )
         return self.audit.is_clean and not wrong
 
 
@@ -82,10 +93,10 @@ async def play(asked: Wishes, state: State, tell: Tell) -> Result:
             await figures.count_redeliveries(mesh, arena.needed.consumers, done.facts)
             bystanders = await given_up_for_nothing(mesh)
             differences = await warehouse_differs(mesh, done)
+            early = await cancelled_early(mesh, asked.deadline)
         impossible = {kind: why for kind, why in nemesis.impossible.items() if not asked.only}
-    return Result(
-        asked, {kind: nemesis.struck[kind] for kind in kinds}, impossible, figures, done, waits, bystanders, differences
-    )
+    struck = {kind: nemesis.struck[kind] for kind in kinds}
+    return Result(asked, struck, impossible, figures, done, waits, early, bystanders, differences)
 
 
 def chosen(nemesis: Nemesis, only: Sequence[str]) -> list[str]:
@@ -139,6 +150,14 @@ async def warehouse_differs(mesh: Mesh, done: Audit) -> list[str]:
     there = Counter(event.type for event in done.facts.events)
     return [f"{name}: {counted[name]} counted, {there[name]} there" for name in counted | there
             if counted[name] != there[name]]  # fmt: skip
+
+
+async def cancelled_early(mesh: Mesh, deadline: float) -> list[str]:
+    """The orders that were cancelled because their time was up, and it was not, by the broker's clock."""
+    events = await (await raw_reader(mesh.connection)).read(orders_service.stream)
+    at = {(event.type, event.key): datetime.fromisoformat(event.time).timestamp() for event in events}
+    late = [e.key for e in events if e.type == "orders.cancelled" and b'"timed_out"' in e.data]
+    return [key for key in late if at["orders.cancelled", key] - at.get(("orders.placed", key), 0.0) < deadline - 1.0]
 
 
 async def drain(arena: Arena, mesh: Mesh, seconds: float) -> list[str]:

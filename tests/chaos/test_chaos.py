@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.chaos.nemesis import ROLLBACK, UPGRADE
+from tests.chaos import disks
+from tests.chaos.arena import DISK_FULL
+from tests.chaos.nemesis import CLOCK_AHEAD, KEY_WITHDRAWN, ROLLBACK, UPGRADE
 from tests.chaos.wrapped import BEFORE_ACK, BEFORE_RECORDING, BUGS, IN_THE_BANK
 
 SECONDS_MAX = 240
@@ -49,6 +51,18 @@ def test_the_books_balance_after_the_broker_was_emptied_and_restored_under_load(
     for kind in kinds:
         assert re.search(rf"{kind} +[1-9]", printed), printed
     assert "placed again, since a restore had undone them" in printed
+
+
+@pytest.mark.parametrize("kind", [KEY_WITHDRAWN, CLOCK_AHEAD])
+def test_the_books_balance_after_a_storm_of_one_kind(kind: str) -> None:
+    printed = chaos("--orders", "60", "--seconds", "8", kinds=[kind])
+    assert re.search(rf"{kind} +[1-9]", printed), printed
+
+
+@pytest.mark.skipif(bool(disks.why_not()), reason=disks.why_not())
+def test_the_books_balance_after_a_disk_was_full() -> None:
+    printed = chaos("--orders", "60", "--seconds", "8", kinds=[DISK_FULL])
+    assert re.search(rf"{DISK_FULL} +[1-9]", printed), printed
 
 
 @pytest.mark.parametrize("bug", BUGS)

@@ -6,6 +6,7 @@ whoever comes to its point takes the file away and is dead at once, so that of t
 
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from services.payments.ledger import Bank
 from services.payments.service import payments
 
 TRAPS, BUG, NEXT_VERSION, OLDER_VERSION = "CHAOS_TRAPS", "CHAOS_BUG", "CHAOS_NEXT_VERSION", "CHAOS_OLDER_VERSION"
+AHEAD = "CHAOS_CLOCK_AHEAD_SECONDS"
 BEFORE_RECORDING = "before recording"
 BEFORE_ACK = "between recording and ack"
 IN_THE_BANK = "inside the bank call"
@@ -214,7 +216,16 @@ BUGS: dict[str, Callable[[], None]] = {
     "compensation-left-out": leave_the_compensation_out,
 }
 
+
+def be_ahead(seconds: float) -> None:
+    """The clock of the machine is so far ahead, as Python's `time` tells it."""
+    there, there_ns = time.time, time.time_ns
+    time.time, time.time_ns = lambda: there() + seconds, lambda: there_ns() + int(seconds * 1e9)
+
+
 if __name__ == "__main__":
+    if ahead := os.environ.get(AHEAD):
+        be_ahead(float(ahead))
     set_traps()
     be_mortal()
     if os.environ.get(NEXT_VERSION):

@@ -21,7 +21,7 @@ from jetmesh import accounts, certificates, keys, telemetry, tls
 from jetmesh.mesh import connect
 from jetmesh.service import Service
 from jetmesh.settings import Settings, SettingsError, read
-from jetmesh.testing import Broker, LocalMesh
+from jetmesh.testing import Broker, LocalMesh, until
 from services.flow import SERVICES
 from tests.mesh.whole import whole_mesh
 from tests.samples import body
@@ -49,6 +49,12 @@ class Files:
     def path(self, name: str) -> str:
         """The file of this name."""
         return str(self.folder / name)
+
+    @staticmethod
+    def put(files: dict[str, str], places: dict[str, Path]) -> None:
+        """Write each file where the variable of its name points to."""
+        for name, path in files.items():
+            places[name].write_bytes(Path(path).read_bytes())
 
     def client(self, ca: str = "ours", pair: str = "ours") -> dict[str, str]:
         """The variables of a client that trusts this CA and has a pair that this one signed; none, if empty."""
@@ -130,6 +136,23 @@ async def test_the_whole_mesh_runs_with_accounts_and_client_certificates(
             verifying.restart()
             await whole.mesh.publish("orders.placed", body("o-2"))
             await whole.is_balanced(await whole.ended("o-2"))
+
+
+async def test_a_renewed_ca_and_certificate_are_used_at_the_next_connect(
+    verifying: Broker, files: Files, tmp_path: Path
+) -> None:
+    """The broker moves to another CA; the client's files are replaced in place, and nobody restarts it."""
+    mine = {name: tmp_path / Path(path).name for name, path in files.client().items()}
+    files.put(files.client(), mine)
+    settings = settings_of(verifying, tmp_path, "operator", **{name: str(path) for name, path in mine.items()})
+    config = tmp_path / "nats.conf"
+    async with connect(settings, telemetry.start("test", {}), "test") as mesh:
+        config.write_text(config.read_text().replace("ours.", "theirs."))
+        verifying.restart()
+        await until(lambda: "is not trusted" in mesh.connection.trouble)
+        files.put(files.client(ca="theirs", pair="theirs"), mine)
+        await until(lambda: not mesh.connection.trouble, 20)
+        await mesh.connection.flush()
 
 
 @pytest.mark.parametrize(
