@@ -14,6 +14,14 @@ BUSY = 0.6
 COPIES = 3
 NODE_CORES = 8
 DAYS_KEPT = 30
+REMAINS = {
+    "a year at one order a second": 365 * 86_400,
+    "an hour at a million an hour": 1_000_000,
+    "a day at a million an hour": 24_000_000,
+    "30 days at a million an hour": 720_000_000,
+    "a year at a million an hour": 8_760_000_000,
+}
+"""For how long, and how many orders that are."""
 STREAM_RATE = 1_800.0
 """Guarded messages a second that one synced stream takes one by one (decision 9); in batches, four times as many."""
 
@@ -30,6 +38,9 @@ class Footprint:
     broker_cpu_micros: float
     spans: float
     subject_bytes: float
+    markers: float
+    marker_bytes: float
+    marker_disk_bytes: float
 
 
 def footprint(rows: Sequence[Row]) -> Footprint:
@@ -54,6 +65,9 @@ def footprint(rows: Sequence[Row]) -> Footprint:
         broker_cpu_micros=value("CPU of an order, the broker"),
         spans=value("spans of an order"),
         subject_bytes=value("broker: memory of a subject"),
+        markers=value("markers that stay"),
+        marker_bytes=value("broker: memory of a marker"),
+        marker_disk_bytes=value("disk of a marker"),
     )
 
 
@@ -95,13 +109,24 @@ def lines(one: Footprint) -> Iterator[tuple[str, str, str]]:
     yield "spans a second", _number(peak * one.spans), f"{peak:,.0f} × {one.spans:.1f}: what the collector must take"
 
 
+def remains(one: Footprint) -> Iterator[tuple[str, str, str, str]]:
+    """What stays of archived orders: for how many, memory and disk of a broker, and how many orders that are."""
+    for what, orders in REMAINS.items():
+        memory = orders * one.markers * one.marker_bytes / 1e9
+        disk = orders * one.markers * one.marker_disk_bytes / 1e9
+        yield what, f"{orders / 1e6:,.1f} million", f"{memory:,.1f} GB", f"{disk:,.1f} GB"
+
+
 def markdown(rows: Sequence[Row], about: str) -> str:
-    """Two tables: what one order takes, and what many need."""
+    """Three tables: what one order takes, what many need, and what stays of them for ever."""
     measured = [row for row in rows if row.part == "footprint"]
     text = [about, "", "| one order takes | |", "|---|--:|"]
     text += [f"| {row.what} | {f'{_number(row.value)} {row.unit}'.strip()} |" for row in measured]
     text += ["", f"| {ORDERS_AN_HOUR:,} orders an hour need | | since |", "|---|--:|---|"]
-    text += [f"| {what} | {amount} | {why} |" for what, amount, why in lines(footprint(rows))]
+    one = footprint(rows)
+    text += [f"| {what} | {amount} | {why} |" for what, amount, why in lines(one)]
+    text += ["", "| archived, with markers | orders | memory of a broker | disk, one copy |", "|---|--:|--:|--:|"]
+    text += [f"| {' | '.join(cells)} |" for cells in remains(one)]
     return "\n".join(text)
 
 

@@ -11,8 +11,10 @@ import httpx
 from benchmarks import mesh, meshes, servers, workload
 from benchmarks.figures import Row
 from benchmarks.meshes import Running
-from benchmarks.processes import cpu_seconds, memory_bytes_max
+from benchmarks.processes import cpu_seconds, memory_bytes, memory_bytes_max
 from benchmarks.progress import Step
+from jetmesh.event import ENDED
+from jetmesh.mesh import Mesh
 from jetmesh.message import Guard, Message
 from jetmesh.otlp import parse_traceparent
 from jetmesh.provision import request
@@ -21,11 +23,15 @@ from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology import topology
 from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES
+from services.reference.streams import raw_reader
 
 PART = "footprint"
 KEYS = 200_000
+MARKERS = 600_000
 TRACES_LOOKED_AT = 100
 EVENT_BYTES = 400
+MARKER = b'{"keys.confirmed":[1234567,"2026-11-29T12:00:00Z"]}'
+REST_SECONDS = 200.0
 
 
 SPLITTABLE = [
@@ -61,7 +67,24 @@ async def run(count: int, step: Step) -> list[Row]:
             rows = await _of_orders(running, orders)
             rows.append(_row("spans of an order", await _spans(running, jaeger.url, orders), ""))
     step(f"what {KEYS:,} subjects take")
-    return [*rows, _row("broker: memory of a subject", await _memory_of_a_subject(), "B")]
+    rows.append(_row("broker: memory of a subject", await _memory_of_a_subject(), "B"))
+    step(f"what {MARKERS:,} markers take, at rest")
+    return [*rows, *await _of_markers()]
+
+
+async def _of_markers() -> list[Row]:
+    """What stays of archived orders. The broker lets go of the index of a block that nobody asks for two minutes."""
+    with servers.broker(servers.DEFAULT_SYNC) as broker:
+        async with meshes.connected(broker.url) as client:
+            before = memory_bytes(broker.pid)
+            await _fill(client, ENDED, MARKER, MARKERS)
+            state = (await request(client.connection, "STREAM.INFO.KEYS", strict=True))["state"]
+            await asyncio.sleep(REST_SECONDS)
+            at_rest = (memory_bytes(broker.pid) - before) / MARKERS
+    return [
+        _row("broker: memory of a marker, at rest", at_rest, "B"),
+        _row("disk of a marker, one copy", state["bytes"] / MARKERS, "B"),
+    ]
 
 
 async def _of_orders(running: Running, orders: Sequence[OrderPlaced]) -> list[Row]:
@@ -81,7 +104,15 @@ async def _of_orders(running: Running, orders: Sequence[OrderPlaced]) -> list[Ro
         _row("network of an order, to and from the broker", share * carried, "B"),
         _row("CPU of an order, five services", drained.cpu_micros_per_order, "µs"),
         _row("CPU of an order, the broker", share * used * 1e6, "µs"),
+        _row("markers that stay of an order once it is archived", share * await _owners(running, orders), ""),
     ]
+
+
+async def _owners(running: Running, orders: Sequence[OrderPlaced]) -> int:
+    """How many services have recorded something about the orders, each counted for each order."""
+    reader, keys = await raw_reader(running.client.connection), {order.key for order in orders}
+    streams = [service.stream for service in SERVICES if service.records]
+    return sum([len({message.key for message in await reader.read(stream)} & keys) for stream in streams])
 
 
 def _row(what: str, value: float, unit: str) -> Row:
@@ -123,11 +154,16 @@ async def _memory_of_a_subject() -> float:
     """How much the broker grows for each subject, by its largest resident set."""
     with servers.broker(servers.DEFAULT_SYNC) as broker:
         async with meshes.connected(broker.url) as client:
-            config = {"name": "KEYS", "subjects": ["keys.*.*"], "storage": "file", "allow_direct": True}
-            await request(client.connection, "STREAM.CREATE.KEYS", config, strict=True)
-            before, body = memory_bytes_max(broker.pid), b"x" * EVENT_BYTES
-            for first in range(0, KEYS, 10_000):
-                keys = [f"o-{number:08}" for number in range(first, first + 10_000)]
-                messages = [Message(f"keys.placed.{key}", body, {}, Guard(f"keys.*.{key}", 0)) for key in keys]
-                await asyncio.gather(*map(client.recorder.record, messages))
+            before = memory_bytes_max(broker.pid)
+            await _fill(client, "placed", b"x" * EVENT_BYTES, KEYS)
             return (memory_bytes_max(broker.pid) - before) / KEYS
+
+
+async def _fill(client: Mesh, event: str, body: bytes, count: int) -> None:
+    """A stream with so many keys, a message of each."""
+    config = {"name": "KEYS", "subjects": ["keys.*.*"], "storage": "file", "allow_direct": True}
+    await request(client.connection, "STREAM.CREATE.KEYS", config, strict=True)
+    for first in range(0, count, 10_000):
+        keys = [f"o-{number:08}" for number in range(first, first + 10_000)]
+        messages = [Message(f"keys.{event}.{key}", body, {}, Guard(f"keys.*.{key}", 0)) for key in keys]
+        await asyncio.gather(*map(client.recorder.record, messages))

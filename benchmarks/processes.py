@@ -78,6 +78,15 @@ def cpu_seconds(pid: int) -> float:
 
 def memory_bytes_max(pid: int) -> int:
     """The largest resident set so far (VmHWM of status)."""
+    return _status_bytes(pid, "VmHWM:")
+
+
+def memory_bytes(pid: int) -> int:
+    """The resident set as it is now (VmRSS of status)."""
+    return _status_bytes(pid, "VmRSS:")
+
+
+def _status_bytes(pid: int, name: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in status.splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024

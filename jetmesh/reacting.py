@@ -148,6 +148,13 @@ class Reacting:
             f"it was not recorded"
         )
 
+    def outcome_id(self, cause: Envelope, index: int = 0) -> str:
+        """The id of what comes of a cause: the same at every attempt, whatever it is."""
+        if cause.delivery.key:
+            return derived_id(cause.id, self.reaction.durable, str(index))
+        # Two publishers outside may use one id, and each means another event.
+        return derived_id(cause.id, cause.type, quote(cause.key, ""), self.reaction.durable, str(index))
+
     def message(
         self, outcome: Event, cause: Envelope, process: Process, guard: Guard, index: int = 0
     ) -> tuple[Message, Span]:
@@ -163,10 +170,7 @@ class Reacting:
         if cause.delivery.reply in self.mesh.custody.orphans:
             raise Disowned("its durable is gone, and perhaps its stream")
         event_type, key = type(outcome), outcome.key
-        if cause.delivery.key:
-            event_id = derived_id(cause.id, self.reaction.durable, str(index))
-        else:  # two publishers outside may use one id, and each means another event
-            event_id = derived_id(cause.id, cause.type, quote(cause.key, ""), self.reaction.durable, str(index))
+        event_id = self.outcome_id(cause, index)
         correlation = cause.correlation_id or key
         span = process.publish(event_type, key, event_id, correlation)
         lines = event_lines(

@@ -42,6 +42,7 @@ class Single(Reacting):
         self._spawn = asyncio.get_running_loop().create_task
         self._current: Callable[[], Any] = asyncio.current_task
         self._entity = self.reaction.entity
+        self._declared = frozenset(outcome.type for outcome in self.reaction.outcomes)
         self._is_intake = self.reaction.form is Form.INTAKE
         self._begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
         self._is_remembered = any(reaction.story for reaction in self.service.reactions)
@@ -236,14 +237,23 @@ class Single(Reacting):
         that itself, unless the story is archived."""
         if has_ended(stored):
             return self._is_late(event)
+        if stored and self._is_recorded(envelope, stored):
+            return True
         if self.reaction.story is not None or not stored:
             return False
         if self.reaction.form is Form.INTAKE:
             return self._is_taken(event, envelope, stored)
         if self.reaction.form is Form.BEGINS:
             return True
-        declared = {outcome.type for outcome in self.reaction.outcomes}
-        return any(message.type in declared for message in stored)
+        return any(message.type in self._declared for message in stored)
+
+    def _is_recorded(self, envelope: Envelope, stored: Sequence[Stored]) -> bool:
+        """Whether another version recorded the outcome of this delivery, of a type that this one does not declare."""
+        others = [message for message in stored if message.type not in self._declared]
+        if not others:
+            return False
+        outcome_id = self.outcome_id(envelope)
+        return any(message.headers.get("ce-id") == outcome_id for message in others)
 
     def _is_late(self, event: Event) -> bool:
         """What comes about an archived story is settled by it.

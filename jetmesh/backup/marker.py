@@ -23,10 +23,10 @@ async def find(connection: Connection) -> Sign | None:
     return info and Sign((info["config"].get("metadata") or {}).get(BACKUP, ""), info["created"])
 
 
-async def put(connection: Connection, backup: str) -> Sign:
-    """Put the sign up."""
+async def put(connection: Connection, backup: str, replicas: int) -> Sign:
+    """Put the sign up, with as many copies as the streams have."""
     config = {"name": RESTORING, "subjects": ["jetmesh.restoring"], "storage": "file", "max_msgs": 1,
-              "metadata": {BACKUP: backup}}  # fmt: skip
+              "num_replicas": replicas, "metadata": {BACKUP: backup}}  # fmt: skip
     info = await request(connection, f"STREAM.CREATE.{RESTORING}", config, strict=True)
     return Sign(backup, info["created"])
 

@@ -95,7 +95,7 @@ class Restoring:
                 f"the broker has {words}: a mesh is restored whole, into a broker without its streams; name another "
                 f"broker, or remove all of them (`nats stream rm`) if they are worth less than the backup"
             )
-        sign = sign or await marker.put(self.connection, told.id)
+        sign = sign or await marker.put(self.connection, told.id, self.settings.replicas)
         for each in foreign:  # made by `topology apply`, and empty
             if each.name in told.streams or not each.last_sequence:
                 await request(self.connection, f"STREAM.DELETE.{each.name}")

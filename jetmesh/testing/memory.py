@@ -41,13 +41,21 @@ class Memory:
         newest = {m.subject: m for m in seen if any(matches(subject, m.subject) for subject in subjects)}
         return sorted(newest.values(), key=lambda message: message.sequence)
 
+    async def last_sequence(self, guarded: str, _subject: str) -> int:
+        """The last sequence on `guarded`, as a leader knows it; a replica that lags has caught up by then."""
+        self._horizon = None
+        return self._last_on(guarded)
+
     def _check(self, message: Message) -> None:
         if message.guard is None:
             return
-        there = [m.sequence for m in self.messages if matches(message.guard.subject, m.subject)]
-        if max(there, default=0) != message.guard.sequence:
+        last = self._last_on(message.guard.subject)
+        if last != message.guard.sequence:
             self._horizon = None
-            raise Refused(f"wrong last sequence: {max(there, default=0)} (10071)")
+            raise Refused(f"wrong last sequence: {last} (10071)")
+
+    def _last_on(self, guarded: str) -> int:
+        return max((m.sequence for m in self.messages if matches(guarded, m.subject)), default=0)
 
 
 def matches(pattern: str, subject: str) -> bool:

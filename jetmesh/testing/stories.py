@@ -117,7 +117,7 @@ class When:
         watch = _Watch(self.service.name)
         mesh = Mesh(
             settings=Settings(),
-            connection=cast(Any, None),
+            connection=cast(Any, _Line()),
             recorder=cast(Any, self._memory),
             stories=cast(Any, self._memory),
             custody=cast(Any, _Hands()),
@@ -184,6 +184,13 @@ def _check(service: Service, reaction: Reaction, before: Sequence[Event], arrive
         raise ValueError(f"when {unknown[0]!r} arrives: {name} does not react to it")
     if len(arrived) != 1 and reaction.form is not Form.MANY:
         raise ValueError(f"{name} reacts to one event at a time, not to {len(arrived)}")
+
+
+class _Line:
+    """A connection that never breaks."""
+
+    def on_reconnected(self, callback: Callable[[], None]) -> None:
+        """It is never lost, and so never there again."""
 
 
 class _Hands:

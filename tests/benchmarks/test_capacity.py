@@ -19,6 +19,9 @@ ONE = Footprint(
     broker_cpu_micros=1_000,
     spans=20,
     subject_bytes=250,
+    markers=4.0,
+    marker_bytes=200,
+    marker_disk_bytes=300,
 )
 
 
@@ -35,6 +38,16 @@ def test_the_sums_of_a_million_orders_an_hour() -> None:
         "network of the brokers' clients": "89 Mbit/s",
         "network between the brokers": "44 Mbit/s",
         "spans a second": "11,111",
+    }
+
+
+def test_the_sums_of_what_stays() -> None:
+    assert {what: (orders, memory, disk) for what, orders, memory, disk in capacity.remains(ONE)} == {
+        "a year at one order a second": ("31.5 million", "25.2 GB", "37.8 GB"),
+        "an hour at a million an hour": ("1.0 million", "0.8 GB", "1.2 GB"),
+        "a day at a million an hour": ("24.0 million", "19.2 GB", "28.8 GB"),
+        "30 days at a million an hour": ("720.0 million", "576.0 GB", "864.0 GB"),
+        "a year at a million an hour": ("8,760.0 million", "7,008.0 GB", "10,512.0 GB"),
     }
 
 

@@ -128,3 +128,20 @@ async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -
         with archive.held():
             await Job(mesh.mesh.connection, [work], archive, print).run(datetime.now(UTC))
     assert await streams(leaf, "leaf") == []
+
+
+async def test_a_backup_is_taken_and_restored_through_a_leaf_node(leaf: Broker, tmp_path: Path) -> None:
+    domain, folder = {"JETMESH_NATS_DOMAIN": "hub", "JETMESH_STATE": str(tmp_path / "state")}, str(tmp_path / "backup")
+    await streams(leaf, "hub")
+    await asyncio.to_thread(jetmesh, leaf, "topology", "apply", **domain)
+    async with connected(leaf, "hub") as connection:
+        await connection.ask("stock.restocked.r-1", b'{"restock_id": "r-1", "sku": "cola", "quantity": 1}')
+        await asyncio.to_thread(jetmesh, leaf, "backup", folder, **domain)
+        before = await streams(leaf, "hub")
+        for stream in before:
+            await provision.request(connection, f"STREAM.DELETE.{stream}", strict=True)
+        await asyncio.to_thread(jetmesh, leaf, "restore", "--despite-offences", folder, **domain)
+        info = await provision.request(connection, "STREAM.INFO.INVENTORY", strict=True)
+    assert info["state"]["messages"] == 1
+    assert set(before) - {"KV_jetmesh_contracts"} <= set(await streams(leaf, "hub"))
+    assert await streams(leaf, "leaf") == []

@@ -1,14 +1,15 @@
 """Two versions of a service at work on the same durables: what the older one does not know waits for the newer."""
 
 import asyncio
+from collections.abc import Sequence
 
 from click.testing import CliRunner
 
-from jetmesh import Service, provision
+from jetmesh import Service, Snapshot, provision
 from jetmesh.commands import commands
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh.topology import topology
-from tests.runtime.jobs import Asked, Finished
+from tests.runtime.jobs import Asked, Failed, Finished, Work
 from tests.runtime.versions import Urged, newer, older
 
 JOBS = 60
@@ -103,3 +104,55 @@ async def replay(mesh: LocalMesh, sequence: int) -> None:
     run = CliRunner(env={"NATS_URL": mesh.settings.nats_url})
     done = await asyncio.to_thread(run.invoke, commands, ["dlq", "replay", str(sequence)])
     assert done.exit_code == 0, done.output
+
+
+async def test_what_another_version_made_of_a_delivery_is_not_decided_again(mesh_of: MeshOf) -> None:
+    """The newer version's outcome is of a type that the older one does not know, and its acknowledgement was lost."""
+    new_work, old_work = Service("work"), Service("work")
+
+    @new_work.on
+    async def finish(asked: Asked) -> Finished | Failed:
+        """A job is asked for: find out that it can't be done."""
+        return Failed(job_id=asked.job_id)
+
+    async def succeed(asked: Asked) -> Finished:
+        """A job is asked for: do it."""
+        return Finished(job_id=asked.job_id)
+
+    succeed.__name__ = "finish"
+    old_work.on(succeed)
+    mesh = await mesh_of(new_work)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.recorded(Failed, "j-1")
+    await mesh.settled()
+    await mesh.stop(new_work)
+    await mesh.deliver_again(new_work)
+    await mesh.start(old_work)
+    await mesh.settled()
+    assert await mesh.types("j-1") == {"jobs.asked", "work.failed"}
+
+
+async def test_a_reaction_to_many_gives_back_what_it_does_not_know(mesh_of: MeshOf) -> None:
+    old_work, new_work = Service("work"), Service("work")
+
+    @old_work.on_many
+    async def finish(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished]:
+        """Jobs are asked for: do them."""
+        await snapshot.stories(Work, Finished, [each.job_id for each in asked])
+        return [Finished(job_id=each.job_id) for each in asked]
+
+    async def finish_all(wanted: Sequence[Asked | Urged], snapshot: Snapshot) -> list[Finished]:
+        """Jobs are asked for: do them."""
+        await snapshot.stories(Work, Finished, [each.job_id for each in wanted])
+        return [Finished(job_id=each.job_id) for each in wanted]
+
+    finish_all.__name__ = "finish"
+    new_work.on_many(finish_all)
+    mesh = await mesh_of(old_work)
+    await applied(mesh, new_work)
+    await mesh.record(Urged(job_id="u-1"))
+    await mesh.record(Asked(job_id="a-1"))
+    await mesh.recorded(Finished, "a-1")
+    await mesh.start(new_work)
+    await mesh.recorded(Finished, "u-1", within_seconds=30)
+    assert await mesh.dead_letters() == []
