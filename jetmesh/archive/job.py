@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from jetmesh import partitions
 from jetmesh.archive.marker import forget, mark_ended
 from jetmesh.archive.open_work import OpenWork, open_work
 from jetmesh.archive.parquet import Archive
@@ -14,7 +15,7 @@ from jetmesh.archive.row import Row, day_of
 from jetmesh.archive.scan import scan
 from jetmesh.archive.story import by_key, newest, stories, with_keys
 from jetmesh.connection import Connection
-from jetmesh.event import is_ended, matches
+from jetmesh.event import entity_of, is_ended, matches
 from jetmesh.partitions import Partitions
 from jetmesh.provision import check_split, request
 from jetmesh.record import Recorder
@@ -22,7 +23,7 @@ from jetmesh.service import INTAKE, Service
 from jetmesh.topology import WHOLE, topology
 
 PAGE = 5_000
-MARKED_AT_ONCE = 256
+MARKED_AT_ONCE = 1_024
 NOT_ENDED, YOUNG = "has not ended", "ended too lately"
 STRANGE = "came from outside and was not understood"
 
@@ -45,6 +46,7 @@ class Job:
     ) -> None:
         """`forget_before`: markers that were left before then go, too; None: they stay for ever."""
         self._recorder = Recorder(connection)
+        self._recorder.batch_by(_lane(services, split))
         self._forget_before = forget_before
         self._connection, self._archive, self._tell = connection, archive, tell
         self._services = [service for service in services if service.records]
@@ -201,6 +203,13 @@ class Job:
             report = self._report.of(leaving.stream)
             report.purged += await leaving.purge(self._connection)
             self._tell(f"{leaving.stream}: {report.purged:,} messages purged")
+
+
+def _lane(services: Sequence[Service], split: Partitions) -> Callable[[str], str]:
+    """What markers an atomic batch may hold together: those of one stream."""
+    counts = {entity_of(event): split.get(service.stream, 1) for service in services for event in service.records}
+    lanes = {entity: partitions.lane(count) for entity, count in counts.items()}
+    return lambda subject: lanes[subject.partition(".")[0]](subject)
 
 
 def _events(story: Sequence[Row]) -> list[Row]:

@@ -36,7 +36,7 @@ async def mark_ended(recorder: Recorder, story: Sequence[Row], endings: Mapping[
     """
     parts = unmarked(story)
     messages = [_marker(part, rows, endings[part[0]]) for part, rows in parts.items()]
-    done = await asyncio.gather(*map(recorder.record, messages), return_exceptions=True)
+    done = await asyncio.gather(*map(recorder.record_event, messages), return_exceptions=True)
     for failed in (each for each in done if isinstance(each, BaseException) and not isinstance(each, Refused)):
         raise failed
     return not any(isinstance(each, Refused) for each in done)
