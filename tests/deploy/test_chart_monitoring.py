@@ -2,10 +2,11 @@
 
 import json
 
+import jsonschema
 import pytest
 import yaml
 
-from tests.deploy.chart import Object, objects, render
+from tests.deploy.chart import Object, custom_schemas, objects, render
 from tests.programs import ROOT, run
 
 OBSERVABILITY = ROOT / "observability"
@@ -38,6 +39,13 @@ def test_every_rule_is_there_with_its_runbook_as_a_url() -> None:
 def test_a_runbook_s_url_is_its_place_in_the_repository_where_no_other_is_named() -> None:
     urls = {rule["annotations"]["runbook_url"] for rule in rules() if "alert" in rule}
     assert all(url.startswith("docs/runbooks.md#") for url in urls)
+
+
+def test_the_operator_s_resource_takes_every_rule() -> None:
+    (rule,) = [
+        each for each in objects(render("--set", "prometheusRule.enabled=true")) if each["kind"] == "PrometheusRule"
+    ]
+    jsonschema.validate(rule, dict(custom_schemas())["PrometheusRule"])
 
 
 def test_an_alert_can_be_left_out() -> None:

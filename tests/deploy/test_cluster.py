@@ -241,6 +241,13 @@ def test_the_api_server_admits_every_object_of_an_example(kubernetes: Kubernetes
     assert "Warning" not in kubernetes.kubectl(*DRY, way, text=text)
 
 
+def test_the_api_server_takes_alerts_and_dashboards(kubernetes: Kubernetes) -> None:
+    text = render(
+        "--set", "prometheusRule.enabled=true,dashboards.enabled=true", "--show-only", "templates/monitoring.yaml"
+    )
+    assert "Warning" not in kubernetes.kubectl(*DRY, "--server-side", text=text)
+
+
 def test_the_api_server_refuses_what_is_there_twice(kubernetes: Kubernetes) -> None:
     orders = of_kind(objects(render()), "Deployment")["orders"]
     orders["spec"]["template"]["spec"]["containers"][0]["env"] *= 2
