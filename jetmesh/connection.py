@@ -32,6 +32,8 @@ HEADER_BYTES_MAX = (1 << 16) - 1
 """What JetStream stores of headers (10097)."""
 SUBJECT_BYTES_MAX = 4_000
 """Subject and reply together: the server ends the connection over a longer line than 4,096 bytes."""
+SHORT_SUBJECT = 900
+"""So many characters fit, whatever they are."""
 RECONNECT_SECONDS = 0.25
 REFUSED_SECONDS_MAX = 4.0
 """Who is refused asks more and more seldom: all that know a key that was withdrawn ask at once."""
@@ -231,12 +233,11 @@ class Connection(Client):
         """
         if not self.is_connected:
             raise BrokerUnavailable("not connected to the broker", 0.25)
-        if len(headers) + len(data) > self._max_payload or len(headers) > HEADER_BYTES_MAX or len(subject) > 500:
-            self.require_fitting(subject, len(headers), len(data), reply)
-        if headers:
-            line = f"HPUB {subject} {reply} {len(headers)} {len(headers) + len(data)}\r\n"
-        else:
-            line = f"PUB {subject} {reply} {len(data)}\r\n"
+        headers_size = len(headers)
+        size = headers_size + len(data)
+        if size > HEADER_BYTES_MAX or size > self._max_payload or len(subject) > SHORT_SUBJECT:
+            self.require_fitting(subject, headers_size, size - headers_size, reply)
+        line = f"HPUB {subject} {reply} {headers_size} {size}\r\n" if headers else f"PUB {subject} {reply} {size}\r\n"
         command = b"".join((line.encode(), headers, data, b"\r\n"))
         self._pending.append(command)
         self._pending_data_size += len(command)
@@ -255,7 +256,10 @@ class Connection(Client):
         if headers_size > HEADER_BYTES_MAX:
             size = f"{headers_size} bytes of headers"
             raise TooLarge(f"{subject[:200]}: {size} are more than the {HEADER_BYTES_MAX} that JetStream stores")
-        if len(subject) + len(reply) > 500 and len(subject.encode()) + len(reply.encode()) > SUBJECT_BYTES_MAX:
+        if (
+            len(subject) + len(reply) > SHORT_SUBJECT
+            and len(subject.encode()) + len(reply.encode()) > SUBJECT_BYTES_MAX
+        ):
             raise TooLarge(f"{subject[:200]}…: the subject is longer than the {SUBJECT_BYTES_MAX} bytes of a line")
 
     async def _send_publish(

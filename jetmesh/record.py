@@ -36,6 +36,8 @@ TIMEOUT_SECONDS = 5.0
 SILENT = "it does not answer; its log and /healthz say why, and a write error lasts until it is restarted"
 ASK_AGAIN_SECONDS = 0.25
 WINDOW = 1024
+LARGE_BYTES = 4_096
+"""A broker that takes less than that is none for a mesh."""
 BATCH_MAX = 1000
 
 
@@ -144,8 +146,9 @@ class Recorder:
             return await self.record(messages[0])
         batch, last = uuid.uuid4().hex, len(messages)
         blocks = [message.encoded(_batch_lines(batch, n, last)) for n, message in enumerate(messages, 1)]
-        for message, block in zip(messages, blocks, strict=True):  # none is sent where one does not fit
-            self._connection.require_fitting(message.subject, len(block), len(message.data))
+        if max(map(len, blocks)) + max([len(message.data) for message in messages]) > LARGE_BYTES:
+            for message, block in zip(messages, blocks, strict=True):  # none is sent where one does not fit
+                self._connection.require_fitting(message.subject, len(block), len(message.data))
         for message, block in zip(messages[:-1], blocks[:-1], strict=True):
             self._connection.send(message.subject, message.data, headers=block)
         subject, data = messages[-1].subject, messages[-1].data

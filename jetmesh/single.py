@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from jetmesh.conditions import reason_of
 from jetmesh.doubt import PAUSE_SECONDS, Doubt
 from jetmesh.event import Event, story_subject, subject_of
-from jetmesh.failure import Disowned, NotYet, Permanent, Unavailable, growing, let_go
+from jetmesh.failure import BrokenContract, Disowned, NotYet, Permanent, Unavailable, growing, let_go
 from jetmesh.message import Guard, Refused, Unknown
 from jetmesh.otlp.traceparent import parse_traceparent
 from jetmesh.reacting import NAK_SECONDS_MAX, Reacting
@@ -155,6 +155,7 @@ class Single(Reacting):
                 )
             except NotYet:
                 if is_read:
+                    self._require_a_key(envelope)
                     raise
             except (Refused, Unavailable, Permanent, Disowned) as trouble:
                 self._keep_in_mind(place, outcome)
@@ -191,6 +192,17 @@ class Single(Reacting):
             self._unrecorded[place] = outcome
             if len(self._unrecorded) > UNRECORDED_MAX:
                 del self._unrecorded[next(iter(self._unrecorded))]
+
+    @staticmethod
+    def _require_a_key(envelope: Envelope) -> None:
+        """What names no key has one that nobody else knows: nothing that it waits for will ever be recorded under it.
+
+        Raises:
+            BrokenContract: it names none.
+        """
+        delivery = envelope.delivery
+        if not delivery.key and envelope.key == delivery.place_id:
+            raise BrokenContract(f"{delivery.type}: it is about something that was recorded before, and names no key")
 
     async def _wait(self, place: Place, attempt: int, trouble: Exception) -> None:
         """Until the next round. What is kept in mind is kept in hand as well, however long the broker takes nothing and

@@ -3,6 +3,7 @@ same connection."""
 
 import asyncio
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ async def stream_takes(mesh: LocalMesh, stream: str, **limits: int) -> None:
     """A stream's limits as an operator may have set them, or an older version."""
     info = await request(mesh.mesh.connection, f"STREAM.INFO.{stream}")
     await request(mesh.mesh.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **limits}, strict=True)
+
+
+@pytest.fixture(autouse=True)
+def told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
 
 
 async def goes_on(mesh: LocalMesh, order_id: str = "o-next") -> None:
@@ -122,7 +128,9 @@ async def test_a_letter_without_room_for_the_headers_says_that_they_are_left_out
 
 
 ATTRIBUTES = {
-    "a lone surrogate": b'{"specversion":"1.0","id":"\\ud800","type":"orders.placed","source":"/","data":{}}',
+    "a lone surrogate": json.dumps(
+        {"specversion": "1.0", "id": "\ud800", "type": "orders.placed", "source": "/", "data": body()}
+    ).encode(),
     "a deep one": b'{"specversion":"1.0","id":' + b"[" * 9_000 + b"]" * 9_000 + b"}",
     "a long id": json.dumps(
         {"specversion": "1.0", "id": "i" * 2_000, "type": "orders.placed", "source": "/", "data": body()}
@@ -142,12 +150,25 @@ async def test_a_structured_event_of_any_kind_is_one_letter(mesh: LocalMesh, nam
     await goes_on(mesh)
 
 
-@pytest.mark.parametrize("size", [SERVER_MAX, SERVER_MAX - 8, SERVER_MAX - 700])
-async def test_a_cancellation_of_the_servers_limit_stops_nobody(mesh: LocalMesh, broker: Broker, size: int) -> None:
-    """It waits for its order, which is not there yet, and does not fit with where it came from beside it."""
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails is set aside at the first pause that is not the shortest."""
+    monkeypatch.setattr("jetmesh.reacting.NAK_SECONDS_MAX", 0.01)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("size", [SERVER_MAX, SERVER_MAX - 8, SERVER_MAX - 300])
+async def test_a_cancellation_of_the_servers_limit_stops_nobody(
+    mesh: LocalMesh, broker: Broker, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """One names no order, and is a letter at once. The other waits for its order, which is not there yet, and does not
+    fit with where it came from beside it."""
     request = json.dumps({"order_id": "o-1", "reason": "changed_mind"}).encode()
     for data in (b"{}", request):
         await say(broker, pub(b"orders.cancellation_requested", data.ljust(size)))
+    (letter,) = await mesh.dead_letters(1)
+    assert "names no key" in letter.headers["Jetmesh-Reason"]
+    await mesh.until(lambda: "not set aside" in caplog.text)
     await mesh.publish("orders.placed", body("o-next"))
     await mesh.recorded(OrderPlaced, "o-next")
     assert mesh.replicas[0].health.why_not == ""
@@ -160,24 +181,22 @@ async def _is_cancelled(mesh: LocalMesh) -> bool:
     return "orders.cancelled" in await mesh.types("o-1")
 
 
-async def test_a_restock_of_the_servers_limit_waits_while_the_shelf_is_full(mesh_of: MeshOf, broker: Broker) -> None:
+@pytest.mark.usefixtures("at_once")
+async def test_a_restock_of_the_servers_limit_waits_while_the_shelf_is_full(
+    mesh_of: MeshOf, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
     mesh = await mesh_of(inventory)
     await stream_takes(mesh, "INTAKE", max_msg_size=SERVER_MAX)
     await stream_takes(mesh, "INVENTORY", max_bytes=1)
     data = restocked("r-1", "cola", 7).model_dump_json().encode().ljust(SERVER_MAX - 8)
     await say(broker, pub(b"stock.restocked", data))
     await mesh.until(lambda: mesh.replicas[0].health.why_not == "")
-    await mesh.until(lambda: _came_again(mesh), what="it came again")
+    await mesh.until(lambda: "not set aside" in caplog.text)
     await stream_takes(mesh, "INVENTORY", max_bytes=-1)
     assert (await mesh.recorded(StockLevel, "cola", within_seconds=60)).available == 7
     await mesh.settled()
     assert await mesh.dead_letters() == []
     assert "maximum payload" not in broker.log.lower()
-
-
-async def _came_again(mesh: LocalMesh) -> bool:
-    info = await request(mesh.mesh.connection, "CONSUMER.INFO.INTAKE.inventory-intake")
-    return bool(info["delivered"]["consumer_seq"] > 2)
 
 
 @pytest.mark.parametrize("room", [50, 300])
@@ -269,6 +288,37 @@ async def test_an_answer_that_is_none_of_jetstreams_is_no_answer(mesh: LocalMesh
     await stranger.listen("odd", lambda _subject, reply, _headers, _data: stranger.send(reply, answer))
     with pytest.raises(Unknown):
         await mesh.mesh.recorder.record(Message("odd", b"", {}))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_messages_of_random_bytes_are_one_letter_each(mesh: LocalMesh, broker: Broker, seed: int) -> None:
+    """Subjects, headers and bodies, each of bytes that a program would not write, or nearly what it would."""
+    chance = random.Random(seed)
+    commands = [_odd(chance) for _ in range(60)]
+    await say(broker, *commands)
+    await mesh.until(lambda: _are_letters(mesh, len(commands)), within_seconds=30)
+    await goes_on(mesh)
+    assert await mesh.count("DEAD_LETTERS") == len(commands)
+    assert mesh.replicas[0].health.why_not == ""
+
+
+async def _are_letters(mesh: LocalMesh, count: int) -> bool:
+    return await mesh.count("DEAD_LETTERS") >= count
+
+
+def _odd(chance: random.Random) -> bytes:
+    """A message that is no order: one thing about it at least is wrong."""
+    token = bytes(
+        chance.choice([*range(0x01, 0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x80, 0x100)]) for _ in "ab"
+    )
+    subject = chance.choice([b"orders.placed", b"orders." + token, b"orders.cancellation_requested"])
+    noise = chance.randbytes(chance.choice([0, 1, 30, 3_000]))
+    data = chance.choice([noise, b"{" + noise, b'"' + noise.hex().encode() + b'"', b"[" * len(noise), b"{}"])
+    if chance.random() < 0.4:
+        return pub(subject, data)
+    names = ["ce-id", "ce-type", "Jetmesh-Replay", "Jetmesh-Reaction", "traceparent", "Content-Type", "Status", ""]
+    lines = [f"{chance.choice(names)}: ".encode() + noise.replace(b"\r\n", b"") + b"\r\n" for _ in range(3)]
+    return hpub(subject, b"NATS/1.0\r\n" + b"".join(lines) + b"\r\n", data)
 
 
 async def test_the_connection_refuses_what_the_server_would_end_it_for(broker: Broker) -> None:
