@@ -90,8 +90,8 @@ async def plan(connection: Connection, wanted: Topology, *, prune: bool = False)
 async def compare(connection: Connection, wanted: Topology, *, prune: bool = False) -> list[Step]:
     """Compare, also while a restore is under way."""
     steps = [await _plan_stream(connection, stream, prune) for stream in wanted.streams]
-    histories = {stream: await _history(connection, stream) for stream in {each.stream for each in wanted.durables}}
-    steps += [await _plan_consumer(connection, each, prune, histories[each.stream]) for each in wanted.durables]
+    told = await histories(connection, {each.stream for each in wanted.durables})
+    steps += [await _plan_consumer(connection, each, prune, told.get(each.stream)) for each in wanted.durables]
     return steps
 
 
@@ -190,6 +190,12 @@ async def _plan_new_stream(connection: Connection, stream: Stream) -> Step:
 async def _history(connection: Connection, stream: str) -> History | None:
     info = await request(connection, f"STREAM.INFO.{stream}")
     return history_of(info) if info else None
+
+
+async def histories(connection: Connection, streams: Iterable[str]) -> dict[str, History]:
+    """The histories of those of these streams that are there."""
+    found = {stream: await _history(connection, stream) for stream in streams}
+    return {stream: history for stream, history in found.items() if history}
 
 
 async def _plan_consumer(

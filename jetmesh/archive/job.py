@@ -17,7 +17,7 @@ from jetmesh.archive.story import by_key, newest, stories, with_keys
 from jetmesh.connection import Connection
 from jetmesh.event import entity_of, is_ended, matches
 from jetmesh.partitions import Partitions
-from jetmesh.provision import check_split, request
+from jetmesh.provision import check_split, histories, request
 from jetmesh.record import Recorder
 from jetmesh.service import INTAKE, Service
 from jetmesh.topology import WHOLE, topology
@@ -73,6 +73,7 @@ class Job:
         self._until_ns = int(until.timestamp() * 1e9)
         self._report = Report(until.astimezone(UTC).isoformat(timespec="seconds"), dry_run)
         self._report.streams = {stream: StreamReport() for stream in self._parts}
+        self._archive.follow(await histories(self._connection, self._parts))
         self._work = await open_work(self._connection, self._services, self._parts)
         await self._recorder.start()
         try:

@@ -7,12 +7,13 @@ read back and compared; what a crash leaves behind has another name and is remov
 import fcntl
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from jetmesh.archive.row import Place, Row
+from jetmesh.history import UNTOLD, History
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "512MB", "threads": 1}
 PARTIAL = ".partial"
@@ -47,6 +48,7 @@ class Archive:
         except ModuleNotFoundError:
             raise ArchiveError("an archive needs DuckDB: install jetmesh[archive]") from None
         self.folder = folder
+        self._histories: dict[str, History] = {}
         self._db = duckdb.connect(config={**CONFIG, "temp_directory": str(folder / ".spill")})
         self._error = duckdb.Error
         self._db.execute("SET TimeZone = 'UTC'")
@@ -79,6 +81,10 @@ class Archive:
                 leftover.unlink()
             yield
 
+    def follow(self, histories: Mapping[str, History]) -> None:
+        """Leave out what a restore of its stream has undone since it was archived."""
+        self._histories = dict(histories)
+
     def all(self) -> list[Row]:
         """Every row, oldest first."""
         return self._rows(f"{SELECT} ORDER BY time, stream, sequence")
@@ -109,10 +115,11 @@ class Archive:
         return [row for new in by_day.values() for row in new]
 
     def _known(self, rows: Sequence[Row]) -> dict[Place, Row]:
-        """What is kept already where these rows stood."""
+        """What is kept already where these rows stand, in the present life of their streams."""
         keys, sequences = {row.key for row in rows}, [row.sequence for row in rows]
         first, last = min(sequences, default=0), max(sequences, default=0)
-        return {row.place: row for row in self._rows(KNOWN, keys=list(keys), first=first, last=last)}
+        found = self._rows(KNOWN, keys=list(keys), first=first, last=last)
+        return {row.place: row for row in found if row.time_ns / 1e9 >= self._history(row).born}
 
     def _write(self, folder: Path, rows: Sequence[Row]) -> None:
         """One file: written aside, on the disk, compared, and only then given its name."""
@@ -135,7 +142,11 @@ class Archive:
 
     def _rows(self, query: str, **parameters: object) -> list[Row]:
         files = [str(file) for file in sorted(self.folder.glob(FILES))]
-        return self._read(query, files=files, **parameters) if files else []
+        rows = self._read(query, files=files, **parameters) if files else []
+        return [row for row in rows if self._history(row).holds(row.sequence, row.time_ns / 1e9)]
+
+    def _history(self, row: Row) -> History:
+        return self._histories.get(row.stream, UNTOLD)
 
     def _read(self, query: str, **parameters: object) -> list[Row]:
         try:

@@ -19,7 +19,7 @@ from jetmesh.failure import BrokenContract
 from jetmesh.history import history_of
 from jetmesh.mesh import Mesh
 from jetmesh.origin import Origin, origin_of
-from jetmesh.provision import check_split, request
+from jetmesh.provision import check_split, histories, request
 from jetmesh.story import Stored
 from jetmesh.topology import topology
 from jetmesh.wire import Delivery, bare, id_of_place, read_event, understand
@@ -125,6 +125,7 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
     events: list[Fact] = []
     kept = Archive(archive or state.archive)
     await _refuse_halves(mesh, kept)
+    kept.follow(await histories(mesh.connection, (INTAKE, *_streams(mesh))))
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(_streams(mesh)):
         events += (_fact(stream, message) for message in await reader.read(stream) if not is_ended(message.subject))

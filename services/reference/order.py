@@ -14,7 +14,7 @@ from jetmesh import timeline
 from jetmesh.archive.parquet import Archive
 from jetmesh.console import Console
 from jetmesh.failure import Unavailable
-from jetmesh.provision import check_split
+from jetmesh.provision import check_split, histories
 from jetmesh.terminal import say, show
 from jetmesh.topology import topology
 from jetmesh.tracestore.jaeger import JaegerTraces
@@ -56,7 +56,9 @@ async def _events(order_id: str, state: State, archive: Archive) -> list[StoryEv
     """What the streams hold, and what has left them."""
     async with reach(state) as mesh:
         split = mesh.settings.split
-        await check_split(mesh.connection, topology(SERVICES, split=split))
+        needed = topology(SERVICES, split=split)
+        await check_split(mesh.connection, needed)
+        archive.follow(await histories(mesh.connection, [stream.name for stream in needed.streams]))
         try:
             here = await story(mesh, order_id)
         except Unavailable as unavailable:

@@ -20,6 +20,7 @@ from jetmesh.archive.purge import Leaving, archived_until
 from jetmesh.archive.report import Report
 from jetmesh.archive.row import Row, as_stored
 from jetmesh.event import ended_subject, matches
+from jetmesh.history import History, Restoration
 from jetmesh.partitions import names, partition_of
 from jetmesh.provision import Change, plan, request
 from jetmesh.record import Recorder
@@ -460,3 +461,32 @@ async def test_the_commands_archive_an_order_and_find_it_again(mesh: LocalMesh, 
     assert "write 30d, 12h, 90m or 0s" in said
     status, said = await jetmesh(mesh, "archive", "--older-than", "0s", "--to", folder)
     assert "0 stories that ended" in said
+
+
+def row(sequence: int, seconds: float, subject: str = "orders.confirmed.o-1") -> Row:
+    """A message as it was archived, so many seconds after 1970."""
+    return Row("o-1", "ORDERS", sequence, int(seconds * 1e9), subject, b"", b"{}")
+
+
+def test_what_a_restore_undid_counts_no_more_and_what_came_instead_is_kept_beside_it(archive: Archive) -> None:
+    history = History(born=1_000.0)
+    archive.follow({"ORDERS": history})
+    before = [row(1, 1_100), row(2, 1_200), row(3, 1_300)]
+    with archive.held():
+        archive.keep([(each, each.day) for each in before])
+        archive.follow({"ORDERS": history.after(Restoration(2_000.0, 2))})
+        again = [row(2, 1_200), row(3, 2_100, "orders.cancelled.o-1")]
+        assert archive.keep([(each, each.day) for each in again]) == again[1:]
+    assert archive.all() == [*before[:2], again[1]]
+    assert archive.of(["o-1"]) == archive.all()
+
+
+def test_a_stream_made_anew_is_archived_beside_the_one_before(archive: Archive) -> None:
+    first, second = row(1, 1_100), row(1, 2_100, "orders.cancelled.o-1")
+    with archive.held():
+        archive.keep([(first, first.day)])
+        with pytest.raises(ArchiveError, match="another broker"):
+            archive.keep([(second, second.day)])
+        archive.follow({"ORDERS": History(born=2_000.0)})
+        assert archive.keep([(second, second.day)]) == [second]
+    assert archive.all() == [first, second]
