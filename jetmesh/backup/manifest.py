@@ -60,6 +60,11 @@ class Manifest(BaseModel):
         """The size of all snapshots."""
         return sum(snapshot.bytes for snapshot in self.streams.values())
 
+    @property
+    def held_bytes(self) -> int:
+        """The size of all messages in the streams."""
+        return sum(int(snapshot.state["bytes"]) for snapshot in self.streams.values())
+
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Put the manifest there in one step, on the disk."""

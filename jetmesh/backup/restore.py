@@ -5,6 +5,7 @@ from it. Whatever line this stops at, the same backup can be restored again and 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,6 +51,7 @@ class Restoring:
     tell: Tell
     undone: dict[str, int] = field(default_factory=dict)
     """How many messages lay behind the cut, by stream."""
+    audit_seconds: float = 0.0
 
     async def run(self, examine: Examine) -> Manifest:
         """Restore all of it, have it examined, and only then open it.
@@ -70,8 +72,10 @@ class Restoring:
         for stream, saved in told.streams.items():
             await self._restore(stream, saved, told.id, at)
         self.tell("examining what was restored")
+        began = time.monotonic()
         if offences := await examine():
             raise Offences(offences)
+        self.audit_seconds = time.monotonic() - began
         await self._open(told, mine)
         await marker.remove(self.connection)
         return told

@@ -70,8 +70,8 @@ def explained(refused: Drift) -> str:
 
 def rate(told: Manifest, seconds: float) -> str:
     """How much it was, and how fast."""
-    megabytes = told.bytes / 1e6
-    return f"{megabytes:,.1f} MB in {seconds:,.1f} s ({megabytes / seconds:,.1f} MB/s)"
+    megabytes = told.held_bytes / 1e6
+    return f"{megabytes:,.1f} MB of messages in {seconds:,.1f} s ({megabytes / seconds:,.1f} MB/s)"
 
 
 def summary(told: Manifest, folder: Path, seconds: float) -> dict[str, object]:
@@ -81,6 +81,7 @@ def summary(told: Manifest, folder: Path, seconds: float) -> dict[str, object]:
         "id": told.id,
         "as_of": told.as_of,
         "bytes": told.bytes,
+        "held_bytes": told.held_bytes,
         "seconds": round(seconds, 3),
         "streams": {name: each.state["messages"] for name, each in told.streams.items()},
     }

@@ -46,20 +46,23 @@ def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, ap
         return
     began = time.monotonic()
     try:
-        told, undone = asyncio.run(_run(apps.load(app), settings_of_target(), folder, (tell, despite_offences)))
+        told, done = asyncio.run(_run(apps.load(app), settings_of_target(), folder, (tell, despite_offences)))
     except Offences as offences:
         raise SystemExit(_refused(offences)) from None
     seconds = time.monotonic() - began
     if as_json:
-        terminal.show({**summary(told, folder, seconds), "undone": undone})
+        own = {"undone": done.undone, "audit_seconds": round(done.audit_seconds, 3)}
+        terminal.show({**summary(told, folder, seconds), **own})
         return
-    terminal.say(f"{len(told.streams)} streams, {rate(told, seconds)}, as of {told.as_of}")
-    terminal.say(f"{sum(undone.values()):,} messages behind that moment were left out; the services may start")
+    restored = rate(told, seconds - done.audit_seconds)
+    audited = f"audited in {done.audit_seconds:,.1f} s"
+    terminal.say(f"{len(told.streams)} streams, {restored}, {audited}, as of {told.as_of}")
+    terminal.say(f"{sum(done.undone.values()):,} messages behind that moment were left out; the services may start")
 
 
 async def _run(
     services: Sequence[Service], target: Target, folder: Path, how: tuple[options.Tell, bool]
-) -> tuple[Manifest, dict[str, int]]:
+) -> tuple[Manifest, Restoring]:
     tell, despite_offences = how
     async with reach(target) as mesh:
 
@@ -69,7 +72,7 @@ async def _run(
 
         restoring = Restoring(mesh.connection, services, mesh.settings, folder, tell)
         try:
-            return await restoring.run(examine), restoring.undone
+            return await restoring.run(examine), restoring
         except Drift as refused:
             raise click.ClickException(explained(refused)) from None
 
