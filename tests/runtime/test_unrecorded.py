@@ -147,7 +147,7 @@ async def test_nor_does_an_account_whose_quota_is_used_up(
     caplog.set_level(logging.WARNING, "jetmesh.reaction")
     service, sent = sending
     config = tmp_path / "nats.conf"
-    written(config, QUOTA % "1GB")
+    written(config, QUOTA % -1)
     with Broker(tmp_path / "broker", "-c", str(config)) as broker:
         url = broker.url.replace("//", "//mesh:mesh@")
         async with LocalMesh([service], [], {"NATS_URL": url, "JETMESH_ACK_WAIT_SECONDS": "1"}) as mesh:
@@ -158,7 +158,7 @@ async def test_nor_does_an_account_whose_quota_is_used_up(
             await mesh.until(lambda: "Reloaded: accounts" in broker.log)
             await mesh.start(service)
             await mesh.until(lambda: refusals(caplog, 10002) > 2 * len(JOBS))
-            written(config, QUOTA % "1GB")
+            written(config, QUOTA % -1)
             os.kill(broker.pid, signal.SIGHUP)
             await mesh.settled(30)
             assert await mesh.count("WORK") == len(JOBS)
