@@ -26,13 +26,20 @@ def load(reference: str = "") -> tuple[Service, ...]:
     module, colon, attribute = reference.partition(":")
     if not colon:
         raise AppError(f"app {reference!r}: write it as module:attribute, for instance services.flow:SERVICES")
-    if str(Path.cwd()) not in sys.path:
+    if not sys.flags.safe_path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         services = getattr(importlib.import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as missing:
-        raise AppError(f"app {reference}: {missing}") from None
+        raise AppError(f"app {reference}: {missing}{hidden_by(module)}") from None
     return _checked(reference, services)
+
+
+def hidden_by(module: str) -> str:
+    """What to do about a folder here that has the name of the package; empty where there is none."""
+    package = module.partition(".")[0]
+    here = Path.cwd() / package
+    return f"; the folder {here} hides an installed package {package}: run this elsewhere" if here.is_dir() else ""
 
 
 def named(services: Sequence[Service], names: Sequence[str]) -> tuple[Service, ...]:
@@ -70,7 +77,7 @@ def _of_project(folder: Path) -> str:
     file = folder / "pyproject.toml"
     if not file.is_file():
         return ""
-    tools = tomllib.loads(file.read_text()).get("tool", {})
+    tools = tomllib.loads(file.read_text("utf-8")).get("tool", {})
     return str(tools.get("jetmesh", {}).get("app", ""))
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
+from urllib.parse import ParseResult, unquote
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -65,6 +66,20 @@ class Anybody:
     def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:
         """Nothing is known."""
         return ""
+
+
+class _Address(ParseResult):
+    """A server's address whose user and password may hold what a URL must encode."""
+
+    @property
+    def username(self) -> str | None:
+        name = super().username
+        return unquote(name) if name else name
+
+    @property
+    def password(self) -> str | None:
+        word = super().password
+        return unquote(word) if word else word
 
 
 class Connection(Client):
@@ -285,6 +300,11 @@ class Connection(Client):
             raise Unavailable(f"nobody answers {subject}: is JetStream enabled, for this account too?") from None
         except NatsTimeoutError:
             raise Unavailable(f"no answer to {subject} within {timeout_seconds:g} s") from None
+
+    @staticmethod
+    def _parse_server_uri(connect_url: str) -> ParseResult:
+        """The address, with user and password as they are and not as a URL spells them (`%40` is an @)."""
+        return _Address(*Client._parse_server_uri(connect_url))
 
     def _connect_command(self) -> bytes:
         """Who this is; not in the clear where TLS was asked for, also when another server takes over."""

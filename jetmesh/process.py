@@ -21,7 +21,7 @@ from jetmesh.mesh import Beside, Mesh, connect
 from jetmesh.provision import Drift
 from jetmesh.runner import Runner
 from jetmesh.service import DeclarationError, Service
-from jetmesh.settings import Settings
+from jetmesh.settings import Settings, SettingsError
 
 log = logging.getLogger("jetmesh")
 
@@ -88,7 +88,12 @@ def _report(error: Exception) -> None:
 async def _serve_health(states: list[Health], settings: Settings) -> asyncio.Server | None:
     if not settings.health_port:
         return None
-    return await probes.serve(states, settings.health_host, settings.health_port)
+    try:
+        return await probes.serve(states, settings.health_host, settings.health_port)
+    except OSError as taken:
+        place = f"{settings.health_host}:{settings.health_port}"
+        why = f"{place} can't be listened on ({taken.strerror or taken}); choose another port, 0 for none"
+        raise SettingsError(f"settings: JETMESH_HEALTH_PORT: {why}") from None
 
 
 async def serve(

@@ -4,12 +4,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from jetmesh.event import stream_of
 
 Model = TypeVar("Model", bound=BaseModel)
+
+SCHEMES = frozenset({"nats", "tls"})
+"""How a server is spoken to."""
 
 
 class SettingsError(ValueError):
@@ -26,15 +30,38 @@ def _pairs(text: object) -> object:
     return {name.strip(): number.strip() for name, _, number in pairs}
 
 
+def _servers(text: object) -> object:
+    """Addresses of servers, each with its scheme; spaces and commas that separate nothing are left out."""
+    urls = [url if "://" in url else f"nats://{url}" for part in str(text).split(",") if (url := part.strip())]
+    for url in urls:
+        if not _is_server(url):
+            shown = f"{url.partition('://')[0]}://{url.partition('://')[2].rpartition('@')[2]}"
+            raise ValueError(f"{shown} is no address of a server; write nats://host:4222, and %2F for / in a password")
+    if not urls:
+        raise ValueError("names no server; write nats://host:4222")
+    return ",".join(urls)
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        behind_user = urlsplit(f"//{url.partition('://')[2].rpartition('@')[2]}").hostname
+        if " " in url:
+            return False
+        return parts.scheme in SCHEMES and bool(parts.hostname) and parts.hostname == behind_user and parts.port != 0
+    except ValueError:
+        return False
+
+
 class Settings(BaseModel):
     """What every process of the mesh can be told. `NATS_URL` and the `OTEL_*` variables keep their standard names, the
     others are `JETMESH_` and the field's name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    nats_url: Annotated[str, Field(alias="NATS_URL", description="Servers, separated by commas.")] = (
-        "nats://127.0.0.1:4222"
-    )
+    nats_url: Annotated[
+        str, BeforeValidator(_servers), Field(alias="NATS_URL", description="Servers, separated by commas.")
+    ] = "nats://127.0.0.1:4222"
     nats_nkey_seed: Annotated[str, Field(description="File with the nkey seed of this process's user.")] = ""
     nats_micro_nkey_seed: Annotated[
         str, Field(description="File with the seed of the user that answers `nats micro`; empty: the same user.")
@@ -131,7 +158,8 @@ def read(model: type[Model], environment: Mapping[str, str] = os.environ) -> Mod
     try:
         return model.model_validate(values)
     except ValidationError as invalid:
-        wrong = "; ".join(f"{_named(names, e['loc'])}: {e['msg']}" for e in invalid.errors())
+        told = [(_named(names, e["loc"]), e["msg"].removeprefix("Value error, ")) for e in invalid.errors()]
+        wrong = "; ".join(f"{name}: {words}" for name, words in told)
         raise SettingsError(f"settings: {wrong}") from None
 
 

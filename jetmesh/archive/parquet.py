@@ -47,6 +47,8 @@ class Archive:
             import duckdb  # here, for it costs a process 24 MB, and services have no archive
         except ModuleNotFoundError:
             raise ArchiveError("an archive needs DuckDB: install jetmesh[archive]") from None
+        if "\\" in str(folder.absolute()):
+            raise ArchiveError(f"the archive {folder} has a backslash in its path, which DuckDB takes for a slash")
         self.folder = folder
         self._histories: dict[str, History] = {}
         self._db = duckdb.connect(config={**CONFIG, "temp_directory": str(folder / ".spill")})

@@ -69,7 +69,7 @@ class Manifest(BaseModel):
 def write(folder: Path, manifest: Manifest) -> None:
     """Put the manifest there in one step, on the disk."""
     partial = folder / f"{FILE}.partial"
-    partial.write_text(manifest.model_dump_json(indent=1) + "\n")
+    partial.write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
     partial.chmod(0o600)
     to_disk(partial)
     partial.replace(folder / FILE)

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 import click
 
+from jetmesh.app import hidden_by
 from jetmesh.commands.errors import sentence
 from jetmesh.private import keep_private
 from jetmesh.terminal import prepare, quiet_logs, say
@@ -57,7 +58,10 @@ class Commands(click.Group):
         added = next(iter(entry_points(group="jetmesh.commands", name=name)), None)
         if added is None:
             return None
-        command: click.Command = added.load()
+        try:
+            command: click.Command = added.load()
+        except ImportError as missing:
+            raise click.ClickException(f"{name}: {missing}{hidden_by(added.module)}") from None
         return command
 
 

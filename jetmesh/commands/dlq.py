@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -139,10 +140,18 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         raise click.ClickException(str(unavailable)) from None
 
 
+def _who() -> str:
+    """The user, or its number: in a container it often has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 @asynccontextmanager
 async def _post() -> AsyncIterator[Letters]:
     async with reach(settings_of_target()) as mesh:
-        yield Letters(mesh.connection, mesh.recorder, f"{getpass.getuser()}@{socket.gethostname()}")
+        yield Letters(mesh.connection, mesh.recorder, f"{_who()}@{socket.gethostname()}")
 
 
 def _chosen(

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
@@ -68,12 +69,22 @@ def settings_of_target(environment: Mapping[str, str] = os.environ, connect_seco
     chosen = settings.read(Settings, variables)
     if environment.get("NATS_URL"):
         return Target(chosen, "NATS_URL", variables)
-    try:
-        endpoints = json.loads((chosen.state / "endpoints.json").read_bytes())
-    except (OSError, ValueError):
+    endpoints = _endpoints(chosen.state / "endpoints.json")
+    if endpoints is None:
         return Target(chosen, "the default: NATS_URL is not set, and no demo runs here", variables)
     variables |= variables_of(endpoints["nats_args"])
     return Target(settings.read(Settings, variables), f"the demo in {chosen.state}", variables, endpoints)
+
+
+def _endpoints(file: Path) -> dict[str, Any] | None:
+    """What a demo says about itself; None where there is none, or what it left can't be used."""
+    try:
+        said = json.loads(file.read_bytes())
+        arguments = said["nats_args"]
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+    is_good = isinstance(arguments, list) and all(isinstance(argument, str) for argument in arguments)
+    return dict(said) if is_good else None
 
 
 @asynccontextmanager

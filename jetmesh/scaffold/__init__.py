@@ -35,12 +35,12 @@ def _templates(folder: Traversable, path: str = "") -> Iterator[tuple[str, str]]
         if entry.is_dir():
             yield from _templates(entry, inside)
         elif entry.name.endswith(SUFFIX):
-            yield inside.removesuffix(SUFFIX), entry.read_text()
+            yield inside.removesuffix(SUFFIX), entry.read_text("utf-8")
 
 
 def _write(folder: Path, path: str, text: str, words: dict[str, str]) -> Path:
     module = words["module"]
     file = folder / re.sub(rf"^{PACKAGE}/", f"{module}/", path).replace("test_service", f"test_{module}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(Template(text).substitute(words))
+    file.write_text(Template(text).substitute(words), "utf-8")
     return file

@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -40,6 +41,10 @@ class TraceWriter:
 
     def __init__(self, path: Path, spans_max: int = SPANS_MAX) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with _sound(path):
+            self._open(path, spans_max)
+
+    def _open(self, path: Path, spans_max: int) -> None:
         self.spans_max = spans_max
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")
@@ -91,12 +96,28 @@ class TraceWriter:
         self._mentioned = {pair: request for pair, request in self._mentioned.items() if request > last - REFRESH}
 
 
+class Damaged(ValueError):
+    """The file holds no traces; the text names it and the fix."""
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.DatabaseError, zlib.error) as error:
+        raise Damaged(
+            f"the traces {path} can't be used ({error}): move the file away, and new ones are kept"
+        ) from error
+
+
 class TraceStore:
-    """Reads what another process writes; implements ``Traces``. Raises ``FileNotFoundError`` where no store is."""
+    """Reads what another process writes; implements ``Traces``. Raises ``FileNotFoundError`` where no store is, and
+    ``Damaged`` where the file is something else."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise FileNotFoundError(f"no trace store at {path}")
+        self._path = path
         self._database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
 
     def __enter__(self) -> Self:
@@ -119,7 +140,8 @@ class TraceStore:
     def trace_ids_of(self, conversation_id: str) -> list[str]:
         """The traces with a span about this conversation (an order's id); a healthy order has exactly one."""
         query = "SELECT trace_id FROM conversations WHERE conversation_id = ? ORDER BY trace_id"
-        return [trace_id.hex() for (trace_id,) in self._database.execute(query, (conversation_id,))]
+        with _sound(self._path):
+            return [trace_id.hex() for (trace_id,) in self._database.execute(query, (conversation_id,))]
 
     def spans(self) -> Iterator[SpanRecord]:
         """Every kept span in order of arrival, one at a time, for audits of any size.
@@ -137,4 +159,5 @@ class TraceStore:
 
     def _bodies(self, condition: str = "", *parameters: bytes) -> Iterator[bytes]:
         query = f"SELECT body FROM bodies {condition} ORDER BY id"
-        return (zlib.decompress(body, ZLIB_OR_GZIP) for (body,) in self._database.execute(query, parameters))
+        with _sound(self._path):
+            yield from (zlib.decompress(body, ZLIB_OR_GZIP) for (body,) in self._database.execute(query, parameters))

@@ -16,6 +16,7 @@ import duckdb
 
 from services.analytics.domain import Interval, Intervals
 from services.analytics.queries import ORDERS, QUERIES
+from services.files import Unusable, usable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -136,9 +137,10 @@ class Warehouse:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = lock(path)
         try:
-            self._db = connect(path)
-            self._stored = prepare(self._db)
-            self._histories = told(self._db)
+            with usable(path, "the warehouse", duckdb.Error):
+                self._db = connect(path)
+                self._stored = prepare(self._db)
+                self._histories = told(self._db)
         except BaseException:
             self._lock.close()
             raise
@@ -234,13 +236,23 @@ def lock(path: Path) -> TextIO:
 
 
 def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection to the file. Raises WarehouseBusy where another process holds it."""
-    try:
-        return duckdb.connect(path, read_only=read_only, config=CONFIG)
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            raise WarehouseBusy(f"{path} is held by another process") from error
-        raise
+    """A connection to the file.
+
+    Raises:
+        WarehouseBusy: another process holds it.
+        Unusable: it is damaged, or somebody else's.
+    """
+    if "\\" in str(path.absolute()):
+        raise Unusable(
+            f"the warehouse {path} has a backslash in its path, which DuckDB takes for a slash: name another"
+        )
+    with usable(path, "the warehouse", duckdb.Error):
+        try:
+            return duckdb.connect(path, read_only=read_only, config=CONFIG)
+        except duckdb.IOException as error:
+            if "lock" in str(error):
+                raise WarehouseBusy(f"{path} is held by another process") from error
+            raise
 
 
 def prepare(db: duckdb.DuckDBPyConnection) -> Stored:
@@ -326,6 +338,6 @@ def ask_all(db: duckdb.DuckDBPyConnection) -> dict[str, list[Row]]:
 
 def read_report(path: Path) -> dict[str, list[Row]]:
     """The report from a file that no analytics has open. Raises WarehouseBusy where one has: ask that one."""
-    with connect(path, read_only=True) as db:
+    with usable(path, "the warehouse", duckdb.Error), connect(path, read_only=True) as db:
         db.execute(ORDERS)
         return ask_all(db)

@@ -23,7 +23,7 @@ def prices(file: Path | None = None) -> dict[str, int]:
     """
     if file is None:
         return PRICES
-    read = json.loads(file.read_text())
+    read = json.loads(file.read_text("utf-8"))
     if not isinstance(read, dict):
         raise ValueError(f"{file}: a catalogue is a JSON object of articles and prices")
     for article, price in read.items():

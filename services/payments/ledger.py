@@ -3,11 +3,12 @@
 import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from services.files import usable
 from services.payments.bank import Answer, Call, Intent, Movement, Outcome, decide
 from services.payments.gateway import BankUnavailable
 
@@ -35,7 +36,16 @@ CREATE TRIGGER IF NOT EXISTS movements_stay BEFORE DELETE ON movements
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """The ledger at `path`, made where there is none."""
+    """The ledger at `path`, made where there is none.
+
+    Raises:
+        Unusable: the file is damaged, or somebody else's.
+    """
+    with usable(path, "the bank's ledger", sqlite3.DatabaseError):
+        return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
     # SQLite's switch to WAL waits for no other process: of several that start at once, one would fail.
@@ -182,18 +192,23 @@ FROM movements GROUP BY 1, 2 ORDER BY 1, 2
 
 
 class Ledger:
-    """The bank's books for an auditor: reads the journal alone, not what the bank remembers of a key."""
+    """The bank's books for an auditor: reads the journal alone, not what the bank remembers of a key. Raises Unusable
+    where the file is damaged, or somebody else's."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+        self._path = path
+        with self._usable():
+            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
 
     def totals(self) -> list[Balance]:
         """What was moved in all, by currency."""
-        return [Balance(*row) for row in self._db.execute(BALANCES.format(key="'*'"))]
+        with self._usable():
+            return [Balance(*row) for row in self._db.execute(BALANCES.format(key="'*'"))]
 
     def balances(self) -> Iterator[Balance]:
         """What was moved, by key: more than one capture of a key is a double charge."""
-        return (Balance(*row) for row in self._db.execute(BALANCES.format(key="key")))
+        with self._usable():
+            yield from (Balance(*row) for row in self._db.execute(BALANCES.format(key="key")))
 
     def holds(self) -> list[Balance]:
         """The keys whose money is still held."""
@@ -209,9 +224,13 @@ class Ledger:
 
     def outage_since(self) -> datetime | None:
         """Since when the bank is closed; None: it is open."""
-        since = outage_since(self._db)
+        with self._usable():
+            since = outage_since(self._db)
         return None if since is None else datetime.fromisoformat(since)
 
     def close(self) -> None:
         """Close the ledger's file."""
         self._db.close()
+
+    def _usable(self) -> AbstractContextManager[None]:
+        return usable(self._path, "the bank's ledger", sqlite3.DatabaseError)

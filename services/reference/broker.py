@@ -33,7 +33,7 @@ def command(state: State, ports: Ports) -> tuple[str, ...]:
     """The broker's command line; writes its configuration."""
     state.broker.mkdir(parents=True, exist_ok=True)
     config = state.broker / "nats-server.conf"
-    config.write_text(configuration(state, ports))
+    config.write_text(configuration(state, ports), "utf-8", "surrogateescape")
     return binary(), "--config", str(config)
 
 
@@ -41,7 +41,7 @@ def configuration(state: State, ports: Ports) -> str:
     """One server on loopback that acknowledges what is on the disk, not what is on its way there, with an account for
     each service."""
     users = keys.ensure(state.keys, keys.users(SERVICES, state.keys))
-    store = json.dumps(str((state.broker / "jetstream").resolve()))
+    store = json.dumps(str((state.broker / "jetstream").resolve()), ensure_ascii=False)
     return f"""\
 # Written by `jetmesh demo` at every start.
 server_name: jetmesh

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from jetmesh import settings, telemetry
 from jetmesh.commands.target import variables_of
@@ -32,7 +32,7 @@ class Endpoints(BaseModel):
     def write(self, path: Path) -> None:
         """Put the file there in one step: whoever sees it sees all of it."""
         fresh = path.with_suffix(".tmp")
-        fresh.write_text(self.model_dump_json(indent=2) + "\n")
+        fresh.write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
         fresh.replace(path)
 
 
@@ -40,7 +40,10 @@ def running(state: State) -> Endpoints | None:
     """The demo that runs on the folder; None where none does, whatever a crashed one left behind."""
     if not state.is_held or not state.endpoints.exists():
         return None
-    return Endpoints.model_validate_json(state.endpoints.read_bytes())
+    try:
+        return Endpoints.model_validate_json(state.endpoints.read_bytes())
+    except ValidationError:
+        raise click.ClickException(f"{state.endpoints} is damaged: stop the demo, and start it again") from None
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from jetmesh.story import Stored
 from jetmesh.topology import topology
 from jetmesh.wire import Delivery, bare, id_of_place, read_event, understand
 from jetmesh_contracts import EVENTS
+from services.files import usable
 from services.flow import SERVICES
 from services.payments.ledger import Balance, Ledger
 from services.reference.mailsink import MailSink
@@ -193,11 +194,11 @@ def _balances(path: Path) -> list[Balance] | None:
 def _mails(path: Path) -> Counter[str] | None:
     if not path.exists():
         return None
-    try:
-        with closing(MailSink(path)) as sink:
+    with usable(path, "the mails", sqlite3.DatabaseError), closing(MailSink(path)) as sink:
+        try:
             return Counter(sink.copies())
-    except sqlite3.OperationalError:  # it was never started, so there is no table yet
-        return Counter()
+        except sqlite3.OperationalError:  # it was never started, so there is no table yet
+            return Counter()
 
 
 def _fact(stream: str, message: Stored) -> Fact:

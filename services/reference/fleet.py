@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from jetmesh import keys
+from jetmesh import keys, settings
 from jetmesh.accounts import API_PREFIX, inbox_of, published
 from jetmesh.otlp.settings import GRPC, Signal, has_receiver, receiver
 from services.flow import SERVICES
@@ -24,6 +24,9 @@ PROBE_TIMEOUT_SECONDS = 2.0
 NOBODY_WAITS_FOR = frozenset({"notifications", "analytics"})
 AFTERWARDS = 5
 """The niceness of what a confirmed order does not need: in a burst on few cores it comes after what does."""
+
+PYTHON = (sys.executable, "-P", "-m")
+"""A folder `services/` where the demo is started must not hide the installed package (-P)."""
 
 Ready = Callable[[], Awaitable[bool]]
 
@@ -94,7 +97,7 @@ def plan(state: State, ports: Ports) -> Plan:
 
 def their_broker() -> str:
     """The address of a broker that runs already; empty where the demo starts its own."""
-    return os.environ.get("NATS_URL", "")
+    return settings.read(settings.Settings).nats_url if os.environ.get("NATS_URL") else ""
 
 
 def foundation(plan: Plan) -> list[Spec]:
@@ -163,7 +166,7 @@ def _service(plan: Plan, name: str, common: dict[str, str]) -> Spec:
     if name == "orders":
         own |= {"JETMESH_HTTP_PORT": str(plan.ports.http), "JETMESH_HTTP_SECRET": plan.state.secret()}
         ready.append(_listens(plan.ports.http))
-    command = (sys.executable, "-m", "jetmesh", "run", name)
+    command = (*PYTHON, "jetmesh", "run", name)
     return Spec(name, command, _all(ready), common | own, niceness=niceness(name))
 
 
@@ -183,7 +186,7 @@ def _identity(plan: Plan, name: str) -> dict[str, str]:
 
 def _python(module: str, **options: object) -> tuple[str, ...]:
     pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in options.items())
-    return (sys.executable, "-m", module, *(word for pair in pairs for word in pair))
+    return (*PYTHON, module, *(word for pair in pairs for word in pair))
 
 
 def _listens(port: int) -> Ready:

@@ -19,6 +19,7 @@ import click
 
 from jetmesh.private import keep_private
 from jetmesh.terminal import say
+from services.files import usable
 from services.group_commit import GroupCommit
 
 SIZE_MAX_BYTES = 10 * 1024 * 1024
@@ -68,11 +69,12 @@ class Store:
     """The mails' file. A killed process loses nothing acknowledged (WAL; NORMAL, so that a power cut may)."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(SCHEMA)
+        with usable(path, "the mails", sqlite3.DatabaseError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(SCHEMA)
 
     def keep(self, mails: Sequence[Received]) -> list[Exception | None]:
         """Store the mails in one transaction."""
@@ -327,7 +329,10 @@ async def serve(path: Path, host: str, port: int) -> None:
 def main(path: Path, host: str, port: int) -> None:
     """Run a mail server that keeps every mail."""
     keep_private()
-    asyncio.run(serve(path, host, port))
+    try:
+        asyncio.run(serve(path, host, port))
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from jetmesh.terminal import say, show
 from jetmesh.topology import topology
 from jetmesh.tracestore.jaeger import JaegerTraces
 from jetmesh.tracestore.span import SpanRecord
-from jetmesh.tracestore.store import TraceStore
+from jetmesh.tracestore.store import Damaged, TraceStore
 from services.flow import SERVICES
 from services.reference import state as states
 from services.reference.endpoints import reach, running
@@ -84,6 +84,9 @@ def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[Sp
         try:
             trace_ids = {event.trace_id for event in events if event.trace_id} or set(traces.trace_ids_of(order_id))
             return [span for trace_id in sorted(trace_ids) for span in traces.spans_of(trace_id)]
+        except Damaged as damaged:
+            say(damaged, fg="yellow", err=True)
+            return []
         except httpx.HTTPError as error:
             say(f"Jaeger at {url} does not answer ({error})", fg="yellow", err=True)
             return []

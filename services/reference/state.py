@@ -94,8 +94,12 @@ class State:
         Raises:
             click.ClickException: another demo runs on it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._close()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._close()
+        except OSError as error:
+            advice = "name a folder of your own with --state"
+            raise click.ClickException(f"{error.filename}: {error.strerror}; {advice}") from None
         try:
             file = lock(self._lock)
         except Held as other:
@@ -126,13 +130,19 @@ class State:
         return self.folder / "demo.pid"
 
 
+def _state(_context: click.Context, _parameter: click.Parameter, folder: Path) -> State:
+    if "\\" in str(folder.absolute()):
+        raise click.BadParameter(f"{folder.absolute()} has a backslash, which DuckDB takes for a slash; name another")
+    return State(folder)
+
+
 option = click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
     default=".jetmesh",
     envvar="JETMESH_STATE",
     show_default=True,
-    callback=lambda _context, _parameter, folder: State(folder),
+    callback=_state,
     help="The folder that holds everything of the mesh.",
 )
 
@@ -150,8 +160,13 @@ def lock(path: Path) -> IO[Any]:
 
     Raises:
         Held: by another process.
+        click.ClickException: the file is another user's.
     """
-    file = path.open("a+")
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        advice = f"{path.parent} is another user's: name a folder of your own with --state"
+        raise click.ClickException(f"{path}: {error.strerror}; {advice}") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from jetmesh.tracestore.store import TraceStore
+from jetmesh.tracestore.store import Damaged, TraceStore
 from services.reference.audit import Audit
 from services.reference.checks import CANCELLED, CONFIRMED, outcome, shelves
 from services.reference.facts import PLACED, REFUSED, Fact, Facts, Letter
@@ -106,8 +106,11 @@ def _complete(stories: dict[str, dict[str, Fact]], ended: Collection[str], trace
     """How many ended orders have one trace that holds the span of every event recorded about them."""
     if not traces.exists():
         return 0
-    with TraceStore(traces) as store:
-        kept = {(span.trace_id, span.span_id) for span in store.spans()}
+    try:
+        with TraceStore(traces) as store:
+            kept = {(span.trace_id, span.span_id) for span in store.spans()}
+    except Damaged:
+        return 0
     return sum(_is_complete(stories[key].values(), kept) for key in ended)
 
 

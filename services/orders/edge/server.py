@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from jetmesh.conditions import Conditions
+from jetmesh.settings import SettingsError
 from services.orders.edge.limits import Limits
 from services.orders.edge.problems import CROWDED, HEAD_TIMEOUT, HEAD_TOO_LARGE, Problem, retry_later
 
@@ -186,8 +187,18 @@ class Edge(uvicorn.Server):
         self.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
+        """Listen, and say so.
+
+        Raises:
+            SettingsError: somebody else listens there.
+        """
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn has logged why
+            place = f"{self.config.host}:{self.config.port}"
+            raise SettingsError(
+                f"settings: JETMESH_HTTP_PORT: {place} can't be listened on; choose another port"
+            ) from None
         self.up.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,0 +1,221 @@
+"""Where the commands are run: whatever is strange there is one line that names the cause and the fix, or no trouble."""
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetmesh.testing import Broker
+from services.reference import broker as brokers
+from services.reference.ports import any_free
+from services.reference.state import State
+from tests.programs import ROOT
+
+NOBODY = 65_533
+SECONDS_MAX = 90
+PROXY = "http://127.0.0.1:9"
+
+
+def clean() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith(("NATS_", "JETMESH_", "OTEL_"))}
+
+
+def jetmesh(*arguments: str, cwd: Path | None = None, user: int | None = None, **environment: Any) -> tuple[int, str]:
+    """The exit status, and what was said; no traceback in any case."""
+    become = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    done = subprocess.run(
+        [*become, sys.executable, "-m", "jetmesh", *arguments], capture_output=True, text=True, cwd=cwd, check=False,
+        env={**clean(), **environment}, timeout=SECONDS_MAX,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said, said
+    assert "a fault of the command itself" not in said, said
+    return done.returncode, said
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with Broker(tmp_path_factory.mktemp("broker")) as server:
+        assert jetmesh("topology", "apply", NATS_URL=server.url)[0] == 0
+        yield server
+
+
+@pytest.fixture
+def root() -> None:
+    if os.getuid() or not shutil.which("setpriv"):
+        pytest.skip("only root can become somebody else, with setpriv")
+
+
+@pytest.mark.usefixtures("root")
+def test_a_user_without_a_name_can_work(broker: Broker) -> None:
+    status, said = jetmesh("dlq", "log", user=NOBODY, cwd=Path("/"), NATS_URL=broker.url)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("name", ["ü", 'with "quotes"', "with space", "日本", "$dollar", "#hash"])
+def test_the_brokers_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    state = State(tmp_path / name)
+    process = subprocess.Popen(brokers.command(state, any_free()), stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        said = next((line for line in process.stderr if "Store Directory" in line or "[FTL]" in line), "nothing")
+    finally:
+        process.kill()
+        process.communicate()
+    assert str(state.broker / "jetstream") in said
+
+
+@pytest.mark.parametrize("command", ["demo --exit", "audit", "report", "order o-1", "load"])
+def test_a_backslash_is_refused_with_its_reason(tmp_path: Path, command: str) -> None:
+    status, said = jetmesh(*command.split(), "--state", str(tmp_path / "a\\b"))
+    assert (status, "backslash" in said) == (2, True), said
+
+
+ASCII: dict[str, dict[str, Any]] = {
+    "PYTHONIOENCODING": {"PYTHONIOENCODING": "ascii"},
+    "C locale": {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+
+
+@pytest.mark.parametrize("environment", ASCII.values(), ids=ASCII)
+@pytest.mark.parametrize(
+    "command", ["flow", "doctor", "top --once", "dlq list", "contracts show orders.placed", "example"]
+)
+def test_a_terminal_that_shows_ascii_gets_ascii(broker: Broker, command: str, environment: dict[str, Any]) -> None:
+    contracts: dict[str, Any] = {"JETMESH_CONTRACTS": "jetmesh_contracts"}
+    status, said = jetmesh(*command.split(), NATS_URL=broker.url, **contracts, **environment)
+    assert status == (1 if command == "doctor" and "wrong" in said.replace("nothing is wrong", "") else 0), said
+    assert said.isascii(), said
+
+
+def test_no_proxy_is_asked_for_what_is_the_meshs_own(tmp_path: Path) -> None:
+    ports = any_free()
+    with Broker(tmp_path, "-m", str(ports.monitor)) as server:
+        monitor = f"http://127.0.0.1:{ports.monitor}"
+        proxies: dict[str, Any] = {"http_proxy": PROXY, "HTTP_PROXY": PROXY, "https_proxy": PROXY, "all_proxy": PROXY}
+        _, said = jetmesh("doctor", "--monitor", monitor, NATS_URL=server.url, **proxies)
+    assert "sync_interval is" in said, said
+
+
+def test_the_images_health_check_asks_no_proxy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+        (command,) = re.findall(r'CMD \["python", "-c", "(.*)"\]', dockerfile)
+        environment = {**clean(), "http_proxy": PROXY, "JETMESH_HEALTH_PORT": str(server.getsockname()[1])}
+        asking = subprocess.Popen([sys.executable, "-c", command], env=environment)
+        server.settimeout(20)
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1_000)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        assert asking.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["{url}", "{url},", ",{url}", " {url} ", "{url} , nats://127.0.0.1:1", "{place}", "{url}/", "{url},,"],
+)
+def test_the_address_may_be_spelled_in_any_way(broker: Broker, spelling: str) -> None:
+    spelled = spelling.format(url=broker.url, place=broker.url.removeprefix("nats://"))
+    status, said = jetmesh("dlq", "list", NATS_URL=spelled)
+    assert (status, said) == (0, "no dead letters\n")
+
+
+@pytest.mark.parametrize(
+    "wrong", [",", " ", "nats://", "http://127.0.0.1:4222", "nats://h:port", "nats://h:99999", "nats://u:p/q@h", "a b"]
+)
+def test_what_is_no_address_is_said_in_one_line_without_the_password(wrong: str) -> None:
+    status, said = jetmesh("dlq", "list", NATS_URL=wrong)
+    if not wrong.strip():
+        return
+    assert (status, said.count("\n"), "NATS_URL" in said, "p/q" in said) == (2, 1, True, False), said
+
+
+def test_a_password_may_hold_what_a_url_must_encode(tmp_path: Path) -> None:
+    config = tmp_path / "nats-server.conf"
+    config.write_text('authorization { user: "a@b", password: "p@s:s/%2F" }\n')
+    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+        place = server.url.removeprefix("nats://")
+        good = f"nats://a%40b:p%40s%3As%2F%252F@{place}"
+        assert jetmesh("topology", "apply", NATS_URL=good)[0] == 0
+        status, said = jetmesh("dlq", "list", NATS_URL=good.replace("p%40s", "x%40s"))
+    assert status != 0
+    assert "x%40s" not in said
+    assert "x@s" not in said
+
+
+@pytest.mark.parametrize("variable", ["JETMESH_HEALTH_PORT", "JETMESH_HTTP_PORT"])
+def test_a_port_in_use_is_named_with_its_setting(broker: Broker, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        more: dict[str, Any] = {
+            variable: port,
+            "JETMESH_HTTP_SECRET": "0123456789abcdef" * 2,
+            "JETMESH_LOG_FORMAT": "text",
+        }
+        status, said = jetmesh("run", "orders", NATS_URL=broker.url, JETMESH_APP="services.flow:SERVICES", **more)
+    assert status != 0, said
+    assert variable in said, said
+    assert port in said, said
+
+
+DAMAGED = {
+    "bank.sqlite": ["bank --state {state} ledger show", "bank --state {state} outage status", "audit --state {state}"],
+    "mail.sqlite": ["audit --state {state}"],
+    "analytics.duckdb": ["report --state {state}"],
+}
+
+
+@pytest.mark.parametrize(
+    "junk", [b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * 5_000], ids=["junk", "half"]
+)
+@pytest.mark.parametrize(("file", "command"), [(file, each) for file, commands in DAMAGED.items() for each in commands])
+def test_a_damaged_file_is_named_with_what_to_do(
+    broker: Broker, tmp_path: Path, file: str, command: str, junk: bytes
+) -> None:
+    (tmp_path / file).write_bytes(junk)
+    status, said = jetmesh(*shlex.split(command.format(state=tmp_path)), NATS_URL=broker.url)
+    assert (status, said.count("\n"), file in said, "move it away" in said) == (2, 1, True, True), said
+
+
+def test_damaged_endpoints_are_no_trouble(broker: Broker, tmp_path: Path) -> None:
+    for damaged in ("[]", "{}", '{"nats_args": 7}', "\0", '{"nats_args": [1]}'):
+        (tmp_path / "endpoints.json").write_text(damaged)
+        status, said = jetmesh("dlq", "list", JETMESH_STATE=str(tmp_path), JETMESH_CONNECT_SECONDS="0.5")
+        assert (status, said.count("\n")) == (2, 1), said
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+@pytest.mark.parametrize("command", ["demo --free-ports --exit", "audit", "bank ledger show", "report"])
+def test_another_users_folder_is_refused_in_one_line(tmp_path: Path, mode: int, command: str) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("demo.pid", "bank.sqlite", "analytics.duckdb"):
+        (theirs / name).touch(0o600)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    theirs.chmod(mode)
+    first, *rest = command.split()
+    status, said = jetmesh(first, "--state", str(theirs), *rest, user=NOBODY, cwd=Path("/"))
+    assert status in (1, 2), said
+    assert "theirs" in said, said
+    assert len([line for line in said.splitlines() if line.startswith(("Error", "jetmesh: "))]) == 1, said
+
+
+def test_a_folder_of_the_packages_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "__init__.py").touch()
+    for command in ("flow", "audit", "demo --exit"):
+        status, said = jetmesh(*command.split(), cwd=tmp_path, JETMESH_APP="services.flow:SERVICES")
+        assert (status in (1, 2), str(tmp_path / "services") in said) == (True, True), said
+    (tmp_path / "services" / "__init__.py").unlink()
+    assert jetmesh("flow", cwd=tmp_path, JETMESH_APP="services.flow:SERVICES")[0] == 0
