@@ -22,6 +22,9 @@ TUNABLE = {"ack_wait": 30_000_000_000, "max_ack_pending": 8192}
 """Fields of a durable that operators may set, each with its default. What jetmesh set itself, where that is something
 else, is remembered in the metadata (`jetmesh.<field>`); a value that is neither was set by somebody."""
 
+UNWANTED_OF_STREAM = {"no_ack": False}
+UNWANTED_OF_CONSUMER = {"headers_only": False}
+"""What nobody may tune: a recording would wait for ever, a reaction would get nothing to read."""
 NO_HINDRANCE = frozenset({"metadata", "description", *TUNABLE})
 """A service runs whatever these say."""
 
@@ -47,6 +50,7 @@ class _Merged:
 
 def of_stream(has: Config, needs: Config, *, holds: int = 0, prune: bool = False) -> Difference:
     """Compare a stream's configuration; it holds so many bytes. With `prune`, subjects that are not declared go."""
+    needs = {**needs, **UNWANTED_OF_STREAM}
     merged = _Merged({**has, **needs})
     _keep_room(merged, has, needs, holds)
     reason = _merge_subjects(merged, has, needs, "subjects", prune=prune)
@@ -59,7 +63,7 @@ def of_stream(has: Config, needs: Config, *, holds: int = 0, prune: bool = False
 
 def of_consumer(has: Config, needs: Config, *, prune: bool = False) -> Difference:
     """Compare a durable's configuration; with `prune`, filters that are not declared go."""
-    has = {**has, "filter_subjects": filters_of(has)}
+    has, needs = {**has, "filter_subjects": filters_of(has)}, {**needs, **UNWANTED_OF_CONSUMER}
     merged = _Merged({**has, **needs})
     merged.config.pop("filter_subject", None)
     reason = _merge_subjects(merged, has, needs, "filter_subjects", prune=prune)
@@ -68,11 +72,10 @@ def of_consumer(has: Config, needs: Config, *, prune: bool = False) -> Differenc
         _tune(merged, name, has, needs, int(metadata.get(f"jetmesh.{name}", default)))
     merged.config["metadata"] = _noted(metadata, merged.config, needs)
     changed = _changed(has, merged.config, {**needs, "metadata": None})
-    for name, value, _ in changed:
-        if name in IMMUTABLE_CONSUMER:
-            reason = f"{name} of a durable can't be changed; remove it, and what it has not acknowledged comes again"
-        if name == "filter_subjects" and has.get("deliver_subject"):
-            reason = f"the durable pushes to {value}; remove it"
+    if fixed := [name for name, _, _ in changed if name in IMMUTABLE_CONSUMER]:
+        reason = f"{fixed[0]} of a durable can't be changed; remove it, and what it has not acknowledged comes again"
+    if pushes := has.get("deliver_subject"):
+        reason = f"the durable pushes to {pushes}, and its service pulls; remove it"
     return Difference(merged.config, changed, tuple(merged.kept), merged.undeclared, reason)
 
 

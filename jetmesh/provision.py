@@ -144,7 +144,7 @@ async def check(connection: Connection, consumers: Iterable[Consumer]) -> dict[s
     for consumer in consumers:
         step = await _plan_consumer(connection, consumer)
         found[step.name] = step.config
-        if step.change is Change.CREATE or step.lacks:
+        if step.change in (Change.CREATE, Change.REFUSE) or step.lacks:
             drift.append(str(step))
     if drift:
         raise Drift("\n".join([*drift, "the broker differs from what the code declares: run `jetmesh topology apply`"]))

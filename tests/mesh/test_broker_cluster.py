@@ -138,9 +138,9 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
 
     assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
     async with connected(cluster.plan.nats_args("operator")) as operator:
-        for stream in NEEDED.streams:
-            info = await provision.request(operator.connection, f"STREAM.INFO.{stream.name}", strict=True)
-            assert info["config"]["num_replicas"] == 3, stream.name
+        for name in [*(stream.name for stream in NEEDED.streams), registry.stream().name]:
+            info = await provision.request(operator.connection, f"STREAM.INFO.{name}", strict=True)
+            assert info["config"]["num_replicas"] == 3, name
         request = partial(operator.connection.request, "orders.placed", b"{}", headers={"Nats-Msg-Id": "chosen"})
         assert not [ack for ack in [json.loads((await request()).data) for _ in range(2)] if "duplicate" in ack]
 

@@ -315,3 +315,23 @@ async def test_an_older_version_is_applied_again_and_keeps_what_the_newer_one_ad
     assert pruned.exit_code == 0, pruned.output
     assert sorted(await registry.fetch(mesh.mesh.connection)) == ["jobs.asked", "work.finished"]
     assert (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["filter_subjects"] == ["jobs.asked.*"]
+
+
+async def test_a_durable_that_pushes_is_refused(mesh_of: MeshOf, finishing: Service) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    await provision.request(mesh.mesh.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    needed = next(each for each in mesh.topology.consumers if each.durable == "work-finish").config
+    body = {"stream_name": "JOBS", "config": {**needed, "deliver_subject": "somewhere"}}
+    await provision.request(mesh.mesh.connection, "CONSUMER.CREATE.JOBS.work-finish", body, strict=True)
+    with pytest.raises(Drift, match=r"^refuse consumer JOBS/work-finish: the durable pushes to somewhere"):
+        await mesh.apply()
+
+
+async def test_what_nobody_may_tune_is_set_back(mesh_of: MeshOf, finishing: Service) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    await _edit(mesh, "JOBS.work-finish", headers_only=True)
+    await _change(mesh, "WORK", no_ack=True)
+    await mesh.apply()
+    assert not (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")).get("headers_only")
+    assert not (await _config(mesh, "STREAM.INFO.WORK")).get("no_ack")
+    await mesh.start(finishing)
