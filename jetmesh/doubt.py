@@ -8,6 +8,7 @@ broker knows of it again, and whoever has it in hand says that it is still worke
 import time
 
 from jetmesh.connection import Connection
+from jetmesh.failure import Retry
 from jetmesh.wire import Delivery
 
 ALL_SECONDS = 2.0
@@ -30,8 +31,8 @@ class Doubt:
         self._put_off: set[Place] = set()
         connection.on_reconnected(self._begin)
 
-    def puts_off(self, delivery: Delivery) -> bool:
-        """Whether the delivery shall be given back for `PAUSE_SECONDS`."""
+    def puts_off(self, delivery: Delivery, retry: Retry) -> bool:
+        """Whether the delivery shall be given back for `PAUSE_SECONDS`, which must not use up its last attempt."""
         if not self._old_until:
             return False
         now, place = time.monotonic(), (delivery.stream, delivery.sequence)
@@ -39,7 +40,8 @@ class Doubt:
             self._end()
             return False
         is_old = delivery.timestamp < self._back_at and delivery.delivered <= DELIVERED_MAX
-        if place in self._put_off or not (is_old or now < self._all_until):
+        is_last = retry.exhausted(delivery.delivered + 1)
+        if is_last or place in self._put_off or not (is_old or now < self._all_until):
             return False
         self._put_off.add(place)
         return True

@@ -60,7 +60,7 @@ class Single(Reacting):
         )
 
     def accept(self, delivery: Delivery) -> None:
-        if self._doubt is not None and self._doubt.puts_off(delivery):
+        if self._doubt is not None and self._doubt.puts_off(delivery, self.reaction.retry):
             self.mesh.custody.nak(delivery, PAUSE_SECONDS)
             return
         if delivery.delivered == 1:
