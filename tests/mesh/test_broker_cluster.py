@@ -147,6 +147,7 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
     forgotten = await cluster.jetmesh("topology", "apply")
     assert (forgotten.status, "set JETMESH_REPLICAS=3" in forgotten.text) == (3, True)
 
+    await doctor_says(cluster, "3 of each stream on a cluster, all of them whole")
     await cluster.machines.pop("nats-3").stop()
     await doctor_says(cluster, "ORDERS: the copy on nats-3 is offline")
 
