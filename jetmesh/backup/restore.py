@@ -126,8 +126,9 @@ class Restoring:
             await self._undo(stream, range(saved.kept + 1, last + 1))
 
     def _closed(self, stream: str, saved: Snapshot, backup: str, at: float) -> dict[str, Any]:
-        """The stream's configuration while nobody may use it, with its history and as many copies as are asked for."""
-        config = {**saved.config, "subjects": [f"{CLOSED}.{stream}"], "num_replicas": self.settings.replicas}
+        """The stream's configuration while nobody may use it, with its history and one copy: a cluster makes the others
+        when it is opened."""
+        config = {**saved.config, "subjects": [f"{CLOSED}.{stream}"], "num_replicas": 1}
         history = history_of({"config": saved.config, "created": saved.created})
         kept = int(saved.state["last_seq"]) if saved.kept is None else saved.kept
         own = {**history.after(Restoration(at, kept)).metadata, marker.BACKUP: backup}
@@ -150,7 +151,8 @@ class Restoring:
         """Let the streams listen again, then make what is missing, and have each durable go on where it was."""
         for stream, saved in told.streams.items():
             info = await request(self.connection, f"STREAM.INFO.{stream}", strict=True)
-            config = {**info["config"], "subjects": saved.config["subjects"]}
+            own = {"subjects": saved.config["subjects"], "num_replicas": self.settings.replicas}
+            config = {**info["config"], **own}
             await request(self.connection, f"STREAM.UPDATE.{stream}", config, strict=True)
         steps = await provision.compare(self.connection, mine.needed)
         await provision.carry_out(self.connection, steps)

@@ -2,19 +2,23 @@
 
 import asyncio
 import json
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jetmesh.backup.manifest import BackupError, digest, to_disk
 from jetmesh.connection import Connection
-from jetmesh.provision import request
+from jetmesh.failure import Unavailable
+from jetmesh.provision import Drift, request
 
 CHUNK_BYTES, WINDOW_BYTES = 256 << 10, 8 << 20
 STALL_SECONDS = 60.0
 """How long the other side may say nothing."""
 INSTALL_SECONDS = 3_600.0
 """How long the server may take to make a stream of what it was sent."""
+LOOK_SECONDS = 5.0
 TIMEOUT_SECONDS = 60.0
 
 
@@ -92,7 +96,22 @@ async def load(connection: Connection, config: dict[str, Any], state: dict[str, 
     async with connection.answers(lambda _subject, _reply, _headers, data: answers.put_nowait(data)) as inbox:
         await _upload(connection, stream, subject, inbox, file, answers)
         connection.send(subject, b"", reply=inbox)
-        return _understood(stream, await _in_time(answers.get(), INSTALL_SECONDS, stream))
+        return await _installed(connection, stream, state, answers)
+
+
+async def _installed(
+    connection: Connection, stream: str, state: dict[str, Any], answers: "asyncio.Queue[bytes]"
+) -> Any:
+    """The stream as the broker has made it. In a cluster its word may be lost: then the stream itself tells."""
+    deadline = time.monotonic() + INSTALL_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(TimeoutError):
+            return _understood(stream, await asyncio.wait_for(answers.get(), LOOK_SECONDS))
+        with suppress(Unavailable, Drift):
+            info = await request(connection, f"STREAM.INFO.{stream}")
+            if info and all(info["state"][name] == state[name] for name in ("messages", "last_seq")):
+                return info
+    raise BackupError(f"{stream}: the broker made nothing of it in {INSTALL_SECONDS:g} s: look at its log, then again")
 
 
 async def _upload(
