@@ -196,6 +196,9 @@ class _Line:
 class _Hands:
     """Custody of deliveries that no broker waits for."""
 
+    is_sure = True
+    orphans: frozenset[str] = frozenset()
+
     def ack(self, delivery: Delivery) -> None: ...
 
     def nak(self, delivery: Delivery, pause_seconds: float = 0.0) -> None: ...
