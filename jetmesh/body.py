@@ -6,6 +6,7 @@ Two habits of other languages are borne: a byte order mark in front, and 2.0 for
 
 import json
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,8 +75,7 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object; which of two members of one name counts, each reader decides differently."""
     found = dict(members)
     if len(found) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in found if names.count(name) > 1)
+        twice, _ = Counter(name for name, _ in members).most_common(1)[0]
         raise Malformed(f"{json.dumps(twice)[:80]} stands twice in one object; send it once")
     return found
 

@@ -28,6 +28,7 @@ BODIES: dict[str, bytes] = {
     "key with escapes": json.dumps({"order_id": ESCAPES, "restock_id": ESCAPES, "sku": ESCAPES}).encode(),
     "half a pair": b'{"order_id": "\\ud83d", "restock_id": "\\udc00", "sku": "\\ud83d"}',
     "twice": b'{"order_id": "a", "order_id": "b"}',
+    "twice, behind many": ("{" + "".join(f'"x{n}":1,' for n in range(80_000)) + '"a":1,"a":2}').encode(),
     "scalars": b"null",
     "text": b'"text"',
     "number": b"0",

@@ -18,6 +18,13 @@ TEXT = json.dumps(ORDER)
 CLOUD = {"ce-specversion": "1.0", "ce-id": "e-1", "ce-type": "orders.placed", "ce-source": "/shop"}
 STRUCTURED = {"specversion": "1.0", "id": "e-1", "type": "orders.placed", "source": "/shop"}
 
+
+def many_fields(count: int, text: str) -> bytes:
+    """An object of so many fields that nobody knows, of which the last stands twice."""
+    fields = "".join(f'"x{number}": 1, ' for number in range(count))
+    return f'{{{fields}"last": 1, "last": 2, {text[1:]}'.encode()
+
+
 TAKEN: dict[str, bytes] = {
     "plain": TEXT.encode(),
     "a byte order mark": b"\xef\xbb\xbf" + TEXT.encode(),
@@ -39,6 +46,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a field twice": (f'{{"currency": "USD", {TEXT[1:]}'.encode(), '"currency" stands twice'),
     "a field twice, inside": (TEXT.replace('"quantity": 2', '"quantity": 1, "quantity": 2').encode(), '"quantity"'),
     "a field twice, escaped": (f'{{"c\\u0075rrency": "USD", {TEXT[1:]}'.encode(), '"currency" stands twice'),
+    "a field twice, behind many": (many_fields(60_000, TEXT), '"last" stands twice'),
     "two documents": (TEXT.encode() * 2, "Invalid JSON"),
     "deep": (f'{{"x": {"[" * 500}{"]" * 500}, {TEXT[1:]}'.encode(), "recursion"),
     "no bytes": (b"", "Invalid JSON"),
