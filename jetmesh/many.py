@@ -13,7 +13,7 @@ from jetmesh.event import Event, EventType, entity_of, story_subject, subject_of
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.message import Guard, Message, Refused, Unknown
 from jetmesh.record import BATCH_MAX
-from jetmesh.story import KnownStories, Stored, StoryReader, has_ended, last_sequence
+from jetmesh.story import KnownStories, Stored, StoryReader, events_of, has_ended, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import is_suspect, last_chance
 from jetmesh.wire import Delivery, Envelope, read_event
@@ -81,7 +81,7 @@ class Reading:
             self._guard(story_subject(entity, key), stored)
             self.levels[subject_of(level, key)] = level
         messages = {key: next((m for m in stored if m.type == level.type), None) for key, stored in found.items()}
-        return {key: message.event or level.read(message.data) for key, message in messages.items() if message}
+        return {key: events_of([message], {level.type: level})[0] for key, message in messages.items() if message}
 
     def recorded(self, messages: Sequence[Message], outcomes: Sequence[Event], last: int) -> None:
         """The commit was stored, up to the sequence `last`: remember the levels."""

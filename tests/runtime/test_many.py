@@ -99,6 +99,20 @@ async def test_a_poisoned_delivery_is_found_and_the_others_go_on(
     assert (await mesh.recorded(Level, "all")).spent == 3
 
 
+async def test_a_level_that_can_not_be_read_is_a_letter_that_says_where_it_stands(
+    mesh_of: MeshOf, tally: tuple[Service, Batches]
+) -> None:
+    """Not for ever again: whoever may write to the stream has left something else in the level's place."""
+    service, _ = tally
+    mesh = await mesh_of(service)
+    await mesh.publish("tally.level.all", b"{}")
+    await mesh.record(Asked(job_id="j-1"))
+    (letter,) = await mesh.dead_letters(1)
+    assert letter.headers["Jetmesh-Attempts"] == "1"
+    assert "tally.level.all, at 1: " in letter.headers["Jetmesh-Reason"]
+    await mesh.settled()
+
+
 async def test_what_was_decided_without_a_reading_or_a_level_is_refused(mesh_of: MeshOf) -> None:
     service = work()
 
