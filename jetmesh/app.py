@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from jetmesh.service import DeclarationError, Service
+from jetmesh import aside, deadletter
+from jetmesh.service import INTAKE, DeclarationError, Service
 
 
 class AppError(ValueError):
@@ -64,6 +65,7 @@ def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]
     names = [service.name for service in whole]
     if twice := {name for name in names if names.count(name) > 1}:
         raise DeclarationError(f"app {reference}: two services are named {twice.pop()}; rename one")
+    _check_streams(reference, whole)
     for service in whole:
         if strange := set(service.endings) - set(service.records):
             raise DeclarationError(
@@ -71,6 +73,19 @@ def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]
                 f"reactions records; let one return it, or take it out of `endings`"
             )
     return whole
+
+
+def _check_streams(reference: str, services: Sequence[Service]) -> None:
+    """Each stream is one service's, and so is the broker's account of the same name."""
+    owners = {INTAKE: "what comes from outside", deadletter.STREAM: "the dead letters"}
+    for service in services:
+        for stream in (service.stream, aside.timers_of(service.stream), f"{service.stream}_CLAIMS"):
+            if stream in owners:
+                raise DeclarationError(
+                    f"app {reference}: {owners[stream]} and {service.name} would share the stream {stream}; "
+                    f"rename the service"
+                )
+            owners[stream] = service.name
 
 
 def _of_project(folder: Path) -> str:

@@ -8,6 +8,7 @@ import nkeys
 
 from jetmesh import accounts
 from jetmesh.accounts import OPERATOR
+from jetmesh.event import stream_of
 from jetmesh.service import Service
 
 PREVIOUS = ".previous"
@@ -21,12 +22,13 @@ def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
         ValueError: a service has the name of somebody else.
     """
     names, kinds = [service.name for service in services], list(accounts.published(services))
-    reserved = (OPERATOR, accounts.CORE.lower())
-    if taken := [name for name in names if name in reserved or accounts.kind_of(name, kinds)]:
-        raise ValueError(f"service {taken[0]}: the broker's user of this name is no service; rename the service")
+    micro = [f"{name}-micro" for name in names]
+    taken = {stream_of(user) for user in (*micro, OPERATOR, accounts.CORE)}
+    if others := [name for name in names if stream_of(name) in taken or accounts.kind_of(name, kinds)]:
+        raise ValueError(f"service {others[0]}: the broker's user of this name is no service; rename the service")
     found = sorted(file.stem for file in folder.glob("*.nk")) if folder else []
     added = [user for user in found if accounts.kind_of(user, kinds) and user not in kinds]
-    return [*names, *(f"{name}-micro" for name in names), *kinds, *added, OPERATOR]
+    return [*names, *micro, *kinds, *added, OPERATOR]
 
 
 def seed_file(folder: Path, user: str) -> Path:
@@ -48,9 +50,18 @@ def ensure(folder: Path, names: Sequence[str]) -> Mapping[str, Sequence[str]]:
 
 
 def rotate(folder: Path, user: str) -> None:
-    """Make a new seed for a user; the old one stays good until `retire`, so that processes can change one by one."""
+    """Make a new seed for a user; the old one stays good until `retire`, so that processes can change one by one.
+
+    Raises:
+        ValueError: an older one is still good, and would be forgotten while somebody may use it.
+    """
     current = seed_file(folder, user)
-    current.rename(current.with_name(current.name + PREVIOUS))
+    previous = current.with_name(current.name + PREVIOUS)
+    if previous.exists():
+        raise ValueError(
+            f"{user} has an old key that is still good: --retire {user} once nobody uses it, then --rotate"
+        )
+    current.rename(previous)
     _make(current)
 
 

@@ -329,6 +329,18 @@ async def test_a_key_is_rotated_while_the_old_one_is_in_use(tmp_path: Path, fold
     assert keys.seed_file(folder, "payments").stat().st_mode & 0o077 == 0
 
 
+def test_a_key_is_not_rotated_out_of_use_unseen(folder: Path) -> None:
+    """The first key is in use until it is retired: a second rotation would lock out whoever has it."""
+    for _ in range(2):
+        done = permissions(folder, "--rotate", "payments")
+    assert done.exit_code != 0
+    public = keys.ensure(folder, keys.users(SERVICES))["payments"]
+    assert len(public) == 2
+    assert all(key in (folder / "accounts.conf").read_text() for key in public)
+    assert permissions(folder, "--retire", "payments").exit_code == 0
+    assert permissions(folder, "--rotate", "payments").exit_code == 0
+
+
 @pytest.mark.parametrize("before", ["made anew", "made with a window"])
 async def test_an_id_that_a_stranger_chose_makes_no_order_vanish(guarded: Broker, folder: Path, before: str) -> None:
     """Also on a mesh whose intake remembers ids: `topology apply` carries it over, and no more are remembered."""
@@ -421,7 +433,7 @@ def test_the_command_adds_nobody_who_is_of_no_kind(folder: Path, user: str) -> N
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", ["client", "client-berlin", "supplier", "operator", "mesh"])
+@pytest.mark.parametrize("name", ["client", "client-berlin", "supplier", "operator", "mesh", "MESH", "orders-micro"])
 def test_a_service_may_not_be_called_like_somebody_else(name: str) -> None:
     with pytest.raises(ValueError, match=rf"service {name}: .* rename the service"):
         keys.users([*SERVICES, Service(name)])

@@ -138,3 +138,17 @@ TWICE = (work(), work())
 def test_two_services_of_one_name_are_refused() -> None:
     with pytest.raises(DeclarationError, match="two services are named work; rename one"):
         load(f"{__name__}:TWICE")
+
+
+def test_services_that_would_share_a_stream_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for names, stream in (
+        (("job-runner", "job_runner"), "JOB_RUNNER"),
+        (("jobs", "Jobs"), "JOBS"),
+        (("jobs", "jobs-timers"), "JOBS_TIMERS"),
+        (("jobs-claims", "jobs"), "JOBS_CLAIMS"),
+        (("intake",), "INTAKE"),
+        (("dead-letters",), "DEAD_LETTERS"),
+    ):
+        monkeypatch.setattr(f"{__name__}.TWICE", [Service(name) for name in names])
+        with pytest.raises(DeclarationError, match=f"would share the stream {stream}; rename the service"):
+            load(f"{__name__}:TWICE")
