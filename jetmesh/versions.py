@@ -4,15 +4,18 @@ While services are upgraded, and after they are rolled back, processes of two ve
 broker says what the newest of them takes: the durable's filters, and the types in the metadata of an intake's.
 """
 
+import asyncio
 import logging
 import math
 import random
 import time
+from typing import Any
 
 from jetmesh import aside
+from jetmesh.conditions import Conditions
 from jetmesh.connection import Connection
 from jetmesh.custody import Custody
-from jetmesh.difference import covers, filters_of, takes_of
+from jetmesh.difference import Config, covers, filters_of, takes_of
 from jetmesh.failure import TooLarge
 from jetmesh.provision import request
 from jetmesh.record import Recorder
@@ -22,7 +25,7 @@ from jetmesh.wire import Delivery
 log = logging.getLogger("jetmesh.versions")
 
 FRESH_SECONDS = 10.0
-"""For how long the broker's answer counts, and one line of the log is enough for a type."""
+"""For how long the broker's answer counts."""
 NAKS = 3
 NAK_SECONDS = 1.0
 PAUSE_SECONDS_MAX = 60.0
@@ -34,7 +37,8 @@ class Versions:
     def __init__(self, connection: Connection, recorder: Recorder, custody: Custody, wait_seconds: float) -> None:
         self._connection, self._recorder, self._custody = connection, recorder, custody
         self._wait_seconds = wait_seconds
-        self._admitted: dict[tuple[str, str], tuple[float, bool]] = {}
+        self._answers: dict[str, tuple[float, asyncio.Future[Any]]] = {}
+        self._conditions = Conditions(log)
 
     async def give_back(self, reaction: Reaction, delivery: Delivery) -> bool:
         """Leave the delivery to another version; False: there is none that takes it, or none came in time.
@@ -74,21 +78,27 @@ class Versions:
     async def _is_taken(self, reaction: Reaction, delivery: Delivery) -> bool:
         """Whether some version takes the type, as the durable of the reaction says."""
         durable = f"{reaction.service}-intake" if delivery.stream == INTAKE else reaction.durable
-        place = f"{delivery.stream}.{durable}", delivery.type
-        asked, taken = self._admitted.get(place, (-math.inf, False))
-        if time.monotonic() - asked > FRESH_SECONDS:
-            info = await request(self._connection, f"CONSUMER.INFO.{place[0]}")
-            taken = bool(info) and _takes(info["config"], delivery)
-            self._admitted[place] = time.monotonic(), taken
-            if taken:
-                log.warning(
-                    "%s takes no %s, and the durable %s/%s does: it is given back for a newer version",
-                    reaction.durable, delivery.type, delivery.stream, durable,
-                )  # fmt: skip
+        config = await self._config(f"{delivery.stream}.{durable}")
+        taken = config is not None and _takes(config, delivery)
+        if taken:
+            self._conditions.tell(
+                (durable, delivery.type), logging.WARNING,
+                "%s takes no %s, and the durable %s/%s does: it is given back for a newer version",
+                reaction.durable, delivery.type, delivery.stream, durable,
+            )  # fmt: skip
         return taken
 
+    async def _config(self, place: str) -> Config | None:
+        """What the broker says of a durable; None where it has none. It is asked once for all that wait for it."""
+        asked, answer = self._answers.get(place, (-math.inf, None))
+        if answer is None or time.monotonic() - asked > FRESH_SECONDS or (answer.done() and answer.exception()):
+            answer = asyncio.ensure_future(request(self._connection, f"CONSUMER.INFO.{place}"))
+            self._answers[place] = time.monotonic(), answer
+        info = await asyncio.shield(answer)
+        return info["config"] if info else None
 
-def _takes(config: dict[str, object], delivery: Delivery) -> bool:
+
+def _takes(config: Config, delivery: Delivery) -> bool:
     if delivery.stream == INTAKE:
         return delivery.type in takes_of(config)
     return any(covers(pattern, delivery.subject) for pattern in filters_of(config) or [">"])

@@ -19,6 +19,7 @@ from jetmesh_contracts import OrderPlaced, StockLevel
 from services.inventory.service import inventory
 from services.orders.catalogue import PRICES
 from services.orders.service import Orders, orders
+from tests.hostile import BODIES
 from tests.runtime.raw import hpub, pub, say
 from tests.samples import body, restocked
 
@@ -125,6 +126,24 @@ async def test_a_letter_without_room_for_the_headers_says_that_they_are_left_out
     assert letter.data == b"two pizzas"
     assert "X" not in letter.headers
     assert int(letter.headers["Jetmesh-Omitted-Bytes"]) == 65_400
+
+
+async def test_a_field_twice_behind_many_others_holds_nobody_up(mesh: LocalMesh) -> None:
+    """Who looks through all of them for each of them looks for minutes, and answers nothing meanwhile."""
+    await mesh.publish("orders.placed", BODIES["twice, behind many"])
+    (letter,) = await mesh.dead_letters(1)
+    assert '"a" stands twice' in letter.headers["Jetmesh-Reason"]
+    await goes_on(mesh)
+
+
+async def test_types_that_nobody_knows_cost_the_broker_one_question(mesh: LocalMesh, broker: Broker) -> None:
+    """However many a stranger thinks of: the answer is the same, and nothing is kept for each."""
+    asked: list[str] = []
+    await mesh.mesh.connection.listen("$JS.API.CONSUMER.INFO.INTAKE.>", lambda subject, *_: asked.append(subject))
+    await say(broker, *[pub(f"orders.stranger-{number}".encode(), b"{}") for number in range(200)])
+    await mesh.dead_letters(200)
+    assert len(asked) <= 3
+    await goes_on(mesh)
 
 
 ATTRIBUTES = {

@@ -49,11 +49,10 @@ async def test_a_rolled_back_version_starts_and_leaves_the_rest_to_the_next_upgr
     await mesh.recorded(Finished, "j-2")
 
     async def is_aside() -> bool:
-        return await mesh.count("WORK_TIMERS") > 0
+        info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+        return await mesh.count("WORK_TIMERS") > 0 and info["num_ack_pending"] == 0
 
-    await mesh.until(is_aside, what="j-1 is set aside")
-    info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
-    assert info["num_ack_pending"] == 0
+    await mesh.until(is_aside, what="j-1 is set aside, and acknowledged")
     for replica in old:
         mesh.replicas.remove(replica)
         await replica.stop()
