@@ -6,7 +6,7 @@ import platform
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel
 
@@ -15,7 +15,8 @@ from jetmesh.answers import Server
 from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
 from jetmesh.findings import Finding, Findings, Grade, Patient
-from jetmesh.otlp.settings import Signal, has_receiver, receiver
+from jetmesh.otlp.settings import Receiver
+from jetmesh.otlp.transport import receivers
 from jetmesh.otlp.variables import SettingError, check
 from jetmesh.settings import variable
 from jetmesh.telemetry import jetmesh_version
@@ -52,28 +53,29 @@ async def traces(environment: Mapping[str, str]) -> list[Finding]:
     """Whether something listens where traces and metrics are sent to."""
     try:
         check(environment)
-        signals = [signal for signal in Signal if has_receiver(environment, signal)]
-        receivers = {receiver(environment, signal).url.netloc: signal for signal in reversed(signals)}
+        places = {(each.url.netloc, each.next_hop): each for each in reversed(receivers(environment))}
     except SettingError as wrong:
         return [Finding("traces", Grade.WRONG, str(wrong), "correct the variable, or unset it")]
-    if not receivers:
+    if not places:
         fix = "set OTEL_EXPORTER_OTLP_ENDPOINT to a collector or Jaeger, for instance http://localhost:4318"
         return [Finding("traces", Grade.NOTE, "no OTLP endpoint is named: nothing is exported from here", fix)]
-    return [await _receives(signal.lower(), receiver(environment, signal).url) for signal in receivers.values()]
+    return [await _receives(each) for each in places.values()]
 
 
-async def _receives(signal: str, url: SplitResult) -> Finding:
-    if await _listens(url.geturl()):
-        return Finding(signal, Grade.GOOD, f"{url.geturl()} takes connections")
-    fix = "start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT; meanwhile what is exported is dropped"
-    return Finding(signal, Grade.WRONG, f"nothing listens at {url.geturl()}", fix)
+async def _receives(receiver: Receiver) -> Finding:
+    signal, place = receiver.signal.lower(), receiver.url.geturl()
+    if receiver.proxy:
+        place = f"the proxy {redacted_url(receiver.proxy)} on the way to {place}"
+    if await _listens(*receiver.next_hop):
+        return Finding(signal, Grade.GOOD, f"{place} takes connections")
+    mend = "correct the proxy's variable" if receiver.proxy else "correct OTEL_EXPORTER_OTLP_ENDPOINT"
+    fix = f"start it, or {mend}; meanwhile what is exported is dropped"
+    return Finding(signal, Grade.WRONG, f"nothing listens at {place}", fix)
 
 
-async def _listens(url: str) -> bool:
-    parts = urlsplit(url if "//" in url else f"//{url}")
+async def _listens(host: str, port: int) -> bool:
     try:
-        connecting = asyncio.open_connection(parts.hostname, parts.port or (443 if parts.scheme == "https" else 4317))
-        _, writer = await asyncio.wait_for(connecting, TIMEOUT_SECONDS)
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), TIMEOUT_SECONDS)
     except (OSError, TimeoutError):
         return False
     writer.close()

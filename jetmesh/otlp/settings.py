@@ -4,11 +4,11 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
 
 import math
+import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -16,7 +16,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import sampling
 
-from jetmesh.otlp.variables import Environment, SettingError
+from jetmesh.otlp.proxies import PORTS, proxy
+from jetmesh.otlp.variables import Environment, SettingError, redacted, text
 
 Number = TypeVar("Number", int, float)
 
@@ -25,6 +26,10 @@ HTTP_PROTOBUF = "http/protobuf"
 GZIP = "gzip"
 _PORTS = {GRPC: 4317, HTTP_PROTOBUF: 4318}
 _MILLISECONDS_MIN = 100
+_IN_A_REQUEST_LINE = re.compile("[!-~]+")
+_HEADER_NAME = re.compile("[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile("[ -~]*")
+_OF_THE_TRANSPORT = frozenset({"content-encoding", "content-length", "content-type", "te", "transfer-encoding"})
 
 _SAMPLERS: Mapping[str, Callable[[float], sampling.Sampler]] = {
     "always_on": lambda _: sampling.ALWAYS_ON,
@@ -65,10 +70,17 @@ class Receiver:
     tls: "TlsFiles"
     proxy: str
 
+    @property
+    def next_hop(self) -> tuple[str, int]:
+        """Host and port that are connected to: the proxy's, where there is one."""
+        url = urlsplit(self.proxy) if self.proxy else self.url
+        return url.hostname or "", url.port or PORTS[url.scheme]
+
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """PEM files that replace the system's certificates and name this client; empty where not given."""
+    """PEM files that replace the system's certificates and name this client, whose key may stand in the file of its
+    certificate; empty where not given."""
 
     certificate: str
     client_key: str
@@ -94,7 +106,7 @@ def has_receiver(env: Environment, signal: Signal) -> bool:
     well, so that the endpoint for all signals is not enough for them. Raises SettingError."""
     own = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", f"OTEL_{signal}_EXPORTER")
     shared = () if signal is Signal.LOGS else ("OTEL_EXPORTER_OTLP_ENDPOINT",)
-    return exports(env, signal) and any(env.get(variable, "").strip() for variable in (*own, *shared))
+    return exports(env, signal) and any(text(env, variable) for variable in (*own, *shared))
 
 
 def receiver(env: Environment, signal: Signal = Signal.TRACES) -> Receiver:
@@ -102,19 +114,16 @@ def receiver(env: Environment, signal: Signal = Signal.TRACES) -> Receiver:
     of = _Variables(env, signal)
     protocol = _one_of(env, of("PROTOCOL"), (HTTP_PROTOBUF, GRPC))
     endpoint = _grpc_endpoint(of) if protocol == GRPC else _http_endpoint(of)
+    url = _without_user(endpoint, protocol)
     return Receiver(
         signal=signal,
         protocol=protocol,
-        url=_without_user(endpoint, protocol),
-        headers=_headers(env, of, endpoint),
+        url=url,
+        headers=_headers(of, endpoint, protocol),
         timeout_seconds=_timeout_seconds(of),
         gzip=_one_of(env, of("COMPRESSION"), ("none", GZIP)) == GZIP,
-        tls=TlsFiles(
-            certificate=_file(env, of("CERTIFICATE")),
-            client_key=_file(env, of("CLIENT_KEY")),
-            client_certificate=_file(env, of("CLIENT_CERTIFICATE")),
-        ),
-        proxy=_proxy(env, endpoint),
+        tls=_tls_files(of),
+        proxy=proxy(env, url),
     )
 
 
@@ -131,30 +140,31 @@ def log_batching(env: Environment) -> Batching:
 
 def metric_interval_seconds(env: Environment) -> float:
     """How often the metrics are read and sent. Raises SettingError."""
-    return _number(env, "OTEL_METRIC_EXPORT_INTERVAL", 60_000.0) / 1000
+    return _milliseconds(env, "OTEL_METRIC_EXPORT_INTERVAL", 60_000.0) / 1000
 
 
 def sampler(env: Environment) -> sampling.Sampler:
     """Every trace unless told otherwise; the argument is the share of traces that is kept. Raises SettingError."""
     name = _one_of(env, "OTEL_TRACES_SAMPLER", ("parentbased_always_on", *_SAMPLERS))
     variable = "OTEL_TRACES_SAMPLER_ARG"
+    share = text(env, variable)
     try:
-        return _SAMPLERS[name](float(env.get(variable) or 1))
+        return _SAMPLERS[name](float(share or 1))
     except ValueError:
-        raise SettingError(f"{variable}={env[variable]!r}: a share between 0 and 1 is wanted") from None
+        raise SettingError(f"{variable}={share!r}: a share between 0 and 1 is wanted") from None
 
 
 def resource(env: Environment) -> Resource:
     """What an operator says of this process; it wins over what the code says. Raises SettingError."""
     attributes = _pairs(env, "OTEL_RESOURCE_ATTRIBUTES")
-    if name := env.get("OTEL_SERVICE_NAME"):
+    if name := text(env, "OTEL_SERVICE_NAME"):
         attributes["service.name"] = name
     return Resource(attributes)
 
 
 def disabled(env: Environment) -> bool:
     """True if nothing may be traced or exported at all."""
-    return env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return text(env, "OTEL_SDK_DISABLED").lower() == "true"
 
 
 @dataclass(frozen=True)
@@ -166,7 +176,7 @@ class _Variables:
 
     def __call__(self, name: str) -> str:
         """The signal's own variable where it is set, else the one for all signals."""
-        return own if self.env.get(own := self.own(name)) else f"OTEL_EXPORTER_OTLP_{name}"
+        return own if text(self.env, own := self.own(name)) else f"OTEL_EXPORTER_OTLP_{name}"
 
     def own(self, name: str) -> str:
         """The signal's own variable."""
@@ -176,7 +186,7 @@ class _Variables:
 def _http_endpoint(of: _Variables) -> SplitResult:
     """A signal's own endpoint is taken as it is; under the one for all signals, each has a path of its own."""
     variable = of("ENDPOINT")
-    url = _url(variable, of.env.get(variable) or "http://localhost:4318")
+    url = _url(variable, text(of.env, variable, "http://localhost:4318"))
     if variable == of.own("ENDPOINT"):
         return url._replace(path=url.path or "/")
     return url._replace(path=f"{url.path.rstrip('/')}/v1/{of.signal.lower()}")
@@ -185,81 +195,69 @@ def _http_endpoint(of: _Variables) -> SplitResult:
 def _grpc_endpoint(of: _Variables) -> SplitResult:
     """A URL, or host and port alone, which OTEL_EXPORTER_OTLP_INSECURE tells to go without TLS."""
     variable = of("ENDPOINT")
-    text = (of.env.get(variable) or "http://localhost:4317").strip()
-    if "://" not in text:
+    address = text(of.env, variable, "http://localhost:4317")
+    if "://" not in address:
         insecure = _one_of(of.env, of("INSECURE"), ("false", "true")) == "true"
-        text = f"{'http' if insecure else 'https'}://{text}"
-    return _url(variable, text)
+        address = f"{'http' if insecure else 'https'}://{address}"
+    url = _url(variable, address)
+    if url.path.strip("/") or url.query:
+        raise SettingError(f"{variable}={redacted(address)!r}: gRPC has no path; write http://collector:4317")
+    return url
 
 
-def _url(variable: str, text: str) -> SplitResult:
+def _url(variable: str, address: str) -> SplitResult:
     try:
-        url = urlsplit(text.strip())
-        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
+        url = urlsplit(address)
+        is_place = url.scheme in ("http", "https") and url.hostname and url.port != 0 and not url.fragment
+        if is_place and _IN_A_REQUEST_LINE.fullmatch(f"{_ascii(url)}{url.path}{url.query}"):
             return url
     except ValueError:
         pass
-    raise SettingError(f"{variable}={_redacted(text)!r}: a URL such as http://collector:4318 is wanted")
+    raise SettingError(f"{variable}={redacted(address)!r}: a URL such as http://collector:4318 is wanted")
 
 
-def _redacted(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    scheme, found, _ = head.partition("://")
-    return f"{scheme if found else ''}{found}…@{tail}" if at else url
+def _ascii(url: SplitResult) -> str:
+    """The host as DNS knows it (RFC 3490)."""
+    return (url.hostname or "").encode("idna").decode()
 
 
 def _without_user(url: SplitResult, protocol: str) -> SplitResult:
     port = url.port or (_PORTS[GRPC] if protocol == GRPC else None)
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return url._replace(netloc=f"{host}:{port}" if port else f"{host}")
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else _ascii(url)
+    return url._replace(netloc=f"{host}:{port}" if port else host)
 
 
-def _headers(env: Environment, of: _Variables, url: SplitResult) -> dict[str, str]:
+def _headers(of: _Variables, url: SplitResult, protocol: str) -> dict[str, str]:
     """What the variable says, and the user and password in the URL as HTTP's basic authentication."""
-    headers = _pairs(env, of("HEADERS"))
-    if url.username is None or "authorization" in map(str.lower, headers):
+    variable = of("HEADERS")
+    headers = _pairs(of.env, variable)
+    for name, value in headers.items():
+        if why := _unsendable(name, value, protocol):
+            raise SettingError(f"{variable}: {name!r} {why}")
+    if len(names := set(map(str.lower, headers))) < len(headers):
+        raise SettingError(f"{variable}: a header is named twice, in capital and in small letters")
+    if url.username is None or "authorization" in names:
         return headers
     return {**headers, "Authorization": basic_authentication(url)}
+
+
+def _unsendable(name: str, value: str, protocol: str) -> str:
+    """Why a header can't be sent; empty where it can. Its value may be a secret, and is not shown."""
+    if not _HEADER_NAME.fullmatch(name):
+        return "is no name of a header"
+    if name.lower() in _OF_THE_TRANSPORT or (protocol == GRPC and name.lower().startswith("grpc-")):
+        return "is set by the exporter itself; take it away"
+    if protocol == GRPC and name.lower().endswith("-bin"):
+        return "is a binary header, which is not supported"
+    return (
+        "" if _HEADER_VALUE.fullmatch(value) else "holds what a header can't: characters that are not ASCII, or a line"
+    )
 
 
 def basic_authentication(url: SplitResult) -> str:
     """The header's value for the user and password in a URL (RFC 7617)."""
     secret = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
     return f"Basic {b64encode(secret.encode()).decode()}"
-
-
-def _proxy(env: Environment, url: SplitResult) -> str:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY name, as far as NO_PROXY allows; none to this machine."""
-    proxies = _proxies(env)
-    host = url.hostname or ""
-    if _is_loopback(host) or _is_spared(host, proxies.get("no", "")):
-        return ""
-    text = proxies.get(url.scheme) or proxies.get("all", "")
-    proxy = urlsplit(text if "://" in text else f"http://{text}")
-    if text and (proxy.scheme != "http" or not proxy.hostname):
-        variable = f"{url.scheme.upper()}_PROXY"
-        raise SettingError(f"{variable}={_redacted(text)!r}: the URL of an HTTP proxy, http://proxy:3128, is wanted")
-    return proxy.geturl() if text else ""
-
-
-def _proxies(env: Environment) -> dict[str, str]:
-    """As `urllib` reads them: the names in small letters win."""
-    found = {name.lower()[: -len("_proxy")]: env[name] for name in env if name.lower().endswith("_proxy") and env[name]}
-    small = {name[: -len("_proxy")]: env[name] for name in env if name.endswith("_proxy") and env[name]}
-    return {**found, **small}
-
-
-def _is_spared(host: str, no_proxy: str) -> bool:
-    """NO_PROXY names hosts and domains, with or without a leading dot; `*` is all."""
-    names = [name.strip().lower().lstrip(".") for name in no_proxy.split(",")]
-    return "*" in names or any(f".{host.lower()}".endswith(f".{name}") for name in names if name)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _timeout_seconds(of: _Variables) -> float:
@@ -289,7 +287,7 @@ def _batching(env: Environment, prefix: str, default: Batching) -> Batching:
 def _one_of(env: Environment, variable: str, choices: Collection[str]) -> str:
     """The first choice is the default."""
     default, *_ = choices
-    chosen = (env.get(variable) or default).strip().lower()
+    chosen = text(env, variable, default).lower()
     if chosen not in choices:
         raise SettingError(f"{variable}={chosen!r}: one of {', '.join(sorted(set(choices)))} is wanted")
     return chosen
@@ -297,18 +295,27 @@ def _one_of(env: Environment, variable: str, choices: Collection[str]) -> str:
 
 def _number(env: Environment, variable: str, default: Number) -> Number:
     """A number above 0, of the default's type."""
-    text = (env.get(variable) or str(default)).strip()
+    said = text(env, variable, str(default))
     try:
-        number = float(text)
+        number = float(said)
     except ValueError:
         number = math.nan
-    if 0 < number < math.inf and type(default)(number) > 0:
+    if 0 < number < math.inf and type(default)(number) == number:
         return type(default)(number)
-    raise SettingError(f"{variable}={text!r}: a number above 0 is wanted")
+    raise SettingError(f"{variable}={said!r}: a {'whole ' * isinstance(default, int)}number above 0 is wanted")
+
+
+def _tls_files(of: _Variables) -> TlsFiles:
+    files = TlsFiles(*(_file(of.env, of(name)) for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")))
+    if files.client_key and not files.client_certificate:
+        raise SettingError(
+            f"{of('CLIENT_KEY')}: the certificate of this key is wanted too; set {of('CLIENT_CERTIFICATE')}"
+        )
+    return files
 
 
 def _file(env: Environment, variable: str) -> str:
-    name = env.get(variable, "")
+    name = text(env, variable)
     if name and not Path(name).is_file():
         raise SettingError(f"{variable}={name!r}: there is no such file")
     return name
@@ -316,7 +323,7 @@ def _file(env: Environment, variable: str) -> str:
 
 def _pairs(env: Environment, variable: str) -> dict[str, str]:
     """`key=value,key=value`, both percent-encoded."""
-    members = [member.partition("=") for member in env.get(variable, "").split(",") if member.strip()]
+    members = [member.partition("=") for member in text(env, variable).split(",") if member.strip()]
     if not all(key.strip() and equals for key, equals, _ in members):
         raise SettingError(f"{variable}: key=value pairs parted by commas are wanted")
     return {unquote(key.strip()): unquote(value.strip()) for key, _, value in members}

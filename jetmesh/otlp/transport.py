@@ -2,13 +2,15 @@
 
 import gzip
 import ssl
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from jetmesh.otlp import settings
 from jetmesh.otlp.settings import GRPC, Receiver, Signal, TlsFiles, basic_authentication
-from jetmesh.otlp.variables import SettingError
+from jetmesh.otlp.variables import Environment, SettingError
 
 if TYPE_CHECKING:
     import grpc
@@ -22,6 +24,13 @@ _EXPORT_METHODS = {
     Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
+
+
+_ALSO_READ: Mapping[Signal, Sequence[Callable[[Environment], object]]] = {
+    Signal.TRACES: (settings.resource, settings.sampler, settings.batching),
+    Signal.METRICS: (settings.resource, settings.metric_interval_seconds),
+    Signal.LOGS: (settings.resource, settings.log_batching),
 }
 
 
@@ -44,6 +53,16 @@ class Transport(Protocol):
         """Returns when the receiver has it. Raises Unavailable, Rejected."""
 
     def close(self) -> None: ...
+
+
+def receivers(env: Environment) -> list[Receiver]:
+    """Where each signal goes that is exported, after a look at all that its export will read. Raises SettingError."""
+    found = [settings.receiver(env, signal) for signal in Signal if settings.has_receiver(env, signal)]
+    for each in found:
+        connect(each).close()
+        for read in _ALSO_READ[each.signal]:
+            read(env)
+    return found
 
 
 def connect(receiver: Receiver) -> Transport:
@@ -120,13 +139,11 @@ def _target(receiver: Receiver) -> str:
 def _http_connection(receiver: Receiver) -> HTTPConnection:
     """To the receiver, or to the proxy on the way: through it, where the receiver speaks TLS."""
     url, timeout_seconds = receiver.url, receiver.timeout_seconds
-    proxy = urlsplit(receiver.proxy)
-    next_host, next_port = (proxy.hostname, proxy.port or 80) if receiver.proxy else (url.hostname, url.port)
     if url.scheme == "http":
-        return HTTPConnection(next_host or "", next_port, timeout=timeout_seconds)
-    connection = HTTPSConnection(next_host or "", next_port, timeout=timeout_seconds, context=_tls_context(receiver))
+        return HTTPConnection(*receiver.next_hop, timeout=timeout_seconds)
+    connection = HTTPSConnection(*receiver.next_hop, timeout=timeout_seconds, context=_tls_context(receiver))
     if receiver.proxy:
-        connection.set_tunnel(url.hostname or "", url.port or 443, _to_proxy(proxy))
+        connection.set_tunnel(url.hostname or "", url.port or 443, _to_proxy(urlsplit(receiver.proxy)))
     return connection
 
 
@@ -159,7 +176,7 @@ def _grpc_channel(receiver: Receiver) -> "grpc.Channel":
         return grpc.insecure_channel(target, [proxy])
     _tls_context(receiver)
     tls = receiver.tls
-    files = (tls.certificate, tls.client_key, tls.client_certificate)
+    files = (tls.certificate, tls.client_key or tls.client_certificate, tls.client_certificate)
     pem = [Path(file).read_bytes() if file else None for file in files]
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(*pem), [proxy])
 

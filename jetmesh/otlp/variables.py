@@ -48,6 +48,7 @@ ONE_VALUE: Mapping[str, tuple[str, ...]] = {
     "OTEL_PROPAGATORS": ("tracecontext",),
     "OTEL_SDK_DISABLED": ("true", "false"),
     "OTEL_TRACES_EXPORTER": ("otlp", "none"),
+    **{f"OTEL_EXPORTER_OTLP_{signal}INSECURE": ("true", "false") for signal in _SIGNALS},
 }
 """What these may be set to: what the specification knows besides is not supported."""
 
@@ -66,6 +67,18 @@ OTEL_RESOURCE_ATTRIBUTES_POD_NAME of the Kubernetes operator."""
 
 class SettingError(ValueError):
     """An environment variable holds what cannot be meant; the text names it and says what can."""
+
+
+def text(env: Environment, variable: str, default: str = "") -> str:
+    """What a variable holds, without the spaces around it; an empty one counts as unset."""
+    return env.get(variable, "").strip() or default
+
+
+def redacted(url: str) -> str:
+    """A URL, or what should be one, without the user and password in it."""
+    head, at, tail = url.rpartition("@")
+    scheme, found, _ = head.partition("://")
+    return f"{scheme if found else ''}{found}…@{tail}" if at else url
 
 
 def check(env: Environment) -> None:

@@ -165,6 +165,31 @@ async def test_each_receiver_is_tried_and_a_variable_that_is_wrong_is_named(brok
     assert "OTEL_PROPAGATORS" in wrong.found
 
 
+async def test_a_proxy_on_the_way_is_tried_and_not_the_receiver_behind_it(broker: Broker) -> None:
+    behind = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example"}
+    (there,) = await traces({**behind, "HTTPS_PROXY": f"http://ada:secret@127.0.0.1:{broker.port}"})
+    (away,) = await traces({**behind, "HTTPS_PROXY": "http://ada:secret@127.0.0.1:1"})
+    assert [there.grade, away.grade] == [Grade.GOOD, Grade.WRONG]
+    assert "proxy" in away.found
+    assert "secret" not in there.found + away.found
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "production"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", __file__),
+    ],
+)
+async def test_each_variable_that_would_stop_a_service_is_wrong(broker: Broker, variable: str, value: str) -> None:
+    (wrong,) = await traces({"OTEL_EXPORTER_OTLP_ENDPOINT": f"https://127.0.0.1:{broker.port}", variable: value})
+    assert wrong.grade is Grade.WRONG
+    assert variable.removeprefix("OTEL_EXPORTER_OTLP_TRACES_") in wrong.found
+
+
 def test_a_demo_keeps_its_traces_itself() -> None:
     target = Target(Settings(), "the demo", {"NATS_URL": "nats://a"}, {"traces_url": "http://127.0.0.1:14318"})
     assert traces_of(target) == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:14318", "NATS_URL": "nats://a"}

@@ -247,8 +247,11 @@ def test_a_rejected_batch_does_not_hold_up_the_next(otlp: Receiver, caplog: pyte
     assert "rejected" in caplog.text
 
 
-def test_a_batch_that_cannot_be_sent_does_not_end_the_export(caplog: pytest.LogCaptureFixture) -> None:
-    with exporting("http://127.0.0.1:1", OTEL_EXPORTER_OTLP_HEADERS="broken=%0A") as provider:
+def test_a_batch_that_cannot_be_sent_does_not_end_the_export(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HttpTransport, "send", lambda *_: 1 / 0)
+    with exporting("http://127.0.0.1:1") as provider:
         for _ in range(2):
             make_spans(provider, 1)
             assert provider.force_flush()

@@ -5,7 +5,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from jetmesh import telemetry
 from jetmesh.otlp import SettingError
+from jetmesh.otlp.settings import receiver
 
 SIGNALS = ("traces", "metrics", "logs")
 REQUESTS: Mapping[str, Any] = {
@@ -251,6 +252,105 @@ def test_a_proxy_is_left_out_for_this_machine_and_where_no_proxy_says_so(
     assert taken.paths == {f"/v1/{signal}" for signal in SIGNALS}
 
 
+@pytest.mark.parametrize(
+    ("host", "no_proxy", "spared"),
+    [
+        ("10.1.2.3", "10.0.0.0/8", True),
+        ("11.1.2.3", "10.0.0.0/8", False),
+        ("[fd00::1]", "fd00::/8", True),
+        ("[fd00::1]", "[fd00::1]", True),
+        ("collector.mesh.svc", "*.svc", True),
+        ("collector.mesh.svc", "SVC.", True),
+        ("collector.mesh.svc", "mesh.svc:4318", True),
+        ("collector.mesh.svc", "mesh.svc:4317", False),
+        ("othermesh.svc", "mesh.svc", False),
+        ("collector", "a b, collector", True),
+        ("collector", "http://[", False),
+        ("collector", "*", True),
+        ("collector", ",", False),
+    ],
+)
+def test_no_proxy_names_hosts_domains_addresses_and_networks(host: str, no_proxy: str, spared: bool) -> None:
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{host}:4318",
+        "HTTP_PROXY": "http://proxy:3128",
+        "NO_PROXY": no_proxy,
+    }
+    assert receiver(environment).proxy == ("" if spared else "http://proxy:3128")
+
+
+class Tunnels(ThreadingHTTPServer):
+    """A proxy that carries CONNECT through to one place, whatever host is asked for."""
+
+    daemon_threads = True
+
+    def __init__(self, to: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Connect)
+        self.to = to
+        self.asked: list[tuple[str, str | None]] = []
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+
+class _Connect(BaseHTTPRequestHandler):
+    server: Tunnels
+
+    def do_CONNECT(self) -> None:
+        self.server.asked.append((self.path, self.headers["Proxy-Authorization"]))
+        with socket.create_connection(("127.0.0.1", self.server.to)) as there:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=_carry, args=(there, self.connection), daemon=True)
+            back.start()
+            _carry(self.connection, there)
+            back.join(5)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def _carry(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # the other side has hung up
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_proxy_carries_tls_to_the_receiver_and_sees_none_of_it(
+    collectors: Callable[..., Collector], tmp_path: Path, protocol: str
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate = authority.issue_cert("collector.example")
+    taken: Sequence[object]
+    if protocol == "grpc":
+        secure = GrpcCollector("127.0.0.1", certificate)
+        to, taken = secure.port, secure.taken
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        collector = collectors(context=context)
+        to, taken = collector.server_port, collector.taken
+    proxy = Tunnels(to)
+    emit(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example:4318",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hidden",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "ca.pem"),
+            "HTTPS_PROXY": f"http://ada:secret@127.0.0.1:{proxy.server_port}",
+            **WITH_LOGS,
+        }
+    )
+    proxy.shutdown()
+    proxy.server_close()
+
+    assert len(taken) >= len(SIGNALS)
+    assert set(proxy.asked) == {("collector.example:4318", "Basic YWRhOnNlY3JldA==")}
+
+
 def test_a_ca_of_ones_own_and_a_client_certificate_serve_all_signals(
     collectors: Callable[..., Collector], tmp_path: Path
 ) -> None:
@@ -281,10 +381,14 @@ def test_a_ca_of_ones_own_and_a_client_certificate_serve_all_signals(
 class GrpcCollector:
     """Takes any unary call, and keeps its method and metadata."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, certificate: trustme.LeafCert | None = None) -> None:
         self.taken: list[tuple[str, dict[str, Any]]] = []
         self.server = grpc.server(ThreadPoolExecutor(2), handlers=[_Any(self.taken)])
-        self.port = self.server.add_insecure_port(f"{host}:0")
+        if certificate is None:
+            self.port = self.server.add_insecure_port(f"{host}:0")
+        else:
+            pair = certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes()
+            self.port = self.server.add_secure_port(f"{host}:0", grpc.ssl_server_credentials([pair]))
         self.server.start()
 
 
@@ -346,12 +450,63 @@ def test_grpc_serves_all_signals_with_and_without_a_scheme(host: str, form: str)
         ("OTEL_BLRP_MAX_QUEUE_SIZE", "-1"),
         ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/nowhere/ca.pem"),
         ("HTTP_PROXY", "socks5://proxy:1080"),
+        ("ALL_PROXY", "socks5://proxy:1080"),
+        ("HTTP_PROXY", "proxy:99999"),
+        ("http_proxy", "http://[::1:3128"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://col lector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/ä"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318#v1"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", "maybe"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api key=1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=%E2%82%AC"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=1%0D%0Ahost: elsewhere"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "content-type=application/json"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer a,authorization=Bearer b"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", __file__),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1.5"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "60"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_its_name(variable: str, value: str) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", **WITH_LOGS, variable: value}
     with pytest.raises(SettingError, match=variable):
         telemetry.start("orders", environment)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317/v1/traces"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "token-bin=1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "grpc-timeout=1S"),
+    ],
+)
+def test_what_grpc_does_not_take_is_refused_by_its_name(variable: str, value: str) -> None:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    with pytest.raises(SettingError, match=variable):
+        telemetry.start("orders", {**environment, variable: value})
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_SERVICE_NAME",
+        "HTTP_PROXY",
+    ],
+)
+def test_a_variable_of_spaces_counts_as_unset(collectors: Callable[..., Collector], variable: str) -> None:
+    taken = collectors()
+    emit({"OTEL_EXPORTER_OTLP_ENDPOINT": f" http://127.0.0.1:{taken.server_port} ", **WITH_LOGS, variable: "  "})
+
+    assert taken.paths == {f"/v1/{signal}" for signal in SIGNALS}
+    assert described(taken.requests("traces")[0])["service.name"] == "orders"
 
 
 def test_a_misspelt_variable_is_told_from_the_one_that_is_meant() -> None:
