@@ -260,7 +260,7 @@ class Reacting:
                 ("not settled", *reason_of(failed)), logging.WARNING, "%s: %s: %s; again in %.2f s",
                 self.reaction.durable, delivery.subject, failed, pause, extra=extra,
             )  # fmt: skip
-            self.mesh.custody.nak(delivery, pause)
+            await self._put_off(delivery, pause, blameless=False)
             return "retry"
 
     async def _come_again(self, delivery: Delivery, pause_seconds: float, *, blameless: bool) -> None:
@@ -286,7 +286,13 @@ class Reacting:
     async def _spare(self, delivery: Delivery) -> None:
         """Free its slot, for others or because the service stops, until the switch may be closed."""
         pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + (self.switch.probe_in_seconds if self.switch else 0.0)
+        await self._put_off(delivery, pause, blameless=True)
+
+    async def _put_off(self, delivery: Delivery, pause_seconds: float, *, blameless: bool) -> None:
+        """Let it come again. It stays on its consumer only where it can't be set aside: while the dead letters are
+        full, those that wait for room there would hold every slot, and good ones with them."""
         try:
-            await self._come_again(delivery, pause, blameless=True)
-        except Unavailable:
-            self.mesh.custody.nak(delivery, pause)
+            await self._come_again(delivery, pause_seconds, blameless=blameless)
+        except Exception as refused:
+            self.mesh.custody.nak(delivery, pause_seconds)
+            let_go(refused)

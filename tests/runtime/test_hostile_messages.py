@@ -247,6 +247,23 @@ async def test_a_stream_of_dead_letters_that_takes_little_gets_a_letter_that_is_
     await goes_on(mesh)
 
 
+async def test_while_the_dead_letters_are_full_what_shall_be_one_holds_nothing_up(
+    mesh: LocalMesh, broker: Broker
+) -> None:
+    """More of it than the durable has slots; each is a letter as soon as there is room."""
+    await stream_takes(mesh, "DEAD_LETTERS", max_bytes=2_000)
+    info = await request(mesh.mesh.connection, "CONSUMER.INFO.INTAKE.orders-intake")
+    few = {"stream_name": "INTAKE", "config": {**info["config"], "max_ack_pending": 20}, "action": "update"}
+    await request(mesh.mesh.connection, "CONSUMER.DURABLE.CREATE.INTAKE.orders-intake", few, strict=True)
+    await say(broker, *[pub(b"orders.placed", b"pizza number %d" % number) for number in range(60)])
+    await mesh.publish("orders.placed", body("o-next"))
+    await mesh.recorded(OrderPlaced, "o-next", within_seconds=60)
+    await stream_takes(mesh, "DEAD_LETTERS", max_bytes=-1)
+    await mesh.dead_letters(60, within_seconds=60)
+    await goes_on(mesh)
+    assert await mesh.count("DEAD_LETTERS") == 60
+
+
 DUE: dict[str, tuple[dict[str, str], str]] = {
     "nothing": ({}, "names no reaction"),
     "numbers that are none": (
