@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from jetmesh.conditions import Conditions
 from jetmesh.connection import Connection
+from jetmesh.difference import Config
 from jetmesh.failure import Unavailable
 from jetmesh.provision import Drift, request
 from jetmesh.topology import Consumer
@@ -23,12 +24,17 @@ Place: TypeAlias = tuple[str, str]
 
 
 class Durables:
-    """What the broker said of each durable when it was asked last."""
+    """What the broker said of each durable when it was asked last; `found` is told each one's configuration."""
 
-    def __init__(self, connection: Connection, consumers: Callable[[], Sequence[Consumer]]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        consumers: Callable[[], Sequence[Consumer]],
+        found: Callable[[Place, Config], None] = lambda *_: None,
+    ) -> None:
         self.infos: dict[Place, Mapping[str, Any]] = {}
         self.missing: set[Place] = set()
-        self._connection, self._consumers = connection, consumers
+        self._connection, self._consumers, self._found = connection, consumers, found
         self._conditions = Conditions(log, 4 * POLL_SECONDS)
 
     async def watch(self, poll_seconds: float = 0.0) -> None:
@@ -59,6 +65,8 @@ class Durables:
             self.infos.pop(place, None)
             return
         self.infos[place] = info or {}
+        if info:
+            self._found(place, info["config"])
         (self.missing.add if info is None else self.missing.discard)(place)
 
     def _compare_clocks(self) -> None:

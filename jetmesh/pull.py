@@ -22,6 +22,10 @@ log = logging.getLogger("jetmesh.pull")
 EXPIRES_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
 BYTES_MAX = 8 << 20
+BATCH_MAX = 1 << 20
+"""More than there are slots: where no operator has set less."""
+OPEN_MAX = 64
+"""Requests of one process at a time: the server drops those beyond `max_waiting` (512) of all processes unanswered."""
 
 
 class Pull:
@@ -48,7 +52,7 @@ class Pull:
         self._connection = connection
         self._deliver = deliver
         self._slots = slots
-        self._bytes_max = bytes_max
+        self._bytes_max = self._own_bytes_max = bytes_max
         self._held = 0
         self._held_bytes = 0
         self._is_too_large = False
@@ -62,7 +66,7 @@ class Pull:
         self._next = connection.api(f"CONSUMER.MSG.NEXT.{stream}.{durable}")
         self._retry: asyncio.TimerHandle | None = None
         self.hold_seconds = math.inf
-        self._batch_max = slots
+        self._batch_max = BATCH_MAX
         self._expires_seconds = EXPIRES_SECONDS
 
     @property
@@ -72,11 +76,11 @@ class Pull:
 
     def obey(self, config: Config) -> None:
         """Keep to what the durable's configuration allows: an operator may have set how long a delivery is held, how
-        many and how many bytes a request may ask for, and how long it may stay open."""
+        many and how many bytes a request may ask for, and how long it may stay open. They may set it at any time."""
         self.hold_seconds = hold_seconds(config)
-        self._batch_max = config.get("max_batch") or self._batch_max
+        self._batch_max = config.get("max_batch") or BATCH_MAX
         self._expires_seconds = min(EXPIRES_SECONDS, config.get("max_expires", math.inf) / 1e9)
-        self._bytes_max = min(self._bytes_max, config.get("max_bytes") or self._bytes_max)
+        self._bytes_max = min(self._own_bytes_max, config.get("max_bytes") or self._own_bytes_max)
 
     @property
     def held_bytes(self) -> int:
@@ -167,8 +171,11 @@ class Pull:
         if self._is_too_large:
             self._ask(1)
             return
-        while free > 0 and self._ask(batch := min(free, self._batch_max), self._bytes_max * batch // self._slots):
-            free = self._slots - self._held - self._open
+        while free > 0 and len(self._asked) < OPEN_MAX:
+            batch = min(free, self._batch_max)
+            if not self._ask(batch, self._bytes_max * batch // self._slots):
+                return
+            free -= batch
 
     def _ask(self, batch: int, bytes_max: int = 0) -> bool:
         """Ask for so many, and so many bytes; False while there is no connection."""

@@ -12,7 +12,7 @@ from jetmesh import aside, provision
 from jetmesh.connection import Connection
 from jetmesh.continuity import Continuity
 from jetmesh.difference import Config
-from jetmesh.durables import Durables
+from jetmesh.durables import Durables, Place
 from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.many import Many
@@ -51,7 +51,7 @@ class Runner:
     _ticker: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
-        self.durables = Durables(self.mesh.connection, lambda: self.consumers)
+        self.durables = Durables(self.mesh.connection, lambda: self.consumers, self._obey)
         self._entities = {entity_of(event) for event in self.service.records}
 
     @property
@@ -197,6 +197,12 @@ class Runner:
         if not shared and (switch := self.switches.get(needs.pop())):
             switch.pauses(pull, slots)
         return pull
+
+    def _obey(self, place: Place, config: Config) -> None:
+        """Keep to what an operator has set since."""
+        for pull in self.pulls:
+            if (pull.stream, pull.durable) == place:
+                pull.obey(config)
 
     def _needs(self, consumer: Consumer) -> set[str]:
         """What the reactions need to which this consumer's deliveries go; the empty string: nothing. Several on the
