@@ -23,6 +23,7 @@ NEAR, FULL = 0.8, 0.99
 RESTART = (
     "make room, or raise the limit of open files; then restart the server: it keeps a write error until it is restarted"
 )
+START_SERVERS = f"start the server that has it, or restore the mesh from its backup if that is lost ({BACKUPS})"
 SYNCHRONISE = "synchronise the clocks (chrony, systemd-timesyncd): deadlines go by the broker's"
 
 
@@ -139,11 +140,24 @@ async def durables(patient: Patient) -> Findings:
     own = {stream.name for stream in needed.streams}
     for stream in sorted(own | {stream for stream, _ in ours}):
         for info in await _consumers(patient, stream):
-            if (stream, info["name"]) in ours:
+            name = info["config"].get("durable_name") or info["name"]
+            if _is_offline(info):
+                yield _offline(stream, name)
+            elif (stream, name) in ours:
                 if info.get("paused"):
-                    yield _paused(stream, info["name"])
+                    yield _paused(stream, name)
             elif stream in own and info["config"].get("durable_name"):
                 yield _stranger(stream, info)
+
+
+def _is_offline(info: Mapping[str, Any]) -> bool:
+    """Whether no server that has it answers: others tell of it what they know, and leave out its name."""
+    copies = info.get("cluster", {}).get("replicas") or ()
+    return not info["name"] or (not info.get("cluster", {}).get("leader") and any(c.get("offline") for c in copies))
+
+
+def _offline(stream: str, name: str) -> Finding:
+    return Finding("durables", Grade.WRONG, f"{stream}/{name} is offline, and delivers nothing", START_SERVERS)
 
 
 def _paused(stream: str, name: str) -> Finding:

@@ -37,7 +37,12 @@ async def examine(patient: Patient) -> Findings:
             async for finding in look(patient):
                 yield finding
         except (Unavailable, provision.Drift) as problem:
-            yield Finding(look.__name__.strip("_"), Grade.WRONG, str(problem), "mend what stands above, and look again")
+            yield Finding(look.__name__.strip("_"), Grade.WRONG, str(problem), _fix(problem))
+
+
+def _fix(problem: Exception) -> str:
+    is_offline = str(problem).endswith(("(10118)", "(10119)"))
+    return diagnosis.START_SERVERS if is_offline else "mend what stands above, and look again"
 
 
 def versions() -> list[Finding]:

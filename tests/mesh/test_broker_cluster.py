@@ -175,6 +175,25 @@ async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) ->
         await doctor_says(cluster, "3 of each stream on a cluster, all of them whole")
 
 
+async def test_what_is_offline_is_told_by_its_name_and_never_removed(cluster: Cluster) -> None:
+    """The only copy of a stream is on a server that is away: its durables belong to reactions all the same."""
+    assert (await applied(cluster)).status == 0
+    async with connected(cluster.plan.nats_args("operator")) as operator:
+        info = await provision.request(operator.connection, "STREAM.INFO.ORDERS", strict=True)
+    await cluster.machines[info["cluster"]["leader"]].stop()
+    told: dict[str, str] = {}
+
+    async def found() -> bool:
+        told.clear()
+        for finding in (await cluster.jetmesh("doctor", "--json")).findings.get("durables", []):
+            told[finding["found"]] = finding["fix"]
+        return any("ORDERS/payments-authorize is offline" in words for words in told)
+
+    await until(found, WITHIN_SECONDS, "the doctor says that the durable is offline")
+    assert not [words for words in told if "belongs to no reaction" in words]
+    assert all(fix.startswith("start the server that has it") for fix in told.values())
+
+
 async def test_what_is_new_is_made_with_one_of_three_away(cluster: Cluster) -> None:
     """Streams that are not there yet."""
     await applied(cluster, JETMESH_REPLICAS="3")
