@@ -121,7 +121,7 @@ async def _run(
                 return await job.run(until)
         except (Unavailable, Drift) as failed:
             advice = OPERATOR if NOT_ENABLED in str(failed) else "what was done so far stays done: run it again"
-            raise click.ClickException(f"{failed}; {advice}") from None
+            raise type(failed)(f"{failed}; {advice}") from None
 
 
 def show(report: Report, folder: Path) -> None:

@@ -60,7 +60,7 @@ async def _run(services: Sequence[Service], target: Target, folder: Path, tell: 
         try:
             return await Taking(mesh.connection, services, mesh.settings.split, folder, tell).run()
         except Drift as refused:
-            raise click.ClickException(explained(refused)) from None
+            raise Drift(explained(refused)) from None
 
 
 def explained(refused: Drift) -> str:

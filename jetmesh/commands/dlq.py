@@ -17,7 +17,6 @@ from rich.text import Text
 from jetmesh import tolerant
 from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.console import Console, field
-from jetmesh.failure import Unavailable
 from jetmesh.letters import EVERYTHING, Filter, Group, Letter, Letters, grouped
 from jetmesh.replay import Unfit
 from jetmesh.terminal import say
@@ -134,10 +133,7 @@ def log(as_json: bool) -> None:
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        return asyncio.run(work)
-    except Unavailable as unavailable:
-        raise click.ClickException(str(unavailable)) from None
+    return asyncio.run(work)
 
 
 def _who() -> str:

@@ -74,7 +74,7 @@ async def _run(
         try:
             return await restoring.run(examine), restoring
         except Drift as refused:
-            raise click.ClickException(explained(refused)) from None
+            raise Drift(explained(refused)) from None
 
 
 def audits(services: Sequence[Service]) -> list[Audit]:

@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from jetmesh.console import Console
-from jetmesh.failure import Unavailable
 from jetmesh.terminal import show
 from jetmesh.visible import visible
 from services.reference import state as states
@@ -60,10 +59,7 @@ def audit(state: State, archive: Path | None, as_json: bool) -> None:
 
 async def _audit(state: State, archive: Path | None) -> Audit:
     async with reach(state) as mesh:
-        try:
-            facts = await collect(mesh, state, archive)
-        except Unavailable as unavailable:
-            raise click.ClickException(str(unavailable)) from None
+        facts = await collect(mesh, state, archive)
     return Audit(facts, findings(facts))
 
 

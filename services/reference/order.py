@@ -13,7 +13,6 @@ import httpx
 from jetmesh import timeline
 from jetmesh.archive.parquet import Archive
 from jetmesh.console import Console
-from jetmesh.failure import Unavailable
 from jetmesh.provision import check_split, histories
 from jetmesh.terminal import say, show
 from jetmesh.topology import topology
@@ -59,10 +58,7 @@ async def _events(order_id: str, state: State, archive: Archive) -> list[StoryEv
         needed = topology(SERVICES, split=split)
         await check_split(mesh.connection, needed)
         archive.follow(await histories(mesh.connection, [stream.name for stream in needed.streams]))
-        try:
-            here = await story(mesh, order_id)
-        except Unavailable as unavailable:
-            raise click.ClickException(str(unavailable)) from None
+        here = await story(mesh, order_id)
     events = {(event.stream, event.sequence): event for event in here}
     for event in archived(archive, order_id, split):
         place = event.stream, event.sequence
