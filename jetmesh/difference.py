@@ -22,9 +22,9 @@ TUNABLE = {"ack_wait": 30_000_000_000, "max_ack_pending": 8192}
 """Fields of a durable that operators may set, each with its default. What jetmesh set itself, where that is something
 else, is remembered in the metadata (`jetmesh.<field>`); a value that is neither was set by somebody."""
 
-UNWANTED_OF_STREAM = {"no_ack": False}
-UNWANTED_OF_CONSUMER = {"headers_only": False}
-"""What nobody may tune: a recording would wait for ever, a reaction would get nothing to read."""
+UNWANTED_OF_STREAM = {"no_ack": False, "subject_transform": None}
+UNWANTED_OF_CONSUMER = {"headers_only": False, "priority_policy": None, "priority_groups": None}
+"""What nobody may tune: a recording would wait for ever or be found by nobody, a reaction would get nothing to read."""
 NO_HINDRANCE = frozenset({"metadata", "description", *TUNABLE})
 """A service runs whatever these say."""
 
@@ -50,14 +50,14 @@ class _Merged:
 
 def of_stream(has: Config, needs: Config, *, holds: int = 0, prune: bool = False) -> Difference:
     """Compare a stream's configuration; it holds so many bytes. With `prune`, subjects that are not declared go."""
-    needs = {**needs, **UNWANTED_OF_STREAM}
+    needs = {**UNWANTED_OF_STREAM, **needs}
     merged = _Merged({**has, **needs})
     _keep_room(merged, has, needs, holds)
     reason = _merge_subjects(merged, has, needs, "subjects", prune=prune)
     changed = _changed(has, merged.config, needs)
     reason = next((why for each in changed if (why := _forbidden(*each))), reason)
-    if changed and has.get("sealed"):
-        reason = "the stream is sealed"
+    if has.get("sealed"):
+        reason = "the stream is sealed, which can't be undone, and takes nothing"
     return Difference(merged.config, changed, tuple(merged.kept), merged.undeclared, reason)
 
 
@@ -76,7 +76,8 @@ def of_consumer(has: Config, needs: Config, *, prune: bool = False) -> Differenc
         reason = f"{fixed[0]} of a durable can't be changed; remove it, and what it has not acknowledged comes again"
     if pushes := has.get("deliver_subject"):
         reason = f"the durable pushes to {pushes}, and its service pulls; remove it"
-    return Difference(merged.config, changed, tuple(merged.kept), merged.undeclared, reason)
+    config = {name: value for name, value in merged.config.items() if value is not None}
+    return Difference(config, changed, tuple(merged.kept), merged.undeclared, reason)
 
 
 def new_consumer(needs: Config) -> Config:

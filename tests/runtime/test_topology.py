@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetmesh import Recorded, difference, provision
+from jetmesh import Recorded, difference, durables, provision
 from jetmesh.commands import commands
 from jetmesh.connection import Connection
 from jetmesh.contracts import registry
@@ -177,6 +177,32 @@ async def test_what_an_operator_set_at_a_durable_stays(mesh_of: MeshOf, finishin
     await mesh.start(finishing)
 
 
+async def test_a_service_keeps_to_what_an_operator_sets_while_it_runs(
+    mesh_of: MeshOf, finishing: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durables, "POLL_SECONDS", 0.1)
+    mesh = await mesh_of(finishing, JETMESH_SLOTS="4")
+    jobs = [f"job-{number}" for number in range(20)]
+    for limits in ({"max_batch": 1, "max_expires": 2_000_000_000}, {"max_batch": 0, "max_expires": 0}):
+        await _edit(mesh, "JOBS.work-finish", **limits)
+        for job in jobs:
+            await mesh.record(Asked(job_id=f"{job}-{limits['max_batch']}"))
+        for job in jobs:
+            await mesh.recorded(Finished, f"{job}-{limits['max_batch']}")
+    assert mesh.replicas[0].health.why_not == ""
+
+
+async def test_many_processes_find_room_where_an_operator_lets_one_ask_for_little(
+    mesh_of: MeshOf, finishing: Service
+) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    await _edit(mesh, "JOBS.work-finish", max_batch=1)
+    for _ in range(3):
+        await mesh.start(finishing)
+    info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+    assert 0 < info["num_waiting"] < info["config"]["max_waiting"]
+
+
 async def test_an_operators_back_off_stays_and_is_minded(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
     await _edit(mesh, "JOBS.work-finish", backoff=[2_000_000_000, 9_000_000_000])
@@ -329,9 +355,18 @@ async def test_a_durable_that_pushes_is_refused(mesh_of: MeshOf, finishing: Serv
 
 async def test_what_nobody_may_tune_is_set_back(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _edit(mesh, "JOBS.work-finish", headers_only=True)
-    await _change(mesh, "WORK", no_ack=True)
+    await _edit(mesh, "JOBS.work-finish", headers_only=True, priority_policy="overflow", priority_groups=["a"])
+    await _change(mesh, "WORK", no_ack=True, subject_transform={"src": "work.>", "dest": "elsewhere.>"})
     await mesh.apply()
-    assert not (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")).get("headers_only")
-    assert not (await _config(mesh, "STREAM.INFO.WORK")).get("no_ack")
+    consumer = await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")
+    assert not {name for name in ("headers_only", "priority_policy", "priority_groups") if consumer.get(name)}
+    stream = await _config(mesh, "STREAM.INFO.WORK")
+    assert not {name for name in ("no_ack", "subject_transform") if stream.get(name)}
     await mesh.start(finishing)
+
+
+async def test_a_sealed_stream_is_refused_even_where_nothing_else_differs(mesh_of: MeshOf, finishing: Service) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    await _change(mesh, "WORK", sealed=True)
+    with pytest.raises(Drift, match=r"^refuse stream WORK: the stream is sealed"):
+        await mesh.apply()
