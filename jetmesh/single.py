@@ -17,7 +17,7 @@ from jetmesh.service import Form
 from jetmesh.story import Stored, has_ended, last_sequence
 from jetmesh.telemetry import OUTCOME, Process
 from jetmesh.trial import last_chance
-from jetmesh.wire import Delivery, Envelope, read_event
+from jetmesh.wire import BEGAN, Delivery, Envelope, read_event
 
 log = logging.getLogger("jetmesh.reaction")
 
@@ -279,17 +279,19 @@ class Single(Reacting):
         return True
 
     def _is_taken(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
-        """Whether what comes from outside was recorded before, by an earlier delivery or as the same contents.
+        """Whether what comes from outside was recorded before: by an earlier delivery of it, as the same contents, or
+        without contents, under the id that its publisher gave it. A stranger may choose that id.
 
         Raises:
             Permanent: other contents stand under its key.
         """
-        if any(message.headers.get("ce-causationid") == envelope.id for message in stored):
+        caused = [message for message in stored if message.headers.get("ce-causationid") == envelope.id]
+        if any(message.headers.get(BEGAN, envelope.began) == envelope.began for message in caused):
             return True
         same = next((message for message in stored if message.type == envelope.type), None)
-        if same is None:
+        if same is None and not caused:
             raise Permanent(f"{event.key}: {stored[0].type} was recorded before; publish it under a new key")
-        if read_event(type(event), same.data) != event:
+        if same is not None and read_event(type(event), same.data) != event:
             raise Permanent(f"{event.key}: {envelope.type} was recorded before with other contents")
         return True
 

@@ -227,3 +227,26 @@ async def test_other_contents_under_a_known_id_are_a_letter_and_the_same_content
     await mesh.publish("orders.placed", body(payment_method="pm_card_mastercard"))
     (letter,) = await mesh.dead_letters(1)
     assert "o-1: orders.placed was recorded before with other contents" in letter.headers["Jetmesh-Reason"]
+
+
+async def test_another_order_under_a_known_key_and_id_does_not_vanish(mesh_of: MeshOf) -> None:
+    """A stranger who guesses both has placed an order first; the publisher's own, sent twice, is taken."""
+    mesh = await mesh_of(orders, dependencies=[Orders(PRICES)])
+    strangers = body(payment_method="pm_card_amex")
+    await mesh.publish("orders.placed", strangers, CLOUD)
+    await mesh.recorded(OrderPlaced, "o-1")
+    for order in (body(), strangers):
+        await mesh.publish("orders.placed", order, CLOUD)
+    (letter,) = await mesh.dead_letters(1)
+    await mesh.settled()
+    assert "o-1: orders.placed was recorded before with other contents" in letter.headers["Jetmesh-Reason"]
+    assert await mesh.count("DEAD_LETTERS") == 1
+
+
+async def test_an_order_that_was_refused_is_taken_again_under_its_id(mesh_of: MeshOf) -> None:
+    mesh = await mesh_of(orders, dependencies=[Orders(PRICES)])
+    for _ in range(2):
+        await mesh.publish("orders.placed", body(currency="USD"), CLOUD)
+    await mesh.recorded(OrderRefused, "o-1")
+    await mesh.settled()
+    assert await mesh.dead_letters() == []
