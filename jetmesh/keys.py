@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nkeys
 
-from jetmesh import accounts
+from jetmesh import accounts, private
 from jetmesh.accounts import OPERATOR
 from jetmesh.event import stream_of
 from jetmesh.service import Service
@@ -46,6 +46,8 @@ def ensure(folder: Path, names: Sequence[str]) -> Mapping[str, Sequence[str]]:
     for name in names:
         if not seed_file(folder, name).exists():
             _make(seed_file(folder, name))
+    for seed in folder.glob("*.nk*"):
+        private.close(seed)
     return {name: _public_keys(folder, name) for name in names}
 
 

@@ -16,4 +16,6 @@ def close(path: Path) -> None:
     """Take from others what they may do with a file or a folder that was made for more; what is in a folder is out of
     their reach then. Nothing where it is not there, or somebody else's."""
     with suppress(FileNotFoundError, PermissionError):
-        path.chmod(path.stat().st_mode & 0o777 & ~OWNER_ALONE)
+        mode = path.stat().st_mode & 0o777
+        if mode & OWNER_ALONE:
+            path.chmod(mode & ~OWNER_ALONE)

@@ -329,6 +329,17 @@ async def test_a_key_is_rotated_while_the_old_one_is_in_use(tmp_path: Path, fold
     assert keys.seed_file(folder, "payments").stat().st_mode & 0o077 == 0
 
 
+def test_seeds_that_were_copied_are_closed_again(folder: Path) -> None:
+    """Whatever brought them there: an archive, a checkout, `cp` under another umask."""
+    permissions(folder, "--rotate", "payments")
+    seeds = sorted(folder.glob("*.nk*"))
+    for seed in seeds:
+        seed.chmod(0o644)
+    assert permissions(folder).exit_code == 0
+    assert len(seeds) > len(NAMES)
+    assert {seed.stat().st_mode & 0o777 for seed in seeds} == {0o600}
+
+
 def test_a_key_is_not_rotated_out_of_use_unseen(folder: Path) -> None:
     """The first key is in use until it is retired: a second rotation would lock out whoever has it."""
     assert permissions(folder, "--rotate", "payments").exit_code == 0
