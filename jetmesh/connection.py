@@ -6,6 +6,7 @@ bytes inside the read loop. The shortcuts lean on members of nats-py that are no
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
@@ -38,6 +39,8 @@ SHORT_SUBJECT = 900
 RECONNECT_SECONDS = 0.25
 REFUSED_SECONDS_MAX = 4.0
 """Who is refused asks more and more seldom: all that know a key that was withdrawn ask at once."""
+SHORT_LIFE_SECONDS = 10.0
+FORGIVEN_SECONDS = 60.0
 CLOSE_SECONDS = 2.0
 FLUSH_SECONDS = 2
 LAST_WORDS_SECONDS = 0.005
@@ -103,6 +106,8 @@ class Connection(Client):
         self._denied: list[Callable[[str], None]] = []
         self.clock = BrokerClock()
         self._is_wanted = True
+        self._short_lives = 0
+        self._born = self._lost = time.monotonic()
         self._said: Exception | None = None
         self.closed = asyncio.Event()
         """Set when nothing will connect it again."""
@@ -134,6 +139,7 @@ class Connection(Client):
             **options,
         )
         await _finished(connecting, within_seconds)
+        self._born = time.monotonic()
         self._tell = self._warn
         self._conditions.over()
 
@@ -164,6 +170,12 @@ class Connection(Client):
         if self.is_connected:
             return ""
         return f"{NOT_CONNECTED}: {why}" if (why := self.refusal) else NOT_CONNECTED
+
+    @property
+    def short_lives(self) -> int:
+        """How often in a row the connection was lost soon after it was made, as a server does to a slow consumer;
+        one is forgiven for each minute that it lasts."""
+        return max(0, self._short_lives - int((time.monotonic() - self._born) / FORGIVEN_SECONDS))
 
     @property
     def about_server(self) -> Mapping[str, Any]:
@@ -416,12 +428,17 @@ class Connection(Client):
         self._conditions.say(logging.WARNING, words, f"broker connection: {words}")
 
     async def _on_disconnected(self) -> None:
+        self._lost = time.monotonic()
         if self._is_wanted:
             self._conditions.say(logging.WARNING, "lost", "the connection to the broker is lost; trying again")
 
     async def _on_reconnected(self) -> None:
-        self._conditions.over()
-        log.info("connected to the broker again")
+        lives, was_short = self.short_lives, self._lost - self._born < SHORT_LIFE_SECONDS
+        self._short_lives = lives + 1 if lives or was_short else 0
+        self._born = time.monotonic()
+        if self._short_lives < 2:
+            self._conditions.over()
+        self._conditions.say(logging.INFO, "again", "connected to the broker again")
         for callback in self._reconnected:
             try:
                 callback()

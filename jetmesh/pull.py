@@ -26,12 +26,14 @@ BATCH_MAX = 1 << 20
 """More than there are slots: where no operator has set less."""
 OPEN_MAX = 64
 """Requests of one process at a time: the server drops those beyond `max_waiting` (512) of all processes unanswered."""
+HALVINGS_MAX = 8
 
 
 class Pull:
     """Keeps `slots` deliveries of one consumer in hands: each that is released makes room for the next.
 
-    They hold about `bytes_max` together, and twice as much at most; a larger message comes alone.
+    They hold about `bytes_max` together, and twice as much at most; a larger message comes alone. A server that ends
+    one connection after the other (a slow consumer: `max_pending`, `write_deadline`) is asked for half each time.
     `deliver` is called for each delivery, inside the read loop, and must not block.
     """
 
@@ -171,9 +173,10 @@ class Pull:
         if self._is_too_large:
             self._ask(1)
             return
+        bytes_max = self._bytes_max >> min(self._connection.short_lives, HALVINGS_MAX)
         while free > 0 and len(self._asked) < OPEN_MAX:
             batch = min(free, self._batch_max)
-            if not self._ask(batch, self._bytes_max * batch // self._slots):
+            if not self._ask(batch, max(bytes_max * batch // self._slots, 1)):
                 return
             free -= batch
 

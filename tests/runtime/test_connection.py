@@ -1,6 +1,7 @@
 """No end of a connection is the last: whatever the server says or nats-py runs into, a new one follows."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -282,6 +283,28 @@ async def test_a_broker_that_is_away_is_logged_once(broker: Broker, caplog: pyte
         assert len(lines) == len(set(lines)) <= 3, lines
         broker.start()
         await until(lambda: connection.is_connected, 20)
+
+
+async def test_a_server_that_cuts_slow_consumers_gets_smaller_requests_until_all_is_done(
+    tmp_path: Path, finishing: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    count, body = 60, " " * 200_000
+    with Configured(tmp_path / "strict", 'max_pending: 1MB\nmax_payload: 512KB\nwrite_deadline: "200ms"\n') as server:
+        async with LocalMesh([finishing], (), {"NATS_URL": server.url, "JETMESH_ACK_WAIT_SECONDS": "1"}) as mesh:
+            for number in range(count):
+                await mesh.publish(f"jobs.asked.j-{number}", json.dumps({"job_id": f"j-{number}"}) + body)
+            await mesh.start(finishing)
+            await until(lambda: _all_finished(mesh, count), 30)
+            assert "Slow Consumer" in server.log
+            assert len(_lines(caplog)) < 10, _lines(caplog)
+
+
+async def _all_finished(mesh: LocalMesh, count: int) -> bool:
+    return await mesh.count("WORK") == count
+
+
+def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "jetmesh.connection"]
 
 
 async def test_opening_ends_when_it_is_cancelled(tmp_path: Path) -> None:
