@@ -47,6 +47,8 @@ BUCKETS_STORY_SECONDS = (*BUCKETS_SECONDS, 30, 60, 300, 900, 3600)
 SCOPE = "jetmesh"
 CONVERSATION = "messaging.message.conversation_id"
 OUTCOME = "jetmesh.outcome"
+OTHER = "_OTHER"
+"""In the place of a value of which there is no end, as OpenTelemetry writes it."""
 
 _Attributes = dict[str, Any]
 
@@ -284,6 +286,7 @@ class ReactionTelemetry:
         self.publishing = telemetry.publishing
         self._tracer = telemetry.tracer if isinstance(telemetry.tracer, HotTracer) else None
         self._reaction = reaction
+        self._taken = frozenset(event.type for event in reaction.events)
         self._process: dict[str, Description] = {}
         self._is_late = reaction.form is Form.AFTER
         self._is_measured = telemetry.is_measured
@@ -345,19 +348,29 @@ class ReactionTelemetry:
             except (ValueError, OverflowError):  # the time may be what somebody published by hand
                 return
 
+    def _named(self, event_type: str) -> str:
+        """The type, if the reaction takes it. Strangers may think of any number of others: they are one."""
+        return event_type if event_type in self._taken else OTHER
+
     def _describe_process(self, event_type: str) -> Description:
+        name = self._named(event_type)
+        if name in self._process:
+            return self._process[name]
         common = {
-            **_common("process", "process", event_type),
+            **_common("process", "process", name),
             "messaging.consumer.group.name": self._reaction.durable,
             "jetmesh.reaction": self._reaction.name,
         }
-        described = self._process[event_type] = Description(f"process {event_type}", SpanKind.CONSUMER, common)
+        described = self._process[name] = Description(f"process {name}", SpanKind.CONSUMER, common)
         return described
 
     def _make_series(self, of: tuple[str, str, str]) -> tuple[Series, CounterSeries]:
         event_type, outcome, kind = of
+        name = self._named(event_type)
+        if known := self._series.get((name, outcome, kind)):
+            return known
         labels = {
-            **_common("process", "process", event_type),
+            **_common("process", "process", name),
             "messaging.consumer.group.name": self._reaction.durable,
             "jetmesh.reaction": self._reaction.name,
             OUTCOME: outcome,
@@ -365,7 +378,7 @@ class ReactionTelemetry:
         if kind:
             labels["error.type"] = kind
         made = self._telemetry.duration.series(labels), self._telemetry.consumed.series(labels)
-        self._series[of] = made
+        self._series[name, outcome, kind] = made
         return made
 
 

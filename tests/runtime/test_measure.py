@@ -13,7 +13,11 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags
 
+from jetmesh import telemetry
+from jetmesh.failure import BrokenContract
 from jetmesh.measure import Counter, Histograms, WithHistograms
+from jetmesh.wire import Delivery, bare
+from services.orders.service import orders
 
 SAMPLED = SpanContext(7, 9, False, TraceFlags(TraceFlags.SAMPLED))
 
@@ -59,3 +63,17 @@ def test_both_kinds_arrive_together() -> None:
     assert [p.as_int for p in received.metrics["events"].sum.data_points] == [3]
     assert (point.count, list(point.bucket_counts), point.max) == (5, [2, 2, 1], 5.0)
     assert [exemplar.trace_id[-1] for exemplar in point.exemplars] == [7]
+
+
+def test_types_that_a_reaction_does_not_take_are_one() -> None:
+    """Strangers may think of any number of them: neither a series nor a description is kept for each."""
+    (place, *_) = orders.reactions
+    home = telemetry.start("orders", {}).reaction(place)
+    for event_type in ("placed", *(f"stranger-{number}" for number in range(500))):
+        delivery = Delivery(f"orders.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
+        home.process(bare(delivery)).end("dead_letter", BrokenContract("it is none"))
+    points: Any = home._telemetry.duration.metric().data.data_points
+    assert {(point.attributes["cloudevents.event_type"], point.count) for point in points} == {
+        ("orders.placed", 1),
+        ("_OTHER", 500),
+    }
