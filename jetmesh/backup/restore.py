@@ -30,6 +30,9 @@ CLOSED = "jetmesh.restoring"
 AT_ONCE = 64
 TIMEOUT_SECONDS = 600.0
 GONE = "(10057)"
+OPERATORS = {"deny_delete": False, "deny_purge": False, "max_age": 0}
+"""What an operator may have set that keeps from taking out what lies behind the cut, or takes out more: not in force
+while a stream is closed."""
 
 
 class Offences(Exception):
@@ -128,7 +131,7 @@ class Restoring:
     def _closed(self, stream: str, saved: Snapshot, backup: str, at: float) -> dict[str, Any]:
         """The stream's configuration while nobody may use it, with its history and one copy: a cluster makes the others
         when it is opened."""
-        config = {**saved.config, "subjects": [f"{CLOSED}.{stream}"], "num_replicas": 1}
+        config = {**saved.config, "subjects": [f"{CLOSED}.{stream}"], "num_replicas": 1, **OPERATORS, "sealed": False}
         history = history_of({"config": saved.config, "created": saved.created})
         kept = int(saved.state["last_seq"]) if saved.kept is None else saved.kept
         own = {**history.after(Restoration(at, kept)).metadata, marker.BACKUP: backup}
@@ -144,14 +147,15 @@ class Restoring:
         try:
             await request(self.connection, f"STREAM.MSG.DELETE.{stream}", body, timeout_seconds=TIMEOUT_SECONDS)
         except Drift as refused:
-            if GONE not in str(refused):
+            if GONE not in str(refused) or "not permitted" in str(refused):
                 raise
 
     async def _open(self, told: Manifest, mine: Parts) -> None:
         """Let the streams listen again, then make what is missing, and have each durable go on where it was."""
         for stream, saved in told.streams.items():
             info = await request(self.connection, f"STREAM.INFO.{stream}", strict=True)
-            own = {"subjects": saved.config["subjects"], "num_replicas": self.settings.replicas}
+            set_before = {name: saved.config[name] for name in ("subjects", *OPERATORS) if name in saved.config}
+            own = {**set_before, "num_replicas": self.settings.replicas}
             config = {**info["config"], **own}
             await request(self.connection, f"STREAM.UPDATE.{stream}", config, strict=True)
         steps = await provision.compare(self.connection, mine.needed)
