@@ -23,6 +23,9 @@ NEAR, FULL = 0.8, 0.99
 RESTART = (
     "make room, or raise the limit of open files; then restart the server: it keeps a write error until it is restarted"
 )
+OPEN_FILES = (
+    "look at the server's log; if it has too many open files, raise the limit (LimitNOFILE with systemd) and restart it"
+)
 START_SERVERS = f"start the server that has it, or restore the mesh from its backup if that is lost ({BACKUPS})"
 SYNCHRONISE = "synchronise the clocks (chrony, systemd-timesyncd): deadlines go by the broker's"
 
@@ -30,7 +33,13 @@ SYNCHRONISE = "synchronise the clocks (chrony, systemd-timesyncd): deadlines go 
 async def storing(patient: Patient) -> Findings:
     """Whether the server can store, by its own word: it answers nothing to who publishes where it can't."""
     health = await monitoring.page(patient, "healthz", ServerHealth)
-    if health is None:
+    if health is None and patient.monitor_url:
+        found = f"nothing at {patient.monitor_url} tells the server's health"
+        fix = (
+            "correct --monitor (http://host:8222, the server's `http`); a server without free open files answers nobody"
+        )
+        yield Finding("storing", Grade.WRONG, found, fix)
+    elif health is None:
         yield Finding("storing", Grade.NOTE, "the server's health can't be seen by this user", "name it with --monitor")
     elif health.status != "ok":
         fix = RESTART if "write error" in health.error else "look at the server's log"
@@ -48,13 +57,26 @@ async def streams(patient: Patient) -> Findings:
     steps = await provision.plan(patient.connection, patient.topology)
     lost = await _lost(patient, steps)
     drift = [step for step in steps if step.change is not Change.KEEP]
-    for step in drift:
+    unreadable = await _unreadable(patient, drift)
+    for name in sorted(unreadable):
+        yield Finding("topology", Grade.WRONG, f"the broker has {name}, and can't read it", OPEN_FILES)
+    for step in (step for step in drift if step.name not in unreadable):
         yield Finding("topology", Grade.WRONG, _words(step, lost), _fix(step, lost))
     for step in (step for step in steps if step.kept):
         found = f"{step.kind} {step.name} has, undeclared: {'; '.join(step.kept)}"
         yield Finding("topology", Grade.NOTE, found, "it is kept; `jetmesh topology apply --prune` takes subjects away")
     if not drift:
         yield Finding("topology", Grade.GOOD, f"{len(steps)} streams and durables are as the services need them")
+
+
+async def _unreadable(patient: Patient, drift: Sequence[Step]) -> set[str]:
+    """The durables that the server knows by name, and says that they are not there: it could not open their files."""
+    missing = {step.name for step in drift if step.kind == "consumer" and step.change is Change.CREATE}
+    known: set[str] = set()
+    for stream in {name.partition("/")[0] for name in missing}:
+        answer = await provision.request(patient.connection, f"CONSUMER.NAMES.{stream}")
+        known |= {f"{stream}/{name}" for name in (answer or {}).get("consumers") or ()}
+    return missing & known
 
 
 def _words(step: Step, lost: frozenset[str]) -> str:

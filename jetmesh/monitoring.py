@@ -3,6 +3,7 @@
 import asyncio
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import TypeVar
 
 from jetmesh.answers import Answer, ask_everybody, read
@@ -38,6 +39,6 @@ def _get(url: str) -> bytes:
     except urllib.error.HTTPError as refused:  # a server that is not healthy says why
         with refused:
             return refused.read()
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):  # nobody, no address, or something else: the port for clients
         return b""
     return found

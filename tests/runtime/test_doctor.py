@@ -221,6 +221,12 @@ async def test_the_command_finds_durability_at_the_monitoring_address(mesh_of: M
     assert durability["fix"]
 
 
+@pytest.mark.parametrize("monitor", ["http://127.0.0.1:1", "127.0.0.1:8222", "http://[::1", "http://127.0.0.1:{port}"])
+async def test_a_monitoring_address_where_nothing_tells_is_wrong(mesh_of: MeshOf, broker: Broker, monitor: str) -> None:
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
+    assert "--monitor" in str(await _wrong(mesh, "storing", monitor.format(port=broker.port)))
+
+
 async def _doctor(environment: Mapping[str, str]) -> tuple[int, Any]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "jetmesh", "doctor", "--json"),

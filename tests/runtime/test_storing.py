@@ -1,8 +1,10 @@
 """A server that stores nothing: its disk was full, and it refuses until it is restarted. Who records there says so."""
 
 import os
+import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from jetmesh import provision
 from jetmesh.doctor import Grade, Patient, examine
 from jetmesh.failure import Unavailable
+from jetmesh.findings import Finding
 from jetmesh.message import Message
 from jetmesh.service import Service
 from jetmesh.storing import Storing
@@ -125,3 +128,25 @@ def test_what_failed_long_ago_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert storing.trouble({"jobs"}) == ""
     monkeypatch.setattr("jetmesh.storing.FRESH_SECONDS", 0.0)
     assert storing.trouble({"work"}) == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the open files of another process")
+async def test_a_server_that_is_out_of_open_files_is_told_and_not_taken_for_an_empty_one(
+    tmp_path: Path, service: Service
+) -> None:
+    with Broker(tmp_path / "broker", "-m", str(port := free_port())) as broker:
+        async with LocalMesh([service], (), {"NATS_URL": broker.url}) as mesh:
+            await mesh.start(service)
+            open_files = len(os.listdir(f"/proc/{broker.pid}/fd"))
+            resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (open_files, open_files))
+            for number in range(20):
+                await mesh.record(Asked(job_id=f"j-{number}"))
+            wrong = await _wrong_of(Patient(mesh.mesh.connection, [service], mesh.settings, f"http://127.0.0.1:{port}"))
+            assert "http://127.0.0.1" in wrong["storing"].found
+            assert "has WORK_TIMERS/work-due, and can't read it" in wrong["topology"].found
+            assert "open files" in wrong["topology"].fix
+            assert "apply" not in wrong["topology"].fix
+
+
+async def _wrong_of(patient: Patient) -> dict[str, Finding]:
+    return {f.topic: f async for f in examine(patient) if f.grade is Grade.WRONG}
