@@ -24,6 +24,8 @@ NO_ROOM = re.compile(r"\((10002|10005|10028|10047)\)$")
 NOT_FOUND = frozenset({10059, 10014, 10037})
 NOT_NOW = frozenset({10005, 10006, 10008, 10009, 10023, 10118, 10119})
 """Refusals that end by themselves, or when a server of the cluster is back."""
+GONE = re.compile(r"not found \(10043\)$|EOF \(10057\)$")
+"""A message that is to be deleted and is not there; 10057 is one that may not be deleted, too."""
 FORGOTTEN_SECONDS = 3_600
 RESTORING = "JETMESH_RESTORING"
 """A stream that is there while a backup is being restored, and says whose (`jetmesh.backup`)."""
@@ -312,6 +314,11 @@ async def request(
     if error.get("err_code") in NOT_NOW:
         raise Unavailable(f"{call}: {error.get('description')} ({error.get('err_code')})")
     raise Drift(f"{call}: {error.get('description')} ({error.get('err_code')})")
+
+
+def is_gone(refused: Drift) -> bool:
+    """Whether a message was not deleted because it is not there."""
+    return bool(GONE.search(str(refused)))
 
 
 async def broker_time(connection: Connection, stream: str) -> datetime:

@@ -12,13 +12,12 @@ from typing import Any
 
 from jetmesh.archive.parquet import ArchiveError
 from jetmesh.connection import Connection
-from jetmesh.provision import Drift, request
+from jetmesh.provision import Drift, is_gone, request
 
 AT_ONCE = 64
 TIMEOUT_SECONDS = 600.0
 MARK = "jetmesh.archived_until"
 """In the metadata of a stream: of stories that ended by then, no more than the markers may be here."""
-NOT_THERE = "(10057)"
 
 
 @dataclass(slots=True)
@@ -103,7 +102,7 @@ async def _delete(connection: Connection, stream: str, sequence: int) -> bool:
     try:
         await request(connection, f"STREAM.MSG.DELETE.{stream}", body, timeout_seconds=TIMEOUT_SECONDS)
     except Drift as refused:
-        if NOT_THERE not in str(refused):
+        if not is_gone(refused):
             raise
         return False
     return True

@@ -29,7 +29,6 @@ Examine = Callable[[], Awaitable[list[str]]]
 CLOSED = "jetmesh.restoring"
 AT_ONCE = 64
 TIMEOUT_SECONDS = 600.0
-GONE = "(10057)"
 OPERATORS = {"deny_delete": False, "deny_purge": False, "max_age": 0}
 """What an operator may have set that keeps from taking out what lies behind the cut, or takes out more: not in force
 while a stream is closed."""
@@ -147,7 +146,7 @@ class Restoring:
         try:
             await request(self.connection, f"STREAM.MSG.DELETE.{stream}", body, timeout_seconds=TIMEOUT_SECONDS)
         except Drift as refused:
-            if GONE not in str(refused) or "not permitted" in str(refused):
+            if not provision.is_gone(refused):
                 raise
 
     async def _open(self, told: Manifest, mine: Parts) -> None:

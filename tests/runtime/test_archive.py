@@ -22,7 +22,7 @@ from jetmesh.archive.row import Row, as_stored
 from jetmesh.event import ended_subject, matches
 from jetmesh.history import History, Restoration
 from jetmesh.partitions import names, partition_of
-from jetmesh.provision import Change, plan, request
+from jetmesh.provision import Change, Drift, plan, request
 from jetmesh.record import Recorder
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh.topology import Topology
@@ -383,6 +383,20 @@ async def test_a_crash_at_any_line_loses_and_doubles_nothing(
         assert subjects(archive) == sorted(whole), line
         assert await here(mesh) == {subject for n in range(number + 1) for subject in left(f"o-{n}")}, line
         assert not list(archive.folder.glob("day=*/*.partial")), line
+
+
+async def test_a_message_that_is_gone_is_told_from_one_that_may_not_be_deleted(mesh: LocalMesh) -> None:
+    connection = mesh.mesh.connection
+    last = await tell(mesh, *(placed(f"o-{number}") for number in range(4)))
+    await request(connection, "STREAM.MSG.DELETE.ORDERS", {"seq": 2}, strict=True)
+    leaving = Leaving("ORDERS", "orders.placed.*", {2, 3, last + 1})
+    leaving.saw(1)
+    assert await leaving.purge(connection) == 1
+    info = await request(connection, "STREAM.INFO.ORDERS", strict=True)
+    await request(connection, "STREAM.UPDATE.ORDERS", {**info["config"], "deny_delete": True}, strict=True)
+    leaving.sequences = {last}
+    with pytest.raises(Drift, match="not permitted"):
+        await leaving.purge(connection)
 
 
 def test_the_archive_of_another_broker_is_refused(archive: Archive) -> None:

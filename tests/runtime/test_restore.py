@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from jetmesh import provision
 from jetmesh.backup import manifest
 from jetmesh.commands import commands
 from jetmesh.connection import Connection
+from jetmesh.mesh import Mesh
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from tests.runtime.jobs import Asked
 from tests.runtime.versions import OLDER
@@ -17,11 +19,11 @@ from tests.runtime.versions import OLDER
 JOBS = 3
 
 
-async def run(broker: Broker, *arguments: str) -> str:
+async def run(broker: Broker, *arguments: str, status: int = 0) -> str:
     """Run a command on this broker."""
     runner = CliRunner(env={"NATS_URL": broker.url, "JETMESH_APP": "tests.runtime.versions:OLDER"})
     done = await asyncio.to_thread(runner.invoke, commands, arguments)
-    assert done.exit_code == 0, f"{done.output}{done.exception}"
+    assert done.exit_code == status, f"{done.output}{done.exception}"
     return done.output
 
 
@@ -33,6 +35,13 @@ async def info_of(broker: Broker, stream: str) -> Any:
         return await provision.request(connection, f"STREAM.INFO.{stream}", strict=True)
     finally:
         await connection.close()
+
+
+def cut_after(folder: Path, sequence: int) -> None:
+    """Let the backup's cut through the jobs be there."""
+    told = manifest.read(folder)
+    cut = told.streams["JOBS"].model_copy(update={"kept": sequence})
+    manifest.write(folder, told.model_copy(update={"streams": {**told.streams, "JOBS": cut}}))
 
 
 async def backed_up(mesh_of: MeshOf, broker: Broker, folder: Path, **edited: Any) -> LocalMesh:
@@ -51,14 +60,31 @@ async def test_a_stream_that_lets_nobody_delete_is_cut_all_the_same(
 ) -> None:
     folder = tmp_path / "backup"
     await backed_up(mesh_of, broker, folder, sealed=True, deny_delete=True, deny_purge=True)
-    told = manifest.read(folder)
-    cut = told.streams["JOBS"].model_copy(update={"kept": 1})
-    manifest.write(folder, told.model_copy(update={"streams": {**told.streams, "JOBS": cut}}))
+    cut_after(folder, 1)
     with Broker(tmp_path / "other") as other:
         await run(other, "restore", str(folder))
         info = await info_of(other, "JOBS")
     assert info["state"]["messages"] == 1
     assert (info["config"]["deny_delete"], info["config"]["deny_purge"]) == (True, True)
+
+
+async def test_a_restore_goes_on_where_messages_are_taken_out_already(
+    mesh_of: MeshOf, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier run took them out, or they were gone when the snapshot was taken."""
+    folder = tmp_path / "backup"
+
+    async def refuse(_: Mesh) -> list[str]:
+        return ["something is wrong"]
+
+    await backed_up(mesh_of, broker, folder)
+    cut_after(folder, 1)
+    with Broker(tmp_path / "other") as other:
+        with monkeypatch.context() as patched:
+            patched.setattr("jetmesh.commands.restore.audits", lambda _: [refuse])
+            await run(other, "restore", str(folder), status=1)
+        await run(other, "restore", str(folder))
+        assert (await info_of(other, "JOBS"))["state"]["messages"] == 1
 
 
 async def test_a_backup_that_is_older_than_a_stream_keeps_its_messages_is_restored(
