@@ -72,7 +72,7 @@ def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
     says for whom it is and where it comes from; what does not say that is for none, and stands where it was found. The
     rest is believed because nobody else writes to this lane."""
     _, _, reaction, stream, place, *_ = [*delivery.subject.split("."), "", "", ""]
-    said, sequence = delivery.headers, tolerant.whole(place)
+    said, sequence = delivery.headers, 0 if {"*", ">"} & {reaction, stream} else tolerant.whole(place)
     original = Delivery(
         subject=said.get(_SUBJECT) or delivery.subject,
         headers=foreign(said),

@@ -83,14 +83,18 @@ class Reacting:
         task.add_done_callback(self._refusals.discard)
 
     async def _pass_on(self, delivery: Delivery, reaction: str) -> None:
+        why: Exception = BrokenContract(
+            f"{delivery.subject[:200]}: {self.service.name} has no reaction {reaction[:80]!r}"
+        )
         try:
             if await self.mesh.versions.leave(self.service.name, reaction, delivery, delivery.delivered - 1):
                 return
         except Unavailable:
             self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
             return
-        why = f"{delivery.subject[:200]}: {self.service.name} has no reaction {reaction[:80]!r}"
-        await self._refuse(delivery, BrokenContract(why))
+        except Permanent as refused:
+            why = refused
+        await self._refuse(delivery, why)
 
     async def _refuse(self, delivery: Delivery, why: Exception) -> None:
         await self.failed(delivery, self.telemetry.process(bare(delivery)), why)

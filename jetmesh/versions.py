@@ -62,8 +62,10 @@ class Versions:
         Raises:
             Unavailable: the broker does not take it now.
         """
-        delivery.unknown_since = delivery.unknown_since or self._connection.clock.now()
-        waited = self._connection.clock.now() - delivery.unknown_since
+        now = self._connection.clock.now()
+        if not 0.0 < delivery.unknown_since <= now:  # it begins to wait, or says what can't be
+            delivery.unknown_since = now
+        waited = now - delivery.unknown_since
         if waited >= self._wait_seconds:
             return False
         pause = min(PAUSE_SECONDS_MAX, max(2 * NAK_SECONDS, waited / 2)) * random.uniform(0.5, 1.0)

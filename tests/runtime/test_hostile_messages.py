@@ -283,6 +283,21 @@ async def test_what_comes_back_without_having_left_is_one_letter(mesh: LocalMesh
     await goes_on(mesh)
 
 
+@pytest.mark.parametrize("subject", ["due.orders.nope.INTAKE.1", "due.orders.nope.*.1", "due.orders.>.INTAKE.1"])
+@pytest.mark.parametrize("since", ["", "99999999999"])
+async def test_what_waits_for_a_version_that_never_comes_is_one_letter(
+    mesh_of: MeshOf, broker: Broker, subject: str, since: str
+) -> None:
+    """Also where it says that it has waited since the year 5138, or goes back to what can't be a place."""
+    mesh = await mesh_of(orders, dependencies=[Orders(PRICES)], JETMESH_UNKNOWN_SECONDS="1")
+    headers = encode_headers({"Jetmesh-Unknown-Since": since} if since else {"X": "y"})
+    await say(broker, hpub(subject.encode(), headers, b"{}"))
+    (letter,) = await mesh.dead_letters(1)
+    assert " no reaction " in letter.headers["Jetmesh-Reason"]
+    assert not {"*", ">"} & set(letter.subject.split("."))
+    await goes_on(mesh)
+
+
 async def test_a_frame_that_surprises_costs_no_slot(mesh: LocalMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A defect of the runtime itself, before the reaction: the delivery is buried, and the lane stays open."""
     runner_accepts = "jetmesh.single.Single.accept"
