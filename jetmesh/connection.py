@@ -309,9 +309,17 @@ class Connection(Client):
         except TooLarge as too_large:
             raise Unavailable(str(too_large)) from None
         except NoRespondersError:
-            raise Unavailable(f"nobody answers {subject}: is JetStream enabled, for this account too?") from None
+            raise Unavailable(f"nobody answers {subject}: {self._nobody}") from None
         except NatsTimeoutError:
             raise Unavailable(f"no answer to {subject} within {timeout_seconds:g} s") from None
+
+    @property
+    def _nobody(self) -> str:
+        """Why nobody may answer."""
+        words = "is JetStream enabled, for this account too"
+        if self.api_prefix != API:
+            words += ", and is it found there (JETMESH_NATS_DOMAIN, JETMESH_NATS_API_PREFIX)"
+        return f"{words}?"
 
     @staticmethod
     def _parse_server_uri(connect_url: str) -> ParseResult:

@@ -87,8 +87,16 @@ def read(folder: Path) -> Manifest:
         raise BackupError(f"{folder}: no {FILE}, so this is no backup, or one that was cut short: take another")
     try:
         return Manifest.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as wrong:
-        raise BackupError(f"{file}: {str(wrong).splitlines()[0]}: take another backup") from None
+    except OSError as wrong:
+        raise BackupError(f"{file}: {wrong.strerror}") from None
+    except ValidationError as wrong:
+        raise BackupError(f"{file}: {_first(wrong)}; take another backup, or restore with its jetmesh") from None
+
+
+def _first(wrong: ValidationError) -> str:
+    """What is wrong first, and where."""
+    error = wrong.errors()[0]
+    return ": ".join([*map(str, error["loc"]), error["msg"]])
 
 
 def check(folder: Path, manifest: Manifest, tell: Callable[[str], None]) -> None:

@@ -39,12 +39,15 @@ def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, ap
     exit 1 if it does. If it is cut short, run it again: it goes on. Needs an operator's key.
     """
     tell = quiet if as_json else dim
+    began = time.monotonic()
     if check:
         told = manifest.read(folder)
         manifest.check(folder, told, tell)
-        terminal.say(f"{folder}: whole, {len(told.streams)} streams as of {told.as_of}")
+        if as_json:
+            terminal.show(summary(told, folder, time.monotonic() - began))
+        else:
+            terminal.say(f"{folder}: whole, {len(told.streams)} streams as of {told.as_of}")
         return
-    began = time.monotonic()
     try:
         told, done = asyncio.run(_run(apps.load(app), settings_of_target(), folder, (tell, despite_offences)))
     except Offences as offences:

@@ -96,6 +96,12 @@ async def test_a_topology_is_made_in_the_domain_that_is_named(leaf: Broker, sett
     await asyncio.to_thread(jetmesh, leaf, "contracts", "publish", **setting)
 
 
+async def test_a_domain_that_is_nowhere_is_named_by_its_setting(leaf: Broker) -> None:
+    async with connected(leaf, "nowhere") as connection:
+        with pytest.raises(Unavailable, match=r"nobody answers \$JS\.nowhere\.API\..*JETMESH_NATS_DOMAIN"):
+            await provision.request(connection, "STREAM.NAMES", {})
+
+
 async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -> None:
     """Pulls, acknowledgements, guards, stories, what is set aside, letters, the archive."""
     tries: dict[str, int] = {}

@@ -1,6 +1,7 @@
 """A restore takes out what lies behind the cut, whatever an operator has set at the streams."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,16 @@ async def test_a_backup_that_is_older_than_a_stream_keeps_its_messages_is_restor
     with Broker(tmp_path / "other") as other:
         await run(other, "restore", str(folder))
         assert (await info_of(other, "JOBS"))["config"]["max_age"] == 2_000_000_000
+
+
+async def test_a_check_says_the_same_as_json_and_names_what_is_wrong(
+    mesh_of: MeshOf, broker: Broker, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backup"
+    await backed_up(mesh_of, broker, folder)
+    told = json.loads(await run(broker, "restore", "--check", "--json", str(folder)))
+    assert (told["folder"], told["streams"]["JOBS"]) == (str(folder), JOBS)
+    file = folder / manifest.FILE
+    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(manifest.BackupError, match=r"manifest.json: format: Input should be 1; .* with its jetmesh"):
+        manifest.read(folder)
