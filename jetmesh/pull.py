@@ -121,6 +121,11 @@ class Pull:
         self.last_frame = time.monotonic()
         self._pull()
 
+    def fetch_one(self, slots: int) -> None:
+        """Ask for one delivery, paused as it may be, if so many slots are not taken and nothing is asked for."""
+        if not self._open and self._held < slots:
+            self._ask(1, self._bytes_max)
+
     def rest(self, seconds: float) -> None:
         """Ask for nothing more for a while: what comes next is not due before."""
         until = time.monotonic() + seconds

@@ -177,12 +177,15 @@ class Switch:
         self._probe()
 
     def _probe(self) -> None:
-        """Admit one delivery that waits; where none does, the pulls fetch one."""
-        if self._waiting:
-            self._prober = self._admit()
+        """Admit one delivery that waits; where none does, the pulls fetch one. They fetch one beside it, too: the next
+        probe is another one's, for it may be the delivery that fails and not what it needs."""
+        if not self._waiting:
+            for pull, _ in self._pulls:
+                pull.resume(1)
             return
-        for pull, _ in self._pulls:
-            pull.resume(1)
+        self._prober = self._admit()
+        for pull, slots in self._pulls:
+            pull.fetch_one(slots)
 
     def _admit(self, *, admitted: bool = True) -> "asyncio.Task[Any] | None":
         """Let the one that waits longest go on."""

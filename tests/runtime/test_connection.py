@@ -201,6 +201,21 @@ async def test_a_stranger_at_the_address_does_not_end_the_trying(broker: Broker)
         assert await works(connection)
 
 
+async def test_a_server_that_takes_connections_and_says_nothing_is_told_in_words() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    told: list[str] = []
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        connection = Connection()
+        with pytest.raises(TimeoutError):
+            await connection.open(f"nats://127.0.0.1:{port}", "test", within_seconds=4, tell=told.append)
+        await connection.hang_up()
+    assert "says nothing" in told[0]
+
+
 async def test_a_callback_that_fails_does_not_keep_the_others_from_being_called(broker: Broker) -> None:
     async with opened(broker.url) as connection:
 

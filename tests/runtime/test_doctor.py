@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ import pytest
 from jetmesh import provision
 from jetmesh.commands.doctor import traces_of
 from jetmesh.commands.target import Target
+from jetmesh.connection import Connection
 from jetmesh.contracts import registry
 from jetmesh.contracts.schema import contract
 from jetmesh.doctor import Finding, Grade, Patient, examine, redacted_url, settings_in_force, traces
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from services.flow import SERVICES
+from tests.runtime.processes import free_port
 from tests.runtime.tollgate import Bank, CarArrived, Gate, tollgate
 
 
@@ -219,6 +222,21 @@ async def test_the_command_finds_durability_at_the_monitoring_address(mesh_of: M
     durability = next(finding for finding in document["findings"] if finding["topic"] == "durability")
     assert (status, durability["grade"]) == (0, "doubt")
     assert durability["fix"]
+
+
+async def test_a_cluster_without_a_majority_is_told_from_a_server_without_jetstream(tmp_path: Path) -> None:
+    alone = tmp_path / "nats-server.conf"
+    alone.write_text(
+        f'server_name: one\ncluster {{ name: three, listen: "127.0.0.1:{free_port()}", '
+        'routes: ["nats-route://127.0.0.1:1", "nats-route://127.0.0.1:2"] }\n'
+    )
+    with Broker(tmp_path / "store", "-c", str(alone)) as server:
+        connection = Connection()
+        await connection.open(server.url, "test", within_seconds=10)
+        found = [finding async for finding in examine(Patient(connection, [], Settings()))]
+        await connection.hang_up()
+    (jetstream,) = [finding for finding in found if finding.topic == "jetstream"]
+    assert "majority" in jetstream.fix
 
 
 @pytest.mark.parametrize("monitor", ["http://127.0.0.1:1", "127.0.0.1:8222", "http://[::1", "http://127.0.0.1:{port}"])
