@@ -47,6 +47,8 @@ class Limits:
 
 
 _KIND = re.compile("[a-z][a-z0-9]{0,31}")
+USER = re.compile("[a-z][a-z0-9-]{0,62}[a-z0-9]")
+"""What an outside user may be called."""
 OUTSIDE = Limits(connections=256, subscriptions=64)
 SERVICE = Limits(connections=1_024, subscriptions=1_024)
 

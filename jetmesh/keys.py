@@ -19,7 +19,7 @@ def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
     from outside, and operators; then those who were added in the folder of the seeds.
 
     Raises:
-        ValueError: a service has the name of somebody else.
+        ValueError: a service has the name of somebody else, or a file in the folder a name that no user can have.
     """
     names, kinds = [service.name for service in services], list(accounts.published(services))
     micro = [f"{name}-micro" for name in names]
@@ -28,6 +28,8 @@ def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
         raise ValueError(f"service {others[0]}: the broker's user of this name is no service; rename the service")
     found = sorted(file.stem for file in folder.glob("*.nk")) if folder else []
     added = [user for user in found if accounts.kind_of(user, kinds) and user not in kinds]
+    if folder and (odd := [user for user in added if not accounts.USER.fullmatch(user)]):
+        raise ValueError(f"{seed_file(folder, odd[0])}: no user can be called so; rename or remove the file")
     return [*names, *micro, *kinds, *added, OPERATOR]
 
 
@@ -40,7 +42,7 @@ def ensure(folder: Path, names: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """The public keys of each user, after making the seeds that are missing; one that was rotated out stays good.
 
     Raises:
-        ValueError: a file holds no seed; the text names it.
+        ValueError: a file holds no seed, or that of another user; the text names it.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in names:
@@ -48,7 +50,20 @@ def ensure(folder: Path, names: Sequence[str]) -> Mapping[str, Sequence[str]]:
             _make(seed_file(folder, name))
     for seed in folder.glob("*.nk*"):
         private.close(seed)
-    return {name: _public_keys(folder, name) for name in names}
+    found = {name: _public_keys(folder, name) for name in names}
+    _check_own(folder, found)
+    return found
+
+
+def _check_own(folder: Path, found: Mapping[str, Sequence[str]]) -> None:
+    """The server knows a user by the key alone."""
+    owners: dict[str, str] = {}
+    for name, public in found.items():
+        for key in public:
+            if (other := owners.setdefault(key, name)) != name:
+                raise ValueError(
+                    f"{seed_file(folder, name)}: holds the seed of {other}; remove it to have a new one made"
+                )
 
 
 def rotate(folder: Path, user: str) -> None:

@@ -1,7 +1,6 @@
 """`jetmesh topology`: the streams and durables that the services need, and what the broker has."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -128,7 +127,7 @@ def export(kind: str, account: str, app: str) -> None:
 
 def _check_outside(user: str, services: Sequence[Service]) -> None:
     kinds = accounts.published(services)
-    if user in kinds or not accounts.kind_of(user, kinds) or not re.fullmatch("[a-z][a-z0-9-]{0,62}[a-z0-9]", user):
+    if user in kinds or not accounts.kind_of(user, kinds) or not accounts.USER.fullmatch(user):
         raise click.BadParameter(
             f"{user!r}: write one of {', '.join(kinds)}, a dash and small letters or digits", param_hint="--add"
         )

@@ -429,6 +429,23 @@ def test_the_command_adds_a_customer_and_keeps_it(folder: Path) -> None:
     text = (folder / "accounts.conf").read_text()
     assert "  CLIENT_BERLIN: {" in text
     assert '"_INBOX_client-berlin.>"' in text
+    for seed in folder.glob("client-berlin.nk*"):
+        seed.unlink()
+    permissions(folder)
+    assert "CLIENT_BERLIN" not in (folder / "accounts.conf").read_text()
+
+
+@pytest.mark.parametrize("copy", ["client-berlin (copy)", "client-berlin.old", "client-hamburg", "client-x\n}"])
+def test_a_seed_that_was_copied_is_named_before_the_server_refuses_it(folder: Path, copy: str) -> None:
+    """The server would refuse the whole configuration, for a name that is none or a key that is another's."""
+    permissions(folder, "--add", "client-berlin")
+    written = (folder / "accounts.conf").read_text()
+    keys.seed_file(folder, copy).write_text(keys.seed_file(folder, "client-berlin").read_text())
+    refused = permissions(folder)
+    assert refused.exit_code != 0
+    said = str(refused.exception)
+    assert "no user can be called so" in said or "holds the seed of client-berlin" in said
+    assert (folder / "accounts.conf").read_text() == written
 
 
 @pytest.mark.parametrize(
