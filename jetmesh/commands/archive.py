@@ -30,7 +30,8 @@ from jetmesh.terminal import show as present
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 NOT_ENABLED = "(10039)"
 OPERATOR = "archiving needs an operator's key: JETMESH_NATS_NKEY_SEED names its file"
-DURATION = re.compile(r"(\d+)([dhms])")
+DURATION = re.compile(r"([0-9]{1,11})([dhms])")
+LONGEST = timedelta(days=36_500)
 
 
 class _When(NamedTuple):
@@ -50,7 +51,10 @@ class Duration(click.ParamType[timedelta]):
         matched = DURATION.fullmatch(str(value))
         if not matched:
             self.fail(f"{value!r} is no length of time: write 30d, 12h, 90m or 0s", parameter, context)
-        return timedelta(**{UNITS[matched[2]]: int(matched[1])})
+        number, unit = int(matched[1]), UNITS[matched[2]]
+        if number > LONGEST / timedelta(**{unit: 1}):
+            self.fail(f"{value!r} is too long: at most {LONGEST.days}d", parameter, context)
+        return timedelta(**{unit: number})
 
 
 @click.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from jetmesh import aside, deadletter
 from jetmesh.archive import job as jobs
@@ -19,6 +20,7 @@ from jetmesh.archive.parquet import Archive, ArchiveError
 from jetmesh.archive.purge import Leaving, archived_until
 from jetmesh.archive.report import Report
 from jetmesh.archive.row import Row, as_stored
+from jetmesh.commands import commands
 from jetmesh.event import ended_subject, matches
 from jetmesh.history import History, Restoration
 from jetmesh.partitions import names, partition_of
@@ -397,6 +399,13 @@ async def test_a_message_that_is_gone_is_told_from_one_that_may_not_be_deleted(m
     leaving.sequences = {last}
     with pytest.raises(Drift, match="not permitted"):
         await leaving.purge(connection)
+
+
+@pytest.mark.parametrize("text", ["99999999d", f"{'9' * 5_000}s", "36501d", "-1d", "1e9d", ""])
+def test_a_length_of_time_that_none_is_is_refused_by_its_option(text: str, archive: Archive) -> None:
+    arguments = ["archive", "--to", str(archive.folder), "--older-than", text, "--app", "services.flow:SERVICES"]
+    done = CliRunner(env={"NATS_URL": "nats://127.0.0.1:1"}).invoke(commands, arguments)
+    assert (done.exit_code, "Invalid value for '--older-than'" in done.output) == (2, True), done.output
 
 
 def test_the_archive_of_another_broker_is_refused(archive: Archive) -> None:
