@@ -1,5 +1,6 @@
 """The `traceparent` and `tracestate` headers to and from a `SpanContext` (W3C Trace Context)."""
 
+import logging
 import re
 
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
@@ -8,6 +9,8 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 # Version ff is forbidden; version 00 ends after the flags (55 characters), a later one may go on behind a dash.
 _TRACEPARENT = re.compile(r"(?!ff|00.{54})[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _TRACESTATE_LENGTH_MAX = 512
+# It would say one line, in a stranger's words, of each member that it leaves out.
+logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)
 _FLAGS = tuple(TraceFlags(flags) for flags in range(0x100))
 
 

@@ -69,3 +69,14 @@ def test_the_trace_state_is_kept_where_it_is_well_formed(tracestate: str) -> Non
     assert read is not None
     assert expected is not None
     assert dict(read.trace_state) == dict(expected.trace_state)
+
+
+@pytest.mark.parametrize("tracestate", ["a=b\r\nX: y", "a=b\x1b[2J", "A=b", ",".join(f"k{n}=v" for n in range(40))])
+def test_a_tracestate_that_is_none_is_left_out_without_a_word(
+    tracestate: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger sends one with every message: the log would be his."""
+    found = parse_traceparent(f"00-{'1' * 32}-{'2' * 16}-01", tracestate)
+    assert found is not None
+    assert "\r" not in found.trace_state.to_header()
+    assert caplog.records == []
