@@ -27,6 +27,10 @@ from jetmesh.wire import Headers, decode_headers, foreign, now
 PAGE = 256
 PAGE_BYTES_MAX = 8 << 20
 TIMEOUT_SECONDS = 5.0
+NO_STREAM = (
+    f"there is no stream {deadletter.STREAM} for this user: run `jetmesh topology apply`, or, where users have keys, "
+    "name an operator's key with JETMESH_NATS_NKEY_SEED"
+)
 VARIES = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 
 
@@ -287,7 +291,7 @@ def _conclude(end: "asyncio.Future[int]", raw: bytes, headers: Headers) -> None:
     if status in (b"204", b"404"):
         end.set_result(int(headers.get("Nats-Num-Pending") or 0))
     elif status == b"503":
-        end.set_exception(Unavailable(f"there is no stream {deadletter.STREAM}: run `jetmesh topology apply`"))
+        end.set_exception(Unavailable(NO_STREAM))
     else:
         end.set_exception(Unavailable(f"{deadletter.STREAM} could not be read: {words}"))
 

@@ -1,5 +1,6 @@
 """The command `jetmesh`: the runtime's own commands, and those that other packages add."""
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -8,7 +9,7 @@ from importlib.metadata import entry_points
 import click
 
 from jetmesh.app import hidden_by
-from jetmesh.commands.errors import sentence
+from jetmesh.commands.errors import advised, sentence
 from jetmesh.private import keep_private
 from jetmesh.terminal import prepare, quiet_logs, say
 from jetmesh.visible import lines
@@ -43,7 +44,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except click.ClickException as refused:
-            refused.message = lines(refused.message)  # type: ignore[misc]
+            refused.message = advised(lines(refused.message))  # type: ignore[misc]
             raise
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -73,6 +74,8 @@ def commands() -> None:
 
 def main() -> None:
     """The entry point: what goes wrong is one line, not a traceback."""
+    if sys.stdin is None:  # it was closed: there is nothing in it
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
     prepare((sys.stdout, sys.stderr))
     quiet_logs()
     if sys.argv[1:2] not in SHARED:
@@ -82,7 +85,7 @@ def main() -> None:
     try:
         commands()
     except Exception as error:
-        say(f"jetmesh: {sentence(error)}", fg="red", err=True)
+        say(f"jetmesh: {advised(sentence(error))}", fg="red", err=True)
         sys.exit(2)
 
 

@@ -19,6 +19,7 @@ from jetmesh.archive.job import Job, Tell
 from jetmesh.archive.parquet import Archive
 from jetmesh.archive.report import Report
 from jetmesh.commands import options
+from jetmesh.commands.errors import NOT_ENABLED
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.console import Console
 from jetmesh.failure import Unavailable
@@ -28,8 +29,6 @@ from jetmesh.terminal import say
 from jetmesh.terminal import show as present
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-NOT_ENABLED = "(10039)"
-OPERATOR = "archiving needs an operator's key: JETMESH_NATS_NKEY_SEED names its file"
 DURATION = re.compile(r"([0-9]{1,11})([dhms])")
 LONGEST = timedelta(days=36_500)
 
@@ -124,8 +123,8 @@ async def _run(
             with kept.held():
                 return await job.run(until)
         except (Unavailable, Drift) as failed:
-            advice = OPERATOR if NOT_ENABLED in str(failed) else "what was done so far stays done: run it again"
-            raise type(failed)(f"{failed}; {advice}") from None
+            more = "" if NOT_ENABLED in str(failed) else "; what was done so far stays done: run it again"
+            raise type(failed)(f"{failed}{more}") from None
 
 
 def show(report: Report, folder: Path) -> None:

@@ -16,8 +16,6 @@ from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.provision import Drift
 from jetmesh.service import Service
 
-NOT_ENABLED = "(10039)"
-OPERATOR = "only an operator's key may do this: JETMESH_NATS_NKEY_SEED names its file"
 ONE_STREAM = (
     "a stream alone can't be backed up or restored: what it holds is the effect of what others hold, and their cause. "
     "Leave --stream out"
@@ -57,15 +55,7 @@ def backup(folder: Path, as_json: bool, app: str) -> None:
 
 async def _run(services: Sequence[Service], target: Target, folder: Path, tell: options.Tell) -> Manifest:
     async with reach(target) as mesh:
-        try:
-            return await Taking(mesh.connection, services, mesh.settings.split, folder, tell).run()
-        except Drift as refused:
-            raise Drift(explained(refused)) from None
-
-
-def explained(refused: Drift) -> str:
-    """What the broker refused, and for a service's key whose it takes."""
-    return f"{refused}; {OPERATOR}" if NOT_ENABLED in str(refused) else str(refused)
+        return await Taking(mesh.connection, services, mesh.settings.split, folder, tell).run()
 
 
 def rate(told: Manifest, seconds: float) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jetmesh import tolerant
+from jetmesh.commands.options import Figure
 from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.console import Console, field
 from jetmesh.letters import EVERYTHING, Filter, Group, Letter, Letters, grouped
@@ -28,9 +29,10 @@ REASON = click.option("--reason", default="", metavar="TEXT", help="Letters with
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object or list, for programs.")
 ALL = click.option("--all", "everything", is_flag=True, help="All letters.")
 LIMIT = click.option("--limit", type=click.IntRange(min=1), help="No more than so many letters, the oldest first.")
-RATE = click.option("--rate", type=click.FloatRange(min=0.1), help="No more than so many letters a second.")
+RATE = click.option("--rate", type=Figure(min=0.1), help="No more than so many letters a second.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Show which letters it would be, and change nothing.")
-IDS = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+SEQUENCE = click.IntRange(1, (1 << 64) - 1)
+IDS = click.argument("ids", nargs=-1, type=SEQUENCE, metavar="[ID]...")
 
 BODY_MAX = 4_000
 
@@ -58,7 +60,7 @@ def list_(reaction: str, reason: str, each: bool, limit: int | None, as_json: bo
 
 
 @dlq.command()
-@click.argument("id", type=int)
+@click.argument("id", type=SEQUENCE)
 @JSON
 def show(id: int, as_json: bool) -> None:
     """Show one letter whole: why it failed, where it came from, its trace, headers and body."""

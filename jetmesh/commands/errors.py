@@ -1,5 +1,6 @@
 """How a command ends that can't do what it was asked: with one line."""
 
+import errno
 import os
 import traceback
 
@@ -9,6 +10,20 @@ from jetmesh.provision import Drift
 EXPECTED = (ValueError, TypeError, ConnectionError, LookupError, Drift, Unavailable)
 NAMELESS = (KeyError, IndexError)
 """Lookups whose text is what was looked for, and no sentence."""
+NOT_ENABLED = "(10039)"
+OPERATOR = "only an operator's key may do this: JETMESH_NATS_NKEY_SEED names its file"
+PLACES = {
+    errno.ENOENT: "the folder that this is run in is gone: change to another",
+    errno.ENOSPC: "make room where this writes, or let it write elsewhere",
+    errno.EDQUOT: "make room where this writes, or let it write elsewhere",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+"""What to do about an error of the system that names no file."""
+
+
+def advised(words: str) -> str:
+    """What was refused, and whose key it takes where the account of this user has no JetStream of its own."""
+    return f"{words}; {OPERATOR}" if NOT_ENABLED in words and OPERATOR not in words else words
 
 
 def sentence(error: Exception) -> str:
@@ -17,6 +32,10 @@ def sentence(error: Exception) -> str:
         return sentence(error.exceptions[0])
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in PLACES:
+        return f"{error.strerror}: {PLACES[error.errno]}"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[:80]!r} is no text: it has bytes that are no UTF-8"
     if isinstance(error, EXPECTED) and not isinstance(error, NAMELESS):
         return str(error)
     if os.environ.get("JETMESH_LOG_LEVEL") == "DEBUG":

@@ -14,7 +14,7 @@ from jetmesh.backup import manifest
 from jetmesh.backup.manifest import Manifest
 from jetmesh.backup.restore import Offences, Restoring
 from jetmesh.commands import options
-from jetmesh.commands.backup import dim, explained, folder_argument, one_stream, quiet, rate, summary
+from jetmesh.commands.backup import dim, folder_argument, one_stream, quiet, rate, summary
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.mesh import Mesh
 from jetmesh.provision import Drift
@@ -74,10 +74,7 @@ async def _run(
             return [] if despite_offences else found
 
         restoring = Restoring(mesh.connection, services, mesh.settings, folder, tell)
-        try:
-            return await restoring.run(examine), restoring
-        except Drift as refused:
-            raise Drift(explained(refused)) from None
+        return await restoring.run(examine), restoring
 
 
 def audits(services: Sequence[Service]) -> list[Audit]:

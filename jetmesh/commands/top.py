@@ -29,7 +29,7 @@ SWITCHES = {"open": "bold red", "half-open": "yellow", "closed": "dim"}
 @click.option("--once", is_flag=True, help="Print one picture and exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print one reading as a JSON object and exit.")
 @click.option(
-    "--interval", type=click.FloatRange(min=0.5), default=1.0, show_default=True, help="Seconds between readings."
+    "--interval", type=options.Figure(min=0.5), default=1.0, show_default=True, help="Seconds between readings."
 )
 @options.app
 def top(once: bool, as_json: bool, interval: float, app: str) -> None:

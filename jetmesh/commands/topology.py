@@ -11,6 +11,7 @@ import yaml
 from jetmesh import accounts, keys, nack, provision, settings
 from jetmesh import app as apps
 from jetmesh.commands import options
+from jetmesh.commands.errors import advised
 from jetmesh.commands.target import PATIENT_SECONDS, connected
 from jetmesh.connection import Connection
 from jetmesh.contracts import compatibility, registry
@@ -65,7 +66,7 @@ def apply(app: str, prune: bool) -> None:
     try:
         steps = asyncio.run(_plan(apps.load(app), carry_out=True, prune=prune))
     except provision.Drift as refused:
-        say(str(refused), fg="red", err=True)
+        say(advised(str(refused)), fg="red", err=True)
         raise SystemExit(REFUSED) from None
     show(steps, carried_out=True)
 

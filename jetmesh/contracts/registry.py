@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError
+from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError, NoKeysError
 from nats.js.kv import KV_DEL, KV_OP, KeyValue
 
 from jetmesh import body, provision
@@ -107,6 +107,8 @@ async def _found(connection: Connection) -> KeyValue:
         return await connection.jetstream(prefix=connection.api_prefix).key_value(BUCKET)
     except BucketNotFoundError:
         raise NoRelease("no contracts are deployed: `jetmesh topology apply` writes them") from None
+    except APIError as refused:
+        raise provision.Drift(f"the bucket {BUCKET}: {refused.description} ({refused.err_code})") from None
 
 
 async def _names(bucket: KeyValue) -> list[str]:
