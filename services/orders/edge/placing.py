@@ -177,7 +177,7 @@ def refusal(order: OrderPlaced, refused: Refused) -> Problem:
         pointer = "#/lines" if refused.line is None else f"#/lines/{refused.line}/{field}"
     return Problem(
         REFUSED,
-        f"{refused.detail} Send the corrected order under a new order_id and Idempotency-Key.",
+        f"{refused.detail.rstrip('.')}. Send the corrected order under a new order_id and Idempotency-Key.",
         errors=[FieldError(pointer, refused.detail, fix)],
         reason=refused.reason,
         order_id=order.order_id,
