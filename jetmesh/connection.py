@@ -162,7 +162,7 @@ class Connection(Client):
     @property
     def refusal(self) -> str:
         """Why a broker that is there does not let this client in; empty where none is known to."""
-        return self._identity.trouble(self._err, self._server_info)
+        return self._identity.trouble(self._err, self.about_server)
 
     @property
     def trouble(self) -> str:
@@ -179,8 +179,9 @@ class Connection(Client):
 
     @property
     def about_server(self) -> Mapping[str, Any]:
-        """What the server said of itself when it was connected to (its INFO)."""
-        return self._server_info
+        """What the server said of itself when it was connected to (its INFO); what listens there may be no server."""
+        said: object = self._server_info
+        return said if isinstance(said, dict) else {}
 
     @property
     def server_host(self) -> str:
@@ -328,7 +329,7 @@ class Connection(Client):
 
     def _connect_command(self) -> bytes:
         """Who this is; not in the clear where TLS was asked for, also when another server takes over."""
-        if self.options.get("tls") and not self._server_info.get("tls_required"):
+        if self.options.get("tls") and not self.about_server.get("tls_required"):
             raise Error("TLS is asked for, and this server does not speak it")
         return super()._connect_command()
 
@@ -430,7 +431,7 @@ class Connection(Client):
             for callback in self._denied:
                 callback(text)
             return
-        self._tell(self._identity.trouble(error, self._server_info) or text)
+        self._tell(self._identity.trouble(error, self.about_server) or text)
 
     def _warn(self, words: str) -> None:
         self._conditions.say(logging.WARNING, words, f"broker connection: {words}")

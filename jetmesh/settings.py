@@ -32,7 +32,7 @@ def _pairs(text: object) -> object:
 
 def _servers(text: object) -> object:
     """Addresses of servers, each with its scheme; spaces and commas that separate nothing are left out."""
-    urls = [url if "://" in url else f"nats://{url}" for part in str(text).split(",") if (url := part.strip())]
+    urls = [_with_scheme(url) for part in str(text).split(",") if (url := part.strip())]
     for url in urls:
         if not _is_server(url):
             shown = f"{url.partition('://')[0]}://{url.partition('://')[2].rpartition('@')[2]}"
@@ -40,6 +40,11 @@ def _servers(text: object) -> object:
     if not urls:
         raise ValueError("names no server; write nats://host:4222")
     return ",".join(urls)
+
+
+def _with_scheme(url: str) -> str:
+    scheme, sign, rest = url.partition("://")
+    return f"{scheme.lower()}://{rest}" if sign else f"nats://{url}"
 
 
 def _is_server(url: str) -> bool:

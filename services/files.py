@@ -23,5 +23,7 @@ def usable(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
         raise Unusable(f"{what} {path}: {error.strerror or error}: {fix}") from error
     except errors as error:
         words = " ".join(str(error).split())
+        if "is locked" in words:
+            raise Unusable(f"{what} {path} is held by another process: try again") from error
         fix = "restore it from a backup, or move it away and begin a new one"
         raise Unusable(f"{what} {path} can't be used ({words}): {fix}") from error

@@ -1,7 +1,8 @@
 """Spans asked for at Jaeger's HTTP API (the one behind its own pages), read as the same records."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import httpx
@@ -17,7 +18,7 @@ Json = Mapping[str, Any]
 
 
 class JaegerTraces:
-    """Implements ``Traces``. Raises ``httpx.HTTPError`` where Jaeger does not answer.
+    """Implements ``Traces``. Raises ``httpx.HTTPError`` where Jaeger does not answer, or something else does.
 
     A search covers the last two days (Jaeger's own default).
     """
@@ -40,22 +41,34 @@ class JaegerTraces:
         response = self._client.get(f"/api/traces/{trace_id}")
         if response.status_code == httpx.codes.NOT_FOUND:
             return []
-        spans = [span for trace in _data(response) for span in _records(trace)]
-        return sorted(spans, key=lambda span: span.start_unix_nano)
+        with _is_jaegers():
+            spans = [span for trace in _data(response) for span in _records(trace)]
+            return sorted(spans, key=lambda span: span.start_unix_nano)
 
     def trace_ids_of(self, conversation_id: str) -> list[str]:
         """The traces with a span about this conversation, in whichever service (Jaeger searches one at a time)."""
         tags = json.dumps({CONVERSATION_ID: conversation_id})
         found = (self._search(service, tags) for service in self.services())
-        return sorted({trace["traceID"].zfill(32) for traces in found for trace in traces})
+        with _is_jaegers():
+            return sorted({trace["traceID"].zfill(32) for traces in found for trace in traces})
 
     def services(self) -> list[str]:
         """The services that Jaeger has spans of."""
-        return sorted(_data(self._client.get("/api/services")))
+        with _is_jaegers():
+            return sorted(_data(self._client.get("/api/services")))
 
     def _search(self, service: str, tags: str) -> list[Json]:
         parameters = {"service": service, "tags": tags, "limit": str(TRACES_MAX)}
         return _data(self._client.get("/api/traces", params=parameters))
+
+
+@contextmanager
+def _is_jaegers() -> Iterator[None]:
+    """Read an answer, which may be of anybody."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as strange:
+        raise httpx.DecodingError(f"the answer is not Jaeger's ({type(strange).__name__})") from strange
 
 
 def _data(response: httpx.Response) -> list[Any]:

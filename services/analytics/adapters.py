@@ -24,7 +24,12 @@ Row = dict[str, Any]
 Stored = dict[str, Intervals]
 
 # DuckDB takes 80 % of the machine's memory and all its cores unless told; a report may spill to the disk.
-CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "64MB", "threads": 1}
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "64MB",
+    "threads": 1,
+    "autoinstall_known_extensions": False,
+}
+"""A file of another kind is damaged: nothing is fetched from the network to read it all the same."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     stream VARCHAR NOT NULL, sequence BIGINT NOT NULL, type VARCHAR NOT NULL, key VARCHAR NOT NULL,

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import click
 from rich.table import Table
 
+from jetmesh.commands.options import Figure
 from jetmesh.console import Console
 from jetmesh.mesh import Mesh
 from jetmesh.terminal import show
@@ -28,6 +29,7 @@ from services.reference.streams import gauge
 from services.reference.summary import ENDS, percentile
 
 POLL_SECONDS = 0.5
+RATE_MAX, SECONDS_MAX = 100_000, 86_400
 PERCENTS = (50, 90, 95, 99, 100)
 STEPS: Sequence[tuple[str, str, str]] = (
     ("intake", "", PLACED),
@@ -48,8 +50,8 @@ Clicks = Mapping[str, float]
 
 @click.command()
 @states.option
-@click.option("--rate", type=click.FloatRange(0.1), default=100.0, show_default=True, help="Orders a second.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=60.0, show_default=True, help="For how long.")
+@click.option("--rate", type=Figure(0.1, RATE_MAX), default=100.0, show_default=True, help="Orders a second.")
+@click.option("--seconds", type=Figure(0.1, SECONDS_MAX), default=60.0, show_default=True, help="For how long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same orders.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, latencies in milliseconds.")
 def load(state: State, rate: float, seconds: float, seed: int, *, as_json: bool) -> None:

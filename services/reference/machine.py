@@ -91,7 +91,8 @@ class Machine:
                 start_new_session=True,
             )
             write_pid(held, self._process.pid)
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, self._spec.niceness)
+            with suppress(ProcessLookupError):  # it has ended already; who waits for it says why
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, self._spec.niceness)
 
     async def _until_ready(self) -> None:
         assert self._process is not None

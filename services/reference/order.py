@@ -26,10 +26,18 @@ from services.reference.state import State
 from services.reference.stories import StoryEvent, archived, story
 
 JAEGER_URL = "JETMESH_JAEGER_URL"
+NO_KEY = frozenset(" .*>\t\r\n")
+
+
+def _key(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    """What may be the last token of a subject: a wildcard there would be all orders."""
+    if not text or set(text) & NO_KEY or text.encode(errors="replace").decode() != text:
+        raise click.BadParameter(f"{text!r} is no key of an order: that is UTF-8 without space, dot, * and >")
+    return text
 
 
 @click.command()
-@click.argument("order_id", metavar="ID")
+@click.argument("order_id", metavar="ID", callback=_key)
 @states.option
 @states.archive_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -71,7 +79,7 @@ def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[Sp
     """The spans of the order's traces: from the demo's own store, from Jaeger, or none."""
     traces: TraceStore | JaegerTraces
     if url := os.environ.get(JAEGER_URL, ""):
-        traces = JaegerTraces(url)
+        traces = _jaeger(url)
     elif running(state) and state.traces.exists():
         traces = TraceStore(state.traces)
     else:
@@ -84,8 +92,15 @@ def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[Sp
             say(damaged, fg="yellow", err=True)
             return []
         except httpx.HTTPError as error:
-            say(f"Jaeger at {url} does not answer ({error})", fg="yellow", err=True)
+            say(f"{JAEGER_URL}: no spans of Jaeger at {url}: {error}", fg="yellow", err=True)
             return []
+
+
+def _jaeger(url: str) -> JaegerTraces:
+    try:
+        return JaegerTraces(url)
+    except httpx.InvalidURL as wrong:
+        raise click.ClickException(f"{JAEGER_URL}: {url} is no address ({wrong}); write http://host:16686") from None
 
 
 def _document(order_id: str, events: Sequence[StoryEvent], spans: Sequence[SpanRecord]) -> dict[str, object]:

@@ -120,9 +120,11 @@ class State:
     def secret(self) -> str:
         """The secret behind the tokens of the orders, made once, readable by its owner alone."""
         path = self.folder / "http.secret"
-        if not path.exists():
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        if not path.exists() or not path.stat().st_size:  # a full disk leaves an empty one
+            fresh = path.with_suffix(".tmp")
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 file.write(secrets.token_hex(32))
+            fresh.replace(path)
         return path.read_text()
 
     @property
