@@ -5,9 +5,13 @@ import re
 import shlex
 import shutil
 import socket
+import socketserver
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +125,17 @@ def test_the_images_health_check_asks_no_proxy() -> None:
 
 @pytest.mark.parametrize(
     "spelling",
-    ["{url}", "{url},", ",{url}", " {url} ", "{url} , nats://127.0.0.1:1", "{place}", "{url}/", "{url},,"],
+    [
+        "{url}",
+        "NATS://{place}",
+        "{url},",
+        ",{url}",
+        " {url} ",
+        "{url} , nats://127.0.0.1:1",
+        "{place}",
+        "{url}/",
+        "{url},,",
+    ],
 )
 def test_the_address_may_be_spelled_in_any_way(broker: Broker, spelling: str) -> None:
     spelled = spelling.format(url=broker.url, place=broker.url.removeprefix("nats://"))
@@ -184,6 +198,23 @@ def test_a_damaged_file_is_named_with_what_to_do(
     (tmp_path / file).write_bytes(junk)
     status, said = jetmesh(*shlex.split(command.format(state=tmp_path)), NATS_URL=broker.url)
     assert (status, said.count("\n"), file in said, "move it away" in said) == (2, 1, True, True), said
+    assert "http" not in said, said
+
+
+@pytest.mark.parametrize("command", ["bank --state {state} ledger show", "audit --state {state}"])
+def test_a_ledger_that_somebody_holds_is_not_to_be_moved_away(broker: Broker, tmp_path: Path, command: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "bank.sqlite")) as other:
+        other.execute("CREATE TABLE theirs (a)")
+        other.execute("BEGIN EXCLUSIVE")
+        status, said = jetmesh(*command.format(state=tmp_path).split(), NATS_URL=broker.url)
+    assert (status, said.count("\n"), "another process" in said, "away" in said) == (2, 1, True, False), said
+
+
+def test_a_secret_that_a_full_disk_left_empty_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "http.secret").touch()
+    secret = State(tmp_path).secret()
+    assert len(secret) == 64
+    assert State(tmp_path).secret() == secret
 
 
 def test_damaged_endpoints_are_no_trouble(broker: Broker, tmp_path: Path) -> None:
@@ -219,3 +250,125 @@ def test_a_folder_of_the_packages_name_is_named(tmp_path: Path) -> None:
         assert (status in (1, 2), str(tmp_path / "services") in said) == (True, True), said
     (tmp_path / "services" / "__init__.py").unlink()
     assert jetmesh("flow", cwd=tmp_path, JETMESH_APP="services.flow:SERVICES")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["audit", "demo --exit"])
+def test_a_folder_that_is_gone_is_said(tmp_path: Path, command: str) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    run = f"cd {gone} && rmdir {gone} && {sys.executable} -P -m jetmesh {command}"
+    done = subprocess.run(
+        ["sh", "-c", run], env=clean(), capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n"), "is gone" in done.stderr) == (2, 1, True), done.stderr
+
+
+@pytest.mark.parametrize("command", ["flow", "contracts bundle", "example orders.placed"])
+def test_a_full_disk_behind_the_output_is_said(command: str) -> None:
+    known = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_CONTRACTS": "jetmesh_contracts"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "jetmesh", *command.split()], env={**clean(), **known}, stdout=full,
+            stderr=subprocess.PIPE, text=True, timeout=SECONDS_MAX, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n"), "make room" in done.stderr) == (2, 1, True), done.stderr
+
+
+def test_a_closed_input_is_an_empty_one() -> None:
+    run = f"{sys.executable} -m jetmesh validate --contracts jetmesh_contracts <&-"
+    done = subprocess.run(
+        ["sh", "-c", run], env=clean(), capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+    )
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (1, 1, "")
+
+
+NO_VALUES = {
+    f"{command} {value}": f"{command} {value}"
+    for command in ("load --rate", "load --seconds", "top --interval", "dlq replay --all --rate")
+    for value in ("nan", "inf", "1e999")
+}  # fmt: skip
+OUT_OF_REACH = ("load --rate 1e300", "dlq show 0", "dlq show 18446744073709551616", "dlq replay 0",
+                "archive --older-than 99999999999999999999d")  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [*NO_VALUES, *OUT_OF_REACH])
+def test_a_number_that_means_nothing_is_refused(command: str) -> None:
+    status, said = jetmesh(*command.split(), JETMESH_APP="services.flow:SERVICES")
+    assert (status, "Invalid value for" in said) == (2, True), said
+
+
+@pytest.mark.parametrize("key", ["*", ">", "", "a b", "a.b", os.fsdecode(b"o-\xff")])
+def test_what_is_no_key_of_an_order_is_refused(broker: Broker, key: str) -> None:
+    status, said = jetmesh("order", key, NATS_URL=broker.url)
+    assert (status, "is no key of an order" in said) == (2, True), said
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h\n", "garbage"])
+def test_what_is_no_address_of_jaeger_is_named(broker: Broker, url: str) -> None:
+    status, said = jetmesh("order", "o-1", NATS_URL=broker.url, JETMESH_JAEGER_URL=url)
+    assert (status, "JETMESH_JAEGER_URL" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"data": 7}', b'{"data": [7]}', b'{"data": [{"spans": [1]}]}'])
+def test_an_answer_that_is_not_jaegers_is_named(broker: Broker, answer: bytes) -> None:
+    with listening(
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
+    ) as port:
+        status, said = jetmesh("order", "o-1", NATS_URL=broker.url, JETMESH_JAEGER_URL=f"http://127.0.0.1:{port}")
+    assert (status, "JETMESH_JAEGER_URL" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"INFO []\r\n", b"INFO 7\r\n", b"INFO null\r\n", b'INFO {"max_payload": []}\r\nPONG\r\n']
+)
+@pytest.mark.parametrize("command", ["dlq list", "doctor"])
+def test_what_listens_there_may_be_no_broker(greeting: bytes, command: str) -> None:
+    with listening(greeting) as port:
+        environment: dict[str, Any] = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_CONNECT_SECONDS": "0.5"}
+        status, said = jetmesh(*command.split(), NATS_URL=f"nats://127.0.0.1:{port}", **environment)
+    assert (status, str(port) in said) == (1 if command == "doctor" else 2, True), said
+
+
+@contextmanager
+def listening(greeting: bytes) -> Iterator[int]:
+    """Somebody who says the same to everybody; the port."""
+
+    class Greeter(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.sendall(greeting)
+                self.request.recv(65_536)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greeter) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def no_jetstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a user whose account has no JetStream, as services' and customers' have none."""
+    folder = tmp_path_factory.mktemp("accounts")
+    (folder / "nats-server.conf").write_text(
+        "accounts { MESH { jetstream: enabled, users: [{user: o, password: o}] }, "
+        "OTHER { users: [{user: s, password: s}] } }\n"
+    )
+    with Broker(folder / "broker", "-c", str(folder / "nats-server.conf")) as server:
+        yield server.url.replace("nats://", "nats://s:s@")
+
+
+WITH_A_KEY = (
+    "audit", "dlq list", "dlq log", "order o-1", "topology plan", "topology apply", "contracts check --against nats",
+    "contracts publish", "backup {tmp}/backup", "archive --to {tmp}/archive", "load --rate 1 --seconds 1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", WITH_A_KEY)
+def test_a_user_without_jetstream_is_told_whose_key_it_takes(no_jetstream: str, tmp_path: Path, command: str) -> None:
+    known: dict[str, Any] = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_CONTRACTS": "jetmesh_contracts"}
+    status, said = jetmesh(*command.format(tmp=tmp_path).split(), NATS_URL=no_jetstream, **known)
+    assert (status in (1, 2, 3), said.count("\n"), "JETMESH_NATS_NKEY_SEED" in said) == (True, 1, True), said
