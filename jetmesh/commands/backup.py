@@ -13,7 +13,6 @@ from jetmesh.backup.manifest import Manifest
 from jetmesh.backup.take import Taking
 from jetmesh.commands import options
 from jetmesh.commands.target import Target, reach, settings_of_target
-from jetmesh.provision import Drift
 from jetmesh.service import Service
 
 ONE_STREAM = (

@@ -17,7 +17,6 @@ from jetmesh.commands import options
 from jetmesh.commands.backup import dim, folder_argument, one_stream, quiet, rate, summary
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.mesh import Mesh
-from jetmesh.provision import Drift
 from jetmesh.service import Service
 
 OFFENCES_SHOWN = 20
