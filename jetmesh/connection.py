@@ -425,7 +425,8 @@ class Connection(Client):
         return True
 
     async def _on_error(self, error: Exception) -> None:
-        text = str(error) or type(error).__name__
+        silent = "it takes the connection, and says nothing" if isinstance(error, TimeoutError) else ""
+        text = str(error) or silent or type(error).__name__
         if "permissions violation" in text.lower():
             self._conditions.say(logging.ERROR, text, f"the broker denied this user a subject: {text}")
             for callback in self._denied:

@@ -137,9 +137,7 @@ async def _jetstream(patient: Patient) -> Findings:
     try:
         account = await provision.request(patient.connection, "INFO", timeout_seconds=TIMEOUT_SECONDS)
     except Unavailable:
-        info = patient.connection.api("INFO")
-        fix = f"start nats-server with -js, and enable JetStream for this account (or allow {info} to this user)"
-        yield Finding("jetstream", Grade.WRONG, "JetStream does not answer this user", fix)
+        yield _without_jetstream(patient)
         return
     level = account.get("api", {}).get("level", 0)
     limit, used = account["limits"]["max_storage"], account["storage"]
@@ -150,6 +148,16 @@ async def _jetstream(patient: Patient) -> Findings:
         )
     else:
         yield Finding("jetstream", Grade.GOOD, found)
+
+
+def _without_jetstream(patient: Patient) -> Finding:
+    """Of a cluster the leader alone answers, and there is none without a majority of its servers."""
+    if patient.server.get("cluster") and patient.server.get("jetstream"):
+        fix = "start its other servers: a majority of them elects one within seconds"
+        return Finding("jetstream", Grade.WRONG, "the cluster has no leader for JetStream", fix)
+    info = patient.connection.api("INFO")
+    fix = f"start nats-server with -js, and enable JetStream for this account (or allow {info} to this user)"
+    return Finding("jetstream", Grade.WRONG, "JetStream does not answer this user", fix)
 
 
 async def _durability(patient: Patient) -> Findings:
