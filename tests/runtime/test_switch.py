@@ -7,6 +7,7 @@ import pytest
 
 from jetmesh import Deferred, Unavailable
 from jetmesh.failure import BrokerUnavailable
+from jetmesh.provision import request
 from jetmesh.switch import FAILURES, State, Switch
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.runtime.tollgate import Bank, CarArrived, CarSeen, Gate, TollPaid, tollgate
@@ -182,3 +183,18 @@ async def test_an_outage_does_not_hold_up_what_shares_a_lane_with_it(mesh_of: Me
     assert await mesh.dead_letters() == []
     bank.is_down = False
     await asyncio.gather(*(mesh.recorded(TollPaid, plate, 60) for plate in cars))
+
+
+async def test_a_delivery_that_fails_alone_does_not_hold_up_the_others(mesh_of: MeshOf) -> None:
+    tolls, bank = tollgate(attempts=3), Bank(fails_for={"car-bad"})
+    mesh = await mesh_of(tolls, dependencies=[Gate(bank)])
+    await mesh.record(CarArrived(plate="car-bad"))
+
+    async def nothing_is_asked_for() -> bool:
+        durable = await request(mesh.mesh.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
+        return len(bank.calls) > FAILURES + 1 and durable["num_waiting"] == 0
+
+    await until(nothing_is_asked_for, 60)
+    good = [f"car-{number}" for number in range(20)]
+    await asyncio.gather(*(mesh.record(CarArrived(plate=plate)) for plate in good))
+    await asyncio.gather(*(mesh.recorded(TollPaid, plate, 60) for plate in good))

@@ -27,16 +27,18 @@ class CarSeen(Event, type="gates.seen", owner="tolls", key_field="plate"):
 
 @dataclass
 class Bank:
-    """Counts its calls; while it is down each of them raises, and cars on `blacklist` are refused for good."""
+    """Counts its calls. While it is down each of them raises, as do those for the cars it `fails_for`; cars on
+    `blacklist` are refused for good."""
 
     is_down: bool = False
     calls: list[str] = field(default_factory=list)
     blacklist: set[str] = field(default_factory=set)
+    fails_for: set[str] = field(default_factory=set)
 
     async def charge(self, plate: str) -> None:
         self.calls.append(plate)
         await asyncio.sleep(0)
-        if self.is_down:
+        if self.is_down or plate in self.fails_for:
             raise Unavailable("the bank does not answer", 0.01)
         if plate in self.blacklist:
             raise Permanent(f"{plate}: on the blacklist")
