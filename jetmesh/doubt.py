@@ -29,6 +29,7 @@ class Doubt:
     def __init__(self, connection: Connection) -> None:
         self._all_until = self._old_until = self._back_at = 0.0
         self._put_off: set[Place] = set()
+        self._clock = connection.clock
         connection.on_reconnected(self._begin)
 
     def puts_off(self, delivery: Delivery, retry: Retry) -> bool:
@@ -51,7 +52,7 @@ class Doubt:
         self._end()
         now = time.monotonic()
         self._all_until, self._old_until = now + ALL_SECONDS, now + OLD_SECONDS
-        self._back_at = time.time() + CLOCKS_SECONDS
+        self._back_at = self._clock.now() + CLOCKS_SECONDS
 
     def _end(self) -> None:
         self._old_until = 0.0

@@ -7,15 +7,18 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh import Unavailable, provision
+from jetmesh import Unavailable, doubt, provision
 from jetmesh.clock import BrokerClock
+from jetmesh.connection import Connection
 from jetmesh.doctor import Grade, Patient, examine
+from jetmesh.failure import Retry
 from jetmesh.gauges import Gauges
 from jetmesh.mesh import connect
 from jetmesh.runner import Runner
 from jetmesh.service import Service
 from jetmesh.telemetry import Telemetry
 from jetmesh.testing import LocalMesh, MeshOf, until
+from jetmesh.wire import Delivery
 from tests.runtime.jobs import Asked, Failed, Finished, work
 
 HOUR = 3_600.0
@@ -116,6 +119,20 @@ async def test_the_difference_is_measured(mesh_of: MeshOf, ahead: float) -> None
         (measured,) = gauges._clock()
         assert abs(measured.value - ahead) < 1
         assert abs(place.telemetry.now() - real_time()) < 1
+
+
+def test_what_was_stored_before_the_broker_was_back_is_told_by_the_brokers_clock(
+    ahead: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubt, "ALL_SECONDS", -1.0)
+    connection, at, now = Connection(), time.monotonic(), real_time()
+    connection.clock.learn(datetime.fromtimestamp(now, UTC).isoformat(), at, at)
+    put_off = doubt.Doubt(connection)
+    for back in connection._reconnected:
+        back()
+    before, after = (Delivery("a.b", b"", b"", "", "A", n, 1, now + 60 * n) for n in (-1, 1))
+    assert put_off.puts_off(before, Retry())
+    assert not put_off.puts_off(after, Retry())
 
 
 def test_the_most_exact_answer_counts_until_the_broker_sets_its_clock() -> None:
