@@ -195,6 +195,7 @@ class Edge(uvicorn.Server):
         try:
             await super().startup(sockets)
         except SystemExit:  # uvicorn has logged why
+            self._over.set()
             place = f"{self.config.host}:{self.config.port}"
             raise SettingsError(
                 f"settings: JETMESH_HTTP_PORT: {place} can't be listened on; choose another port"
