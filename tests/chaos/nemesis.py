@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
 
 from jetmesh import deadletter, provision
+from jetmesh.backup.manifest import BackupError
 from jetmesh.backup.restore import Restoring
 from jetmesh.backup.take import Taking
 from jetmesh.failure import Unavailable
 from jetmesh.mesh import Mesh
 from jetmesh.message import Message
 from jetmesh.provision import Drift
+from jetmesh.settings import Settings
 from jetmesh.testing import until
 from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES
@@ -40,6 +43,7 @@ ROOM_BYTES, ROOM_SECONDS = 32 * 1024, 5.0
 """What a stream may still grow when its quota is lowered, and as much as it grows in that time; a quota below what it
 holds would delete."""
 DEADLY_SECONDS = 420.0
+RESTORE_SECONDS = 90.0
 PARTITION_SECONDS = 4.0, 12.0
 """A leader that hears nobody believes for up to 10 s that it leads, and the others choose another one in 4 to 9."""
 SILENT_SECONDS = 2.0
@@ -158,7 +162,7 @@ class Nemesis:
             if await self.faults[kind]():
                 self.struck[kind] += 1
                 came = "struck and mended"
-        except (Unavailable, Drift, AssertionError) as prevented:
+        except (Unavailable, Drift, BackupError, AssertionError) as prevented:
             why = f"{type(prevented).__name__} {str(prevented)[:120]}"
             came += f": {why}"
             self.figures.prevented[f"{kind}: {why}"] += 1
@@ -484,10 +488,22 @@ class Nemesis:
         chosen = self.mesh.settings.model_copy(
             update={"replicas": len(self.arena.nodes), "ack_wait_seconds": float(ACK_WAIT_SECONDS)}
         )
-        restoring = Restoring(self.mesh.connection, SERVICES, chosen, folder, self.arena.tell)
-        await restoring.run(self._examine)
+        await self._restored(chosen, folder)
         await self._place_again()
         return True
+
+    async def _restored(self, chosen: Settings, folder: Path) -> None:
+        """As an operator would: what is interrupted by another fault is run again, and goes on from there."""
+        ends = time.monotonic() + RESTORE_SECONDS
+        while True:
+            try:
+                await Restoring(self.mesh.connection, SERVICES, chosen, folder, self.arena.tell).run(self._examine)
+                return
+            except (Unavailable, Drift, BackupError) as interrupted:
+                if time.monotonic() > ends:
+                    raise
+                self.arena.tell(f"the restore is run again: {interrupted}")
+                await until(lambda: self.mesh.connection.is_connected, 30, "the operator is connected")
 
     async def _examine(self) -> list[str]:
         """What is wrong goes into the figures, and the mesh goes on: the run fails by it."""
