@@ -44,6 +44,7 @@ ROOM_BYTES, ROOM_SECONDS = 32 * 1024, 5.0
 holds would delete."""
 DEADLY_SECONDS = 420.0
 RESTORE_SECONDS = 90.0
+PATIENCE_SECONDS = 1.0
 PARTITION_SECONDS = 4.0, 12.0
 """A leader that hears nobody believes for up to 10 s that it leads, and the others choose another one in 4 to 9."""
 SILENT_SECONDS = 2.0
@@ -149,11 +150,18 @@ class Nemesis:
     async def _strike_in_turn(self, kind: str, ends: float) -> None:
         """What waits for its turn until the time is up strikes only if its kind never did."""
         if kind not in self._at_the_brokers:
-            await self._strike(kind)
+            await self._strike_at_least_once(kind, ends)
             return
         async with self._brokers:
             if time.monotonic() < ends or not self.struck[kind]:
                 await self._strike(kind)
+
+    async def _strike_at_least_once(self, kind: str, ends: float) -> None:
+        """A kind that others have always been before tries again while there is time."""
+        await self._strike(kind)
+        while not self.struck[kind] and time.monotonic() + PATIENCE_SECONDS < ends:
+            await asyncio.sleep(PATIENCE_SECONDS)
+            await self._strike(kind)
 
     async def _strike(self, kind: str) -> None:
         """A fault that comes to nothing, because another one was there before, does not count."""
