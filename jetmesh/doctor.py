@@ -41,8 +41,12 @@ async def examine(patient: Patient) -> Findings:
 
 
 def _fix(problem: Exception) -> str:
-    is_offline = str(problem).endswith(("(10118)", "(10119)"))
-    return diagnosis.START_SERVERS if is_offline else "mend what stands above, and look again"
+    return diagnosis.START_SERVERS if _is_offline(problem) else "mend what stands above, and look again"
+
+
+def _is_offline(problem: Exception) -> bool:
+    """Whether every server that has the stream or the durable is away."""
+    return str(problem).endswith(("(10118)", "(10119)"))
 
 
 def versions() -> list[Finding]:
@@ -201,12 +205,22 @@ async def _copies(patient: Patient) -> Findings:
 
 
 async def _behind(patient: Patient, stream: str) -> AsyncIterator[str]:
-    """The copies of a stream that are not whole, and a leader that is missing."""
-    info = await provision.request(patient.connection, f"STREAM.INFO.{stream}")
+    """The copies of a stream that are not whole, and a leader that is missing. While it gets more copies, the broker
+    lists those that it had."""
+    try:
+        info = await provision.request(patient.connection, f"STREAM.INFO.{stream}")
+    except Unavailable as problem:
+        if not _is_offline(problem):
+            raise
+        yield f"{stream} is offline: the servers that have it are away"
+        return
     cluster = (info or {}).get("cluster", {})
+    copies = cluster.get("replicas", [])
     if info and not cluster.get("leader"):
         yield f"{stream} has no leader: it takes nothing"
-    for copy in cluster.get("replicas", []):
+    if info and len(copies) + 1 < info["config"]["num_replicas"]:
+        yield f"{stream} has {len(copies) + 1} of {info['config']['num_replicas']} copies yet"
+    for copy in copies:
         if copy.get("offline"):
             yield f"{stream}: the copy on {copy['name']} is offline"
         elif not copy.get("current"):
