@@ -12,6 +12,7 @@ from typing import Any, cast
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
+from jetmesh.clock import BrokerClock
 from jetmesh.event import Event, stream_of, subject_of
 from jetmesh.many import Many
 from jetmesh.mesh import Mesh
@@ -189,6 +190,9 @@ def _check(service: Service, reaction: Reaction, before: Sequence[Event], arrive
 class _Line:
     """A connection that never breaks."""
 
+    def __init__(self) -> None:
+        self.clock = BrokerClock()
+
     def on_reconnected(self, callback: Callable[[], None]) -> None:
         """It is never lost, and so never there again."""
 
@@ -198,6 +202,8 @@ class _Hands:
 
     is_sure = True
     orphans: frozenset[str] = frozenset()
+
+    async def certainty(self) -> None: ...
 
     def ack(self, delivery: Delivery) -> None: ...
 
