@@ -5,7 +5,6 @@ read back and compared; what a crash leaves behind has another name and is remov
 """
 
 import fcntl
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jetmesh.archive.row import Place, Row
+from jetmesh.disk import to_disk
 from jetmesh.history import UNTOLD, History
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "512MB", "threads": 1}
@@ -131,11 +131,11 @@ class Archive:
         self._db.execute(f"DROP TABLE IF EXISTS page; {TABLE}")
         self._db.execute(INSERT, _columns(rows))
         self._db.execute(COPY.format(str(partial).replace("'", "''")))
-        _to_disk(partial)
+        to_disk(partial)
         self._compare(partial, rows)
         partial.rename(final)
-        _to_disk(folder)
-        _to_disk(self.folder)
+        to_disk(folder)
+        to_disk(self.folder)
 
     def _compare(self, file: Path, rows: Sequence[Row]) -> None:
         written = {row.place: row for row in self._read(SELECT, files=[str(file)])}
@@ -168,11 +168,3 @@ def _columns(rows: Sequence[Row]) -> list[list[object]]:
         [row.headers for row in rows],
         [row.data for row in rows],
     ]
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

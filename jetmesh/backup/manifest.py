@@ -1,12 +1,13 @@
 """What a backup holds, in a file that is written last: a folder without it is half a backup."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jetmesh.disk import to_disk
 
 FILE = "manifest.json"
 READ_BYTES = 1 << 20
@@ -121,12 +122,3 @@ def digest(file: Path) -> str:
         while piece := source.read(READ_BYTES):
             found.update(piece)
     return found.hexdigest()
-
-
-def to_disk(path: Path) -> None:
-    """Have the disk keep a file, or a folder's names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

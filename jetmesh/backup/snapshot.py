@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jetmesh.backup.manifest import BackupError, digest, to_disk
+from jetmesh.backup.manifest import BackupError, digest
 from jetmesh.connection import Connection
+from jetmesh.disk import to_disk
 from jetmesh.failure import Unavailable
 from jetmesh.provision import Drift, request
 

@@ -345,7 +345,7 @@ CRASHES: dict[str, tuple[Any, str, int]] = {
     "before the file is written": (Archive, "_write", 0),
     "before it is compared": (Archive, "_compare", 0),
     "before it has its name": (Path, "rename", 0),
-    "before its name is on the disk": (parquet, "_to_disk", 1),
+    "before its name is on the disk": (parquet, "to_disk", 1),
     "before its markers are left": (jobs, "mark_ended", 0),
     "before anything is purged": (jobs, "mark", 0),
     "between two marks": (jobs, "mark", 1),
