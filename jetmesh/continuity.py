@@ -7,6 +7,8 @@ message of the stream, it comes again.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -25,6 +27,7 @@ class Continuity:
     def __init__(self, mesh: Mesh, pulls: Sequence[Pull]) -> None:
         self._mesh, self._pulls = mesh, pulls
         self._created: dict[Pull, str] = {}
+        self._lost_at = math.inf
         self._is_lost = asyncio.Event()
         mesh.connection.on_reconnected(self._on_reconnected)
         for pull in pulls:
@@ -37,6 +40,7 @@ class Continuity:
             if not await self._look() or self._is_lost.is_set():
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
+            self._lost_at = math.inf
             self._mesh.custody.be_sure()
             all_there = len(self._created) == len(self._pulls)
             with suppress(TimeoutError):
@@ -48,9 +52,12 @@ class Continuity:
 
     def _on_lost(self, pull: Pull) -> None:
         self._mesh.custody.disown(pull)
+        self._created.pop(pull, None)
         self._forget()
 
     def _forget(self) -> None:
+        """Whatever arrives from now on is delivered by the durable that the next look finds."""
+        self._lost_at = time.monotonic()
         self._mesh.known.forget_all()
         self._is_lost.set()
 
@@ -64,7 +71,7 @@ class Continuity:
                 return False
             created = str(info.get("created")) if info else ""
             if created != self._created.pop(pull, created):
-                self._mesh.custody.disown(pull)
+                self._mesh.custody.disown(pull, self._lost_at)
                 self._mesh.known.forget_all()
             if info:
                 self._created[pull] = created

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from contextlib import suppress
 from typing import TypeAlias
@@ -61,10 +62,13 @@ class Custody:
         """Return once it is known what is still to be handled."""
         await self._certain.wait()
 
-    def disown(self, pull: Pull) -> None:
+    def disown(self, pull: Pull, before: float = math.inf) -> None:
         """The durable of a pull is gone. What it had delivered is settled with nobody, unless its successor delivers
-        the same message again: said to that one about another message, it would settle what nobody has handled."""
-        self.orphans |= {reply for reply, (_, of, _) in self._held.items() if of is pull}
+        the same message again: said to that one about another message, it would settle what nobody has handled.
+        What arrived after `before`, by the monotonic clock, came from the successor."""
+        self.orphans |= {
+            reply for reply, (delivery, of, _) in self._held.items() if of is pull and delivery.held_since < before
+        }
 
     def ack(self, delivery: Delivery) -> None:
         """It is done. Lost acknowledgements do no harm: the delivery comes again and meets what it recorded."""

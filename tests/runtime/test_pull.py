@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from jetmesh import pull
+from jetmesh import continuity, pull
+from jetmesh.provision import request
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
-from tests.runtime.jobs import Asked, Finished, work
+from tests.runtime.jobs import Asked, Finished, Work, work
 
 Finishing = tuple[Service, list[str]]
 WorkingLong = tuple[Service, list[str], asyncio.Event]
@@ -93,6 +94,41 @@ async def test_a_deleted_consumer_is_trouble_until_it_is_there_again(mesh_of: Me
     await mesh.until(lambda: not mesh.replicas[0].health.why_not)
     await mesh.record(Asked(job_id="j-2"))
     await mesh.recorded(Finished, "j-2")
+
+
+async def test_what_a_durable_made_anew_delivers_before_anybody_looked_is_acknowledged(
+    mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, begun = work(), asyncio.Queue[str]()
+    may_look, may_finish = asyncio.Event(), asyncio.Event()
+    may_look.set()
+    may_finish.set()
+
+    @service.on
+    async def finish(asked: Asked, story: Work) -> Finished | None:
+        begun.put_nowait(asked.job_id)
+        await may_finish.wait()
+        return None if story.finished else Finished(job_id=asked.job_id)
+
+    async def late(*arguments: Any) -> Any:
+        await may_look.wait()
+        looked.append(info := await request(*arguments))
+        return info
+
+    looked: list[Any] = []
+    monkeypatch.setattr(continuity, "request", late)
+    mesh = await mesh_of(service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.settled()
+    may_look.clear()
+    may_finish.clear()
+    await mesh.deliver_again(service)
+    await begun.get(), await begun.get()
+    before = len(looked)
+    may_look.set()
+    await mesh.until(lambda: len(looked) >= before + len(mesh.topology.consumers), what="every durable was looked at")
+    may_finish.set()
+    await mesh.settled()
 
 
 async def _delete(mesh: LocalMesh, stream: str, durable: str) -> None:
