@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import click
 
-from jetmesh.wire import read_event
+from jetmesh.cloudevents import read_event
 from jetmesh_contracts import Customer, Line, OrderPlaced
 
 RATIO_MAX = 1.3

@@ -13,14 +13,16 @@ from benchmarks.contenders.jetmesh_hop import orders
 from benchmarks.figures import Row, quantile, spread
 from benchmarks.processes import Processes
 from benchmarks.progress import Step
-from jetmesh import Service, provision, telemetry
-from jetmesh.archive.row import unix_nano
+from jetmesh import Service
 from jetmesh.event import subject_of
-from jetmesh.mesh import Mesh, connect
-from jetmesh.message import Message
+from jetmesh.jetstream.message import Message
+from jetmesh.operate.archive.row import unix_nano
+from jetmesh.runtime.context import Mesh, connect
 from jetmesh.settings import Settings, read
+from jetmesh.telemetry import spans
 from jetmesh.testing import until
-from jetmesh.topology import topology
+from jetmesh.topology import provision
+from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced, PaymentAuthorized
 from services.reference.streams import raw_reader
 
@@ -91,7 +93,7 @@ async def _at_work() -> AsyncIterator[Mesh]:
     """A broker, the service's process on it, and a client."""
     with tempfile.TemporaryDirectory(prefix="benchmark-failing-") as folder, servers.broker(servers.ALWAYS) as broker:
         environment = {"NATS_URL": broker.url, "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
-        client = connect(read(Settings, environment), telemetry.start("benchmark", {}), "benchmark")
+        client = connect(read(Settings, environment), spans.start("benchmark", {}), "benchmark")
         with Processes(Path(folder), environment) as processes:
             async with client as mesh:
                 await provision.apply(mesh.connection, await provision.plan(mesh.connection, topology(SERVICES)))

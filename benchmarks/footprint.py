@@ -14,13 +14,13 @@ from benchmarks.meshes import Running
 from benchmarks.processes import cpu_seconds, memory_bytes, memory_bytes_max
 from benchmarks.progress import Step
 from jetmesh.event import ENDED
-from jetmesh.mesh import Mesh
-from jetmesh.message import Guard, Message
-from jetmesh.otlp import parse_traceparent
-from jetmesh.provision import request
+from jetmesh.jetstream.message import Guard, Message
+from jetmesh.runtime.context import Mesh
 from jetmesh.service import Form
+from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.testing.jaeger import Jaeger
-from jetmesh.topology import topology
+from jetmesh.topology.provision import request
+from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES
 from services.reference.streams import raw_reader

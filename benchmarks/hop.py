@@ -22,11 +22,11 @@ from benchmarks.contenders.model import DURABLE, SOURCE
 from benchmarks.figures import Figure, Row, median, spread
 from benchmarks.progress import Step
 from benchmarks.receiver import Receiver
-from jetmesh import provision
-from jetmesh.connection import Connection
+from jetmesh.cloudevents import cloud_event
+from jetmesh.jetstream.connection import Connection
 from jetmesh.testing.jaeger import Jaeger
-from jetmesh.topology import topology
-from jetmesh.wire import cloud_event
+from jetmesh.topology import provision
+from jetmesh.topology.streams import topology
 from jetmesh_contracts import Customer, Line, OrderPlaced
 
 PART = "hop"

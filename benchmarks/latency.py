@@ -7,7 +7,7 @@ from benchmarks import meshes, workload
 from benchmarks.figures import Row, quantile
 from benchmarks.meshes import Running
 from benchmarks.progress import Step
-from jetmesh.archive.row import unix_nano
+from jetmesh.operate.archive.row import unix_nano
 from jetmesh.testing.jaeger import Jaeger
 from services.reference.load import Clicks, drive
 from services.reference.streams import raw_reader

@@ -11,7 +11,7 @@ from benchmarks import meshes, workload
 from benchmarks.figures import Row
 from benchmarks.meshes import Drained, Running
 from benchmarks.progress import Step
-from jetmesh.otlp import parse_traceparent
+from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES

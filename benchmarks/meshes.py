@@ -13,12 +13,14 @@ from nats.js.api import KeyValueConfig, StorageType, StreamConfig
 from benchmarks import servers, workload
 from benchmarks.faststream_mesh import app as faststream_app
 from benchmarks.processes import Processes
-from jetmesh import provision, settings, telemetry
-from jetmesh.mesh import Mesh, connect
-from jetmesh.message import Message
-from jetmesh.provision import request
+from jetmesh import settings
+from jetmesh.jetstream.message import Message
+from jetmesh.runtime.context import Mesh, connect
+from jetmesh.telemetry import spans
 from jetmesh.testing import Broker
-from jetmesh.topology import Consumer, Kind, consumers_of, topology
+from jetmesh.topology import provision
+from jetmesh.topology.provision import request
+from jetmesh.topology.streams import Consumer, Kind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from services.flow import SERVICES
 from services.reference import placing, ports
@@ -222,7 +224,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
 
 def connected(url: str) -> AbstractAsyncContextManager[Mesh]:
     """The harness's own connection, which traces nothing."""
-    return connect(settings.read(settings.Settings, {"NATS_URL": url}), telemetry.start("benchmark", {}), "benchmark")
+    return connect(settings.read(settings.Settings, {"NATS_URL": url}), spans.start("benchmark", {}), "benchmark")
 
 
 async def _make_streams(client: Mesh, skus: Sequence[str]) -> None:

@@ -3,9 +3,9 @@
 from benchmarks import meshes, servers, workload
 from benchmarks.figures import Row
 from benchmarks.progress import Step
-from jetmesh.archive.row import unix_nano
-from jetmesh.provision import request
+from jetmesh.operate.archive.row import unix_nano
 from jetmesh.testing.jaeger import Jaeger
+from jetmesh.topology.provision import request
 from services.reference import placing
 from services.reference.streams import raw_reader
 

@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, Tracer
 
-from jetmesh.otlp import Tracer as HotTracer
-from jetmesh.otlp import TracerProvider, format_traceparent, parse_traceparent, tracer_provider
-from jetmesh.otlp.encoding import Description
+from jetmesh.telemetry.otlp import Tracer as HotTracer
+from jetmesh.telemetry.otlp import TracerProvider, format_traceparent, parse_traceparent, tracer_provider
+from jetmesh.telemetry.otlp.encoding import Description
 
 SPANS_PER_MESSAGE = 2
 QUEUE_MAX = 100_000

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jetmesh import accounts
-from jetmesh.partitions import Partitions
 from jetmesh.testing import Broker
+from jetmesh.topology import accounts
+from jetmesh.topology.partitions import Partitions
 from services.flow import SERVICES
 
 SPLIT = {"ORDERS": 2, "PAYMENTS": 2}

@@ -4,8 +4,9 @@ import asyncio
 
 import opentelemetry.exporter.otlp.proto.http.metric_exporter  # noqa: F401  (imports come before the clock, as the peers' do)
 
-from jetmesh import Service, process, settings
-from jetmesh.health import Health
+from jetmesh import Service, settings
+from jetmesh.process import process
+from jetmesh.process.health import Health
 from jetmesh_contracts import OrderPlaced, PaymentAuthorized
 
 orders, payments = Service("orders"), Service("payments")

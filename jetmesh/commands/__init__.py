@@ -10,9 +10,9 @@ import click
 
 from jetmesh.app import hidden_by
 from jetmesh.commands.errors import advised, sentence
-from jetmesh.private import keep_private
-from jetmesh.terminal import prepare, quiet_logs, say
-from jetmesh.visible import lines
+from jetmesh.common.private_files import keep_private
+from jetmesh.common.terminal import prepare, quiet_logs, say
+from jetmesh.common.visible import lines
 
 OWN = (
     "new",

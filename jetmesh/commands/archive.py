@@ -14,19 +14,20 @@ from opentelemetry.metrics import Observation
 from rich.table import Table
 
 from jetmesh import app as apps
-from jetmesh import deadletter, telemetry
-from jetmesh.archive.job import Job, Tell
-from jetmesh.archive.parquet import Archive
-from jetmesh.archive.report import Report
 from jetmesh.commands import options
 from jetmesh.commands.errors import NOT_ENABLED
 from jetmesh.commands.target import Target, reach, settings_of_target
-from jetmesh.console import Console
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import say
+from jetmesh.common.terminal import show as present
 from jetmesh.failure import Unavailable
-from jetmesh.provision import Drift, broker_time
+from jetmesh.operate.archive.job import Job, Tell
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.operate.archive.report import Report
+from jetmesh.runtime import dead_letter
 from jetmesh.service import Service
-from jetmesh.terminal import say
-from jetmesh.terminal import show as present
+from jetmesh.telemetry import spans
+from jetmesh.topology.provision import Drift, broker_time
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 DURATION = re.compile(r"([0-9]{1,11})([dhms])")
@@ -96,7 +97,7 @@ def archive(
 
 def _measure(report: Report) -> None:
     """Tell where metrics go that a run ended well, and when: an alert watches that the next one is not late."""
-    observed = telemetry.start("archive")
+    observed = spans.start("archive")
     observed.meter.create_observable_gauge(
         "jetmesh.archive.last_success",
         [lambda _: [Observation(time.time())]],
@@ -114,7 +115,7 @@ async def _run(
     tell, dry_run = how
     async with reach(target) as mesh:
         try:
-            now = await broker_time(mesh.connection, deadletter.STREAM)
+            now = await broker_time(mesh.connection, dead_letter.STREAM)
             until = now - when.older_than
             forget_before = None if when.forget_after is None else now - when.forget_after
             job = Job(mesh.connection, services, kept, tell, mesh.settings.split, forget_before)

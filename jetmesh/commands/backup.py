@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from jetmesh import app as apps
-from jetmesh import terminal
-from jetmesh.backup.manifest import Manifest
-from jetmesh.backup.take import Taking
 from jetmesh.commands import options
 from jetmesh.commands.target import Target, reach, settings_of_target
+from jetmesh.common import terminal
+from jetmesh.operate.backup.manifest import Manifest
+from jetmesh.operate.backup.take import Taking
 from jetmesh.service import Service
 
 ONE_STREAM = (

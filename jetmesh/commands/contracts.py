@@ -13,7 +13,8 @@ from rich.text import Text
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.target import connected
-from jetmesh.console import Console
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import say
 from jetmesh.contracts import compatibility, generate, lint, package, readers, registry, releases, scaffold, schema
 from jetmesh.contracts.compatibility import Break, Mode, Side
 from jetmesh.contracts.package import Package
@@ -21,7 +22,6 @@ from jetmesh.contracts.page import type_of
 from jetmesh.contracts.readers import Readers
 from jetmesh.contracts.schema import FACTS, UNIT, Contracts
 from jetmesh.service import Service
-from jetmesh.terminal import say
 
 
 @click.group("contracts")

@@ -14,15 +14,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from jetmesh import tolerant
 from jetmesh.commands.options import Figure
 from jetmesh.commands.target import reach, settings_of_target
-from jetmesh.console import Console, field
-from jetmesh.letters import EVERYTHING, Filter, Group, Letter, Letters, grouped
-from jetmesh.replay import Unfit
-from jetmesh.terminal import say
-from jetmesh.terminal import show as show_json
-from jetmesh.visible import lines
+from jetmesh.common import lenient
+from jetmesh.common.console import Console, field
+from jetmesh.common.terminal import say
+from jetmesh.common.terminal import show as show_json
+from jetmesh.common.visible import lines
+from jetmesh.operate.dead_letters import EVERYTHING, Filter, Group, Letter, Letters, grouped
+from jetmesh.operate.replay import Unfit
 
 REACTION = click.option("--reaction", default="", metavar="SERVICE[.REACTION]", help="Letters of this reaction alone.")
 REASON = click.option("--reason", default="", metavar="TEXT", help="Letters with this text in the error or the reason.")
@@ -130,7 +130,7 @@ def log(as_json: bool) -> None:
     table = _table("when", "who", "did", "letter", "reaction", "event")
     for entry in entries:
         cells = (entry[name] for name in ("by", "action", "letter", "reaction", "source"))
-        table.add_row(_ago(tolerant.moment(entry["at"])), *map(field, cells))
+        table.add_row(_ago(lenient.moment(entry["at"])), *map(field, cells))
     Console().print(table if entries else "nothing was replayed or discarded yet")
 
 

@@ -9,14 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from jetmesh import app as apps
-from jetmesh import doctor as doctors
 from jetmesh.commands import options
 from jetmesh.commands.target import Target, reach, settings_of_target
-from jetmesh.console import Console, field
-from jetmesh.doctor import Finding, Grade, Patient
+from jetmesh.common.console import Console, field
+from jetmesh.common.terminal import say, show
+from jetmesh.operate import doctor as doctors
+from jetmesh.operate.doctor import Finding, Grade, Patient
 from jetmesh.service import Service
 from jetmesh.settings import Settings
-from jetmesh.terminal import say, show
 
 SIGNS = {Grade.GOOD: ("✓", "green"), Grade.NOTE: ("·", "dim"), Grade.DOUBT: ("!", "yellow"), Grade.WRONG: ("✗", "red")}
 

@@ -5,7 +5,7 @@ import os
 import traceback
 
 from jetmesh.failure import Unavailable
-from jetmesh.provision import Drift
+from jetmesh.topology.provision import Drift
 
 EXPECTED = (ValueError, TypeError, ConnectionError, LookupError, Drift, Unavailable)
 NAMELESS = (KeyError, IndexError)

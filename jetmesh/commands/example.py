@@ -6,9 +6,9 @@ import uuid
 import click
 
 from jetmesh.commands import options
+from jetmesh.common.terminal import say
+from jetmesh.common.visible import written
 from jetmesh.contracts import package
-from jetmesh.terminal import say
-from jetmesh.visible import written
 
 
 @click.command()

@@ -5,10 +5,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jetmesh import app as apps
-from jetmesh import flow as flows
 from jetmesh.commands import options
-from jetmesh.console import Console
-from jetmesh.terminal import say
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import say
+from jetmesh.operate import flow as flows
 
 
 @click.command()

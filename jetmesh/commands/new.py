@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from jetmesh import scaffold
-from jetmesh.terminal import say
+from jetmesh.common.terminal import say
 
 
 @click.group()

@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from jetmesh import app as apps
-from jetmesh import terminal
-from jetmesh.backup import manifest
-from jetmesh.backup.manifest import Manifest
-from jetmesh.backup.restore import Offences, Restoring
 from jetmesh.commands import options
 from jetmesh.commands.backup import dim, folder_argument, one_stream, quiet, rate, summary
 from jetmesh.commands.target import Target, reach, settings_of_target
-from jetmesh.mesh import Mesh
+from jetmesh.common import terminal
+from jetmesh.operate.backup import manifest
+from jetmesh.operate.backup.manifest import Manifest
+from jetmesh.operate.backup.restore import Offences, Restoring
+from jetmesh.runtime.context import Mesh
 from jetmesh.service import Service
 
 OFFENCES_SHOWN = 20

@@ -5,8 +5,10 @@ import sys
 import click
 
 from jetmesh import app as apps
-from jetmesh import process, settings, telemetry
+from jetmesh import settings
 from jetmesh.commands import options
+from jetmesh.process import process
+from jetmesh.telemetry import spans
 
 
 @click.command()
@@ -20,5 +22,5 @@ def run(names: tuple[str, ...], app: str) -> None:
     chosen = settings.read(settings.Settings)
     everyone = apps.load(app)
     services = apps.named(everyone, names)
-    telemetry.start_logs("+".join(service.name for service in services), chosen.log_format, chosen.log_level)
+    spans.start_logs("+".join(service.name for service in services), chosen.log_format, chosen.log_level)
     sys.exit(process.run(services, everyone, chosen))

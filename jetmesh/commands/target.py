@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
-from jetmesh import settings, telemetry
-from jetmesh.connection import Connection
-from jetmesh.mesh import Mesh, connect
+from jetmesh import settings
+from jetmesh.jetstream.connection import Connection
+from jetmesh.runtime.context import Mesh, connect
 from jetmesh.settings import Settings
+from jetmesh.telemetry import spans
 
 CONNECT_SECONDS = 3
 PATIENT_SECONDS = 30
@@ -96,7 +97,7 @@ async def reach(target: Target) -> AsyncIterator[Mesh]:
     """
     logging.getLogger("jetmesh.connection").setLevel(logging.ERROR)  # each failed try is said once, below
     try:
-        async with connect(target.settings, telemetry.start("jetmesh", {}), "jetmesh-cli") as mesh:
+        async with connect(target.settings, spans.start("jetmesh", {}), "jetmesh-cli") as mesh:
             yield mesh
     except ConnectionError as unreachable:
         raise Unreachable(f"{unreachable} (address from {target.found})") from None

@@ -15,10 +15,10 @@ from rich.text import Text
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.target import reach, settings_of_target
-from jetmesh.console import Console, field
-from jetmesh.overview import Overview, Row, StreamState, look
+from jetmesh.common.console import Console, field
+from jetmesh.common.terminal import show
+from jetmesh.operate.overview import Overview, Row, StreamState, look
 from jetmesh.service import Service
-from jetmesh.terminal import show
 
 WIDE = 110
 """From so many columns on there is room for every number."""

@@ -8,22 +8,23 @@ from pathlib import Path
 import click
 import yaml
 
-from jetmesh import accounts, keys, nack, provision, settings
 from jetmesh import app as apps
+from jetmesh import settings
 from jetmesh.commands import options
 from jetmesh.commands.errors import advised
 from jetmesh.commands.target import PATIENT_SECONDS, connected
-from jetmesh.connection import Connection
+from jetmesh.common.terminal import say
 from jetmesh.contracts import compatibility, registry
 from jetmesh.contracts.package import contracts_of
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contracts
-from jetmesh.provision import Change, Step
+from jetmesh.jetstream.connection import Connection
 from jetmesh.service import Service
 from jetmesh.settings import Settings
-from jetmesh.terminal import say
-from jetmesh.topology import Topology
-from jetmesh.topology import topology as needed
+from jetmesh.topology import accounts, nack, nkeys, provision
+from jetmesh.topology.provision import Change, Step
+from jetmesh.topology.streams import Topology
+from jetmesh.topology.streams import topology as needed
 
 COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.REFUSE: "red", Change.KEEP: None}
 REFUSED = 3
@@ -89,19 +90,19 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     services = apps.load(app)
     if add:
         _check_outside(add, services)
-    names = [*keys.users(services, folder), *([add] if add else [])]
+    names = [*nkeys.users(services, folder), *([add] if add else [])]
     if unknown := [user for user in (rotate, retire) if user and user not in names]:
         raise click.BadParameter(f"no user {unknown[0]!r}; there are {', '.join(names)}")
     names = list(dict.fromkeys(names))
-    keys.ensure(folder, names)
+    nkeys.ensure(folder, names)
     if rotate:
-        keys.rotate(folder, rotate)
-    if retire and not keys.retire(folder, retire):
+        nkeys.rotate(folder, rotate)
+    if retire and not nkeys.retire(folder, retire):
         raise click.ClickException(f"{retire} has no old key")
     file = folder / "accounts.conf"
     chosen = settings.read(Settings)
     limits = replace(accounts.OUTSIDE, connections=chosen.outside_connections)
-    file.write_text(accounts.configuration(services, keys.ensure(folder, names), chosen.split, limits))
+    file.write_text(accounts.configuration(services, nkeys.ensure(folder, names), chosen.split, limits))
     others = ", ".join(name for name in names if name not in _of_services(services))
     say(f"{file}: {len(services)} services, {others}; the keys are beside it")
 

@@ -5,9 +5,9 @@ from typing import BinaryIO
 import click
 
 from jetmesh.commands import options
+from jetmesh.common.terminal import say
 from jetmesh.contracts import package
 from jetmesh.contracts.advice import advise
-from jetmesh.terminal import say
 
 
 @click.command()

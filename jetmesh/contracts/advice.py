@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh import body, tolerant
+from jetmesh.cloudevents import MESSAGE_BYTES_MAX
+from jetmesh.common import json_body, lenient
 from jetmesh.contracts.schema import ALLOWED, Schema, contract, fields
 from jetmesh.event import EventType
-from jetmesh.wire import MESSAGE_BYTES_MAX
 
 TYPE_ERRORS = {
     "string_type": "a text",
@@ -41,8 +41,8 @@ def advise(event: EventType, data: bytes) -> list[Advice]:
     if len(data) > MESSAGE_BYTES_MAX:
         return [Advice("body", f"{len(data)} bytes are too many", f"send at most {MESSAGE_BYTES_MAX}")]
     try:
-        said = body.document(data)
-    except body.Malformed as wrong:
+        said = json_body.document(data)
+    except json_body.Malformed as wrong:
         return [Advice("body", f"is not JSON ({wrong})", "write one JSON object")]
     if isinstance(said, dict) and "specversion" in said and "data" in said:
         return [*_envelope(event, said), *_body(event, said["data"])]
@@ -159,7 +159,7 @@ def _named(value: Any) -> str:
 
 def _wanted(kind: str, value: Any) -> str:
     wanted = TYPE_ERRORS[kind]
-    if kind == "int_type" and isinstance(value, str) and (number := tolerant.whole(value.strip(), -1)) >= 0:
+    if kind == "int_type" and isinstance(value, str) and (number := lenient.whole(value.strip(), -1)) >= 0:
         return f"{number}, without quotes"
     if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
         return f'"{value}", in quotes'

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError, NoKeysError
 from nats.js.kv import KV_DEL, KV_OP, KeyValue
 
-from jetmesh import body, provision
-from jetmesh.connection import API, Connection
+from jetmesh.common import json_body
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
 from jetmesh.failure import Unavailable
-from jetmesh.topology import Stream, Topology
+from jetmesh.jetstream.connection import API, Connection
+from jetmesh.topology import provision
+from jetmesh.topology.streams import Stream, Topology
 
 HISTORY_TRIES = 5
 BUCKET = "jetmesh_contracts"
@@ -155,7 +156,7 @@ def _parsed(name: str, values: Iterable[bytes | None]) -> list[Contracts]:
         ValueError: somebody has written something else there.
     """
     try:
-        return [parse({name: body.document(value)}) for value in values if value]
+        return [parse({name: json_body.document(value)}) for value in values if value]
     except ValueError as wrong:
         fix = f"`nats kv purge {BUCKET} {name}` removes it"
         raise ValueError(f"the contract {name} in the bucket {BUCKET} can't be read ({wrong}): {fix}") from None

@@ -9,19 +9,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
-from jetmesh import process, provision, telemetry
-from jetmesh.aside import timers_of
-from jetmesh.deadletter import STREAM as DEAD_LETTERS
+from jetmesh.cloudevents import cloud_event, derived_id
 from jetmesh.event import Event, entity_of, stream_of, subject_of
 from jetmesh.failure import Unavailable
-from jetmesh.health import Health
-from jetmesh.mesh import Mesh, connect
-from jetmesh.message import Message
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.message import Message
+from jetmesh.process import process
+from jetmesh.process.health import Health
+from jetmesh.runtime.context import Mesh, connect
+from jetmesh.runtime.dead_letter import STREAM as DEAD_LETTERS
+from jetmesh.runtime.delayed_redelivery import timers_of
 from jetmesh.service import INTAKE, Form, Service
 from jetmesh.settings import Settings, read
-from jetmesh.story import Stored
-from jetmesh.topology import Consumer, Stream, Topology, topology
-from jetmesh.wire import cloud_event, derived_id
+from jetmesh.telemetry import spans
+from jetmesh.topology import provision
+from jetmesh.topology.streams import Consumer, Stream, Topology, topology
 
 Recorded = TypeVar("Recorded", bound=Event)
 
@@ -62,7 +64,7 @@ class LocalMesh:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self.mesh = await self._stack.enter_async_context(connect(self.settings, telemetry.start("test", {}), "test"))
+        self.mesh = await self._stack.enter_async_context(connect(self.settings, spans.start("test", {}), "test"))
         await self.apply()
         return self
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from jetmesh.message import Message, Refused
-from jetmesh.story import Stored
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.message import Message, Refused
 
 
 class Memory:

@@ -12,18 +12,18 @@ from typing import Any, cast
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh.clock import BrokerClock
+from jetmesh.cloudevents import Delivery, cloud_event, derived_id
 from jetmesh.event import Event, stream_of, subject_of
-from jetmesh.many import Many
-from jetmesh.mesh import Mesh
-from jetmesh.reacting import Reacting
+from jetmesh.jetstream.clock import BrokerClock
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.many import Many
+from jetmesh.runtime.single import After, Single
+from jetmesh.runtime.worker import Reacting
 from jetmesh.service import INTAKE, Form, Reaction, Service
 from jetmesh.settings import Settings
-from jetmesh.single import After, Single
-from jetmesh.story import Stored
-from jetmesh.telemetry import Process, ReactionTelemetry, Telemetry
+from jetmesh.telemetry.spans import Process, ReactionTelemetry, Telemetry
 from jetmesh.testing.memory import Memory
-from jetmesh.wire import Delivery, cloud_event, derived_id
 
 Function = Callable[..., Awaitable[Any]]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from jetmesh.private import keep_private
-from jetmesh.terminal import say
+from jetmesh.common.private_files import keep_private
+from jetmesh.common.terminal import say
 from jetmesh.tracestore.receiver import serve
 from jetmesh.tracestore.store import SPANS_MAX
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-from jetmesh.tracestore.span import CONVERSATION_ID, SpanEvent, SpanLink, SpanRecord
+from jetmesh.operate.span_record import CONVERSATION_ID, SpanEvent, SpanLink, SpanRecord
 
 TIMEOUT_SECONDS = 10.0
 TRACES_MAX = 20

@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from jetmesh.tracestore.span import CONVERSATION_ID, SpanEvent, SpanLink, SpanRecord
+from jetmesh.operate.span_record import CONVERSATION_ID, SpanEvent, SpanLink, SpanRecord
 
 KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES = ("unset", "ok", "error")

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from jetmesh.operate.span_record import SpanRecord
 from jetmesh.tracestore.lens import contents_of, records_of
-from jetmesh.tracestore.span import SpanRecord
 
 SPANS_MAX = 500_000
 EVICTED_SHARE = 0.05

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from jetmesh.mesh import Mesh
+from jetmesh.runtime.context import Mesh
 from jetmesh.settings import read
 from services.analytics.adapters import Warehouse, WarehouseBusy
 from services.analytics.figures import Figures

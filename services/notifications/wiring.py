@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from pydantic import BaseModel
 
-from jetmesh.mesh import Mesh
+from jetmesh.runtime.context import Mesh
 from jetmesh.settings import SettingsError, read
 from services.notifications.adapters import SmtpMailer
 from services.notifications.mail_server import Server

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 import jetmesh
-from jetmesh import body
-from jetmesh.claims import claim
-from jetmesh.edge import publish_outside, record_first
+from jetmesh.common import json_body
 from jetmesh.event import story_subject
-from jetmesh.mesh import Mesh
-from jetmesh.story import Stored
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.idempotency import claim
+from jetmesh.runtime.publish import publish_outside, record_first
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced, OrderRefused
 from services.orders import domain
 from services.orders.edge.port import (
@@ -113,7 +113,7 @@ def _story_event(message: Stored) -> StoryEvent:
 def _document(data: bytes) -> Mapping[str, Any]:
     """An event's body; empty where somebody wrote none into the stream."""
     try:
-        said = body.document(data)
-    except body.Malformed:
+        said = json_body.document(data)
+    except json_body.Malformed:
         return {}
     return said if isinstance(said, dict) else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from jetmesh.mesh import Mesh
+from jetmesh.runtime.context import Mesh
 from jetmesh.settings import SettingsError, read
 from services.orders.adapters import MeshOrders
 from services.orders.catalogue import prices

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from jetmesh.mesh import Mesh
+from jetmesh.runtime.context import Mesh
 from jetmesh.settings import read
 from services.payments.adapters import SandboxBank
 from services.payments.service import Payments

@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jetmesh.console import Console
-from jetmesh.terminal import show
-from jetmesh.visible import visible
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import show
+from jetmesh.common.visible import visible
 from services.reference import state as states
 from services.reference.checks import Finding, findings, outcome, sent_again, shelves
 from services.reference.endpoints import reach

@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from jetmesh.console import Console
-from jetmesh.terminal import say
-from jetmesh.terminal import show as show_document
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import say
+from jetmesh.common.terminal import show as show_document
 from services.payments.ledger import Balance, Ledger, begin_outage, end_outage
 
 LEDGER = "bank.sqlite"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from jetmesh import accounts, keys
-from jetmesh.topology import MESSAGE_BYTES_MAX
+from jetmesh.topology import accounts, nkeys
+from jetmesh.topology.streams import MESSAGE_BYTES_MAX
 from services.flow import SERVICES
 from services.reference.ports import HOST, Ports
 from services.reference.state import State
@@ -40,7 +40,7 @@ def command(state: State, ports: Ports) -> tuple[str, ...]:
 def configuration(state: State, ports: Ports) -> str:
     """One server on loopback that acknowledges what is on the disk, not what is on its way there, with an account for
     each service."""
-    users = keys.ensure(state.keys, keys.users(SERVICES, state.keys))
+    users = nkeys.ensure(state.keys, nkeys.users(SERVICES, state.keys))
     store = json.dumps(str((state.broker / "jetstream").resolve()), ensure_ascii=False)
     return f"""\
 # Written by `jetmesh demo` at every start.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from jetmesh.otlp.traceparent import trace_id_of
+from jetmesh.telemetry.otlp.traceparent import trace_id_of
 from services.flow import SERVICES
 from services.reference.facts import PLACED, REFUSED, Fact, Facts, total
 

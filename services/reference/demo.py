@@ -10,8 +10,8 @@ import httpx
 
 from jetmesh import settings
 from jetmesh.failure import Unavailable
-from jetmesh.provision import Drift
 from jetmesh.settings import Settings
+from jetmesh.topology.provision import Drift
 from services.reference import fleet, ports
 from services.reference import state as states
 from services.reference.machine import StartFailed

@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jetmesh import body, deadletter, partitions
-from jetmesh.archive.open_work import set_aside
-from jetmesh.archive.parquet import Archive, ArchiveError
-from jetmesh.archive.purge import archived_until
-from jetmesh.archive.row import Place, unix_nano
-from jetmesh.connection import Connection
+from jetmesh.cloudevents import Delivery, bare, id_of_place, read_event, understand
+from jetmesh.common import json_body
 from jetmesh.event import is_ended
 from jetmesh.failure import BrokenContract
-from jetmesh.history import history_of
-from jetmesh.mesh import Mesh
-from jetmesh.origin import Origin, origin_of
-from jetmesh.provision import check_split, histories, request
-from jetmesh.story import Stored
-from jetmesh.topology import topology
-from jetmesh.wire import Delivery, bare, id_of_place, read_event, understand
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.stream_history import history_of
+from jetmesh.operate.archive.open_work import set_aside
+from jetmesh.operate.archive.parquet import Archive, ArchiveError
+from jetmesh.operate.archive.purge import archived_until
+from jetmesh.operate.archive.row import Place, unix_nano
+from jetmesh.runtime import dead_letter
+from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.origin import Origin, origin_of
+from jetmesh.topology import partitions
+from jetmesh.topology.provision import check_split, histories, request
+from jetmesh.topology.streams import topology
 from jetmesh_contracts import EVENTS
 from services.files import usable
 from services.flow import SERVICES
@@ -130,7 +132,7 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(_streams(mesh)):
         events += (_fact(stream, message) for message in await reader.read(stream) if not is_ended(message.subject))
-    buried = await reader.read(deadletter.STREAM)
+    buried = await reader.read(dead_letter.STREAM)
     letters = [_letter(message) for message in buried if _is_ours(message.subject, "dead")]
     discarded = [
         _letter(m) for m in buried if _is_ours(m.subject, "dead_log") and _object(m.data).get("action") == GONE
@@ -149,7 +151,7 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
 
 
 async def _restorations(connection: Connection) -> int:
-    info = await request(connection, f"STREAM.INFO.{deadletter.STREAM}")
+    info = await request(connection, f"STREAM.INFO.{dead_letter.STREAM}")
     return len(history_of(info).restorations) if info else 0
 
 
@@ -238,8 +240,8 @@ def _wrong(delivery: Delivery, data: bytes) -> str:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        said = body.document(data)
-    except body.Malformed:
+        said = json_body.document(data)
+    except json_body.Malformed:
         return {}
     return said if isinstance(said, dict) else {}
 

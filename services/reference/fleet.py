@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from jetmesh import keys, settings
-from jetmesh.accounts import API_PREFIX, inbox_of, published
-from jetmesh.otlp.settings import GRPC, Signal, has_receiver, receiver
+from jetmesh import settings
+from jetmesh.telemetry.otlp.settings import GRPC, Signal, has_receiver, receiver
+from jetmesh.topology import nkeys
+from jetmesh.topology.accounts import API_PREFIX, inbox_of, published
 from services.flow import SERVICES
 from services.reference import broker
 from services.reference.endpoints import Endpoints
@@ -66,7 +67,7 @@ class Plan:
         if not self.own_broker:
             return ["-s", self.nats_url]
         inbox = ["--inbox-prefix", inbox_of(user)] if user in published(SERVICES) else []
-        return ["-s", self.nats_url, "--nkey", str(keys.seed_file(self.state.keys, user)), *inbox]
+        return ["-s", self.nats_url, "--nkey", str(nkeys.seed_file(self.state.keys, user)), *inbox]
 
     def endpoints(self, pids: dict[str, int]) -> Endpoints:
         """The same for everybody else, with the processes that run now."""
@@ -178,8 +179,8 @@ def niceness(name: str) -> int:
 def _identity(plan: Plan, name: str) -> dict[str, str]:
     """The account of a service: what it declares, and nothing else."""
     return {
-        "JETMESH_NATS_NKEY_SEED": str(keys.seed_file(plan.state.keys, name)),
-        "JETMESH_NATS_MICRO_NKEY_SEED": str(keys.seed_file(plan.state.keys, f"{name}-micro")),
+        "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(plan.state.keys, name)),
+        "JETMESH_NATS_MICRO_NKEY_SEED": str(nkeys.seed_file(plan.state.keys, f"{name}-micro")),
         "JETMESH_NATS_API_PREFIX": API_PREFIX,
     }
 

@@ -13,9 +13,9 @@ import click
 from rich.table import Table
 
 from jetmesh.commands.options import Figure
-from jetmesh.console import Console
-from jetmesh.mesh import Mesh
-from jetmesh.terminal import show
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import show
+from jetmesh.runtime.context import Mesh
 from jetmesh_contracts import OrderPlaced
 from services.reference import mix
 from services.reference import state as states

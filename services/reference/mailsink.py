@@ -17,8 +17,8 @@ from typing import NamedTuple, cast
 
 import click
 
-from jetmesh.private import keep_private
-from jetmesh.terminal import say
+from jetmesh.common.private_files import keep_private
+from jetmesh.common.terminal import say
 from services.files import usable
 from services.group_commit import GroupCommit
 

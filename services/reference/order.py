@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 import httpx
 
-from jetmesh import timeline
-from jetmesh.archive.parquet import Archive
-from jetmesh.console import Console
-from jetmesh.provision import check_split, histories
-from jetmesh.terminal import say, show
-from jetmesh.topology import topology
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import say, show
+from jetmesh.operate import timeline
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.operate.span_record import SpanRecord
+from jetmesh.topology.provision import check_split, histories
+from jetmesh.topology.streams import topology
 from jetmesh.tracestore.jaeger import JaegerTraces
-from jetmesh.tracestore.span import SpanRecord
 from jetmesh.tracestore.store import Damaged, TraceStore
 from services.flow import SERVICES
 from services.reference import state as states

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
-from jetmesh.message import Message
+from jetmesh.jetstream.message import Message
+from jetmesh.runtime.context import Mesh
 from jetmesh_contracts import OrderPlaced
 
 NATS_CONCURRENCY = 1_024

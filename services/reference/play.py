@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
-from jetmesh.terminal import show
+from jetmesh.runtime.context import Mesh
 from services.reference import audit, fleet, mix, placing, stock, stories, summary
 from services.reference.audit import Audit
 from services.reference.checks import findings

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from jetmesh.console import Console
-from jetmesh.terminal import show
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import show
 from services.analytics import report as tables
 from services.analytics.adapters import WarehouseBusy, read_report
 from services.reference import state as states

@@ -4,8 +4,8 @@ nothing may be wrong."""
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from jetmesh import terminal
-from jetmesh.mesh import Mesh
+from jetmesh.common import terminal
+from jetmesh.runtime.context import Mesh
 from services.reference import checks
 from services.reference.checks import Check, addressee
 from services.reference.facts import PLACED, REFUSED, Facts, collect

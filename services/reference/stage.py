@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from jetmesh import provision
-from jetmesh.mesh import Mesh
-from jetmesh.provision import Change
-from jetmesh.topology import topology
+from jetmesh.runtime.context import Mesh
+from jetmesh.topology import provision
+from jetmesh.topology.provision import Change
+from jetmesh.topology.streams import topology
 from services.flow import SERVICES
 from services.reference import fleet
 from services.reference.fleet import Plan

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import click
 
-from jetmesh.private import close
+from jetmesh.common.private_files import close
 
 ARCHIVE = "JETMESH_ARCHIVE"
 

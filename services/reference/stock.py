@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from jetmesh.mesh import Mesh
-from jetmesh.message import Message
+from jetmesh.jetstream.message import Message
+from jetmesh.runtime.context import Mesh
 from jetmesh_contracts import StockRestocked
 from services.orders.catalogue import PRICES
 from services.reference.mix import SCARCE

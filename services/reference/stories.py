@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from jetmesh import partitions
-from jetmesh.archive.parquet import Archive
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
-from jetmesh.partitions import Partitions
-from jetmesh.provision import request
-from jetmesh.story import Stored
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.runtime.context import Mesh
+from jetmesh.topology import partitions
+from jetmesh.topology.partitions import Partitions
+from jetmesh.topology.provision import request
 from services.flow import SERVICES
 
 POLL_SECONDS = 0.02

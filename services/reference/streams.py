@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from jetmesh.connection import Connection
+from jetmesh.cloudevents import decode_headers
 from jetmesh.failure import Unavailable
-from jetmesh.provision import Drift, passing_consumer, request
-from jetmesh.story import Stored
-from jetmesh.topology import Consumer
-from jetmesh.wire import decode_headers
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.topology.provision import Drift, passing_consumer, request
+from jetmesh.topology.streams import Consumer
 
 BATCH = 5_000
 TIMEOUT_SECONDS = 15.0

@@ -4,9 +4,9 @@ import asyncio
 
 import click
 
+from jetmesh.common.terminal import say
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
-from jetmesh.terminal import say
+from jetmesh.runtime.context import Mesh
 from services.reference import mix, placing, stock, stories
 from services.reference.endpoints import connected
 

@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from jetmesh.console import Console
-from jetmesh.visible import lines
+from jetmesh.common.console import Console
+from jetmesh.common.visible import lines
 from jetmesh_contracts import OrderPlaced
 from services.reference.fleet import Plan
 from services.reference.stories import StoryEvent

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jetmesh.event import EventType
-from jetmesh.flow import markdown
+from jetmesh.operate.flow import markdown
 from jetmesh.service import Form, Reaction
 from jetmesh_contracts import EVENTS
 from services.flow import SERVICES

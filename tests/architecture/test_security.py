@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from jetmesh import accounts
-from jetmesh.accounts import Import
+from jetmesh.topology import accounts
+from jetmesh.topology.accounts import Import
 from services.flow import SERVICES
 
 ROOT = Path(__file__).parents[2]

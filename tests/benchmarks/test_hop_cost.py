@@ -11,8 +11,8 @@ import pytest
 from benchmarks.contenders.jetmesh_hop import SERVICES, payments
 from benchmarks.hop import mesh_headers, placed
 from benchmarks.receiver import Receiver
+from jetmesh.cloudevents import encode_headers
 from jetmesh.testing import LocalMesh, MeshOf
-from jetmesh.wire import encode_headers
 
 HOPS = 400
 WITHIN_SECONDS = 60.0

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from jetmesh import provision
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
-from jetmesh.provision import Drift
+from jetmesh.runtime.context import Mesh
 from jetmesh.testing import Proxy, until
-from jetmesh.topology import Topology, topology
+from jetmesh.topology import provision
+from jetmesh.topology.provision import Drift
+from jetmesh.topology.streams import Topology, topology
 from services.flow import SERVICES
 from services.reference import fleet, stock
 from services.reference.endpoints import connected

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from jetmesh import accounts, keys
-from jetmesh.topology import MESSAGE_BYTES_MAX
+from jetmesh.topology import accounts, nkeys
+from jetmesh.topology.streams import MESSAGE_BYTES_MAX
 from services.flow import SERVICES
 from services.reference import broker
 from services.reference.machine import Spec
@@ -95,9 +95,9 @@ def store(state: State, node: Node) -> Path:
 def configuration(state: State, node: Node, peers: list[Node], without: str = "") -> str:
     """As the demo's broker: what is acknowledged is on the disk, and every service has its account. Of one user,
     `without`, it knows another key than that user has."""
-    users = {**keys.ensure(state.keys, keys.users(SERVICES))}
+    users = {**nkeys.ensure(state.keys, nkeys.users(SERVICES))}
     if without:
-        users |= keys.ensure(state.folder / "strangers", [without])
+        users |= nkeys.ensure(state.folder / "strangers", [without])
     routes = ", ".join(json.dumps(f"nats-route://{peer.host}:{peer.cluster_port}") for peer in peers)
     listen = f'listen: "{node.host}:{node.cluster_port}"'
     cluster = f"cluster {{ name: chaos, {listen}, no_advertise: true, routes: [{routes}] }}"

@@ -6,11 +6,11 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from jetmesh import provision
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh, endpoint_subject
-from jetmesh.micro import REPORT
-from jetmesh.topology import Consumer, Kind
+from jetmesh.process.micro import REPORT
+from jetmesh.runtime.context import Mesh, endpoint_subject
+from jetmesh.topology import provision
+from jetmesh.topology.streams import Consumer, Kind
 from services.reference.facts import Facts
 from tests.chaos.arena import NAMES
 

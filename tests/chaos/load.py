@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
-from jetmesh.message import Message
+from jetmesh.jetstream.message import Message
+from jetmesh.runtime.context import Mesh
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced
 from services.orders.catalogue import PRICES
 from services.orders.domain import check

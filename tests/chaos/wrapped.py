@@ -12,18 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jetmesh.cloudevents import Delivery, Envelope
 from jetmesh.commands import main
-from jetmesh.custody import Custody
 from jetmesh.event import EventType
-from jetmesh.message import Guard, Message
-from jetmesh.reacting import Reacting
-from jetmesh.record import Recorder
+from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.message import Guard, Message
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.runtime.single import Single
+from jetmesh.runtime.version_skew import Versions
+from jetmesh.runtime.worker import Reacting
 from jetmesh.service import Reaction
-from jetmesh.single import Single
-from jetmesh.telemetry import Process
-from jetmesh.topology import Consumer, Topology
-from jetmesh.versions import Versions
-from jetmesh.wire import Delivery, Envelope
+from jetmesh.telemetry.spans import Process
+from jetmesh.topology.streams import Consumer, Topology
 from jetmesh_contracts import OrderCancellationRequested, OrderRefused
 from services.inventory import domain
 from services.notifications.adapters import SmtpMailer

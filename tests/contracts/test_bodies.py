@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from jetmesh.cloudevents import Delivery, encode_headers, read_event, understand
 from jetmesh.contracts.advice import advise
 from jetmesh.failure import BrokenContract
-from jetmesh.wire import Delivery, encode_headers, read_event, understand
 from jetmesh_contracts import OrderPlaced
 from services.orders.edge.placing import read_order
 from services.orders.edge.problems import Problem

@@ -8,9 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import jetmesh_contracts
+from jetmesh.cloudevents import Delivery, read_event, understand
 from jetmesh.contracts import package
 from jetmesh.contracts.schema import contract
-from jetmesh.wire import Delivery, read_event, understand
 
 CONTRACTS = package.load("jetmesh_contracts")
 TYPES = {event.type: event for event in jetmesh_contracts.EVENTS}

@@ -9,12 +9,12 @@ from click.testing import CliRunner
 
 from jetmesh.commands.contracts import contracts
 from jetmesh.commands.topology import topology
-from jetmesh.connection import Connection
 from jetmesh.contracts import registry
 from jetmesh.contracts.compatibility import Mode, check
 from jetmesh.contracts.package import contracts_of
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, contract, mapped
+from jetmesh.jetstream.connection import Connection
 from jetmesh.testing import Broker
 from jetmesh_contracts import OrderCancelled, OrderPlaced, PaymentDeclined
 from services.flow import SERVICES

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jetmesh import provision
-from jetmesh.mesh import Mesh
+from jetmesh.runtime.context import Mesh
 from jetmesh.testing import Broker, until
+from jetmesh.topology import provision
 from jetmesh_contracts import OrderPlaced
 from services.reference import mix, placing, stock
 from services.reference.endpoints import connected

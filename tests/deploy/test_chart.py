@@ -9,8 +9,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from jetmesh.keys import users
-from jetmesh.topology import Kind, consumers_of
+from jetmesh.topology.nkeys import users
+from jetmesh.topology.streams import Kind, consumers_of
 from services.flow import SERVICES
 from tests.deploy.chart import (
     CHART,

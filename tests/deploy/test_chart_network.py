@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jetmesh.otlp import settings, transport
+from jetmesh.telemetry.otlp import settings, transport
 from services.notifications.mail_server import Server
 from tests.deploy.chart import Object, objects, of_kind, render
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from jetmesh import nack
-from jetmesh.topology import topology
+from jetmesh.topology import nack
+from jetmesh.topology.streams import topology
 from services.flow import SERVICES
 from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, objects, of_kind, render
 from tests.programs import ROOT, program, run

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh import accounts, keys
 from jetmesh.testing import nats_server_binary
+from jetmesh.topology import accounts, nkeys
 from services.flow import SERVICES
 from tests.programs import ROOT, program, run
 
@@ -97,7 +97,7 @@ def test_the_compose_file_keeps_to_the_specification_of_compose() -> None:
 def test_the_configuration_of_a_broker_is_valid(folder: str, tmp_path: Path) -> None:
     (tmp_path / "nats.conf").write_text((DEPLOY / folder / "nats.conf").read_text())
     written = tmp_path / ("keys" if folder == "nats" else "") / "accounts.conf"
-    users = keys.ensure(tmp_path / "seeds", keys.users(SERVICES))
+    users = nkeys.ensure(tmp_path / "seeds", nkeys.users(SERVICES))
     written.parent.mkdir(exist_ok=True)
     written.write_text(accounts.configuration(SERVICES, users))
     assert "is valid" in run(nats_server_binary(), "-t", "--config", str(tmp_path / "nats.conf"))

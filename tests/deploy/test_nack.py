@@ -5,9 +5,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from jetmesh import nack
 from jetmesh.commands import commands
-from jetmesh.topology import Stream, Topology, topology
+from jetmesh.topology import nack
+from jetmesh.topology.streams import Stream, Topology, topology
 from services.flow import SERVICES
 from tests.deploy.chart import custom_schemas, objects
 from tests.routing import PARTITIONS, SPLIT

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from jetmesh import keys
 from jetmesh.testing import nats_server_binary
+from jetmesh.topology import nkeys
 from services.flow import SERVICES
 from tests.deploy.test_commands import PATHS, eventually, is_ready
 from tests.programs import ROOT, program, run
@@ -62,7 +62,7 @@ def clean() -> dict[str, str]:
 
 def seeds(folder: Path) -> set[str]:
     """The public keys of the seeds in a folder."""
-    return {keys._public_key(file) for file in folder.glob("*.nk")}
+    return {nkeys._public_key(file) for file in folder.glob("*.nk")}
 
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())

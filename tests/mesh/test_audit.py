@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jetmesh.origin import Origin
-from jetmesh.wire import id_of_place
+from jetmesh.cloudevents import id_of_place
+from jetmesh.runtime.origin import Origin
 from services.payments.ledger import Balance
 from services.reference.checks import findings
 from services.reference.facts import Fact, Facts, Letter

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from jetmesh import keys, provision
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
-from jetmesh.provision import Drift
+from jetmesh.runtime.context import Mesh
 from jetmesh.testing import until
+from jetmesh.topology import nkeys, provision
+from jetmesh.topology.provision import Drift
 from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES
 from services.reference import fleet, mix, placing, stock
@@ -83,7 +83,7 @@ class Cluster:
 
     async def jetmesh(self, *arguments: str, **settings: str) -> "Said":
         """Run a command as an operator does."""
-        seed = keys.seed_file(self.state.keys, "operator")
+        seed = nkeys.seed_file(self.state.keys, "operator")
         own = {"NATS_URL": self.plan.nats_url, "JETMESH_NATS_NKEY_SEED": str(seed), **settings}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "jetmesh", *arguments, "--app", "services.flow:SERVICES",

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh import NotYet, Permanent, Retry, Service, provision
-from jetmesh.archive.job import Job
-from jetmesh.archive.parquet import Archive
-from jetmesh.connection import Connection
+from jetmesh import NotYet, Permanent, Retry, Service
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.archive.job import Job
+from jetmesh.operate.archive.parquet import Archive
 from jetmesh.testing import Broker, LocalMesh
+from jetmesh.topology import provision
 from services.reference.ports import free_ports
 from tests.runtime.jobs import Asked, Failed, Finished
 

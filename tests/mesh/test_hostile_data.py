@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import click
 import pytest
 
-from jetmesh import provision, telemetry
 from jetmesh.commands import commands
-from jetmesh.connection import Connection
 from jetmesh.contracts.registry import BUCKET
-from jetmesh.mesh import connect
+from jetmesh.jetstream.connection import Connection
+from jetmesh.runtime.context import connect
 from jetmesh.settings import Settings, read
+from jetmesh.telemetry import spans
 from jetmesh.testing import Broker
-from jetmesh.topology import topology
+from jetmesh.topology import provision
+from jetmesh.topology.streams import topology
 from services.flow import SERVICES
 from tests.hostile import BODIES, ESCAPES, KEYS, fill
 
@@ -164,7 +165,7 @@ class Stranger:
 async def _prepare(url: str) -> int:
     """Streams as they must be, full of everything; the sequence of a letter."""
     settings = read(Settings, {"NATS_URL": url})
-    async with connect(settings, telemetry.start("test", {}), "test") as mesh:
+    async with connect(settings, spans.start("test", {}), "test") as mesh:
         await provision.apply(mesh.connection, await provision.plan(mesh.connection, topology(SERVICES)))
         await fill(mesh.connection)
         bucket = {"name": f"KV_{BUCKET}", "subjects": [f"$KV.{BUCKET}.>"], "max_msgs_per_subject": 64,

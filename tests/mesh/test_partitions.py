@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from jetmesh import accounts, keys, provision
-from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import Mesh
-from jetmesh.message import Guard, Message, Refused
-from jetmesh.partitions import PartitionedReader, lane, names, partition_of
-from jetmesh.provision import Drift
-from jetmesh.record import Recorder
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.message import Guard, Message, Refused
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.runtime.context import Mesh
 from jetmesh.testing import Broker, MeshOf
-from jetmesh.topology import Topology, topology
+from jetmesh.topology import accounts, nkeys, provision
+from jetmesh.topology.partitions import PartitionedReader, lane, names, partition_of
+from jetmesh.topology.provision import Drift
+from jetmesh.topology.streams import Topology, topology
 from services.flow import SERVICES
 from services.reference.checks import findings
 from services.reference.facts import collect
@@ -127,7 +127,7 @@ async def writers(
             yield await started(connection)
         return
     config = folder / "accounts.conf"
-    config.write_text(accounts.configuration(SERVICES, keys.ensure(folder / "keys", keys.users(SERVICES)), SPLIT))
+    config.write_text(accounts.configuration(SERVICES, nkeys.ensure(folder / "keys", nkeys.users(SERVICES)), SPLIT))
     with Broker(folder / "guarded", "-c", str(config)) as guarded:
         async with connected(guarded.url, nkeys_seed_str=seed(folder, "operator")) as operator:
             await apply(operator, topology(SERVICES, split=SPLIT))
@@ -137,7 +137,7 @@ async def writers(
 
 def seed(folder: Path, user: str) -> str:
     """A user's key."""
-    return keys.seed_file(folder / "keys", user).read_text().strip()
+    return nkeys.seed_file(folder / "keys", user).read_text().strip()
 
 
 async def started(connection: Connection) -> tuple[Recorder, PartitionedReader]:

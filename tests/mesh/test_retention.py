@@ -11,22 +11,22 @@ from typing import Any
 import duckdb
 import pytest
 
-from jetmesh import aside, origin
-from jetmesh.archive.job import Job
-from jetmesh.archive.open_work import DEAD
-from jetmesh.archive.parquet import Archive
-from jetmesh.archive.remains import events_from_outside
-from jetmesh.archive.report import Report
-from jetmesh.archive.row import Row
-from jetmesh.archive.scan import scan
-from jetmesh.archive.story import with_keys
-from jetmesh.letters import Letters
-from jetmesh.message import Message
-from jetmesh.partitions import names
-from jetmesh.provision import request
+from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.message import Message
+from jetmesh.operate.archive.job import Job
+from jetmesh.operate.archive.open_work import DEAD
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.operate.archive.remains import events_from_outside
+from jetmesh.operate.archive.report import Report
+from jetmesh.operate.archive.row import Row
+from jetmesh.operate.archive.scan import scan
+from jetmesh.operate.archive.story import with_keys
+from jetmesh.operate.dead_letters import Letters
+from jetmesh.runtime import delayed_redelivery, origin
 from jetmesh.service import Form
 from jetmesh.testing import Broker, MeshOf
-from jetmesh.wire import Delivery
+from jetmesh.topology.partitions import names
+from jetmesh.topology.provision import request
 from services.analytics.service import analytics
 from services.flow import SERVICES
 from services.orders.adapters import MeshOrders
@@ -191,7 +191,9 @@ async def test_whatever_comes_late_about_an_archived_order_does_nothing(shop: Sh
     assert (shop.whole.balances(), shop.whole.mails()) == (balances, mails)
     assert [letter.headers["Jetmesh-Reason"] for letter in await shop.whole.mesh.dead_letters()] == []
     for service in SERVICES:
-        assert not await shop.whole.mesh.count(aside.timers_of(service.stream)), f"{service.name} will try again"
+        assert not await shop.whole.mesh.count(delayed_redelivery.timers_of(service.stream)), (
+            f"{service.name} will try again"
+        )
     assert await shop.audited() == {}
 
 
@@ -205,7 +207,7 @@ async def deliver_late(shop: Shop, row: Row) -> None:
     delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, row.time_ns / 1e9)
     for service, reaction in REACTIONS:
         if row.stream != "INTAKE" and delivery.type in {event.type for event in reaction.events}:
-            headers = {**row.header_fields(), **aside.origin(reaction.name, delivery, attempts=0)}
+            headers = {**row.header_fields(), **delayed_redelivery.origin(reaction.name, delivery, attempts=0)}
             kept = {name: value for name, value in headers.items() if not name.startswith("Nats-")}
             subject = f"due.{origin.of(service.name, reaction.name, delivery).tokens}"
             await shop.whole.mesh.mesh.recorder.record(Message(subject, row.data, kept), limited=False)

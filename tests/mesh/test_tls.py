@@ -17,11 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from jetmesh import accounts, certificates, keys, telemetry, tls
-from jetmesh.mesh import connect
+from jetmesh.jetstream import certificates, tls
+from jetmesh.runtime.context import connect
 from jetmesh.service import Service
 from jetmesh.settings import Settings, SettingsError, read
+from jetmesh.telemetry import spans
 from jetmesh.testing import Broker, LocalMesh, until
+from jetmesh.topology import accounts, nkeys
 from services.flow import SERVICES
 from tests.mesh.whole import whole_mesh
 from tests.samples import body
@@ -76,7 +78,7 @@ def verifying(tmp_path: Path, files: Files) -> Iterator[Broker]:
     """A broker that asks every client for a certificate and a key of its account."""
     server = {"cert_file": files.path("ours.server.pem"), "key_file": files.path("ours.server.key")}
     block = json.dumps({**server, "ca_file": files.path("ours.ca.pem"), "verify": True})
-    users = keys.ensure(tmp_path / "keys", keys.users(SERVICES))
+    users = nkeys.ensure(tmp_path / "keys", nkeys.users(SERVICES))
     (tmp_path / "nats.conf").write_text(f"tls: {block}\n{accounts.configuration(SERVICES, users)}")
     with Broker(tmp_path / "broker", "-c", str(tmp_path / "nats.conf")) as server_:
         yield server_
@@ -84,7 +86,7 @@ def verifying(tmp_path: Path, files: Files) -> Iterator[Broker]:
 
 def settings_of(broker: Broker, tmp_path: Path, user: str, host: str = NAME, **variables: str) -> Settings:
     """A user of the mesh, on the way to the broker under this name."""
-    seed = str(keys.seed_file(tmp_path / "keys", user))
+    seed = str(nkeys.seed_file(tmp_path / "keys", user))
     own = {"NATS_URL": f"nats://{host}:{broker.port}", "JETMESH_NATS_NKEY_SEED": seed}
     return read(Settings, {**own, "JETMESH_CONNECT_SECONDS": SECONDS, **variables})
 
@@ -92,7 +94,7 @@ def settings_of(broker: Broker, tmp_path: Path, user: str, host: str = NAME, **v
 async def refusal(settings: Settings) -> str:
     """What who can't connect is told."""
     with pytest.raises(ConnectionError) as refused:
-        async with connect(settings, telemetry.start("test", {}), "test"):
+        async with connect(settings, spans.start("test", {}), "test"):
             pass
     return str(refused.value)
 
@@ -100,8 +102,8 @@ async def refusal(settings: Settings) -> str:
 def identity(folder: Path, name: str) -> dict[str, str]:
     """The account of a service."""
     return {
-        "JETMESH_NATS_NKEY_SEED": str(keys.seed_file(folder, name)),
-        "JETMESH_NATS_MICRO_NKEY_SEED": str(keys.seed_file(folder, f"{name}-micro")),
+        "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(folder, name)),
+        "JETMESH_NATS_MICRO_NKEY_SEED": str(nkeys.seed_file(folder, f"{name}-micro")),
         "JETMESH_NATS_API_PREFIX": accounts.API_PREFIX,
     }
 
@@ -110,7 +112,7 @@ async def test_a_service_knows_when_the_certificates_of_its_connection_end(
     verifying: Broker, files: Files, tmp_path: Path
 ) -> None:
     settings = settings_of(verifying, tmp_path, "operator", **files.client())
-    async with connect(settings, telemetry.start("test", {}), "test") as mesh:
+    async with connect(settings, spans.start("test", {}), "test") as mesh:
         ends = certificates.ends(settings, mesh.connection.peer_certificate)
     assert set(ends) == {"broker", "client", "ca"}
     assert all(end > time.time() for end in ends.values())
@@ -122,7 +124,7 @@ async def test_the_whole_mesh_runs_with_accounts_and_client_certificates(
     async with AsyncExitStack() as stack:
 
         async def mesh_of(*services: Service, **environment: Any) -> LocalMesh:
-            seed = str(keys.seed_file(tmp_path / "keys", "operator"))
+            seed = str(nkeys.seed_file(tmp_path / "keys", "operator"))
             url = f"nats://{NAME}:{verifying.port}"
             own = {"NATS_URL": url, "JETMESH_NATS_NKEY_SEED": seed, **files.client()}
             mesh = await stack.enter_async_context(LocalMesh(services, (), {**own, **environment}))
@@ -146,7 +148,7 @@ async def test_a_renewed_ca_and_certificate_are_used_at_the_next_connect(
     files.put(files.client(), mine)
     settings = settings_of(verifying, tmp_path, "operator", **{name: str(path) for name, path in mine.items()})
     config = tmp_path / "nats.conf"
-    async with connect(settings, telemetry.start("test", {}), "test") as mesh:
+    async with connect(settings, spans.start("test", {}), "test") as mesh:
         config.write_text(config.read_text().replace("ours.", "theirs."))
         verifying.restart()
         await until(lambda: "is not trusted" in mesh.connection.trouble)

@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from jetmesh import Service, accounts, doctor, keys, overview, provision, telemetry
-from jetmesh.accounts import API_PREFIX
-from jetmesh.archive.job import Job
-from jetmesh.archive.parquet import Archive
+from jetmesh import Service
 from jetmesh.commands import commands
-from jetmesh.connection import Connection
 from jetmesh.failure import Unavailable
-from jetmesh.mesh import connect
-from jetmesh.message import Message
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.message import Message
+from jetmesh.operate import doctor, overview
+from jetmesh.operate.archive.job import Job
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.runtime.context import connect
 from jetmesh.settings import Settings, read
+from jetmesh.telemetry import spans
 from jetmesh.testing import Broker, until
-from jetmesh.topology import consumers_of, topology
+from jetmesh.topology import accounts, nkeys, provision
+from jetmesh.topology.accounts import API_PREFIX
+from jetmesh.topology.streams import consumers_of, topology
 from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES
 from tests.programs import program
@@ -63,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 def guarded(tmp_path: Path, folder: Path) -> Iterator[Broker]:
     """A broker with an account per service."""
     config = tmp_path / "nats-server.conf"
-    config.write_text(accounts.configuration(SERVICES, keys.ensure(folder, keys.users(SERVICES))))
+    config.write_text(accounts.configuration(SERVICES, nkeys.ensure(folder, nkeys.users(SERVICES))))
     with Broker(tmp_path / "broker", "-c", str(config)) as server:
         yield server
 
@@ -72,7 +75,7 @@ def guarded(tmp_path: Path, folder: Path) -> Iterator[Broker]:
 async def connected(broker: Broker, folder: Path, user: str) -> AsyncIterator[Connection]:
     """A connection with a user's key."""
     connection = Connection()
-    seed = keys.seed_file(folder, user).read_text().strip()
+    seed = nkeys.seed_file(folder, user).read_text().strip()
     outside = accounts.kind_of(user, accounts.published(SERVICES))
     inbox = accounts.inbox_of(user) if outside else "_INBOX"
     await connection.open(broker.url, user, nkeys_seed_str=seed, inbox_prefix=inbox)
@@ -133,7 +136,7 @@ def own(user: str) -> set[str]:
     return {event.type for event in accounts.published(SERVICES).get(user, ())}
 
 
-STRANGERS = [user for user in keys.users(SERVICES) if user != "operator"]
+STRANGERS = [user for user in nkeys.users(SERVICES) if user != "operator"]
 
 
 @pytest.mark.parametrize("user", STRANGERS)
@@ -176,10 +179,10 @@ async def test_nobody_hears_what_is_not_for_him(guarded: Broker, folder: Path, u
 
 
 async def test_two_customers_hear_nothing_of_one_another(tmp_path: Path, folder: Path) -> None:
-    users = [*keys.users(SERVICES), "client-berlin"]
+    users = [*nkeys.users(SERVICES), "client-berlin"]
     config = tmp_path / "nats-server.conf"
-    config.write_text(accounts.configuration(SERVICES, keys.ensure(folder, users)))
-    assert "client-berlin" in keys.users(SERVICES, folder)
+    config.write_text(accounts.configuration(SERVICES, nkeys.ensure(folder, users)))
+    assert "client-berlin" in nkeys.users(SERVICES, folder)
     heard: list[str] = []
     with Broker(tmp_path / "broker", "-c", str(config)) as server:
         async with operated(server, folder), connected(server, folder, "client") as spy:
@@ -216,7 +219,7 @@ async def test_an_account_takes_no_more_connections_and_no_larger_message_than_i
 ) -> None:
     config = tmp_path / "nats-server.conf"
     limits = accounts.Limits(connections=2, subscriptions=2, payload_bytes=1_000)
-    users = keys.ensure(folder, keys.users(SERVICES))
+    users = nkeys.ensure(folder, nkeys.users(SERVICES))
     config.write_text(accounts.configuration(SERVICES, users, outside=limits))
     with Broker(tmp_path / "broker", "-c", str(config)) as server:
         async with operated(server, folder), connected(server, folder, "client"), connected(server, folder, "client"):
@@ -315,18 +318,18 @@ async def test_what_answers_for_one_service_does_not_answer_for_another(
 
 
 async def test_a_key_is_rotated_while_the_old_one_is_in_use(tmp_path: Path, folder: Path) -> None:
-    names = keys.users(SERVICES)
-    before = keys.ensure(folder, names)["payments"]
-    keys.rotate(folder, "payments")
-    during = keys.ensure(folder, names)["payments"]
-    retired = keys.retire(folder, "payments")
-    after = keys.ensure(folder, names)["payments"]
+    names = nkeys.users(SERVICES)
+    before = nkeys.ensure(folder, names)["payments"]
+    nkeys.rotate(folder, "payments")
+    during = nkeys.ensure(folder, names)["payments"]
+    retired = nkeys.retire(folder, "payments")
+    after = nkeys.ensure(folder, names)["payments"]
 
     assert (len(before), len(during), retired, len(after)) == (1, 2, True, 1)
     assert before[0] in during
     assert after[0] in during
     assert after != before
-    assert keys.seed_file(folder, "payments").stat().st_mode & 0o077 == 0
+    assert nkeys.seed_file(folder, "payments").stat().st_mode & 0o077 == 0
 
 
 def test_seeds_that_were_copied_are_closed_again(folder: Path) -> None:
@@ -344,7 +347,7 @@ def test_a_key_is_not_rotated_out_of_use_unseen(folder: Path) -> None:
     """The first key is in use until it is retired: a second rotation would lock out whoever has it."""
     assert permissions(folder, "--rotate", "payments").exit_code == 0
     assert permissions(folder, "--rotate", "payments").exit_code != 0
-    public = keys.ensure(folder, keys.users(SERVICES))["payments"]
+    public = nkeys.ensure(folder, nkeys.users(SERVICES))["payments"]
     assert len(public) == 2
     assert all(key in (folder / "accounts.conf").read_text() for key in public)
     assert permissions(folder, "--retire", "payments").exit_code == 0
@@ -377,15 +380,15 @@ async def test_an_id_that_a_stranger_chose_makes_no_order_vanish(guarded: Broker
 
 
 async def test_a_customer_speaks_by_the_runtime_with_a_key_and_an_inbox_prefix(guarded: Broker, folder: Path) -> None:
-    told = {"NATS_URL": guarded.url, "JETMESH_NATS_NKEY_SEED": str(keys.seed_file(folder, "client"))}
+    told = {"NATS_URL": guarded.url, "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(folder, "client"))}
     told["JETMESH_NATS_INBOX_PREFIX"] = accounts.inbox_of("client")
-    async with operated(guarded, folder), connect(read(Settings, told), telemetry.start("shop", {}), "shop") as mesh:
+    async with operated(guarded, folder), connect(read(Settings, told), spans.start("shop", {}), "shop") as mesh:
         assert await mesh.recorder.record(Message("orders.placed", b"{}", {})) == 1
 
 
 async def test_a_customers_key_lists_no_connection_and_hears_no_order(guarded: Broker, folder: Path) -> None:
     """With the real CLI, as somebody tries it."""
-    nats = [program("nats"), "--server", guarded.url, "--nkey", str(keys.seed_file(folder, "client"))]
+    nats = [program("nats"), "--server", guarded.url, "--nkey", str(nkeys.seed_file(folder, "client"))]
     nats += ["--inbox-prefix", accounts.inbox_of("client"), "--timeout", "1s"]
     async with operated(guarded, folder):
         for command in (["sub", ">"], ["sub", "orders.>"], ["req", "$SYS.REQ.ACCOUNT.PING.CONNZ", ""]):
@@ -440,7 +443,7 @@ def test_a_seed_that_was_copied_is_named_before_the_server_refuses_it(folder: Pa
     """The server would refuse the whole configuration, for a name that is none or a key that is another's."""
     permissions(folder, "--add", "client-berlin")
     written = (folder / "accounts.conf").read_text()
-    keys.seed_file(folder, copy).write_text(keys.seed_file(folder, "client-berlin").read_text())
+    nkeys.seed_file(folder, copy).write_text(nkeys.seed_file(folder, "client-berlin").read_text())
     refused = permissions(folder)
     assert refused.exit_code != 0
     said = str(refused.exception)
@@ -463,7 +466,7 @@ def test_the_command_adds_nobody_who_is_of_no_kind(folder: Path, user: str) -> N
 @pytest.mark.parametrize("name", ["client", "client-berlin", "supplier", "operator", "mesh", "MESH", "orders-micro"])
 def test_a_service_may_not_be_called_like_somebody_else(name: str) -> None:
     with pytest.raises(ValueError, match=rf"service {name}: .* rename the service"):
-        keys.users([*SERVICES, Service(name)])
+        nkeys.users([*SERVICES, Service(name)])
 
 
 @pytest.mark.parametrize("kind", ["", "Client", "a b", "client-x", "operator", "mesh", '"'])

@@ -12,23 +12,23 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetmesh import aside, deadletter
-from jetmesh.archive import job as jobs
-from jetmesh.archive import marker, parquet
-from jetmesh.archive.job import Job
-from jetmesh.archive.parquet import Archive, ArchiveError
-from jetmesh.archive.purge import Leaving, archived_until
-from jetmesh.archive.report import Report
-from jetmesh.archive.row import Row, as_stored
+from jetmesh.cloudevents import Delivery
 from jetmesh.commands import commands
 from jetmesh.event import ended_subject, matches
-from jetmesh.history import History, Restoration
-from jetmesh.partitions import names, partition_of
-from jetmesh.provision import Change, Drift, plan, request
-from jetmesh.record import Recorder
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.stream_history import History, Restoration
+from jetmesh.operate.archive import job as jobs
+from jetmesh.operate.archive import marker, parquet
+from jetmesh.operate.archive.job import Job
+from jetmesh.operate.archive.parquet import Archive, ArchiveError
+from jetmesh.operate.archive.purge import Leaving, archived_until
+from jetmesh.operate.archive.report import Report
+from jetmesh.operate.archive.row import Row, as_stored
+from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.testing import LocalMesh, MeshOf
-from jetmesh.topology import Topology
-from jetmesh.wire import Delivery
+from jetmesh.topology.partitions import names, partition_of
+from jetmesh.topology.provision import Change, Drift, plan, request
+from jetmesh.topology.streams import Topology
 from jetmesh_contracts import (
     Event,
     OrderCancellationRequested,
@@ -310,9 +310,9 @@ async def test_what_is_set_aside_or_a_dead_letter_stays(mesh: LocalMesh, archive
         sequence = await tell(mesh, *story(order_id))
         delivery = Delivery(f"payments.captured.{order_id}", {}, b"{}", "", "PAYMENTS", sequence, 1, 1.0)
         if order_id == "o-1":
-            await aside.set_aside(recorder, "notifications", "thank", delivery, 3_600, attempts=1)
+            await delayed_redelivery.set_aside(recorder, "notifications", "thank", delivery, 3_600, attempts=1)
         else:
-            await deadletter.bury(recorder, "notifications", "thank", delivery, ValueError("no"))
+            await dead_letter.bury(recorder, "notifications", "thank", delivery, ValueError("no"))
     report = await run(mesh, archive)
     assert (set(report.reasons.values()), len(report.reasons), archive.all()) == ({1}, 2, [])
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from jetmesh.cloudevents import MESSAGE_BYTES_MAX, encode_headers
 from jetmesh.failure import TooLarge
 from jetmesh.testing import LocalMesh, MeshOf
-from jetmesh.wire import MESSAGE_BYTES_MAX, encode_headers
 from jetmesh_contracts import OrderPlaced, OrderRefused
 from services.inventory.service import inventory
 from services.orders.catalogue import PRICES

@@ -7,18 +7,20 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh import Unavailable, doubt, provision
-from jetmesh.clock import BrokerClock
-from jetmesh.connection import Connection
-from jetmesh.doctor import Grade, Patient, examine
+from jetmesh import Unavailable
+from jetmesh.cloudevents import Delivery
 from jetmesh.failure import Retry
-from jetmesh.gauges import Gauges
-from jetmesh.mesh import connect
-from jetmesh.runner import Runner
+from jetmesh.jetstream.clock import BrokerClock
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.doctor import Grade, Patient, examine
+from jetmesh.process.gauges import Gauges
+from jetmesh.runtime import broker_crash
+from jetmesh.runtime.context import connect
+from jetmesh.runtime.runner import Runner
 from jetmesh.service import Service
-from jetmesh.telemetry import Telemetry
+from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import LocalMesh, MeshOf, until
-from jetmesh.wire import Delivery
+from jetmesh.topology import provision
 from tests.runtime.jobs import Asked, Failed, Finished, work
 
 HOUR = 3_600.0
@@ -124,10 +126,10 @@ async def test_the_difference_is_measured(mesh_of: MeshOf, ahead: float) -> None
 def test_what_was_stored_before_the_broker_was_back_is_told_by_the_brokers_clock(
     ahead: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doubt, "ALL_SECONDS", -1.0)
+    monkeypatch.setattr(broker_crash, "ALL_SECONDS", -1.0)
     connection, at, now = Connection(), time.monotonic(), real_time()
     connection.clock.learn(datetime.fromtimestamp(now, UTC).isoformat(), at, at)
-    put_off = doubt.Doubt(connection)
+    put_off = broker_crash.Doubt(connection)
     for back in connection._reconnected:
         back()
     before, after = (Delivery("a.b", b"", b"", "", "A", n, 1, now + 60 * n) for n in (-1, 1))

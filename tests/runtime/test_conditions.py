@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from jetmesh import Unavailable
-from jetmesh.conditions import Conditions, kind_of, reason_of
+from jetmesh.common.throttled_log import Conditions, kind_of, reason_of
 
 log = logging.getLogger("test")
 
@@ -57,7 +57,7 @@ async def test_a_traceback_is_told_with_the_first(caplog: pytest.LogCaptureFixtu
 async def test_few_conditions_are_remembered_and_none_is_lost(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jetmesh.conditions.CONDITIONS_MAX", 1)
+    monkeypatch.setattr("jetmesh.common.throttled_log.CONDITIONS_MAX", 1)
     conditions = Conditions(log)
     for condition in ("a", "a", "b"):
         conditions.tell(condition, logging.WARNING, condition)

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from jetmesh import keys, process
-from jetmesh.connection import Connection
-from jetmesh.credentials import Credentials
-from jetmesh.health import Health
-from jetmesh.mesh import Mesh
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.credentials import Credentials
+from jetmesh.process import process
+from jetmesh.process.health import Health
+from jetmesh.runtime.context import Mesh
 from jetmesh.service import Service
 from jetmesh.settings import Settings, SettingsError, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
+from jetmesh.topology import nkeys
 from tests.runtime.jobs import Asked, Finished, work
 
 
@@ -249,9 +250,9 @@ async def test_a_connection_that_is_closed_for_good_ends_the_service_with_its_re
 
 
 async def test_a_key_is_read_again_at_each_connect(tmp_path: Path) -> None:
-    old, new = (keys.ensure(tmp_path / name, ["ada"])["ada"][0] for name in ("first", "second"))
+    old, new = (nkeys.ensure(tmp_path / name, ["ada"])["ada"][0] for name in ("first", "second"))
     seed = tmp_path / "ada.nk"
-    seed.write_text(keys.seed_file(tmp_path / "first", "ada").read_text())
+    seed.write_text(nkeys.seed_file(tmp_path / "first", "ada").read_text())
     with Configured(tmp_path / "broker", f"authorization {{ users: [{{nkey: {old}}}] }}") as broker:
         settings = read(Settings, {"NATS_URL": broker.url, "JETMESH_NATS_NKEY_SEED": str(seed)})
         connection = Connection(Credentials(settings))
@@ -260,7 +261,7 @@ async def test_a_key_is_read_again_at_each_connect(tmp_path: Path) -> None:
         await until(lambda: f"does not know the key {old}: JETMESH_NATS_NKEY_SEED" in connection.trouble)
         seed.write_text("half a fi")
         await until(lambda: f"does not know the key {old}" in connection.trouble)
-        seed.write_text(keys.seed_file(tmp_path / "second", "ada").read_text())
+        seed.write_text(nkeys.seed_file(tmp_path / "second", "ada").read_text())
         await until(lambda: not connection.trouble, 20)
         await connection.hang_up()
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetmesh.backup import cut
-from jetmesh.backup.cut import Fact, closed
+from jetmesh.operate.backup import cut
+from jetmesh.operate.backup.cut import Fact, closed
 from jetmesh.testing import MeshOf
 from tests.runtime.jobs import Asked, Finished, work
 

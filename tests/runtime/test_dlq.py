@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from jetmesh import replay
 from jetmesh.commands.target import settings_of_target
-from jetmesh.letters import Filter, Letter, Letters, grouped
-from jetmesh.provision import request
-from jetmesh.replay import Unfit
+from jetmesh.operate import replay
+from jetmesh.operate.dead_letters import Filter, Letter, Letters, grouped
+from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf, until
+from jetmesh.topology.provision import request
 from tests.runtime.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 EVERYTHING = Filter()

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from jetmesh import provision
 from jetmesh.commands.doctor import traces_of
 from jetmesh.commands.target import Target
-from jetmesh.connection import Connection
 from jetmesh.contracts import registry
 from jetmesh.contracts.schema import contract
-from jetmesh.doctor import Finding, Grade, Patient, examine, redacted_url, settings_in_force, traces
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.doctor import Finding, Grade, Patient, examine, redacted_url, settings_in_force, traces
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
+from jetmesh.topology import provision
 from services.flow import SERVICES
 from tests.runtime.processes import free_port
 from tests.runtime.tollgate import Bank, CarArrived, Gate, tollgate

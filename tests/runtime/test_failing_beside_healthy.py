@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from jetmesh import Retry, Service
-from jetmesh.single import Single
+from jetmesh.cloudevents import Delivery
+from jetmesh.runtime.single import Single
 from jetmesh.testing import LocalMesh, MeshOf
-from jetmesh.wire import Delivery
 from tests.runtime.jobs import Asked, Finished, Work, work
 
 COUNT = 200

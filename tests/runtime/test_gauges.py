@@ -13,15 +13,17 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh import certificates, gauges, provision
-from jetmesh.gauges import Gauges
-from jetmesh.health import Health
-from jetmesh.mesh import connect
-from jetmesh.runner import Runner
+from jetmesh.jetstream import certificates
+from jetmesh.process import gauges
+from jetmesh.process.gauges import Gauges
+from jetmesh.process.health import Health
+from jetmesh.runtime.context import connect
+from jetmesh.runtime.runner import Runner
 from jetmesh.service import Service
 from jetmesh.settings import Settings, read
-from jetmesh.telemetry import Telemetry
+from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import LocalMesh, until
+from jetmesh.topology import provision
 from tests.runtime.tollgate import Bank, CarArrived, Gate, tollgate
 
 Readings = dict[tuple[str, str], Any]

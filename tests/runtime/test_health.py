@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from jetmesh.runtime.crash_guard import CHANCES
 from jetmesh.testing import Broker, MeshOf, until
-from jetmesh.trial import CHANCES
 from services.flow import SERVICES
 from services.inventory.service import inventory
 from tests.runtime.jobs import Asked, Finished

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh.pull import Pull
+from jetmesh.jetstream.pull import Pull
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from services.flow import SERVICES

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from jetmesh.connection import Connection
-from jetmesh.message import Message, Unknown
-from jetmesh.provision import request
-from jetmesh.single import Single
+from jetmesh.cloudevents import Delivery, encode_headers
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.message import Message, Unknown
+from jetmesh.runtime.single import Single
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh.wire import Delivery, encode_headers
+from jetmesh.topology.provision import request
 from jetmesh_contracts import OrderPlaced, StockLevel
 from services.inventory.service import inventory
 from services.orders.catalogue import PRICES
@@ -172,7 +172,7 @@ async def test_a_structured_event_of_any_kind_is_one_letter(mesh: LocalMesh, nam
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails is set aside at the first pause that is not the shortest."""
-    monkeypatch.setattr("jetmesh.reacting.NAK_SECONDS_MAX", 0.01)
+    monkeypatch.setattr("jetmesh.runtime.worker.NAK_SECONDS_MAX", 0.01)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -300,7 +300,7 @@ async def test_what_waits_for_a_version_that_never_comes_is_one_letter(
 
 async def test_a_frame_that_surprises_costs_no_slot(mesh: LocalMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A defect of the runtime itself, before the reaction: the delivery is buried, and the lane stays open."""
-    runner_accepts = "jetmesh.single.Single.accept"
+    runner_accepts = "jetmesh.runtime.single.Single.accept"
 
     def defect(*_: Any) -> None:
         raise RuntimeError("a defect")

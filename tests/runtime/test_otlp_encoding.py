@@ -17,7 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes
 
-from jetmesh.otlp.encoding import VALUE_LENGTH_MAX, encode_request, encode_resource, encode_scope, encode_span
+from jetmesh.telemetry.otlp.encoding import VALUE_LENGTH_MAX, encode_request, encode_resource, encode_scope, encode_span
 
 RESOURCE = Resource({"service.name": "payments", "service.instance.id": "π"}, "https://schema.example/1")
 SCOPE = InstrumentationScope("jetmesh", "1.2", "https://schema.example/2", {"scope.attribute": True})

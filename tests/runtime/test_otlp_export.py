@@ -26,11 +26,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from typing_extensions import override
 
-from jetmesh.otlp import SettingError, TracerProvider, tracer_provider
-from jetmesh.otlp.encoding import encode_resource
-from jetmesh.otlp.export import BatchExporter
-from jetmesh.otlp.settings import Batching, receiver
-from jetmesh.otlp.transport import HttpTransport
+from jetmesh.telemetry.otlp import SettingError, TracerProvider, tracer_provider
+from jetmesh.telemetry.otlp.encoding import encode_resource
+from jetmesh.telemetry.otlp.export import BatchExporter
+from jetmesh.telemetry.otlp.settings import Batching, receiver
+from jetmesh.telemetry.otlp.transport import HttpTransport
 
 RESOURCE = Resource({"service.name": "payments"})
 
@@ -324,7 +324,7 @@ def test_a_process_that_exits_sends_its_last_spans(otlp: Receiver) -> None:
     run_python(
         "import os",
         "from opentelemetry.sdk.resources import Resource",
-        "from jetmesh.otlp import tracer_provider",
+        "from jetmesh.telemetry.otlp import tracer_provider",
         "tracer_provider(Resource({})).get_tracer('test').start_span('the last').end()",
         OTEL_EXPORTER_OTLP_ENDPOINT=otlp.endpoint,
     )
@@ -336,7 +336,7 @@ def test_a_forked_child_exports_its_own_spans(otlp: Receiver) -> None:
     run_python(
         "import os",
         "from opentelemetry.sdk.resources import Resource",
-        "from jetmesh.otlp import tracer_provider",
+        "from jetmesh.telemetry.otlp import tracer_provider",
         "provider = tracer_provider(Resource({}))",
         "tracer = provider.get_tracer('test')",
         "tracer.start_span('parent').end()",

@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from jetmesh.otlp import format_traceparent, parse_traceparent, trace_id_of
+from jetmesh.telemetry.otlp import format_traceparent, parse_traceparent, trace_id_of
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PROPAGATOR = TraceContextTextMapPropagator()

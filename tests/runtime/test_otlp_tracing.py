@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 from opentelemetry.trace.span import TraceState
 
-from jetmesh.otlp import Span, TracerProvider, tracer_provider
+from jetmesh.telemetry.otlp import Span, TracerProvider, tracer_provider
 
 RESOURCE = Resource({"service.name": "payments"})
 REMOTE = SpanContext(7, 9, True, TraceFlags(TraceFlags.SAMPLED), TraceState([("vendor", "a")]))

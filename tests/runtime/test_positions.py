@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from jetmesh import Recorded, provision
-from jetmesh.history import UNTOLD, History, Restoration, history_of
-from jetmesh.letters import Letters
-from jetmesh.provision import Change
-from jetmesh.replay import Unfit
+from jetmesh import Recorded
+from jetmesh.jetstream.stream_history import UNTOLD, History, Restoration, history_of
+from jetmesh.operate.dead_letters import Letters
+from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf
+from jetmesh.topology import provision
+from jetmesh.topology.provision import Change
 from tests.runtime.jobs import Asked, Finished, work
 from tests.runtime.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from jetmesh import continuity, pull
-from jetmesh.provision import request
+from jetmesh.jetstream import pull
+from jetmesh.runtime import continuity
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
+from jetmesh.topology.provision import request
 from tests.runtime.jobs import Asked, Finished, Work, work
 
 Finishing = tuple[Service, list[str]]

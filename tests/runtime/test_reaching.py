@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from jetmesh import accounts, keys
 from jetmesh.commands import commands
 from jetmesh.testing import Broker
+from jetmesh.topology import accounts, nkeys
 from services.flow import SERVICES
 from tests.runtime.processes import free_port
 
@@ -41,15 +41,15 @@ def test_a_broker_that_is_away_is_waited_for_as_long_as_the_setting_says(argumen
 def guarded(tmp_path: Path) -> Iterator[Broker]:
     """A broker with accounts."""
     config = tmp_path / "nats-server.conf"
-    config.write_text(accounts.configuration(SERVICES, keys.ensure(tmp_path / "keys", keys.users(SERVICES))))
+    config.write_text(accounts.configuration(SERVICES, nkeys.ensure(tmp_path / "keys", nkeys.users(SERVICES))))
     with Broker(tmp_path / "guarded", "-c", str(config)) as server:
         yield server
 
 
 @pytest.mark.parametrize("arguments", SPEAKING, ids=" ".join)
 def test_a_wrong_key_is_told_from_no_broker(guarded: Broker, tmp_path: Path, arguments: list[str]) -> None:
-    keys.ensure(tmp_path / "foreign", ["operator"])
-    seed = str(keys.seed_file(tmp_path / "foreign", "operator"))
+    nkeys.ensure(tmp_path / "foreign", ["operator"])
+    seed = str(nkeys.seed_file(tmp_path / "foreign", "operator"))
     result = invoke(arguments, NATS_URL=guarded.url, JETMESH_NATS_NKEY_SEED=seed, JETMESH_CONNECT_SECONDS="1")
     assert result.exit_code == 2
     assert "the broker does not know the key U" in result.output
@@ -57,7 +57,7 @@ def test_a_wrong_key_is_told_from_no_broker(guarded: Broker, tmp_path: Path, arg
 
 
 def test_the_demo_is_found_by_its_folder(guarded: Broker, tmp_path: Path) -> None:
-    seed = str(keys.seed_file(tmp_path / "keys", "operator"))
+    seed = str(nkeys.seed_file(tmp_path / "keys", "operator"))
     (tmp_path / "endpoints.json").write_text(json.dumps({"nats_args": ["-s", guarded.url, "--nkey", seed]}))
     environment = {"JETMESH_STATE": str(tmp_path), "JETMESH_APP": "services.flow:SERVICES"}
     assert invoke(["topology", "plan"], **environment).exit_code == 1

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from jetmesh import durables, process, provision
-from jetmesh.health import Health
-from jetmesh.mesh import Mesh
+from jetmesh.process import process
+from jetmesh.process.health import Health
+from jetmesh.runtime import durable_watch
+from jetmesh.runtime.context import Mesh
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
+from jetmesh.topology import provision
 from services.flow import SERVICES
 from tests.runtime.jobs import Asked, Failed, Finished, work
 from tests.runtime.processes import free_port, running
@@ -86,7 +88,7 @@ async def test_a_delivery_proves_health_as_a_heartbeat_does(mesh_of: MeshOf, ser
 async def test_a_durable_that_is_gone_while_its_pull_rests_is_noticed(
     mesh_of: MeshOf, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durables, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(durable_watch, "POLL_SECONDS", 0.2)
     mesh = await mesh_of(service)
     await _resting(mesh)
     health = mesh.replicas[0].health
@@ -97,7 +99,7 @@ async def test_a_durable_that_is_gone_while_its_pull_rests_is_noticed(
 
 
 async def test_a_paused_durable_is_remarked(mesh_of: MeshOf, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durables, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(durable_watch, "POLL_SECONDS", 0.2)
     mesh = await mesh_of(service)
     until_then = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+00:00", "Z")
     await _pause(mesh, until_then)

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from jetmesh import Permanent, Unavailable
-from jetmesh.custody import Custody
+from jetmesh.cloudevents import MESSAGE_BYTES_MAX, Delivery
 from jetmesh.event import story_subject
-from jetmesh.message import Guard, Message, Refused, Unknown
-from jetmesh.record import Recorder
+from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
+from jetmesh.jetstream.publisher import Recorder
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
-from jetmesh.wire import MESSAGE_BYTES_MAX, Delivery
 from tests.runtime.jobs import Asked, Failed, Finished, Work, work
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetmesh import provision
-from jetmesh.backup import manifest
 from jetmesh.commands import commands
-from jetmesh.connection import Connection
-from jetmesh.mesh import Mesh
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.backup import manifest
+from jetmesh.runtime.context import Mesh
 from jetmesh.testing import Broker, LocalMesh, MeshOf
+from jetmesh.topology import provision
 from tests.runtime.jobs import Asked
 from tests.runtime.versions import OLDER
 

@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 
 from jetmesh import Service, Snapshot
-from jetmesh.custody import Custody
-from jetmesh.pull import Pull
-from jetmesh.runner import Runner
+from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.pull import Pull
+from jetmesh.runtime.runner import Runner
 from jetmesh.testing import LocalMesh, MeshOf
-from jetmesh.wire import Delivery
 from tests.runtime.jobs import Asked, Finished, Work, work
 
 JOBS, RESTARTS = 400, 4

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from jetmesh import provision
-from jetmesh.doctor import Finding, Grade, Patient, examine
-from jetmesh.provision import request
+from jetmesh.operate.doctor import Finding, Grade, Patient, examine
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh.topology import DEAD_LETTERS_BYTES_MAX, INTAKE_BYTES_MAX, TAKEN_BYTES_MAX
+from jetmesh.topology import provision
+from jetmesh.topology.provision import request
+from jetmesh.topology.streams import DEAD_LETTERS_BYTES_MAX, INTAKE_BYTES_MAX, TAKEN_BYTES_MAX
 from services.flow import SERVICES
 
 GIVEN = {"INTAKE": INTAKE_BYTES_MAX, "DEAD_LETTERS": DEAD_LETTERS_BYTES_MAX}
@@ -80,7 +80,7 @@ async def test_a_stream_that_would_be_half_full_at_once_is_left_as_it_is(
 ) -> None:
     await set_limit(mesh, "INTAKE", -1)
     await mesh.publish("orders.placed", b"x" * 600_000)
-    monkeypatch.setattr("jetmesh.topology.INTAKE_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr("jetmesh.topology.streams.INTAKE_BYTES_MAX", 1_000_000)
     await mesh.apply()
     assert await limit(mesh, "INTAKE") == -1
 

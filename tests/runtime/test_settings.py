@@ -2,7 +2,7 @@
 
 import pytest
 
-from jetmesh.runner import delay_seconds
+from jetmesh.runtime.runner import delay_seconds
 from jetmesh.settings import Settings, SettingsError, read, variable
 from services.orders.service import orders
 

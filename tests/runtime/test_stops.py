@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jetmesh import accounts, keys, provision
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
+from jetmesh.topology import accounts, nkeys, provision
 from services.flow import SERVICES
 from tests.runtime.processes import Running, free_port, running
 
@@ -142,14 +142,14 @@ async def test_while_it_works_and_the_broker_hangs(
 def guarded(tmp_path: Path) -> Iterator[Broker]:
     """A broker with an account per service."""
     config = tmp_path / "nats-server.conf"
-    config.write_text(accounts.configuration(SERVICES, keys.ensure(tmp_path / "keys", keys.users(SERVICES))))
+    config.write_text(accounts.configuration(SERVICES, nkeys.ensure(tmp_path / "keys", nkeys.users(SERVICES))))
     with Broker(tmp_path / "guarded", "-c", str(config)) as server:
         yield server
 
 
 async def test_a_key_that_the_broker_does_not_know_is_said_and_ends_the_start(tmp_path: Path, guarded: Broker) -> None:
-    keys.ensure(tmp_path / "foreign", ["inventory"])
-    seed = str(keys.seed_file(tmp_path / "foreign", "inventory"))
+    nkeys.ensure(tmp_path / "foreign", ["inventory"])
+    seed = str(nkeys.seed_file(tmp_path / "foreign", "inventory"))
     own = {"NATS_URL": guarded.url, "JETMESH_NATS_NKEY_SEED": seed, "JETMESH_CONNECT_SECONDS": "3"}
     with running(tmp_path, "inventory", **own) as process:
         await until(lambda: "the broker does not know the key U" in process.why_not, 30)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh import provision
-from jetmesh.doctor import Grade, Patient, examine
 from jetmesh.failure import Unavailable
-from jetmesh.findings import Finding
-from jetmesh.message import Message
+from jetmesh.jetstream.message import Message
+from jetmesh.jetstream.storing import Storing
+from jetmesh.operate.doctor import Grade, Patient, examine
+from jetmesh.operate.findings import Finding
 from jetmesh.service import Service
-from jetmesh.storing import Storing
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
+from jetmesh.topology import provision
 from tests.runtime.jobs import Asked, Finished, work
 from tests.runtime.processes import free_port
 
@@ -126,7 +126,7 @@ def test_what_failed_long_ago_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     storing.failed("work.finished.j-1", "it does not answer")
     assert storing.trouble({"work"}).endswith("it does not answer")
     assert storing.trouble({"jobs"}) == ""
-    monkeypatch.setattr("jetmesh.storing.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("jetmesh.jetstream.storing.FRESH_SECONDS", 0.0)
     assert storing.trouble({"work"}) == ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from jetmesh import Service, Unavailable
-from jetmesh.story import SUBJECTS_MAX, Stored, StoryReader, last_sequence
+from jetmesh.jetstream.direct_get import SUBJECTS_MAX, Stored, StoryReader, last_sequence
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from tests.runtime.jobs import Asked, Failed, Finished, Noted, Work, work
 

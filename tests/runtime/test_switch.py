@@ -7,9 +7,9 @@ import pytest
 
 from jetmesh import Deferred, Unavailable
 from jetmesh.failure import BrokerUnavailable
-from jetmesh.provision import request
-from jetmesh.switch import FAILURES, State, Switch
+from jetmesh.runtime.circuit_breaker import FAILURES, State, Switch
 from jetmesh.testing import LocalMesh, MeshOf, until
+from jetmesh.topology.provision import request
 from tests.runtime.tollgate import Bank, CarArrived, CarSeen, Gate, TollPaid, tollgate
 
 CARS = 300

@@ -8,10 +8,10 @@ import sys
 import pytest
 from rich.table import Table
 
-from jetmesh.console import Console, field
-from jetmesh.telemetry import JsonFormatter
-from jetmesh.terminal import prepare, say, show
-from jetmesh.visible import LineFormatter, lines, visible, written
+from jetmesh.common.console import Console, field
+from jetmesh.common.terminal import prepare, say, show
+from jetmesh.common.visible import LineFormatter, lines, visible, written
+from jetmesh.telemetry.spans import JsonFormatter
 
 HOSTILE = {
     "colour": "\x1b[31mred",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jetmesh.console import Console
-from jetmesh.timeline import Recorded, render
+from jetmesh.common.console import Console
+from jetmesh.operate.timeline import Recorded, render
 from jetmesh.tracestore import SpanRecord
 
 CLICK = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -15,12 +15,12 @@ from opentelemetry.trace import NoOpTracer
 from rich.console import Console
 
 from jetmesh.commands.top import picture
-from jetmesh.gauges import Gauges
-from jetmesh.mesh import connect
-from jetmesh.overview import Lag, Overview, Row, StreamState, look
-from jetmesh.runner import Runner
-from jetmesh.tally import Tally
-from jetmesh.telemetry import Telemetry
+from jetmesh.operate.overview import Lag, Overview, Row, StreamState, look
+from jetmesh.process.gauges import Gauges
+from jetmesh.runtime.context import connect
+from jetmesh.runtime.runner import Runner
+from jetmesh.telemetry.reaction_stats import Tally
+from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.runtime.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 

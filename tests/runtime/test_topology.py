@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetmesh import Recorded, difference, durables, provision
+from jetmesh import Recorded
 from jetmesh.commands import commands
-from jetmesh.connection import Connection
 from jetmesh.contracts import registry
-from jetmesh.provision import Change, Drift
+from jetmesh.jetstream.connection import Connection
+from jetmesh.runtime import durable_watch
 from jetmesh.service import Service
 from jetmesh.testing import Broker, MeshOf
-from jetmesh.topology import Topology, topology
+from jetmesh.topology import difference, provision
+from jetmesh.topology.provision import Change, Drift
+from jetmesh.topology.streams import Topology, topology
 from services.flow import SERVICES
 from tests.runtime.jobs import Asked, Finished, work
 from tests.runtime.versions import NEWER
@@ -180,7 +182,7 @@ async def test_what_an_operator_set_at_a_durable_stays(mesh_of: MeshOf, finishin
 async def test_a_service_keeps_to_what_an_operator_sets_while_it_runs(
     mesh_of: MeshOf, finishing: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durables, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(durable_watch, "POLL_SECONDS", 0.1)
     mesh = await mesh_of(finishing, JETMESH_SLOTS="4")
     jobs = [f"job-{number}" for number in range(20)]
     for limits in ({"max_batch": 1, "max_expires": 2_000_000_000}, {"max_batch": 0, "max_expires": 0}):

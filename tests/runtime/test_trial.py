@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
+from jetmesh.runtime.crash_guard import CHANCES
 from jetmesh.service import Service
 from jetmesh.testing import LocalMesh, MeshOf, until
-from jetmesh.trial import CHANCES
 from tests.runtime import deadly
 from tests.runtime.deadly import ATTEMPTS, DEADLY
 from tests.runtime.jobs import Asked

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh import provision
-from jetmesh.custody import Custody
+from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.direct_get import Stored, StoryReader
+from jetmesh.jetstream.in_flight import Custody
 from jetmesh.service import Service
-from jetmesh.story import Stored, StoryReader
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh.wire import Delivery
+from jetmesh.topology import provision
 from tests.runtime.jobs import Asked, Finished, work
 
 JOBS = [f"j-{number}" for number in range(30)]
@@ -39,8 +39,8 @@ def sending() -> Sending:
 @pytest.fixture(autouse=True)
 def soon_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused again and again is told every half a second."""
-    monkeypatch.setattr("jetmesh.conditions.FIRST_SECONDS", 0.25)
-    monkeypatch.setattr("jetmesh.conditions.LONGEST_SECONDS", 0.25)
+    monkeypatch.setattr("jetmesh.common.throttled_log.FIRST_SECONDS", 0.25)
+    monkeypatch.setattr("jetmesh.common.throttled_log.LONGEST_SECONDS", 0.25)
 
 
 def refusals(caplog: pytest.LogCaptureFixture, code: int = 10077) -> int:

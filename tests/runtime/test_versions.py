@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from click.testing import CliRunner
 
-from jetmesh import Service, Snapshot, provision
+from jetmesh import Service, Snapshot
 from jetmesh.commands import commands
 from jetmesh.testing import LocalMesh, MeshOf
-from jetmesh.topology import topology
+from jetmesh.topology import provision
+from jetmesh.topology.streams import topology
 from tests.runtime.jobs import Asked, Failed, Finished, Work
 from tests.runtime.versions import Urged, newer, older
 

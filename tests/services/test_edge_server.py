@@ -9,8 +9,8 @@ import httpx
 import pytest
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh import health
-from jetmesh.health import Health
+from jetmesh.process import health
+from jetmesh.process.health import Health
 from jetmesh.settings import SettingsError, read
 from jetmesh.testing import until
 from services.orders.edge import Limits, Tokens, create_app

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from jetmesh.cloudevents import derived_id
 from jetmesh.testing.simulation import Broker
 from jetmesh.testing.simulation.stream import Kept
-from jetmesh.wire import derived_id
 from tests.simulation.outside import SimulatedBank, SimulatedMailer, SimulatedWarehouse
 
 RECORDING = ("ORDERS", "PAYMENTS", "INVENTORY", "NOTIFICATIONS")

@@ -8,8 +8,9 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jetmesh import Service, Unavailable, group
-from jetmesh.message import Message
+from jetmesh import Service, Unavailable
+from jetmesh.jetstream import group_commit
+from jetmesh.jetstream.message import Message
 from jetmesh.settings import Settings
 from jetmesh.testing.simulation import FAULTS, Fault, World, storm
 from jetmesh_contracts import Customer, Line, OrderPlaced
@@ -235,12 +236,12 @@ async def story(mesh: OrderMesh) -> None:
 @contextmanager
 def batches_of(least: int) -> Iterator[None]:
     """Group commit from so many waiting messages on: a simulated burst is small."""
-    before = group.ALONE_MAX, group.BATCH_MIN
-    group.ALONE_MAX, group.BATCH_MIN = (1, least) if least < before[1] else before
+    before = group_commit.ALONE_MAX, group_commit.BATCH_MIN
+    group_commit.ALONE_MAX, group_commit.BATCH_MIN = (1, least) if least < before[1] else before
     try:
         yield
     finally:
-        group.ALONE_MAX, group.BATCH_MIN = before
+        group_commit.ALONE_MAX, group_commit.BATCH_MIN = before
 
 
 def play(seed: int, watch: Any = None) -> OrderMesh:
@@ -252,7 +253,7 @@ def play(seed: int, watch: Any = None) -> OrderMesh:
     mesh = OrderMesh(seed)
     mesh.world.broker.watch = watch
     try:
-        with deadline_of(DEADLINE_SECONDS), batches_of(2 if seed % 2 else group.BATCH_MIN):
+        with deadline_of(DEADLINE_SECONDS), batches_of(2 if seed % 2 else group_commit.BATCH_MIN):
             mesh.world.run(story(mesh))
     finally:
         mesh.world.close()

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jetmesh.connection import Connection
-from jetmesh.message import Guard
-from jetmesh.provision import apply, plan
+from jetmesh.cloudevents import Headers, decode_headers, encode_headers, lines_read
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.message import Guard
 from jetmesh.testing import Broker as RealBroker
 from jetmesh.testing.simulation import Broker, SimulatedLoop
 from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import virtual_clock
-from jetmesh.topology import Consumer, Stream, Topology
-from jetmesh.wire import Headers, decode_headers, encode_headers, lines_read
+from jetmesh.topology.provision import apply, plan
+from jetmesh.topology.streams import Consumer, Stream, Topology
 
 Answer = tuple[Any, ...]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from jetmesh.message import Guard
-from jetmesh.record import NO_SEQUENCE
-from jetmesh.single import Single
-from jetmesh.wire import Delivery
+from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.message import Guard
+from jetmesh.jetstream.publisher import NO_SEQUENCE
+from jetmesh.runtime.single import Single
 from jetmesh_contracts import GoodsReleased, OrderCancelled
 from services.inventory import domain
 from services.payments.service import payments

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+from jetmesh.cloudevents import Headers, decode_headers, encode_headers
 from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer
 from jetmesh.testing.simulation.loop import EPOCH_SECONDS, SimulatedLoop
 from jetmesh.testing.simulation.stream import SCHEDULE, Answer, Kept, Publish, Stream
-from jetmesh.topology import Topology
-from jetmesh.wire import Headers, decode_headers, encode_headers
+from jetmesh.topology.streams import Topology
 
 Listener = Callable[[str, str, str, bytes, bytes], None]
 """Called with inbox, subject, reply, headers and data of what the server sends."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from jetmesh.connection import Connection, Frame
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.connection import Connection, Frame
 from jetmesh.testing.simulation.broker import Broker
 
 Step = Callable[[], None]
@@ -43,7 +43,7 @@ class Lane:
 
 
 class SimulatedConnection(Connection):
-    """What the runtime uses of `jetmesh.connection.Connection`, on a model of the broker."""
+    """What the runtime uses of `jetmesh.jetstream.connection.Connection`, on a model of the broker."""
 
     def __init__(self, broker: Broker, name: str, dice: random.Random, context: Context) -> None:
         super().__init__()

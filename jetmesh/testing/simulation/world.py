@@ -10,19 +10,19 @@ from typing import Any, TypeVar
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh.custody import Custody
-from jetmesh.mesh import Mesh
-from jetmesh.record import Recorder
-from jetmesh.runner import Runner
+from jetmesh.jetstream.direct_get import StoryReader
+from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.crash_guard import is_note
+from jetmesh.runtime.runner import Runner
 from jetmesh.service import Service
 from jetmesh.settings import Settings
-from jetmesh.story import StoryReader
-from jetmesh.telemetry import Telemetry
+from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing.simulation.broker import Broker
 from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import OWNER, SimulatedLoop, virtual_clock
-from jetmesh.topology import topology
-from jetmesh.trial import is_note
+from jetmesh.topology.streams import topology
 
 T = TypeVar("T")
 

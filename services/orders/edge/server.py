@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from jetmesh.conditions import Conditions
+from jetmesh.common.throttled_log import Conditions
 from jetmesh.settings import SettingsError
 from services.orders.edge.limits import Limits
 from services.orders.edge.problems import CROWDED, HEAD_TIMEOUT, HEAD_TOO_LARGE, Problem, retry_later

@@ -1,0 +1,465 @@
+"""Events on the wire: CloudEvents 1.0 over NATS, binary mode written, binary, structured and plain read.
+
+Binding: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md
+"""
+
+import json
+import re
+import reprlib
+import time
+import uuid
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha1
+from typing import Any
+from urllib.parse import quote, unquote
+
+from jetmesh.common import json_body
+from jetmesh.event import EventType
+from jetmesh.failure import BrokenContract
+
+Headers = dict[str, str]
+
+BEGAN = "ce-begantime"
+"""When the first event of the story was stored (a CloudEvents extension): passed on from each event to the next."""
+JSON = "application/json"
+STRUCTURED = "application/cloudevents"
+DATA = ("data", "data_base64")
+MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
+"""The largest body and headers together: the server's limit of 1 MiB, less what a dead letter adds as evidence."""
+
+LARGE_BYTES = 1 << 16
+ATTRIBUTE_BYTES_MAX = 1_024
+PASSED_ON = ("id", "correlationid", "causationid")
+"""Each event of a story carries them on: what is long at the entrance would break the last of them."""
+
+_NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
+_UNENCODED = re.compile(r"[!#$&-~]*")
+_INSTANT = r"[0-9T:.Z+-]{1,40}"
+_AS_WE_WRITE = re.compile(
+    r'NATS/1\.0\r\nce-specversion: 1\.0\r\nce-id: ([^\r\n%"]+)\r\nce-type: ([^\r\n]+)\r\n'
+    r'ce-source: ([^\r\n%"]+)\r\nce-subject: ([^\r\n%"]+)\r\nce-time: ([^\r\n]+)\r\n'
+    r'ce-datacontenttype: application/json\r\nce-correlationid: ([^\r\n%"]+)\r\nce-causationid: ([^\r\n%"]*)\r\n'
+    rf"(?:traceparent: ([^\r\n]+)\r\n)?(?:{BEGAN}: ({_INSTANT})\r\n)?(?:Nats-[^\r\n]+\r\n)*\r\n"
+)
+"""A header block as `event_lines` and the guard write it, with nothing encoded: most of what is read is."""
+_PRINTABLE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
+
+
+class Delivery:
+    """One message as the broker delivered it, not yet understood.
+
+    `headers` may be the header block as it came: it is decoded when somebody asks, and most deliveries nobody asks.
+    `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
+    outside). `shared` tells whether it came on a lane that serves reactions of different needs, and must not wait in
+    its slot for one. `replay` is the sequence of the dead letter that it was; 0: of none.
+    `unknown_since` is since when no version of the service that had it knew it; 0: it is known.
+    """
+
+    __slots__ = (
+        "_headers",
+        "data",
+        "delivered",
+        "held_since",
+        "key",
+        "progress_at",
+        "replay",
+        "reply",
+        "sequence",
+        "shared",
+        "size",
+        "stream",
+        "subject",
+        "timestamp",
+        "type",
+        "unknown_since",
+    )
+
+    def __init__(  # noqa: PLR0913  (so much is told about a message)
+        self,
+        subject: str,
+        headers: Headers | bytes,
+        data: bytes,
+        reply: str,
+        stream: str,
+        sequence: int,
+        delivered: int,
+        timestamp: float,
+    ) -> None:
+        self.subject, self._headers, self.data, self.reply = subject, headers, data, reply
+        self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
+        self.size = len(headers) + len(data)
+        self.held_since = self.progress_at = self.unknown_since = 0.0
+        self.shared = False
+        self.replay = 0
+        entity, _, rest = subject.partition(".")
+        event, _, self.key = rest.partition(".")
+        self.type = f"{entity}.{event}"
+
+    @property
+    def place_id(self) -> str:
+        """The id that is made from where the message stands."""
+        return id_of_place(self.stream, self.timestamp, self.sequence)
+
+    @property
+    def headers(self) -> Headers:
+        """The headers, decoded."""
+        if isinstance(self._headers, bytes):
+            self._headers = decode_headers(self._headers) if self._headers else {}
+        return self._headers
+
+    @property
+    def header_block(self) -> bytes:
+        """The headers as they came; empty where they came decoded, or somebody has asked for them."""
+        return self._headers if isinstance(self._headers, bytes) else b""
+
+
+@dataclass(slots=True)
+class Envelope:
+    """A delivery understood: the CloudEvents attributes, the trace it continues, and the JSON body."""
+
+    id: str
+    type: str
+    source: str
+    time: str
+    key: str
+    correlation_id: str
+    causation_id: str
+    traceparent: str
+    tracestate: str
+    data: bytes
+    delivery: Delivery = field(repr=False)
+    first_time: str = ""
+
+    @property
+    def began(self) -> str:
+        """When the story began that this belongs to: what comes from outside begins one."""
+        if not self.first_time:
+            self.first_time = _instant(self.delivery.timestamp)
+        return self.first_time
+
+
+def derived_id(*parts: str) -> str:
+    """The same id for the same parts, for ever (UUID version 5): a retry records the same event."""
+    digest = sha1(_NAMESPACE + "/".join(parts).encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def id_of_place(stream: str, timestamp: float, sequence: int) -> str:
+    """What stands for the id of a message that has none, and for the key of one from outside that names none: where it
+    stands. `timestamp` is when it was stored, Unix time in seconds."""
+    return derived_id(stream, str(timestamp), str(sequence))
+
+
+def now() -> str:
+    """The time of the wall clock, RFC 3339 in UTC with microseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_to_the_second(seconds)}.{nanoseconds // 1_000:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def instant_of(text: str) -> float:
+    """A time in RFC 3339, in seconds since 1970.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text.endswith("Z") and text[19:20] == ".":
+        return _seconds_of(text[:19]) + float(text[19:-1])
+    return datetime.fromisoformat(text).timestamp()
+
+
+@lru_cache(maxsize=64)
+def _seconds_of(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def decode_headers(raw: bytes) -> Headers:
+    """The header block of a NATS message; of repeated names the last counts, bytes that are no UTF-8 are replaced."""
+    text = raw.decode("utf-8", "replace")
+    try:  # the way every client writes them
+        if not (text.startswith("NATS/1.0\r\n") and text.endswith("\r\n\r\n")):
+            raise ValueError
+        return dict([line.split(": ", 1) for line in text[10:-4].split("\r\n")])
+    except ValueError:
+        lines = [line.partition(":") for line in text.split("\r\n")[1:]]
+        return {name: value.strip() for name, colon, value in lines if colon}
+
+
+def foreign(headers: Mapping[str, str]) -> Headers:
+    """The headers that are their publisher's to choose: what begins with `Nats-` or `Jetmesh-` is said by the broker
+    and by the runtime, on lanes that nobody else may write to, and believed on no other."""
+    return {name: value for name, value in headers.items() if not name.lower().startswith(("nats-", "jetmesh-"))}
+
+
+def header_lines(headers: Mapping[str, str]) -> str:
+    """The lines of a NATS header block (ADR-4). Line breaks in values become spaces, so that no value can add one."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\r") == text.count("\n") == len(headers):
+        return text
+    lines = [" ".join(f"{name}: {value}".splitlines()) for name, value in headers.items()]
+    return "".join([f"{line}\r\n" for line in lines])
+
+
+def encode_headers(headers: Mapping[str, str]) -> bytes:
+    """A NATS header block."""
+    return f"NATS/1.0\r\n{header_lines(headers)}\r\n".encode()
+
+
+def event_lines(
+    event_type: EventType,
+    key: str,
+    *,
+    event_id: str,
+    correlation_id: str,
+    causation_id: str,
+    more: str = "",
+) -> str:
+    """The header lines of an event in binary mode, as `understand` knows them again; `more` are those of its W3C trace
+    context, and that of when its story began.
+
+    Correlation and causation are the CloudEvents extension of that name.
+    """
+    subject = _encoded(key)
+    correlation = subject if correlation_id == key else _encoded(correlation_id)
+    return (
+        f"ce-specversion: 1.0\r\nce-id: {event_id}\r\nce-type: {event_type.type}\r\n"
+        f"ce-source: /jetmesh/{event_type.owner}\r\nce-subject: {subject}\r\nce-time: {now()}\r\n"
+        f"ce-datacontenttype: {JSON}\r\nce-correlationid: {correlation}\r\n"
+        f"ce-causationid: {_encoded(causation_id)}\r\n{more}"
+    )
+
+
+def cloud_event(
+    event_type: EventType, key: str, *, event_id: str, correlation_id: str, causation_id: str, trace: Headers
+) -> Headers:
+    """The same as a mapping, for those who look at it."""
+    lines = event_lines(
+        event_type, key, event_id=event_id, correlation_id=correlation_id, causation_id=causation_id,
+        more=header_lines(trace),
+    )  # fmt: skip
+    return lines_read(lines)
+
+
+def lines_read(lines: str) -> Headers:
+    """Header lines as a mapping."""
+    return decode_headers(f"NATS/1.0\r\n{lines}\r\n".encode()) if lines else {}
+
+
+def understand(delivery: Delivery) -> Envelope:
+    """The envelope of a delivery: binary, structured, or plain with what is missing derived from where it stands.
+
+    Raises:
+        BrokenContract: naming the header or member that is wrong.
+    """
+    if written := as_written(delivery):
+        return written
+    headers = {name.lower(): value for name, value in delivery.headers.items()}
+    if headers.get("content-type", "").lower().startswith(STRUCTURED):
+        return _structured(delivery, headers)
+    if "ce-specversion" in headers:
+        attributes = {name[3:]: _decoded(name, value) for name, value in headers.items() if name[:3] == "ce-"}
+        _check(delivery, attributes)
+        return _envelope(delivery, headers, _body(delivery), attributes)
+    if strangers := [name for name in headers if name.startswith("ce-") and name != "ce-"]:
+        raise BrokenContract(
+            f"header ce-specversion: missing, but {strangers[0]} is there; send ce-specversion: 1.0 or no ce- header"
+        )
+    return _envelope(delivery, headers, _body(delivery), {})
+
+
+def as_written(delivery: Delivery) -> Envelope | None:
+    """The envelope of a delivery that the runtime wrote, where nothing in it is encoded; None: look closer."""
+    written = _AS_WE_WRITE.fullmatch(delivery.header_block.decode("utf-8", "replace"))
+    if written is None:
+        return None
+    event_id, event_type, source, key, time_, correlation_id, causation_id, traceparent, began = written.groups("")
+    if event_type != delivery.type or key != delivery.key:
+        return None
+    return Envelope(
+        event_id, event_type, source, time_, key, correlation_id, causation_id, traceparent, "",
+        delivery.data, delivery, began,
+    )  # fmt: skip
+
+
+def _body(delivery: Delivery) -> bytes:
+    try:
+        return json_body.canonical(delivery.data)
+    except json_body.Malformed as wrong:
+        raise BrokenContract(f"body: {wrong}") from None
+
+
+def _structured(delivery: Delivery, headers: Headers) -> Envelope:
+    try:
+        document = json_body.document(delivery.data)
+    except json_body.Malformed as wrong:
+        raise BrokenContract(f"body: {wrong}") from None
+    if not isinstance(document, dict):
+        raise BrokenContract("body: a structured CloudEvent is a JSON object")
+    if not document.keys() & set(DATA):
+        raise BrokenContract("data: missing in the structured CloudEvent")
+    attributes = {name: _text(value) for name, value in document.items() if name not in DATA and value is not None}
+    _check(delivery, attributes)
+    return _envelope(delivery, headers, _data(document), attributes)
+
+
+def _data(document: Mapping[str, Any]) -> bytes:
+    """The body in a structured event: JSON as it stands, or bytes in base64 (some SDKs write JSON so, too)."""
+    if "data" in document:
+        return json.dumps(document["data"]).encode()
+    try:
+        data = b64decode(document["data_base64"], validate=True)
+    except (TypeError, ValueError):
+        raise BrokenContract("data_base64: not base64") from None
+    try:
+        return json_body.canonical(data)
+    except json_body.Malformed as wrong:
+        raise BrokenContract(f"data_base64: {wrong}") from None
+
+
+def _text(value: Any) -> Any:
+    """An attribute's canonical text: JSON also has integers and booleans for it (CloudEvents 1.0, type system)."""
+    return json.dumps(value) if isinstance(value, int) else value
+
+
+def _decoded(name: str, value: str) -> str:
+    """A header's value: perhaps quoted, percent-encoded once."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    if "%" not in value:
+        return value
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        raise BrokenContract(f"header {name}: percent-encoded bytes that are no UTF-8") from None
+
+
+def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Mapping[str, Any]) -> Envelope:
+    """What the attributes say, and in the place of those that are not there what can be derived."""
+    key, carrier = delivery.key, headers if headers.get("traceparent") else attributes
+    return Envelope(
+        id=attributes.get("id") or delivery.place_id,
+        type=delivery.type,
+        source=attributes.get("source", ""),
+        time=attributes.get("time") or _instant(delivery.timestamp),
+        key=key,
+        correlation_id=attributes.get("correlationid") or key,
+        causation_id=attributes.get("causationid", ""),
+        traceparent=carrier.get("traceparent", ""),
+        tracestate=carrier.get("tracestate", ""),
+        data=data,
+        delivery=delivery,
+        first_time=began if key and re.fullmatch(_INSTANT, began := attributes.get("begantime", "")) else "",
+    )
+
+
+def _check(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
+    _check_attributes(attributes)
+    _check_place(delivery, attributes)
+
+
+def _check_attributes(attributes: Mapping[str, Any]) -> None:
+    """Whether they are what CloudEvents asks for, and JSON is what they say of the body."""
+    for name, value in attributes.items():
+        if not isinstance(value, str):
+            raise BrokenContract(f"CloudEvents attribute {name}: {_shown(value)} is no string")
+    version = attributes.get("specversion")
+    if version != "1.0":
+        raise BrokenContract(f"CloudEvents attribute specversion: {_shown(version)} is not known; send 1.0")
+    for name in ("id", "type", "source"):
+        if not attributes.get(name):
+            raise BrokenContract(f"CloudEvents attribute {name}: missing; CloudEvents 1.0 requires it")
+    for name in PASSED_ON:
+        if len(attributes.get(name, "").encode()) > ATTRIBUTE_BYTES_MAX:
+            raise BrokenContract(f"CloudEvents attribute {name}: longer than {ATTRIBUTE_BYTES_MAX} bytes")
+    content = attributes.get("datacontenttype", JSON)
+    if not content.lower().startswith(JSON):
+        raise BrokenContract(f"CloudEvents attribute datacontenttype: {_shown(content)} is not {JSON}")
+
+
+def _check_place(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
+    """Whether they belong to the subject."""
+    if attributes["type"] != delivery.type:
+        raise BrokenContract(
+            f"CloudEvents attribute type: {_shown(attributes['type'])} does not belong on the subject "
+            f"{delivery.subject}"
+        )
+    if delivery.key and attributes.get("subject", delivery.key) != delivery.key:
+        raise BrokenContract(
+            f"CloudEvents attribute subject: {_shown(attributes['subject'])} is not the key {delivery.key!r}"
+        )
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: enough to find it by, and no control character of it."""
+    shown = repr(value[:80]) if isinstance(value, str) else reprlib.repr(value)
+    return shown if shown.isprintable() else ascii(shown)
+
+
+def _instant(timestamp: float) -> str:
+    microseconds = int(timestamp * 1e6 + 0.5)
+    return f"{_to_the_second(microseconds // 1_000_000)}.{microseconds % 1_000_000:06d}Z"
+
+
+def _encoded(value: str) -> str:
+    """Percent-encoded as the binding asks: what is not printable ASCII, the quote and the percent sign itself."""
+    return value if _UNENCODED.fullmatch(value) else quote(value, safe=_PRINTABLE)
+
+
+def bare(delivery: Delivery) -> Envelope:
+    """The envelope of a delivery that can't be understood: enough to trace it and to bury it."""
+    headers = {name.lower(): value for name, value in delivery.headers.items()}
+    return Envelope(
+        delivery.place_id, delivery.type, "", _instant(delivery.timestamp), delivery.key, delivery.key, "",
+        headers.get("traceparent", ""), headers.get("tracestate", ""), delivery.data, delivery,
+    )  # fmt: skip
+
+
+def read_event(event_type: EventType, data: bytes, key_default: str = "") -> Any:
+    """The event in a JSON body. `key_default` is its key where the body names none.
+
+    Raises:
+        BrokenContract: naming each field that the contract does not allow.
+    """
+    if len(data) > LARGE_BYTES and (fields := getattr(event_type, "model_fields", None)):
+        try:
+            data = json_body.lean(data, fields)
+        except json_body.Malformed as wrong:
+            raise BrokenContract(str(wrong)) from None
+        except ValueError:
+            pass  # what it is, the contract says better
+    try:
+        return event_type.read(data)
+    except ValueError as invalid:
+        complaint = _complaint(invalid)
+    # Not inside the handler: pydantic's error holds all that it is about, and would live as long as ours.
+    if key_default and (named := _with_key(event_type, data, key_default)):
+        return read_event(event_type, named)
+    raise BrokenContract(complaint)
+
+
+def _with_key(event_type: EventType, data: bytes, key: str) -> bytes | None:
+    try:
+        document = json_body.document(data)
+    except json_body.Malformed:
+        return None
+    if not isinstance(document, dict) or event_type.key_field in document:
+        return None
+    return json.dumps({event_type.key_field: key, **document}).encode()
+
+
+def _complaint(invalid: ValueError) -> str:
+    """Each wrong field with what is wrong about it, without the values: they may be personal data."""
+    errors = getattr(invalid, "errors", None)
+    if errors is None:
+        return f"body: {invalid}"
+    found = errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in found[:10])

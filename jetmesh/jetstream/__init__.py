@@ -1,0 +1,1 @@
+"""The JetStream client: one connection, and what is pulled, read and published over it."""

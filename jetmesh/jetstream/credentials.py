@@ -1,0 +1,96 @@
+"""How a process proves who it is to the broker, and how it knows the broker: read again at each connect.
+
+Keys and certificates are renewed while a process runs. What can't be used at its start is an error that names the
+setting; later the one that was good before stays.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jetmesh.common.throttled_log import Conditions
+from jetmesh.jetstream import tls
+from jetmesh.settings import Settings, SettingsError, variable
+
+log = logging.getLogger("jetmesh.connection")
+
+SEED = variable(Settings, "nats_nkey_seed")
+MICRO_SEED = variable(Settings, "nats_micro_nkey_seed")
+UNKNOWN_USER = re.compile(r"authorization violation|authentication (timeout|expired|revoked)", re.IGNORECASE)
+NO_ROOM = re.compile(r"maximum .*connections", re.IGNORECASE)
+
+
+class Credentials:
+    """The files that the settings name; `micro`: of the user that answers `nats micro`."""
+
+    def __init__(self, settings: Settings, *, micro: bool = False) -> None:
+        self._settings = settings
+        self._variable = MICRO_SEED if micro else SEED
+        self._seed_file = settings.nats_micro_nkey_seed if micro else settings.nats_nkey_seed
+        self._conditions = Conditions(log)
+        self._good: Mapping[str, Any] = self._read()
+
+    def options(self) -> Mapping[str, Any]:
+        """What a client of nats-py is told, as the files are now, or as they were when they were last good."""
+        try:
+            self._good = self._read()
+        except SettingsError as wrong:
+            self._conditions.say(logging.ERROR, "unreadable", f"{wrong}; the one that was read before stays in use")
+        else:
+            self._conditions.over()
+        return self._good
+
+    def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:
+        """Why the broker, which is there, does not let this process in, and what to look at; empty where it would."""
+        words = str(error)
+        if UNKNOWN_USER.search(words):
+            return self._unknown()
+        if NO_ROOM.search(words):
+            return "the broker has as many connections as it takes: raise max_connections, there or for this account"
+        return tls.trouble(error, server, self._settings)
+
+    def _unknown(self) -> str:
+        if self._seed_file:
+            key = _public_key(self._good["nkeys_seed_str"])
+            return f"the broker does not know the key {key}: {self._variable} must name the seed of one of its users"
+        if any(urlsplit(url).username for url in self._settings.nats_url.split(",")):
+            return "the broker refuses the user and password in NATS_URL"
+        return f"the broker asks who this is: {SEED} must name the file with the seed of one of its users"
+
+    def _read(self) -> Mapping[str, Any]:
+        """The options, from the files.
+
+        Raises:
+            SettingsError: a file can't be read, or does not hold what it must.
+        """
+        options: dict[str, Any] = {"inbox_prefix": self._settings.nats_inbox_prefix}
+        if self._seed_file:
+            options["nkeys_seed_str"] = self._seed()
+        if context := tls.context(self._settings):
+            options["tls"] = context
+        return options
+
+    def _seed(self) -> str:
+        try:
+            seed = Path(self._seed_file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as unreadable:
+            raise SettingsError(f"settings: {self._variable}: {unreadable}") from None
+        try:
+            is_users = _public_key(seed).startswith("U")
+        except Exception:  # nkeys has an error of its own for each way to be wrong, without a common type
+            is_users = False
+        if not is_users:
+            raise SettingsError(f"settings: {self._variable}: {self._seed_file} holds no seed of a user (SU…)")
+        return seed
+
+
+def _public_key(seed: str) -> str:
+    import nkeys  # who has no key needs none of what it loads
+
+    pair = nkeys.from_seed(bytearray(seed.encode()))
+    key: str = pair.public_key.decode()
+    pair.wipe()
+    return key

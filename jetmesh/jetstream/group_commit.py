@@ -1,0 +1,140 @@
+"""Group commit: events of many stories that wait to be recorded in one stream go to the disk together.
+
+A broker that acknowledges what is on the disk (`sync_interval: always`) writes one message at a time, or one atomic
+batch (ADR-50). With few messages under way each goes alone, and at once; what piles up behind them goes as a batch.
+Nothing is held back to fill one. Each message keeps the guard of its own story; where one does not hold, the batch is
+refused whole and its members go alone.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jetmesh.failure import Permanent, Unavailable
+from jetmesh.jetstream.message import Message, Refused
+
+ALONE_MAX = 16
+"""Messages of one stream that may be under way on their own."""
+BATCH_MIN = 32
+"""So many must wait: a batch costs the broker 3 ms, and little for each of its members (measured)."""
+BATCH_MAX = 512
+BATCHES_MAX = 2
+"""One is written while the next is made up: what waits for its turn makes the next one larger, and so cheaper."""
+
+Waiting = tuple[Message, "asyncio.Future[int | None]"]
+
+
+@dataclass(slots=True)
+class Group:
+    """What is under way to one stream, and what waits for it."""
+
+    alone: int = 0
+    batches: int = 0
+    waiting: deque[Waiting] = field(default_factory=deque)
+
+
+class Groups:
+    """Records each message alone or with others, whichever is sooner done."""
+
+    def __init__(
+        self, record: Callable[[Message], Awaitable[int]], record_all: Callable[[Sequence[Message]], Awaitable[int]]
+    ) -> None:
+        self._record, self._record_all = record, record_all
+        self.lane: Callable[[str], str] = _entity
+        self._groups: dict[str, Group] = defaultdict(Group)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def record(self, message: Message) -> int:
+        """Store the message under its guard; its sequence. Raises what recording it alone raises."""
+        group = self._groups[self.lane(message.subject)]
+        if group.alone < ALONE_MAX and not group.waiting:
+            group.alone += 1
+        else:
+            turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+            group.waiting.append((message, turn))
+            self._go_on(group)
+            sequence = await turn
+            if sequence is not None:
+                return sequence
+        try:
+            return await self._record(message)
+        finally:
+            group.alone -= 1
+            if group.waiting:
+                self._go_on(group)
+
+    def _go_on(self, group: Group) -> None:
+        """Let go what may go: a batch, where enough wait for one, else one by one."""
+        while group.waiting:
+            if len(group.waiting) >= BATCH_MIN:
+                if group.batches >= BATCHES_MAX:
+                    return
+                if batch := _taken(group.waiting):
+                    self._start(group, batch)
+            elif group.alone < ALONE_MAX:
+                self._release(group, [group.waiting.popleft()])
+            else:
+                return
+
+    def _start(self, group: Group, batch: list[Waiting]) -> None:
+        group.batches += 1
+        task = asyncio.get_running_loop().create_task(self._together(group, batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _together(self, group: Group, batch: list[Waiting]) -> None:
+        """Record a batch, and let go what waited for that."""
+        try:
+            await self._record_together(group, batch)
+        finally:
+            group.batches -= 1
+            self._go_on(group)
+
+    async def _record_together(self, group: Group, batch: list[Waiting]) -> None:
+        """Record a batch; its sequences are contiguous. If a guard did not hold, it is taken apart, so that few are
+        left to go alone; if nobody knows, each asks for itself."""
+        try:
+            last = await self._record_all([message for message, _ in batch])
+        except Refused:
+            if len(batch) < 2 * BATCH_MIN:
+                self._release(group, batch)
+                return
+            middle = len(batch) // 2
+            await self._record_together(group, batch[:middle])
+            await self._record_together(group, batch[middle:])
+        except (Unavailable, Permanent):
+            self._release(group, batch)
+        else:
+            for sequence, (_, turn) in enumerate(batch, last - len(batch) + 1):
+                if not turn.done():
+                    turn.set_result(sequence)
+
+    @staticmethod
+    def _release(group: Group, waiting: Sequence[Waiting]) -> None:
+        """Tell them to go alone."""
+        for _, turn in waiting:
+            if not turn.done():
+                group.alone += 1
+                turn.set_result(None)
+
+
+def _entity(subject: str) -> str:
+    return subject.partition(".")[0]
+
+
+def _taken(waiting: deque[Waiting]) -> list[Waiting]:
+    """The next batch, at most one message of a story: guards of one story do not see each other inside a batch."""
+    batch: list[Waiting] = []
+    left: list[Waiting] = []
+    stories: set[str] = set()
+    while waiting and len(batch) < BATCH_MAX:
+        message, turn = each = waiting.popleft()
+        if turn.done():
+            continue
+        story = message.guard.subject if message.guard else message.subject
+        (left if story in stories else batch).append(each)
+        stories.add(story)
+    waiting.extendleft(reversed(left))
+    return batch

@@ -1,0 +1,247 @@
+"""Recording: guarded publishes with an acknowledgement inbox of our own, and atomic batches (ADR-50).
+
+Recording is the point of no return of every reaction. The server refuses a second writer under the guard, for as long
+as the event is kept; the acknowledgement of the delivery that caused it is only a hint afterwards.
+"""
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from jetmesh.failure import BrokerUnavailable, Permanent, TooLarge, Unavailable, growing
+from jetmesh.jetstream.clock import BrokerClock
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.group_commit import Groups
+from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
+from jetmesh.jetstream.storing import FULL, NO_ROOM, Storing
+
+WRONG_LAST_SEQUENCE = 10071
+REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
+"""Answers that mean "read and decide again": another writer was here, or is in flight, or the batch was not taken."""
+TOO_LARGE = frozenset({10054, 10097})
+"""Answers that mean "never": more than the stream's `max_msg_size`, or than JetStream stores of headers."""
+NEVER = frozenset({10165, 10177, 10179, 10189, 10190, 10191, 10192, 10193, 10199, 10203, 10212, 10223})
+"""So do these, about this message alone: its schedule or the time that it shall live is none, its batch is none. Every
+other answer means "not now": the stream or the account is full, or somebody has to mend a setting, and what was done
+already must not be given up for it."""
+TOO_MANY_BATCHES = 10210
+_SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
+_WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
+NO_SEQUENCE = 2**62
+TIMEOUT_SECONDS = 5.0
+SILENT = "it does not answer; its log and /healthz say why, and a write error lasts until it is restarted"
+ASK_AGAIN_SECONDS = 0.25
+WINDOW = 1024
+LARGE_BYTES = 4_096
+"""A broker that takes less than that is none for a mesh."""
+BATCH_MAX = 1000
+
+
+class Recorder:
+    """Publishes to JetStream and waits for each acknowledgement, at most `WINDOW` of them at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inbox = connection.new_inbox()
+        self._answers: dict[str, tuple[str, asyncio.Future[bytes]]] = {}
+        self._deadlines: deque[tuple[float, str]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._count = 0
+        self.sweeper: asyncio.Task[None] | None = None
+        self._groups = Groups(self.record, self.record_all)
+        self.refused = 0
+        self.storing = Storing()
+
+    async def start(self) -> None:
+        """Listen for acknowledgements."""
+        await self._connection.listen(f"{self._inbox}.*", self._on_answer)
+        self._connection.on_reconnected(self._fail_all)
+        self._connection.on_reconnected(self.storing.forget)
+        self._connection.on_denied(self._on_denied)
+        self.sweeper = asyncio.create_task(self._sweep(), name="recorder-deadlines")
+
+    @property
+    def clock(self) -> BrokerClock:
+        """The time of the broker that stores what is recorded."""
+        return self._connection.clock
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """The server's limit for headers and body together."""
+        return int(self._connection.max_payload)
+
+    def batch_by(self, lane: Callable[[str], str]) -> None:
+        """What subjects may go into one batch, where those of one entity are not all of one stream."""
+        self._groups.lane = lane
+
+    async def close(self) -> None:
+        """Stop; whoever still waits learns that the outcome is unknown."""
+        if self.sweeper:
+            self.sweeper.cancel()
+        self._fail_all()
+
+    async def record(self, message: Message, *, limited: bool = True) -> int:
+        """Store one message; its sequence in the stream.
+
+        Raises:
+            Refused: the guard did not hold.
+            Unknown: no answer in time; the message may be stored.
+            Unavailable: the broker does not take it now.
+            TooLarge: it is more than the broker or the stream takes.
+            Permanent: the message can never be stored.
+        """
+        headers = message.encoded(limited=limited)
+        return self._sequence(message.subject, await self._ask(message.subject, message.data, headers))
+
+    async def last_sequence(self, guarded: str, subject: str) -> int:
+        """The last sequence on `guarded`, as the stream's leader knows it: a story may be read from a replica that
+        lags. The leader tells it as it refuses a guard that can't hold; `subject` is one that may be recorded on.
+
+        Raises:
+            Refused: somebody is recording there now.
+            Unavailable: the broker does not answer.
+        """
+        try:
+            await self.record(Message(subject, b"", {}, Guard(guarded, NO_SEQUENCE)))
+        except Refused as refused:
+            self.refused -= 1
+            if told := _WRONG_SEQUENCE.match(str(refused)):
+                return int(told[1])
+            raise
+        raise Unknown(f"the broker stored what stands on no {guarded}")
+
+    async def record_surely(self, message: Message) -> int:
+        """Store one message under its guard, whatever its size; where no answer comes, ask until there is one. Refused:
+        it is there, perhaps since an answer was lost.
+
+        Raises what `record` raises, but for Unknown.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self.record(message, limited=False)
+            except Unavailable as trouble:
+                if attempt == 0 and not isinstance(trouble, Unknown):
+                    raise
+            attempt += 1
+            await self._connection.pause(growing(ASK_AGAIN_SECONDS, attempt, TIMEOUT_SECONDS))
+
+    async def record_event(self, message: Message) -> int:
+        """Store one event of a story in a stream that takes atomic batches: together with others, where many wait.
+
+        Raises what `record` raises.
+        """
+        return await self._groups.record(message)
+
+    async def record_all(self, messages: Sequence[Message]) -> int:
+        """Store all messages of one stream or none, each under its guard; the sequence of the last.
+
+        A single message is atomic by itself and goes without a batch.
+        """
+        if len(messages) == 1:
+            return await self.record(messages[0])
+        batch, last = uuid.uuid4().hex, len(messages)
+        blocks = [message.encoded(_batch_lines(batch, n, last)) for n, message in enumerate(messages, 1)]
+        if max(map(len, blocks)) + max([len(message.data) for message in messages]) > LARGE_BYTES:
+            for message, block in zip(messages, blocks, strict=True):  # none is sent where one does not fit
+                self._connection.require_fitting(message.subject, len(block), len(message.data))
+        for message, block in zip(messages[:-1], blocks[:-1], strict=True):
+            self._connection.send(message.subject, message.data, headers=block)
+        subject, data = messages[-1].subject, messages[-1].data
+        return self._sequence(subject, await self._ask(subject, data, blocks[-1]))
+
+    async def _ask(self, subject: str, data: bytes, headers: bytes) -> bytes:
+        while len(self._answers) >= WINDOW:
+            await self._room()
+        self._count += 1
+        token = str(self._count)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._answers[token] = (subject, answer)
+        self._deadlines.append((time.monotonic() + TIMEOUT_SECONDS, token))
+        try:
+            self._connection.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
+            return await answer
+        finally:
+            del self._answers[token]
+            if self._waiting:
+                self._let_in()
+
+    async def _room(self) -> None:
+        """Wait for one of the answers that are under way."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _let_in(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def _sequence(self, subject: str, answer: bytes) -> int:
+        """Read a PubAck, or raise what its error means."""
+        if plain := _SEQUENCE.match(answer):
+            if self.storing:
+                self.storing.stored(subject)
+            return int(plain[1])
+        try:
+            ack = json.loads(answer)
+            error = ack.get("error")
+            if error is None:
+                return int(ack["seq"])
+            code, text = error.get("err_code", 0), f"{error.get('description')} ({error.get('err_code')})"
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+            raise Unknown("the answer is none of JetStream's: somebody else takes this subject, too") from None
+        if code in REFUSALS:
+            self.refused += 1
+            raise Refused(text)
+        if code in TOO_LARGE:
+            raise TooLarge(f"the broker refuses the message: {text}")
+        if code in NEVER:
+            raise Permanent(f"the broker refuses the message: {text}")
+        if code in (FULL, NO_ROOM):
+            self.storing.failed(subject, text, is_full=code == FULL)
+        raise BrokerUnavailable(f"the broker does not take it: {text}", 0.05 if code == TOO_MANY_BATCHES else 1.0)
+
+    def _on_answer(self, subject: str, _reply: str, headers: bytes, data: bytes) -> None:
+        published, answer = self._answers.get(subject[len(self._inbox) + 1 :], ("", None))
+        if answer is None or answer.done():
+            return
+        if headers.startswith(b"NATS/1.0 503"):
+            self.storing.failed(published, "no stream takes this subject, or it has no leader")
+            answer.set_exception(BrokerUnavailable("no stream takes this subject, or it has no leader", 0.5))
+        else:
+            answer.set_result(data)
+
+    def _on_denied(self, text: str) -> None:
+        """A denied publish is never answered: fail it at once, with the server's words (which come in lower case)."""
+        for subject, answer in self._answers.values():
+            if f'"{subject.lower()}"' in text and not answer.done():
+                answer.set_exception(BrokerUnavailable(f"the broker denied it: {text}", 1.0))
+
+    def _fail_all(self) -> None:
+        for _, answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(Unknown("the connection was lost before the broker answered"))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            now = time.monotonic()
+            while self._deadlines and self._deadlines[0][0] < now:
+                _, token = self._deadlines.popleft()
+                subject, answer = self._answers.get(token, ("", None))
+                if answer is not None and not answer.done():
+                    if self._connection.is_connected:
+                        self.storing.failed(subject, SILENT)
+                    answer.set_exception(Unknown(f"the broker did not answer within {TIMEOUT_SECONDS:g} s"))
+
+
+def _batch_lines(batch: str, number: int, last: int) -> str:
+    commit = "Nats-Batch-Commit: 1\r\n" if number == last else ""
+    return f"Nats-Batch-Id: {batch}\r\nNats-Batch-Sequence: {number}\r\n{commit}"

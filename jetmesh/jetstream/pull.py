@@ -1,0 +1,278 @@
+"""The pull loop of one durable consumer: demand equal to free slots, heartbeats watched, re-pull on reconnect.
+
+What the server sends to the inbox of a pull is either a delivery, under its own subject, or a status, under the
+inbox's: that tells them apart, since an event may carry a Status header of its own. (ADR-37 describes the pulls.)
+"""
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from jetmesh.cloudevents import Delivery
+from jetmesh.common.throttled_log import Conditions
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.connection import Connection
+from jetmesh.topology.difference import Config, hold_seconds
+
+log = logging.getLogger("jetmesh.pull")
+
+EXPIRES_SECONDS = 30.0
+HEARTBEAT_SECONDS = 5.0
+BYTES_MAX = 8 << 20
+BATCH_MAX = 1 << 20
+"""More than there are slots: where no operator has set less."""
+OPEN_MAX = 64
+"""Requests of one process at a time: the server drops those beyond `max_waiting` (512) of all processes unanswered."""
+HALVINGS_MAX = 8
+
+
+class Pull:
+    """Keeps `slots` deliveries of one consumer in hands: each that is released makes room for the next.
+
+    They hold about `bytes_max` together, and twice as much at most; a larger message comes alone. A server that ends
+    one connection after the other (a slow consumer: `max_pending`, `write_deadline`) is asked for half each time.
+    `deliver` is called for each delivery, inside the read loop, and must not block.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream: str,
+        durable: str,
+        slots: int,
+        deliver: Callable[[Delivery], None],
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
+        self.stream, self.durable = stream, durable
+        self._trouble = ""
+        self.lost: Callable[[], None] = lambda: None
+        """Called when the durable does not answer: it may be another one, of another stream, when it does again."""
+        self.last_frame = time.monotonic()
+        self._connection = connection
+        self._deliver = deliver
+        self._slots = slots
+        self._bytes_max = self._own_bytes_max = bytes_max
+        self._held = 0
+        self._held_bytes = 0
+        self._is_too_large = False
+        self._asked: dict[str, int] = {}
+        self._open = 0
+        self._count = 0
+        self._running = False
+        self._resting_until = 0.0
+        self._inbox = connection.new_inbox()
+        self._conditions = Conditions(log)
+        self._next = connection.api(f"CONSUMER.MSG.NEXT.{stream}.{durable}")
+        self._retry: asyncio.TimerHandle | None = None
+        self.hold_seconds = math.inf
+        self._batch_max = BATCH_MAX
+        self._expires_seconds = EXPIRES_SECONDS
+
+    @property
+    def held(self) -> int:
+        """Deliveries that are in this process and not released."""
+        return self._held
+
+    def obey(self, config: Config) -> None:
+        """Keep to what the durable's configuration allows: an operator may have set how long a delivery is held, how
+        many and how many bytes a request may ask for, and how long it may stay open. They may set it at any time."""
+        self.hold_seconds = hold_seconds(config)
+        self._batch_max = config.get("max_batch") or BATCH_MAX
+        self._expires_seconds = min(EXPIRES_SECONDS, config.get("max_expires", math.inf) / 1e9)
+        self._bytes_max = min(self._own_bytes_max, config.get("max_bytes") or self._own_bytes_max)
+
+    @property
+    def held_bytes(self) -> int:
+        """The size of those deliveries."""
+        return self._held_bytes
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether it would take more now; else nothing is asked for, and whether it would be given is not known."""
+        return self._running and self._held < self._slots and time.monotonic() >= self._resting_until
+
+    @property
+    def trouble(self) -> str:
+        """Why the broker delivers nothing to it; empty where it does, or is not asked to."""
+        return self._trouble if self.is_asking else ""
+
+    async def start(self) -> None:
+        """Begin to pull."""
+        await self._connection.listen(f"{self._inbox}.*", self._on_frame)
+        self._connection.on_reconnected(self.restart)
+        self.resume()
+
+    def pause(self) -> None:
+        """Ask for nothing more; what was asked for already may still arrive."""
+        self._running = False
+
+    async def stop(self) -> None:
+        """Ask for nothing more, for good; what the broker has sent already has arrived when this returns."""
+        self.pause()
+        await self._connection.stop_listening(f"{self._inbox}.*")
+
+    def resume(self, slots: int | None = None) -> None:
+        """Pull (again), from now on with so many slots."""
+        self._slots = slots or self._slots
+        self._running = True
+        self.last_frame = time.monotonic()
+        self._pull()
+
+    def fetch_one(self, slots: int) -> None:
+        """Ask for one delivery, paused as it may be, if so many slots are not taken and nothing is asked for."""
+        if not self._open and self._held < slots:
+            self._ask(1, self._bytes_max)
+
+    def rest(self, seconds: float) -> None:
+        """Ask for nothing more for a while: what comes next is not due before."""
+        until = time.monotonic() + seconds
+        if until < self._resting_until or self._resting_until < time.monotonic():
+            self._resting_until = until
+            asyncio.get_running_loop().call_later(seconds, self._rested, until)
+
+    def _rested(self, until: float) -> None:
+        """The time is up, even where the loop's clock was some milliseconds early: nobody would pull later."""
+        if until == self._resting_until:
+            self._resting_until = 0.0
+        self._pull()
+
+    def restart(self) -> None:
+        """Forget what was asked for (the server has forgotten it too) and ask again."""
+        self._asked.clear()
+        self._open = 0
+        self._trouble = ""
+        self.last_frame = time.monotonic()
+        self._pull()
+
+    def release(self, delivery: Delivery) -> None:
+        """A delivery is settled: its slot is free."""
+        self._held -= 1
+        self._held_bytes -= delivery.size
+        self._pull()
+
+    def check(self) -> None:
+        """Called from time to time: a pull that is open and whose heartbeats stopped is not there any more."""
+        if self._running and self._asked and time.monotonic() - self.last_frame > 2 * HEARTBEAT_SECONDS + 1:
+            silent = 2 * HEARTBEAT_SECONDS
+            self._conditions.tell(
+                "silent", logging.INFO, "no frame from %s/%s for %.0f s: pulling again",
+                self.stream, self.durable, silent,
+            )  # fmt: skip
+            self.restart()
+
+    def _pull(self) -> None:
+        """Ask for the free slots, once half of them are free, and half of the bytes: neither a request per message nor
+        an idle slot."""
+        taken = self._held + self._open
+        free = self._slots - taken
+        if (
+            not self._running
+            or free <= 0
+            or time.monotonic() < self._resting_until
+            or (taken > 0 and (free * 2 < self._slots or self._held_bytes * 2 > self._bytes_max))
+        ):
+            return
+        if self._is_too_large:
+            self._ask(1)
+            return
+        bytes_max = self._bytes_max >> min(self._connection.short_lives, HALVINGS_MAX)
+        while free > 0 and len(self._asked) < OPEN_MAX:
+            batch = min(free, self._batch_max)
+            if not self._ask(batch, max(bytes_max * batch // self._slots, 1)):
+                return
+            free -= batch
+
+    def _ask(self, batch: int, bytes_max: int = 0) -> bool:
+        """Ask for so many, and so many bytes; False while there is no connection."""
+        self._count += 1
+        token = str(self._count)
+        heartbeat = min(HEARTBEAT_SECONDS, self._expires_seconds / 2)
+        expires, beat = int(self._expires_seconds * 1e9), int(heartbeat * 1e9)
+        demand = {"batch": batch, "max_bytes": bytes_max, "expires": expires, "idle_heartbeat": beat}
+        try:
+            self._connection.send(self._next, json.dumps(demand).encode(), reply=f"{self._inbox}.{token}")
+        except Unavailable:
+            return False  # restart() follows the reconnection
+        self._asked[token] = batch
+        self._open += batch
+        return True
+
+    def _on_frame(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
+        self.last_frame = time.monotonic()
+        if subject.startswith(self._inbox):
+            self._on_status(subject.rpartition(".")[2], headers)
+            return
+        self._trouble = ""
+        self._count_off()
+        delivery = _delivery(subject, reply, headers, data)
+        self._held += 1
+        self._held_bytes += delivery.size
+        self._is_too_large = False
+        delivery.held_since = self.last_frame
+        self._deliver(delivery)
+
+    def _count_off(self) -> None:
+        """One less is to come, of the oldest pull: the server serves them in order."""
+        token = next(iter(self._asked), None)
+        if token is None:
+            return
+        self._open -= 1
+        self._asked[token] -= 1
+        if self._asked[token] == 0:
+            del self._asked[token]
+
+    def _on_status(self, token: str, headers: bytes) -> None:
+        """A pull ended (404, 408, most 409), can't be served now (503, other 409), or is just idle (100)."""
+        status, words = headers[9:12], headers[13:].split(b"\r\n", 1)[0].decode("utf-8", "replace")
+        if status == b"100":
+            self._trouble = ""
+            return
+        self._open -= self._asked.pop(token, 0)
+        if words.startswith("Message Size Exceeds"):
+            self._is_too_large = not self._asked and self._held_bytes * 2 <= self._bytes_max
+            self._pull()
+            return
+        if status in (b"404", b"408") or words.startswith("Batch Completed"):
+            self._trouble = ""
+            self._pull()
+            return
+        self._trouble = (
+            f"{status.decode('ascii', 'replace')} {words}".strip()
+            if status != b"503"
+            else "the consumer does not answer"
+        )
+        self._conditions.tell(
+            self._trouble, logging.INFO, "pull of %s/%s ended: %s", self.stream, self.durable, self._trouble
+        )
+        if status == b"503" or words.startswith("Consumer Deleted"):
+            self.lost()
+        self._pull_later(1.0 if status == b"503" else 0.25)
+
+    def _pull_later(self, seconds: float) -> None:
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(seconds, self._pull_again)
+
+    def _pull_again(self) -> None:
+        self._retry = None
+        self._pull()
+
+
+def _delivery(subject: str, reply: str, headers: bytes, data: bytes) -> Delivery:
+    """The facts in the reply subject: `$JS.ACK.stream.consumer.delivered.sequence.consumer sequence.time.pending`,
+    or the same behind a domain and an account hash (`js_ack_fc_v2`)."""
+    tokens = reply.split(".")
+    if len(tokens) > 9:
+        tokens = tokens[2:]
+    return Delivery(
+        subject=subject,
+        headers=headers,
+        data=data,
+        reply=reply,
+        stream=tokens[2],
+        sequence=int(tokens[5]),
+        delivered=int(tokens[4]),
+        timestamp=int(tokens[7]) / 1e9,
+    )

@@ -1,0 +1,224 @@
+"""The retention job: find what ended, keep it in the archive, and only then purge it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from jetmesh.event import entity_of, is_ended, matches
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.operate.archive.marker import forget, mark_ended
+from jetmesh.operate.archive.open_work import OpenWork, open_work
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.operate.archive.purge import Departures, Leaving, mark
+from jetmesh.operate.archive.remains import Part, events_from_outside, parts
+from jetmesh.operate.archive.report import Report, StreamReport
+from jetmesh.operate.archive.row import Row, day_of
+from jetmesh.operate.archive.scan import scan
+from jetmesh.operate.archive.story import by_key, newest, stories, with_keys
+from jetmesh.service import INTAKE, Service
+from jetmesh.topology import partitions
+from jetmesh.topology.partitions import Partitions
+from jetmesh.topology.provision import check_split, histories, request
+from jetmesh.topology.streams import WHOLE, topology
+
+PAGE = 5_000
+MARKED_AT_ONCE = 1_024
+NOT_ENDED, YOUNG = "has not ended", "ended too lately"
+STRANGE = "came from outside and was not understood"
+
+Tell = Callable[[str], None]
+Take = Callable[[list[Row]], Awaitable[None]]
+
+
+class Job:
+    """One run. Whatever line it stops at, the next run does the rest: what is archived already is compared and not
+    written again, and nothing leaves a stream before it was read back from the archive."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        services: Sequence[Service],
+        archive: Archive,
+        tell: Tell,
+        split: Partitions = WHOLE,
+        forget_before: datetime | None = None,
+    ) -> None:
+        """`forget_before`: markers that were left before then go, too; None: they stay for ever."""
+        self._recorder = Recorder(connection)
+        self._recorder.batch_by(_lane(services, split))
+        self._forget_before = forget_before
+        self._connection, self._archive, self._tell = connection, archive, tell
+        self._services = [service for service in services if service.records]
+        self._split, self._needed = split, topology(services, split=split)
+        self._parts = {part.stream: part for part in parts(services, split)}
+        self._outside = events_from_outside(services)
+        self._leaving = Departures()
+        self._filters: dict[tuple[str, str], str] = {}
+        self._work = OpenWork({}, {})
+        self._report = Report("", dry_run=True)
+        self._there: set[str] = set()
+        self._until_ns = 0
+
+    async def run(self, until: datetime, *, dry_run: bool = False) -> Report:
+        """Archive and purge what ended until then; with `dry_run`, only say what it would be.
+
+        Raises:
+            Unavailable: the broker does not answer.
+            ArchiveError: the archive can't be written, or is another one's.
+            Drift: the broker refuses a call: a stream is missing, for instance.
+            SettingsError: its streams are split otherwise.
+        """
+        await check_split(self._connection, self._needed)
+        self._until_ns = int(until.timestamp() * 1e9)
+        self._report = Report(until.astimezone(UTC).isoformat(timespec="seconds"), dry_run)
+        self._report.streams = {stream: StreamReport() for stream in self._parts}
+        self._archive.follow(await histories(self._connection, self._parts))
+        self._work = await open_work(self._connection, self._services, self._parts)
+        await self._recorder.start()
+        try:
+            return await self._run(dry_run)
+        finally:
+            await self._recorder.close()
+
+    async def _run(self, dry_run: bool) -> Report:
+        for part in self._parts.values():
+            await self._read(part, part.purgeable, self._take_stories)
+            await self._read(part, part.levels, self._take_levels)
+        for leaving in self._leaving:
+            self._report.of(leaving.stream).ended += len(leaving.sequences)
+        if not dry_run:
+            await self._purge()
+            await self._forget()
+        return self._report
+
+    async def _read(self, part: Part, subjects: Sequence[str], take: Take) -> None:
+        """Page by page, until what comes is too young."""
+        if not subjects or await request(self._connection, f"STREAM.INFO.{part.stream}") is None:
+            return
+        self._there.add(part.stream)
+        read = 0
+        async with scan(self._connection, part.stream, subjects) as scanning:
+            while page := await scanning.page(PAGE):
+                old = [row for row in page if row.time_ns <= self._until_ns]
+                await take(with_keys(old, self._outside))
+                for row in page:
+                    self._leaving_of(row).saw(row.sequence)
+                read += len(old)
+                self._tell(f"{part.stream}: {read:,} messages looked through, {self._report.stories:,} stories ended")
+                if len(old) < len(page):
+                    return
+
+    async def _take_stories(self, rows: list[Row]) -> None:
+        """Archive each story among the rows that has ended, whole."""
+        kept = self._report.kept
+        kept |= {f"{row.stream} {row.sequence}": STRANGE for row in rows if not row.key}
+        mine = by_key(
+            row for row in rows if row.sequence not in self._leaving_of(row).sequences and row.key not in kept
+        )
+        ended: list[list[Row]] = []
+        for key, told in (await stories(self._connection, self._services, mine, self._split)).items():
+            whole = list({row.place: row for row in [*mine[key], *told]}.values())
+            if why := self._stays(whole):
+                kept[key] = why
+            else:
+                ended.append(whole)
+        await self._keep([dated for whole in ended for dated in _dated(_events(whole))])
+        self._report.stories += len(ended)
+        for whole in await self._marked(ended):
+            for row in _events(whole):
+                if self._filter_of(row.stream, row.type):
+                    self._leaving_of(row).sequences.add(row.sequence)
+
+    async def _marked(self, ended: Sequence[list[Row]]) -> list[list[Row]]:
+        """Those of the stories that have their markers: the others have gone on meanwhile, and stay for now."""
+        if self._report.dry_run:
+            return list(ended)
+        endings = {stream: part.endings for stream, part in self._parts.items()}
+        found: list[list[Row]] = []
+        for start in range(0, len(ended), MARKED_AT_ONCE):
+            some = ended[start : start + MARKED_AT_ONCE]
+            done = await asyncio.gather(*(mark_ended(self._recorder, whole, endings) for whole in some))
+            found += [whole for whole, is_marked in zip(some, done, strict=True) if is_marked]
+        return found
+
+    def _stays(self, story: Sequence[Row]) -> str:
+        """Why a story is not archived; empty where it is."""
+        told: dict[str, set[str]] = {}
+        for row in story:
+            ended = self._parts[row.stream].endings if is_ended(row.subject) else {row.type}
+            told.setdefault(row.stream, set()).update(ended)
+        told.pop(INTAKE, None)
+        if not told or not all(types & self._parts[stream].endings for stream, types in told.items()):
+            return NOT_ENDED
+        if max(row.time_ns for row in _events(story)) > self._until_ns:
+            return YOUNG
+        return self._work.about(_events(story))
+
+    async def _take_levels(self, rows: list[Row]) -> None:
+        """Archive the levels that do not count any more: a newer message is on their subject."""
+        latest = {row.subject: row.sequence for row in await self._latest(rows)}
+        past = [row for row in rows if row.sequence < latest.get(row.subject, 0)]
+        open_work = {row: self._work.about([row]) for row in past}
+        self._report.kept |= {f"{row.subject} {row.sequence}": why for row, why in open_work.items() if why}
+        past = [row for row in past if not open_work[row]]
+        await self._keep([(row, row.day) for row in past])
+        for row in past:
+            self._leaving_of(row).sequences.add(row.sequence)
+
+    async def _latest(self, rows: Iterable[Row]) -> list[Row]:
+        by_stream = {row.stream: sorted({each.subject for each in rows}) for row in rows}
+        return [
+            row for stream, subjects in by_stream.items() for row in await newest(self._connection, stream, subjects)
+        ]
+
+    async def _keep(self, rows: Sequence[tuple[Row, str]]) -> None:
+        """Into the archive, off the event loop: the broker wants to be answered meanwhile."""
+        if not self._report.dry_run and rows:
+            for row in await asyncio.to_thread(self._archive.keep, rows):
+                self._report.of(row.stream).written += 1
+
+    def _filter_of(self, stream: str, event_type: str) -> str:
+        """The filter by which a type is purged; empty where it stays, or is a level."""
+        if (stream, event_type) not in self._filters:
+            subject = event_type if stream == INTAKE else f"{event_type}.key"
+            found = (each for each in self._parts[stream].purgeable if matches(each, subject))
+            self._filters[stream, event_type] = next(found, "")
+        return self._filters[stream, event_type]
+
+    def _leaving_of(self, row: Row) -> Leaving:
+        """What leaves with it: all messages of its type, or of its subject where that is a level."""
+        return self._leaving.of(row.stream, self._filter_of(row.stream, row.type) or row.subject)
+
+    async def _forget(self) -> None:
+        for part in self._parts.values():
+            if self._forget_before and part.entities and part.stream in self._there:
+                forgotten = await forget(self._connection, part.stream, part.entities, self._forget_before)
+                self._report.of(part.stream).forgotten = forgotten
+                self._tell(f"{part.stream}: {forgotten:,} markers are forgotten")
+
+    async def _purge(self) -> None:
+        for stream in sorted({leaving.stream for leaving in self._leaving}):
+            await mark(self._connection, stream, self._report.until)
+        for leaving in self._leaving:
+            report = self._report.of(leaving.stream)
+            report.purged += await leaving.purge(self._connection)
+            self._tell(f"{leaving.stream}: {report.purged:,} messages purged")
+
+
+def _lane(services: Sequence[Service], split: Partitions) -> Callable[[str], str]:
+    """What markers an atomic batch may hold together: those of one stream."""
+    counts = {entity_of(event): split.get(service.stream, 1) for service in services for event in service.records}
+    lanes = {entity: partitions.lane(count) for entity, count in counts.items()}
+    return lambda subject: lanes[subject.partition(".")[0]](subject)
+
+
+def _events(story: Sequence[Row]) -> list[Row]:
+    """A story without its markers."""
+    return [row for row in story if not is_ended(row.subject)]
+
+
+def _dated(story: Sequence[Row]) -> list[tuple[Row, str]]:
+    """The messages of a story, each under the day on which the story ended."""
+    day = day_of(max(row.time_ns for row in story))
+    return [(row, day) for row in story]

@@ -1,0 +1,78 @@
+"""What stays of an archived story: one small message for each owner and key, on which the guards of the key stand."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from jetmesh.event import ENDED, ended_subject, is_ended, story_subject
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.message import Guard, Message, Refused
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.operate.archive.row import Row
+from jetmesh.operate.archive.scan import scan
+from jetmesh.topology.provision import request
+
+Part = tuple[str, str, str]
+"""A part of a story: the stream, the entity, the key."""
+
+
+def unmarked(story: Iterable[Row]) -> dict[Part, list[Row]]:
+    """The parts of a story that have no marker yet, each with all that was recorded in it."""
+    found: dict[Part, list[Row]] = {}
+    for row in story:
+        if row.subject.count(".") > 1:
+            found.setdefault((row.stream, row.type.partition(".")[0], row.key), []).append(row)
+    return {part: rows for part, rows in found.items() if not any(is_ended(row.subject) for row in rows)}
+
+
+async def mark_ended(recorder: Recorder, story: Sequence[Row], endings: Mapping[str, frozenset[str]]) -> bool:
+    """Leave a marker in every part of a story; False where one of them has gone on since it was read.
+
+    `endings` are the types of them in each stream: the marker says which there were, where they stood, and when.
+
+    Raises:
+        Unavailable: the broker does not take it now, or does not answer.
+    """
+    parts = unmarked(story)
+    messages = [_marker(part, rows, endings[part[0]]) for part, rows in parts.items()]
+    done = await asyncio.gather(*map(recorder.record_event, messages), return_exceptions=True)
+    for failed in (each for each in done if isinstance(each, BaseException) and not isinstance(each, Refused)):
+        raise failed
+    return not any(isinstance(each, Refused) for each in done)
+
+
+async def forget(connection: Connection, stream: str, entities: Iterable[str], before: datetime) -> int:
+    """Remove the markers that were left before then; how many. Whatever comes about their keys later begins anew.
+
+    Raises:
+        Unavailable: the broker does not answer; again is safe.
+    """
+    removed = 0
+    for subjects in sorted({f"{entity}.{ENDED}.*" for entity in entities}):
+        body = {"filter": subjects, "seq": await _first_since(connection, stream, subjects, before)}
+        answer = await request(connection, f"STREAM.PURGE.{stream}", body, strict=True, timeout_seconds=600.0)
+        removed += int(answer["purged"])
+    return removed
+
+
+async def _first_since(connection: Connection, stream: str, subjects: str, time: datetime) -> int:
+    """The sequence of the first of these messages since then; one beyond the last where there is none."""
+    async with scan(connection, stream, [subjects], since=time) as scanning:
+        if page := await scanning.page(1):
+            return page[0].sequence
+    info = await request(connection, f"STREAM.INFO.{stream}", strict=True)
+    return int(info["state"]["last_seq"]) + 1
+
+
+def _marker(part: Part, rows: Sequence[Row], endings: frozenset[str]) -> Message:
+    _, entity, key = part
+    stood: dict[str, tuple[int, str]] = {row.type: _place(row) for row in rows if row.type in endings}
+    last = max(row.sequence for row in rows)
+    data = json.dumps(stood, separators=(",", ":")).encode()
+    return Message(ended_subject(entity, key), data, {}, Guard(story_subject(entity, key), last))
+
+
+def _place(row: Row) -> tuple[int, str]:
+    at = datetime.fromtimestamp(row.time_ns // 1_000_000_000, UTC)
+    return row.sequence, f"{at:%Y-%m-%dT%H:%M:%S}Z"

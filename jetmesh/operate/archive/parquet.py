@@ -1,0 +1,170 @@
+"""The archive: a folder of Parquet files by day, written once, read by DuckDB or by anybody else.
+
+`DIR/day=2026-11-27/<when it was written>.parquet`. A file appears under its name whole, on the disk, and after it was
+read back and compared; what a crash leaves behind has another name and is removed by the next writer.
+"""
+
+import fcntl
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jetmesh.common.fsync import to_disk
+from jetmesh.jetstream.stream_history import UNTOLD, History
+from jetmesh.operate.archive.row import Place, Row
+
+CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "512MB", "threads": 1}
+PARTIAL = ".partial"
+FILES = "day=*/*.parquet"
+TABLE = """
+CREATE TEMP TABLE page (key VARCHAR NOT NULL, stream VARCHAR NOT NULL, sequence UBIGINT NOT NULL,
+    time TIMESTAMP_NS NOT NULL, subject VARCHAR NOT NULL, trace_id VARCHAR NOT NULL, headers BLOB NOT NULL,
+    data BLOB NOT NULL)
+"""
+INSERT = """
+INSERT INTO page SELECT unnest($1), unnest($2), unnest($3::UBIGINT[]), make_timestamp_ns(unnest($4::BIGINT[])),
+    unnest($5), unnest($6), unnest($7::BLOB[]), unnest($8::BLOB[])
+"""
+COPY = "COPY (FROM page ORDER BY key, time, stream, sequence) TO '{}' (FORMAT parquet, COMPRESSION zstd)"
+SELECT = "SELECT key, stream, sequence, epoch_ns(time), subject, headers, data FROM read_parquet($files)"
+SOME = f"{SELECT} WHERE key IN (SELECT unnest($keys)) ORDER BY time, stream, sequence"
+# By sequences, too: of one level there may be a million.
+KNOWN = f"{SELECT} WHERE key IN (SELECT unnest($keys)) AND sequence BETWEEN $first AND $last"
+
+
+class ArchiveError(ValueError):
+    """The archive can't be used, or does not hold what it must; the text says what to do."""
+
+
+class Archive:
+    """The files in a folder, which need not be there yet."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ArchiveError where DuckDB is not installed."""
+        try:
+            import duckdb  # here, for it costs a process 24 MB, and services have no archive
+        except ModuleNotFoundError:
+            raise ArchiveError("an archive needs DuckDB: install jetmesh[archive]") from None
+        if "\\" in str(folder.absolute()):
+            raise ArchiveError(f"the archive {folder} has a backslash in its path, which DuckDB takes for a slash")
+        self.folder = folder
+        self._histories: dict[str, History] = {}
+        self._db = duckdb.connect(config={**CONFIG, "temp_directory": str(folder / ".spill")})
+        self._error = duckdb.Error
+        self._db.execute("SET TimeZone = 'UTC'")
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever kept in it."""
+        return any(self.folder.glob(FILES))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder, for one writer at a time; what a writer that crashed left unfinished is gone.
+
+        Raises:
+            ArchiveError: another process writes, or the folder can't be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise ArchiveError(f"the archive {self.folder} can't be written: {error}") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ArchiveError(
+                    f"another `jetmesh archive` writes to {self.folder}: wait until it is done"
+                ) from None
+            for leftover in self.folder.glob(f"day=*/*{PARTIAL}"):
+                leftover.unlink()
+            yield
+
+    def follow(self, histories: Mapping[str, History]) -> None:
+        """Leave out what a restore of its stream has undone since it was archived."""
+        self._histories = dict(histories)
+
+    def all(self) -> list[Row]:
+        """Every row, oldest first."""
+        return self._rows(f"{SELECT} ORDER BY time, stream, sequence")
+
+    def of(self, keys: Iterable[str]) -> list[Row]:
+        """What is kept about these keys, oldest first."""
+        return self._rows(SOME, keys=list(keys))
+
+    def keep(self, rows: Sequence[tuple[Row, str]]) -> list[Row]:
+        """Keep each row under its day, unless it is kept already, and make sure that all can be read back; the new
+        ones.
+
+        Raises:
+            ArchiveError: what was read back is not what was given. Nothing may be purged then.
+        """
+        known = self._known([row for row, _ in rows])
+        by_day: dict[str, list[Row]] = defaultdict(list)
+        for row, day in rows:
+            if row.place not in known:
+                by_day[day].append(row)
+            elif known[row.place] != row:
+                raise ArchiveError(
+                    f"{self.folder} holds another message as {row.stream} {row.sequence} ({known[row.place].subject}, "
+                    f"not {row.subject}): it is the archive of another broker; name a folder of this one's own"
+                )
+        for day, new in sorted(by_day.items()):
+            self._write(self.folder / f"day={day}", new)
+        return [row for new in by_day.values() for row in new]
+
+    def _known(self, rows: Sequence[Row]) -> dict[Place, Row]:
+        """What is kept already where these rows stand, in the present life of their streams."""
+        keys, sequences = {row.key for row in rows}, [row.sequence for row in rows]
+        first, last = min(sequences, default=0), max(sequences, default=0)
+        found = self._rows(KNOWN, keys=list(keys), first=first, last=last)
+        return {row.place: row for row in found if row.time_ns / 1e9 >= self._history(row).born}
+
+    def _write(self, folder: Path, rows: Sequence[Row]) -> None:
+        """One file: written aside, on the disk, compared, and only then given its name."""
+        folder.mkdir(exist_ok=True)
+        final = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.parquet"
+        partial = final.with_name(final.name + PARTIAL)
+        self._db.execute(f"DROP TABLE IF EXISTS page; {TABLE}")
+        self._db.execute(INSERT, _columns(rows))
+        self._db.execute(COPY.format(str(partial).replace("'", "''")))
+        to_disk(partial)
+        self._compare(partial, rows)
+        partial.rename(final)
+        to_disk(folder)
+        to_disk(self.folder)
+
+    def _compare(self, file: Path, rows: Sequence[Row]) -> None:
+        written = {row.place: row for row in self._read(SELECT, files=[str(file)])}
+        if written != {row.place: row for row in rows}:
+            raise ArchiveError(f"{file} does not hold what was written to it: is the disk sound?")
+
+    def _rows(self, query: str, **parameters: object) -> list[Row]:
+        files = [str(file) for file in sorted(self.folder.glob(FILES))]
+        rows = self._read(query, files=files, **parameters) if files else []
+        return [row for row in rows if self._history(row).holds(row.sequence, row.time_ns / 1e9)]
+
+    def _history(self, row: Row) -> History:
+        return self._histories.get(row.stream, UNTOLD)
+
+    def _read(self, query: str, **parameters: object) -> list[Row]:
+        try:
+            return [Row(*values) for values in self._db.execute(query, parameters).fetchall()]
+        except self._error as error:
+            raise ArchiveError(f"the archive {self.folder} can't be read: {error}") from None
+
+
+def _columns(rows: Sequence[Row]) -> list[list[object]]:
+    return [
+        [row.key for row in rows],
+        [row.stream for row in rows],
+        [row.sequence for row in rows],
+        [row.time_ns for row in rows],
+        [row.subject for row in rows],
+        [row.trace_id for row in rows],
+        [row.headers for row in rows],
+        [row.data for row in rows],
+    ]

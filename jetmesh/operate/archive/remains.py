@@ -1,0 +1,53 @@
+"""What may leave a story, from the services' declarations."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from jetmesh.event import EventType, entity_of
+from jetmesh.service import INTAKE, Service
+from jetmesh.topology import partitions
+from jetmesh.topology.partitions import Partitions
+from jetmesh.topology.streams import outside
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One stream's part of the stories: the filters of what may be purged, its levels, the endings that the marker of a
+    story tells of, and the entities that have one."""
+
+    stream: str
+    purgeable: tuple[str, ...]
+    levels: tuple[str, ...] = ()
+    endings: frozenset[str] = frozenset()
+    entities: frozenset[str] = frozenset()
+
+
+def parts(services: Sequence[Service], split: Partitions) -> list[Part]:
+    """The intake, then each stream of facts, or its partitions. A service that declares no ending keeps everything: its
+    part of a story never ends."""
+    found = [Part(INTAKE, tuple(sorted(f"{entity}.*" for service in services for entity in outside(service))))]
+    for whole in (_part(service) for service in services if service.records):
+        found += [replace(whole, stream=name) for name in partitions.names(whole.stream, split)]
+    return found
+
+
+def events_from_outside(services: Sequence[Service]) -> dict[str, EventType]:
+    """What may stand in the intake, by type."""
+    reactions = (reaction for service in services for reaction in service.reactions)
+    return {event.type: event for r in reactions for event in r.events if r.takes_from_outside(event)}
+
+
+def _part(service: Service) -> Part:
+    endings = frozenset(event.type for event in service.endings)
+    passing = [event for event in service.records if not event.state]
+    return Part(
+        service.stream,
+        _filters(passing) if endings else (),
+        _filters(event for event in service.records if event.state),
+        endings,
+        frozenset(map(entity_of, passing if endings else ())),
+    )
+
+
+def _filters(events: Iterable[EventType]) -> tuple[str, ...]:
+    return tuple(f"{event.type}.*" for event in events)

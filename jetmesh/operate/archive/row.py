@@ -1,0 +1,75 @@
+"""One message as the archive keeps it: where it stood, when, and its bytes as they were stored."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from jetmesh.cloudevents import Headers, decode_headers
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.telemetry.otlp import parse_traceparent
+
+ADDED = b"Nats-Stream: "
+"""The first of the lines that a direct get appends to the headers of a message."""
+BARE = b"NATS/1.0\r\n"
+
+Place = tuple[str, int]
+
+
+class Row(NamedTuple):
+    """One message: `headers` is its block on the wire, empty where it had none; `time_ns` is the broker's clock."""
+
+    key: str
+    stream: str
+    sequence: int
+    time_ns: int
+    subject: str
+    headers: bytes
+    data: bytes
+
+    @property
+    def place(self) -> Place:
+        """Where it stood: the stream and the sequence in it."""
+        return self.stream, self.sequence
+
+    @property
+    def type(self) -> str:
+        """The type that the subject says: its first two tokens."""
+        return ".".join(self.subject.split(".")[:2])
+
+    @property
+    def day(self) -> str:
+        """The day on which it was stored (UTC)."""
+        return day_of(self.time_ns)
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it belongs to, 32 hexadecimal digits; empty where there is none."""
+        given = {name.lower(): value for name, value in self.header_fields().items()}
+        trace = parse_traceparent(given.get("traceparent", ""))
+        return f"{trace.trace_id:032x}" if trace else ""
+
+    def header_fields(self) -> Headers:
+        """The headers by their names."""
+        return decode_headers(self.headers) if self.headers else {}
+
+    def stored(self) -> Stored:
+        """The message as a reading of its stream gave it."""
+        seconds, nanoseconds = divmod(self.time_ns, 1_000_000_000)
+        at = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+        return Stored(self.subject, self.sequence, at, self.header_fields(), self.data)
+
+
+def day_of(time_ns: int) -> str:
+    """The day of a time in nanoseconds since 1970 (UTC), as `2026-11-27`."""
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).date().isoformat()
+
+
+def unix_nano(time_stamp: str) -> int:
+    """The broker's RFC 3339 time, whose nanoseconds `datetime` does not keep."""
+    whole, _, fraction = time_stamp.rstrip("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)
+
+
+def as_stored(block: bytes) -> bytes:
+    """The header block of a direct get without the lines that the server appended (ADR-31): as the stream holds it."""
+    head = block.rpartition(ADDED)[0]
+    return head + b"\r\n" if head != BARE else b""

@@ -1,0 +1,79 @@
+"""Reading what may be purged, in the order of the stream and to the byte, through a consumer of one's own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.archive.row import Row
+from jetmesh.topology.provision import passing_consumer
+
+TIMEOUT_SECONDS = 30.0
+ENDS = (b"404", b"408")
+
+
+class Scan:
+    """Pages of a stream. (A direct get adds headers of its own to those of a message; a delivery leaves them as they
+    are.)"""
+
+    def __init__(self, connection: Connection, stream: str, consumer: str) -> None:
+        self._connection, self._stream = connection, stream
+        self._next = connection.api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}")
+        self._delivered = 0
+        self._page: list[Row] = []
+        self._size = 0
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def page(self, size: int) -> list[Row]:
+        """The next messages, at most so many; none where there are no more.
+
+        Raises:
+            Unavailable: the stream does not answer, or did not deliver everything.
+        """
+        self._page, self._size, self._ended = [], size, asyncio.get_running_loop().create_future()
+        demand = json.dumps({"batch": size, "no_wait": True}).encode()
+        async with self._connection.answers(self._on_frame) as inbox:
+            self._connection.send(self._next, demand, reply=inbox)
+            try:
+                await asyncio.wait_for(self._ended, TIMEOUT_SECONDS)
+            except TimeoutError:
+                raise Unavailable(f"the stream {self._stream} did not answer within {TIMEOUT_SECONDS:g} s") from None
+        return self._page
+
+    def _on_frame(self, subject: str, reply: str, raw: bytes, data: bytes) -> None:
+        if self._ended.done():
+            return
+        if not reply:
+            self._on_status(raw)
+            return
+        facts = reply.split(".")
+        sequence, delivered, time_ns = map(int, facts[7:10] if len(facts) > 9 else facts[5:8])
+        self._delivered += 1
+        if delivered != self._delivered:
+            self._ended.set_exception(Unavailable(f"a delivery of the stream {self._stream} was lost"))
+            return
+        key = subject.split(".", 2)[2] if subject.count(".") > 1 else ""
+        self._page.append(Row(key, self._stream, sequence, time_ns, subject, raw, data))
+        if len(self._page) == self._size:
+            self._ended.set_result(None)
+
+    def _on_status(self, raw: bytes) -> None:
+        if raw[9:12] in ENDS:
+            self._ended.set_result(None)
+        elif raw[9:12] != b"100":
+            words = raw.decode("utf-8", "replace").splitlines()[0]
+            self._ended.set_exception(Unavailable(f"the stream {self._stream} could not be read: {words}"))
+
+
+@asynccontextmanager
+async def scan(
+    connection: Connection, stream: str, subjects: Sequence[str], since: datetime | None = None
+) -> AsyncIterator[Scan]:
+    """Read these subjects of a stream, from the beginning or from a time on."""
+    start = {"deliver_policy": "by_start_time", "opt_start_time": since.isoformat()} if since else {}
+    config = {"deliver_policy": "all", "filter_subjects": list(subjects), "num_replicas": 1, **start}
+    async with passing_consumer(connection, stream, "archive", **config) as name:
+        yield Scan(connection, stream, name)

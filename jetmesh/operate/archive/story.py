@@ -1,0 +1,108 @@
+"""Whole stories: every message about a key, from the intake and from the streams of all services."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from jetmesh.cloudevents import Delivery, decode_headers, read_event, understand
+from jetmesh.event import EventType, entity_of, story_subject
+from jetmesh.failure import Permanent, Unavailable
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.direct_get import SUBJECT_BYTES
+from jetmesh.operate.archive.row import Row, as_stored, unix_nano
+from jetmesh.service import Service
+from jetmesh.topology.partitions import Partitions, places
+
+TIMEOUT_SECONDS = 30.0
+ANSWERS_MAX = 1_000
+"""How many messages one reading may bring: the server answers at most 1,024 to it."""
+
+
+async def stories(
+    connection: Connection, services: Sequence[Service], keys: Iterable[str], split: Partitions
+) -> dict[str, list[Row]]:
+    """What all services recorded about each key, without levels; of a stream that is split, where the key is.
+
+    Raises:
+        Unavailable: a stream does not answer, or not completely.
+    """
+    found: dict[str, list[Row]] = {key: [] for key in keys}
+    for service in services:
+        facts = [event for event in service.records if not event.state]
+        levels = {event.type for event in service.records} - {event.type for event in facts}
+        entities = sorted({entity_of(event) for event in facts})
+        subjects = [story_subject(entity, key) for key in found for entity in entities]
+        for stream, there in places(service.stream, subjects, split).items():
+            for row in await newest(connection, stream, there, len(service.records) + 1):
+                if row.type not in levels:
+                    found[row.key].append(row)
+    return found
+
+
+async def newest(connection: Connection, stream: str, subjects: Sequence[str], each: int = 1) -> list[Row]:
+    """The newest message of every subject that one of `subjects` names, where each may name so many.
+
+    Raises:
+        Unavailable: the stream does not answer, or not completely.
+    """
+    found: list[Row] = []
+    step = max(1, min(ANSWERS_MAX // max(1, each), connection.max_payload // SUBJECT_BYTES))
+    for start in range(0, len(subjects), step):
+        found += await _newest(connection, stream, subjects[start : start + step])
+    return found
+
+
+async def _newest(connection: Connection, stream: str, subjects: Sequence[str]) -> list[Row]:
+    found: list[Row] = []
+    end: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def on_frame(_subject: str, _reply: str, raw: bytes, data: bytes) -> None:
+        if not raw.startswith(b"NATS/1.0 "):
+            found.append(_row(stream, raw, data))
+        elif not end.done():
+            end.set_result(raw)
+
+    async with connection.answers(on_frame) as inbox:
+        wanted = json.dumps({"multi_last": subjects}).encode()
+        connection.send(connection.api(f"DIRECT.GET.{stream}"), wanted, reply=inbox)
+        try:
+            raw = await asyncio.wait_for(end, TIMEOUT_SECONDS)
+        except TimeoutError:
+            raise Unavailable(f"the stream {stream} did not answer within {TIMEOUT_SECONDS:g} s") from None
+    if raw[9:12] != b"404" and decode_headers(raw).get("Nats-Num-Pending") != "0":
+        raise Unavailable(f"the stream {stream} could not be read: {raw.decode('utf-8', 'replace').splitlines()[0]}")
+    return found
+
+
+def _row(stream: str, raw: bytes, data: bytes) -> Row:
+    added = decode_headers(raw)
+    subject, sequence = added["Nats-Subject"], int(added["Nats-Sequence"])
+    key = subject.rpartition(".")[2]
+    return Row(key, stream, sequence, unix_nano(added["Nats-Time-Stamp"]), subject, as_stored(raw), data)
+
+
+def with_keys(rows: Iterable[Row], types: Mapping[str, EventType]) -> list[Row]:
+    """The rows under the key that they are about; what came from outside has it in its body, or none (empty) where
+    nobody could understand it."""
+    return [row if row.key else row._replace(key=_key_of(row, types)) for row in rows]
+
+
+def _key_of(row: Row, types: Mapping[str, EventType]) -> str:
+    """The key that the intake gives it: the body's, else one made from where it stands."""
+    timestamp = row.time_ns / 1e9
+    delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, timestamp)
+    try:
+        key: str = read_event(types[row.type], understand(delivery).data, delivery.place_id).key
+    except (Permanent, KeyError):
+        return ""
+    return key
+
+
+def by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each key; without those that have none."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.key:
+            found[row.key].append(row)
+    return found

@@ -1,0 +1,125 @@
+"""The cut: for each stream a last sequence, such that whatever is before it has its causes before it, too.
+
+Streams are asked for their last sequence one after the other, while services record. Of four such readings in a row,
+`early`, `floor`, `at`, `late`, an event before `early` has its causes before `floor`, and one before `at` before
+`late`. So only what came between `early` and `late` has to be looked at: from `at`, the cut goes back behind each event
+whose cause is beyond the cut, until none is left. It can't fall behind `floor`: what was stored before the third
+reading began is such a cut itself.
+"""
+
+import asyncio
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jetmesh.cloudevents import Delivery, understand
+from jetmesh.failure import Permanent
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.archive.row import unix_nano
+from jetmesh.operate.backup.manifest import BackupError
+from jetmesh.runtime import dead_letter
+from jetmesh.topology.provision import request
+
+Positions = Mapping[str, int]
+"""A sequence of each stream."""
+Place = tuple[str, int]
+
+TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A message, its id, and what it is the effect of: a message of this id (empty: none), or the one at a place."""
+
+    place: Place
+    id: str
+    cause: str | Place = ""
+
+
+async def make(connection: Connection, streams: Sequence[str]) -> dict[str, int]:
+    """A cut through these streams, as late as can be.
+
+    Raises:
+        BackupError: there is none; two messages of one id confuse it each time.
+        Unavailable: the broker does not answer.
+    """
+    for _ in range(TRIES):
+        early, floor, at, late = [await positions(connection, streams) for _ in range(4)]
+        facts = [fact for stream in streams for fact in await read(connection, stream, early[stream], late[stream])]
+        cut = closed(at, facts)
+        if all(cut[stream] >= floor[stream] for stream in streams):
+            return cut
+    raise BackupError("the streams have no moment at which each event has its cause: run `jetmesh audit`")
+
+
+def closed(at: Positions, facts: Iterable[Fact]) -> dict[str, int]:
+    """The latest cut before `at` in which each of these facts has its cause, where that is among them."""
+    facts = list(facts)
+    known: dict[str | Place, list[Place]] = defaultdict(list)
+    for fact in facts:
+        known[fact.id].append(fact.place)
+        known[fact.place].append(fact.place)
+    cut = dict(at)
+    went_back = True
+    while went_back:
+        went_back = False
+        for fact in facts:
+            stream, sequence = fact.place
+            causes = known.get(fact.cause, ()) if fact.cause else ()
+            if sequence <= cut[stream] and causes and all(number > cut[where] for where, number in causes):
+                cut[stream] = sequence - 1
+                went_back = True
+    return cut
+
+
+async def positions(connection: Connection, streams: Iterable[str]) -> dict[str, int]:
+    """The last sequence of each stream, now."""
+
+    async def last(stream: str) -> int:
+        info = await request(connection, f"STREAM.INFO.{stream}", strict=True)
+        return int(info["state"]["last_seq"])
+
+    names = list(streams)
+    return dict(zip(names, await asyncio.gather(*map(last, names)), strict=True))
+
+
+async def read(connection: Connection, stream: str, after: int, last: int) -> list[Fact]:
+    """What a stream has behind a sequence, up to another, as its leader has it: a copy may lag."""
+    found: list[Fact] = []
+    while after < last:
+        answer = await next_message(connection, stream, after, ">")
+        if answer is None or answer["seq"] > last:
+            break
+        found.append(fact_of(stream, answer))
+        after = answer["seq"]
+    return found
+
+
+async def next_message(connection: Connection, stream: str, after: int, subjects: str) -> Any:
+    """The first message behind a sequence on these subjects; None where there is none."""
+    wanted = {"seq": after + 1, "next_by_subj": subjects}
+    answer = await request(connection, f"STREAM.MSG.GET.{stream}", wanted)
+    return answer and answer["message"]
+
+
+def fact_of(stream: str, message: Mapping[str, Any]) -> Fact:
+    """A message as STREAM.MSG.GET has it. One that can't be understood has the id of its place."""
+    headers, data = b64decode(message.get("hdrs") or ""), b64decode(message.get("data") or "")
+    stored = unix_nano(message["time"]) / 1e9
+    delivery = Delivery(message["subject"], headers, data, "", stream, message["seq"], 1, stored)
+    place = stream, delivery.sequence
+    if stream == dead_letter.STREAM:
+        return Fact(place, delivery.place_id, _source(delivery))
+    try:
+        envelope = understand(delivery)
+    except Permanent:
+        return Fact(place, delivery.place_id)
+    return Fact(place, envelope.id, envelope.causation_id)
+
+
+def _source(letter: Delivery) -> Place | str:
+    """Where the message is that a dead letter is about; nowhere for the record of who dealt with one."""
+    stream, sequence = letter.headers.get("Jetmesh-Stream", ""), letter.headers.get("Jetmesh-Sequence", "")
+    return (stream, int(sequence)) if stream and sequence.isdecimal() else ""

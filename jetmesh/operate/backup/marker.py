@@ -1,0 +1,36 @@
+"""The sign in the broker that a restore is under way: a stream of its own, there until all is restored and checked."""
+
+from dataclasses import dataclass
+
+from jetmesh.jetstream.connection import Connection
+from jetmesh.topology.provision import RESTORING, request
+
+BACKUP = "jetmesh.backup"
+"""In the metadata of the sign, and of each stream that is being restored: the id of the backup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Whose restore is under way, and since when."""
+
+    backup: str
+    created: str
+
+
+async def find(connection: Connection) -> Sign | None:
+    """The sign, if it is there."""
+    info = await request(connection, f"STREAM.INFO.{RESTORING}")
+    return info and Sign((info["config"].get("metadata") or {}).get(BACKUP, ""), info["created"])
+
+
+async def put(connection: Connection, backup: str, replicas: int) -> Sign:
+    """Put the sign up, with as many copies as the streams have."""
+    config = {"name": RESTORING, "subjects": ["jetmesh.restoring"], "storage": "file", "max_msgs": 1,
+              "num_replicas": replicas, "metadata": {BACKUP: backup}}  # fmt: skip
+    info = await request(connection, f"STREAM.CREATE.{RESTORING}", config, strict=True)
+    return Sign(backup, info["created"])
+
+
+async def remove(connection: Connection) -> None:
+    """Take the sign away."""
+    await request(connection, f"STREAM.DELETE.{RESTORING}")

@@ -1,0 +1,199 @@
+"""Restoring a backup: into a broker without these streams, closed to everybody until all is there and was checked.
+
+A stream that is being restored listens to no subject of the mesh, and has no durable: nobody can record into it or read
+from it. Whatever line this stops at, the same backup can be restored again and goes on from there.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.stream_history import Restoration, history_of
+from jetmesh.operate.backup import manifest, marker, snapshot
+from jetmesh.operate.backup.manifest import BackupError, Manifest, Snapshot
+from jetmesh.operate.backup.parts import CONTRACTS, Parts, parts
+from jetmesh.service import Service
+from jetmesh.settings import Settings
+from jetmesh.topology import provision
+from jetmesh.topology.provision import Change, Drift, request
+
+Tell = Callable[[str], None]
+Examine = Callable[[], Awaitable[list[str]]]
+"""The app's own audit of what was restored: what is wrong, in words."""
+
+CLOSED = "jetmesh.restoring"
+AT_ONCE = 64
+TIMEOUT_SECONDS = 600.0
+OPERATORS = {"deny_delete": False, "deny_purge": False, "max_age": 0}
+"""What an operator may have set that keeps from taking out what lies behind the cut, or takes out more: not in force
+while a stream is closed."""
+
+
+class Offences(Exception):
+    """What was restored does not pass the audit; the broker stays closed."""
+
+    def __init__(self, found: Sequence[str]) -> None:
+        super().__init__(f"{len(found)} offences")
+        self.found = found
+
+
+@dataclass(slots=True)
+class Restoring:
+    """One run: from which folder, to which broker."""
+
+    connection: Connection
+    services: Sequence[Service]
+    settings: Settings
+    folder: Path
+    tell: Tell
+    undone: dict[str, int] = field(default_factory=dict)
+    """How many messages lay behind the cut, by stream."""
+    audit_seconds: float = 0.0
+
+    async def run(self, examine: Examine) -> Manifest:
+        """Restore all of it, have it examined, and only then open it.
+
+        Raises:
+            BackupError: the backup is not whole or not this mesh's, or the broker is not empty.
+            Offences: `examine` found some.
+            Drift: the broker refuses something.
+            Unavailable: it does not answer.
+        """
+        told = manifest.read(self.folder)
+        await asyncio.to_thread(manifest.check, self.folder, told, self.tell)
+        chosen = self.settings
+        mine = parts(self.services, chosen.split, chosen.replicas, chosen.ack_wait_seconds)
+        _check_fits(told, mine, self.services, chosen)
+        sign = await self._begin(told)
+        at = datetime.fromisoformat(sign.created).timestamp()
+        for stream, saved in told.streams.items():
+            await self._restore(stream, saved, told.id, at)
+        self.tell("examining what was restored")
+        began = time.monotonic()
+        if offences := await examine():
+            raise Offences(offences)
+        self.audit_seconds = time.monotonic() - began
+        await self._open(told, mine)
+        await marker.remove(self.connection)
+        return told
+
+    async def _begin(self, told: Manifest) -> marker.Sign:
+        """Nothing may be in the way but what an earlier run of this restore left.
+
+        Raises:
+            BackupError: saying what is there.
+        """
+        sign = await marker.find(self.connection)
+        if sign and sign.backup != told.id:
+            raise BackupError(
+                f"another backup ({sign.backup}) is being restored since {sign.created}: finish that one, or remove "
+                f"the streams that it made and {provision.RESTORING}"
+            )
+        foreign = [each async for each in self._there(told) if sign is None or each.backup != told.id]
+        if full := [each for each in foreign if each.last_sequence and each.name != CONTRACTS]:
+            words = ", ".join(f"{each.name} with {each.messages:,} messages" for each in full)
+            raise BackupError(
+                f"the broker has {words}: a mesh is restored whole, into a broker without its streams; name another "
+                f"broker, or remove all of them (`nats stream rm`) if they are worth less than the backup"
+            )
+        sign = sign or await marker.put(self.connection, told.id, self.settings.replicas)
+        for each in foreign:  # made by `topology apply`, and empty
+            if each.name in told.streams or not each.last_sequence:
+                await request(self.connection, f"STREAM.DELETE.{each.name}")
+        return sign
+
+    async def _there(self, told: Manifest) -> AsyncIterator["Found"]:
+        mine = parts(self.services, self.settings.split)
+        for stream in dict.fromkeys([*told.streams, *mine.facts, *mine.beside, *mine.timers]):
+            info = await request(self.connection, f"STREAM.INFO.{stream}")
+            if info:
+                state, metadata = info["state"], info["config"].get("metadata") or {}
+                yield Found(stream, state["messages"], state["last_seq"], metadata.get(marker.BACKUP, ""))
+
+    async def _restore(self, stream: str, saved: Snapshot, backup: str, at: float) -> None:
+        """One stream, closed, and without what lies behind the cut."""
+        if await request(self.connection, f"STREAM.INFO.{stream}") is None:
+            self.tell(f"{stream}: {saved.state['messages']:,} messages, {saved.bytes / 1e6:,.1f} MB")
+            config = self._closed(stream, saved, backup, at)
+            made = await snapshot.load(self.connection, config, saved.state, self.folder / saved.file)
+            _compare(stream, saved, made["state"])
+        if saved.kept is not None:
+            last = int(saved.state["last_seq"])
+            self.undone[stream] = last - saved.kept
+            await self._undo(stream, range(saved.kept + 1, last + 1))
+
+    def _closed(self, stream: str, saved: Snapshot, backup: str, at: float) -> dict[str, Any]:
+        """The stream's configuration while nobody may use it, with its history and one copy: a cluster makes the others
+        when it is opened."""
+        config = {**saved.config, "subjects": [f"{CLOSED}.{stream}"], "num_replicas": 1, **OPERATORS, "sealed": False}
+        history = history_of({"config": saved.config, "created": saved.created})
+        kept = int(saved.state["last_seq"]) if saved.kept is None else saved.kept
+        own = {**history.after(Restoration(at, kept)).metadata, marker.BACKUP: backup}
+        return {**config, "metadata": {**(saved.config.get("metadata") or {}), **own}}
+
+    async def _undo(self, stream: str, sequences: range) -> None:
+        """Remove messages; those that are gone already are no error."""
+        for start in range(0, len(sequences), AT_ONCE):
+            await asyncio.gather(*(self._delete(stream, each) for each in sequences[start : start + AT_ONCE]))
+
+    async def _delete(self, stream: str, sequence: int) -> None:
+        body = {"seq": sequence, "no_erase": True}
+        try:
+            await request(self.connection, f"STREAM.MSG.DELETE.{stream}", body, timeout_seconds=TIMEOUT_SECONDS)
+        except Drift as refused:
+            if not provision.is_gone(refused):
+                raise
+
+    async def _open(self, told: Manifest, mine: Parts) -> None:
+        """Let the streams listen again, then make what is missing, and have each durable go on where it was."""
+        for stream, saved in told.streams.items():
+            info = await request(self.connection, f"STREAM.INFO.{stream}", strict=True)
+            set_before = {name: saved.config[name] for name in ("subjects", *OPERATORS) if name in saved.config}
+            own = {**set_before, "num_replicas": self.settings.replicas}
+            config = {**info["config"], **own}
+            await request(self.connection, f"STREAM.UPDATE.{stream}", config, strict=True)
+        steps = await provision.compare(self.connection, mine.needed)
+        await provision.carry_out(self.connection, steps)
+        fresh = {step.name for step in steps if step.change is Change.CREATE}
+        for floor in told.floors:
+            if floor.sequence and f"{floor.stream}/{floor.durable}" in fresh:
+                call = f"CONSUMER.RESET.{floor.stream}.{floor.durable}"
+                await request(self.connection, call, {"seq": floor.sequence + 1}, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A stream of the mesh that the broker has; `backup`: the restore that it is part of."""
+
+    name: str
+    messages: int
+    last_sequence: int
+    backup: str
+
+
+def _check_fits(told: Manifest, mine: Parts, services: Sequence[Service], chosen: Settings) -> None:
+    """Whether the backup is one of this mesh.
+
+    Raises:
+        BackupError: naming what differs.
+    """
+    if told.partitions != dict(chosen.split):
+        split = ",".join(f"{stream.lower()}={count}" for stream, count in told.partitions.items())
+        raise BackupError(f"the backup's streams are split as JETMESH_PARTITIONS={split or '(empty)'}: set it so")
+    if strange := set(told.streams) - {*mine.facts, *mine.beside}:
+        names = ", ".join(service.name for service in services)
+        raise BackupError(f"the backup holds {', '.join(sorted(strange))}, and this app ({names}) has no such stream")
+
+
+def _compare(stream: str, saved: Snapshot, state: dict[str, Any]) -> None:
+    for name in ("messages", "last_seq"):
+        if state[name] != saved.state[name]:
+            raise BackupError(
+                f"{stream}: {name} is {state[name]} in the broker and {saved.state[name]} in the backup: remove the "
+                f"stream and restore again"
+            )

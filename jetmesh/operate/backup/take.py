@@ -1,0 +1,126 @@
+"""Taking a backup, while the mesh runs."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.backup import cut, manifest, snapshot
+from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, Snapshot
+from jetmesh.operate.backup.parts import Parts, durable_of, parts
+from jetmesh.runtime import dead_letter
+from jetmesh.runtime.crash_guard import is_note
+from jetmesh.runtime.origin import Origin, origin_of
+from jetmesh.service import Service
+from jetmesh.telemetry.spans import jetmesh_version
+from jetmesh.topology.partitions import Partitions
+from jetmesh.topology.provision import check_split, request
+
+Tell = Callable[[str], None]
+Floors = dict[tuple[str, str], int]
+"""By stream and durable: up to which sequence everything was acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """One run: what it takes, from where, to where."""
+
+    connection: Connection
+    services: Sequence[Service]
+    split: Partitions
+    folder: Path
+    tell: Tell
+
+    async def run(self) -> Manifest:
+        """Take it. The order counts: positions, then the cut, then the snapshots, then who is to be asked again.
+
+        Raises:
+            BackupError: it can't be taken, or was cut short.
+            Drift: a stream is missing.
+            Unavailable: the broker does not answer.
+        """
+        mine = parts(self.services, self.split)
+        await check_split(self.connection, mine.needed)
+        self._open_folder()
+        floors = await self._floors(mine)
+        _lower(floors, [place async for place in self._set_aside(mine.timers)])
+        as_of = datetime.now(UTC)
+        kept = await cut.make(self.connection, mine.facts)
+        taken = {stream: await self._take(stream, kept.get(stream)) for stream in (*mine.facts, *mine.beside)}
+        _lower(floors, [place async for place in self._replayed(kept[dead_letter.STREAM])])
+        made = Manifest(
+            id=uuid.uuid4().hex,
+            as_of=as_of.isoformat(timespec="milliseconds"),
+            ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            services=[service.name for service in self.services],
+            partitions=dict(self.split),
+            versions={"jetmesh": jetmesh_version(), "nats-server": str(self.connection.about_server.get("version"))},
+            streams={stream: each for stream, each in taken.items() if each},
+            floors=[Floor(stream=s, durable=d, sequence=at) for (s, d), at in floors.items()],
+        )
+        manifest.write(self.folder, made)
+        return made
+
+    def _open_folder(self) -> None:
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise BackupError(f"{self.folder}: is not empty; a backup is written into a folder of its own")
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def _floors(self, mine: Parts) -> Floors:
+        async def floor(stream: str, durable: str) -> int:
+            info = await request(self.connection, f"CONSUMER.INFO.{stream}.{durable}")
+            return int(info["ack_floor"].get("stream_seq", 0)) if info else 0
+
+        places = [(consumer.stream, consumer.durable) for consumer in mine.durables]
+        return dict(zip(places, await asyncio.gather(*(floor(*place) for place in places)), strict=True))
+
+    async def _set_aside(self, timers: Sequence[str]) -> AsyncIterator[Origin]:
+        """What is acknowledged and not done: it is set aside, or a replay on its way."""
+        for stream in timers:
+            offset, total = 0, 1
+            while offset < total:
+                wanted = {"subjects_filter": ">", "offset": offset}
+                info = await request(self.connection, f"STREAM.INFO.{stream}", wanted, strict=True)
+                page = info["state"].get("subjects") or {}
+                for subject in page:
+                    if not is_note(subject):
+                        yield origin_of(subject)
+                offset, total = offset + len(page), info.get("total", 0) if page else 0
+
+    async def _replayed(self, after: int) -> AsyncIterator[Origin]:
+        """The letters that were replayed while the snapshots were taken: they may be missing in them."""
+        while entry := await cut.next_message(self.connection, dead_letter.STREAM, after, dead_letter.RECORD_SUBJECTS):
+            yield origin_of(entry["subject"])
+            after = entry["seq"]
+
+    async def _take(self, stream: str, kept: int | None) -> Snapshot | None:
+        """One stream's; None where it is none of those that a mesh must have."""
+        info = await request(self.connection, f"STREAM.INFO.{stream}")
+        if info is None:
+            return None
+        self.tell(f"{stream}: {info['state']['messages']:,} messages")
+        file = self.folder / f"{stream}.snapshot"
+        file.touch(0o600)
+        saved = await snapshot.save(self.connection, stream, file)
+        _check_whole(stream, saved.state, kept)
+        return Snapshot(
+            file=file.name, sha256=saved.sha256, bytes=saved.bytes, created=info["created"], config=saved.config,
+            state=saved.state, kept=kept,
+        )  # fmt: skip
+
+
+def _check_whole(stream: str, state: dict[str, Any], kept: int | None) -> None:
+    if kept is not None and int(state["last_seq"]) < kept:
+        raise BackupError(f"{stream}: the snapshot ends at {state['last_seq']}, and {kept} was stored before it began")
+
+
+def _lower(floors: Floors, origins: Sequence[Origin]) -> None:
+    """Let what these timers or letters are about be delivered again."""
+    for origin in origins:
+        durable = durable_of(origin.service, origin.reaction, origin.stream)
+        if durable in floors and origin.sequence:
+            floors[durable] = min(floors[durable], origin.sequence - 1)

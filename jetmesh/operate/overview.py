@@ -1,0 +1,213 @@
+"""The whole mesh at one moment, as an operator sees it: reactions, lag, switches, dead letters, streams."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.service_answers import ReactionReport, Report, Stats, ask_everybody, read
+from jetmesh.process.micro import REPORT
+from jetmesh.runtime import dead_letter
+from jetmesh.runtime.origin import origin_of
+from jetmesh.service import Form, Reaction, Service
+from jetmesh.topology.partitions import Partitions
+from jetmesh.topology.provision import Drift, request
+from jetmesh.topology.streams import WHOLE, Consumer, topology
+
+Reports = dict[str, list[Report]]
+"""What the instances of each service tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What waits for one durable, over all replicas."""
+
+    pending: int = 0
+    ack_pending: int = 0
+    redelivered: int = 0
+    handled: int = 0
+    """How many deliveries it has settled in its life: two readings make a rate."""
+
+    def __add__(self, other: "Lag") -> "Lag":
+        return Lag(
+            self.pending + other.pending,
+            self.ack_pending + other.ack_pending,
+            self.redelivered + other.redelivered,
+            self.handled + other.handled,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One reaction, or one lane that several share. Rates are per second over the last minute, by the services' own
+    account; `settled_per_second` comes from the broker and needs two readings."""
+
+    service: str
+    name: str
+    lag: Lag
+    attempts_per_second: float = 0.0
+    failed_per_second: float = 0.0
+    settled_per_second: float | None = None
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    dead_letters: int = 0
+    switch: str = "closed"
+    waits: bool = False
+    """A deadline: what is pending waits for its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """One stream: how much it holds."""
+
+    name: str
+    messages: int
+    bytes: int
+    last_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One reading of the mesh. `missing` says what did not answer."""
+
+    at: float
+    rows: tuple[Row, ...]
+    streams: tuple[StreamState, ...]
+    instances: dict[str, int] = field(default_factory=dict)
+    switches: dict[str, str] = field(default_factory=dict)
+    dead_letters: int = 0
+    missing: tuple[str, ...] = ()
+
+
+async def look(
+    connection: Connection, services: Sequence[Service], before: Overview | None = None, split: Partitions = WHOLE
+) -> Overview:
+    """Read the state of the mesh; with an earlier reading, rates by the broker's own count."""
+    needed = topology(services, split=split)
+    reports, infos, streams, letters = await asyncio.gather(
+        _reports(connection, services),
+        _all(_consumer(connection, consumer) for consumer in needed.consumers),
+        _all(_stream(connection, stream.name) for stream in needed.streams),
+        _letters(connection),
+    )
+    lags: dict[str, Lag] = {}
+    for consumer, lag in zip(needed.consumers, infos, strict=True):
+        lags[consumer.durable] = lags.get(consumer.durable, Lag()) + (lag or Lag())
+    missing = [f"durable {c.stream}/{c.durable}" for c, lag in zip(needed.consumers, infos, strict=True) if lag is None]
+    missing += [f"stream {stream.name}" for stream, state in zip(needed.streams, streams, strict=True) if state is None]
+    missing += [f"service {service.name}" for service in services if service.name not in reports]
+    rows = _with_rates(_rows(services, lags, reports, letters), before)
+    return Overview(
+        at=time.time(),
+        rows=tuple(rows),
+        streams=tuple(state for state in streams if state),
+        instances={name: len(answers) for name, answers in reports.items()},
+        switches=_switches(reports),
+        dead_letters=sum(letters.values()),
+        missing=tuple(missing),
+    )
+
+
+def _rows(
+    services: Sequence[Service], lags: dict[str, Lag], reports: Reports, letters: dict[str, int]
+) -> Iterable[Row]:
+    for service in services:
+        for reaction in service.reactions:
+            reporting = reports.get(service.name, [])
+            told = [each.reactions[reaction.name] for each in reporting if reaction.name in each.reactions]
+            yield _row(reaction, lags.get(reaction.durable), told, letters)
+        for lane in ("intake", "due"):
+            if f"{service.name}-{lane}" in lags:
+                yield Row(service.name, f"({lane})", lags[f"{service.name}-{lane}"])
+
+
+def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letters: dict[str, int]) -> Row:
+    """A reaction by what its replicas tell: rates add up, of the latencies and the switch the worst counts."""
+    switches = {answer.switch for answer in told}
+    return Row(
+        service=reaction.service,
+        name=reaction.name,
+        lag=lag or Lag(),
+        attempts_per_second=sum(answer.attempts_per_second for answer in told),
+        failed_per_second=sum(answer.failed_per_second for answer in told),
+        p50_ms=max((answer.p50_ms for answer in told), default=0),
+        p95_ms=max((answer.p95_ms for answer in told), default=0),
+        waits=reaction.form is Form.AFTER,
+        dead_letters=letters.get(f"{reaction.service}.{reaction.name}", 0),
+        switch=next((state for state in ("open", "half-open") if state in switches), "closed"),
+    )
+
+
+def _with_rates(rows: Iterable[Row], before: Overview | None) -> Iterable[Row]:
+    earlier = {(row.service, row.name): row.lag.handled for row in before.rows} if before else {}
+    for row in rows:
+        handled = earlier.get((row.service, row.name))
+        if before is None or handled is None:
+            yield row
+        else:
+            seconds = max(0.001, time.time() - before.at)
+            yield replace(row, settled_per_second=max(0, row.lag.handled - handled) / seconds)
+
+
+def _switches(reports: Reports) -> dict[str, str]:
+    """The switches that are not closed, with their reasons."""
+    return {
+        f"{service}/{name}": f"{switch.state}: {switch.reason}"
+        for service, answers in reports.items()
+        for answer in answers
+        for name, switch in answer.switches.items()
+        if switch.state != "closed"
+    }
+
+
+async def _reports(connection: Connection, services: Sequence[Service]) -> Reports:
+    """What every instance of each service tells about itself (`$SRV.STATS.<service>`, which no other service's user may
+    hear), by service."""
+    answers = await _all(ask_everybody(connection, f"$SRV.STATS.{service.name}", Stats) for service in services)
+    told = {service.name: list(_told(got)) for service, got in zip(services, answers, strict=True)}
+    return {name: reports for name, reports in told.items() if reports}
+
+
+def _told(answers: Iterable[Stats]) -> Iterable[Report]:
+    for endpoint in (endpoint for answer in answers for endpoint in answer.endpoints or ()):
+        if endpoint.name == REPORT and (report := read(Report, endpoint.data)):
+            yield report
+
+
+async def _all(calls: Iterable[Any]) -> list[Any]:
+    return list(await asyncio.gather(*calls))
+
+
+async def _consumer(connection: Connection, consumer: Consumer) -> Lag | None:
+    info = await _ask(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
+    if info is None:
+        return None
+    return Lag(info["num_pending"], info["num_ack_pending"], info["num_redelivered"], info["ack_floor"]["consumer_seq"])
+
+
+async def _stream(connection: Connection, name: str) -> StreamState | None:
+    info = await _ask(connection, f"STREAM.INFO.{name}")
+    if info is None:
+        return None
+    state = info["state"]
+    return StreamState(name, state["messages"], state["bytes"], state["last_seq"])
+
+
+async def _letters(connection: Connection) -> dict[str, int]:
+    """How many dead letters each reaction has, as `service.reaction`."""
+    info = await _ask(connection, f"STREAM.INFO.{dead_letter.STREAM}", {"subjects_filter": dead_letter.SUBJECTS})
+    found: dict[str, int] = {}
+    for subject, count in ((info or {}).get("state", {}).get("subjects") or {}).items():
+        whose = origin_of(subject).whose
+        found[whose] = found.get(whose, 0) + count
+    return found
+
+
+async def _ask(connection: Connection, call: str, body: Any = None) -> Any:
+    try:
+        return await request(connection, call, body, timeout_seconds=2.0)
+    except (Unavailable, Drift):
+        return None

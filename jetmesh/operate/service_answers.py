@@ -1,0 +1,102 @@
+"""What services, or whoever says that it is one, answer on the broker. What has not this form is no answer."""
+
+import asyncio
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jetmesh.jetstream.connection import Connection
+
+ANSWERS_SECONDS = 0.4
+"""How long the services are waited for: nobody knows how many there are."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Answer(BaseModel):
+    """A part of an answer; what else stands in it is for others."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Endpoint(Answer):
+    """What one endpoint tells in `$SRV.STATS`."""
+
+    name: str = ""
+    data: Any = None
+
+
+class Stats(Answer):
+    """`$SRV.STATS`: what one instance of a service tells."""
+
+    endpoints: tuple[Endpoint, ...] | None = None
+
+
+class ReactionReport(Answer):
+    """What a reaction did in the last minute, in one process."""
+
+    attempts_per_second: float = 0
+    failed_per_second: float = 0
+    p50_ms: float = 0
+    p95_ms: float = 0
+    switch: Literal["closed", "open", "half-open"] = "closed"
+
+
+class SwitchReport(Answer):
+    """The switch of something that a service needs."""
+
+    state: str
+    reason: str = ""
+
+
+class Report(Answer):
+    """What a service tells about itself in one process (`jetmesh.process.gauges.report`)."""
+
+    reactions: dict[str, ReactionReport]
+    switches: dict[str, SwitchReport] = {}
+
+
+class State(Answer):
+    """Whether a service is ready, and why not."""
+
+    ready: bool
+    reason: str = ""
+    notes: dict[str, str] = {}
+    remarks: dict[str, str] = {}
+
+
+class Server(Answer):
+    """What a server tells of itself (`/varz`), as far as it is asked for."""
+
+    jetstream: dict[str, Any] = {}
+
+
+class ServerHealth(Answer):
+    """Whether a server is healthy (`/healthz`), and why not."""
+
+    status: str = ""
+    error: str = ""
+
+
+async def ask_everybody(
+    connection: Connection, subject: str, form: type[Model], seconds: float = ANSWERS_SECONDS
+) -> list[Model]:
+    """All answers of a form to one request that come within `seconds`."""
+    answers: list[Model] = []
+
+    def on_frame(_subject: str, _reply: str, headers: bytes, data: bytes) -> None:
+        if data and not headers.startswith(b"NATS/1.0 503") and (answer := read(form, data)):
+            answers.append(answer)
+
+    async with connection.answers(on_frame) as inbox:
+        connection.send(subject, b"", reply=inbox)
+        await asyncio.sleep(seconds)
+    return answers
+
+
+def read(form: type[Model], data: bytes | Any) -> Model | None:
+    """The answer in JSON, or in what was read of it; None where it has another form."""
+    try:
+        return form.model_validate_json(data) if isinstance(data, bytes) else form.model_validate(data)
+    except ValidationError:
+        return None

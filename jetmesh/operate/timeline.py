@@ -1,0 +1,248 @@
+"""The story of one key in the terminal: who reacted to what, when, for how long, and how it ended, as a tree."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import cycle
+from textwrap import wrap
+from typing import Protocol
+
+from rich.table import Table
+from rich.text import Text
+
+from jetmesh.common.console import Console
+from jetmesh.common.visible import visible
+from jetmesh.operate.span_record import SpanRecord
+
+COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+OUTCOMES = {
+    "recorded": ("ok", "green"),
+    "nothing": ("ok", "green"),
+    "settled": ("settled", "dim"),
+    "later": ("later", "yellow"),
+    "retry": ("retry", "yellow"),
+    "dead_letter": ("dead letter", "bold red"),
+    "failed": ("failed", "bold red"),
+    "refused": ("refused", "dim"),
+}
+TOLD_OF_EVENTS = {"failed", "refused"}
+"""Nothing is said of an event that was recorded; one that was refused must not look as if it had happened twice."""
+TOLD_WHY = {"later", "retry", "dead_letter", "failed"}
+
+EVENT, BRANCH, LAST, TRUNK, BLANK, BAR = "→ ", "├ ", "└ ", "│ ", "  ", "━"
+
+WIDTH_MAX = 140
+BAR_WIDTH_MIN, BAR_WIDTH_GOOD = 8, 24
+FIXED_WIDTH = len("+12.3 ms" + "dead letter" + "12.3 ms") + 3 + 4
+"""Of the columns time, outcome and duration, and of the gaps between all five."""
+
+
+class Recorded(Protocol):
+    """What is shown of an event of the story; ``time`` has a zone, ``sequence`` is its place in the stream."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def time(self) -> datetime: ...
+    @property
+    def service(self) -> str: ...
+    @property
+    def sequence(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row: a span or an event, where it hangs in the tree, and what is said below it."""
+
+    connector: str
+    indent: str
+    label: str
+    service: str
+    start_unix_nano: int
+    end_unix_nano: int
+    is_event: bool = False
+    outcome: str = ""
+    reason: str = ""
+
+
+def render(console: Console, key: str, events: Sequence[Recorded], spans: Sequence[SpanRecord]) -> None:
+    """Prints the story; with the events alone where no spans are kept, and says so."""
+    lines = [*_Tree(spans).lines(), *_unseen(events, spans)]
+    console.print(_title(key, events, spans, lines))
+    if lines:
+        console.print(_table(lines, min(console.width, WIDTH_MAX)))
+    if events and not spans:
+        console.print("No spans of it are kept: these are the events alone.", style="dim")
+
+
+def _title(key: str, events: Sequence[Recorded], spans: Sequence[SpanRecord], lines: Sequence[Line]) -> Text:
+    if not lines:
+        return Text.assemble((visible(key), "bold"), (" · nothing is known about it", "dim"))
+    traces = sorted({span.trace_id for span in spans})
+    facts = (
+        _counted(len(events), "event"),
+        _counted(len({line.service for line in lines}), "service"),
+        _duration(max(line.end_unix_nano for line in lines) - min(line.start_unix_nano for line in lines)),
+        *(["trace " + traces[0]] if len(traces) == 1 else [_counted(len(traces), "trace")] if traces else []),
+    )
+    return Text.assemble((visible(key), "bold"), (" · " + " · ".join(facts), "dim"))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+class _Tree:
+    """Spans as rows; an event stands on the level of the reaction that recorded it, so deep stories stay narrow."""
+
+    def __init__(self, spans: Sequence[SpanRecord]) -> None:
+        known = {span.span_id for span in spans}
+        self._children: defaultdict[str, list[SpanRecord]] = defaultdict(list)
+        for span in sorted(spans, key=lambda span: span.start_unix_nano):
+            self._children[span.parent_id if span.parent_id in known else ""].append(span)
+
+    def lines(self) -> Iterator[Line]:
+        for root in self._children[""]:
+            yield _line(root, EVENT if _is_event(root) else "", "")
+            yield from self._below(root, "")
+
+    def _below(self, span: SpanRecord, indent: str) -> Iterator[Line]:
+        rows = list(self._level(span))
+        branches = [row for row in rows if not _is_event(row)]
+        for row in rows:
+            if _is_event(row):
+                yield _line(row, indent + EVENT, indent + BLANK)
+            else:
+                last = row is branches[-1]
+                inner = indent + (BLANK if last else TRUNK)
+                yield _line(row, indent + (LAST if last else BRANCH), inner)
+                yield from self._below(row, inner)
+
+    def _level(self, span: SpanRecord) -> Iterator[SpanRecord]:
+        """The span's children, each event followed by those who reacted to it."""
+        for child in self._children[span.span_id]:
+            yield child
+            if _is_event(child):
+                yield from self._level(child)
+
+
+def _line(span: SpanRecord, connector: str, indent: str) -> Line:
+    outcome = _outcome(span)
+    return Line(
+        connector,
+        indent,
+        visible(_label(span)),
+        visible(span.service),
+        span.start_unix_nano,
+        span.end_unix_nano,
+        _is_event(span),
+        outcome if outcome in TOLD_OF_EVENTS or not _is_event(span) else "",
+        visible(_reason(span)) if outcome in TOLD_WHY else "",
+    )
+
+
+def _is_event(span: SpanRecord) -> bool:
+    return span.kind == "producer"
+
+
+def _event_type(span: SpanRecord) -> str:
+    return str(span.attributes.get("cloudevents.event_type") or span.name.removeprefix("publish "))
+
+
+def _label(span: SpanRecord) -> str:
+    if _is_event(span):
+        return _event_type(span)
+    reaction = span.attributes.get("jetmesh.reaction")
+    attempt = span.attributes.get("messaging.nats.message.delivery_count", 1)
+    name = f"{span.service}.{reaction}" if reaction else span.name
+    return f"{name} ×{attempt}" if attempt > 1 else name
+
+
+def _outcome(span: SpanRecord) -> str:
+    stated = span.attributes.get("jetmesh.outcome")
+    if stated in OUTCOMES:
+        return str(stated)
+    return "failed" if span.status == "error" else "recorded"
+
+
+def _reason(span: SpanRecord) -> str:
+    thrown = (event.attributes.get("exception.message") for event in span.events if event.name == "exception")
+    return span.status_message or str(next(thrown, None) or "")
+
+
+def _unseen(events: Sequence[Recorded], spans: Sequence[SpanRecord]) -> Iterator[Line]:
+    """The events that no span tells of, by time."""
+    seen = {_event_type(span) for span in spans if _is_event(span)}
+    for event in sorted(events, key=lambda event: (event.time, event.sequence)):
+        if event.type not in seen:
+            at = _unix_nano(event.time)
+            yield Line(EVENT, BLANK, visible(event.type), visible(event.service), at, at, is_event=True)
+
+
+def _unix_nano(time: datetime) -> int:
+    return int(time.timestamp()) * 1_000_000_000 + time.microsecond * 1_000
+
+
+def _table(lines: Sequence[Line], width: int) -> Table:
+    label_width = _label_width(lines, width - FIXED_WIDTH)
+    bar_width = width - FIXED_WIDTH - label_width
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(justify="right", no_wrap=True, style="dim", min_width=8)
+    table.add_column(width=label_width, no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(width=bar_width, no_wrap=True)
+    colours = dict(zip(dict.fromkeys(line.service for line in lines), cycle(COLOURS), strict=False))
+    scale = _Scale(lines, bar_width)
+    for line in lines:
+        table.add_row(*_cells(line, colours, scale, label_width))
+    return table
+
+
+def _label_width(lines: Sequence[Line], room: int) -> int:
+    """Labels come before the waterfall, the waterfall before reasons, which may be wrapped."""
+    labels = max(len(line.connector + line.label) for line in lines)
+    reasons = max(len(line.indent + BLANK + line.reason) for line in lines)
+    return min(max(labels, min(reasons, room - BAR_WIDTH_GOOD)), room - BAR_WIDTH_MIN)
+
+
+def _cells(line: Line, colours: Mapping[str, str], scale: "_Scale", label_width: int) -> tuple[str | Text, ...]:
+    colour = colours[line.service]
+    word, style = OUTCOMES.get(line.outcome, ("", ""))
+    label = Text.assemble((line.connector, "dim"), (line.label, f"bold {colour}" if line.is_event else colour))
+    for part in wrap(line.reason, max(label_width - len(line.indent) - 2, 16)):
+        label.append_text(Text.assemble("\n", (line.indent + "  ", "dim"), (part, "red")))
+    duration = "" if line.is_event else _duration(line.end_unix_nano - line.start_unix_nano)
+    return f"+{scale.offset(line)}", label, Text(word, style), duration, Text(scale.bar(line), colour)
+
+
+class _Scale:
+    """Time as columns of the waterfall: the first row begins at the left, the last one ends at the right."""
+
+    def __init__(self, lines: Sequence[Line], width: int) -> None:
+        self._start = min(line.start_unix_nano for line in lines)
+        self._span = max(max(line.end_unix_nano for line in lines) - self._start, 1)
+        self._width = width
+
+    def offset(self, line: Line) -> str:
+        return _duration(line.start_unix_nano - self._start)
+
+    def bar(self, line: Line) -> str:
+        first = min(self._column(line.start_unix_nano), self._width - 1)
+        return " " * first + BAR * max(self._column(line.end_unix_nano) - first, 1)
+
+    def _column(self, unix_nano: int) -> int:
+        return (unix_nano - self._start) * self._width // self._span
+
+
+def _duration(nanoseconds: int) -> str:
+    """Three digits or so, in the unit that suits: 0.4 ms, 12.3 ms, 1.25 s, 15 min."""
+    milliseconds = nanoseconds / 1_000_000
+    if milliseconds < 999.5:
+        return f"{milliseconds:.1f} ms" if milliseconds < 99.95 else f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1_000
+    if seconds < 120:
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,1 @@
+"""A process of the mesh: its services, its health, its metrics."""

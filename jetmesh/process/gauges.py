@@ -1,0 +1,185 @@
+"""The mesh's own metrics of a service in a process: what waits, what is held, which switch is open, what was refused.
+
+Replicas see the same durable: where their numbers are about the durable (`jetmesh.consumer.*`), take the maximum.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from jetmesh.jetstream import certificates
+from jetmesh.process.health import Health
+from jetmesh.runtime.circuit_breaker import State
+from jetmesh.runtime.runner import Runner
+from jetmesh.topology.streams import Kind
+
+log = logging.getLogger("jetmesh.gauges")
+
+POLL_SECONDS = 15.0
+DELIVERIES_MAX = 10
+"""Attempts beyond so many at one delivery are counted together."""
+
+KIND = "jetmesh.consumer.kind"
+
+Read = Callable[[], Iterable[Observation]]
+
+
+class Gauges:
+    """Observable instruments over a runner: what they report is read when it is exported, and costs nothing else."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._kinds = {(consumer.stream, consumer.durable): consumer.kind for consumer in runner.consumers}
+        self._denied = 0
+        runner.mesh.connection.on_denied(self._count_denial)
+        meter = runner.mesh.telemetry.meter
+        for name, unit, read, meaning in (
+            ("jetmesh.consumer.pending", "{message}", self._info("num_pending"), "Waiting for their first delivery."),
+            ("jetmesh.consumer.ack_pending", "{message}", self._info("num_ack_pending"), "Delivered, not settled."),
+            (
+                "jetmesh.consumer.redelivered",
+                "{message}",
+                self._info("num_redelivered"),
+                "Of those, not for the first time.",
+            ),
+            ("jetmesh.consumer.missing", "1", self._gone, "1 where the broker has no such durable, or no such stream."),
+            ("jetmesh.deliveries.held", "{message}", self._held, "In this process, waiting or running."),
+            ("jetmesh.deliveries.oldest.age", "s", self._oldest, "For how long the oldest of them has been held."),
+            ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
+            ("jetmesh.storing.failing", "s", self._unstored, "For how long the broker has stored nothing of it."),
+            ("jetmesh.switch.state", "1", self._switches, "0 closed, 1 half-open, 2 open."),
+            (
+                "jetmesh.clock.ahead",
+                "s",
+                self._clock,
+                "Wall clock less the broker's.",
+            ),
+        ):
+            meter.create_observable_gauge(name, [_callback(read)], unit, meaning)
+        for name, unit, read, meaning in (
+            ("jetmesh.delivery.attempts", "{attempt}", self._attempts, "Attempts, by how often the delivery had come."),
+            ("jetmesh.dead_letters", "{message}", self._dead_letters, "Given up, by the type of the error."),
+            ("jetmesh.guard.refusals", "{message}", self._refusals, "Recordings refused: decided on a stale story."),
+            ("jetmesh.switch.openings", "1", self._openings, "How often a switch opened."),
+            ("jetmesh.permissions.denied", "1", self._denials, "Subjects that the broker denied to this user."),
+        ):
+            meter.create_observable_counter(name, [_callback(read)], unit, meaning)
+
+    async def watch(self) -> None:
+        """Ask for the state of each durable, every 15 seconds or so."""
+        await self._runner.durables.watch(POLL_SECONDS)
+
+    def _info(self, name: str) -> Read:
+        return lambda: [
+            Observation(info[name], self._durable(stream, durable))
+            for (stream, durable), info in list(self._runner.durables.infos.items())
+            if name in info
+        ]
+
+    def _gone(self) -> list[Observation]:
+        missing = self._runner.durables.missing
+        return [Observation(int(place in missing), self._durable(*place)) for place in self._kinds]
+
+    def _held(self) -> list[Observation]:
+        return [Observation(pull.held, self._durable(pull.stream, pull.durable)) for pull in self._runner.pulls]
+
+    def _oldest(self) -> list[Observation]:
+        oldest = self._runner.mesh.custody.oldest_seconds()
+        places = [(pull.stream, pull.durable) for pull in self._runner.pulls]
+        return [Observation(oldest.get(place, 0.0), self._durable(*place)) for place in places]
+
+    def _certificates(self) -> list[Observation]:
+        mesh = self._runner.mesh
+        ends = certificates.ends(mesh.settings, mesh.connection.peer_certificate)
+        return [Observation(end, {"jetmesh.certificate": name}) for name, end in ends.items()]
+
+    def _unstored(self) -> list[Observation]:
+        failing = self._runner.mesh.recorder.storing.failing_seconds
+        return [Observation(seconds, {"jetmesh.lane": lane}) for lane, seconds in failing.items()]
+
+    def _clock(self) -> list[Observation]:
+        clock = self._runner.mesh.connection.clock
+        return [Observation(clock.ahead_seconds)] if clock.is_known else []
+
+    def _switches(self) -> list[Observation]:
+        return [Observation(s.state.value, {"jetmesh.needs": s.needs}) for s in self._runner.switches.values()]
+
+    def _openings(self) -> list[Observation]:
+        return [Observation(s.openings, {"jetmesh.needs": s.needs}) for s in self._runner.switches.values()]
+
+    def _attempts(self) -> list[Observation]:
+        found = []
+        kinds = {durable: kind for (_, durable), kind in self._kinds.items()}
+        for name, reacting in self._runner.reactings.items():
+            counts: dict[int, int] = {}
+            for delivered, count in list(reacting.telemetry.tally.deliveries.items()):
+                attempt = min(delivered, DELIVERIES_MAX)
+                counts[attempt] = counts.get(attempt, 0) + count
+            of = {"jetmesh.reaction": name, KIND: kinds.get(reacting.reaction.durable, Kind.WORK)}
+            found += [Observation(n, {**of, "jetmesh.attempt": attempt}) for attempt, n in counts.items()]
+        return found
+
+    def _dead_letters(self) -> list[Observation]:
+        return [
+            Observation(count, {"jetmesh.reaction": name, "error.type": error})
+            for name, reacting in self._runner.reactings.items()
+            for error, count in list(reacting.telemetry.tally.dead_letters.items())
+        ]
+
+    def _durable(self, stream: str, durable: str) -> dict[str, str]:
+        return {
+            "messaging.consumer.group.name": durable,
+            "messaging.nats.stream.name": stream,
+            KIND: self._kinds.get((stream, durable), Kind.WORK),
+        }
+
+    def _count_denial(self, _: str) -> None:
+        self._denied += 1
+
+    def _denials(self) -> list[Observation]:
+        return [Observation(self._denied)]
+
+    def _refusals(self) -> list[Observation]:
+        return [Observation(self._runner.mesh.recorder.refused)]
+
+
+def report_readiness(meter: Meter, health: Health) -> None:
+    """Tell whether a service is ready: from the start of its process, so that one that waits is seen as well."""
+
+    def read() -> list[Observation]:
+        return [Observation(int(not health.why_not))]
+
+    meter.create_observable_gauge("jetmesh.service.ready", [_callback(read)], "1", "1 where the service is ready.")
+
+
+def report(runner: Runner) -> dict[str, Any]:
+    """What a service tells about itself in this process, for `nats micro stats` and `jetmesh top`."""
+    return {
+        "reactions": {name: _told(runner, name) for name in runner.reactings},
+        "switches": {name: {"state": str(s.state), "reason": s.reason} for name, s in runner.switches.items()},
+        "held": len(runner.mesh.custody),
+        "refused": runner.mesh.recorder.refused,
+    }
+
+
+def _told(runner: Runner, name: str) -> dict[str, Any]:
+    reacting = runner.reactings[name]
+    tally, minute = reacting.telemetry.tally, reacting.telemetry.tally.last_minute()
+    switch = reacting.switch
+    return {
+        "durable": reacting.reaction.durable,
+        "attempts": tally.outcomes.total(),
+        "outcomes": dict(tally.outcomes),
+        "dead_letters": dict(tally.dead_letters),
+        "attempts_per_second": round(minute.attempts_per_second, 3),
+        "failed_per_second": round(minute.failed_per_second, 3),
+        "p50_ms": round(minute.p50_ms, 3),
+        "p95_ms": round(minute.p95_ms, 3),
+        "switch": str(switch.state if switch else State.CLOSED),
+    }
+
+
+def _callback(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: read()

@@ -1,0 +1,90 @@
+"""Whether a process lives and whether it is ready, with the reason in words: `/livez` and `/readyz` over HTTP."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from jetmesh.common.throttled_log import Conditions
+
+log = logging.getLogger("jetmesh.health")
+
+REQUEST_BYTES_MAX = 4096
+REQUEST_SECONDS = 2.0
+PROBES_MAX = 32
+"""Connections at once; beyond them the oldest goes: a probe asks at once, and half a request blocks no other."""
+
+
+@dataclass(slots=True)
+class Health:
+    """The state of one service in one process. Not ready until `reason` is empty and `trouble` finds nothing."""
+
+    service: str
+    reason: str = "starting"
+    trouble: Callable[[], str] = field(default=lambda: "")
+    notes: Callable[[], Mapping[str, str]] = field(default=dict)
+    """What is worth knowing and no reason to be not ready: a dependency is down, and its switch open."""
+    remarks: Callable[[], Mapping[str, str]] = field(default=dict)
+    """The same, of what is no dependency: by what it is about."""
+    _conditions: Conditions = field(default_factory=lambda: Conditions(log))
+
+    def waiting(self, reason: str) -> None:
+        """Not ready, because of this; logged at once, and then seldom."""
+        self.reason = reason
+        self._conditions.say(logging.INFO, reason, f"{self.service}: {reason}")
+
+    def ready(self) -> None:
+        """Nothing of its own stands in the way any more."""
+        self.reason = ""
+        self._conditions.over()
+
+    @property
+    def why_not(self) -> str:
+        """Why the service is not ready; empty where it is."""
+        return self.reason or self.trouble()
+
+
+async def serve(services: list[Health], host: str, port: int) -> asyncio.Server:
+    """Answer Kubernetes' probes. Liveness asks only whether the event loop turns: a broker that is away for a while
+    must not restart every replica at once."""
+
+    probes: dict[asyncio.StreamWriter, None] = {}
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        probes[writer] = None
+        if len(probes) > PROBES_MAX:
+            next(iter(probes)).transport.abort()
+        try:
+            request = await asyncio.wait_for(reader.readuntil(b"\r\n"), REQUEST_SECONDS)
+            writer.write(_response(request.split(b" ")[1].decode("ascii", "replace"), services))
+            await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ConnectionError):
+            pass
+        finally:
+            probes.pop(writer, None)
+            writer.close()
+
+    return await asyncio.start_server(answer, host, port, limit=REQUEST_BYTES_MAX)
+
+
+def _response(path: str, services: list[Health]) -> bytes:
+    reasons = {health.service: health.why_not for health in services}
+    if path == "/livez":
+        status, body = "200 OK", {"status": "alive"}
+    elif path == "/readyz":
+        ready = not any(reasons.values())
+        status = "200 OK" if ready else "503 Service Unavailable"
+        body = {"status": "ready" if ready else "not ready", **{k: v for k, v in reasons.items() if v}}
+        body |= {f"{h.service} needs {name}": state for h in services for name, state in h.notes().items()}
+        body |= {f"{h.service}: {topic}": state for h in services for topic, state in h.remarks().items()}
+    else:
+        status, body = "404 Not Found", {"status": "try /livez or /readyz"}
+    data = json.dumps(body).encode()
+    lines = [
+        f"HTTP/1.1 {status}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(data)}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + data

@@ -1,0 +1,242 @@
+"""A process of the mesh: one service or several, each with its own connection, until it is told to stop."""
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from jetmesh.failure import Unavailable
+from jetmesh.process import health as probes
+from jetmesh.process import micro
+from jetmesh.process.gauges import Gauges, report, report_readiness
+from jetmesh.process.health import Health
+from jetmesh.runtime.context import Beside, Mesh, connect
+from jetmesh.runtime.runner import Runner
+from jetmesh.service import DeclarationError, Service
+from jetmesh.settings import Settings, SettingsError
+from jetmesh.telemetry import spans
+from jetmesh.topology import partitions
+from jetmesh.topology.provision import Drift
+
+log = logging.getLogger("jetmesh")
+
+Wire = Callable[[Mesh], AbstractAsyncContextManager[Any]]
+
+SIGNALS = signal.SIGTERM, signal.SIGINT
+STOP_SECONDS = 10.0
+"""How long a stop may take beyond the time to drain, before what is left is cancelled."""
+
+
+def run(services: Sequence[Service], everyone: Sequence[Service], settings: Settings) -> int:
+    """Run `services` until SIGTERM or SIGINT; the exit status: 0 after a clean stop."""
+    return _loop(_run(services, everyone, settings))
+
+
+def _loop(main: Coroutine[Any, Any, int]) -> int:
+    """On uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return asyncio.run(main) if sys.platform == "win32" else uvloop.run(main)
+
+
+async def _run(services: Sequence[Service], everyone: Sequence[Service], settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stopping.set)
+    states = [Health(service.name) for service in services]
+    share = settings.model_copy(update={"held_bytes": settings.held_bytes // len(services)})
+    status = 0
+    server = await _serve_health(states, settings)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for service, state in zip(services, states, strict=True):
+                group.create_task(serve(service, everyone, share, state, stopping), name=service.name)
+    except* Exception as failed:
+        for error in _each(failed):
+            _report(error)
+        status = 1
+    finally:
+        if server:
+            server.close()
+    return status
+
+
+def _each(failed: BaseExceptionGroup[Exception]) -> Iterable[Exception]:
+    """The errors of a group, and of the groups in it."""
+    for error in failed.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
+
+
+def _report(error: Exception) -> None:
+    """What ends the process, in one line; with its traceback only where nobody foresaw it."""
+    expected = isinstance(error, ConnectionError | TimeoutError | DeclarationError | ValueError | Drift | Unavailable)
+    words = str(error) if expected else f"{type(error).__name__}: {error}"
+    log.error("%s", " ".join(words.split()), exc_info=None if expected else error)
+
+
+async def _serve_health(states: list[Health], settings: Settings) -> asyncio.Server | None:
+    if not settings.health_port:
+        return None
+    try:
+        return await probes.serve(states, settings.health_host, settings.health_port)
+    except OSError as taken:
+        place = f"{settings.health_host}:{settings.health_port}"
+        why = f"{place} can't be listened on ({taken.strerror or taken}); choose another port, 0 for none"
+        raise SettingsError(f"settings: JETMESH_HEALTH_PORT: {why}") from None
+
+
+async def serve(
+    service: Service,
+    everyone: Sequence[Service],
+    settings: Settings,
+    health: Health,
+    stopping: asyncio.Event,
+    wire: Wire | None = None,
+) -> None:
+    """Run one service until `stopping` is set, then let go of everything in order. `wire` makes its dependencies
+    where the module `wiring` beside its reactions shall not."""
+    observed = spans.start(service.name)
+    report_readiness(observed.meter, health)
+    begun = asyncio.Event()
+
+    async def live() -> None:
+        async with connect(settings, observed, f"jetmesh-{service.name}", health.waiting) as mesh:
+            if count := settings.split.get(service.stream):
+                mesh.recorder.batch_by(partitions.lane(count))
+            runner = Runner(mesh, service, everyone)
+            health.trouble = lambda: runner.trouble
+            health.notes = runner.switches.notes
+            health.remarks = runner.remarks
+            await _work(runner, health, begun, stopping, wire or partial(wired, service))
+
+    try:
+        await _until_stopped(asyncio.create_task(live()), begun, stopping, settings.drain_seconds + STOP_SECONDS)
+    finally:
+        await asyncio.to_thread(observed.shut_down)
+        log.info("%s stopped", service.name)
+
+
+async def _until_stopped(
+    life: "asyncio.Task[None]", begun: asyncio.Event, stopping: asyncio.Event, seconds: float
+) -> None:
+    """Until the service has ended. A stop ends at once what still waits for something; what has begun to work gets so
+    long to end in order."""
+    try:
+        await _first([stopping], [life])
+        if begun.is_set():
+            await asyncio.wait([life], timeout=seconds)
+    finally:
+        while not life.done():  # before Python 3.12 a cancellation can be lost in `asyncio.wait_for`
+            life.cancel()
+            await asyncio.wait([life], timeout=STOP_SECONDS)
+    with contextlib.suppress(asyncio.CancelledError):
+        await life
+
+
+async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: asyncio.Event, wire: Wire) -> None:
+    """Wait for what the service needs, work until told to stop, and stop."""
+    mesh = runner.mesh
+    health.reason = "waiting for the topology"
+    await runner.wait_for_topology(health.waiting)
+    health.reason = "waiting for what the service needs"
+    async with wire(mesh) as dependencies:
+        begun.set()
+        await runner.start(dependencies)
+        if mesh.telemetry.is_measured:
+            Gauges(runner)
+        announced = await micro.answer(mesh, runner.service, health, partial(report, runner))
+        beside = [asyncio.create_task(_keep(each), name=each.name) for each in (*runner.kept, *mesh.background)]
+        _collect_seldom()
+        await _until_up(mesh.background, health, stopping, beside)
+        health.ready()
+        log.info("%s is ready: %s", runner.service.name, ", ".join(r.name for r in runner.service.reactions))
+        await _first([stopping], beside)
+        failures = [error for task in beside if task.done() and (error := task.exception())]
+        health.reason = str(failures[0]) if failures else "stopping"
+        if not failures:
+            await asyncio.gather(*(each.drain() for each in mesh.background if each.drain))
+        await micro.withdraw(announced)
+        await runner.stop()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        for failure in failures:
+            raise failure
+
+
+async def _keep(beside: Beside) -> None:
+    """Run what has to run for as long as the service does.
+
+    Raises:
+        Exception: it failed, or has just ended.
+    """
+    try:
+        await beside.run()
+    except SystemExit as left:  # as uvicorn does where it can't listen; it would end the event loop with all in it
+        raise RuntimeError(f"{beside.name} has ended with status {left.code}") from None
+    raise RuntimeError(f"{beside.name} has ended, and the service can't work without it")
+
+
+async def _until_up(
+    background: Sequence[Beside], health: Health, stopping: asyncio.Event, running: Sequence["asyncio.Task[None]"]
+) -> None:
+    """Until everything beside the reactions takes requests, or it is of no use to wait for it."""
+    for beside in background:
+        if beside.up:
+            health.reason = f"waiting for {beside.name}"
+            await _first([stopping, beside.up], running)
+
+
+async def _first(events: Sequence[asyncio.Event], tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Until one of the events is set or one of the tasks has ended."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait([*waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
+def _collect_seldom() -> None:
+    """What a process has loaded stays, and deliveries leave few cycles behind: left to its defaults, the garbage
+    collector takes a fifth of a busy process to look at both again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+@asynccontextmanager
+async def wired(service: Service, mesh: Mesh) -> AsyncIterator[Any]:
+    """The dependencies of a service, made by `wire` in the module `wiring` beside its reactions; None if it needs none.
+
+    Raises:
+        DeclarationError: there is no such function.
+    """
+    name = f"{service.module.rpartition('.')[0] or service.module}.wiring"
+    try:
+        wire: Wire = importlib.import_module(name).wire
+    except ModuleNotFoundError as missing:
+        if missing.name != name:
+            raise
+        if service.dependencies is not None:
+            raise DeclarationError(
+                f"{service.name} needs {service.dependencies.__name__}, but there is no module {name}; write one with "
+                f"`wire(mesh)`, an async context manager that yields it"
+            ) from None
+        yield None
+        return
+    async with wire(mesh) as dependencies:
+        yield dependencies

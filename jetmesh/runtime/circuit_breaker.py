@@ -1,0 +1,212 @@
+"""The kill switch of a dependency: after failures in a row it opens, pulling pauses, one delivery at a time probes.
+
+An outage costs a delivery no attempts: what is in hand waits in the process until the switch closes. (The states are
+those of a circuit breaker; MassTransit's kill switch pauses the consumer in the same way.)
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Iterable
+from enum import Enum
+from typing import Any
+
+from jetmesh.failure import BrokerUnavailable, Deferred, Unavailable, growing
+from jetmesh.jetstream.pull import Pull
+
+log = logging.getLogger("jetmesh.switch")
+
+FAILURES = 5
+"""So many in a row, without a success between them, open a switch: one delivery that fails twice does not."""
+PATIENCE_SECONDS = 0.25
+"""And for so long: under load the failures of a few bad orders can come in a clump."""
+FIRST_SECONDS = 0.5
+LONGEST_SECONDS = 10.0
+
+
+class State(Enum):
+    """Closed: all may pass. Open: none. Half-open: one at a time, to find out."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", "-")
+
+
+class Switch:
+    """Whether what several reactions of one service need is there, learnt from how their calls end.
+
+    `pauses` puts a pull under the switch. A call's end is a failure if it raises Unavailable, and a success if it
+    returns an outcome or raises Deferred; anything else, such as a broker that is away, says nothing about it.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        needs: str,
+        *,
+        first_seconds: float = FIRST_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.service, self.needs = service, needs
+        self.state = State.CLOSED
+        self.reason = ""
+        self.openings = 0
+        self._first_seconds, self._patience_seconds = first_seconds, patience_seconds
+        self._failures = 0
+        self._failing_since = 0.0
+        self._probes = 0
+        self._prober: asyncio.Task[Any] | None = None
+        self._stopped = False
+        self._waiting: deque[tuple[asyncio.Task[Any] | None, asyncio.Future[bool]]] = deque()
+        self._pulls: list[tuple[Pull, int]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._probe_at = 0.0
+
+    def pauses(self, pull: Pull, slots: int) -> None:
+        """Let the switch pause this pull, which has so many slots otherwise."""
+        self._pulls.append((pull, slots))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything may pass."""
+        return self.state is State.CLOSED
+
+    @property
+    def probe_in_seconds(self) -> float:
+        """How long until the next probe; 0 where none is planned."""
+        return max(0.0, self._probe_at - asyncio.get_running_loop().time()) if self.state is State.OPEN else 0.0
+
+    def admits(self) -> bool:
+        """Whether a delivery may begin now: all while it is closed, one at a time while it is half-open."""
+        if self.is_closed:
+            return True
+        if self._stopped or self.state is State.OPEN or self._prober not in (None, asyncio.current_task()):
+            return False
+        self._prober = asyncio.current_task()
+        return True
+
+    async def admission(self) -> bool:
+        """Return when a delivery may begin; False: not any more, the service stops."""
+        if self.admits():
+            return True
+        if self._stopped:
+            return False
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asyncio.current_task(), turn))
+        return await turn
+
+    async def watch(self, call: Awaitable[Any]) -> Any:
+        """The outcome of a reaction's call; the switch learns how it ended."""
+        try:
+            outcome = await call
+        except BrokerUnavailable:
+            raise
+        except Unavailable as error:
+            self._failed(error)
+            raise
+        except Deferred:
+            self._succeeded()
+            raise
+        if outcome is not None:
+            self._succeeded()
+        return outcome
+
+    def ended(self, error: BaseException | None) -> None:
+        """The current task's attempt has ended: if it was the probe and failed, wait again; if it told nothing (the
+        story was settled already), the next one tries."""
+        if self._prober is None or self._prober is not asyncio.current_task():
+            return
+        self._prober = None
+        if self.state is not State.HALF_OPEN:
+            return
+        if isinstance(error, Unavailable):
+            self._open()
+        else:
+            self._probe()
+
+    def stop(self) -> None:
+        """Admit nobody any more, and leave the pulls alone: the service stops."""
+        self._stopped = True
+        if self._timer:
+            self._timer.cancel()
+        self._pulls.clear()
+        while self._waiting:
+            self._admit(admitted=False)
+
+    def _failed(self, error: Unavailable) -> None:
+        now = asyncio.get_running_loop().time()
+        self.reason = f"{type(error).__name__}: {error}"
+        self._failing_since = self._failing_since or now
+        self._failures += 1
+        is_long = now - self._failing_since >= self._patience_seconds
+        if self.is_closed and self._failures >= FAILURES and is_long:
+            self.openings += 1
+            self._open()
+
+    def _succeeded(self) -> None:
+        self._failures, self._failing_since = 0, 0.0
+        if self.is_closed:
+            return
+        self._change(State.CLOSED, logging.INFO, f"{self.needs} answers again: pulling resumes")
+        self.reason, self._probes = "", 0
+        if self._timer:
+            self._timer.cancel()
+        for pull, slots in self._pulls:
+            pull.resume(slots)
+        while self._waiting:
+            self._admit()
+
+    def _open(self) -> None:
+        """Pause, and plan the probe."""
+        self._probes += 1
+        pause = growing(self._first_seconds, self._probes, LONGEST_SECONDS)
+        level = logging.WARNING if self.is_closed else logging.INFO
+        self._change(State.OPEN, level, f"{self.reason}; pulling pauses, a probe follows in {pause:.1f} s")
+        for pull, _ in self._pulls:
+            pull.pause()
+        if not self._stopped:
+            loop = asyncio.get_running_loop()
+            self._probe_at = loop.time() + pause
+            self._timer = loop.call_at(self._probe_at, self._half_open)
+
+    def _half_open(self) -> None:
+        self._change(State.HALF_OPEN, logging.DEBUG, f"one delivery finds out whether {self.needs} answers")
+        self._probe()
+
+    def _probe(self) -> None:
+        """Admit one delivery that waits; where none does, the pulls fetch one. They fetch one beside it, too: the next
+        probe is another one's, for it may be the delivery that fails and not what it needs."""
+        if not self._waiting:
+            for pull, _ in self._pulls:
+                pull.resume(1)
+            return
+        self._prober = self._admit()
+        for pull, slots in self._pulls:
+            pull.fetch_one(slots)
+
+    def _admit(self, *, admitted: bool = True) -> "asyncio.Task[Any] | None":
+        """Let the one that waits longest go on."""
+        task, turn = self._waiting.popleft()
+        if not turn.done():
+            turn.set_result(admitted)
+        return task
+
+    def _change(self, state: State, level: int, words: str) -> None:
+        self.state = state
+        log.log(level, "%s: the switch of %s is %s: %s", self.service, self.needs, state, words)
+
+
+class Switches(dict[str, Switch]):
+    """The switches of one service, by what its reactions need."""
+
+    def notes(self) -> dict[str, str]:
+        """Each switch that is not closed, with its state and reason: worth knowing, and no reason to be not ready."""
+        return {name: f"{switch.state}: {switch.reason}" for name, switch in self.items() if not switch.is_closed}
+
+
+def switches(service: str, needs: Iterable[str]) -> Switches:
+    """One switch for each of `needs`."""
+    return Switches({name: Switch(service, name) for name in sorted(set(needs))})

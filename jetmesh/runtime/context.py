@@ -1,0 +1,167 @@
+"""A service's place in the mesh: the connection and what stands on it. Its wiring gets it, and so its adapters."""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.credentials import Credentials
+from jetmesh.jetstream.direct_get import KnownStories, StoryReader
+from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.stream_history import Histories
+from jetmesh.runtime.version_skew import Versions
+from jetmesh.settings import Settings
+from jetmesh.telemetry.spans import Telemetry
+from jetmesh.topology.partitions import PartitionedReader
+
+log = logging.getLogger("jetmesh")
+
+Endpoint = Callable[[bytes], Awaitable[bytes]]
+Waiting = Callable[[str], None]
+"""Called with what is waited for, and why it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Something that runs beside the reactions for as long as the service does. `up`: set once it takes requests.
+    `drain`: what it does first when the service stops, and is not ready any more."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    up: asyncio.Event | None = None
+    drain: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass(slots=True)
+class Mesh:
+    """What runs on one connection. Everything in it lives from `connect` to the end of its block."""
+
+    settings: Settings
+    connection: Connection
+    recorder: Recorder
+    stories: StoryReader
+    custody: Custody
+    telemetry: Telemetry
+    known: KnownStories = field(default_factory=KnownStories)
+    histories: Histories = field(default_factory=Histories)
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a delivery has its last chance (`jetmesh.runtime.crash_guard`)."""
+    public: Connection | None = None
+    """The connection that answers `nats micro`; None: the same."""
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    background: list[Beside] = field(default_factory=list)
+    versions: Versions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.versions = Versions(self.connection, self.recorder, self.custody, self.settings.unknown_seconds)
+
+    def endpoint(self, name: str, answer: Endpoint) -> None:
+        """Answer requests to `name` of this service (NATS micro, ADR-32)."""
+        self.endpoints[name] = answer
+
+    def run(
+        self, task: Callable[[], Awaitable[None]], *, name: str = "", up: asyncio.Event | None = None,
+        drain: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:  # fmt: skip
+        """Run `task` beside the reactions, for instance an HTTP server. The service is not ready before `up` is set,
+        and fails if the task ends earlier than it. When it stops, it is not ready any more, `drain` runs, while the
+        reactions still do, and then the task is cancelled."""
+        self.background.append(Beside(name or getattr(task, "__qualname__", "a task"), task, up, drain))
+
+
+@asynccontextmanager
+async def connect(
+    settings: Settings, telemetry: Telemetry, name: str, waiting: Waiting | None = None
+) -> AsyncIterator[Mesh]:
+    """Connect to the broker, retrying for `connect_seconds`; `waiting` gets the reason why it takes so long.
+
+    Raises:
+        ConnectionError: no server let us in; the text names the address and what to try.
+        SettingsError: a file that a setting names can't be read, or does not hold what it must.
+    """
+    connection = Connection(Credentials(settings))
+    connection.api_prefix = settings.api_prefix
+    telemetry.trusts_outside = settings.trust_traces
+    telemetry.now = connection.clock.now
+    public = Connection(Credentials(settings, micro=True)) if settings.nats_micro_nkey_seed else None
+    try:
+        await _reach(connection, settings, name, waiting or _nothing)
+        if public:
+            await _reach(public, settings, f"{name}-micro", waiting or _nothing)
+        async with _on(connection, public, settings, telemetry) as mesh:
+            yield mesh
+    finally:
+        await _close(connection)
+        if public:
+            await _close(public)
+
+
+@asynccontextmanager
+async def _on(
+    connection: Connection, public: Connection | None, settings: Settings, telemetry: Telemetry
+) -> AsyncIterator[Mesh]:
+    mesh = Mesh(
+        settings=settings,
+        connection=connection,
+        recorder=Recorder(connection),
+        stories=PartitionedReader(connection, settings.split) if settings.split else StoryReader(connection),
+        custody=Custody(connection, settings.ack_wait_seconds),
+        telemetry=telemetry,
+        public=public,
+    )
+    await mesh.recorder.start()
+    await mesh.stories.start()
+    try:
+        yield mesh
+    finally:
+        await mesh.recorder.close()
+        await mesh.stories.close()
+
+
+def endpoint_subject(service: str, name: str) -> str:
+    """The subject of an endpoint of a service: apart from those that the intake reads."""
+    return f"jetmesh.{service}.{name}"
+
+
+async def _reach(connection: Connection, settings: Settings, name: str, waiting: Waiting) -> None:
+    at = shown(settings.nats_url)
+
+    def tell(reason: str) -> None:
+        waiting(f"waiting for the broker at {at}: {reason}")
+
+    try:
+        await connection.open(
+            settings.nats_url, name, within_seconds=settings.connect_seconds, tell=tell, connect_timeout=2
+        )
+    except TimeoutError:
+        if why := connection.refusal:
+            raise ConnectionError(f"no connection to {at}: {why}") from None
+        raise ConnectionError(
+            f"no NATS server answered at {at} within {settings.connect_seconds:g} s: is it running? "
+            f"NATS_URL says where it is"
+        ) from None
+
+
+def _nothing(_reason: str) -> None:
+    """Nobody wants to know."""
+
+
+def shown(urls: str) -> str:
+    """The servers of `NATS_URL` as they may be seen, without users and passwords."""
+    return re.sub(r"//[^/@,]*@", "//", urls)
+
+
+async def _close(connection: Connection) -> None:
+    """Say what is left to be said, and hang up; a broker that is away is no reason to fail."""
+    try:
+        if connection.is_connected:
+            await connection.flush(timeout=2)
+    except Exception as error:
+        log.debug("the last flush failed: %s", error)
+    finally:
+        with suppress(OSError, RuntimeError):  # uvloop's word for a transport that is closed already
+            await connection.hang_up()

@@ -1,0 +1,55 @@
+"""The last chance of a delivery whose attempts are used up although it never failed: alone, and noted before it begins.
+
+A process that is killed uses up an attempt of everything that it had in hand, and so does whoever kills it each time.
+Which of them it was is found out by handling one at a time; only an attempt that began counts against it.
+"""
+
+from jetmesh.cloudevents import Delivery
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.message import Guard, Message, Refused
+from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.origin import of
+from jetmesh.service import Reaction
+
+SUSPECT_AFTER = 10
+"""Deliveries of one that is never given up; it goes alone from then on, so that the others get by."""
+CHANCES = 3
+"""A process may be killed by something else just then, but hardly so often."""
+REMEMBERED = "1h"
+PAUSE_SECONDS = 1.0
+
+
+def is_note(subject: str) -> bool:
+    """Whether a message of a timer stream is the note of a chance that began: it waits for nothing."""
+    return subject.startswith("timers.") and subject.split(".")[2] == "begun"
+
+
+def is_suspect(reaction: Reaction, delivery: Delivery) -> bool:
+    """Whether its handling may have killed its process, as often as it has come."""
+    return delivery.delivered > (reaction.retry.attempts or SUSPECT_AFTER)
+
+
+async def last_chance(mesh: Mesh, reaction: Reaction, delivery: Delivery) -> bool:
+    """Give the delivery one attempt more, noted as begun; it stays as it was, if it had all its chances. False: the
+    broker takes no note now, and it comes again. One that is never given up has no last chance."""
+    if reaction.retry.attempts is None:
+        return True
+    place = f"timers.{of(reaction.service, f'begun.{reaction.name}', delivery).tokens}"
+    try:
+        for number in range(1, CHANCES + 1):
+            if await _note(mesh, f"{place}.{number}"):
+                delivery.delivered = reaction.retry.attempts
+                break
+    except Unavailable:
+        mesh.custody.nak(delivery, PAUSE_SECONDS)
+        return False
+    return True
+
+
+async def _note(mesh: Mesh, subject: str) -> bool:
+    """Whether this chance was not taken before."""
+    try:
+        await mesh.recorder.record(Message(subject, b"", {"Nats-TTL": REMEMBERED}, Guard(subject, 0)))
+    except Refused:
+        return False
+    return True

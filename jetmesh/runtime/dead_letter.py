@@ -1,0 +1,111 @@
+"""Dead letters: what could not be handled, with its original bytes and headers, and why; stored before it is acked."""
+
+import traceback
+from collections.abc import Iterator
+from hashlib import sha256
+
+from jetmesh.cloudevents import Delivery, Headers, encode_headers, foreign, now
+from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
+from jetmesh.jetstream.connection import HEADER_BYTES_MAX
+from jetmesh.jetstream.message import Guard, Message, Refused
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.runtime import origin
+
+STREAM = "DEAD_LETTERS"
+SUBJECTS = "dead.>"
+RECORD_SUBJECTS = "dead_log.>"
+"""Who replayed and discarded what."""
+TRACEPARENT = "Jetmesh-Traceparent"
+"""The context of the last attempt: that of the message may be none, or a stranger's."""
+OMITTED = "Jetmesh-Omitted-Bytes"
+"""How many bytes of the headers and the body were left out, for the letter to fit."""
+GUARD_BYTES = 512
+LETTER_BYTES_MIN = 256
+SHORT = 100
+
+
+def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
+    """One subject per reaction and source message: a second letter about the same failure is refused."""
+    return f"dead.{origin.of(service, reaction, delivery).tokens}"
+
+
+def evidence(service: str, reaction: str, delivery: Delivery, error: BaseException) -> Headers:
+    """What is known about the failure, as headers beside the original ones."""
+    trace = "".join(traceback.format_exception(error))
+    return {
+        "Jetmesh-Service": service,
+        "Jetmesh-Reaction": reaction,
+        "Jetmesh-Error-Type": type(error).__qualname__,
+        "Jetmesh-Reason": (str(error) or type(error).__qualname__)[:REASON_MAX],
+        "Jetmesh-Traceback-Digest": sha256(trace.encode()).hexdigest()[:16],
+        "Jetmesh-Attempts": str(delivery.delivered),
+        "Jetmesh-Subject": delivery.subject,
+        "Jetmesh-Stream": delivery.stream,
+        "Jetmesh-Sequence": str(delivery.sequence),
+        "Jetmesh-First-Time": repr(delivery.timestamp),
+        "Jetmesh-Last-Time": now(),
+    }
+
+
+def _sizes(bytes_max: int) -> Iterator[int]:
+    """How large a letter may be: what the broker takes, and where its stream takes less, half of it, and so on."""
+    while bytes_max >= LETTER_BYTES_MIN:
+        yield bytes_max
+        bytes_max //= 2
+
+
+def _fitting(headers: Headers, known: Headers, data: bytes, bytes_max: int) -> tuple[Headers, bytes]:
+    """The letter in so many bytes: its evidence, then the headers as they came, then the body. What does not fit stays
+    where it is, in the stream that the letter names, and the letter says how much that is."""
+    kept = _evidence_in(known, bytes_max // 2)
+    if _size(whole := headers | kept) <= min(bytes_max // 2, HEADER_BYTES_MAX - GUARD_BYTES):
+        kept, omitted = whole, 0
+    else:
+        omitted = _size(headers)
+    room = max(0, bytes_max - _size(kept) - len(OMITTED) - 16)
+    omitted += max(0, len(data) - room)
+    if not omitted:
+        return kept, data
+    return ({**kept, OMITTED: str(omitted)} if kept else {}), data[:room]
+
+
+def _evidence_in(known: Headers, bytes_max: int) -> Headers:
+    """The evidence, shortened where it must be. Service, reaction, stream and sequence are in the subject, too."""
+    short = {name: value.encode()[:SHORT].decode("utf-8", "ignore") for name, value in known.items()}
+    return next((evidence for evidence in (known, short) if _size(evidence) <= bytes_max), {})
+
+
+def _size(headers: Headers) -> int:
+    return len(encode_headers(headers))
+
+
+async def bury(
+    recorder: Recorder, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
+) -> bool:
+    """Store the letter, once, cut until it fits; False where it was there already.
+
+    Raises:
+        Unavailable: the broker does not take it now; the delivery must not be acked.
+    """
+    subject = subject_of(service, reaction, delivery)
+    headers = foreign(delivery.headers)
+    known = evidence(service, reaction, delivery, error)
+    if traceparent:
+        known[TRACEPARENT] = traceparent
+    for bytes_max in _sizes(recorder.payload_bytes_max - GUARD_BYTES):
+        try:
+            return await _store(recorder, subject, *_fitting(headers, known, delivery.data, bytes_max), delivery.replay)
+        except TooLarge:
+            continue
+    raise Unavailable(f"the broker's max_payload, or the max_msg_size of {STREAM}, has no room for a letter", 60.0)
+
+
+async def _store(recorder: Recorder, subject: str, headers: Headers, data: bytes, replayed: int) -> bool:
+    """A replay that failed again takes the place of the letter that it was, which may not be removed yet."""
+    for sequence in dict.fromkeys((replayed, 0)):
+        try:
+            await recorder.record(Message(subject, data, headers, Guard(subject, sequence)), limited=False)
+        except Refused:
+            continue
+        return True
+    return False

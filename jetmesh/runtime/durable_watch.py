@@ -1,0 +1,76 @@
+"""A service's durables, looked at from time to time: which are missing, which are paused, and what time it is there."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from jetmesh.common.throttled_log import Conditions
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.connection import Connection
+from jetmesh.topology.difference import Config
+from jetmesh.topology.provision import Drift, request
+from jetmesh.topology.streams import Consumer
+
+log = logging.getLogger("jetmesh.durables")
+
+POLL_SECONDS = 15.0
+MISSING_SECONDS = 1.0
+"""The pause while one is missing: its service is not ready, and shall be as soon as it is there again."""
+
+Place: TypeAlias = tuple[str, str]
+"""A stream and a durable of it."""
+
+
+class Durables:
+    """What the broker said of each durable when it was asked last; `found` is told each one's configuration."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        consumers: Callable[[], Sequence[Consumer]],
+        found: Callable[[Place, Config], None] = lambda *_: None,
+    ) -> None:
+        self.infos: dict[Place, Mapping[str, Any]] = {}
+        self.missing: set[Place] = set()
+        self._connection, self._consumers, self._found = connection, consumers, found
+        self._conditions = Conditions(log, 4 * POLL_SECONDS)
+
+    async def watch(self, poll_seconds: float = 0.0) -> None:
+        """Look again and again, after so long each time; 0: after `POLL_SECONDS`."""
+        while True:
+            for consumer in self._consumers():
+                await self._look(consumer.stream, consumer.durable)
+            self._compare_clocks()
+            poll = poll_seconds or POLL_SECONDS
+            pause = min(MISSING_SECONDS, poll) if self.missing else poll
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+
+    @property
+    def paused(self) -> dict[str, str]:
+        """The durables that deliver nothing because somebody paused them, and until when."""
+        return {
+            "/".join(place): f"paused until {info['config'].get('pause_until', '')}: `nats consumer resume` ends it"
+            for place, info in list(self.infos.items())
+            if info.get("paused")
+        }
+
+    async def _look(self, stream: str, durable: str) -> None:
+        place = stream, durable
+        try:
+            info = await request(self._connection, f"CONSUMER.INFO.{stream}.{durable}")
+        except (Unavailable, Drift) as reason:
+            log.debug("no state of %s/%s: %s", stream, durable, reason)
+            self.infos.pop(place, None)
+            return
+        self.infos[place] = info or {}
+        if info:
+            self._found(place, info["config"])
+        (self.missing.add if info is None else self.missing.discard)(place)
+
+    def _compare_clocks(self) -> None:
+        if trouble := self._connection.clock.trouble:
+            self._conditions.say(logging.WARNING, "clock", f"this machine's clock is {trouble}: synchronise it")
+        else:
+            self._conditions.over("clock")

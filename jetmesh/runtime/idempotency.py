@@ -1,0 +1,26 @@
+"""Claims: who takes a token first, and with what. For idempotency keys of the outside world."""
+
+from hashlib import sha256
+
+from jetmesh.jetstream.message import Guard, Message, Refused
+from jetmesh.runtime.context import Mesh
+from jetmesh.service import Service
+
+
+async def claim(mesh: Mesh, service: Service, token: str, value: bytes) -> bytes:
+    """Take `token` with `value`, unless somebody has it; the value that holds it, for `service.claims`.
+
+    Raises:
+        Unavailable: the broker does not answer; whether the claim is taken is unknown, and asking again is safe.
+    """
+    subject = f"claims.{service.name}.{sha256(token.encode()).hexdigest()[:40]}"
+    for _ in range(3):
+        try:
+            await mesh.recorder.record(Message(subject, value, {}, Guard(subject, 0)))
+        except Refused:
+            holders = await mesh.stories.last(f"{service.stream}_CLAIMS", [subject])
+            if holders:
+                return holders[0].data
+        else:
+            return value
+    return value

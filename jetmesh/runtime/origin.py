@@ -1,0 +1,58 @@
+"""Which message something is about that is kept beside the streams: a dead letter, a delivery set aside.
+
+Its subject says whose reaction had it, and where it stands: its stream, its sequence, and when it was stored. The
+sequence alone would not do: a stream that was removed and made anew, or restored, gives it to another message.
+"""
+
+from dataclasses import dataclass
+
+from jetmesh.cloudevents import Delivery
+from jetmesh.common import lenient
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose reaction had which message; `stamp` is empty in subjects of versions that did not say it."""
+
+    service: str
+    reaction: str
+    stream: str
+    sequence: int
+    stamp: str = ""
+
+    @property
+    def whose(self) -> str:
+        """The reaction, as `service.reaction`."""
+        return f"{self.service}.{self.reaction}"
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where the message stands."""
+        return self.stream, self.sequence
+
+    @property
+    def tokens(self) -> str:
+        """The same as tokens of a subject."""
+        tail = f".{self.stamp}" if self.stamp else ""
+        return f"{self.service}.{self.reaction}.{self.stream}.{self.sequence}{tail}"
+
+    def is_of(self, timestamp: float) -> bool:
+        """Whether it is about the message that was stored then, as far as it says."""
+        return self.stamp in ("", stamp_of(timestamp))
+
+
+def origin_of(subject: str) -> Origin:
+    """What a subject says behind its first token; sequence 0 where it says nothing of the kind."""
+    _, service, reaction, stream, sequence, stamp, *more = [*subject.split("."), *[""] * 6]
+    is_place = not any(more) and (not stamp or lenient.whole(stamp))
+    return Origin(service, reaction, stream, lenient.whole(sequence) if is_place else 0, stamp)
+
+
+def of(service: str, reaction: str, delivery: Delivery) -> Origin:
+    """The origin that a delivery is to a reaction."""
+    return Origin(service, reaction, delivery.stream, delivery.sequence, stamp_of(delivery.timestamp))
+
+
+def stamp_of(timestamp: float) -> str:
+    """A time in microseconds: as exact as a delivery has it."""
+    return str(round(timestamp * 1_000_000))

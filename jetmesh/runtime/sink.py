@@ -1,0 +1,108 @@
+"""Sinks: everything that happens, in batches, into a store that keeps the position itself."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from jetmesh.cloudevents import Delivery, Headers, as_written
+from jetmesh.common.throttled_log import reason_of
+from jetmesh.event import Recorded, is_ended
+from jetmesh.jetstream.stream_history import UNTOLD, History
+from jetmesh.runtime.batching import Batching
+from jetmesh.telemetry.otlp import trace_id_of
+
+BATCH_MAX = 2_000
+BATCH_WORTHWHILE = 1_000
+TOGETHER_MAX = 3
+REST_SECONDS_MAX = 0.5
+REST_PER_SECOND_OF_WORK = 20
+
+
+class Sink(Batching):
+    """Hands over whatever waits, and acknowledges it once the store has it. What fails is tried until it succeeds."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._enough = asyncio.Event()
+
+    def accept(self, delivery: Delivery) -> None:
+        """The marker of an archived story is no event, and nothing to keep."""
+        if is_ended(delivery.subject):
+            self.mesh.custody.ack(delivery)
+            return
+        super().accept(delivery)
+        if len(self.waiting) >= BATCH_WORTHWHILE:
+            self._enough.set()
+
+    async def batch_max(self) -> int:
+        """As much as a transaction takes well."""
+        return BATCH_MAX
+
+    async def handle(self, batch: list[Delivery]) -> None:
+        """Keep the batch. Where more has come meanwhile, let still more gather: a transaction costs as much for few
+        events as for many. An event that comes alone is kept at once, and in a flood nobody rests. What has come often
+        goes alone: it may be what the store can't take."""
+        began = time.monotonic()
+        if together := [delivery for delivery in batch if delivery.delivered <= TOGETHER_MAX]:
+            await self._keep(together)
+        for delivery in batch:
+            if delivery.delivered > TOGETHER_MAX:
+                await self._keep([delivery])
+        if self.waiting:
+            worked_seconds = time.monotonic() - began
+            await self._gather(min(REST_PER_SECOND_OF_WORK * worked_seconds, REST_SECONDS_MAX))
+
+    async def _gather(self, seconds: float) -> None:
+        """Until enough waits, or the time is up."""
+        if len(self.waiting) >= BATCH_WORTHWHILE:
+            return
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._enough.wait()
+
+    async def _keep(self, batch: list[Delivery]) -> None:
+        began = time.monotonic()
+        arguments = [self.dependencies for _ in self.reaction.arguments]
+        try:
+            of = self.mesh.histories.of
+            await self.reaction.function([recorded(each, of(each.stream)) for each in batch], *arguments)
+        except Exception as error:
+            self.conditions.tell(
+                reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
+                self.reaction.durable, len(batch), error, error=error,
+            )  # fmt: skip
+            pause = self.reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
+            for delivery in batch:
+                self.mesh.custody.nak(delivery, min(pause, 5.0))
+            outcome = "retry"
+        else:
+            for delivery in batch:
+                self.mesh.custody.ack(delivery)
+            outcome = "kept"
+        seconds = time.monotonic() - began
+        for delivered, times in Counter(delivery.delivered for delivery in batch).items():
+            self.telemetry.tally.add(outcome, "", seconds, delivered, times)
+
+
+def recorded(delivery: Delivery, history: History = UNTOLD) -> Recorded:
+    """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
+    written = as_written(delivery)
+    headers: Headers = {} if written else delivery.headers
+    return Recorded(
+        stream=delivery.stream,
+        sequence=delivery.sequence,
+        type=delivery.type,
+        key=delivery.key,
+        time=datetime.fromtimestamp(delivery.timestamp, UTC),
+        id=written.id if written else headers.get("ce-id", ""),
+        source=written.source if written else headers.get("ce-source", ""),
+        trace_id=trace_id_of(written.traceparent if written else headers.get("traceparent", "")),
+        causation_id=written.causation_id if written else headers.get("ce-causationid", ""),
+        data=delivery.data,
+        history=history,
+    )

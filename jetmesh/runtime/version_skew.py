@@ -1,0 +1,106 @@
+"""What another version of a service takes, and this one does not know: given back for it, and buried if none comes.
+
+While services are upgraded, and after they are rolled back, processes of two versions pull the same durables. The
+broker says what the newest of them takes: the durable's filters, and the types in the metadata of an intake's.
+"""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from typing import Any
+
+from jetmesh.cloudevents import Delivery
+from jetmesh.common.throttled_log import Conditions
+from jetmesh.failure import TooLarge
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.publisher import Recorder
+from jetmesh.runtime import delayed_redelivery
+from jetmesh.service import INTAKE, Reaction
+from jetmesh.topology.difference import Config, covers, filters_of, takes_of
+from jetmesh.topology.provision import request
+
+log = logging.getLogger("jetmesh.versions")
+
+FRESH_SECONDS = 10.0
+"""For how long the broker's answer counts."""
+NAKS = 3
+NAK_SECONDS = 1.0
+PAUSE_SECONDS_MAX = 60.0
+
+
+class Versions:
+    """Gives back what this process does not know, for as long as `wait_seconds`."""
+
+    def __init__(self, connection: Connection, recorder: Recorder, custody: Custody, wait_seconds: float) -> None:
+        self._connection, self._recorder, self._custody = connection, recorder, custody
+        self._wait_seconds = wait_seconds
+        self._answers: dict[str, tuple[float, asyncio.Future[Any]]] = {}
+        self._conditions = Conditions(log)
+
+    async def give_back(self, reaction: Reaction, delivery: Delivery) -> bool:
+        """Leave the delivery to another version; False: there is none that takes it, or none came in time.
+
+        A few short naks, since the next process that pulls may be a newer one. Then it is set aside, which uses up no
+        attempt and holds nothing up.
+
+        Raises:
+            Unavailable: the broker does not answer, or does not take it now.
+        """
+        if self._wait_seconds <= 0 or not await self._is_taken(reaction, delivery):
+            return False
+        if delivery.delivered <= NAKS and not delivery.unknown_since:
+            self._custody.nak(delivery, random.uniform(0.1, NAK_SECONDS))
+            return True
+        return await self.leave(reaction.service, reaction.name, delivery)
+
+    async def leave(self, service: str, reaction: str, delivery: Delivery, attempts: int = 0) -> bool:
+        """Set the delivery aside for a version that knows it; False: none came in time, or it does not fit.
+
+        Raises:
+            Unavailable: the broker does not take it now.
+        """
+        now = self._connection.clock.now()
+        if not 0.0 < delivery.unknown_since <= now:  # it begins to wait, or says what can't be
+            delivery.unknown_since = now
+        waited = now - delivery.unknown_since
+        if waited >= self._wait_seconds:
+            return False
+        pause = min(PAUSE_SECONDS_MAX, max(2 * NAK_SECONDS, waited / 2)) * random.uniform(0.5, 1.0)
+        log.info("%s: %r waits %.1f s for a version that knows it", service, delivery.subject[:200], pause)
+        try:
+            await delayed_redelivery.set_aside(self._recorder, service, reaction, delivery, pause, attempts)
+        except TooLarge:
+            return False
+        self._custody.ack(delivery)
+        return True
+
+    async def _is_taken(self, reaction: Reaction, delivery: Delivery) -> bool:
+        """Whether some version takes the type, as the durable of the reaction says."""
+        durable = f"{reaction.service}-intake" if delivery.stream == INTAKE else reaction.durable
+        config = await self._config(f"{delivery.stream}.{durable}")
+        taken = config is not None and _takes(config, delivery)
+        if taken:
+            self._conditions.tell(
+                (durable, delivery.type), logging.WARNING,
+                "%s takes no %s, and the durable %s/%s does: it is given back for a newer version",
+                reaction.durable, delivery.type, delivery.stream, durable,
+            )  # fmt: skip
+        return taken
+
+    async def _config(self, place: str) -> Config | None:
+        """What the broker says of a durable; None where it has none. It is asked once for all that wait for it."""
+        asked, answer = self._answers.get(place, (-math.inf, None))
+        if answer is None or time.monotonic() - asked > FRESH_SECONDS or (answer.done() and answer.exception()):
+            answer = asyncio.ensure_future(request(self._connection, f"CONSUMER.INFO.{place}"))
+            self._answers[place] = time.monotonic(), answer
+        info = await asyncio.shield(answer)
+        return info["config"] if info else None
+
+
+def _takes(config: Config, delivery: Delivery) -> bool:
+    if delivery.stream == INTAKE:
+        return delivery.type in takes_of(config)
+    return any(covers(pattern, delivery.subject) for pattern in filters_of(config) or [">"])

@@ -1,0 +1,386 @@
+"""A tracer provider for the hot path: OpenTelemetry's interfaces, spans encoded the moment they end."""
+
+import atexit
+import logging
+import os
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from time import time_ns
+from types import TracebackType
+from typing import Protocol, cast
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import Span as SdkSpan
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    DEFAULT_OFF,
+    DEFAULT_ON,
+    Decision,
+    ParentBasedTraceIdRatio,
+    Sampler,
+    SamplingResult,
+)
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.semconv.attributes.exception_attributes import (
+    EXCEPTION_ESCAPED,
+    EXCEPTION_MESSAGE,
+    EXCEPTION_STACKTRACE,
+    EXCEPTION_TYPE,
+)
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.util._decorator import _agnosticcontextmanager
+from opentelemetry.util.types import AnyValue, Attributes
+
+from jetmesh.telemetry.otlp.encoding import Description, encode_scope, encode_span
+
+_log = logging.getLogger(__name__)
+
+_UNSET = Status(StatusCode.UNSET)
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_DEFAULT = TraceFlags(TraceFlags.DEFAULT)
+_RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
+_SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+
+# Not the module's shared generator: an application that seeds it would repeat its ids in every process.
+_ids = Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
+
+
+class SpanQueue(Protocol):
+    """Where encoded spans go, by the encoded scope they belong to."""
+
+    def add(self, scope: tuple[bytes, bytes], span: bytes) -> None: ...
+    def force_flush(self, timeout_seconds: float) -> bool: ...
+    def shutdown(self, timeout_seconds: float) -> None: ...
+
+
+class Span(trace.Span):
+    """One operation, recorded until `end` encodes it; made by a `Tracer`."""
+
+    __slots__ = (
+        "_errors_recorded",
+        "_errors_set_status",
+        "_tracer",
+        "attributes",
+        "context",
+        "description",
+        "end_time",
+        "events",
+        "kind",
+        "links",
+        "name",
+        "parent",
+        "start_time",
+        "status",
+    )
+
+    def __init__(self, tracer: "Tracer", context: SpanContext, parent: SpanContext | None, name: str, kind: SpanKind):
+        self._tracer = tracer
+        self.context = context
+        self.parent = parent
+        self.name = name
+        self.kind = kind
+        self.attributes: dict[str, AnyValue] = {}
+        self.events: list[Event] = []
+        self.links: Sequence[Link] = ()
+        self.status = _UNSET
+        self.start_time = time_ns()
+        self.end_time: int | None = None
+        self.description: Description | None = None
+        self._errors_recorded = True
+        self._errors_set_status = True
+
+    def describe(self, attributes: Attributes, links: Sequence[Link] | None, start_time: int | None) -> None:
+        """What a span may be started with beside its name and kind; a start in the past is told in nanoseconds."""
+        if attributes:
+            self.attributes.update(attributes)
+        if links:
+            self.links = links
+        if start_time is not None:
+            self.start_time = start_time
+
+    def on_exceptions(self, record: bool, set_status: bool) -> None:
+        """What leaving the span's `with` block by an exception does."""
+        self._errors_recorded = record
+        self._errors_set_status = set_status
+
+    def get_span_context(self) -> SpanContext:
+        return self.context
+
+    def is_recording(self) -> bool:
+        return self.end_time is None
+
+    def set_attribute(self, key: str, value: AnyValue) -> None:
+        if self._is_open():
+            self.attributes[key] = value
+            if self.description is not None and key in self.description.attributes:
+                self.description = None
+
+    def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
+        if self._is_open():
+            self.attributes.update(attributes)
+            self.description = None
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        if self._is_open():
+            self.events.append(Event(name, dict(attributes or {}), timestamp))
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        if self._is_open():
+            self.links = (*self.links, Link(context, dict(attributes or {})))
+
+    def update_name(self, name: str) -> None:
+        if self._is_open():
+            self.name = name
+            self.description = None
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Ok is final, and unset changes nothing: the specification's order of precedence."""
+        asked = status if isinstance(status, Status) else Status(status, description)
+        if asked.is_unset or self.status.status_code is StatusCode.OK or not self._is_open():
+            return
+        self.status = asked
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        described = _exception_attributes(exception, escaped)
+        self.add_event("exception", {**described, **(attributes or {})}, timestamp)
+
+    def end(self, end_time: int | None = None) -> None:
+        if self._is_open():
+            self.end_time = time_ns() if end_time is None else end_time
+            self._tracer.ended(self)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        if exc_val is not None and self.is_recording():
+            if self._errors_recorded:
+                self.record_exception(exc_val, escaped=True)
+            if self._errors_set_status:
+                self.set_status(StatusCode.ERROR, f"{type(exc_val).__name__}: {exc_val}")
+        self.end()
+
+    def _is_open(self) -> bool:
+        if self.end_time is None:
+            return True
+        _log.warning("span %r has ended: what comes after is not recorded", self.name)
+        return False
+
+
+class Tracer(trace.Tracer):
+    """Makes the spans of one instrumentation scope."""
+
+    def __init__(self, provider: "TracerProvider", scope: InstrumentationScope):
+        self._provider = provider
+        self._scope = scope
+        self._encoded_scope = encode_scope(scope)
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> trace.Span:
+        ambient = trace.get_current_span(context).get_span_context()
+        parent = ambient if ambient.is_valid else None
+        own = _child_of(parent) if parent else _root()
+        if not self._provider.keeps_children_of(parent):
+            result = self._provider.sampler.should_sample(context, own.trace_id, name, kind, attributes, links)
+            own = _as_sampled(own, result)
+            if result.decision is not Decision.RECORD_AND_SAMPLE:
+                return trace.NonRecordingSpan(own)
+            attributes = result.attributes
+        span = Span(self, own, parent, name, kind)
+        span.describe(attributes, links, start_time)
+        span.on_exceptions(record_exception, set_status_on_exception)
+        self._provider.started(span, context)
+        return span
+
+    def start_described(
+        self,
+        description: Description,
+        parent: SpanContext | None,
+        attributes: Mapping[str, AnyValue],
+        links: Sequence[Link] = (),
+    ) -> trace.Span:
+        """`start_span` for those who start many of a kind: the same span, at a fraction of the cost. What happens to be
+        current does not become its parent."""
+        if not self._provider.keeps_children_of(parent) or self._provider.processors:
+            if parent is not None and self._provider.keeps_nothing:
+                return trace.NonRecordingSpan(_unsampled_child_of(parent))
+            context = trace.set_span_in_context(trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN)
+            return self.start_span(
+                description.name, context, description.kind, {**description.attributes, **attributes}, links
+            )
+        own = _child_of(parent) if parent else _root()
+        span = Span(self, own, parent, description.name, description.kind)
+        span.attributes = {**description.attributes, **attributes}
+        span.links = links
+        span.description = description
+        return span
+
+    @_agnosticcontextmanager
+    def start_as_current_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> Iterator[trace.Span]:
+        span = self.start_span(name, context, kind, attributes, links, start_time)
+        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
+            yield span
+
+    def ended(self, span: Span) -> None:
+        """Hands the span on: encoded to the queue, readable to the processors a user has added."""
+        try:
+            self._provider.queue.add(self._encoded_scope, encode_span(span, span.description))
+        except Exception:  # a name or key that is no text must not fail the work that was traced
+            _log.exception("span %r cannot be encoded and is lost", span.name)
+        for processor in self._provider.processors:
+            processor.on_end(self._readable(span))
+
+    def _readable(self, span: Span) -> ReadableSpan:
+        return ReadableSpan(
+            name=span.name,
+            context=span.context,
+            parent=span.parent,
+            resource=self._provider.resource,
+            attributes=span.attributes,
+            events=span.events,
+            links=span.links,
+            kind=span.kind,
+            status=span.status,
+            start_time=span.start_time,
+            end_time=span.end_time,
+            instrumentation_scope=self._scope,
+        )
+
+
+class TracerProvider(trace.TracerProvider):
+    """Tracers whose spans go to one queue; what the interpreter still holds at its exit is sent then."""
+
+    def __init__(self, resource: Resource, sampler: Sampler, queue: SpanQueue):
+        self.resource = resource
+        self.sampler = sampler
+        self.queue = queue
+        self.processors: tuple[SpanProcessor, ...] = ()
+        self.keeps_nothing = sampler is ALWAYS_OFF
+        self._keeps_roots = sampler in (ALWAYS_ON, DEFAULT_ON)
+        self._sampled_stay_sampled = _sampled_stay_sampled(sampler)
+        self._tracers: dict[InstrumentationScope, Tracer] = {}
+        atexit.register(self.shutdown)
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace.Tracer:
+        scope = InstrumentationScope(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
+        return self._tracers.setdefault(scope, Tracer(self, scope))
+
+    def add_span_processor(self, processor: SpanProcessor) -> None:
+        """A user's own processor sees each sampled span beside the export, at the SDK's cost for it."""
+        self.processors = (*self.processors, processor)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """True once every span ended before has been answered for by the receiver; blocks, so not in an event loop."""
+        exported = self.queue.force_flush(timeout_millis / 1000)
+        return all([exported, *(processor.force_flush(timeout_millis) for processor in self.processors)])
+
+    def shutdown(self, timeout_millis: int = 5_000) -> None:
+        """Sends what is queued, at most that long; spans ended later are counted as dropped."""
+        atexit.unregister(self.shutdown)
+        self.queue.shutdown(timeout_millis / 1000)
+        for processor in self.processors:
+            processor.shutdown()
+
+    def keeps_children_of(self, parent: SpanContext | None) -> bool:
+        """Whether the sampler would say yes; asking it costs more than all else that starting a span does."""
+        if parent is None:
+            return self._keeps_roots
+        return self._sampled_stay_sampled and parent.trace_flags & TraceFlags.SAMPLED == 1
+
+    def started(self, span: Span, context: Context | None) -> None:
+        """Tells the processors a user has added; `on_start` may still set attributes."""
+        for processor in self.processors:
+            processor.on_start(cast("SdkSpan", span), context)
+
+
+class DisabledTracerProvider(TracerProvider):
+    """Makes no spans at all; a context that comes in goes out unchanged."""
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace.Tracer:
+        return trace.NoOpTracer()
+
+
+def _sampled_stay_sampled(sampler: Sampler) -> bool:
+    return sampler in (ALWAYS_ON, DEFAULT_ON, DEFAULT_OFF) or type(sampler) is ParentBasedTraceIdRatio
+
+
+def _root() -> SpanContext:
+    return SpanContext(_ids.getrandbits(128) or 1, _ids.getrandbits(64) or 1, False, _SAMPLED_RANDOM)
+
+
+def _child_of(parent: SpanContext) -> SpanContext:
+    trace_id, _, _, flags, trace_state, _ = parent
+    return _known_valid(trace_id, _SAMPLED_RANDOM if flags & TraceFlags.RANDOM_TRACE_ID else _SAMPLED, trace_state)
+
+
+def _unsampled_child_of(parent: SpanContext) -> SpanContext:
+    trace_id, _, _, flags, trace_state, _ = parent
+    return _known_valid(trace_id, _RANDOM if flags & TraceFlags.RANDOM_TRACE_ID else _DEFAULT, trace_state)
+
+
+def _known_valid(trace_id: int, flags: TraceFlags, trace_state: TraceState) -> SpanContext:
+    """A new span of a trace that is valid already: past the checks of SpanContext, a third of a span's start."""
+    return tuple.__new__(SpanContext, (trace_id, _ids.getrandbits(64) or 1, False, flags, trace_state, True))
+
+
+def _as_sampled(context: SpanContext, result: SamplingResult) -> SpanContext:
+    sampled = result.decision is Decision.RECORD_AND_SAMPLE
+    flags = TraceFlags(context.trace_flags & TraceFlags.RANDOM_TRACE_ID | sampled)
+    return SpanContext(context.trace_id, context.span_id, False, flags, result.trace_state)
+
+
+def _exception_attributes(exception: BaseException, escaped: bool) -> dict[str, AnyValue]:
+    module, name = type(exception).__module__, type(exception).__qualname__
+    return {
+        EXCEPTION_TYPE: name if module == "builtins" else f"{module}.{name}",
+        EXCEPTION_MESSAGE: str(exception),
+        EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
+        EXCEPTION_ESCAPED: str(escaped),
+    }

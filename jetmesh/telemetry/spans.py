@@ -1,0 +1,461 @@
+"""Traces, metrics and logs of a process, by OpenTelemetry's conventions for messaging.
+
+https://github.com/open-telemetry/semantic-conventions/blob/main/docs/messaging/messaging-spans.md
+
+A process span is a child of the message's context and links to it as well: the order of one key is one trace, and the
+service graph shows who reacts to whom. Attempts of one delivery are siblings. A context that came from outside is
+linked, and no parent, unless `JETMESH_TRUST_TRACES` says so. What comes from outside about a key that has a story joins
+the story's trace; a deadline joins it when it does something.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context, attach
+from opentelemetry.metrics import Meter, NoOpMeter, NoOpMeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
+
+from jetmesh.cloudevents import Envelope, Headers, header_lines, instant_of
+from jetmesh.common.visible import LineFormatter, written
+from jetmesh.event import EventType
+from jetmesh.service import Form, Reaction
+from jetmesh.telemetry.instruments import Counter, CounterSeries, Histograms, Series, WithHistograms
+from jetmesh.telemetry.otlp import Span as HotSpan
+from jetmesh.telemetry.otlp import Tracer as HotTracer
+from jetmesh.telemetry.otlp import settings as otlp_settings
+from jetmesh.telemetry.otlp import tracer_provider
+from jetmesh.telemetry.otlp.encoding import Description
+from jetmesh.telemetry.otlp.settings import Signal
+from jetmesh.telemetry.otlp.traceparent import format_traceparent, parse_traceparent
+from jetmesh.telemetry.otlp.variables import check
+from jetmesh.telemetry.reaction_stats import Tally
+
+BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+BUCKETS_STORY_SECONDS = (*BUCKETS_SECONDS, 30, 60, 300, 900, 3600)
+SCOPE = "jetmesh"
+CONVERSATION = "messaging.message.conversation_id"
+OUTCOME = "jetmesh.outcome"
+OTHER = "_OTHER"
+"""In the place of a value of which there is no end, as OpenTelemetry writes it."""
+
+_Attributes = dict[str, Any]
+
+
+class Publishing:
+    """The spans and the count of what one service records."""
+
+    def __init__(self, tracer: Tracer, meter: Meter) -> None:
+        self._tracer = tracer if isinstance(tracer, HotTracer) else None
+        self._sent = Counter(meter, "messaging.client.sent.messages", "{message}", "Events recorded.")
+        self._counts: dict[str, CounterSeries] = {}
+        self._described: dict[str, Description] = {}
+
+    def span(self, parent: SpanContext, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
+        """Begin the span of one event being recorded, inside `parent`, which goes on where nothing is traced here."""
+        if self._tracer is None:
+            return trace.NonRecordingSpan(parent)
+        described = self._described.get(event.type) or self._describe(event.type)
+        return self._tracer.start_described(
+            described,
+            parent if parent.is_valid else None,
+            {
+                "messaging.destination.name": f"{event.type}.{key}",
+                "messaging.message.id": event_id,
+                CONVERSATION: correlation_id,
+                "cloudevents.event_id": event_id,
+            },
+        )
+
+    def recorded(self, event: EventType) -> None:
+        """Count an event."""
+        series = self._counts.get(event.type)
+        if series is None:
+            series = self._counts[event.type] = self._sent.series(self.described(event))
+        series.count += 1
+
+    def described(self, event: EventType) -> Mapping[str, Any]:
+        """The attributes of everything that is told about events of a type."""
+        return (self._described.get(event.type) or self._describe(event.type)).attributes
+
+    def _describe(self, event_type: str) -> Description:
+        described = Description(f"publish {event_type}", SpanKind.PRODUCER, _common("publish", "send", event_type))
+        self._described[event_type] = described
+        return described
+
+
+class Telemetry:
+    """The providers of one service in this process."""
+
+    def __init__(
+        self,
+        service: str,
+        tracer: Tracer,
+        meter: Meter,
+        shut_down: Callable[[], None],
+        histograms: Histograms | None = None,
+    ) -> None:
+        self.service, self.tracer, self.meter, self.shut_down = service, tracer, meter, shut_down
+        self.publishing = Publishing(tracer, meter)
+        self.histograms = Histograms() if histograms is None else histograms
+        self.consumed = Counter(
+            meter, "messaging.client.consumed.messages", "{message}", "Deliveries handed to the reaction."
+        )
+        self.duration = self.histograms.make(
+            "messaging.process.duration", "s", "Duration of one attempt at one delivery.", BUCKETS_SECONDS
+        )
+        self.elapsed = self.histograms.make(
+            "jetmesh.story.elapsed",
+            "s",
+            "Time from the first event of a story (the click) until this one was recorded.",
+            BUCKETS_STORY_SECONDS,
+        )
+        self.is_measured = not isinstance(meter, NoOpMeter)
+        self.trusts_outside = False
+        self.now: Callable[[], float] = time.time
+        """The time that is compared with those of messages: the broker's, where there is one."""
+
+    def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
+        """The spans and metrics of one reaction."""
+        return ReactionTelemetry(self, reaction)
+
+
+def jetmesh_version() -> str:
+    """The version of the installed runtime."""
+    try:
+        return version("jetmesh")
+    except PackageNotFoundError:
+        return "0"
+
+
+def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetry:
+    """Telemetry by the `OTEL_*` variables: each signal over OTLP where an endpoint for it is named, else none.
+
+    Raises:
+        SettingError: an `OTEL_*` variable does not hold what it must, is not known, or not supported.
+    """
+    check(environment)
+    described = {"service.name": service, "service.version": jetmesh_version(), "service.namespace": "jetmesh"}
+    # By one reading for all signals: what an operator says of the process wins over what the code says.
+    resource = Resource.create(described).merge(otlp_settings.resource(environment))
+    histograms, closing = Histograms(), ExitStack()
+    if otlp_settings.has_receiver(environment, Signal.LOGS):
+        closing.callback(_export_logs(resource, environment))
+    meter = _meter(resource, environment, histograms, closing)
+    tracer = _tracer(resource, environment, closing)
+    return Telemetry(service, tracer, meter, closing.close, histograms)
+
+
+def _tracer(resource: Resource, environment: Mapping[str, str], closing: ExitStack) -> Tracer:
+    """Where no span is exported, none is made: the context of whoever exports goes on to the next who does."""
+    if not otlp_settings.has_receiver(environment, Signal.TRACES):
+        return trace.NoOpTracer()
+    spans = tracer_provider(resource, environment)
+    trace.set_tracer_provider(spans)
+    closing.callback(spans.shutdown)
+    return spans.get_tracer(SCOPE, jetmesh_version())
+
+
+def _meter(resource: Resource, environment: Mapping[str, str], histograms: Histograms, closing: ExitStack) -> Meter:
+    if not otlp_settings.has_receiver(environment, Signal.METRICS):
+        return NoOpMeterProvider().get_meter(SCOPE)
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    from jetmesh.telemetry.otlp.signals import MetricSender
+
+    # A scope of their own: of two lists of metrics under one scope the exporter sends the last alone.
+    measured = InstrumentationScope(f"{SCOPE}.measure", jetmesh_version())
+    reader = PeriodicExportingMetricReader(
+        WithHistograms(MetricSender(environment), measured, histograms),
+        export_interval_millis=otlp_settings.metric_interval_seconds(environment) * 1000,
+        export_timeout_millis=otlp_settings.receiver(environment, Signal.METRICS).timeout_seconds * 1000,
+    )
+    readings = MeterProvider(resource=resource, metric_readers=[reader])
+    metrics.set_meter_provider(readings)
+    closing.callback(readings.shutdown)
+    return readings.get_meter(SCOPE, jetmesh_version())
+
+
+def _export_logs(resource: Resource, environment: Mapping[str, str]) -> Callable[[], None]:
+    """Log lines go out as well, until the function that is returned is called."""
+    from jetmesh.telemetry.otlp.signals import LogHandler
+
+    handler, root = LogHandler(resource, environment), logging.getLogger()
+    root.addHandler(handler)
+
+    def stop() -> None:
+        root.removeHandler(handler)
+        handler.close()
+
+    return stop
+
+
+def from_outside(caller: SpanContext, *, trusted: bool) -> tuple[SpanContext | None, Sequence[Link]]:
+    """The parent and the links of what somebody outside asked for in this trace: whoever is not trusted chooses neither
+    the trace of an order, which may be another's, nor whether it is sampled, and is linked."""
+    return (caller if trusted else None), ((Link(caller),) if caller.is_valid else ())
+
+
+def trace_headers(context: SpanContext) -> dict[str, str]:
+    """`traceparent`, and `tracestate` where there is one; nothing where nothing is traced."""
+    if not context.is_valid:
+        return {}
+    headers = {"traceparent": format_traceparent(context)}
+    if context.trace_state:
+        headers["tracestate"] = context.trace_state.to_header()
+    return headers
+
+
+def trace_lines(context: SpanContext) -> str:
+    """The same as header lines."""
+    _, _, _, _, trace_state, is_valid = context
+    if not is_valid or trace_state is not DEFAULT_TRACE_STATE:
+        return header_lines(trace_headers(context))
+    return f"traceparent: {format_traceparent(context)}\r\n"
+
+
+class Process:
+    """The span of one attempt at one delivery, and what it reports when it ends."""
+
+    __slots__ = ("_home", "_started", "context", "delivered", "span", "type")
+
+    def __init__(self, home: "ReactionTelemetry", envelope: Envelope) -> None:
+        self._home, self.type, self.delivered = home, envelope.type, envelope.delivery.delivered
+        self._started = time.perf_counter()
+        self.span = home.start_process(envelope)
+        self.context = self.span.get_span_context()
+
+    def is_about(self, correlation_id: str) -> None:
+        """The key became known with the body: what came from outside has none in its subject."""
+        self.span.set_attribute(CONVERSATION, correlation_id)
+
+    def make_current(self) -> None:
+        """For the rest of the task that runs the reaction: spans of other libraries nest in this one, and every log
+        line points to it."""
+        if self.context.is_valid:
+            attach(trace.set_span_in_context(self.span, _NOTHING))
+
+    def join(self, envelope: Envelope, story: SpanContext) -> None:
+        """Belong to the trace of the story that this attempt adds to. That of the message becomes a link; the span
+        that was begun in it is never told."""
+        if story.trace_id == self.context.trace_id:
+            return
+        began, self.span = self.span, self._home.start_process(envelope, story)
+        if isinstance(began, HotSpan) and isinstance(self.span, HotSpan):
+            self.span.start_time = began.start_time
+        self.context = self.span.get_span_context()
+        self.is_about(envelope.correlation_id)
+
+    def headers(self) -> Headers:
+        """The W3C trace context that makes the reader of a message a child of this attempt."""
+        return trace_headers(self.context)
+
+    def publish(self, event: EventType, key: str, event_id: str, correlation_id: str) -> "trace.Span":
+        """The span of one event being recorded, inside this one."""
+        return self._home.publishing.span(self.context, event, key, event_id, correlation_id)
+
+    def end(self, outcome: str, error: BaseException | None = None) -> None:
+        """Report the outcome: `recorded`, `settled`, `nothing`, `later`, `retry`, `given_back`, `dead_letter` or
+        `parked`."""
+        span = self.span
+        span.set_attribute(OUTCOME, outcome)
+        if error is not None:
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.set_status(Status(StatusCode.ERROR, f"{type(error).__qualname__}: {error}"))
+        span.end()
+        self._home.processed(self, outcome, error, time.perf_counter() - self._started)
+
+
+class ReactionTelemetry:
+    """Spans and metrics of one reaction; what does not change from delivery to delivery is made once."""
+
+    def __init__(self, telemetry: Telemetry, reaction: Reaction) -> None:
+        self.tally = Tally()
+        self.publishing = telemetry.publishing
+        self._tracer = telemetry.tracer if isinstance(telemetry.tracer, HotTracer) else None
+        self._reaction = reaction
+        self._taken = frozenset(event.type for event in reaction.events)
+        self._process: dict[str, Description] = {}
+        self._is_late = reaction.form is Form.AFTER
+        self._is_measured = telemetry.is_measured
+        self._series: dict[tuple[str, str, str], tuple[Series, CounterSeries]] = {}
+        self._elapsed: dict[str, Series] = {}
+        self._telemetry = telemetry
+
+    def process(self, envelope: Envelope) -> Process:
+        """Begin an attempt."""
+        return Process(self, envelope)
+
+    def start_process(self, envelope: Envelope, story: SpanContext | None = None) -> trace.Span:
+        """Begin the span of an attempt, a child of the message's context, or of that of the `story` which it joins,
+        going on where nothing is traced. A deadline begins a trace of its own: the story's would last until then."""
+        parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
+        links: Sequence[Link] = (Link(parent),) if parent else ()
+        delivery = envelope.delivery
+        if story is not None or self._is_late:
+            parent = story
+        elif parent and not delivery.key:
+            parent, links = from_outside(parent, trusted=self._telemetry.trusts_outside)
+        if self._tracer is None:
+            return trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN
+        return self._tracer.start_described(
+            self._process.get(envelope.type) or self._describe_process(envelope.type),
+            parent,
+            {
+                "messaging.destination.name": delivery.subject,
+                "messaging.message.id": envelope.id,
+                CONVERSATION: envelope.correlation_id if delivery.key else "",
+                "messaging.nats.stream.name": delivery.stream,
+                "messaging.nats.message.stream_sequence": delivery.sequence,
+                "messaging.nats.message.delivery_count": delivery.delivered,
+                "cloudevents.event_id": envelope.id,
+                "cloudevents.event_source": envelope.source,
+            },
+            links,
+        )
+
+    def processed(self, process: Process, outcome: str, error: BaseException | None, seconds: float) -> None:
+        """Count an attempt."""
+        kind = type(error).__qualname__ if error else ""
+        self.tally.add(outcome, kind, seconds, process.delivered)
+        of = (process.type, outcome, kind)
+        durations, counter = self._series.get(of) or self._make_series(of)
+        durations.record(seconds, process.context)
+        counter.count += 1
+
+    def recorded(self, event: EventType, began: str, context: SpanContext) -> None:
+        """Count an event, and how long after the first of its story, which was at `began`, it was recorded."""
+        self.publishing.recorded(event)
+        if self._is_measured:
+            series = self._elapsed.get(event.type)
+            if series is None:
+                series = self._telemetry.elapsed.series(self.publishing.described(event))
+                self._elapsed[event.type] = series
+            try:
+                series.record(self._telemetry.now() - instant_of(began), context)
+            except (ValueError, OverflowError):  # the time may be what somebody published by hand
+                return
+
+    def _named(self, event_type: str) -> str:
+        """The type, if the reaction takes it. Strangers may think of any number of others: they are one."""
+        return event_type if event_type in self._taken else OTHER
+
+    def _describe_process(self, event_type: str) -> Description:
+        name = self._named(event_type)
+        if name in self._process:
+            return self._process[name]
+        common = {
+            **_common("process", "process", name),
+            "messaging.consumer.group.name": self._reaction.durable,
+            "jetmesh.reaction": self._reaction.name,
+        }
+        described = self._process[name] = Description(f"process {name}", SpanKind.CONSUMER, common)
+        return described
+
+    def _make_series(self, of: tuple[str, str, str]) -> tuple[Series, CounterSeries]:
+        event_type, outcome, kind = of
+        name = self._named(event_type)
+        if known := self._series.get((name, outcome, kind)):
+            return known
+        labels = {
+            **_common("process", "process", name),
+            "messaging.consumer.group.name": self._reaction.durable,
+            "jetmesh.reaction": self._reaction.name,
+            OUTCOME: outcome,
+        }
+        if kind:
+            labels["error.type"] = kind
+        made = self._telemetry.duration.series(labels), self._telemetry.consumed.series(labels)
+        self._series[name, outcome, kind] = made
+        return made
+
+
+def _common(operation: str, operation_type: str, event_type: str) -> _Attributes:
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation_type,
+        "messaging.destination.template": f"{event_type}.{{key}}",
+        "cloudevents.event_type": event_type,
+    }
+
+
+_NOTHING = Context()
+"""What is current where nothing is: a task that handles a delivery begins anew."""
+
+
+_POINTERS = ("service", "reaction", "key", "trace_id", "span_id")
+
+
+def current_context() -> dict[str, str]:
+    """The trace and the event's key of the attempt that this task works on; empty outside of one."""
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    if not context.is_valid:
+        return {}
+    attributes = getattr(span, "attributes", None) or {}
+    key, reaction = attributes.get(CONVERSATION, ""), attributes.get("jetmesh.reaction", "")
+    return {
+        "trace_id": f"{context.trace_id:032x}",
+        "span_id": f"{context.span_id:016x}",
+        "key": str(key),
+        "reaction": str(reaction),
+    }
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with the trace and the event's key of where it was written."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields = {**current_context(), **vars(record)}
+        line.update({name: fields[name] for name in _POINTERS if fields.get(name)})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return written(line)
+
+
+def start_logs(service: str, form: str = "auto", level: str = "INFO") -> None:
+    """Logs to standard error: JSON lines, or readable text on a terminal."""
+    handler = logging.StreamHandler(sys.stderr)
+    if form == "json" or (form == "auto" and not sys.stderr.isatty()):
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(LineFormatter())
+    handler.addFilter(partial(_name_service, service))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("nats", "aiosmtplib", "httpx", "uvicorn.access", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _name_service(service: str, record: logging.LogRecord) -> bool:
+    record.service = service
+    return True
+
+
+def log_context(process: Process | None, reaction: str, key: str) -> dict[str, str]:
+    """`extra` of a log call, so that its line points to the trace."""
+    fields = {"reaction": reaction, "key": key}
+    if process is not None and process.context.is_valid:
+        fields["trace_id"] = f"{process.context.trace_id:032x}"
+        fields["span_id"] = f"{process.context.span_id:016x}"
+    return fields

@@ -1,0 +1,235 @@
+"""One NATS account per user of the broker, with imports of exactly what it may pull, acknowledge, record and publish.
+
+Subject permissions inside one account leave a hole: whoever may pull may name any reply subject, and so have the broker
+publish what it pulled wherever it likes. An account has no subjects but its own and those that it imports.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from jetmesh.event import EventType, entity_of, publisher_of, stream_of
+from jetmesh.jetstream.connection import API
+from jetmesh.runtime.context import endpoint_subject
+from jetmesh.service import Service
+from jetmesh.topology import partitions
+from jetmesh.topology.partitions import Partitions
+from jetmesh.topology.streams import MESSAGE_BYTES_MAX, WHOLE, Consumer, consumers_of
+
+CORE = "MESH"
+"""The account that has JetStream, and everything in it; people who operate the mesh are its users."""
+OPERATOR = "operator"
+API_PREFIX = "jetmesh.api"
+"""Where a service finds the JetStream API: an import of `$JS.API.CONSUMER.INFO` under its own name would be answered
+locally."""
+SYSTEM = "$SYS.>"
+"""What the server tells every account about itself, its connections with their addresses among it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A subject of the core account that another account may send to."""
+
+    subject: str
+    is_stream: bool = False
+    """Whether several answers come: a pull, or a reading of several messages."""
+    local: str = ""
+    """The subject under which the importing account knows it; empty: the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server allows one account: connections on each server; subscriptions and message size per connection."""
+
+    connections: int
+    subscriptions: int
+    payload_bytes: int = MESSAGE_BYTES_MAX
+
+
+_KIND = re.compile("[a-z][a-z0-9]{0,31}")
+USER = re.compile("[a-z][a-z0-9-]{0,62}[a-z0-9]")
+"""What an outside user may be called."""
+OUTSIDE = Limits(connections=256, subscriptions=64)
+SERVICE = Limits(connections=1_024, subscriptions=1_024)
+
+
+def imports_of(service: Service, services: Sequence[Service], split: Partitions = WHOLE) -> list[Import]:
+    """Everything that a service may say, from its declarations."""
+    found: list[Import] = []
+    for consumer in consumers_of(service, services, split=split):
+        found += _pulling(consumer)
+    for event in service.records:
+        found.append(Import(f"{event.type}.*"))
+        if event.from_outside:
+            found.append(Import(event.type))
+    if service.records:
+        parts = partitions.names(service.stream, split)
+        found += [each for part in parts for each in _api(f"DIRECT.GET.{part}", is_stream=True)]
+    if service.claims is not None:
+        found.append(Import(f"claims.{service.name}.*"))
+        found += _api(f"DIRECT.GET.{service.stream}_CLAIMS", is_stream=True)
+    found.append(Import(f"dead.{service.name}.>"))
+    found.append(Import(f"timers.{service.name}.>"))
+    return list(dict.fromkeys(found))
+
+
+def published(services: Sequence[Service]) -> Mapping[str, Sequence[EventType]]:
+    """What each kind of outside user may publish, without a key: the types that the services take from outside.
+
+    Raises:
+        ValueError: a contract names a publisher that can't be a user.
+    """
+    found: dict[str, list[EventType]] = {}
+    for event in _from_outside(services):
+        kind = publisher_of(event)
+        if not _KIND.fullmatch(kind) or stream_of(kind) == CORE or kind == OPERATOR:
+            raise ValueError(
+                f"{event.type}: publisher {kind!r}: write small letters and digits, and no name of another user"
+            )
+        found.setdefault(kind, []).append(event)
+    return found
+
+
+def inbox_of(user: str) -> str:
+    """The prefix of the inboxes in which an outside user gets answers; what `nats --inbox-prefix` is told."""
+    return f"_INBOX_{user}"
+
+
+def kind_of(user: str, kinds: Iterable[str]) -> str:
+    """The kind of a user: `client` of `client` and of `client-berlin`; empty where it is none of these."""
+    return max((kind for kind in kinds if user == kind or user.startswith(f"{kind}-")), key=len, default="")
+
+
+def configuration(
+    services: Sequence[Service],
+    keys: Mapping[str, Sequence[str]],
+    split: Partitions = WHOLE,
+    outside: Limits = OUTSIDE,
+) -> str:
+    """The `accounts` block of a nats-server configuration, with the mappings of streams that are split.
+
+    `keys` names the public nkeys of each user (`jetmesh.topology.nkeys.users`); two keys for one name are both good,
+    so that keys can be rotated while they are in use. `<service>-micro` may answer `nats micro` for the service. `outside` is what
+    each user who is no service may take.
+    """
+    open_to = {kind: [Import(event.type) for event in events] for kind, events in published(services).items()}
+    kinds = {user: kind_of(user, open_to) for user in keys}
+    granted = {service.name: imports_of(service, services, split) for service in services}
+    granted |= {user: open_to[kind] for user, kind in kinds.items() if kind and user not in granted}
+    limits = dict.fromkeys(granted, outside) | {service.name: SERVICE for service in services}
+    permissions = {user: _outside_permissions(user, granted[user]) for user in granted}
+    permissions |= {service.name: SERVICE_PERMISSIONS for service in services}
+    blocks = [_core(services, granted, keys, mappings(services, split))]
+    blocks += [_account(user, keys[user], granted[user], permissions[user], limits[user]) for user in granted]
+    return "accounts {\n" + "\n".join(blocks) + "\n}\n"
+
+
+def mappings(services: Sequence[Service], split: Partitions) -> dict[str, str]:
+    """How the broker routes the events of streams that are split: from, to."""
+    owners = [service for service in services if service.stream in split]
+    entities = [(entity_of(event), split[owner.stream]) for owner in owners for event in owner.records]
+    return dict(partitions.mapping(entity, count) for entity, count in entities)
+
+
+def _from_outside(services: Sequence[Service]) -> Iterator[EventType]:
+    found = (e for service in services for r in service.reactions for e in r.events if r.takes_from_outside(e))
+    yield from dict.fromkeys(found)
+
+
+def _pulling(consumer: Consumer) -> Iterable[Import]:
+    place = f"{consumer.stream}.{consumer.durable}"
+    yield from _api(f"CONSUMER.MSG.NEXT.{place}", is_stream=True)
+    yield Import(f"$JS.ACK.{place}.>")
+    yield from _api(f"CONSUMER.INFO.{place}")
+
+
+def _api(call: str, *, is_stream: bool = False) -> list[Import]:
+    """A call of the JetStream API under the services' prefix. Pulls and readings under their own names, too: there an
+    older version looks for them, and goes on while it is replaced."""
+    found = [Import(f"{API}.{call}", is_stream, f"{API_PREFIX}.{call}")]
+    return [*found, Import(f"{API}.{call}", is_stream)] if is_stream else found
+
+
+def _core(
+    services: Sequence[Service],
+    granted: Mapping[str, Sequence[Import]],
+    keys: Mapping[str, Sequence[str]],
+    mapped: Mapping[str, str],
+) -> str:
+    exports: dict[Import, list[str]] = {}
+    for user, imports in granted.items():
+        for imported in imports:
+            exports.setdefault(Import(imported.subject, imported.is_stream), []).append(stream_of(user))
+    lines = [_export(export, to) for export, to in exports.items()]
+    users = [f"      {{nkey: {key}}}" for key in keys[OPERATOR]]
+    users += [_micro(service.name, key) for service in services for key in keys.get(f"{service.name}-micro", ())]
+    return "\n".join(
+        [
+            f"  {CORE}: {{",
+            "    jetstream: enabled",
+            *_mappings(mapped),
+            "    users: [",
+            *users,
+            "    ]",
+            "    exports: [",
+            *lines,
+            "    ]",
+            "  }",
+        ]
+    )
+
+
+def _mappings(mapped: Mapping[str, str]) -> Iterable[str]:
+    if mapped:
+        pairs = ", ".join(f'"{source}": "{to}"' for source, to in mapped.items())
+        yield f"    mappings: {{{pairs}}}"
+
+
+def _export(export: Import, accounts: Sequence[str]) -> str:
+    kind = ", response_type: stream" if export.is_stream else ""
+    return f'      {{service: "{export.subject}"{kind}, accounts: [{", ".join(accounts)}]}}'
+
+
+def _micro(service: str, key: str) -> str:
+    """A user that may only answer: discovery, and the endpoints of its service."""
+    verbs = ["PING", "INFO", "STATS"]
+    heard = [f"$SRV.{verb}" for verb in verbs] + [f"$SRV.{verb}.{service}" for verb in verbs]
+    heard += [f"$SRV.{verb}.{service}.*" for verb in verbs] + [endpoint_subject(service, "*")]
+    answers = 'publish: {deny: [">"]}, allow_responses: {max: 1, ttl: "10s"}'
+    return f"      {{nkey: {key}, permissions: {{subscribe: {{allow: {_list(heard)}}}, {answers}}}}}"
+
+
+def _outside_permissions(user: str, imports: Sequence[Import]) -> str:
+    """Publish what is imported, hear the answers: the server's own subjects are in every account."""
+    allowed = _list([imported.subject for imported in imports])
+    return f"publish: {{allow: {allowed}}}, subscribe: {{allow: {_list([f'{inbox_of(user)}.>'])}}}"
+
+
+def _list(subjects: Iterable[str]) -> str:
+    return "[" + ", ".join(f'"{subject}"' for subject in subjects) + "]"
+
+
+SERVICE_PERMISSIONS = f"publish: {{deny: {_list([SYSTEM])}}}, subscribe: {{allow: {_list(['_INBOX.>'])}}}"
+"""Its account has nothing else to publish to; what is denied costs less than a list of what is allowed."""
+
+
+def _account(user: str, keys: Sequence[str], imports: Sequence[Import], permissions: str, limits: Limits) -> str:
+    users = ", ".join(f"{{nkey: {key}, permissions: {{{permissions}}}}}" for key in keys)
+    most = f"max_connections: {limits.connections}, max_subscriptions: {limits.subscriptions}"
+    lines = [_import(imported) for imported in imports]
+    return "\n".join(
+        [
+            f"  {stream_of(user)}: {{",
+            f"    users: [{users}]",
+            f"    limits: {{{most}, max_payload: {limits.payload_bytes}}}",
+            "    imports: [",
+            *lines,
+            "    ]",
+            "  }",
+        ]
+    )
+
+
+def _import(imported: Import) -> str:
+    local = f', to: "{imported.local}"' if imported.local else ""
+    return f'      {{service: {{account: {CORE}, subject: "{imported.subject}"}}{local}}}'

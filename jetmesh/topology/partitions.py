@@ -1,0 +1,103 @@
+"""A busy owner's stream in several, split by key, so that several brokers lead it and several logs are synced at once.
+
+The broker routes. A mapping in its configuration turns `orders.placed.o-1` into `partition.2.0.orders.placed.o-1`; the
+one stream that takes it stores it as `orders.placed.o-1` again. So guards, filters and publishers know one subject, as
+ever; only who names a stream has to know which. The count stands in the mapped subject: a broker that counts otherwise
+than the topology finds no stream at all, and never another one for a key that has a story already.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.direct_get import Stored, StoryReader
+
+Partitions = Mapping[str, int]
+"""In how many each stream that is split is split, by the name of the whole."""
+
+_FNV_OFFSET, _FNV_PRIME, _32_BITS = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
+
+
+def partition_of(key: str, count: int) -> int:
+    """The partition of a key, as the server's `{{partition(count,…)}}` has it: FNV-1a in 32 bits."""
+    found = _FNV_OFFSET
+    for byte in key.encode():
+        found = (found ^ byte) * _FNV_PRIME & _32_BITS
+    return found % count
+
+
+def names(stream: str, partitions: Partitions) -> list[str]:
+    """The streams that hold what `stream` would; itself, where it is whole. No service's own stream has a dash."""
+    count = partitions.get(stream, 1)
+    return [f"{stream}-{number}" for number in range(count)] if count > 1 else [stream]
+
+
+def name_for(stream: str, key: str, partitions: Partitions) -> str:
+    """The stream that holds the story of a key."""
+    count = partitions.get(stream, 1)
+    return f"{stream}-{partition_of(key, count)}" if count > 1 else stream
+
+
+def places(stream: str, subjects: Iterable[str], partitions: Partitions) -> dict[str, list[str]]:
+    """Which subjects to ask which stream for: those that name no key, all that hold `stream`'s."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for subject in subjects:
+        key = subject.rpartition(".")[2]
+        everywhere = key in ("*", ">")
+        for name in names(stream, partitions) if everywhere else [name_for(stream, key, partitions)]:
+            found[name].append(subject)
+    return found
+
+
+def configs(config: Mapping[str, Any], partitions: Partitions) -> list[dict[str, Any]]:
+    """A stream's configuration, or those of its partitions."""
+    whole = str(config["name"])
+    count = partitions.get(whole, 1)
+    return [dict(config)] if count == 1 else [_part(config, count, number) for number in range(count)]
+
+
+def mapping(entity: str, count: int) -> tuple[str, str]:
+    """The broker's mapping for the events of an entity: from, to."""
+    to = f"partition.{count}.{{{{partition({count},2)}}}}.{entity}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
+    return f"{entity}.*.*", to
+
+
+def lane(count: int) -> Callable[[str], str]:
+    """What subjects an atomic batch may hold together: those of one stream."""
+
+    def of(subject: str) -> str:
+        entity, _, rest = subject.partition(".")
+        return f"{entity}.{partition_of(rest.rpartition('.')[2], count)}" if count > 1 else entity
+
+    return of
+
+
+class PartitionedReader(StoryReader):
+    """Asks for each story where its key is."""
+
+    def __init__(self, connection: Connection, partitions: Partitions) -> None:
+        super().__init__(connection)
+        self._partitions = partitions
+
+    async def last(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
+        """As of a whole stream. The messages of one key come oldest first, those of several keys by partition."""
+        if stream not in self._partitions:
+            return await super().last(stream, subjects)
+        found: list[Stored] = []
+        for name, there in places(stream, subjects, self._partitions).items():
+            found += await super().last(name, there)
+        return found
+
+
+def _part(config: Mapping[str, Any], count: int, number: int) -> dict[str, Any]:
+    prefix = f"partition.{count}.{number}"
+    return {
+        **config,
+        "name": f"{config['name']}-{number}",
+        "subjects": [f"{prefix}.{subject}" for subject in config["subjects"]],
+        "subject_transform": {
+            "src": f"{prefix}.*.*.*",
+            "dest": "{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
+        },
+    }

@@ -1,0 +1,358 @@
+"""The difference between what the services need and what the broker has: shown, made, or refused at start."""
+
+import dataclasses
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.stream_history import BORN, History, history_of
+from jetmesh.settings import SettingsError
+from jetmesh.topology import account_limits, difference
+from jetmesh.topology.difference import Difference, Field
+from jetmesh.topology.streams import Config, Consumer, Stream, Topology
+
+ROOM_BYTES_MIN = 64 << 20
+NO_ROOM = re.compile(r"\((10002|10005|10028|10047)\)$")
+NOT_FOUND = frozenset({10059, 10014, 10037})
+NOT_NOW = frozenset({10005, 10006, 10008, 10009, 10023, 10118, 10119})
+"""Refusals that end by themselves, or when a server of the cluster is back."""
+GONE = re.compile(r"not found \(10043\)$|EOF \(10057\)$")
+"""A message that is to be deleted and is not there; 10057 is one that may not be deleted, too."""
+FORGOTTEN_SECONDS = 3_600
+RESTORING = "JETMESH_RESTORING"
+"""A stream that is there while a backup is being restored, and says whose (`jetmesh.operate.backup`)."""
+AGAIN = "mend that and run `jetmesh topology apply` again: it does the rest"
+
+
+class Drift(Exception):
+    """The broker's topology is not what the services need; the text shows the difference."""
+
+
+class Change(Enum):
+    """What applying would do."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REFUSE = "refuse"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stream or consumer: what would be done about it, and each field that differs as (name, has, needs).
+
+    `config` is the whole configuration that it would get. `kept` is what stays as it is though these services do not
+    declare it: a newer version's subjects, an operator's own values.
+    """
+
+    change: Change
+    kind: str
+    name: str
+    wanted: Stream | Consumer
+    differences: tuple[Field, ...] = ()
+    reason: str = ""
+    config: Config = dataclasses.field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        fields = "".join(f"\n    {name}: {has!r} -> {needs!r}" for name, has, needs in self.differences)
+        return f"{self.what}{f': {self.reason}' if self.reason else ''}{fields}"
+
+    @property
+    def lacks(self) -> bool:
+        """Whether something differs that a service can't run with."""
+        return any(name not in difference.NO_HINDRANCE for name, _, _ in self.differences)
+
+    @property
+    def what(self) -> str:
+        """What is done, to what."""
+        return f"{self.change.value} {self.kind} {self.name}"
+
+
+async def plan(connection: Connection, wanted: Topology, *, prune: bool = False) -> list[Step]:
+    """Compare, changing nothing. `prune` also takes away the subjects and filters that are not declared.
+
+    Raises:
+        Unavailable: the broker does not answer.
+        Drift: a restore is under way.
+    """
+    if why_not := await restoring(connection):
+        raise Drift(why_not)
+    return await compare(connection, wanted, prune=prune)
+
+
+async def compare(connection: Connection, wanted: Topology, *, prune: bool = False) -> list[Step]:
+    """Compare, also while a restore is under way."""
+    steps = [await _plan_stream(connection, stream, prune) for stream in wanted.streams]
+    told = await histories(connection, {each.stream for each in wanted.durables})
+    steps += [await _plan_consumer(connection, each, prune, told.get(each.stream)) for each in wanted.durables]
+    return steps
+
+
+async def restoring(connection: Connection) -> str:
+    """That a restore is under way, and what to do; empty where none is."""
+    info = await request(connection, f"STREAM.INFO.{RESTORING}")
+    if info is None:
+        return ""
+    return f"a restore is under way since {info['created'][:19]}Z: finish it, `jetmesh restore` with the same folder"
+
+
+async def apply(connection: Connection, steps: Iterable[Step]) -> None:
+    """Carry out a plan: what is new before what changes, streams before consumers. Deletes nothing.
+
+    Raises:
+        Drift: a restore is under way, the plan has a step that would lose data or can't be made, or the account has no
+            room, and nothing is changed then; or the broker refuses a step, and the text says what is done and what is
+            not.
+        Unavailable: the broker does not take a step now; the text says the same.
+    """
+    if why_not := await restoring(connection):
+        raise Drift(why_not)
+    await carry_out(connection, steps)
+
+
+async def carry_out(connection: Connection, steps: Iterable[Step]) -> None:
+    """Carry out a plan, also while a restore is under way; raises what `apply` raises."""
+    steps = list(steps)
+    if refused := [step for step in steps if step.change is Change.REFUSE]:
+        raise Drift("\n".join(f"{step.what}: {step.reason}" for step in refused))
+    if why := await _shortage(connection, steps):
+        raise Drift(f"refuse: {why}; nothing was changed")
+    to_do = sorted((step for step in steps if step.change is not Change.KEEP), key=_turn)
+    for number, step in enumerate(to_do):
+        try:
+            await _make(connection, step)
+        except (Drift, Unavailable) as failed:
+            raise type(failed)(_how_far(to_do[:number], step, failed, to_do[number + 1 :])) from None
+
+
+async def check(connection: Connection, consumers: Iterable[Consumer]) -> dict[str, Config]:
+    """The configurations of a service's durables, by `stream/durable`, if each does what the code declares. More
+    subjects than that, and operators' own values, are no drift.
+
+    Raises:
+        Drift: with the difference, and the command that mends it.
+    """
+    found: dict[str, Config] = {}
+    drift: list[str] = []
+    for consumer in consumers:
+        step = await _plan_consumer(connection, consumer)
+        found[step.name] = step.config
+        if step.change in (Change.CREATE, Change.REFUSE) or step.lacks:
+            drift.append(str(step))
+    if drift:
+        raise Drift("\n".join([*drift, "the broker differs from what the code declares: run `jetmesh topology apply`"]))
+    return found
+
+
+async def check_split(connection: Connection, wanted: Topology) -> None:
+    """Whether the broker splits its streams as these are split: who looks for a key elsewhere finds no story at all.
+
+    Raises:
+        SettingsError: it does not; the text names the setting.
+    """
+    for stream in wanted.streams:
+        info = await request(connection, f"STREAM.INFO.{stream.name}")
+        if info is None and stream.rival and await request(connection, f"STREAM.INFO.{stream.rival}"):
+            raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker has {stream.rival}, not {stream.name}")
+        routed = stream.config.get("subject_transform")
+        if info and routed and info["config"].get("subject_transform") != routed:
+            raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number")
+
+
+async def _plan_stream(connection: Connection, stream: Stream, prune: bool) -> Step:
+    info = await request(connection, f"STREAM.INFO.{stream.name}")
+    if info is None:
+        return await _plan_new_stream(connection, stream)
+    found = difference.of_stream(info["config"], stream.config, holds=info["state"]["bytes"], prune=prune)
+    reason = found.reason
+    if not reason and any(name == "subjects" for name, _, _ in found.fields):
+        reason = await _overlap(connection, stream) or await _still_held(connection, stream, found)
+    return _step("stream", stream.name, stream, found, reason)
+
+
+async def _plan_new_stream(connection: Connection, stream: Stream) -> Step:
+    """Refused where the same events are held by a stream that was split otherwise: a key would have two stories."""
+    reason = ""
+    if stream.rival and await request(connection, f"STREAM.INFO.{stream.rival}"):
+        reason = f"{stream.rival} is there: JETMESH_PARTITIONS must stay what it was when the first event was recorded"
+    reason = reason or await _overlap(connection, stream)
+    change = Change.REFUSE if reason else Change.CREATE
+    return Step(change, "stream", stream.name, stream, reason=reason, config=stream.config)
+
+
+async def _history(connection: Connection, stream: str) -> History | None:
+    info = await request(connection, f"STREAM.INFO.{stream}")
+    return history_of(info) if info else None
+
+
+async def histories(connection: Connection, streams: Iterable[str]) -> dict[str, History]:
+    """The histories of those of these streams that are there."""
+    found = {stream: await _history(connection, stream) for stream in streams}
+    return {stream: history for stream, history in found.items() if history}
+
+
+async def _plan_consumer(
+    connection: Connection, consumer: Consumer, prune: bool = False, history: History | None = None
+) -> Step:
+    """Compare a durable; where the stream's history is known, the durable shall tell it."""
+    name = f"{consumer.stream}/{consumer.durable}"
+    needs = _telling(consumer.config, history) if history else consumer.config
+    info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
+    if info is None:
+        return Step(Change.CREATE, "consumer", name, consumer, config=difference.new_consumer(needs))
+    found = difference.of_consumer(info["config"], needs, prune=prune)
+    return _step("consumer", name, consumer, found, found.reason)
+
+
+def _telling(config: Config, history: History) -> Config:
+    return {**config, "metadata": {**(config.get("metadata") or {}), **history.metadata}}
+
+
+def _step(kind: str, name: str, wanted: Stream | Consumer, found: Difference, reason: str) -> Step:
+    change = Change.REFUSE if reason else Change.UPDATE if found.fields else Change.KEEP
+    return Step(change, kind, name, wanted, found.fields, reason, found.config, found.kept)
+
+
+async def _overlap(connection: Connection, stream: Stream) -> str:
+    """Which other stream takes some of the same subjects already: the broker has one stream for each."""
+    for subject in stream.config["subjects"]:
+        names = (await request(connection, "STREAM.NAMES", {"subject": subject}) or {}).get("streams") or []
+        if others := sorted(set(names) - {stream.name}):
+            return f"{subject} is taken by the stream {others[0]} already"
+    return ""
+
+
+async def _still_held(connection: Connection, stream: Stream, found: Difference) -> str:
+    """What would be lost if the subjects went that are not declared."""
+    for subject in set(found.undeclared) - set(found.config["subjects"]):
+        info = await request(connection, f"STREAM.INFO.{stream.name}", {"subjects_filter": subject})
+        if info and (info["state"].get("subjects") or {}):
+            return f"the stream holds messages of {subject}"
+    return ""
+
+
+async def _shortage(connection: Connection, steps: Iterable[Step]) -> str:
+    """Why the account can't have what is missing; empty where it can."""
+    new = [step for step in steps if step.change is Change.CREATE]
+    if not new:
+        return ""
+    account = await request(connection, "INFO", strict=True)
+    by_kind = {kind: [step.config for step in new if step.kind == kind] for kind in ("stream", "consumer")}
+    return account_limits.shortage(account, by_kind["stream"], by_kind["consumer"])
+
+
+def _turn(step: Step) -> tuple[bool, bool]:
+    """Streams first; and first of all what is new, since that is what a broker may not have room for."""
+    return step.kind != "stream", step.change is not Change.CREATE
+
+
+def _how_far(done: Sequence[Step], failed: Step, why: Exception, left: Sequence[Step]) -> str:
+    """What happened to a plan that could not be carried out whole."""
+    lines = [f"could not {failed.what}: {why}"]
+    lines.append(f"done: {', '.join(step.what for step in done)}" if done else "nothing was changed")
+    if done and left:
+        lines.append(f"not done: {', '.join(step.what for step in left)}")
+    return "\n".join([*lines, AGAIN])
+
+
+async def _make(connection: Connection, step: Step) -> None:
+    wanted = step.wanted
+    if isinstance(wanted, Stream):
+        verb = "CREATE" if step.change is Change.CREATE else "UPDATE"
+        await _make_stream(connection, f"STREAM.{verb}.{wanted.name}", step.config)
+    else:
+        config = step.config
+        if BORN not in (config.get("metadata") or {}) and (history := await _history(connection, wanted.stream)):
+            config = _telling(config, history)  # the stream was not there when it was planned
+        body = {"stream_name": wanted.stream, "config": config}
+        await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
+
+
+async def _make_stream(connection: Connection, call: str, config: Config) -> None:
+    """The broker sets aside what a stream may hold. Where it has less room than that, a third of it, and so on."""
+    limit = config.get("max_bytes", -1)
+    while True:
+        try:
+            await request(connection, call, config, strict=True)
+            return
+        except Drift as refused:
+            limit //= 3
+            if limit < ROOM_BYTES_MIN or not NO_ROOM.search(str(refused)):
+                raise
+        config = {**config, "max_bytes": limit}
+
+
+async def request(
+    connection: Connection, call: str, body: Any = None, *, strict: bool = False, timeout_seconds: float = 5.0
+) -> Any:
+    """One call of the JetStream API; None where what it asks about does not exist. What time the broker says it is, its
+    connection learns.
+
+    Raises:
+        Unavailable: JetStream did not answer, or can't do it now.
+        Drift: the server refuses the call (always with `strict`).
+    """
+    data = json.dumps(body).encode() if body is not None else b""
+    asked = time.monotonic()
+    document = json.loads(await connection.ask(connection.api(call), data, timeout_seconds))
+    if told := document.get("ts"):
+        connection.clock.learn(told, asked, time.monotonic())
+    error = document.get("error")
+    if error is None:
+        return document
+    if not strict and error.get("err_code") in NOT_FOUND:
+        return None
+    if error.get("err_code") in NOT_NOW:
+        raise Unavailable(f"{call}: {error.get('description')} ({error.get('err_code')})")
+    raise Drift(f"{call}: {error.get('description')} ({error.get('err_code')})")
+
+
+def is_gone(refused: Drift) -> bool:
+    """Whether a message was not deleted because it is not there."""
+    return bool(GONE.search(str(refused)))
+
+
+async def broker_time(connection: Connection, stream: str) -> datetime:
+    """What time it is where the messages get theirs.
+
+    Raises:
+        Unavailable: the broker does not tell it.
+    """
+    await request(connection, f"STREAM.INFO.{stream}")
+    if not connection.clock.is_known:
+        raise Unavailable(f"the broker does not say what time it is: there is no stream {stream}")
+    return connection.clock.utc()
+
+
+@asynccontextmanager
+async def passing_consumer(connection: Connection, stream: str, purpose: str, **config: Any) -> AsyncIterator[str]:
+    """A consumer that acknowledges nothing, for as long as the block lasts; its name. If nobody ends the block the
+    broker forgets it after `FORGOTTEN_SECONDS` without a pull.
+
+    Raises:
+        Unavailable: JetStream did not answer.
+        Drift: there is no such stream, or the broker refuses the configuration.
+    """
+    name = f"{purpose}-{time.time_ns():x}"
+    own = {
+        "name": name,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "inactive_threshold": int(FORGOTTEN_SECONDS * 1e9),
+    }
+    body = {"stream_name": stream, "config": own | config}
+    await request(connection, f"CONSUMER.CREATE.{stream}.{name}", body, strict=True)
+    try:
+        yield name
+    finally:
+        if connection.is_connected:
+            await request(connection, f"CONSUMER.DELETE.{stream}.{name}")
