@@ -19,7 +19,7 @@ from jetmesh.jetstream.message import Message
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.runtime.context import Mesh, connect
 from jetmesh.settings import Settings, read
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from jetmesh.testing import until
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
@@ -93,7 +93,7 @@ async def _at_work() -> AsyncIterator[Mesh]:
     """A broker, the service's process on it, and a client."""
     with tempfile.TemporaryDirectory(prefix="benchmark-failing-") as folder, servers.broker(servers.ALWAYS) as broker:
         environment = {"NATS_URL": broker.url, "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
-        client = connect(read(Settings, environment), spans.start("benchmark", {}), "benchmark")
+        client = connect(read(Settings, environment), providers.start("benchmark", {}), "benchmark")
         with Processes(Path(folder), environment) as processes:
             async with client as mesh:
                 await provision.apply(mesh.connection, await provision.plan(mesh.connection, topology(SERVICES)))

@@ -16,7 +16,7 @@ from benchmarks.processes import Processes
 from jetmesh import settings
 from jetmesh.jetstream.message import Message
 from jetmesh.runtime.context import Mesh, connect
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
 from jetmesh.topology import provision
 from jetmesh.topology.provision import request
@@ -224,7 +224,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
 
 def connected(url: str) -> AbstractAsyncContextManager[Mesh]:
     """The harness's own connection, which traces nothing."""
-    return connect(settings.read(settings.Settings, {"NATS_URL": url}), spans.start("benchmark", {}), "benchmark")
+    return connect(settings.read(settings.Settings, {"NATS_URL": url}), providers.start("benchmark", {}), "benchmark")
 
 
 async def _make_streams(client: Mesh, skus: Sequence[str]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.service import INTAKE, DeclarationError, Service
+from jetmesh.topology.names import DEAD_LETTERS, timers_of
 
 
 class AppError(ValueError):
@@ -77,9 +77,9 @@ def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]
 
 def _check_streams(reference: str, services: Sequence[Service]) -> None:
     """Each stream is one service's, and so is the broker's account of the same name."""
-    owners = {INTAKE: "what comes from outside", dead_letter.STREAM: "the dead letters"}
+    owners = {INTAKE: "what comes from outside", DEAD_LETTERS: "the dead letters"}
     for service in services:
-        for stream in (service.stream, delayed_redelivery.timers_of(service.stream), f"{service.stream}_CLAIMS"):
+        for stream in (service.stream, timers_of(service.stream), f"{service.stream}_CLAIMS"):
             if stream in owners:
                 raise DeclarationError(
                     f"app {reference}: {owners[stream]} and {service.name} would share the stream {stream}; "

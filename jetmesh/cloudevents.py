@@ -7,36 +7,31 @@ import json
 import re
 import reprlib
 import time
-import uuid
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from hashlib import sha1
 from typing import Any
 from urllib.parse import quote, unquote
 
 from jetmesh.common import json_body
 from jetmesh.event import EventType
 from jetmesh.failure import BrokenContract
-
-Headers = dict[str, str]
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import Headers, header_lines, lines_read
 
 BEGAN = "ce-begantime"
 """When the first event of the story was stored (a CloudEvents extension): passed on from each event to the next."""
 JSON = "application/json"
 STRUCTURED = "application/cloudevents"
 DATA = ("data", "data_base64")
-MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
-"""The largest body and headers together: the server's limit of 1 MiB, less what a dead letter adds as evidence."""
 
 LARGE_BYTES = 1 << 16
 ATTRIBUTE_BYTES_MAX = 1_024
 PASSED_ON = ("id", "correlationid", "causationid")
 """Each event of a story carries them on: what is long at the entrance would break the last of them."""
 
-_NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
 _UNENCODED = re.compile(r"[!#$&-~]*")
 _INSTANT = r"[0-9T:.Z+-]{1,40}"
 _AS_WE_WRITE = re.compile(
@@ -47,74 +42,6 @@ _AS_WE_WRITE = re.compile(
 )
 """A header block as `event_lines` and the guard write it, with nothing encoded: most of what is read is."""
 _PRINTABLE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
-
-
-class Delivery:
-    """One message as the broker delivered it, not yet understood.
-
-    `headers` may be the header block as it came: it is decoded when somebody asks, and most deliveries nobody asks.
-    `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
-    outside). `shared` tells whether it came on a lane that serves reactions of different needs, and must not wait in
-    its slot for one. `replay` is the sequence of the dead letter that it was; 0: of none.
-    `unknown_since` is since when no version of the service that had it knew it; 0: it is known.
-    """
-
-    __slots__ = (
-        "_headers",
-        "data",
-        "delivered",
-        "held_since",
-        "key",
-        "progress_at",
-        "replay",
-        "reply",
-        "sequence",
-        "shared",
-        "size",
-        "stream",
-        "subject",
-        "timestamp",
-        "type",
-        "unknown_since",
-    )
-
-    def __init__(  # noqa: PLR0913  (so much is told about a message)
-        self,
-        subject: str,
-        headers: Headers | bytes,
-        data: bytes,
-        reply: str,
-        stream: str,
-        sequence: int,
-        delivered: int,
-        timestamp: float,
-    ) -> None:
-        self.subject, self._headers, self.data, self.reply = subject, headers, data, reply
-        self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
-        self.size = len(headers) + len(data)
-        self.held_since = self.progress_at = self.unknown_since = 0.0
-        self.shared = False
-        self.replay = 0
-        entity, _, rest = subject.partition(".")
-        event, _, self.key = rest.partition(".")
-        self.type = f"{entity}.{event}"
-
-    @property
-    def place_id(self) -> str:
-        """The id that is made from where the message stands."""
-        return id_of_place(self.stream, self.timestamp, self.sequence)
-
-    @property
-    def headers(self) -> Headers:
-        """The headers, decoded."""
-        if isinstance(self._headers, bytes):
-            self._headers = decode_headers(self._headers) if self._headers else {}
-        return self._headers
-
-    @property
-    def header_block(self) -> bytes:
-        """The headers as they came; empty where they came decoded, or somebody has asked for them."""
-        return self._headers if isinstance(self._headers, bytes) else b""
 
 
 @dataclass(slots=True)
@@ -142,19 +69,6 @@ class Envelope:
         return self.first_time
 
 
-def derived_id(*parts: str) -> str:
-    """The same id for the same parts, for ever (UUID version 5): a retry records the same event."""
-    digest = sha1(_NAMESPACE + "/".join(parts).encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
-
-
-def id_of_place(stream: str, timestamp: float, sequence: int) -> str:
-    """What stands for the id of a message that has none, and for the key of one from outside that names none: where it
-    stands. `timestamp` is when it was stored, Unix time in seconds."""
-    return derived_id(stream, str(timestamp), str(sequence))
-
-
 def now() -> str:
     """The time of the wall clock, RFC 3339 in UTC with microseconds."""
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
@@ -180,38 +94,6 @@ def instant_of(text: str) -> float:
 @lru_cache(maxsize=64)
 def _seconds_of(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-
-
-def decode_headers(raw: bytes) -> Headers:
-    """The header block of a NATS message; of repeated names the last counts, bytes that are no UTF-8 are replaced."""
-    text = raw.decode("utf-8", "replace")
-    try:  # the way every client writes them
-        if not (text.startswith("NATS/1.0\r\n") and text.endswith("\r\n\r\n")):
-            raise ValueError
-        return dict([line.split(": ", 1) for line in text[10:-4].split("\r\n")])
-    except ValueError:
-        lines = [line.partition(":") for line in text.split("\r\n")[1:]]
-        return {name: value.strip() for name, colon, value in lines if colon}
-
-
-def foreign(headers: Mapping[str, str]) -> Headers:
-    """The headers that are their publisher's to choose: what begins with `Nats-` or `Jetmesh-` is said by the broker
-    and by the runtime, on lanes that nobody else may write to, and believed on no other."""
-    return {name: value for name, value in headers.items() if not name.lower().startswith(("nats-", "jetmesh-"))}
-
-
-def header_lines(headers: Mapping[str, str]) -> str:
-    """The lines of a NATS header block (ADR-4). Line breaks in values become spaces, so that no value can add one."""
-    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if text.count("\r") == text.count("\n") == len(headers):
-        return text
-    lines = [" ".join(f"{name}: {value}".splitlines()) for name, value in headers.items()]
-    return "".join([f"{line}\r\n" for line in lines])
-
-
-def encode_headers(headers: Mapping[str, str]) -> bytes:
-    """A NATS header block."""
-    return f"NATS/1.0\r\n{header_lines(headers)}\r\n".encode()
 
 
 def event_lines(
@@ -247,11 +129,6 @@ def cloud_event(
         more=header_lines(trace),
     )  # fmt: skip
     return lines_read(lines)
-
-
-def lines_read(lines: str) -> Headers:
-    """Header lines as a mapping."""
-    return decode_headers(f"NATS/1.0\r\n{lines}\r\n".encode()) if lines else {}
 
 
 def understand(delivery: Delivery) -> Envelope:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
-from jetmesh.jetstream.stream_history import UNTOLD, History
+from jetmesh.history import UNTOLD, History
 
 
 @runtime_checkable

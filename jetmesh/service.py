@@ -75,9 +75,9 @@ class Service:
 
     `dependencies` is the type (usually a frozen dataclass of Protocols) whose instance is handed to every parameter
     annotated with it. `claims` is for how long the service remembers who took a token first
-    (`jetmesh.runtime.idempotency`); None: it takes no claims. `endings` are its events after which its part of a story has ended: whatever comes
-    about its key after it was archived is settled without asking a reaction; none: its stories are never archived. The
-    decorators return the function unchanged, so that a test awaits it like any other.
+    (`jetmesh.runtime.idempotency`); None: it takes no claims. `endings` are its events after which its part of a story
+    has ended: whatever comes about its key after it was archived is settled without asking a reaction; none: its
+    stories are never archived. The decorators return the function unchanged, so that a test awaits it like any other.
     """
 
     def __init__(

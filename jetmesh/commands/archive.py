@@ -24,9 +24,9 @@ from jetmesh.failure import Unavailable
 from jetmesh.operate.archive.job import Job, Tell
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.archive.report import Report
-from jetmesh.runtime import dead_letter
 from jetmesh.service import Service
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
+from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import Drift, broker_time
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -97,7 +97,7 @@ def archive(
 
 def _measure(report: Report) -> None:
     """Tell where metrics go that a run ended well, and when: an alert watches that the next one is not late."""
-    observed = spans.start("archive")
+    observed = providers.start("archive")
     observed.meter.create_observable_gauge(
         "jetmesh.archive.last_success",
         [lambda _: [Observation(time.time())]],
@@ -115,7 +115,7 @@ async def _run(
     tell, dry_run = how
     async with reach(target) as mesh:
         try:
-            now = await broker_time(mesh.connection, dead_letter.STREAM)
+            now = await broker_time(mesh.connection, DEAD_LETTERS)
             until = now - when.older_than
             forget_before = None if when.forget_after is None else now - when.forget_after
             job = Job(mesh.connection, services, kept, tell, mesh.settings.split, forget_before)

@@ -8,7 +8,7 @@ from jetmesh import app as apps
 from jetmesh import settings
 from jetmesh.commands import options
 from jetmesh.process import process
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import logs
 
 
 @click.command()
@@ -22,5 +22,5 @@ def run(names: tuple[str, ...], app: str) -> None:
     chosen = settings.read(settings.Settings)
     everyone = apps.load(app)
     services = apps.named(everyone, names)
-    spans.start_logs("+".join(service.name for service in services), chosen.log_format, chosen.log_level)
+    logs.start_logs("+".join(service.name for service in services), chosen.log_format, chosen.log_level)
     sys.exit(process.run(services, everyone, chosen))

@@ -15,7 +15,7 @@ from jetmesh import settings
 from jetmesh.jetstream.connection import Connection
 from jetmesh.runtime.context import Mesh, connect
 from jetmesh.settings import Settings
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 
 CONNECT_SECONDS = 3
 PATIENT_SECONDS = 30
@@ -97,7 +97,7 @@ async def reach(target: Target) -> AsyncIterator[Mesh]:
     """
     logging.getLogger("jetmesh.connection").setLevel(logging.ERROR)  # each failed try is said once, below
     try:
-        async with connect(target.settings, spans.start("jetmesh", {}), "jetmesh-cli") as mesh:
+        async with connect(target.settings, providers.start("jetmesh", {}), "jetmesh-cli") as mesh:
             yield mesh
     except ConnectionError as unreachable:
         raise Unreachable(f"{unreachable} (address from {target.found})") from None

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.cloudevents import MESSAGE_BYTES_MAX
 from jetmesh.common import json_body, lenient
 from jetmesh.contracts.schema import ALLOWED, Schema, contract, fields
 from jetmesh.event import EventType
+from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX
 
 TYPE_ERRORS = {
     "string_type": "a text",

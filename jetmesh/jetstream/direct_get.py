@@ -11,19 +11,16 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from jetmesh.cloudevents import Headers, decode_headers, read_event
-from jetmesh.event import EventType, is_ended
-from jetmesh.failure import BrokenContract, BrokerUnavailable
+from jetmesh.event import is_ended
+from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.headers import Headers, decode_headers
 
 TIMEOUT_SECONDS = 5.0
 SUBJECTS_MAX = 256
 """How many subjects one reading asks for: the server answers at most 1,024 messages to it."""
 SUBJECT_BYTES = 160
 """What one of them takes in a request, at most."""
-
-
-STORIES_MAX = 16_384
 
 
 def _time(text: str) -> str:
@@ -157,63 +154,6 @@ class StoryReader:
         for reading in readings:
             if not reading.answer.done():
                 reading.answer.set_exception(BrokerUnavailable(reason, 0.25))
-
-
-class KnownStories:
-    """What this process recorded itself, by the subject of its guard: it need not be read back to decide on.
-
-    Another replica may have gone on with a story meanwhile; the guard finds out, and the story is read then.
-    """
-
-    def __init__(self, stories_max: int = STORIES_MAX) -> None:
-        self._stories: dict[str, tuple[Stored, ...]] = {}
-        self._stories_max = stories_max
-
-    def get(self, subject: str) -> tuple[Stored, ...] | None:
-        """The story as it was last known; None where nothing is."""
-        return self._stories.get(subject)
-
-    def put(self, subject: str, story: Iterable[Stored]) -> None:
-        """The story as it is now; the one that was put first is forgotten for it."""
-        self._stories.pop(subject, None)
-        self._stories[subject] = tuple(story)
-        if len(self._stories) > self._stories_max:
-            del self._stories[next(iter(self._stories))]
-
-    def forget(self, subject: str) -> None:
-        """The story has gone on elsewhere."""
-        self._stories.pop(subject, None)
-
-    def forget_all(self) -> None:
-        """The streams may be others now, with other events under the same sequences."""
-        self._stories.clear()
-
-
-def events_of(stored: Iterable[Stored], types: dict[str, EventType]) -> list[object]:
-    """The events among the stored messages whose type is known, oldest first.
-
-    Raises:
-        BrokenContract: naming the one that can't be read.
-    """
-    known = [(types[message.type], message) for message in stored if message.type in types]
-    try:
-        return [message.event or event_type.read(message.data) for event_type, message in known]
-    except ValueError:
-        raise BrokenContract(f"the story can't be read: {_unreadable(known)}") from None
-
-
-def _unreadable(known: Iterable[tuple[EventType, Stored]]) -> str:
-    for event_type, message in known:
-        try:
-            read_event(event_type, message.data)
-        except BrokenContract as broken:
-            return f"{message.subject}, at {message.sequence}: {broken}"
-    return "nobody knows why"
-
-
-def has_ended(stored: Iterable[Stored]) -> bool:
-    """Whether the story is archived: nothing that comes about its key is to be decided any more."""
-    return any(is_ended(message.subject) for message in stored)
 
 
 def last_sequence(stored: Sequence[Stored]) -> int:

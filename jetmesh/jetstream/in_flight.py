@@ -7,9 +7,9 @@ import time
 from contextlib import suppress
 from typing import TypeAlias
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.pull import Pull
 
 Place: TypeAlias = tuple[int, float]

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from jetmesh.cloudevents import MESSAGE_BYTES_MAX, Headers, header_lines, lines_read
 from jetmesh.failure import BrokerUnavailable, TooLarge
+from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX, Headers, header_lines, lines_read
 
 
 class Refused(Exception):

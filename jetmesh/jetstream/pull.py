@@ -11,11 +11,11 @@ import math
 import time
 from collections.abc import Callable
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
-from jetmesh.topology.difference import Config, hold_seconds
+from jetmesh.jetstream.consumer_config import Config, hold_seconds
+from jetmesh.jetstream.delivery import Delivery
 
 log = logging.getLogger("jetmesh.pull")
 

@@ -14,23 +14,25 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter, ValidationError
 
-from jetmesh.cloudevents import Headers, decode_headers, foreign, now
+from jetmesh.cloudevents import now
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.headers import Headers, decode_headers, foreign
 from jetmesh.jetstream.message import Message, Refused
 from jetmesh.jetstream.publisher import Recorder
 from jetmesh.operate import replay
 from jetmesh.runtime import dead_letter
 from jetmesh.runtime.origin import origin_of
 from jetmesh.telemetry.otlp import parse_traceparent
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
 from jetmesh.topology.provision import Drift, request
 
 PAGE = 256
 PAGE_BYTES_MAX = 8 << 20
 TIMEOUT_SECONDS = 5.0
 NO_STREAM = (
-    f"there is no stream {dead_letter.STREAM} for this user: run `jetmesh topology apply`, or, where users have keys, "
+    f"there is no stream {DEAD_LETTERS} for this user: run `jetmesh topology apply`, or, where users have keys, "
     "name an operator's key with JETMESH_NATS_NKEY_SEED"
 )
 VARIES = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
@@ -229,7 +231,7 @@ class Letters:
 
     async def record(self) -> list[Entry]:
         """Who replayed and discarded what, oldest first."""
-        return [entry async for _, _, data in self._messages(dead_letter.RECORD_SUBJECTS) if (entry := _entry(data))]
+        return [entry async for _, _, data in self._messages(DEAD_LOG_SUBJECTS) if (entry := _entry(data))]
 
     async def _remove(self, letter: Letter, action: str) -> None:
         """The record comes first: a crash in between shows a letter that was dealt with, never the reverse."""
@@ -240,7 +242,7 @@ class Letters:
         subject = letter.subject.replace("dead.", "dead_log.", 1)
         await self._recorder.record(Message(subject, json.dumps(entry).encode(), {}), limited=False)
         try:
-            call = f"STREAM.MSG.DELETE.{dead_letter.STREAM}"
+            call = f"STREAM.MSG.DELETE.{DEAD_LETTERS}"
             await request(self._connection, call, {"seq": letter.sequence, "no_erase": True})
         except Drift:
             if await self.one(letter.sequence):  # else somebody else was faster
@@ -271,12 +273,12 @@ class Letters:
 
         wanted = {"batch": count, "max_bytes": PAGE_BYTES_MAX, "seq": start, "next_by_subj": subject}
         async with self._connection.answers(on_frame) as inbox:
-            subject = self._connection.api(f"DIRECT.GET.{dead_letter.STREAM}")
+            subject = self._connection.api(f"DIRECT.GET.{DEAD_LETTERS}")
             self._connection.send(subject, json.dumps(wanted).encode(), reply=inbox)
             try:
                 return found, await asyncio.wait_for(end, TIMEOUT_SECONDS)
             except TimeoutError:
-                raise Unavailable(f"{dead_letter.STREAM} did not answer within {TIMEOUT_SECONDS:g} s") from None
+                raise Unavailable(f"{DEAD_LETTERS} did not answer within {TIMEOUT_SECONDS:g} s") from None
 
 
 def _entry(data: bytes) -> Entry | None:
@@ -295,7 +297,7 @@ def _conclude(end: "asyncio.Future[int]", raw: bytes, headers: Headers) -> None:
     elif status == b"503":
         end.set_exception(Unavailable(NO_STREAM))
     else:
-        end.set_exception(Unavailable(f"{dead_letter.STREAM} could not be read: {words}"))
+        end.set_exception(Unavailable(f"{DEAD_LETTERS} could not be read: {words}"))
 
 
 def _split(subject: str) -> tuple[str, str]:

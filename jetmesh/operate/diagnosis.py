@@ -8,13 +8,13 @@ from typing import Any
 
 from jetmesh.contracts import registry
 from jetmesh.contracts.releases import NoRelease
-from jetmesh.jetstream import monitoring
 from jetmesh.jetstream.clock import DIFFERENCE_SECONDS_MAX
+from jetmesh.operate import monitoring
 from jetmesh.operate.findings import Finding, Findings, Grade, Patient
 from jetmesh.operate.service_answers import ServerHealth, State, ask_everybody
-from jetmesh.runtime.context import endpoint_subject
 from jetmesh.service import Service
 from jetmesh.topology import provision
+from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.provision import Change, Step
 from jetmesh.topology.streams import Stream
 

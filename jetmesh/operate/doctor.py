@@ -12,16 +12,15 @@ from pydantic import BaseModel
 
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream import monitoring
 from jetmesh.jetstream.connection import Connection
-from jetmesh.operate import diagnosis
+from jetmesh.operate import diagnosis, monitoring
 from jetmesh.operate.findings import Finding, Findings, Grade, Patient
 from jetmesh.operate.service_answers import Server
 from jetmesh.settings import variable
 from jetmesh.telemetry.otlp.settings import Receiver
 from jetmesh.telemetry.otlp.transport import receivers
 from jetmesh.telemetry.otlp.variables import SettingError, check
-from jetmesh.telemetry.spans import jetmesh_version
+from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology import provision
 
 SERVER_MIN = (2, 14)

@@ -10,9 +10,9 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.service_answers import ReactionReport, Report, Stats, ask_everybody, read
 from jetmesh.process.micro import REPORT
-from jetmesh.runtime import dead_letter
 from jetmesh.runtime.origin import origin_of
 from jetmesh.service import Form, Reaction, Service
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import Drift, request
 from jetmesh.topology.streams import WHOLE, Consumer, topology
@@ -198,7 +198,7 @@ async def _stream(connection: Connection, name: str) -> StreamState | None:
 
 async def _letters(connection: Connection) -> dict[str, int]:
     """How many dead letters each reaction has, as `service.reaction`."""
-    info = await _ask(connection, f"STREAM.INFO.{dead_letter.STREAM}", {"subjects_filter": dead_letter.SUBJECTS})
+    info = await _ask(connection, f"STREAM.INFO.{DEAD_LETTERS}", {"subjects_filter": DEAD_SUBJECTS})
     found: dict[str, int] = {}
     for subject, count in ((info or {}).get("state", {}).get("subjects") or {}).items():
         whose = origin_of(subject).whose

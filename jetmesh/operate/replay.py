@@ -9,9 +9,10 @@ from base64 import b64decode
 from datetime import datetime
 from typing import Any
 
-from jetmesh.cloudevents import Delivery, Headers, decode_headers, foreign
 from jetmesh.event import matches
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import Headers, decode_headers, foreign
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.origin import Origin, origin_of

@@ -13,9 +13,10 @@ from nats.micro.request import Request
 from nats.micro.service import Service as MicroService
 
 from jetmesh.process.health import Health
-from jetmesh.runtime.context import Endpoint, Mesh, endpoint_subject
+from jetmesh.runtime.context import Endpoint, Mesh
 from jetmesh.service import Service
-from jetmesh.telemetry.spans import jetmesh_version
+from jetmesh.telemetry.providers import jetmesh_version
+from jetmesh.topology.names import endpoint_subject
 
 log = logging.getLogger("jetmesh.micro")
 

@@ -21,7 +21,7 @@ from jetmesh.runtime.context import Beside, Mesh, connect
 from jetmesh.runtime.runner import Runner
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import Settings, SettingsError
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from jetmesh.topology import partitions
 from jetmesh.topology.provision import Drift
 
@@ -108,7 +108,7 @@ async def serve(
 ) -> None:
     """Run one service until `stopping` is set, then let go of everything in order. `wire` makes its dependencies
     where the module `wiring` beside its reactions shall not."""
-    observed = spans.start(service.name)
+    observed = providers.start(service.name)
     report_readiness(observed.meter, health)
     begun = asyncio.Event()
 

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from typing import Any
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.common.throttled_log import reason_of
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.runtime.worker import Reacting
 
 

@@ -7,9 +7,9 @@ broker knows of it again, and whoever has it in hand says that it is still worke
 
 import time
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.failure import Retry
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.delivery import Delivery
 
 ALL_SECONDS = 2.0
 """So long after the broker is back everything is put off: others may find it a little later."""

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from jetmesh.history import Histories
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
-from jetmesh.jetstream.direct_get import KnownStories, StoryReader
+from jetmesh.jetstream.direct_get import StoryReader
 from jetmesh.jetstream.in_flight import Custody
 from jetmesh.jetstream.publisher import Recorder
-from jetmesh.jetstream.stream_history import Histories
+from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Telemetry
@@ -120,11 +121,6 @@ async def _on(
     finally:
         await mesh.recorder.close()
         await mesh.stories.close()
-
-
-def endpoint_subject(service: str, name: str) -> str:
-    """The subject of an endpoint of a service: apart from those that the intake reads."""
-    return f"jetmesh.{service}.{name}"
 
 
 async def _reach(connection: Connection, settings: Settings, name: str, waiting: Waiting) -> None:

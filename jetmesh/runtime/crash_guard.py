@@ -4,8 +4,8 @@ A process that is killed uses up an attempt of everything that it had in hand, a
 Which of them it was is found out by handling one at a time; only an attempt that began counts against it.
 """
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.runtime.context import Mesh
 from jetmesh.runtime.origin import of

@@ -4,17 +4,16 @@ import traceback
 from collections.abc import Iterator
 from hashlib import sha256
 
-from jetmesh.cloudevents import Delivery, Headers, encode_headers, foreign, now
+from jetmesh.cloudevents import now
 from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
 from jetmesh.jetstream.connection import HEADER_BYTES_MAX
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import Headers, encode_headers, foreign
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Recorder
 from jetmesh.runtime import origin
+from jetmesh.topology.names import DEAD_LETTERS
 
-STREAM = "DEAD_LETTERS"
-SUBJECTS = "dead.>"
-RECORD_SUBJECTS = "dead_log.>"
-"""Who replayed and discarded what."""
 TRACEPARENT = "Jetmesh-Traceparent"
 """The context of the last attempt: that of the message may be none, or a stranger's."""
 OMITTED = "Jetmesh-Omitted-Bytes"
@@ -97,7 +96,9 @@ async def bury(
             return await _store(recorder, subject, *_fitting(headers, known, delivery.data, bytes_max), delivery.replay)
         except TooLarge:
             continue
-    raise Unavailable(f"the broker's max_payload, or the max_msg_size of {STREAM}, has no room for a letter", 60.0)
+    raise Unavailable(
+        f"the broker's max_payload, or the max_msg_size of {DEAD_LETTERS}, has no room for a letter", 60.0
+    )
 
 
 async def _store(recorder: Recorder, subject: str, headers: Headers, data: bytes, replayed: int) -> bool:

@@ -6,8 +6,9 @@ back, on a lane that only its reaction reads, is the original message, with wher
 
 from contextlib import suppress
 
-from jetmesh.cloudevents import Delivery, Headers, foreign
 from jetmesh.common import lenient
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import Headers, foreign
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Recorder
 from jetmesh.runtime.origin import of
@@ -19,16 +20,6 @@ _SUBJECT = "Jetmesh-Subject"
 _ATTEMPTS = "Jetmesh-Attempts"
 _FIRST = "Jetmesh-First-Time"
 _UNKNOWN = "Jetmesh-Unknown-Since"
-
-
-def timers_of(stream: str) -> str:
-    """The timer stream beside the stream of a service."""
-    return f"{stream}_TIMERS"
-
-
-def due_subjects(service: str) -> str:
-    """The lane on which what was set aside comes back to a service."""
-    return f"due.{service}.>"
 
 
 def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:

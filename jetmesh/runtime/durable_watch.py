@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
-from jetmesh.topology.difference import Config
+from jetmesh.jetstream.consumer_config import Config
 from jetmesh.topology.provision import Drift, request
 from jetmesh.topology.streams import Consumer
 

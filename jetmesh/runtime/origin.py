@@ -6,8 +6,8 @@ sequence alone would not do: a stream that was removed and made anew, or restore
 
 from dataclasses import dataclass
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.common import lenient
+from jetmesh.jetstream.delivery import Delivery
 
 
 @dataclass(frozen=True, slots=True)

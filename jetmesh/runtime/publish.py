@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
-from jetmesh.cloudevents import JSON, derived_id, event_lines
+from jetmesh.cloudevents import JSON, event_lines
 from jetmesh.event import Event, entity_of, story_subject, subject_of
+from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.runtime.context import Mesh

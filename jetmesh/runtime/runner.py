@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.consumer_config import Config
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.pull import Pull
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.circuit_breaker import Switches, switches
@@ -24,7 +25,6 @@ from jetmesh.runtime.sink import Sink
 from jetmesh.runtime.worker import Reacting
 from jetmesh.service import INTAKE, Form, Reaction, Service
 from jetmesh.topology import provision
-from jetmesh.topology.difference import Config
 from jetmesh.topology.streams import Consumer, consumers_of
 
 log = logging.getLogger("jetmesh.runner")

@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
-from jetmesh.cloudevents import BEGAN, Delivery, Envelope, read_event
+from jetmesh.cloudevents import BEGAN, Envelope, read_event
 from jetmesh.common.throttled_log import reason_of
 from jetmesh.event import Event, story_subject, subject_of
 from jetmesh.failure import BrokenContract, Disowned, NotYet, Permanent, Unavailable, growing, let_go
-from jetmesh.jetstream.direct_get import Stored, has_ended, last_sequence
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.direct_get import Stored, last_sequence
 from jetmesh.jetstream.message import Guard, Refused, Unknown
 from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
 from jetmesh.runtime.crash_guard import last_chance
+from jetmesh.runtime.stories import has_ended
 from jetmesh.runtime.worker import NAK_SECONDS_MAX, Reacting
 from jetmesh.service import Form
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent

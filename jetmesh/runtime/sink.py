@@ -8,10 +8,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from jetmesh.cloudevents import Delivery, Headers, as_written
+from jetmesh.cloudevents import as_written
 from jetmesh.common.throttled_log import reason_of
 from jetmesh.event import Recorded, is_ended
-from jetmesh.jetstream.stream_history import UNTOLD, History
+from jetmesh.history import UNTOLD, History
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import Headers
 from jetmesh.runtime.batching import Batching
 from jetmesh.telemetry.otlp import trace_id_of
 

@@ -11,15 +11,16 @@ import random
 import time
 from typing import Any
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import TooLarge
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.consumer_config import Config
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import Custody
 from jetmesh.jetstream.publisher import Recorder
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.service import INTAKE, Reaction
-from jetmesh.topology.difference import Config, covers, filters_of, takes_of
+from jetmesh.topology.difference import covers, filters_of, takes_of
 from jetmesh.topology.provision import request
 
 log = logging.getLogger("jetmesh.versions")

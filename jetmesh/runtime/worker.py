@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from opentelemetry.trace import Span
 
-from jetmesh.cloudevents import BEGAN, Delivery, Envelope, bare, derived_id, event_lines, understand
+from jetmesh.cloudevents import BEGAN, Envelope, bare, event_lines, understand
 from jetmesh.common.throttled_log import Conditions, kind_of, reason_of
 from jetmesh.event import Event, EventType, subject_of
 from jetmesh.failure import (
@@ -26,14 +26,17 @@ from jetmesh.failure import (
     let_go,
     verdict,
 )
-from jetmesh.jetstream.direct_get import Stored, events_of
+from jetmesh.jetstream.delivery import Delivery, derived_id
+from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Guard, Message, Unknown
 from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.circuit_breaker import Switch
 from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.stories import events_of
 from jetmesh.service import Reaction, Service
+from jetmesh.telemetry.logs import log_context
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
-from jetmesh.telemetry.spans import Process, log_context, trace_lines
+from jetmesh.telemetry.spans import Process, trace_lines
 
 log = logging.getLogger("jetmesh.reaction")
 

@@ -8,38 +8,25 @@ linked, and no parent, unless `JETMESH_TRUST_TRACES` says so. What comes from ou
 the story's trace; a deadline joins it when it does something.
 """
 
-import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from datetime import UTC, datetime
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry.context import Context, attach
-from opentelemetry.metrics import Meter, NoOpMeter, NoOpMeterProvider
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.metrics import Meter, NoOpMeter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
-from jetmesh.cloudevents import Envelope, Headers, header_lines, instant_of
-from jetmesh.common.visible import LineFormatter, written
+from jetmesh.cloudevents import Envelope, instant_of
 from jetmesh.event import EventType
+from jetmesh.jetstream.headers import Headers, header_lines
 from jetmesh.service import Form, Reaction
-from jetmesh.telemetry.instruments import Counter, CounterSeries, Histograms, Series, WithHistograms
+from jetmesh.telemetry.instruments import Counter, CounterSeries, Histograms, Series
 from jetmesh.telemetry.otlp import Span as HotSpan
 from jetmesh.telemetry.otlp import Tracer as HotTracer
-from jetmesh.telemetry.otlp import settings as otlp_settings
-from jetmesh.telemetry.otlp import tracer_provider
 from jetmesh.telemetry.otlp.encoding import Description
-from jetmesh.telemetry.otlp.settings import Signal
 from jetmesh.telemetry.otlp.traceparent import format_traceparent, parse_traceparent
-from jetmesh.telemetry.otlp.variables import check
 from jetmesh.telemetry.reaction_stats import Tally
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -48,6 +35,7 @@ SCOPE = "jetmesh"
 CONVERSATION = "messaging.message.conversation_id"
 OUTCOME = "jetmesh.outcome"
 OTHER = "_OTHER"
+NO_CONTEXT = Context()
 """In the place of a value of which there is no end, as OpenTelemetry writes it."""
 
 _Attributes = dict[str, Any]
@@ -131,77 +119,6 @@ class Telemetry:
         return ReactionTelemetry(self, reaction)
 
 
-def jetmesh_version() -> str:
-    """The version of the installed runtime."""
-    try:
-        return version("jetmesh")
-    except PackageNotFoundError:
-        return "0"
-
-
-def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetry:
-    """Telemetry by the `OTEL_*` variables: each signal over OTLP where an endpoint for it is named, else none.
-
-    Raises:
-        SettingError: an `OTEL_*` variable does not hold what it must, is not known, or not supported.
-    """
-    check(environment)
-    described = {"service.name": service, "service.version": jetmesh_version(), "service.namespace": "jetmesh"}
-    # By one reading for all signals: what an operator says of the process wins over what the code says.
-    resource = Resource.create(described).merge(otlp_settings.resource(environment))
-    histograms, closing = Histograms(), ExitStack()
-    if otlp_settings.has_receiver(environment, Signal.LOGS):
-        closing.callback(_export_logs(resource, environment))
-    meter = _meter(resource, environment, histograms, closing)
-    tracer = _tracer(resource, environment, closing)
-    return Telemetry(service, tracer, meter, closing.close, histograms)
-
-
-def _tracer(resource: Resource, environment: Mapping[str, str], closing: ExitStack) -> Tracer:
-    """Where no span is exported, none is made: the context of whoever exports goes on to the next who does."""
-    if not otlp_settings.has_receiver(environment, Signal.TRACES):
-        return trace.NoOpTracer()
-    spans = tracer_provider(resource, environment)
-    trace.set_tracer_provider(spans)
-    closing.callback(spans.shutdown)
-    return spans.get_tracer(SCOPE, jetmesh_version())
-
-
-def _meter(resource: Resource, environment: Mapping[str, str], histograms: Histograms, closing: ExitStack) -> Meter:
-    if not otlp_settings.has_receiver(environment, Signal.METRICS):
-        return NoOpMeterProvider().get_meter(SCOPE)
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-
-    from jetmesh.telemetry.otlp.signals import MetricSender
-
-    # A scope of their own: of two lists of metrics under one scope the exporter sends the last alone.
-    measured = InstrumentationScope(f"{SCOPE}.measure", jetmesh_version())
-    reader = PeriodicExportingMetricReader(
-        WithHistograms(MetricSender(environment), measured, histograms),
-        export_interval_millis=otlp_settings.metric_interval_seconds(environment) * 1000,
-        export_timeout_millis=otlp_settings.receiver(environment, Signal.METRICS).timeout_seconds * 1000,
-    )
-    readings = MeterProvider(resource=resource, metric_readers=[reader])
-    metrics.set_meter_provider(readings)
-    closing.callback(readings.shutdown)
-    return readings.get_meter(SCOPE, jetmesh_version())
-
-
-def _export_logs(resource: Resource, environment: Mapping[str, str]) -> Callable[[], None]:
-    """Log lines go out as well, until the function that is returned is called."""
-    from jetmesh.telemetry.otlp.signals import LogHandler
-
-    handler, root = LogHandler(resource, environment), logging.getLogger()
-    root.addHandler(handler)
-
-    def stop() -> None:
-        root.removeHandler(handler)
-        handler.close()
-
-    return stop
-
-
 def from_outside(caller: SpanContext, *, trusted: bool) -> tuple[SpanContext | None, Sequence[Link]]:
     """The parent and the links of what somebody outside asked for in this trace: whoever is not trusted chooses neither
     the trace of an order, which may be another's, nor whether it is sampled, and is linked."""
@@ -245,7 +162,7 @@ class Process:
         """For the rest of the task that runs the reaction: spans of other libraries nest in this one, and every log
         line points to it."""
         if self.context.is_valid:
-            attach(trace.set_span_in_context(self.span, _NOTHING))
+            attach(trace.set_span_in_context(self.span, NO_CONTEXT))
 
     def join(self, envelope: Envelope, story: SpanContext) -> None:
         """Belong to the trace of the story that this attempt adds to. That of the message becomes a link; the span
@@ -392,70 +309,4 @@ def _common(operation: str, operation_type: str, event_type: str) -> _Attributes
     }
 
 
-_NOTHING = Context()
 """What is current where nothing is: a task that handles a delivery begins anew."""
-
-
-_POINTERS = ("service", "reaction", "key", "trace_id", "span_id")
-
-
-def current_context() -> dict[str, str]:
-    """The trace and the event's key of the attempt that this task works on; empty outside of one."""
-    span = trace.get_current_span()
-    context = span.get_span_context()
-    if not context.is_valid:
-        return {}
-    attributes = getattr(span, "attributes", None) or {}
-    key, reaction = attributes.get(CONVERSATION, ""), attributes.get("jetmesh.reaction", "")
-    return {
-        "trace_id": f"{context.trace_id:032x}",
-        "span_id": f"{context.span_id:016x}",
-        "key": str(key),
-        "reaction": str(reaction),
-    }
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with the trace and the event's key of where it was written."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        fields = {**current_context(), **vars(record)}
-        line.update({name: fields[name] for name in _POINTERS if fields.get(name)})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return written(line)
-
-
-def start_logs(service: str, form: str = "auto", level: str = "INFO") -> None:
-    """Logs to standard error: JSON lines, or readable text on a terminal."""
-    handler = logging.StreamHandler(sys.stderr)
-    if form == "json" or (form == "auto" and not sys.stderr.isatty()):
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(LineFormatter())
-    handler.addFilter(partial(_name_service, service))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    for noisy in ("nats", "aiosmtplib", "httpx", "uvicorn.access", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def _name_service(service: str, record: logging.LogRecord) -> bool:
-    record.service = service
-    return True
-
-
-def log_context(process: Process | None, reaction: str, key: str) -> dict[str, str]:
-    """`extra` of a log call, so that its line points to the trace."""
-    fields = {"reaction": reaction, "key": key}
-    if process is not None and process.context.is_valid:
-        fields["trace_id"] = f"{process.context.trace_id:032x}"
-        fields["span_id"] = f"{process.context.span_id:016x}"
-    return fields

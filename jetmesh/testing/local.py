@@ -9,20 +9,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
-from jetmesh.cloudevents import cloud_event, derived_id
+from jetmesh.cloudevents import cloud_event
 from jetmesh.event import Event, entity_of, stream_of, subject_of
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
 from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import Mesh, connect
-from jetmesh.runtime.dead_letter import STREAM as DEAD_LETTERS
-from jetmesh.runtime.delayed_redelivery import timers_of
 from jetmesh.service import INTAKE, Form, Service
 from jetmesh.settings import Settings, read
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from jetmesh.topology import provision
+from jetmesh.topology.names import DEAD_LETTERS, timers_of
 from jetmesh.topology.streams import Consumer, Stream, Topology, topology
 
 Recorded = TypeVar("Recorded", bound=Event)
@@ -64,7 +64,7 @@ class LocalMesh:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self.mesh = await self._stack.enter_async_context(connect(self.settings, spans.start("test", {}), "test"))
+        self.mesh = await self._stack.enter_async_context(connect(self.settings, providers.start("test", {}), "test"))
         await self.apply()
         return self
 

@@ -12,9 +12,10 @@ from typing import Any, cast
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh.cloudevents import Delivery, cloud_event, derived_id
+from jetmesh.cloudevents import cloud_event
 from jetmesh.event import Event, stream_of, subject_of
 from jetmesh.jetstream.clock import BrokerClock
+from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.runtime.context import Mesh
 from jetmesh.runtime.many import Many

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
 from jetmesh.jetstream.connection import API
-from jetmesh.runtime.context import endpoint_subject
 from jetmesh.service import Service
 from jetmesh.topology import partitions
+from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import MESSAGE_BYTES_MAX, WHOLE, Consumer, consumers_of
 
@@ -109,8 +109,8 @@ def configuration(
     """The `accounts` block of a nats-server configuration, with the mappings of streams that are split.
 
     `keys` names the public nkeys of each user (`jetmesh.topology.nkeys.users`); two keys for one name are both good,
-    so that keys can be rotated while they are in use. `<service>-micro` may answer `nats micro` for the service. `outside` is what
-    each user who is no service may take.
+    so that keys can be rotated while they are in use. `<service>-micro` may answer `nats micro` for the service.
+    `outside` is what each user who is no service may take.
     """
     open_to = {kind: [Import(event.type) for event in events] for kind, events in published(services).items()}
     kinds = {user: kind_of(user, open_to) for user in keys}

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Config = Mapping[str, Any]
+from jetmesh.jetstream.consumer_config import Config
+
 Field = tuple[str, Any, Any]
 """A field's name, what it has, and what it needs."""
 
@@ -94,11 +95,6 @@ def filters_of(config: Config) -> list[str]:
 def takes_of(config: Config) -> set[str]:
     """The types that some version takes from an intake's durable."""
     return set(filter(None, (config.get("metadata") or {}).get(TAKES, "").split(",")))
-
-
-def hold_seconds(config: Config) -> float:
-    """How long a delivery may be held before it is delivered again: an operator's back-off counts as well."""
-    return float(min([config["ack_wait"], *(config.get("backoff") or ())])) / 1e9
 
 
 def covers(pattern: str, subject: str) -> bool:

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Any
 
 from jetmesh.failure import Unavailable
+from jetmesh.history import BORN, History, history_of
 from jetmesh.jetstream.connection import Connection
-from jetmesh.jetstream.stream_history import BORN, History, history_of
 from jetmesh.settings import SettingsError
 from jetmesh.topology import account_limits, difference
 from jetmesh.topology.difference import Difference, Field

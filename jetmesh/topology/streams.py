@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from jetmesh import cloudevents
 from jetmesh.event import entity_of, stream_of
-from jetmesh.runtime import dead_letter, delayed_redelivery
+from jetmesh.jetstream import headers
 from jetmesh.service import INTAKE, Form, Reaction, Service
 from jetmesh.topology import partitions
 from jetmesh.topology.difference import TAKES, TUNABLE
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS, DEAD_SUBJECTS, due_subjects, timers_of
 from jetmesh.topology.partitions import Partitions
 
 Config = Mapping[str, Any]
@@ -19,14 +19,14 @@ WHOLE: Partitions = {}
 """No stream is split."""
 
 MESSAGE_BYTES_MAX = 1 << 20
-TAKEN_BYTES_MAX = cloudevents.MESSAGE_BYTES_MAX
+TAKEN_BYTES_MAX = headers.MESSAGE_BYTES_MAX
 """What is taken from outside leaves room for where it came from, and for the evidence of a dead letter."""
 INTAKE_BYTES_MAX = 4 << 30
 DEAD_LETTERS_BYTES_MAX = 1 << 30
 """What strangers can fill does not fill the disk. Operators may set others: once a stream is there, theirs counts."""
 
 
-NO_SOURCE = {"name": dead_letter.STREAM, "filter_subject": "dead.none"}
+NO_SOURCE = {"name": DEAD_LETTERS, "filter_subject": "dead.none"}
 """A source of nothing, no letter having this subject. A stream without any source remembers every `Nats-Msg-Id` for two
 minutes, and takes no second message with it: a stranger could make an order vanish by guessing its id. One that has a
 source may remember none. An order that comes twice is known by its key, for ever, and by its owner."""
@@ -116,7 +116,7 @@ def topology(
     return Topology(
         streams=tuple(_streams(services, replicas, split)),
         consumers=tuple(c for service in services for c in consumers_of(service, services, ack_wait_seconds, split)),
-        counts=(Consumer(dead_letter.STREAM, "letters", "operators", (dead_letter.SUBJECTS,), kind=Kind.LETTERS),),
+        counts=(Consumer(DEAD_LETTERS, "letters", "operators", (DEAD_SUBJECTS,), kind=Kind.LETTERS),),
     )
 
 
@@ -158,9 +158,9 @@ def consumers_of(
         yield from durable(INTAKE, f"{service.name}-intake", *subjects, takes=taken(service))
     if reacts_singly(service):
         yield from durable(
-            delayed_redelivery.timers_of(service.stream),
+            timers_of(service.stream),
             f"{service.name}-due",
-            delayed_redelivery.due_subjects(service.name),
+            due_subjects(service.name),
         )
 
 
@@ -208,8 +208,8 @@ def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> I
 def _letters(replicas: int) -> Stream:
     """Dead letters. One is what was taken and the evidence, and no larger than `max_payload`; a `max_msg_size` here
     would have to be the intake's, which has this stream for its source (10046)."""
-    subjects = [dead_letter.SUBJECTS, dead_letter.RECORD_SUBJECTS]
-    return _log(dead_letter.STREAM, subjects, replicas, max_bytes=DEAD_LETTERS_BYTES_MAX, max_msg_size=-1)
+    subjects = [DEAD_SUBJECTS, DEAD_LOG_SUBJECTS]
+    return _log(DEAD_LETTERS, subjects, replicas, max_bytes=DEAD_LETTERS_BYTES_MAX, max_msg_size=-1)
 
 
 def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:
@@ -244,12 +244,12 @@ def _parts(whole: Stream, split: Partitions) -> Iterable[Stream]:
 def _timers(service: Service, replicas: int) -> Stream:
     """Schedules and what they bring back, gone when acknowledged; and notes of last chances, gone when their time is
     up. Schedules exclude `discard: new` (10052)."""
-    name = delayed_redelivery.timers_of(service.stream)
+    name = timers_of(service.stream)
     return Stream(
         name,
         {
             "name": name,
-            "subjects": [f"timers.{service.name}.>", delayed_redelivery.due_subjects(service.name)],
+            "subjects": [f"timers.{service.name}.>", due_subjects(service.name)],
             "retention": "workqueue",
             "storage": "file",
             "discard": "old",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from jetmesh import settings
 from jetmesh.commands.target import variables_of
 from jetmesh.runtime.context import Mesh, connect
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from services.reference.state import State
 
 CONNECT_SECONDS = 5
@@ -74,7 +74,7 @@ async def connected(nats_args: Sequence[str] = ()) -> AsyncIterator[Mesh]:
     variables = {**os.environ, **variables_of(nats_args), "JETMESH_CONNECT_SECONDS": wait}
     chosen = settings.read(settings.Settings, variables)
     try:
-        async with connect(chosen, spans.start("jetmesh", {}), "jetmesh-cli") as mesh:
+        async with connect(chosen, providers.start("jetmesh", {}), "jetmesh-cli") as mesh:
             yield mesh
     except ConnectionError as unreachable:
         raise click.ClickException(str(unreachable)) from None

@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jetmesh.cloudevents import Delivery, bare, id_of_place, read_event, understand
+from jetmesh.cloudevents import bare, read_event, understand
 from jetmesh.common import json_body
 from jetmesh.event import is_ended
 from jetmesh.failure import BrokenContract
+from jetmesh.history import history_of
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.delivery import Delivery, id_of_place
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.stream_history import history_of
 from jetmesh.operate.archive.open_work import set_aside
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
 from jetmesh.operate.archive.purge import archived_until
 from jetmesh.operate.archive.row import Place, unix_nano
-from jetmesh.runtime import dead_letter
 from jetmesh.runtime.context import Mesh
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.topology import partitions
+from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import check_split, histories, request
 from jetmesh.topology.streams import topology
 from jetmesh_contracts import EVENTS
@@ -132,7 +133,7 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(_streams(mesh)):
         events += (_fact(stream, message) for message in await reader.read(stream) if not is_ended(message.subject))
-    buried = await reader.read(dead_letter.STREAM)
+    buried = await reader.read(DEAD_LETTERS)
     letters = [_letter(message) for message in buried if _is_ours(message.subject, "dead")]
     discarded = [
         _letter(m) for m in buried if _is_ours(m.subject, "dead_log") and _object(m.data).get("action") == GONE
@@ -151,7 +152,7 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
 
 
 async def _restorations(connection: Connection) -> int:
-    info = await request(connection, f"STREAM.INFO.{dead_letter.STREAM}")
+    info = await request(connection, f"STREAM.INFO.{DEAD_LETTERS}")
     return len(history_of(info).restorations) if info else 0
 
 

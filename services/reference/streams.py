@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from jetmesh.cloudevents import decode_headers
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import decode_headers
 from jetmesh.topology.provision import Drift, passing_consumer, request
 from jetmesh.topology.streams import Consumer
 

@@ -115,15 +115,15 @@ def test_a_service_that_starts_loads_nothing_that_only_people_need() -> None:
     )
     loaded = set(subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split())
 
-    for_people = {"rich", "yaml", "httpx", "duckdb", "jetmesh.doctor", "jetmesh.contracts", "jetmesh.archive"}
-    assert {"jetmesh.runner", "services"} <= loaded
+    for_people = {"rich", "yaml", "httpx", "duckdb", "jetmesh.operate", "jetmesh.contracts"}
+    assert {"jetmesh.runtime.runner", "services"} <= loaded
     assert loaded & for_people == set()
 
 
 def test_the_subjects_of_the_jetstream_api_are_made_in_one_place() -> None:
     """Who writes one elsewhere speaks to the domain that is nearest."""
     literals = re.compile(r'f?"\$JS\.(API|[{])')
-    allowed = {"jetmesh/connection.py", "jetmesh/settings.py"}
+    allowed = {"jetmesh/jetstream/connection.py", "jetmesh/settings.py"}
     found = [
         f"{name_of(path)}: {match[0]}"
         for path in MODULES

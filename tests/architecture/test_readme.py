@@ -51,10 +51,13 @@ def test_every_link_leads_somewhere() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-def test_the_map_of_the_runtime_names_every_module_once() -> None:
+def test_the_map_of_the_runtime_names_every_room_once() -> None:
     architecture = (ROOT / "ARCHITECTURE.md").read_text()
-    section = architecture.partition("## The modules of the runtime")[2].partition("\n## ")[0]
-    named = [name.rstrip("/") for name in re.findall(r"`([a-z/]+)`", section)]
+    section = architecture.partition("## The rooms of the runtime")[2].partition("\n## ")[0]
+    named = [
+        name.rstrip("/")
+        for name in re.findall(r"`([a-z]+)`", "\n".join(re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)))
+    ]
     there = {
         path.stem for path in (ROOT / "jetmesh").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }

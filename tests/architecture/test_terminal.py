@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-WAYS = {"jetmesh/terminal.py", "jetmesh/console.py"}
+WAYS = {"jetmesh/common/terminal.py", "jetmesh/common/console.py"}
 MODULES = sorted(
     path
     for package in ("jetmesh", "services")

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.contenders.jetmesh_hop import SERVICES, payments
 from benchmarks.hop import mesh_headers, placed
 from benchmarks.receiver import Receiver
-from jetmesh.cloudevents import encode_headers
+from jetmesh.jetstream.headers import encode_headers
 from jetmesh.testing import LocalMesh, MeshOf
 
 HOPS = 400

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from jetmesh.failure import Unavailable
 from jetmesh.process.micro import REPORT
-from jetmesh.runtime.context import Mesh, endpoint_subject
+from jetmesh.runtime.context import Mesh
 from jetmesh.topology import provision
+from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.streams import Consumer, Kind
 from services.reference.facts import Facts
 from tests.chaos.arena import NAMES

@@ -18,11 +18,11 @@ from jetmesh.jetstream.message import Message
 from jetmesh.operate.backup.manifest import BackupError
 from jetmesh.operate.backup.restore import Restoring
 from jetmesh.operate.backup.take import Taking
-from jetmesh.runtime import dead_letter
 from jetmesh.runtime.context import Mesh
 from jetmesh.settings import Settings
 from jetmesh.testing import until
 from jetmesh.topology import provision
+from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import Drift
 from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES
@@ -559,7 +559,7 @@ class Nemesis:
 
     async def _is_buried(self, service: str, order_id: str) -> bool:
         with suppress(Unavailable):
-            letters = await self.mesh.stories.last(dead_letter.STREAM, [f"dead.{service}.>"])
+            letters = await self.mesh.stories.last(DEAD_LETTERS, [f"dead.{service}.>"])
             return any(order_id.encode() in letter.data for letter in letters)
         return False
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from jetmesh.failure import Unavailable
-from jetmesh.runtime import dead_letter
-from jetmesh.runtime.context import Mesh, endpoint_subject
+from jetmesh.runtime.context import Mesh
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.worker import Exhausted
 from jetmesh.testing import until
 from jetmesh.topology import provision
+from jetmesh.topology.names import DEAD_LETTERS, endpoint_subject
 from jetmesh.topology.provision import Drift
 from services.orders.service import orders as orders_service
 from services.reference.audit import Audit
@@ -139,7 +139,7 @@ async def audited(mesh: Mesh, state: State) -> Audit:
 
 async def given_up_for_nothing(mesh: Mesh) -> list[str]:
     """The dead letters that say that the attempts are used up, but for those of deadly orders."""
-    letters = await (await raw_reader(mesh.connection)).read(dead_letter.STREAM)
+    letters = await (await raw_reader(mesh.connection)).read(DEAD_LETTERS)
     exhausted = [letter for letter in letters if letter.headers.get("Jetmesh-Error-Type") == Exhausted.__name__]
     return [letter.subject for letter in exhausted if wrapped.DEADLY.encode() not in letter.data]
 

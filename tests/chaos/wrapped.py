@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jetmesh.cloudevents import Delivery, Envelope
+from jetmesh.cloudevents import Envelope
 from jetmesh.commands import main
 from jetmesh.event import EventType
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import Custody
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.publisher import Recorder

@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from jetmesh.cloudevents import Delivery, encode_headers, read_event, understand
+from jetmesh.cloudevents import read_event, understand
 from jetmesh.contracts.advice import advise
 from jetmesh.failure import BrokenContract
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import encode_headers
 from jetmesh_contracts import OrderPlaced
 from services.orders.edge.placing import read_order
 from services.orders.edge.problems import Problem

@@ -10,8 +10,9 @@ from cloudevents.core.bindings.http import HTTPMessage, from_binary, to_binary, 
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from jetmesh.cloudevents import Delivery, Envelope, cloud_event, read_event, understand
+from jetmesh.cloudevents import Envelope, cloud_event, read_event, understand
 from jetmesh.failure import BrokenContract
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.testing import Broker, MeshOf
 from jetmesh_contracts import OrderConfirmed, OrderPlaced
 from services.orders.catalogue import prices

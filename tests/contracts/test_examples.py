@@ -8,9 +8,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import jetmesh_contracts
-from jetmesh.cloudevents import Delivery, read_event, understand
+from jetmesh.cloudevents import read_event, understand
 from jetmesh.contracts import package
 from jetmesh.contracts.schema import contract
+from jetmesh.jetstream.delivery import Delivery
 
 CONTRACTS = package.load("jetmesh_contracts")
 TYPES = {event.type: event for event in jetmesh_contracts.EVENTS}

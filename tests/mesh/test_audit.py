@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jetmesh.cloudevents import id_of_place
+from jetmesh.jetstream.delivery import id_of_place
 from jetmesh.runtime.origin import Origin
 from services.payments.ledger import Balance
 from services.reference.checks import findings

@@ -19,7 +19,7 @@ from jetmesh.contracts.registry import BUCKET
 from jetmesh.jetstream.connection import Connection
 from jetmesh.runtime.context import connect
 from jetmesh.settings import Settings, read
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
@@ -165,7 +165,7 @@ class Stranger:
 async def _prepare(url: str) -> int:
     """Streams as they must be, full of everything; the sequence of a letter."""
     settings = read(Settings, {"NATS_URL": url})
-    async with connect(settings, spans.start("test", {}), "test") as mesh:
+    async with connect(settings, providers.start("test", {}), "test") as mesh:
         await provision.apply(mesh.connection, await provision.plan(mesh.connection, topology(SERVICES)))
         await fill(mesh.connection)
         bucket = {"name": f"KV_{BUCKET}", "subjects": [f"$KV.{BUCKET}.>"], "max_msgs_per_subject": 64,

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.message import Message
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.open_work import DEAD
@@ -25,6 +25,7 @@ from jetmesh.operate.dead_letters import Letters
 from jetmesh.runtime import delayed_redelivery, origin
 from jetmesh.service import Form
 from jetmesh.testing import Broker, MeshOf
+from jetmesh.topology.names import timers_of
 from jetmesh.topology.partitions import names
 from jetmesh.topology.provision import request
 from services.analytics.service import analytics
@@ -191,9 +192,7 @@ async def test_whatever_comes_late_about_an_archived_order_does_nothing(shop: Sh
     assert (shop.whole.balances(), shop.whole.mails()) == (balances, mails)
     assert [letter.headers["Jetmesh-Reason"] for letter in await shop.whole.mesh.dead_letters()] == []
     for service in SERVICES:
-        assert not await shop.whole.mesh.count(delayed_redelivery.timers_of(service.stream)), (
-            f"{service.name} will try again"
-        )
+        assert not await shop.whole.mesh.count(timers_of(service.stream)), f"{service.name} will try again"
     assert await shop.audited() == {}
 
 

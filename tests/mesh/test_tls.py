@@ -21,7 +21,7 @@ from jetmesh.jetstream import certificates, tls
 from jetmesh.runtime.context import connect
 from jetmesh.service import Service
 from jetmesh.settings import Settings, SettingsError, read
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from jetmesh.testing import Broker, LocalMesh, until
 from jetmesh.topology import accounts, nkeys
 from services.flow import SERVICES
@@ -94,7 +94,7 @@ def settings_of(broker: Broker, tmp_path: Path, user: str, host: str = NAME, **v
 async def refusal(settings: Settings) -> str:
     """What who can't connect is told."""
     with pytest.raises(ConnectionError) as refused:
-        async with connect(settings, spans.start("test", {}), "test"):
+        async with connect(settings, providers.start("test", {}), "test"):
             pass
     return str(refused.value)
 
@@ -112,7 +112,7 @@ async def test_a_service_knows_when_the_certificates_of_its_connection_end(
     verifying: Broker, files: Files, tmp_path: Path
 ) -> None:
     settings = settings_of(verifying, tmp_path, "operator", **files.client())
-    async with connect(settings, spans.start("test", {}), "test") as mesh:
+    async with connect(settings, providers.start("test", {}), "test") as mesh:
         ends = certificates.ends(settings, mesh.connection.peer_certificate)
     assert set(ends) == {"broker", "client", "ca"}
     assert all(end > time.time() for end in ends.values())
@@ -148,7 +148,7 @@ async def test_a_renewed_ca_and_certificate_are_used_at_the_next_connect(
     files.put(files.client(), mine)
     settings = settings_of(verifying, tmp_path, "operator", **{name: str(path) for name, path in mine.items()})
     config = tmp_path / "nats.conf"
-    async with connect(settings, spans.start("test", {}), "test") as mesh:
+    async with connect(settings, providers.start("test", {}), "test") as mesh:
         config.write_text(config.read_text().replace("ours.", "theirs."))
         verifying.restart()
         await until(lambda: "is not trusted" in mesh.connection.trouble)

@@ -21,7 +21,7 @@ from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.runtime.context import connect
 from jetmesh.settings import Settings, read
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from jetmesh.testing import Broker, until
 from jetmesh.topology import accounts, nkeys, provision
 from jetmesh.topology.accounts import API_PREFIX
@@ -382,7 +382,7 @@ async def test_an_id_that_a_stranger_chose_makes_no_order_vanish(guarded: Broker
 async def test_a_customer_speaks_by_the_runtime_with_a_key_and_an_inbox_prefix(guarded: Broker, folder: Path) -> None:
     told = {"NATS_URL": guarded.url, "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(folder, "client"))}
     told["JETMESH_NATS_INBOX_PREFIX"] = accounts.inbox_of("client")
-    async with operated(guarded, folder), connect(read(Settings, told), spans.start("shop", {}), "shop") as mesh:
+    async with operated(guarded, folder), connect(read(Settings, told), providers.start("shop", {}), "shop") as mesh:
         assert await mesh.recorder.record(Message("orders.placed", b"{}", {})) == 1
 
 
@@ -418,7 +418,9 @@ async def test_what_was_recorded_is_rolled_up_by_nobody(guarded: Broker, folder:
             foreign = await reached(orders, ["timers.payments.x"])
         timers = await provision.request(operator, "STREAM.INFO.ORDERS_TIMERS")
     assert foreign == []
-    assert timers["config"]["allow_rollup_hdrs"] is True, "the server can do without now: let topology.py say so"
+    assert timers["config"]["allow_rollup_hdrs"] is True, (
+        "the server can do without now: let topology/streams.py say so"
+    )
 
 
 def permissions(folder: Path, *arguments: str) -> Result:

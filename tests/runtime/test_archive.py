@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jetmesh.cloudevents import Delivery
 from jetmesh.commands import commands
 from jetmesh.event import ended_subject, matches
+from jetmesh.history import History, Restoration
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.publisher import Recorder
-from jetmesh.jetstream.stream_history import History, Restoration
 from jetmesh.operate.archive import job as jobs
 from jetmesh.operate.archive import marker, parquet
 from jetmesh.operate.archive.job import Job

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jetmesh.cloudevents import MESSAGE_BYTES_MAX, encode_headers
 from jetmesh.failure import TooLarge
+from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX, encode_headers
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import OrderPlaced, OrderRefused
 from services.inventory.service import inventory

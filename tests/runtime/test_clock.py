@@ -8,10 +8,10 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
 from jetmesh import Unavailable
-from jetmesh.cloudevents import Delivery
 from jetmesh.failure import Retry
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.operate.doctor import Grade, Patient, examine
 from jetmesh.process.gauges import Gauges
 from jetmesh.runtime import broker_crash

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from jetmesh import Retry, Service
-from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.runtime.single import Single
 from jetmesh.testing import LocalMesh, MeshOf
 from tests.runtime.jobs import Asked, Finished, Work, work

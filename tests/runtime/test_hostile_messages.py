@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from jetmesh.cloudevents import Delivery, encode_headers
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message, Unknown
 from jetmesh.runtime.single import Single
 from jetmesh.testing import Broker, LocalMesh, MeshOf

@@ -13,9 +13,10 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags
 
-from jetmesh.cloudevents import Delivery, bare
+from jetmesh.cloudevents import bare
 from jetmesh.failure import BrokenContract
-from jetmesh.telemetry import spans
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.telemetry import providers
 from jetmesh.telemetry.instruments import Counter, Histograms, WithHistograms
 from services.orders.service import orders
 
@@ -68,7 +69,7 @@ def test_both_kinds_arrive_together() -> None:
 def test_types_that_a_reaction_does_not_take_are_one() -> None:
     """Strangers may think of any number of them: neither a series nor a description is kept for each."""
     (place, *_) = orders.reactions
-    home = spans.start("orders", {}).reaction(place)
+    home = providers.start("orders", {}).reaction(place)
     for event_type in ("placed", *(f"stranger-{number}" for number in range(500))):
         delivery = Delivery(f"orders.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
         home.process(bare(delivery)).end("dead_letter", BrokenContract("it is none"))

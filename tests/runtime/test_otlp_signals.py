@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from jetmesh.telemetry import spans
+from jetmesh.telemetry import providers
 from jetmesh.telemetry.otlp import SettingError
 from jetmesh.telemetry.otlp.settings import receiver
 
@@ -95,7 +95,7 @@ def collectors() -> Iterator[Callable[..., Collector]]:
 
 def emit(environment: Mapping[str, str], service: str = "orders") -> None:
     """One span, one count and one log line, sent when this returns."""
-    observed = spans.start(service, environment)
+    observed = providers.start(service, environment)
     try:
         observed.tracer.start_span("placed").end()
         observed.meter.create_counter("placed").add(1)
@@ -186,7 +186,7 @@ def test_nothing_is_sent_where_the_sdk_is_disabled(collectors: Callable[..., Col
 def test_a_log_line_points_to_its_trace_and_carries_its_error(collectors: Callable[..., Collector]) -> None:
     taken = collectors()
     endpoint = f"http://127.0.0.1:{taken.server_port}"
-    observed = spans.start("orders", {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **WITH_LOGS})
+    observed = providers.start("orders", {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **WITH_LOGS})
     pointers = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331", "key": "o-1"}
     try:
         raise ValueError("no such article")
@@ -470,7 +470,7 @@ def test_grpc_serves_all_signals_with_and_without_a_scheme(host: str, form: str)
 def test_what_is_not_supported_is_refused_by_its_name(variable: str, value: str) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", **WITH_LOGS, variable: value}
     with pytest.raises(SettingError, match=variable):
-        spans.start("orders", environment)
+        providers.start("orders", environment)
 
 
 @pytest.mark.parametrize(
@@ -484,7 +484,7 @@ def test_what_is_not_supported_is_refused_by_its_name(variable: str, value: str)
 def test_what_grpc_does_not_take_is_refused_by_its_name(variable: str, value: str) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     with pytest.raises(SettingError, match=variable):
-        spans.start("orders", {**environment, variable: value})
+        providers.start("orders", {**environment, variable: value})
 
 
 @pytest.mark.parametrize(
@@ -511,12 +511,12 @@ def test_a_variable_of_spaces_counts_as_unset(collectors: Callable[..., Collecto
 
 def test_a_misspelt_variable_is_told_from_the_one_that_is_meant() -> None:
     with pytest.raises(SettingError, match=r"OTEL_EXPORTER_OTLP_TRACE_ENDPOINT.*OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
-        spans.start("orders", {"OTEL_EXPORTER_OTLP_TRACE_ENDPOINT": "http://collector:4318"})
+        providers.start("orders", {"OTEL_EXPORTER_OTLP_TRACE_ENDPOINT": "http://collector:4318"})
 
 
 def test_a_password_is_not_shown_in_an_error() -> None:
     with pytest.raises(SettingError) as refused:
-        spans.start("orders", {"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://ada:secret@collector"})
+        providers.start("orders", {"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://ada:secret@collector"})
 
     assert "secret" not in str(refused.value)
 
@@ -529,7 +529,7 @@ def test_a_file_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
         "OTEL_EXPORTER_OTLP_CERTIFICATE": str(empty),
     }
     with pytest.raises(SettingError, match=r"CERTIFICATE.*ca\.pem"):
-        spans.start("orders", environment)
+        providers.start("orders", environment)
 
 
 @pytest.mark.parametrize(
@@ -543,4 +543,4 @@ def test_a_file_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
 )
 def test_variables_of_other_programs_and_empty_ones_do_not_matter(variable: str) -> None:
     value = "" if variable == "OTEL_PROPAGATORS" else "anything"
-    spans.start("orders", {variable: value}).shut_down()
+    providers.start("orders", {variable: value}).shut_down()

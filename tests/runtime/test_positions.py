@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from jetmesh import Recorded
-from jetmesh.jetstream.stream_history import UNTOLD, History, Restoration, history_of
+from jetmesh.history import UNTOLD, History, Restoration, history_of
 from jetmesh.operate.dead_letters import Letters
 from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from jetmesh import Permanent, Unavailable
-from jetmesh.cloudevents import MESSAGE_BYTES_MAX, Delivery
 from jetmesh.event import story_subject
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX
 from jetmesh.jetstream.in_flight import Custody
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import Recorder

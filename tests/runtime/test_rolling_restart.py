@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from jetmesh import Service, Snapshot
-from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import Custody
 from jetmesh.jetstream.pull import Pull
 from jetmesh.runtime.runner import Runner

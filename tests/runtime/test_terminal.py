@@ -11,7 +11,7 @@ from rich.table import Table
 from jetmesh.common.console import Console, field
 from jetmesh.common.terminal import prepare, say, show
 from jetmesh.common.visible import LineFormatter, lines, visible, written
-from jetmesh.telemetry.spans import JsonFormatter
+from jetmesh.telemetry.logs import JsonFormatter
 
 HOSTILE = {
     "colour": "\x1b[31mred",

@@ -12,6 +12,7 @@ from jetmesh import Recorded
 from jetmesh.commands import commands
 from jetmesh.contracts import registry
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.consumer_config import hold_seconds
 from jetmesh.runtime import durable_watch
 from jetmesh.service import Service
 from jetmesh.testing import Broker, MeshOf
@@ -211,7 +212,7 @@ async def test_an_operators_back_off_stays_and_is_minded(mesh_of: MeshOf, finish
     await mesh.apply()
     config = await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")
     assert config["backoff"] == [2_000_000_000, 9_000_000_000]
-    assert difference.hold_seconds(config) == 2.0
+    assert hold_seconds(config) == 2.0
 
 
 async def test_a_setting_of_ours_is_changed_and_an_operators_value_is_not(mesh_of: MeshOf, finishing: Service) -> None:

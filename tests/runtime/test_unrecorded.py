@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import Stored, StoryReader
 from jetmesh.jetstream.in_flight import Custody
 from jetmesh.service import Service

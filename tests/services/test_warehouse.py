@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jetmesh.jetstream.stream_history import UNTOLD, History, Restoration
+from jetmesh.history import UNTOLD, History, Restoration
 from services.analytics.adapters import Warehouse, WarehouseBusy, read_report
 from services.analytics.domain import Interval, Intervals
 from services.analytics.report import render

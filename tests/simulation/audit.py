@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.cloudevents import derived_id
+from jetmesh.jetstream.delivery import derived_id
 from jetmesh.testing.simulation import Broker
 from jetmesh.testing.simulation.stream import Kept
 from tests.simulation.outside import SimulatedBank, SimulatedMailer, SimulatedWarehouse

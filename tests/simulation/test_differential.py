@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jetmesh.cloudevents import Headers, decode_headers, encode_headers, lines_read
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.headers import Headers, decode_headers, encode_headers, lines_read
 from jetmesh.jetstream.message import Guard
 from jetmesh.testing import Broker as RealBroker
 from jetmesh.testing.simulation import Broker, SimulatedLoop

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jetmesh.cloudevents import Delivery
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.message import Guard
 from jetmesh.jetstream.publisher import NO_SEQUENCE
 from jetmesh.runtime.single import Single

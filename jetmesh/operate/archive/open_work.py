@@ -8,10 +8,10 @@ from typing import Any
 from jetmesh.event import matches
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.archive.row import Place, Row
-from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, timers_of
 from jetmesh.topology.provision import request
 from jetmesh.topology.streams import reacts_singly
 
@@ -59,7 +59,7 @@ async def open_work(connection: Connection, services: Sequence[Service], streams
     # Positions first: what is set aside or buried is that before it is acknowledged. Timers twice: what comes back from
     # one may become a letter meanwhile, and a letter that is replayed goes the other way.
     before = await set_aside(connection, services)
-    letters = await _origins(connection, dead_letter.STREAM, dead_letter.SUBJECTS)
+    letters = await _origins(connection, DEAD_LETTERS, DEAD_SUBJECTS)
     kept = {origin.place: ASIDE for origin in [*before, *await set_aside(connection, services)]}
     return OpenWork(defaultdict(list, durables), kept | {origin.place: DEAD for origin in letters})
 
@@ -88,7 +88,7 @@ async def set_aside(connection: Connection, services: Sequence[Service]) -> list
     Raises:
         Unavailable: the broker does not answer.
     """
-    streams = [delayed_redelivery.timers_of(service.stream) for service in services if reacts_singly(service)]
+    streams = [timers_of(service.stream) for service in services if reacts_singly(service)]
     return [origin for stream in streams for origin in await _origins(connection, stream, ">")]
 
 

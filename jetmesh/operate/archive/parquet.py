@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jetmesh.common.fsync import to_disk
-from jetmesh.jetstream.stream_history import UNTOLD, History
+from jetmesh.history import UNTOLD, History
 from jetmesh.operate.archive.row import Place, Row
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "512MB", "threads": 1}

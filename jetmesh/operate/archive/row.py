@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from jetmesh.cloudevents import Headers, decode_headers
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import Headers, decode_headers
 from jetmesh.telemetry.otlp import parse_traceparent
 
 ADDED = b"Nats-Stream: "

@@ -5,11 +5,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from jetmesh.cloudevents import Delivery, decode_headers, read_event, understand
+from jetmesh.cloudevents import read_event, understand
 from jetmesh.event import EventType, entity_of, story_subject
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import SUBJECT_BYTES
+from jetmesh.jetstream.headers import decode_headers
 from jetmesh.operate.archive.row import Row, as_stored, unix_nano
 from jetmesh.service import Service
 from jetmesh.topology.partitions import Partitions, places

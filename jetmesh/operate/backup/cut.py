@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.cloudevents import Delivery, understand
+from jetmesh.cloudevents import understand
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.operate.backup.manifest import BackupError
-from jetmesh.runtime import dead_letter
+from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import request
 
 Positions = Mapping[str, int]
@@ -110,7 +111,7 @@ def fact_of(stream: str, message: Mapping[str, Any]) -> Fact:
     stored = unix_nano(message["time"]) / 1e9
     delivery = Delivery(message["subject"], headers, data, "", stream, message["seq"], 1, stored)
     place = stream, delivery.sequence
-    if stream == dead_letter.STREAM:
+    if stream == DEAD_LETTERS:
         return Fact(place, delivery.place_id, _source(delivery))
     try:
         envelope = understand(delivery)

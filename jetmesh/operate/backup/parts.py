@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jetmesh.contracts.registry import BUCKET
-from jetmesh.runtime import delayed_redelivery
 from jetmesh.service import INTAKE, Form, Service
+from jetmesh.topology.names import timers_of
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import Consumer, Topology, topology
 
@@ -32,7 +32,7 @@ class Parts:
 def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack_wait_seconds: float = 30.0) -> Parts:
     """The parts of a mesh of these services."""
     needed = topology(services, replicas, ack_wait_seconds, split)
-    timers = {delayed_redelivery.timers_of(service.stream) for service in services}
+    timers = {timers_of(service.stream) for service in services}
     claims = {f"{service.stream}_CLAIMS" for service in services}
     names = [stream.name for stream in needed.streams]
     sinks = {r.durable for service in services for r in service.reactions if r.form is Form.SINK}

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jetmesh.history import Restoration, history_of
 from jetmesh.jetstream.connection import Connection
-from jetmesh.jetstream.stream_history import Restoration, history_of
 from jetmesh.operate.backup import manifest, marker, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Manifest, Snapshot
 from jetmesh.operate.backup.parts import CONTRACTS, Parts, parts

@@ -12,11 +12,11 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.backup import cut, manifest, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, Snapshot
 from jetmesh.operate.backup.parts import Parts, durable_of, parts
-from jetmesh.runtime import dead_letter
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
-from jetmesh.telemetry.spans import jetmesh_version
+from jetmesh.telemetry.providers import jetmesh_version
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import check_split, request
 
@@ -51,7 +51,7 @@ class Taking:
         as_of = datetime.now(UTC)
         kept = await cut.make(self.connection, mine.facts)
         taken = {stream: await self._take(stream, kept.get(stream)) for stream in (*mine.facts, *mine.beside)}
-        _lower(floors, [place async for place in self._replayed(kept[dead_letter.STREAM])])
+        _lower(floors, [place async for place in self._replayed(kept[DEAD_LETTERS])])
         made = Manifest(
             id=uuid.uuid4().hex,
             as_of=as_of.isoformat(timespec="milliseconds"),
@@ -93,7 +93,7 @@ class Taking:
 
     async def _replayed(self, after: int) -> AsyncIterator[Origin]:
         """The letters that were replayed while the snapshots were taken: they may be missing in them."""
-        while entry := await cut.next_message(self.connection, dead_letter.STREAM, after, dead_letter.RECORD_SUBJECTS):
+        while entry := await cut.next_message(self.connection, DEAD_LETTERS, after, DEAD_LOG_SUBJECTS):
             yield origin_of(entry["subject"])
             after = entry["seq"]
 

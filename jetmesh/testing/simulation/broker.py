@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from jetmesh.cloudevents import Headers, decode_headers, encode_headers
+from jetmesh.jetstream.headers import Headers, decode_headers, encode_headers
 from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer
 from jetmesh.testing.simulation.loop import EPOCH_SECONDS, SimulatedLoop
 from jetmesh.testing.simulation.stream import SCHEDULE, Answer, Kept, Publish, Stream

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.cloudevents import Headers, decode_headers
+from jetmesh.jetstream.headers import Headers, decode_headers
 
 Answer = dict[str, Any]
 

@@ -1,0 +1,11 @@
+"""What a durable's configuration says to whoever pulls from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Config = Mapping[str, Any]
+
+
+def hold_seconds(config: Config) -> float:
+    """How long a delivery may be held before it is delivered again: an operator's back-off counts as well."""
+    return float(min([config["ack_wait"], *(config.get("backoff") or ())])) / 1e9

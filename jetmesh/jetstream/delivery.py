@@ -1,0 +1,89 @@
+"""A message as the broker delivered it, and the id that is made from where it stands."""
+
+import uuid
+from hashlib import sha1
+
+from jetmesh.jetstream.headers import Headers, decode_headers
+
+_NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
+
+
+class Delivery:
+    """One message as the broker delivered it, not yet understood.
+
+    `headers` may be the header block as it came: it is decoded when somebody asks, and most deliveries nobody asks.
+    `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
+    outside). `shared` tells whether it came on a lane that serves reactions of different needs, and must not wait in
+    its slot for one. `replay` is the sequence of the dead letter that it was; 0: of none.
+    `unknown_since` is since when no version of the service that had it knew it; 0: it is known.
+    """
+
+    __slots__ = (
+        "_headers",
+        "data",
+        "delivered",
+        "held_since",
+        "key",
+        "progress_at",
+        "replay",
+        "reply",
+        "sequence",
+        "shared",
+        "size",
+        "stream",
+        "subject",
+        "timestamp",
+        "type",
+        "unknown_since",
+    )
+
+    def __init__(  # noqa: PLR0913  (so much is told about a message)
+        self,
+        subject: str,
+        headers: Headers | bytes,
+        data: bytes,
+        reply: str,
+        stream: str,
+        sequence: int,
+        delivered: int,
+        timestamp: float,
+    ) -> None:
+        self.subject, self._headers, self.data, self.reply = subject, headers, data, reply
+        self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
+        self.size = len(headers) + len(data)
+        self.held_since = self.progress_at = self.unknown_since = 0.0
+        self.shared = False
+        self.replay = 0
+        entity, _, rest = subject.partition(".")
+        event, _, self.key = rest.partition(".")
+        self.type = f"{entity}.{event}"
+
+    @property
+    def place_id(self) -> str:
+        """The id that is made from where the message stands."""
+        return id_of_place(self.stream, self.timestamp, self.sequence)
+
+    @property
+    def headers(self) -> Headers:
+        """The headers, decoded."""
+        if isinstance(self._headers, bytes):
+            self._headers = decode_headers(self._headers) if self._headers else {}
+        return self._headers
+
+    @property
+    def header_block(self) -> bytes:
+        """The headers as they came; empty where they came decoded, or somebody has asked for them."""
+        return self._headers if isinstance(self._headers, bytes) else b""
+
+
+def derived_id(*parts: str) -> str:
+    """The same id for the same parts, for ever (UUID version 5): a retry records the same event."""
+    digest = sha1(_NAMESPACE + "/".join(parts).encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def id_of_place(stream: str, timestamp: float, sequence: int) -> str:
+    """What stands for the id of a message that has none, and for the key of one from outside that names none: where it
+    stands. `timestamp` is when it was stored, Unix time in seconds."""
+    return derived_id(stream, str(timestamp), str(sequence))

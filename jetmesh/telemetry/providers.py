@@ -1,0 +1,91 @@
+"""OpenTelemetry's providers of a process, started from its environment."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import Meter, NoOpMeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Tracer
+
+from jetmesh.telemetry.instruments import Histograms, WithHistograms
+from jetmesh.telemetry.otlp import settings as otlp_settings
+from jetmesh.telemetry.otlp import tracer_provider
+from jetmesh.telemetry.otlp.settings import Signal
+from jetmesh.telemetry.otlp.variables import check
+from jetmesh.telemetry.spans import SCOPE, Telemetry
+
+
+def jetmesh_version() -> str:
+    """The version of the installed runtime."""
+    try:
+        return version("jetmesh")
+    except PackageNotFoundError:
+        return "0"
+
+
+def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetry:
+    """Telemetry by the `OTEL_*` variables: each signal over OTLP where an endpoint for it is named, else none.
+
+    Raises:
+        SettingError: an `OTEL_*` variable does not hold what it must, is not known, or not supported.
+    """
+    check(environment)
+    described = {"service.name": service, "service.version": jetmesh_version(), "service.namespace": "jetmesh"}
+    # By one reading for all signals: what an operator says of the process wins over what the code says.
+    resource = Resource.create(described).merge(otlp_settings.resource(environment))
+    histograms, closing = Histograms(), ExitStack()
+    if otlp_settings.has_receiver(environment, Signal.LOGS):
+        closing.callback(_export_logs(resource, environment))
+    meter = _meter(resource, environment, histograms, closing)
+    tracer = _tracer(resource, environment, closing)
+    return Telemetry(service, tracer, meter, closing.close, histograms)
+
+
+def _tracer(resource: Resource, environment: Mapping[str, str], closing: ExitStack) -> Tracer:
+    """Where no span is exported, none is made: the context of whoever exports goes on to the next who does."""
+    if not otlp_settings.has_receiver(environment, Signal.TRACES):
+        return trace.NoOpTracer()
+    spans = tracer_provider(resource, environment)
+    trace.set_tracer_provider(spans)
+    closing.callback(spans.shutdown)
+    return spans.get_tracer(SCOPE, jetmesh_version())
+
+
+def _meter(resource: Resource, environment: Mapping[str, str], histograms: Histograms, closing: ExitStack) -> Meter:
+    if not otlp_settings.has_receiver(environment, Signal.METRICS):
+        return NoOpMeterProvider().get_meter(SCOPE)
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    from jetmesh.telemetry.otlp.signals import MetricSender
+
+    # A scope of their own: of two lists of metrics under one scope the exporter sends the last alone.
+    measured = InstrumentationScope(f"{SCOPE}.measure", jetmesh_version())
+    reader = PeriodicExportingMetricReader(
+        WithHistograms(MetricSender(environment), measured, histograms),
+        export_interval_millis=otlp_settings.metric_interval_seconds(environment) * 1000,
+        export_timeout_millis=otlp_settings.receiver(environment, Signal.METRICS).timeout_seconds * 1000,
+    )
+    readings = MeterProvider(resource=resource, metric_readers=[reader])
+    metrics.set_meter_provider(readings)
+    closing.callback(readings.shutdown)
+    return readings.get_meter(SCOPE, jetmesh_version())
+
+
+def _export_logs(resource: Resource, environment: Mapping[str, str]) -> Callable[[], None]:
+    """Log lines go out as well, until the function that is returned is called."""
+    from jetmesh.telemetry.otlp.signals import LogHandler
+
+    handler, root = LogHandler(resource, environment), logging.getLogger()
+    root.addHandler(handler)
+
+    def stop() -> None:
+        root.removeHandler(handler)
+        handler.close()
+
+    return stop
