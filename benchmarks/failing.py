@@ -17,7 +17,7 @@ from jetmesh import Service
 from jetmesh.event import subject_of
 from jetmesh.jetstream.message import Message
 from jetmesh.operate.archive.row import unix_nano
-from jetmesh.runtime.context import Mesh, connect
+from jetmesh.runtime.context import Context, connect
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
 from jetmesh.testing import until
@@ -89,7 +89,7 @@ async def _millis(seconds: float, failing: int) -> list[float]:
 
 
 @asynccontextmanager
-async def _at_work() -> AsyncIterator[Mesh]:
+async def _at_work() -> AsyncIterator[Context]:
     """A broker, the service's process on it, and a client."""
     with tempfile.TemporaryDirectory(prefix="benchmark-failing-") as folder, servers.broker(servers.ALWAYS) as broker:
         environment = {"NATS_URL": broker.url, "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
@@ -101,7 +101,7 @@ async def _at_work() -> AsyncIterator[Mesh]:
                 yield mesh
 
 
-async def _place(mesh: Mesh, prefix: str, count: int, rate: float) -> dict[str, float]:
+async def _place(context: Context, prefix: str, count: int, rate: float) -> dict[str, float]:
     """Publish each order at its instant; when each was due, Unix time in seconds."""
     began, due = time.time(), dict[str, float]()
     async with asyncio.TaskGroup() as group:
@@ -109,7 +109,7 @@ async def _place(mesh: Mesh, prefix: str, count: int, rate: float) -> dict[str, 
             order = _order(prefix, number)
             due[order.key] = began + number / rate
             await asyncio.sleep(max(0.0, due[order.key] - time.time()))
-            group.create_task(_publish(mesh, order))
+            group.create_task(_publish(context, order))
     return due
 
 
@@ -117,12 +117,14 @@ def _order(prefix: str, number: int, method: str = "pm_card_visa") -> OrderPlace
     return hop.placed(number).model_copy(update={"order_id": f"{prefix}-{number}", "payment_method": method})
 
 
-async def _publish(mesh: Mesh, order: OrderPlaced) -> None:
+async def _publish(context: Context, order: OrderPlaced) -> None:
     headers = hop.mesh_headers(0, order.key)
     headers["ce-id"] = order.key
-    await mesh.recorder.record(Message(subject_of(OrderPlaced, order.key), order.model_dump_json().encode(), headers))
+    await context.publisher.record(
+        Message(subject_of(OrderPlaced, order.key), order.model_dump_json().encode(), headers)
+    )
 
 
-async def _is_done(mesh: Mesh, outcomes: int) -> bool:
-    info = await provision.request(mesh.connection, f"STREAM.INFO.{payments.stream}", strict=True)
+async def _is_done(context: Context, outcomes: int) -> bool:
+    info = await provision.request(context.connection, f"STREAM.INFO.{payments.stream}", strict=True)
     return int(info["state"]["messages"]) >= outcomes

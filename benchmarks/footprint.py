@@ -15,7 +15,7 @@ from benchmarks.processes import cpu_seconds, memory_bytes, memory_bytes_max
 from benchmarks.progress import Step
 from jetmesh.event import ENDED
 from jetmesh.jetstream.message import Guard, Message
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.service import Form
 from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.testing.jaeger import Jaeger
@@ -159,11 +159,11 @@ async def _memory_of_a_subject() -> float:
             return (memory_bytes_max(broker.pid) - before) / KEYS
 
 
-async def _fill(client: Mesh, event: str, body: bytes, count: int) -> None:
+async def _fill(client: Context, event: str, body: bytes, count: int) -> None:
     """A stream with so many keys, a message of each."""
     config = {"name": "KEYS", "subjects": ["keys.*.*"], "storage": "file", "allow_direct": True}
     await request(client.connection, "STREAM.CREATE.KEYS", config, strict=True)
     for first in range(0, count, 10_000):
         keys = [f"o-{number:08}" for number in range(first, first + 10_000)]
         messages = [Message(f"keys.{event}.{key}", body, {}, Guard(f"keys.*.{key}", 0)) for key in keys]
-        await asyncio.gather(*map(client.recorder.record, messages))
+        await asyncio.gather(*map(client.publisher.record, messages))

@@ -15,7 +15,7 @@ from benchmarks.faststream_mesh import app as faststream_app
 from benchmarks.processes import Processes
 from jetmesh import settings
 from jetmesh.jetstream.message import Message
-from jetmesh.runtime.context import Mesh, connect
+from jetmesh.runtime.context import Context, connect
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
 from jetmesh.topology import provision
@@ -60,7 +60,7 @@ class Drained:
 class Running:
     """A mesh at work, and what the harness needs to drive and watch it."""
 
-    client: Mesh
+    client: Context
     processes: Processes
     consumers: Sequence[Consumer]
     endings: Sequence[str]
@@ -197,7 +197,7 @@ async def fill_shelves(running: Running, deliveries: Iterable[StockRestocked]) -
     async with asyncio.TaskGroup() as publishing:
         for delivery in deliveries:
             message = Message(delivery.type, delivery.model_dump_json().encode(), {})
-            publishing.create_task(running.client.recorder.record(message))
+            publishing.create_task(running.client.publisher.record(message))
     await running.drained("inventory")
 
 
@@ -222,12 +222,12 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
             processes.stop(*processes)
 
 
-def connected(url: str) -> AbstractAsyncContextManager[Mesh]:
+def connected(url: str) -> AbstractAsyncContextManager[Context]:
     """The harness's own connection, which traces nothing."""
     return connect(settings.read(settings.Settings, {"NATS_URL": url}), providers.start("benchmark", {}), "benchmark")
 
 
-async def _make_streams(client: Mesh, skus: Sequence[str]) -> None:
+async def _make_streams(client: Context, skus: Sequence[str]) -> None:
     jetstream = client.connection.jetstream()
     for name, subjects in faststream_app.STREAMS.items():
         stream = StreamConfig(name=name, subjects=subjects, storage=StorageType.FILE, allow_direct=True)

@@ -95,4 +95,4 @@ def _copies(stories: Sequence[Stored], first: int, last: int) -> Iterator[Messag
 async def _publish(running: Running, messages: Iterator[Message]) -> None:
     """All of them, in atomic batches one after the other."""
     while batch := list(islice(messages, BATCH_MAX)):
-        await running.client.recorder.record_all(batch)
+        await running.client.publisher.record_all(batch)

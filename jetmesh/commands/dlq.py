@@ -149,7 +149,7 @@ def _who() -> str:
 @asynccontextmanager
 async def _post() -> AsyncIterator[Letters]:
     async with reach(settings_of_target()) as mesh:
-        yield Letters(mesh.connection, mesh.recorder, f"{_who()}@{socket.gethostname()}")
+        yield Letters(mesh.connection, mesh.publisher, f"{_who()}@{socket.gethostname()}")
 
 
 def _chosen(

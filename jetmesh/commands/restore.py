@@ -16,12 +16,12 @@ from jetmesh.common import terminal
 from jetmesh.operate.backup import manifest
 from jetmesh.operate.backup.manifest import Manifest
 from jetmesh.operate.backup.restore import Offences, Restoring
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 
 OFFENCES_SHOWN = 20
 
-Audit = Callable[[Mesh], Awaitable[list[str]]]
+Audit = Callable[[Context], Awaitable[list[str]]]
 
 
 @click.command()

@@ -13,7 +13,7 @@ import click
 
 from jetmesh import settings
 from jetmesh.jetstream.connection import Connection
-from jetmesh.runtime.context import Mesh, connect
+from jetmesh.runtime.context import Context, connect
 from jetmesh.settings import Settings
 from jetmesh.telemetry import providers
 
@@ -89,7 +89,7 @@ def _endpoints(file: Path) -> dict[str, Any] | None:
 
 
 @asynccontextmanager
-async def reach(target: Target) -> AsyncIterator[Mesh]:
+async def reach(target: Target) -> AsyncIterator[Context]:
     """A connection to the mesh, which traces nothing.
 
     Raises:

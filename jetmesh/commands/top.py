@@ -64,7 +64,7 @@ def picture(overview: Overview, width: int) -> RenderableType:
     """One reading, for a terminal of `width` columns."""
     wide = width >= WIDE
     parts: list[RenderableType] = [_headline(overview), "", _reactions(overview, wide=wide), ""]
-    parts += [field(f"▲ the switch {name} is {state}", "red") for name, state in overview.switches.items()]
+    parts += [field(f"▲ the switch {name} is {state}", "red") for name, state in overview.breakers.items()]
     if overview.missing:
         parts.append(field(f"▲ no answer from {', '.join(overview.missing)}", "yellow"))
     return Group(*parts, _streams(overview.streams, wide=wide))
@@ -94,7 +94,9 @@ def _reactions(overview: Overview, *, wide: bool) -> Table:
         if row.service != service:
             service = row.service
             table.add_row(Text.assemble((service, "bold cyan"), (_replicas(overview, service), "dim")))
-        table.add_row(Text(f"  {row.name}"), *_numbers(row, wide=wide), Text(_switch(row), style=SWITCHES[row.switch]))
+        table.add_row(
+            Text(f"  {row.name}"), *_numbers(row, wide=wide), Text(_breaker(row), style=SWITCHES[row.breaker])
+        )
     return table
 
 
@@ -128,8 +130,8 @@ def _number(value: float, style: str = "") -> Text:
     return Text(f"{value:,.{decimals}f}", style=style)
 
 
-def _switch(row: Row) -> str:
-    return "" if row.switch == "closed" else row.switch
+def _breaker(row: Row) -> str:
+    return "" if row.breaker == "closed" else row.breaker
 
 
 def _streams(streams: Sequence[StreamState], *, wide: bool) -> Table:

@@ -16,7 +16,7 @@ Place: TypeAlias = tuple[int, float]
 """A message of a stream: its sequence, and when it was stored, for another life of the stream has others there."""
 
 
-class Custody:
+class InFlight:
     """Every delivery that this process holds, waiting or running, with the pull whose slot it takes."""
 
     def __init__(self, connection: Connection, ack_wait_seconds: float) -> None:

@@ -41,7 +41,7 @@ LARGE_BYTES = 4_096
 BATCH_MAX = 1000
 
 
-class Recorder:
+class Publisher:
     """Publishes to JetStream and waits for each acknowledgement, at most `WINDOW` of them at a time."""
 
     def __init__(self, connection: Connection) -> None:

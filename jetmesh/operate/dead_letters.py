@@ -20,7 +20,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.headers import Headers, decode_headers, foreign
 from jetmesh.jetstream.message import Message, Refused
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.operate import replay
 from jetmesh.runtime import dead_letter
 from jetmesh.runtime.origin import origin_of
@@ -191,8 +191,8 @@ def grouped(letters: Iterable[Letter]) -> list[Group]:
 class Letters:
     """The dead letters of a mesh. Everything that changes them is recorded under the name of whoever did it."""
 
-    def __init__(self, connection: Connection, recorder: Recorder, by: str = "") -> None:
-        self._connection, self._recorder, self._by = connection, recorder, by
+    def __init__(self, connection: Connection, publisher: Publisher, by: str = "") -> None:
+        self._connection, self._publisher, self._by = connection, publisher, by
 
     async def all(self, which: Filter = EVERYTHING) -> AsyncIterator[Letter]:
         """The letters, oldest first.
@@ -222,7 +222,7 @@ class Letters:
         found = await replay.original(self._connection, letter.subject, letter.headers, letter.data)
         message = replay.again(letter.sequence, letter.subject, found, letter.traceparent)
         with contextlib.suppress(Refused):  # an earlier replay of it is still on its way
-            await self._recorder.record(message, limited=False)
+            await self._publisher.record(message, limited=False)
         await self._remove(letter, "replayed")
 
     async def discard(self, letter: Letter) -> None:
@@ -240,7 +240,7 @@ class Letters:
             "source": letter.source, "reason": f"{letter.error_type}: {letter.reason}",
         }  # fmt: skip
         subject = letter.subject.replace("dead.", "dead_log.", 1)
-        await self._recorder.record(Message(subject, json.dumps(entry).encode(), {}), limited=False)
+        await self._publisher.record(Message(subject, json.dumps(entry).encode(), {}), limited=False)
         try:
             call = f"STREAM.MSG.DELETE.{DEAD_LETTERS}"
             await request(self._connection, call, {"seq": letter.sequence, "no_erase": True})

@@ -54,7 +54,7 @@ class Row:
     p50_ms: float = 0.0
     p95_ms: float = 0.0
     dead_letters: int = 0
-    switch: str = "closed"
+    breaker: str = "closed"
     waits: bool = False
     """A deadline: what is pending waits for its time."""
 
@@ -77,7 +77,7 @@ class Overview:
     rows: tuple[Row, ...]
     streams: tuple[StreamState, ...]
     instances: dict[str, int] = field(default_factory=dict)
-    switches: dict[str, str] = field(default_factory=dict)
+    breakers: dict[str, str] = field(default_factory=dict)
     dead_letters: int = 0
     missing: tuple[str, ...] = ()
 
@@ -105,7 +105,7 @@ async def look(
         rows=tuple(rows),
         streams=tuple(state for state in streams if state),
         instances={name: len(answers) for name, answers in reports.items()},
-        switches=_switches(reports),
+        breakers=_breakers(reports),
         dead_letters=sum(letters.values()),
         missing=tuple(missing),
     )
@@ -126,7 +126,7 @@ def _rows(
 
 def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letters: dict[str, int]) -> Row:
     """A reaction by what its replicas tell: rates add up, of the latencies and the switch the worst counts."""
-    switches = {answer.switch for answer in told}
+    breakers = {answer.breaker for answer in told}
     return Row(
         service=reaction.service,
         name=reaction.name,
@@ -137,7 +137,7 @@ def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letter
         p95_ms=max((answer.p95_ms for answer in told), default=0),
         waits=reaction.form is Form.AFTER,
         dead_letters=letters.get(f"{reaction.service}.{reaction.name}", 0),
-        switch=next((state for state in ("open", "half-open") if state in switches), "closed"),
+        breaker=next((state for state in ("open", "half-open") if state in breakers), "closed"),
     )
 
 
@@ -152,14 +152,14 @@ def _with_rates(rows: Iterable[Row], before: Overview | None) -> Iterable[Row]:
             yield replace(row, settled_per_second=max(0, row.lag.handled - handled) / seconds)
 
 
-def _switches(reports: Reports) -> dict[str, str]:
+def _breakers(reports: Reports) -> dict[str, str]:
     """The switches that are not closed, with their reasons."""
     return {
-        f"{service}/{name}": f"{switch.state}: {switch.reason}"
+        f"{service}/{name}": f"{breaker.state}: {breaker.reason}"
         for service, answers in reports.items()
         for answer in answers
-        for name, switch in answer.switches.items()
-        if switch.state != "closed"
+        for name, breaker in answer.breakers.items()
+        if breaker.state != "closed"
     }
 
 

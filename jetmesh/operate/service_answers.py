@@ -39,10 +39,10 @@ class ReactionReport(Answer):
     failed_per_second: float = 0
     p50_ms: float = 0
     p95_ms: float = 0
-    switch: Literal["closed", "open", "half-open"] = "closed"
+    breaker: Literal["closed", "open", "half-open"] = "closed"
 
 
-class SwitchReport(Answer):
+class BreakerReport(Answer):
     """The switch of something that a service needs."""
 
     state: str
@@ -53,7 +53,7 @@ class Report(Answer):
     """What a service tells about itself in one process (`jetmesh.process.gauges.report`)."""
 
     reactions: dict[str, ReactionReport]
-    switches: dict[str, SwitchReport] = {}
+    breakers: dict[str, BreakerReport] = {}
 
 
 class State(Answer):

@@ -33,8 +33,8 @@ class Gauges:
         self._runner = runner
         self._kinds = {(consumer.stream, consumer.durable): consumer.kind for consumer in runner.consumers}
         self._denied = 0
-        runner.mesh.connection.on_denied(self._count_denial)
-        meter = runner.mesh.telemetry.meter
+        runner.context.connection.on_denied(self._count_denial)
+        meter = runner.context.telemetry.meter
         for name, unit, read, meaning in (
             ("jetmesh.consumer.pending", "{message}", self._info("num_pending"), "Waiting for their first delivery."),
             ("jetmesh.consumer.ack_pending", "{message}", self._info("num_ack_pending"), "Delivered, not settled."),
@@ -49,7 +49,7 @@ class Gauges:
             ("jetmesh.deliveries.oldest.age", "s", self._oldest, "For how long the oldest of them has been held."),
             ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
             ("jetmesh.storing.failing", "s", self._unstored, "For how long the broker has stored nothing of it."),
-            ("jetmesh.switch.state", "1", self._switches, "0 closed, 1 half-open, 2 open."),
+            ("jetmesh.switch.state", "1", self._breakers, "0 closed, 1 half-open, 2 open."),
             (
                 "jetmesh.clock.ahead",
                 "s",
@@ -86,46 +86,46 @@ class Gauges:
         return [Observation(pull.held, self._durable(pull.stream, pull.durable)) for pull in self._runner.pulls]
 
     def _oldest(self) -> list[Observation]:
-        oldest = self._runner.mesh.custody.oldest_seconds()
+        oldest = self._runner.context.in_flight.oldest_seconds()
         places = [(pull.stream, pull.durable) for pull in self._runner.pulls]
         return [Observation(oldest.get(place, 0.0), self._durable(*place)) for place in places]
 
     def _certificates(self) -> list[Observation]:
-        mesh = self._runner.mesh
+        mesh = self._runner.context
         ends = certificates.ends(mesh.settings, mesh.connection.peer_certificate)
         return [Observation(end, {"jetmesh.certificate": name}) for name, end in ends.items()]
 
     def _unstored(self) -> list[Observation]:
-        failing = self._runner.mesh.recorder.storing.failing_seconds
+        failing = self._runner.context.publisher.storing.failing_seconds
         return [Observation(seconds, {"jetmesh.lane": lane}) for lane, seconds in failing.items()]
 
     def _clock(self) -> list[Observation]:
-        clock = self._runner.mesh.connection.clock
+        clock = self._runner.context.connection.clock
         return [Observation(clock.ahead_seconds)] if clock.is_known else []
 
-    def _switches(self) -> list[Observation]:
-        return [Observation(s.state.value, {"jetmesh.needs": s.needs}) for s in self._runner.switches.values()]
+    def _breakers(self) -> list[Observation]:
+        return [Observation(s.state.value, {"jetmesh.needs": s.needs}) for s in self._runner.breakers.values()]
 
     def _openings(self) -> list[Observation]:
-        return [Observation(s.openings, {"jetmesh.needs": s.needs}) for s in self._runner.switches.values()]
+        return [Observation(s.openings, {"jetmesh.needs": s.needs}) for s in self._runner.breakers.values()]
 
     def _attempts(self) -> list[Observation]:
         found = []
         kinds = {durable: kind for (_, durable), kind in self._kinds.items()}
-        for name, reacting in self._runner.reactings.items():
+        for name, worker in self._runner.workers.items():
             counts: dict[int, int] = {}
-            for delivered, count in list(reacting.telemetry.tally.deliveries.items()):
+            for delivered, count in list(worker.telemetry.tally.deliveries.items()):
                 attempt = min(delivered, DELIVERIES_MAX)
                 counts[attempt] = counts.get(attempt, 0) + count
-            of = {"jetmesh.reaction": name, KIND: kinds.get(reacting.reaction.durable, Kind.WORK)}
+            of = {"jetmesh.reaction": name, KIND: kinds.get(worker.reaction.durable, Kind.WORK)}
             found += [Observation(n, {**of, "jetmesh.attempt": attempt}) for attempt, n in counts.items()]
         return found
 
     def _dead_letters(self) -> list[Observation]:
         return [
             Observation(count, {"jetmesh.reaction": name, "error.type": error})
-            for name, reacting in self._runner.reactings.items()
-            for error, count in list(reacting.telemetry.tally.dead_letters.items())
+            for name, worker in self._runner.workers.items()
+            for error, count in list(worker.telemetry.tally.dead_letters.items())
         ]
 
     def _durable(self, stream: str, durable: str) -> dict[str, str]:
@@ -142,7 +142,7 @@ class Gauges:
         return [Observation(self._denied)]
 
     def _refusals(self) -> list[Observation]:
-        return [Observation(self._runner.mesh.recorder.refused)]
+        return [Observation(self._runner.context.publisher.refused)]
 
 
 def report_readiness(meter: Meter, health: Health) -> None:
@@ -157,19 +157,19 @@ def report_readiness(meter: Meter, health: Health) -> None:
 def report(runner: Runner) -> dict[str, Any]:
     """What a service tells about itself in this process, for `nats micro stats` and `jetmesh top`."""
     return {
-        "reactions": {name: _told(runner, name) for name in runner.reactings},
-        "switches": {name: {"state": str(s.state), "reason": s.reason} for name, s in runner.switches.items()},
-        "held": len(runner.mesh.custody),
-        "refused": runner.mesh.recorder.refused,
+        "reactions": {name: _told(runner, name) for name in runner.workers},
+        "breakers": {name: {"state": str(s.state), "reason": s.reason} for name, s in runner.breakers.items()},
+        "held": len(runner.context.in_flight),
+        "refused": runner.context.publisher.refused,
     }
 
 
 def _told(runner: Runner, name: str) -> dict[str, Any]:
-    reacting = runner.reactings[name]
-    tally, minute = reacting.telemetry.tally, reacting.telemetry.tally.last_minute()
-    switch = reacting.switch
+    worker = runner.workers[name]
+    tally, minute = worker.telemetry.tally, worker.telemetry.tally.last_minute()
+    breaker = worker.breaker
     return {
-        "durable": reacting.reaction.durable,
+        "durable": worker.reaction.durable,
         "attempts": tally.outcomes.total(),
         "outcomes": dict(tally.outcomes),
         "dead_letters": dict(tally.dead_letters),
@@ -177,7 +177,7 @@ def _told(runner: Runner, name: str) -> dict[str, Any]:
         "failed_per_second": round(minute.failed_per_second, 3),
         "p50_ms": round(minute.p50_ms, 3),
         "p95_ms": round(minute.p95_ms, 3),
-        "switch": str(switch.state if switch else State.CLOSED),
+        "breaker": str(breaker.state if breaker else State.CLOSED),
     }
 
 

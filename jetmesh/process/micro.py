@@ -13,7 +13,7 @@ from nats.micro.request import Request
 from nats.micro.service import Service as MicroService
 
 from jetmesh.process.health import Health
-from jetmesh.runtime.context import Endpoint, Mesh
+from jetmesh.runtime.context import Context, Endpoint
 from jetmesh.service import Service
 from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology.names import endpoint_subject
@@ -25,14 +25,16 @@ HEALTH = "health"
 WITHDRAW_SECONDS = 2.0
 
 
-async def answer(mesh: Mesh, service: Service, health: Health, report: Callable[[], Mapping[str, Any]]) -> MicroService:
+async def answer(
+    context: Context, service: Service, health: Health, report: Callable[[], Mapping[str, Any]]
+) -> MicroService:
     """Announce the service: its reactions as metadata, its health, its report and its own endpoints as endpoints. The
     report is also what `nats micro stats` shows beside the endpoint `reactions`."""
     reactions = {
         r.name: f"{_types(r.events, 'everything')} -> {_types(r.outcomes, 'nothing')}" for r in service.reactions
     }
     announced = await micro.add_service(
-        mesh.public or mesh.connection,
+        context.public or context.connection,
         name=service.name,
         version=_semantic(jetmesh_version()),
         description=(service.meaning or f"the service {service.name}"),
@@ -48,7 +50,7 @@ async def answer(mesh: Mesh, service: Service, health: Health, report: Callable[
     async def tell_report(_: bytes) -> bytes:
         return json.dumps(report()).encode()
 
-    for name, endpoint in {HEALTH: tell_health, REPORT: tell_report, **mesh.endpoints}.items():
+    for name, endpoint in {HEALTH: tell_health, REPORT: tell_report, **context.endpoints}.items():
         await announced.add_endpoint(
             name=name,
             subject=endpoint_subject(service.name, name),

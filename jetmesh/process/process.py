@@ -17,7 +17,7 @@ from jetmesh.process import health as probes
 from jetmesh.process import micro
 from jetmesh.process.gauges import Gauges, report, report_readiness
 from jetmesh.process.health import Health
-from jetmesh.runtime.context import Beside, Mesh, connect
+from jetmesh.runtime.context import Beside, Context, connect
 from jetmesh.runtime.runner import Runner
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import Settings, SettingsError
@@ -27,7 +27,7 @@ from jetmesh.topology.provision import Drift
 
 log = logging.getLogger("jetmesh")
 
-Wire = Callable[[Mesh], AbstractAsyncContextManager[Any]]
+Wire = Callable[[Context], AbstractAsyncContextManager[Any]]
 
 SIGNALS = signal.SIGTERM, signal.SIGINT
 STOP_SECONDS = 10.0
@@ -115,10 +115,10 @@ async def serve(
     async def live() -> None:
         async with connect(settings, observed, f"jetmesh-{service.name}", health.waiting) as mesh:
             if count := settings.split.get(service.stream):
-                mesh.recorder.batch_by(partitions.lane(count))
+                mesh.publisher.batch_by(partitions.lane(count))
             runner = Runner(mesh, service, everyone)
             health.trouble = lambda: runner.trouble
-            health.notes = runner.switches.notes
+            health.notes = runner.breakers.notes
             health.remarks = runner.remarks
             await _work(runner, health, begun, stopping, wire or partial(wired, service))
 
@@ -148,7 +148,7 @@ async def _until_stopped(
 
 async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: asyncio.Event, wire: Wire) -> None:
     """Wait for what the service needs, work until told to stop, and stop."""
-    mesh = runner.mesh
+    mesh = runner.context
     health.reason = "waiting for the topology"
     await runner.wait_for_topology(health.waiting)
     health.reason = "waiting for what the service needs"
@@ -219,7 +219,7 @@ def _collect_seldom() -> None:
 
 
 @asynccontextmanager
-async def wired(service: Service, mesh: Mesh) -> AsyncIterator[Any]:
+async def wired(service: Service, context: Context) -> AsyncIterator[Any]:
     """The dependencies of a service, made by `wire` in the module `wiring` beside its reactions; None if it needs none.
 
     Raises:
@@ -238,5 +238,5 @@ async def wired(service: Service, mesh: Mesh) -> AsyncIterator[Any]:
             ) from None
         yield None
         return
-    async with wire(mesh) as dependencies:
+    async with wire(context) as dependencies:
         yield dependencies

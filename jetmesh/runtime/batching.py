@@ -6,10 +6,10 @@ from typing import Any
 
 from jetmesh.common.throttled_log import reason_of
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.runtime.worker import Reacting
+from jetmesh.runtime.worker import Worker
 
 
-class Batching(Reacting):
+class Batching(Worker):
     """One batch after the other; its subclasses say how large one may be and what is done with it."""
 
     def __init__(self, *args: Any) -> None:
@@ -36,7 +36,7 @@ class Batching(Reacting):
     def give_back(self) -> None:
         waiting, self.waiting = self.waiting, []
         for delivery in waiting:
-            self.mesh.custody.nak(delivery)
+            self.context.in_flight.nak(delivery)
 
     async def drained(self) -> None:
         await self._idle.wait()
@@ -64,4 +64,4 @@ class Batching(Reacting):
                 self.reaction.durable, len(batch), error=error,
             )  # fmt: skip
             for delivery in batch:
-                self.mesh.custody.nak(delivery, 1.0)
+                self.context.in_flight.nak(delivery, 1.0)

@@ -35,7 +35,7 @@ class State(Enum):
         return self.name.lower().replace("_", "-")
 
 
-class Switch:
+class CircuitBreaker:
     """Whether what several reactions of one service need is there, learnt from how their calls end.
 
     `pauses` puts a pull under the switch. A call's end is a failure if it raises Unavailable, and a success if it
@@ -199,14 +199,14 @@ class Switch:
         log.log(level, "%s: the switch of %s is %s: %s", self.service, self.needs, state, words)
 
 
-class Switches(dict[str, Switch]):
+class CircuitBreakers(dict[str, CircuitBreaker]):
     """The switches of one service, by what its reactions need."""
 
     def notes(self) -> dict[str, str]:
         """Each switch that is not closed, with its state and reason: worth knowing, and no reason to be not ready."""
-        return {name: f"{switch.state}: {switch.reason}" for name, switch in self.items() if not switch.is_closed}
+        return {name: f"{breaker.state}: {breaker.reason}" for name, breaker in self.items() if not breaker.is_closed}
 
 
-def switches(service: str, needs: Iterable[str]) -> Switches:
+def breakers(service: str, needs: Iterable[str]) -> CircuitBreakers:
     """One switch for each of `needs`."""
-    return Switches({name: Switch(service, name) for name in sorted(set(needs))})
+    return CircuitBreakers({name: CircuitBreaker(service, name) for name in sorted(set(needs))})

@@ -11,8 +11,8 @@ from jetmesh.history import Histories
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
 from jetmesh.jetstream.direct_get import StoryReader
-from jetmesh.jetstream.in_flight import Custody
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.in_flight import InFlight
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.settings import Settings
@@ -38,14 +38,14 @@ class Beside:
 
 
 @dataclass(slots=True)
-class Mesh:
+class Context:
     """What runs on one connection. Everything in it lives from `connect` to the end of its block."""
 
     settings: Settings
     connection: Connection
-    recorder: Recorder
+    publisher: Publisher
     stories: StoryReader
-    custody: Custody
+    in_flight: InFlight
     telemetry: Telemetry
     known: KnownStories = field(default_factory=KnownStories)
     histories: Histories = field(default_factory=Histories)
@@ -58,7 +58,7 @@ class Mesh:
     versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:
-        self.versions = Versions(self.connection, self.recorder, self.custody, self.settings.unknown_seconds)
+        self.versions = Versions(self.connection, self.publisher, self.in_flight, self.settings.unknown_seconds)
 
     def endpoint(self, name: str, answer: Endpoint) -> None:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""
@@ -77,7 +77,7 @@ class Mesh:
 @asynccontextmanager
 async def connect(
     settings: Settings, telemetry: Telemetry, name: str, waiting: Waiting | None = None
-) -> AsyncIterator[Mesh]:
+) -> AsyncIterator[Context]:
     """Connect to the broker, retrying for `connect_seconds`; `waiting` gets the reason why it takes so long.
 
     Raises:
@@ -104,22 +104,22 @@ async def connect(
 @asynccontextmanager
 async def _on(
     connection: Connection, public: Connection | None, settings: Settings, telemetry: Telemetry
-) -> AsyncIterator[Mesh]:
-    mesh = Mesh(
+) -> AsyncIterator[Context]:
+    mesh = Context(
         settings=settings,
         connection=connection,
-        recorder=Recorder(connection),
+        publisher=Publisher(connection),
         stories=PartitionedReader(connection, settings.split) if settings.split else StoryReader(connection),
-        custody=Custody(connection, settings.ack_wait_seconds),
+        in_flight=InFlight(connection, settings.ack_wait_seconds),
         telemetry=telemetry,
         public=public,
     )
-    await mesh.recorder.start()
+    await mesh.publisher.start()
     await mesh.stories.start()
     try:
         yield mesh
     finally:
-        await mesh.recorder.close()
+        await mesh.publisher.close()
         await mesh.stories.close()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.pull import Pull
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.topology.provision import Drift, request
 
 AGAIN_SECONDS, MISSING_SECONDS = 0.25, 1.0
@@ -24,12 +24,12 @@ AGAIN_SECONDS, MISSING_SECONDS = 0.25, 1.0
 class Continuity:
     """Looks at the durables of the pulls whenever one of them may be another one."""
 
-    def __init__(self, mesh: Mesh, pulls: Sequence[Pull]) -> None:
-        self._mesh, self._pulls = mesh, pulls
+    def __init__(self, context: Context, pulls: Sequence[Pull]) -> None:
+        self._context, self._pulls = context, pulls
         self._created: dict[Pull, str] = {}
         self._lost_at = math.inf
         self._is_lost = asyncio.Event()
-        mesh.connection.on_reconnected(self._on_reconnected)
+        context.connection.on_reconnected(self._on_reconnected)
         for pull in pulls:
             pull.lost = lambda pull=pull: self._on_lost(pull)  # type: ignore[misc]
 
@@ -41,24 +41,24 @@ class Continuity:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             self._lost_at = math.inf
-            self._mesh.custody.be_sure()
+            self._context.in_flight.be_sure()
             all_there = len(self._created) == len(self._pulls)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._is_lost.wait(), None if all_there else MISSING_SECONDS)
 
     def _on_reconnected(self) -> None:
-        self._mesh.custody.doubt()
+        self._context.in_flight.doubt()
         self._forget()
 
     def _on_lost(self, pull: Pull) -> None:
-        self._mesh.custody.disown(pull)
+        self._context.in_flight.disown(pull)
         self._created.pop(pull, None)
         self._forget()
 
     def _forget(self) -> None:
         """Whatever arrives from now on is delivered by the durable that the next look finds."""
         self._lost_at = time.monotonic()
-        self._mesh.known.forget_all()
+        self._context.known.forget_all()
         self._is_lost.set()
 
     async def _look(self) -> bool:
@@ -66,15 +66,15 @@ class Continuity:
         found: dict[str, Any] = {}
         for pull in self._pulls:
             try:
-                info = await request(self._mesh.connection, f"CONSUMER.INFO.{pull.stream}.{pull.durable}")
+                info = await request(self._context.connection, f"CONSUMER.INFO.{pull.stream}.{pull.durable}")
             except (Unavailable, Drift):
                 return False
             created = str(info.get("created")) if info else ""
             if created != self._created.pop(pull, created):
-                self._mesh.custody.disown(pull, self._lost_at)
-                self._mesh.known.forget_all()
+                self._context.in_flight.disown(pull, self._lost_at)
+                self._context.known.forget_all()
             if info:
                 self._created[pull] = created
                 found[f"{pull.stream}/{pull.durable}"] = info["config"]
-        self._mesh.histories.told(found)
+        self._context.histories.told(found)
         return True

@@ -7,7 +7,7 @@ Which of them it was is found out by handling one at a time; only an attempt tha
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.message import Guard, Message, Refused
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import of
 from jetmesh.service import Reaction
 
@@ -29,7 +29,7 @@ def is_suspect(reaction: Reaction, delivery: Delivery) -> bool:
     return delivery.delivered > (reaction.retry.attempts or SUSPECT_AFTER)
 
 
-async def last_chance(mesh: Mesh, reaction: Reaction, delivery: Delivery) -> bool:
+async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) -> bool:
     """Give the delivery one attempt more, noted as begun; it stays as it was, if it had all its chances. False: the
     broker takes no note now, and it comes again. One that is never given up has no last chance."""
     if reaction.retry.attempts is None:
@@ -37,19 +37,19 @@ async def last_chance(mesh: Mesh, reaction: Reaction, delivery: Delivery) -> boo
     place = f"timers.{of(reaction.service, f'begun.{reaction.name}', delivery).tokens}"
     try:
         for number in range(1, CHANCES + 1):
-            if await _note(mesh, f"{place}.{number}"):
+            if await _note(context, f"{place}.{number}"):
                 delivery.delivered = reaction.retry.attempts
                 break
     except Unavailable:
-        mesh.custody.nak(delivery, PAUSE_SECONDS)
+        context.in_flight.nak(delivery, PAUSE_SECONDS)
         return False
     return True
 
 
-async def _note(mesh: Mesh, subject: str) -> bool:
+async def _note(context: Context, subject: str) -> bool:
     """Whether this chance was not taken before."""
     try:
-        await mesh.recorder.record(Message(subject, b"", {"Nats-TTL": REMEMBERED}, Guard(subject, 0)))
+        await context.publisher.record(Message(subject, b"", {"Nats-TTL": REMEMBERED}, Guard(subject, 0)))
     except Refused:
         return False
     return True

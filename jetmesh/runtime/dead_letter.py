@@ -10,7 +10,7 @@ from jetmesh.jetstream.connection import HEADER_BYTES_MAX
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Headers, encode_headers, foreign
 from jetmesh.jetstream.message import Guard, Message, Refused
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime import origin
 from jetmesh.topology.names import DEAD_LETTERS
 
@@ -79,7 +79,7 @@ def _size(headers: Headers) -> int:
 
 
 async def bury(
-    recorder: Recorder, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
+    publisher: Publisher, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
 ) -> bool:
     """Store the letter, once, cut until it fits; False where it was there already.
 
@@ -91,9 +91,11 @@ async def bury(
     known = evidence(service, reaction, delivery, error)
     if traceparent:
         known[TRACEPARENT] = traceparent
-    for bytes_max in _sizes(recorder.payload_bytes_max - GUARD_BYTES):
+    for bytes_max in _sizes(publisher.payload_bytes_max - GUARD_BYTES):
         try:
-            return await _store(recorder, subject, *_fitting(headers, known, delivery.data, bytes_max), delivery.replay)
+            return await _store(
+                publisher, subject, *_fitting(headers, known, delivery.data, bytes_max), delivery.replay
+            )
         except TooLarge:
             continue
     raise Unavailable(
@@ -101,11 +103,11 @@ async def bury(
     )
 
 
-async def _store(recorder: Recorder, subject: str, headers: Headers, data: bytes, replayed: int) -> bool:
+async def _store(publisher: Publisher, subject: str, headers: Headers, data: bytes, replayed: int) -> bool:
     """A replay that failed again takes the place of the letter that it was, which may not be removed yet."""
     for sequence in dict.fromkeys((replayed, 0)):
         try:
-            await recorder.record(Message(subject, data, headers, Guard(subject, sequence)), limited=False)
+            await publisher.record(Message(subject, data, headers, Guard(subject, sequence)), limited=False)
         except Refused:
             continue
         return True

@@ -10,7 +10,7 @@ from jetmesh.common import lenient
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Headers, foreign
 from jetmesh.jetstream.message import Guard, Message, Refused
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime.origin import of
 
 REACTION = "Jetmesh-Reaction"
@@ -37,7 +37,7 @@ def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
 
 
 async def set_aside(
-    recorder: Recorder, service: str, reaction: str, delivery: Delivery, seconds: float, attempts: int
+    publisher: Publisher, service: str, reaction: str, delivery: Delivery, seconds: float, attempts: int
 ) -> None:
     """Bring the delivery back after `seconds`, once: a second schedule for it would move the first. `attempts` is how
     many of those it has had shall count.
@@ -49,13 +49,13 @@ async def set_aside(
         TooLarge: with where it came from in its headers, it is more than the broker takes.
     """
     place = of(service, reaction, delivery).tokens
-    at = recorder.clock.utc(max(0.0, seconds))
+    at = publisher.clock.utc(max(0.0, seconds))
     headers = foreign(delivery.headers) | origin(reaction, delivery, attempts)
     headers["Nats-Schedule"] = f"@at {at.isoformat().replace('+00:00', 'Z')}"
     headers["Nats-Schedule-Target"] = f"due.{place}"
     subject = f"timers.{place}"
     with suppress(Refused):
-        await recorder.record_surely(Message(subject, delivery.data, headers, Guard(subject, 0)))
+        await publisher.record_surely(Message(subject, delivery.data, headers, Guard(subject, 0)))
 
 
 def brought_back(delivery: Delivery) -> tuple[str, Delivery]:

@@ -3,11 +3,11 @@
 from hashlib import sha256
 
 from jetmesh.jetstream.message import Guard, Message, Refused
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 
 
-async def claim(mesh: Mesh, service: Service, token: str, value: bytes) -> bytes:
+async def claim(context: Context, service: Service, token: str, value: bytes) -> bytes:
     """Take `token` with `value`, unless somebody has it; the value that holds it, for `service.claims`.
 
     Raises:
@@ -16,9 +16,9 @@ async def claim(mesh: Mesh, service: Service, token: str, value: bytes) -> bytes
     subject = f"claims.{service.name}.{sha256(token.encode()).hexdigest()[:40]}"
     for _ in range(3):
         try:
-            await mesh.recorder.record(Message(subject, value, {}, Guard(subject, 0)))
+            await context.publisher.record(Message(subject, value, {}, Guard(subject, 0)))
         except Refused:
-            holders = await mesh.stories.last(f"{service.stream}_CLAIMS", [subject])
+            holders = await context.stories.last(f"{service.stream}_CLAIMS", [subject])
             if holders:
                 return holders[0].data
         else:

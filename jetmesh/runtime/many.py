@@ -130,9 +130,9 @@ class Many(Batching):
 
     async def batch_max(self) -> int:
         """All that the decision takes at once; one, while a switch finds out whether what it needs is back."""
-        if self.switch and not await self.switch.admission():
+        if self.breaker and not await self.breaker.admission():
             return 0
-        return DELIVERIES_MAX if self.switch is None or self.switch.is_closed else 1
+        return DELIVERIES_MAX if self.breaker is None or self.breaker.is_closed else 1
 
     async def handle(self, batch: list[Delivery]) -> None:
         """Decide the batch, at most one delivery of a key; then, each alone, what may have killed its process."""
@@ -140,8 +140,8 @@ class Many(Batching):
         random.shuffle(suspects)  # or those behind the one that kills would never have their turn
         await self._handle_together([delivery for delivery in batch if not is_suspect(self.reaction, delivery)])
         for delivery in suspects:
-            async with self.mesh.alone:
-                if await last_chance(self.mesh, self.reaction, delivery):
+            async with self.context.alone:
+                if await last_chance(self.context, self.reaction, delivery):
                     await self._handle_together([delivery])
 
     async def _handle_together(self, batch: list[Delivery]) -> None:
@@ -183,7 +183,7 @@ class Many(Batching):
 
     async def _decide_all(self, arrivals: list[Arrival]) -> None:
         """Decide and record the batch; one that fails is taken apart, so that a poisoned delivery is alone with it."""
-        await self.mesh.custody.certainty()
+        await self.context.in_flight.certainty()
         try:
             recorded = await self._commit(arrivals)
         except Exception as error:
@@ -206,7 +206,7 @@ class Many(Batching):
     async def _commit(self, arrivals: list[Arrival]) -> set[str]:
         """The keys about which something was recorded."""
         for attempt in range(ROUNDS):
-            reading = Reading(self.mesh.stories, self.mesh.known, self.service.stream, self.fold)
+            reading = Reading(self.context.stories, self.context.known, self.service.stream, self.fold)
             try:
                 outcomes = [self.check(outcome) for outcome in await self._decide(arrivals, reading)]
             except Archived as archived:
@@ -219,7 +219,7 @@ class Many(Batching):
             commit = self._prepared(outcomes, arrivals, reading)
             try:
                 messages = [prepared.message for prepared in commit]
-                reading.recorded(messages, outcomes, await self.mesh.recorder.record_all(messages))
+                reading.recorded(messages, outcomes, await self.context.publisher.record_all(messages))
             except (Refused, Unknown):
                 reading.forget()
                 for prepared in commit:

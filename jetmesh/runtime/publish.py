@@ -10,14 +10,14 @@ from jetmesh.event import Event, entity_of, story_subject, subject_of
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.telemetry.spans import trace_headers, trace_lines
 
 ATTEMPTS = 3
 
 
-async def record_first(mesh: Mesh, service: Service, event: Event) -> Sequence[Stored]:
+async def record_first(context: Context, service: Service, event: Event) -> Sequence[Stored]:
     """Record the event that begins the story of its key; the story that was there already, empty where it was not.
 
     The span that is current becomes the parent of the whole story's trace.
@@ -27,7 +27,7 @@ async def record_first(mesh: Mesh, service: Service, event: Event) -> Sequence[S
     """
     event_type = type(event)
     event_id = derived_id("edge", event_type.type, event.key)
-    span = mesh.telemetry.publishing.span(_current(), event_type, event.key, event_id, event.key)
+    span = context.telemetry.publishing.span(_current(), event_type, event.key, event_id, event.key)
     lines = event_lines(
         event_type, event.key, event_id=event_id, correlation_id=event.key, causation_id="",
         more=trace_lines(span.get_span_context()),
@@ -35,21 +35,21 @@ async def record_first(mesh: Mesh, service: Service, event: Event) -> Sequence[S
     guard = Guard(story_subject(entity_of(event_type), event.key), 0)
     message = Message(subject_of(event_type, event.key), event.model_dump_json().encode(), lines, guard)
     try:
-        story = await _record(mesh, service, message, event_id)
+        story = await _record(context, service, message, event_id)
     finally:
         span.end()
     if not story:
-        mesh.telemetry.publishing.recorded(event_type)
+        context.telemetry.publishing.recorded(event_type)
     return story
 
 
-async def _record(mesh: Mesh, service: Service, message: Message, event_id: str) -> Sequence[Stored]:
+async def _record(context: Context, service: Service, message: Message, event_id: str) -> Sequence[Stored]:
     assert message.guard is not None
     for attempt in range(ATTEMPTS):
         try:
-            await mesh.recorder.record_event(message)
+            await context.publisher.record_event(message)
         except (Refused, Unknown):
-            story = await mesh.stories.last(service.stream, [message.guard.subject])
+            story = await context.stories.last(service.stream, [message.guard.subject])
             ours = attempt > 0 and any(s.headers.get("ce-id") == event_id for s in story)
             if story:
                 return [] if ours else story
@@ -58,7 +58,7 @@ async def _record(mesh: Mesh, service: Service, message: Message, event_id: str)
     raise Unknown("the broker did not say whether it recorded the event")
 
 
-async def publish_outside(mesh: Mesh, event: Event) -> None:
+async def publish_outside(context: Context, event: Event) -> None:
     """Publish an event as anybody outside may: without a key in the subject, for its owner to check and record.
 
     Raises:
@@ -66,7 +66,7 @@ async def publish_outside(mesh: Mesh, event: Event) -> None:
     """
     event_type = type(event)
     event_id = derived_id("outside", event_type.type, event.key)
-    span = mesh.telemetry.publishing.span(_current(), event_type, event.key, event_id, event.key)
+    span = context.telemetry.publishing.span(_current(), event_type, event.key, event_id, event.key)
     headers = {
         "ce-specversion": "1.0",
         "ce-id": event_id,
@@ -76,7 +76,7 @@ async def publish_outside(mesh: Mesh, event: Event) -> None:
         **trace_headers(span.get_span_context()),
     }
     try:
-        await mesh.recorder.record(Message(event_type.type, event.model_dump_json().encode(), headers))
+        await context.publisher.record(Message(event_type.type, event.model_dump_json().encode(), headers))
     finally:
         span.end()
 

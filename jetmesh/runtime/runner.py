@@ -15,14 +15,14 @@ from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.pull import Pull
 from jetmesh.runtime import delayed_redelivery
-from jetmesh.runtime.circuit_breaker import Switches, switches
-from jetmesh.runtime.context import Beside, Mesh
+from jetmesh.runtime.circuit_breaker import CircuitBreakers, breakers
+from jetmesh.runtime.context import Beside, Context
 from jetmesh.runtime.continuity import Continuity
 from jetmesh.runtime.durable_watch import Durables, Place
 from jetmesh.runtime.many import Many
 from jetmesh.runtime.single import After, Single
 from jetmesh.runtime.sink import Sink
-from jetmesh.runtime.worker import Reacting
+from jetmesh.runtime.worker import Worker
 from jetmesh.service import INTAKE, Form, Reaction, Service
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Consumer, consumers_of
@@ -38,13 +38,13 @@ TOPOLOGY_SECONDS, TOPOLOGY_SECONDS_MAX = 0.5, 4.0
 class Runner:
     """The reactions of one service on one connection."""
 
-    mesh: Mesh
+    context: Context
     service: Service
     others: Sequence[Service]
     pulls: list[Pull] = field(default_factory=list)
-    reactings: dict[str, Reacting] = field(default_factory=dict)
-    switches: Switches = field(default_factory=Switches)
-    _intakes: dict[str, Reacting] = field(default_factory=dict)
+    workers: dict[str, Worker] = field(default_factory=dict)
+    breakers: CircuitBreakers = field(default_factory=CircuitBreakers)
+    _intakes: dict[str, Worker] = field(default_factory=dict)
     _configs: dict[str, Config] = field(default_factory=dict)
     durables: Durables = field(init=False)
     _entities: set[str] = field(init=False)
@@ -52,14 +52,14 @@ class Runner:
     _ticker: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
-        self.durables = Durables(self.mesh.connection, lambda: self.consumers, self._obey)
+        self.durables = Durables(self.context.connection, lambda: self.consumers, self._obey)
         self._entities = {entity_of(event) for event in self.service.records}
 
     @property
     def kept(self) -> list[Beside]:
         """What a service can't work without, beside its reactions: whoever runs it ends it when one of them ends."""
-        connections = [one for one in (self.mesh.connection, self.mesh.public) if one is not None]
-        tasks = [self._ticker, self._continuity, self.mesh.recorder.sweeper, self.mesh.stories.sweeper]
+        connections = [one for one in (self.context.connection, self.context.public) if one is not None]
+        tasks = [self._ticker, self._continuity, self.context.publisher.sweeper, self.context.stories.sweeper]
         return [
             *(Beside("the connection to the broker", partial(_lost, connection)) for connection in connections),
             *(Beside(task.get_name(), partial(_ended, task)) for task in tasks if task),
@@ -77,8 +77,8 @@ class Runner:
     async def _missing(self) -> str:
         """What the broker has not, or otherwise; empty where everything is as the code declares."""
         try:
-            self._configs = await provision.check(self.mesh.connection, self.consumers)
-            self.mesh.histories.told(self._configs)
+            self._configs = await provision.check(self.context.connection, self.consumers)
+            self.context.histories.told(self._configs)
         except Unavailable as reason:
             return str(reason)
         except provision.Drift as drift:
@@ -89,19 +89,19 @@ class Runner:
     @property
     def consumers(self) -> list[Consumer]:
         """The durables of the service."""
-        chosen = self.mesh.settings
+        chosen = self.context.settings
         return list(consumers_of(self.service, self.others, chosen.ack_wait_seconds, chosen.split))
 
     async def start(self, dependencies: Any) -> None:
         """Make the reactions and begin to pull."""
-        self.switches |= switches(self.service.name, (r.needs for r in self.service.reactions if r.needs))
+        self.breakers |= breakers(self.service.name, (r.needs for r in self.service.reactions if r.needs))
         for reaction in self.service.reactions:
-            self.reactings[reaction.name] = reacting = self._reacting(reaction, dependencies)
-            reacting.switch = self.switches.get(reaction.needs or "")
-            self._intakes |= {e.type: reacting for e in reaction.events if reaction.takes_from_outside(e)}
+            self.workers[reaction.name] = worker = self._worker(reaction, dependencies)
+            worker.breaker = self.breakers.get(reaction.needs or "")
+            self._intakes |= {e.type: worker for e in reaction.events if reaction.takes_from_outside(e)}
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
-        continuity = Continuity(self.mesh, self.pulls)
+        continuity = Continuity(self.context, self.pulls)
         for pull in self.pulls:
             await pull.start()
         self._continuity = asyncio.create_task(continuity.keep(), name=f"{self.service.name}-continuity")
@@ -109,33 +109,33 @@ class Runner:
 
     async def stop(self) -> bool:
         """Pull no more, give back what has not begun, finish what has; True if all of it ended inside the time."""
-        for switch in self.switches.values():
-            switch.stop()
+        for breaker in self.breakers.values():
+            breaker.stop()
         await asyncio.gather(*(pull.stop() for pull in self.pulls))
-        for reacting in self.reactings.values():
-            reacting.give_back()
-        drained = asyncio.gather(*(reacting.drained() for reacting in self.reactings.values()))
+        for worker in self.workers.values():
+            worker.give_back()
+        drained = asyncio.gather(*(worker.drained() for worker in self.workers.values()))
         try:
-            await asyncio.wait_for(drained, self.mesh.settings.drain_seconds)
+            await asyncio.wait_for(drained, self.context.settings.drain_seconds)
         except TimeoutError:
             log.warning(
-                "%s: %d deliveries were still running; they come again", self.service.name, len(self.mesh.custody)
+                "%s: %d deliveries were still running; they come again", self.service.name, len(self.context.in_flight)
             )
             return False
         finally:
             for task in (self._ticker, self._continuity):
                 if task:
                     task.cancel()
-            for reacting in self.reactings.values():
-                reacting.conditions.over()
+            for worker in self.workers.values():
+                worker.conditions.over()
         return True
 
     @property
     def trouble(self) -> str:
         """Why deliveries may not arrive; empty where they do."""
-        if trouble := self.mesh.connection.trouble:
+        if trouble := self.context.connection.trouble:
             return trouble
-        if unstored := self.mesh.recorder.storing.trouble(self._entities):
+        if unstored := self.context.publisher.storing.trouble(self._entities):
             return unstored
         return "; ".join(f"{pull.stream}/{pull.durable}: {why}" for pull in self.pulls if (why := self._why(pull)))
 
@@ -146,15 +146,15 @@ class Runner:
 
     def remarks(self) -> dict[str, str]:
         """What is worth knowing and no reason to be not ready, by what it is about."""
-        found = self.durables.paused | self.mesh.recorder.storing.remarks
-        if clock := self.mesh.connection.clock.trouble:
+        found = self.durables.paused | self.context.publisher.storing.remarks
+        if clock := self.context.connection.clock.trouble:
             found["clock"] = clock
-        if self.mesh.public and self.mesh.public.trouble:
-            found["nats micro"] = self.mesh.public.trouble
+        if self.context.public and self.context.public.trouble:
+            found["nats micro"] = self.context.public.trouble
         return found
 
-    def _reacting(self, reaction: Reaction, dependencies: Any) -> Reacting:
-        arguments = (self.mesh, self.service, reaction, dependencies)
+    def _worker(self, reaction: Reaction, dependencies: Any) -> Worker:
+        arguments = (self.context, self.service, reaction, dependencies)
         match reaction.form:
             case Form.MANY:
                 return Many(*arguments)
@@ -168,35 +168,35 @@ class Runner:
     def _pull(self, consumer: Consumer) -> Pull:
         """A pull whose deliveries go to the reaction they are for."""
         deliver: Callable[[Delivery], None]
-        reacting = next((r for r in self.reactings.values() if r.reaction.durable == consumer.durable), None)
+        worker = next((r for r in self.workers.values() if r.reaction.durable == consumer.durable), None)
         if consumer.stream == INTAKE:
             deliver = self._from_outside
-        elif reacting is None:
+        elif worker is None:
             deliver = self._due
         else:
-            deliver = reacting.accept_when_due if isinstance(reacting, After) else reacting.accept
-        slots = self.mesh.settings.slots * (4 if self._is_bulk(consumer) else 1)
+            deliver = worker.accept_when_due if isinstance(worker, After) else worker.accept
+        slots = self.context.settings.slots * (4 if self._is_bulk(consumer) else 1)
 
         needs = self._needs(consumer)
         shared = len(needs) > 1
 
         def take(delivery: Delivery) -> None:
             delivery.shared = shared
-            if self.mesh.custody.take(delivery, pull):
+            if self.context.in_flight.take(delivery, pull):
                 try:
                     deliver(delivery)
                 except Exception as surprise:
-                    (reacting or self._anybody).surprised(delivery, surprise)
+                    (worker or self._anybody).surprised(delivery, surprise)
 
         # A pull may hold twice its share for a moment.
-        bytes_max = self.mesh.settings.held_bytes // (2 * len(self.consumers))
-        pull = Pull(self.mesh.connection, consumer.stream, consumer.durable, slots, take, bytes_max)
+        bytes_max = self.context.settings.held_bytes // (2 * len(self.consumers))
+        pull = Pull(self.context.connection, consumer.stream, consumer.durable, slots, take, bytes_max)
         if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
             pull.obey(config)
-        if isinstance(reacting, After):
-            reacting.rest = pull.rest
-        if not shared and (switch := self.switches.get(needs.pop())):
-            switch.pauses(pull, slots)
+        if isinstance(worker, After):
+            worker.rest = pull.rest
+        if not shared and (breaker := self.breakers.get(needs.pop())):
+            breaker.pauses(pull, slots)
         return pull
 
     def _obey(self, place: Place, config: Config) -> None:
@@ -208,7 +208,7 @@ class Runner:
     def _needs(self, consumer: Consumer) -> set[str]:
         """What the reactions need to which this consumer's deliveries go; the empty string: nothing. Several on the
         lane of what comes back or from outside: it is not paused, and nothing waits in its slots."""
-        reactions = [reacting.reaction for reacting in self.reactings.values()]
+        reactions = [worker.reaction for worker in self.workers.values()]
         if own := [reaction for reaction in reactions if reaction.durable == consumer.durable]:
             reactions = own
         elif consumer.stream == INTAKE:
@@ -217,7 +217,7 @@ class Runner:
 
     def _is_bulk(self, consumer: Consumer) -> bool:
         return any(
-            r.reaction.form is Form.SINK and r.reaction.durable == consumer.durable for r in self.reactings.values()
+            r.reaction.form is Form.SINK and r.reaction.durable == consumer.durable for r in self.workers.values()
         )
 
     def _from_outside(self, delivery: Delivery) -> None:
@@ -228,11 +228,11 @@ class Runner:
         """What was set aside comes back to its reaction. One that is not known may be known to another version of the
         service; nothing waits for that for ever."""
         name, original = delayed_redelivery.brought_back(delivery)
-        reacting = self.reactings.get(name)
-        if original.stream == INTAKE and (reacting is None or original.type not in reacting.types):
-            reacting = self._intakes.get(original.type) or reacting
-        if reacting:
-            reacting.accept(original)
+        worker = self.workers.get(name)
+        if original.stream == INTAKE and (worker is None or original.type not in worker.types):
+            worker = self._intakes.get(original.type) or worker
+        if worker:
+            worker.accept(original)
         elif name:
             self._anybody.pass_on(original, name)
         else:
@@ -240,14 +240,14 @@ class Runner:
             self._anybody.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
 
     @property
-    def _anybody(self) -> Reacting:
+    def _anybody(self) -> Worker:
         """Who buries what is for no reaction of the service."""
-        return next(iter(self.reactings.values()))
+        return next(iter(self.workers.values()))
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self.mesh.custody.in_progress()
+            self.context.in_flight.in_progress()
             for pull in self.pulls:
                 pull.check()
 

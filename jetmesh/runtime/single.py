@@ -16,7 +16,7 @@ from jetmesh.jetstream.message import Guard, Refused, Unknown
 from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
 from jetmesh.runtime.crash_guard import last_chance
 from jetmesh.runtime.stories import has_ended
-from jetmesh.runtime.worker import NAK_SECONDS_MAX, Reacting
+from jetmesh.runtime.worker import NAK_SECONDS_MAX, Worker
 from jetmesh.service import Form
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.telemetry.spans import OUTCOME, Process
@@ -32,7 +32,7 @@ ROUNDS = 8
 """How often a decision is taken anew within one delivery, after a refused or unanswered recording."""
 
 
-class Single(Reacting):
+class Single(Worker):
     """Reads, decides, records under the guard that was read, acknowledges."""
 
     def __init__(self, *args: Any) -> None:
@@ -49,7 +49,7 @@ class Single(Reacting):
         self._begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
         self._is_remembered = any(reaction.story for reaction in self.service.reactions)
         self._endings = frozenset(self.service.endings)
-        self._doubt = Doubt(self.mesh.connection) if self._may_act_outside else None
+        self._doubt = Doubt(self.context.connection) if self._may_act_outside else None
 
     @property
     def _may_act_outside(self) -> bool:
@@ -63,7 +63,7 @@ class Single(Reacting):
 
     def accept(self, delivery: Delivery) -> None:
         if self._doubt is not None and self._doubt.puts_off(delivery, self.reaction.retry):
-            self.mesh.custody.nak(delivery, PAUSE_SECONDS)
+            self.context.in_flight.nak(delivery, PAUSE_SECONDS)
             return
         if delivery.delivered == 1:
             self._tasks.add(self._spawn(self._handle(delivery)))
@@ -75,7 +75,7 @@ class Single(Reacting):
 
     def give_back(self) -> None:
         while self._again:
-            self.mesh.custody.nak(self._again.popleft())
+            self.context.in_flight.nak(self._again.popleft())
 
     async def drained(self) -> None:
         while self._tasks:
@@ -100,25 +100,25 @@ class Single(Reacting):
             # Whatever it is, the delivery must not stay in hand: it comes again, and its attempts end.
             log.exception("%s: a delivery could not be settled", self.reaction.durable)
             let_go(surprise)
-            self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
+            self.context.in_flight.nak(delivery, NAK_SECONDS_MAX)
         finally:
             self._tasks.discard(self._current())
 
     async def _handle_alone(self, delivery: Delivery) -> None:
         """Its attempts are used up and none of them ended here: it, or another one, killed its process."""
-        async with self.mesh.alone:
-            if await last_chance(self.mesh, self.reaction, delivery):
+        async with self.context.alone:
+            if await last_chance(self.context, self.reaction, delivery):
                 await self._settle(delivery)
 
     async def _settle(self, delivery: Delivery) -> None:
         """Attempt it, again for as long as it is kept."""
-        while (self.switch is None or await self.admitted(delivery)) and await self._attempt(delivery):
+        while (self.breaker is None or await self.admitted(delivery)) and await self._attempt(delivery):
             continue
 
     async def _attempt(self, delivery: Delivery) -> bool:
         """One attempt; True if the delivery is kept for another, when what the reaction needs is back."""
-        if not self.mesh.custody.is_sure:
-            await self.mesh.custody.certainty()
+        if not self.context.in_flight.is_sure:
+            await self.context.in_flight.certainty()
         envelope, process, error = self.open(delivery)
         process.make_current()
         if error is None:
@@ -170,7 +170,7 @@ class Single(Reacting):
 
     async def _read(self, guarded: str, envelope: Envelope, process: Process) -> Sequence[Stored]:
         """The story, whose trace what comes from outside joins."""
-        stored = await self.mesh.stories.last(self.service.stream, [guarded])
+        stored = await self.context.stories.last(self.service.stream, [guarded])
         if self._is_intake:
             self.join(envelope, process, stored)
             process.make_current()
@@ -185,7 +185,7 @@ class Single(Reacting):
         if self._doubt is None or envelope.delivery.delivered == 1:
             return
         subject = subject_of(self.reaction.outcomes[0], envelope.key)
-        if await self.mesh.recorder.last_sequence(guarded, subject) != last_sequence(stored):
+        if await self.context.publisher.last_sequence(guarded, subject) != last_sequence(stored):
             raise Refused(f"the story on {guarded} is longer than what was read")
 
     def _keep_in_mind(self, place: Place, outcome: Event | None) -> None:
@@ -218,7 +218,7 @@ class Single(Reacting):
             ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record what came of %s %d: %s",
             self.reaction.durable, *place[:2], trouble,
         )  # fmt: skip
-        await self.mesh.connection.pause(growing(trouble.retry_after_seconds, attempt + 1, WAIT_SECONDS_MAX))
+        await self.context.connection.pause(growing(trouble.retry_after_seconds, attempt + 1, WAIT_SECONDS_MAX))
 
     def _done(self, place: Place, how: str) -> str:
         if self._unrecorded:
@@ -230,7 +230,7 @@ class Single(Reacting):
         itself, where the reaction decides by the story. None: it has to be read, as it has to be for what comes from
         outside, which joins its trace."""
         if self.reaction.story is not None:
-            return None if self._is_intake else self.mesh.known.get(guarded)
+            return None if self._is_intake else self.context.known.get(guarded)
         return () if self._begins or not self.reaction.outcomes else None
 
     def _event(self, envelope: Envelope, process: Process) -> Any:
@@ -312,19 +312,19 @@ class Single(Reacting):
             raise Permanent(f"{type(outcome).__name__} is about {outcome.key}, but the story is that of {envelope.key}")
         message, span = self.message(outcome, envelope, process, guard)
         try:
-            sequence = await self.mesh.recorder.record_event(message)
+            sequence = await self.context.publisher.record_event(message)
         except (Refused, Unknown):
-            self.mesh.known.forget(guard.subject)
+            self.context.known.forget(guard.subject)
             span.set_attribute(OUTCOME, "refused")
             raise
         finally:
             span.end()
         self.telemetry.recorded(type(outcome), envelope.began, span.get_span_context())
         if type(outcome) in self._endings:
-            self.mesh.known.forget(guard.subject)
+            self.context.known.forget(guard.subject)
         elif self._is_remembered:
             recorded = Stored(message.subject, sequence, "", {}, message.data)
-            self.mesh.known.put(guard.subject, (*stored, recorded))
+            self.context.known.put(guard.subject, (*stored, recorded))
 
 
 CLOCK_SECONDS = 1.0
@@ -352,11 +352,11 @@ class After(Single):
     def accept_when_due(self, delivery: Delivery) -> None:
         """The event has happened. It comes again when its time is up, counted from when it was recorded or the mesh was
         restored, by the clock of the broker; until then the pull rests."""
-        clock = self.mesh.connection.clock
-        began = self.mesh.histories.of(delivery.stream).counted_from(delivery.timestamp)
+        clock = self.context.connection.clock
+        began = self.context.histories.of(delivery.stream).counted_from(delivery.timestamp)
         left = began + self.delay_seconds - clock.now() if clock.is_known else CLOCK_SECONDS
         if left <= 0:
             self.accept(delivery)
             return
         self.rest(left)
-        self.mesh.custody.nak(delivery, left)
+        self.context.in_flight.nak(delivery, left)

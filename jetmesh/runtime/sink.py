@@ -34,7 +34,7 @@ class Sink(Batching):
     def accept(self, delivery: Delivery) -> None:
         """The marker of an archived story is no event, and nothing to keep."""
         if is_ended(delivery.subject):
-            self.mesh.custody.ack(delivery)
+            self.context.in_flight.ack(delivery)
             return
         super().accept(delivery)
         if len(self.waiting) >= BATCH_WORTHWHILE:
@@ -71,7 +71,7 @@ class Sink(Batching):
         began = time.monotonic()
         arguments = [self.dependencies for _ in self.reaction.arguments]
         try:
-            of = self.mesh.histories.of
+            of = self.context.histories.of
             await self.reaction.function([recorded(each, of(each.stream)) for each in batch], *arguments)
         except Exception as error:
             self.conditions.tell(
@@ -80,11 +80,11 @@ class Sink(Batching):
             )  # fmt: skip
             pause = self.reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
             for delivery in batch:
-                self.mesh.custody.nak(delivery, min(pause, 5.0))
+                self.context.in_flight.nak(delivery, min(pause, 5.0))
             outcome = "retry"
         else:
             for delivery in batch:
-                self.mesh.custody.ack(delivery)
+                self.context.in_flight.ack(delivery)
             outcome = "kept"
         seconds = time.monotonic() - began
         for delivered, times in Counter(delivery.delivered for delivery in batch).items():

@@ -16,8 +16,8 @@ from jetmesh.failure import TooLarge
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.in_flight import Custody
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.in_flight import InFlight
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.service import INTAKE, Reaction
 from jetmesh.topology.difference import covers, filters_of, takes_of
@@ -35,8 +35,8 @@ PAUSE_SECONDS_MAX = 60.0
 class Versions:
     """Gives back what this process does not know, for as long as `wait_seconds`."""
 
-    def __init__(self, connection: Connection, recorder: Recorder, custody: Custody, wait_seconds: float) -> None:
-        self._connection, self._recorder, self._custody = connection, recorder, custody
+    def __init__(self, connection: Connection, publisher: Publisher, in_flight: InFlight, wait_seconds: float) -> None:
+        self._connection, self._publisher, self._in_flight = connection, publisher, in_flight
         self._wait_seconds = wait_seconds
         self._answers: dict[str, tuple[float, asyncio.Future[Any]]] = {}
         self._conditions = Conditions(log)
@@ -53,7 +53,7 @@ class Versions:
         if self._wait_seconds <= 0 or not await self._is_taken(reaction, delivery):
             return False
         if delivery.delivered <= NAKS and not delivery.unknown_since:
-            self._custody.nak(delivery, random.uniform(0.1, NAK_SECONDS))
+            self._in_flight.nak(delivery, random.uniform(0.1, NAK_SECONDS))
             return True
         return await self.leave(reaction.service, reaction.name, delivery)
 
@@ -72,10 +72,10 @@ class Versions:
         pause = min(PAUSE_SECONDS_MAX, max(2 * NAK_SECONDS, waited / 2)) * random.uniform(0.5, 1.0)
         log.info("%s: %r waits %.1f s for a version that knows it", service, delivery.subject[:200], pause)
         try:
-            await delayed_redelivery.set_aside(self._recorder, service, reaction, delivery, pause, attempts)
+            await delayed_redelivery.set_aside(self._publisher, service, reaction, delivery, pause, attempts)
         except TooLarge:
             return False
-        self._custody.ack(delivery)
+        self._in_flight.ack(delivery)
         return True
 
     async def _is_taken(self, reaction: Reaction, delivery: Delivery) -> bool:

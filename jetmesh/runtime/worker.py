@@ -30,8 +30,8 @@ from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Guard, Message, Unknown
 from jetmesh.runtime import dead_letter, delayed_redelivery
-from jetmesh.runtime.circuit_breaker import Switch
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.circuit_breaker import CircuitBreaker
+from jetmesh.runtime.context import Context
 from jetmesh.runtime.stories import events_of
 from jetmesh.service import Reaction, Service
 from jetmesh.telemetry.logs import log_context
@@ -48,15 +48,15 @@ class Exhausted(Permanent):
     """The attempts are used up before the reaction ran once more: its handling may have killed its process."""
 
 
-class Reacting:
+class Worker:
     """One reaction at work in this process; its subclasses are the forms in which deliveries reach it."""
 
-    def __init__(self, mesh: Mesh, service: Service, reaction: Reaction, dependencies: Any) -> None:
-        self.mesh, self.service, self.reaction = mesh, service, reaction
+    def __init__(self, context: Context, service: Service, reaction: Reaction, dependencies: Any) -> None:
+        self.context, self.service, self.reaction = context, service, reaction
         self.dependencies = dependencies
-        self.telemetry = mesh.telemetry.reaction(reaction)
+        self.telemetry = context.telemetry.reaction(reaction)
         self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
-        self.switch: Switch | None = None
+        self.breaker: CircuitBreaker | None = None
         self.conditions = Conditions(log)
         self._own = {event.type: event for event in service.records}
         self._refusals: set[asyncio.Task[None]] = set()
@@ -90,10 +90,10 @@ class Reacting:
             f"{delivery.subject[:200]}: {self.service.name} has no reaction {reaction[:80]!r}"
         )
         try:
-            if await self.mesh.versions.leave(self.service.name, reaction, delivery, delivery.delivered - 1):
+            if await self.context.versions.leave(self.service.name, reaction, delivery, delivery.delivered - 1):
                 return
         except Unavailable:
-            self.mesh.custody.nak(delivery, NAK_SECONDS_MAX)
+            self.context.in_flight.nak(delivery, NAK_SECONDS_MAX)
             return
         except Permanent as refused:
             why = refused
@@ -172,9 +172,9 @@ class Reacting:
             Unknown: not before it is known whether the cause is still to be handled.
             Disowned: it is not.
         """
-        if not self.mesh.custody.is_sure:
+        if not self.context.in_flight.is_sure:
             raise Unknown("the broker was away: what is in hand may have been undone")
-        if cause.delivery.reply in self.mesh.custody.orphans:
+        if cause.delivery.reply in self.context.in_flight.orphans:
             raise Disowned("its durable is gone, and perhaps its stream")
         event_type, key = type(outcome), outcome.key
         event_id = self.outcome_id(cause, index)
@@ -198,9 +198,9 @@ class Reacting:
     async def admitted(self, delivery: Delivery) -> bool:
         """Return when the attempt may begin, at once unless what the reaction needs is down; False: it is gone from
         here, set aside or given back."""
-        if self.switch is None or self.switch.admits():
+        if self.breaker is None or self.breaker.admits():
             return True
-        if not delivery.shared and await self.switch.admission():
+        if not delivery.shared and await self.breaker.admission():
             return True
         await self._spare(delivery)
         return False
@@ -208,21 +208,21 @@ class Reacting:
     def call(self, *arguments: Any) -> Awaitable[Any]:
         """What the function returns; the switch of what it needs learns how the call ended."""
         answer = self.reaction.function(*arguments)
-        return self.switch.watch(answer) if self.switch else answer
+        return self.breaker.watch(answer) if self.breaker else answer
 
     def done(self, delivery: Delivery, process: Process, outcome: str) -> None:
         """Acknowledge a delivery, and end its attempt."""
-        if self.switch:
-            self.switch.ended(None)
-        self.mesh.custody.ack(delivery)
+        if self.breaker:
+            self.breaker.ended(None)
+        self.context.in_flight.ack(delivery)
         process.end(outcome)
 
     async def failed(self, delivery: Delivery, process: Process, error: Exception) -> bool:
         """Give back or bury a delivery, and end its attempt; True: it is kept, to be tried again when what the reaction
         needs is back."""
-        if self.switch:
-            self.switch.ended(error)
-        if kept := isinstance(error, Unavailable) and self.switch is not None and not self.switch.is_closed:
+        if self.breaker:
+            self.breaker.ended(error)
+        if kept := isinstance(error, Unavailable) and self.breaker is not None and not self.breaker.is_closed:
             outcome = "retry"
         else:
             outcome = await self._fail(delivery, process, error)
@@ -234,11 +234,11 @@ class Reacting:
         """The verdict on an error, carried out; where that fails too the delivery simply comes again."""
         decided = verdict(error, self.reaction.retry, delivery.delivered)
         extra = log_context(process, self.reaction.durable, delivery.key)
-        if delivery.reply in self.mesh.custody.orphans:
-            self.mesh.custody.nak(delivery)
+        if delivery.reply in self.context.in_flight.orphans:
+            self.context.in_flight.nak(delivery)
             return "given_back"
         try:
-            if isinstance(error, UnknownType) and await self.mesh.versions.give_back(self.reaction, delivery):
+            if isinstance(error, UnknownType) and await self.context.versions.give_back(self.reaction, delivery):
                 return "given_back"
             match decided:
                 case GiveUp(reason):
@@ -248,9 +248,9 @@ class Reacting:
                     )  # fmt: skip
                     traceparent = process.headers().get("traceparent", "")
                     await dead_letter.bury(
-                        self.mesh.recorder, self.service.name, self.reaction.name, delivery, reason, traceparent
+                        self.context.publisher, self.service.name, self.reaction.name, delivery, reason, traceparent
                     )
-                    self.mesh.custody.ack(delivery)
+                    self.context.in_flight.ack(delivery)
                     return "dead_letter"
                 case Again(pause, outcome):
                     known = isinstance(error, (Unavailable, Deferred)) or outcome == "later"
@@ -277,22 +277,22 @@ class Reacting:
         if pause_seconds <= NAK_SECONDS_MAX and not (
             blameless and self.reaction.retry.exhausted(2 * delivery.delivered)
         ):
-            self.mesh.custody.nak(delivery, pause_seconds)
+            self.context.in_flight.nak(delivery, pause_seconds)
             return
         attempts = 0 if blameless else delivery.delivered
         try:
             await delayed_redelivery.set_aside(
-                self.mesh.recorder, self.service.name, self.reaction.name, delivery, pause_seconds, attempts
+                self.context.publisher, self.service.name, self.reaction.name, delivery, pause_seconds, attempts
             )
         except TooLarge as too_large:
             log.info("%s: not set aside: %s", self.reaction.durable, too_large)
-            self.mesh.custody.nak(delivery, pause_seconds)
+            self.context.in_flight.nak(delivery, pause_seconds)
         else:
-            self.mesh.custody.ack(delivery)
+            self.context.in_flight.ack(delivery)
 
     async def _spare(self, delivery: Delivery) -> None:
         """Free its slot, for others or because the service stops, until the switch may be closed."""
-        pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + (self.switch.probe_in_seconds if self.switch else 0.0)
+        pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + (self.breaker.probe_in_seconds if self.breaker else 0.0)
         await self._put_off(delivery, pause, blameless=True)
 
     async def _put_off(self, delivery: Delivery, pause_seconds: float, *, blameless: bool) -> None:
@@ -301,5 +301,5 @@ class Reacting:
         try:
             await self._come_again(delivery, pause_seconds, blameless=blameless)
         except Exception as refused:
-            self.mesh.custody.nak(delivery, pause_seconds)
+            self.context.in_flight.nak(delivery, pause_seconds)
             let_go(refused)

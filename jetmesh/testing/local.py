@@ -17,7 +17,7 @@ from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
 from jetmesh.process import process
 from jetmesh.process.health import Health
-from jetmesh.runtime.context import Mesh, connect
+from jetmesh.runtime.context import Context, connect
 from jetmesh.service import INTAKE, Form, Service
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
@@ -59,12 +59,14 @@ class LocalMesh:
         self.environment = dict(environment)
         self.settings: Settings = read(Settings, self.environment)
         self.replicas: list[Replica] = []
-        self.mesh: Mesh
+        self.context: Context
         self._dependencies = tuple(dependencies)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self.mesh = await self._stack.enter_async_context(connect(self.settings, providers.start("test", {}), "test"))
+        self.context = await self._stack.enter_async_context(
+            connect(self.settings, providers.start("test", {}), "test")
+        )
         await self.apply()
         return self
 
@@ -85,7 +87,7 @@ class LocalMesh:
 
     async def apply(self) -> None:
         """Make the broker have what the services need."""
-        await provision.apply(self.mesh.connection, await provision.plan(self.mesh.connection, self.topology))
+        await provision.apply(self.context.connection, await provision.plan(self.context.connection, self.topology))
 
     async def start(self, service: Service, **environment: str) -> Replica:
         """Start a (further) replica of a service and wait until it is ready; `environment` adds to the mesh's."""
@@ -118,7 +120,7 @@ class LocalMesh:
 
         async def stored() -> int:
             try:
-                return await self.mesh.recorder.record(message, limited=False)
+                return await self.context.publisher.record(message, limited=False)
             except Unavailable:
                 return 0
 
@@ -140,7 +142,7 @@ class LocalMesh:
         """Everything that any service recorded about a key, oldest first."""
         found: list[Stored] = []
         for stream in self._logs():
-            found += await self.mesh.stories.last(stream, [f"*.*.{key}"])
+            found += await self.context.stories.last(stream, [f"*.*.{key}"])
         return sorted(found, key=lambda stored: stored.time)
 
     async def types(self, key: str) -> set[str]:
@@ -151,21 +153,21 @@ class LocalMesh:
         """Wait for an event about a key, and read it."""
 
         async def look() -> list[Stored]:
-            return await self.mesh.stories.last(stream_of(event_type.owner), [subject_of(event_type, key)])
+            return await self.context.stories.last(stream_of(event_type.owner), [subject_of(event_type, key)])
 
         found = await until(look, within_seconds, f"{event_type.type} about {key} is recorded")
         return event_type.read(found[0].data)
 
     async def count(self, stream: str) -> int:
         """How many messages a stream holds."""
-        info = await provision.request(self.mesh.connection, f"STREAM.INFO.{stream}")
+        info = await provision.request(self.context.connection, f"STREAM.INFO.{stream}")
         return int(info["state"]["messages"]) if info else 0
 
     async def dead_letters(self, count: int = 0, within_seconds: float = WITHIN_SECONDS) -> list[Stored]:
         """The dead letters, once there are `count` of them; their headers say why."""
 
         async def look() -> list[Stored] | None:
-            letters = await self.mesh.stories.last(DEAD_LETTERS, ["dead.>"])
+            letters = await self.context.stories.last(DEAD_LETTERS, ["dead.>"])
             return letters if len(letters) >= count else None
 
         if count == 0:
@@ -192,7 +194,7 @@ class LocalMesh:
         for consumer in self.topology.consumers:
             if consumer.service == service.name:
                 await provision.request(
-                    self.mesh.connection, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}", strict=True
+                    self.context.connection, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}", strict=True
                 )
         await self.apply()
 
@@ -204,7 +206,7 @@ class LocalMesh:
         """What a consumer still has to deliver, or to hear about; empty where that is nothing."""
         name = f"{consumer.stream}/{consumer.durable}"
         info = await provision.request(
-            self.mesh.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}", strict=True
+            self.context.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}", strict=True
         )
         waiting, running = info["num_pending"], info["num_ack_pending"]
         return f"{name}: {waiting} waiting, {running} running" if waiting or running else ""
@@ -221,7 +223,7 @@ class LocalMesh:
             return None
 
         @asynccontextmanager
-        async def wire(_: Mesh) -> AsyncIterator[Any]:
+        async def wire(_: Context) -> AsyncIterator[Any]:
             yield given[0] if given else None
 
         return wire

@@ -17,10 +17,10 @@ from jetmesh.event import Event, stream_of, subject_of
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.runtime.many import Many
 from jetmesh.runtime.single import After, Single
-from jetmesh.runtime.worker import Reacting
+from jetmesh.runtime.worker import Worker
 from jetmesh.service import INTAKE, Form, Reaction, Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Process, ReactionTelemetry, Telemetry
@@ -117,22 +117,22 @@ class When:
     async def _deliver(self, delivered: int) -> list[Exception]:
         """Hand the events to the runtime's own form of the reaction; what it raised."""
         watch = _Watch(self.service.name)
-        mesh = Mesh(
+        mesh = Context(
             settings=Settings(),
             connection=cast(Any, _Line()),
-            recorder=cast(Any, self._memory),
+            publisher=cast(Any, self._memory),
             stories=cast(Any, self._memory),
-            custody=cast(Any, _Hands()),
+            in_flight=cast(Any, _Hands()),
             telemetry=watch,
         )
-        reacting = self._reacting(mesh)
+        worker = self._worker(mesh)
         for index, event in enumerate(self.arrived):
-            reacting.accept(_delivery(self.reaction, event, index, delivered))
-        await reacting.drained()
+            worker.accept(_delivery(self.reaction, event, index, delivered))
+        await worker.drained()
         return watch.errors
 
-    def _reacting(self, mesh: Mesh) -> Reacting:
-        arguments = (mesh, self.service, self.reaction, self.dependencies)
+    def _worker(self, context: Context) -> Worker:
+        arguments = (context, self.service, self.reaction, self.dependencies)
         match self.reaction.form:
             case Form.MANY:
                 return Many(*arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.settings import read
 from services.analytics.adapters import Warehouse, WarehouseBusy
 from services.analytics.figures import Figures
@@ -27,16 +27,16 @@ class Settings(BaseModel):
 
 
 @asynccontextmanager
-async def wire(mesh: Mesh) -> AsyncIterator[Analytics]:
+async def wire(context: Context) -> AsyncIterator[Analytics]:
     """The warehouse, and the endpoint `analytics.report` that answers while this process holds its file."""
-    warehouse = await _take(read(Settings).warehouse or mesh.settings.state / "analytics.duckdb")
+    warehouse = await _take(read(Settings).warehouse or context.settings.state / "analytics.duckdb")
 
     async def report(_: bytes) -> bytes:
         return json.dumps(await warehouse.report(), default=str).encode()
 
-    mesh.endpoint("report", report)
-    if mesh.telemetry.is_measured:
-        mesh.run(Figures(warehouse, mesh.telemetry.meter).watch)
+    context.endpoint("report", report)
+    if context.telemetry.is_measured:
+        context.run(Figures(warehouse, context.telemetry.meter).watch)
     try:
         yield Analytics(warehouse)
     finally:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from pydantic import BaseModel
 
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.settings import SettingsError, read
 from services.notifications.adapters import SmtpMailer
 from services.notifications.mail_server import Server
@@ -22,7 +22,7 @@ class Settings(BaseModel):
 
 
 @asynccontextmanager
-async def wire(mesh: Mesh) -> AsyncIterator[Notifications]:
+async def wire(context: Context) -> AsyncIterator[Notifications]:
     """The mailer, its connections open for as long as the service runs."""
     mailer = mailer_of(read(Settings))
     try:

@@ -11,7 +11,7 @@ import jetmesh
 from jetmesh.common import json_body
 from jetmesh.event import story_subject
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.runtime.idempotency import claim
 from jetmesh.runtime.publish import publish_outside, record_first
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced, OrderRefused
@@ -35,8 +35,8 @@ FOLLOW_SECONDS = 0.2
 class MeshOrders:
     """Places orders under the guard of their id, and reads what orders recorded about them."""
 
-    def __init__(self, mesh: Mesh, prices: domain.Prices, *, smtputf8: bool = False) -> None:
-        self._mesh, self._prices, self._smtputf8 = mesh, prices, smtputf8
+    def __init__(self, context: Context, prices: domain.Prices, *, smtputf8: bool = False) -> None:
+        self._mesh, self._prices, self._smtputf8 = context, prices, smtputf8
 
     async def place(self, order: OrderPlaced) -> Placement:
         """Record the order, or its refusal."""

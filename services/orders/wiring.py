@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.settings import SettingsError, read
 from services.orders.adapters import MeshOrders
 from services.orders.catalogue import prices
@@ -32,22 +32,22 @@ class Settings(BaseModel):
 
 
 @asynccontextmanager
-async def wire(mesh: Mesh) -> AsyncIterator[Orders]:
+async def wire(context: Context) -> AsyncIterator[Orders]:
     """The catalogue; where `JETMESH_HTTP_PORT` is set, the edge listens as well."""
     settings = read(Settings)
     catalogue = prices(settings.catalogue)
     if settings.http_port:
-        edge = _edge(mesh, settings, MeshOrders(mesh, catalogue, smtputf8=settings.mail_smtputf8))
-        mesh.run(edge.serve, name=f"the HTTP edge on port {settings.http_port}", up=edge.up, drain=edge.drain)
+        edge = _edge(context, settings, MeshOrders(context, catalogue, smtputf8=settings.mail_smtputf8))
+        context.run(edge.serve, name=f"the HTTP edge on port {settings.http_port}", up=edge.up, drain=edge.drain)
     yield Orders(catalogue, settings.mail_smtputf8)
 
 
-def _edge(mesh: Mesh, settings: Settings, port: MeshOrders) -> Edge:
+def _edge(context: Context, settings: Settings, port: MeshOrders) -> Edge:
     limits = Limits()
     leaving = asyncio.Event()
     app = create_app(
-        port, _tokens(settings), mesh.telemetry.tracer, limits,
-        trusts_callers=mesh.telemetry.trusts_outside, leaving=leaving,
+        port, _tokens(settings), context.telemetry.tracer, limits,
+        trusts_callers=context.telemetry.trusts_outside, leaving=leaving,
     )  # fmt: skip
     return Edge(app, settings.http_host, settings.http_port, limits, leaving, settings.http_pause_seconds)
 

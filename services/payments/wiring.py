@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.settings import read
 from services.payments.adapters import SandboxBank
 from services.payments.service import Payments
@@ -19,9 +19,9 @@ class Settings(BaseModel):
 
 
 @asynccontextmanager
-async def wire(mesh: Mesh) -> AsyncIterator[Payments]:
+async def wire(context: Context) -> AsyncIterator[Payments]:
     """The gateway, open for as long as the service runs."""
-    bank = SandboxBank(read(Settings).bank_ledger or mesh.settings.state / "bank.sqlite")
+    bank = SandboxBank(read(Settings).bank_ledger or context.settings.state / "bank.sqlite")
     try:
         yield Payments(bank)
     finally:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from jetmesh import settings
 from jetmesh.commands.target import variables_of
-from jetmesh.runtime.context import Mesh, connect
+from jetmesh.runtime.context import Context, connect
 from jetmesh.telemetry import providers
 from services.reference.state import State
 
@@ -48,7 +48,7 @@ def running(state: State) -> Endpoints | None:
 
 
 @asynccontextmanager
-async def reach(state: State) -> AsyncIterator[Mesh]:
+async def reach(state: State) -> AsyncIterator[Context]:
     """A connection to the demo on the folder, else to the mesh that `NATS_URL` names.
 
     Raises:
@@ -64,7 +64,7 @@ async def reach(state: State) -> AsyncIterator[Mesh]:
 
 
 @asynccontextmanager
-async def connected(nats_args: Sequence[str] = ()) -> AsyncIterator[Mesh]:
+async def connected(nats_args: Sequence[str] = ()) -> AsyncIterator[Context]:
     """A connection that traces nothing, to where these arguments of the `nats` CLI lead, else to `NATS_URL`.
 
     Raises:

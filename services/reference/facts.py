@@ -20,7 +20,7 @@ from jetmesh.operate.archive.open_work import set_aside
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
 from jetmesh.operate.archive.purge import archived_until
 from jetmesh.operate.archive.row import Place, unix_nano
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS
@@ -116,7 +116,7 @@ class Facts:
         return (event for event in self.events if event.type in types and not event.wrong)
 
 
-async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Facts:
+async def collect(context: Context, state: State, archive: Path | None = None) -> Facts:
     """Read everything. The ledger and the mails are None where the folder has none.
 
     Raises:
@@ -124,28 +124,28 @@ async def collect(mesh: Mesh, state: State, archive: Path | None = None) -> Fact
         ArchiveError: stories are archived, and the archive is not there.
         SettingsError: the streams are split otherwise.
     """
-    await check_split(mesh.connection, topology(SERVICES, split=mesh.settings.split))
-    reader = await raw_reader(mesh.connection)
+    await check_split(context.connection, topology(SERVICES, split=context.settings.split))
+    reader = await raw_reader(context.connection)
     events: list[Fact] = []
     kept = Archive(archive or state.archive)
-    await _refuse_halves(mesh, kept)
-    kept.follow(await histories(mesh.connection, (INTAKE, *_streams(mesh))))
+    await _refuse_halves(context, kept)
+    kept.follow(await histories(context.connection, (INTAKE, *_streams(context))))
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
-    for stream in reversed(_streams(mesh)):
+    for stream in reversed(_streams(context)):
         events += (_fact(stream, message) for message in await reader.read(stream) if not is_ended(message.subject))
     buried = await reader.read(DEAD_LETTERS)
     letters = [_letter(message) for message in buried if _is_ours(message.subject, "dead")]
     discarded = [
         _letter(m) for m in buried if _is_ours(m.subject, "dead_log") and _object(m.data).get("action") == GONE
     ]
-    aside = await set_aside(mesh.connection, SERVICES)
+    aside = await set_aside(context.connection, SERVICES)
     intake = [_fact(INTAKE, message) for message in await reader.read(INTAKE)]
     # The archive last: what leaves a stream while it is read is there by then.
     archived = [_fact(row.stream, row.stored()) for row in kept.all()]
     gone = frozenset(fact.place for fact in archived) - {fact.place for fact in [*intake, *events]}
     intake = _together(intake, (fact for fact in archived if fact.stream == INTAKE))
     events = _together(events, (fact for fact in archived if fact.stream != INTAKE))
-    restorations = await _restorations(mesh.connection)
+    restorations = await _restorations(context.connection)
     return Facts(
         intake, events, letters, discarded, aside, gone, _balances(state.bank), _mails(state.mails), restorations
     )
@@ -161,19 +161,19 @@ def _is_ours(subject: str, first: str) -> bool:
     return subject.startswith(tuple(f"{first}.{service.name}." for service in SERVICES))
 
 
-def _streams(mesh: Mesh) -> list[str]:
+def _streams(context: Context) -> list[str]:
     """Where the services record, causes before effects; the partitions of those that are split."""
     wholes = [service.stream for service in SERVICES if service.records]
-    return [part for whole in wholes for part in partitions.names(whole, mesh.settings.split)]
+    return [part for whole in wholes for part in partitions.names(whole, context.settings.split)]
 
 
-async def _refuse_halves(mesh: Mesh, archive: Archive) -> None:
+async def _refuse_halves(context: Context, archive: Archive) -> None:
     """An ending whose beginning is in an archive that nobody names looks like an order that was never placed.
 
     Raises:
         ArchiveError: stories have left the streams, and the archive is not where it is looked for.
     """
-    until = [await archived_until(mesh.connection, stream) for stream in (INTAKE, *_streams(mesh))]
+    until = [await archived_until(context.connection, stream) for stream in (INTAKE, *_streams(context))]
     if any(until) and not archive.exists:
         raise ArchiveError(
             f"stories that ended before {max(until)} are archived, and no archive is in {archive.folder}: "

@@ -15,7 +15,7 @@ from rich.table import Table
 from jetmesh.commands.options import Figure
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh_contracts import OrderPlaced
 from services.reference import mix
 from services.reference import state as states
@@ -82,14 +82,14 @@ async def _load(
         return latencies((await collect(mesh, state)).stories, clicks)
 
 
-async def drive(mesh: Mesh, orders: Sequence[OrderPlaced], rate: float) -> Clicks:
+async def drive(context: Context, orders: Sequence[OrderPlaced], rate: float) -> Clicks:
     """Publish each order at its instant, without waiting for those before it; returns once the broker has all."""
     began = time.time()
     clicks = {order.order_id: began + number / rate for number, order in enumerate(orders)}
     async with asyncio.TaskGroup() as group:
         for order in orders:
             await asyncio.sleep(max(0.0, clicks[order.order_id] - time.time()))
-            group.create_task(publish(mesh, order))
+            group.create_task(publish(context, order))
     return clicks
 
 

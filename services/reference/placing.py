@@ -8,7 +8,7 @@ import httpx
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.message import Message
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh_contracts import OrderPlaced
 
 NATS_CONCURRENCY = 1_024
@@ -20,22 +20,22 @@ LATER = (429, 503)
 Told = Callable[[], None]
 
 
-async def over_nats(mesh: Mesh, orders: Iterable[OrderPlaced], told: Told) -> None:
+async def over_nats(context: Context, orders: Iterable[OrderPlaced], told: Told) -> None:
     """Publish each order to `orders.placed`; returns once the broker has acknowledged all. `told` hears of each."""
 
     async def place(order: OrderPlaced) -> None:
-        await publish(mesh, order)
+        await publish(context, order)
         told()
 
     await _each(place, orders, NATS_CONCURRENCY)
 
 
-async def publish(mesh: Mesh, order: OrderPlaced) -> None:
+async def publish(context: Context, order: OrderPlaced) -> None:
     """Publish one order, again and again until the broker has it: orders takes the same order twice for the same."""
     message = Message(order.type, order.model_dump_json().encode(), {})
     while True:
         try:
-            await mesh.recorder.record(message)
+            await context.publisher.record(message)
         except Unavailable as unavailable:
             await asyncio.sleep(unavailable.retry_after_seconds)
         else:

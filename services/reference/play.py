@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from services.reference import audit, fleet, mix, placing, stock, stories, summary
 from services.reference.audit import Audit
 from services.reference.checks import findings
@@ -77,30 +77,30 @@ class Play:
         with self.voice.step("mail") as said:
             said.append(plan.smtp_url)
 
-    async def _services(self, mesh: Mesh) -> None:
+    async def _services(self, context: Context) -> None:
         with self.voice.step("topology") as said:
-            made = await provide(mesh)
+            made = await provide(context)
             said.append(f"{len(NEEDED.streams)} streams, {len(NEEDED.consumers)} durables; {made or 'none'} made now")
         with self.voice.step("services") as said:
             await self.stage.start_services()
             said.append(", ".join(self._plan.health_ports))
         with self.voice.step("stock") as said:
-            new = await stock.seed(mesh)
+            new = await stock.seed(context)
             said.append(f"{new} articles delivered" if new else "as it was left")
 
-    async def _first_order(self, mesh: Mesh) -> str:
+    async def _first_order(self, context: Context) -> str:
         """Place an order over HTTP, and tell its story as it happens."""
         order = mix.first(mix.fresh_id())
         self.voice.opening(order.order_id)
         async with placing.browser(self._plan.http_url) as client:
             click_time = time.time()
             placing_it = asyncio.create_task(placing.post(client, order))
-            async for event in stories.follow(mesh, order.order_id, FIRST_STORY_SECONDS):
+            async for event in stories.follow(context, order.order_id, FIRST_STORY_SECONDS):
                 self.voice.event(event, click_time)
             await placing_it
         return order.order_id
 
-    async def _orders(self, mesh: Mesh) -> list[str]:
+    async def _orders(self, context: Context) -> list[str]:
         """Place the orders asked for; their ids."""
         orders = list(mix.orders(secrets.token_hex(3), self.asked.orders, self.asked.seed))
         if orders:
@@ -110,31 +110,31 @@ class Play:
                 if self.asked.via == "http":
                     await placing.over_http(self._plan.http_url, orders, bar.advance)
                 else:
-                    await placing.over_nats(mesh, orders, bar.advance)
+                    await placing.over_nats(context, orders, bar.advance)
             seconds = time.monotonic() - began
             self.voice.console.print(f"{len(orders):,} orders placed over {self.asked.via.upper()} in {seconds:.1f} s")
         return [order.order_id for order in orders]
 
-    async def _until_ended(self, mesh: Mesh, ended: Gauge, orders: int) -> None:
+    async def _until_ended(self, context: Context, ended: Gauge, orders: int) -> None:
         """Until every order has ended and nobody has anything to do any more, or the time is up."""
         deadline, before = time.monotonic() + self.asked.deadline_seconds, None
         with self.voice.bar("ended", orders) as bar:
             while time.monotonic() < deadline:
                 with suppress(Unavailable):
                     bar.reach(count := await ended.count())
-                    now = await progress(mesh.connection, WORK) if count >= orders else None
+                    now = await progress(context.connection, WORK) if count >= orders else None
                     if now is not None and now.waiting == 0 and now == before:
                         return
                     before = now
                 await asyncio.sleep(POLL_SECONDS)
         self.voice.tell(f"not everything has ended within {self.asked.deadline_seconds:.0f} s")
 
-    async def _summary(self, mesh: Mesh, placed: Sequence[str]) -> int:
+    async def _summary(self, context: Context, placed: Sequence[str]) -> int:
         """Stop the services, so that their last spans are there; audit; say how it went."""
         with self.voice.step("services") as said:
             await self.stage.stop_services()
             said.append("stopped, each after what it had in hands")
-        facts = await collect(mesh, self._plan.state)
+        facts = await collect(context, self._plan.state)
         done = Audit(facts, findings(facts))
         found = summary.summarize(done, placed, self._plan.state.traces)
         self.voice.show(audit.render(done))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from jetmesh.common import terminal
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from services.reference import checks
 from services.reference.checks import Check, addressee
 from services.reference.facts import PLACED, REFUSED, Facts, collect
@@ -27,10 +27,10 @@ CHECKS: Sequence[Check] = (
 )
 
 
-async def audit(mesh: Mesh) -> list[str]:
+async def audit(context: Context) -> list[str]:
     """What is wrong with the streams. What the bank and the mail server know and the streams do not, since it came
     after the backup, is told and is no offence."""
-    facts = await collect(mesh, State(mesh.settings.state))
+    facts = await collect(context, State(context.settings.state))
     tell_lost(unknown(facts))
     return offences(facts)
 

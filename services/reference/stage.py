@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Change
 from jetmesh.topology.streams import topology
@@ -95,12 +95,12 @@ async def _all(machines: Sequence[Machine], step: Callable[[Machine], Coroutine[
             raise result
 
 
-async def provide(mesh: Mesh) -> int:
+async def provide(context: Context) -> int:
     """Make the streams and durables that are missing or differ; how many.
 
     Raises:
         Drift: the broker has something that can't be changed without losing data.
     """
-    steps = await provision.plan(mesh.connection, NEEDED)
-    await provision.apply(mesh.connection, steps)
+    steps = await provision.plan(context.connection, NEEDED)
+    await provision.apply(context.connection, steps)
     return sum(step.change is not Change.KEEP for step in steps)

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from jetmesh.jetstream.message import Message
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh_contracts import StockRestocked
 from services.orders.catalogue import PRICES
 from services.reference.mix import SCARCE
@@ -23,24 +23,24 @@ def deliveries() -> list[StockRestocked]:
     ]
 
 
-async def seed(mesh: Mesh) -> int:
+async def seed(context: Context) -> int:
     """Publish, from outside, the deliveries that inventory has not counted yet, and wait until it has; how many.
 
     Raises:
         TimeoutError: inventory does not count them.
     """
-    missing = await _missing(mesh)
+    missing = await _missing(context)
     for delivery in missing:
-        await mesh.recorder.record(Message(delivery.type, delivery.model_dump_json().encode(), {}))
+        await context.publisher.record(Message(delivery.type, delivery.model_dump_json().encode(), {}))
     deadline = time.monotonic() + SECONDS_MAX
-    while await _missing(mesh):
+    while await _missing(context):
         if time.monotonic() > deadline:
             raise TimeoutError(f"inventory did not count its opening stock within {SECONDS_MAX:g} s")
         await asyncio.sleep(POLL_SECONDS)
     return len(missing)
 
 
-async def _missing(mesh: Mesh) -> list[StockRestocked]:
+async def _missing(context: Context) -> list[StockRestocked]:
     wanted = {f"{delivery.type}.{delivery.key}": delivery for delivery in deliveries()}
-    counted = {message.subject for message in await mesh.stories.last(STREAM, list(wanted))}
+    counted = {message.subject for message in await context.stories.last(STREAM, list(wanted))}
     return [delivery for subject, delivery in wanted.items() if subject not in counted]

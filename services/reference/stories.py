@@ -9,7 +9,7 @@ from datetime import datetime
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.operate.archive.parquet import Archive
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.topology import partitions
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import request
@@ -49,14 +49,14 @@ class StoryEvent:
         return self.traceparent[3:35]
 
 
-async def story(mesh: Mesh, key: str) -> list[StoryEvent]:
+async def story(context: Context, key: str) -> list[StoryEvent]:
     """What every service recorded about the key, oldest first.
 
     Raises:
         Unavailable: a stream does not answer.
     """
-    places = [(s.name, partitions.name_for(s.stream, key, mesh.settings.split)) for s in SERVICES if s.records]
-    found = [await _recorded(mesh, service, stream, key) for service, stream in places]
+    places = [(s.name, partitions.name_for(s.stream, key, context.settings.split)) for s in SERVICES if s.records]
+    found = [await _recorded(context, service, stream, key) for service, stream in places]
     return sorted((event for events in found for event in events), key=lambda event: (event.time, event.type))
 
 
@@ -71,12 +71,12 @@ def archived(archive: Archive, key: str, split: Partitions) -> list[StoryEvent]:
     return [replace(_event(row.stored(), names[row.stream], row.stream), archived=True) for row in rows]
 
 
-async def follow(mesh: Mesh, key: str, seconds: float) -> AsyncIterator[StoryEvent]:
+async def follow(context: Context, key: str, seconds: float) -> AsyncIterator[StoryEvent]:
     """The events as they come, until nothing more can happen or the time is up."""
     seen: set[str] = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for event in await story(mesh, key):
+        for event in await story(context, key):
             if event.type not in seen:
                 seen.add(event.type)
                 yield event
@@ -85,11 +85,11 @@ async def follow(mesh: Mesh, key: str, seconds: float) -> AsyncIterator[StoryEve
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _recorded(mesh: Mesh, service: str, stream: str, key: str) -> list[StoryEvent]:
+async def _recorded(context: Context, service: str, stream: str, key: str) -> list[StoryEvent]:
     try:
-        stored = await mesh.stories.last(stream, [f"*.*.{key}"])
+        stored = await context.stories.last(stream, [f"*.*.{key}"])
     except Unavailable:
-        if await request(mesh.connection, f"STREAM.INFO.{stream}") is None:
+        if await request(context.connection, f"STREAM.INFO.{stream}") is None:
             return []
         raise
     return [_event(told, service, stream) for message in stored for told in message.endings()]

@@ -6,7 +6,7 @@ import click
 
 from jetmesh.common.terminal import say
 from jetmesh.failure import Unavailable
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from services.reference import mix, placing, stock, stories
 from services.reference.endpoints import connected
 
@@ -31,11 +31,11 @@ async def _place(within_seconds: float) -> list[str]:
         return await _follow(mesh, mix.fresh_id(), within_seconds)
 
 
-async def _follow(mesh: Mesh, order_id: str, within_seconds: float) -> list[str]:
+async def _follow(context: Context, order_id: str, within_seconds: float) -> list[str]:
     """Publish the order; the types of what happened to it."""
     told = []
-    await placing.over_nats(mesh, [mix.first(order_id)], lambda: say(f"{order_id} is published"))
-    async for event in stories.follow(mesh, order_id, within_seconds):
+    await placing.over_nats(context, [mix.first(order_id)], lambda: say(f"{order_id} is published"))
+    async for event in stories.follow(context, order_id, within_seconds):
         say(f"{event.time:%H:%M:%S.%f} {event.type}")
         told.append(event.type)
     return told

@@ -53,7 +53,7 @@ async def calls_per_hop(mesh: LocalMesh) -> float:
     ]
     with counted() as calls:
         for subject, data, headers in messages:
-            mesh.mesh.connection.send(subject, data, headers=headers)
+            mesh.context.connection.send(subject, data, headers=headers)
         await asyncio.wait_for(recorded.wait(), WITHIN_SECONDS)
     return calls.count / HOPS
 
@@ -66,7 +66,7 @@ async def recordings(mesh: LocalMesh) -> asyncio.Event:
         if next(seen, None) is None:
             done.set()
 
-    await mesh.mesh.connection.listen("payments.authorized.*", take)
+    await mesh.context.connection.listen("payments.authorized.*", take)
     return done
 
 

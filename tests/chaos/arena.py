@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from jetmesh.failure import Unavailable
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.testing import Proxy, until
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Drift
@@ -118,7 +118,7 @@ class Arena:
         return len(self.nodes) > 1
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Mesh]:
+    async def open(self) -> AsyncIterator[Context]:
         """Everything up and the shelves filled, with an operator's connection; everything gone afterwards."""
         async with AsyncExitStack() as stack:
             for disk in self.disks.values():
@@ -147,10 +147,10 @@ class Arena:
         for machines in ([m for m in chosen if m.name not in of_brokers], [m for m in chosen if m.name in of_brokers]):
             await asyncio.gather(*(machine.stop() for machine in machines))
 
-    async def provide(self, mesh: Mesh, *, older: bool = False) -> None:
+    async def provide(self, context: Context, *, older: bool = False) -> None:
         """Make the streams and durables that are missing or differ, as a version declares them."""
         wanted = wrapped.older_topology(self.needed) if older else self.needed
-        await provision.apply(mesh.connection, await provision.plan(mesh.connection, wanted))
+        await provision.apply(context.connection, await provision.plan(context.connection, wanted))
 
     def service(self, name: str) -> Spec:
         """A service in the wrapper that may kill it, on its own lines."""
@@ -231,7 +231,7 @@ class Arena:
         for node in self.nodes:
             await until(node.is_healthy, START_SECONDS, f"{node.name} is healthy")
 
-    async def heal(self, mesh: Mesh) -> None:
+    async def heal(self, context: Context) -> None:
         """Everything that runs runs freely, and the topology is whole."""
         for name in self.machines:
             self.signal(name, signal.SIGCONT)
@@ -243,14 +243,14 @@ class Arena:
         await self.network.join()
         self.reload()
         await self.healthy()
-        await self._provide_at_last(mesh)
+        await self._provide_at_last(context)
 
-    async def _provide_at_last(self, mesh: Mesh) -> None:
+    async def _provide_at_last(self, context: Context) -> None:
         """Once the brokers have found each other."""
 
         async def provided() -> bool:
             with suppress(Unavailable, Drift):
-                await self.provide(mesh)
+                await self.provide(context)
                 return True
             return False
 

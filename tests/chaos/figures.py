@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from jetmesh.failure import Unavailable
 from jetmesh.process.micro import REPORT
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.topology import provision
 from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.streams import Consumer, Kind
@@ -37,13 +37,13 @@ class Figures:
     _last: dict[str, int] = field(default_factory=dict)
     _deleted: Counter[str] = field(default_factory=Counter)
 
-    async def watch(self, mesh: Mesh) -> None:
+    async def watch(self, context: Context) -> None:
         """Ask every service for its refusals, again and again."""
         while True:
             for name in NAMES:
                 with suppress(Unavailable):
                     subject = endpoint_subject(name, REPORT)
-                    self._add(name, json.loads(await mesh.connection.ask(subject, b"", 0.5))["refused"])
+                    self._add(name, json.loads(await context.connection.ask(subject, b"", 0.5))["refused"])
             await asyncio.sleep(POLL_SECONDS)
 
     def _add(self, name: str, refused: int) -> None:
@@ -52,23 +52,23 @@ class Figures:
         self.refusals[name] += refused - last if refused >= last else refused
         self._last[name] = refused
 
-    async def remember(self, mesh: Mesh, consumer: Consumer) -> None:
+    async def remember(self, context: Context, consumer: Consumer) -> None:
         """A durable is about to be deleted, and its count with it."""
-        self._deleted[consumer.durable] += await _deliveries(mesh, consumer)
+        self._deleted[consumer.durable] += await _deliveries(context, consumer)
 
-    async def count_redeliveries(self, mesh: Mesh, consumers: tuple[Consumer, ...], facts: Facts) -> None:
+    async def count_redeliveries(self, context: Context, consumers: tuple[Consumer, ...], facts: Facts) -> None:
         """Of all durables: deliveries beyond one for each message that they read."""
         for consumer in consumers:
             if consumer.kind is Kind.DEADLINE or consumer.stream.endswith("_TIMERS"):
                 continue
             messages = [*facts.intake, *facts.events]
             read = sum(m.stream == consumer.stream and _matches(m.subject, consumer.subjects) for m in messages)
-            self.redeliveries += max(0, await _deliveries(mesh, consumer) - read)
+            self.redeliveries += max(0, await _deliveries(context, consumer) - read)
         self.redeliveries += self._deleted.total()
 
 
-async def _deliveries(mesh: Mesh, consumer: Consumer) -> int:
-    info = await provision.request(mesh.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
+async def _deliveries(context: Context, consumer: Consumer) -> int:
+    info = await provision.request(context.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     return int(info["delivered"]["consumer_seq"]) if info else 0
 
 

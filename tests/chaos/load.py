@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.message import Message
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced
 from services.orders.catalogue import PRICES
 from services.orders.domain import check
@@ -34,8 +34,8 @@ def orders(seed: int, count: int) -> list[OrderPlaced]:
 class Customers:
     """Who orders; each publishes until the broker has acknowledged."""
 
-    def __init__(self, mesh: Mesh, figures: Figures, seed: int) -> None:
-        self._mesh, self._figures = mesh, figures
+    def __init__(self, context: Context, figures: Figures, seed: int) -> None:
+        self._mesh, self._figures = context, figures
         self._random = random.Random(f"customers {seed}")
 
     async def order_all(self, placed: Sequence[OrderPlaced], seconds: float) -> None:
@@ -67,7 +67,7 @@ class Customers:
     async def _publish(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
         while True:
             try:
-                await self._mesh.recorder.record(Message(subject, body, headers))
+                await self._mesh.publisher.record(Message(subject, body, headers))
             except Unavailable as unavailable:
                 await asyncio.sleep(unavailable.retry_after_seconds)
             else:

@@ -18,7 +18,7 @@ from jetmesh.jetstream.message import Message
 from jetmesh.operate.backup.manifest import BackupError
 from jetmesh.operate.backup.restore import Restoring
 from jetmesh.operate.backup.take import Taking
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.settings import Settings
 from jetmesh.testing import until
 from jetmesh.topology import provision
@@ -65,8 +65,8 @@ Fault: TypeAlias = Callable[[], Awaitable[bool]]
 class Nemesis:
     """Each fault is a method that strikes, mends what it broke, and says whether it struck."""
 
-    def __init__(self, arena: Arena, mesh: Mesh, figures: Figures, seed: int) -> None:
-        self.arena, self.mesh, self.figures = arena, mesh, figures
+    def __init__(self, arena: Arena, context: Context, figures: Figures, seed: int) -> None:
+        self.arena, self.context, self.figures = arena, context, figures
         self.random = random.Random(f"nemesis {seed}")
         self.struck: Counter[str] = Counter()
         self._backups = 0
@@ -238,7 +238,7 @@ class Nemesis:
         async with AsyncExitStack() as stack:
             for name in names:
                 await stack.enter_async_context(self._services[name])
-            await self.arena.provide(self.mesh, older=True)
+            await self.arena.provide(self.context, older=True)
             older = [self.arena.replica(name, **{wrapped.OLDER_VERSION: "1"}) for name in names]
             for name, spec in zip(names, older, strict=True):
                 await self.arena.add(spec)
@@ -246,7 +246,7 @@ class Nemesis:
             try:
                 await self._refusable()
                 await asyncio.sleep(self.random.uniform(4, 7))
-                await self.arena.provide(self.mesh)
+                await self.arena.provide(self.context)
             finally:
                 for name, spec in zip(names, older, strict=True):
                     await self.arena.bring_back(name)
@@ -437,22 +437,22 @@ class Nemesis:
     async def step_down(self) -> bool:
         """The leader of a stream hands over."""
         call = f"STREAM.LEADER.STEPDOWN.{self.random.choice(STREAMS)}"
-        return await provision.request(self.mesh.connection, call, strict=True) is not None
+        return await provision.request(self.context.connection, call, strict=True) is not None
 
     async def step_down_consumer(self) -> bool:
         """The leader of a durable hands over."""
         consumer = self.random.choice(self.arena.needed.consumers)
         call = f"CONSUMER.LEADER.STEPDOWN.{consumer.stream}.{consumer.durable}"
-        return await provision.request(self.mesh.connection, call, strict=True) is not None
+        return await provision.request(self.context.connection, call, strict=True) is not None
 
     async def delete_consumer(self) -> bool:
         """Somebody deletes a durable; a while later the topology is applied, and it begins anew."""
         consumer = self.random.choice(self.arena.needed.consumers)
         place = f"{consumer.stream}.{consumer.durable}"
-        await self.figures.remember(self.mesh, consumer)
-        await provision.request(self.mesh.connection, f"CONSUMER.DELETE.{place}", strict=True)
+        await self.figures.remember(self.context, consumer)
+        await provision.request(self.context.connection, f"CONSUMER.DELETE.{place}", strict=True)
         await asyncio.sleep(self.random.uniform(0.2, 2))
-        await self.arena.provide(self.mesh)
+        await self.arena.provide(self.context)
         return True
 
     async def fill(self) -> bool:
@@ -478,23 +478,23 @@ class Nemesis:
         return full
 
     async def _info(self, stream: str) -> Any:
-        return await provision.request(self.mesh.connection, f"STREAM.INFO.{stream}", strict=True)
+        return await provision.request(self.context.connection, f"STREAM.INFO.{stream}", strict=True)
 
     async def _limit(self, config: Mapping[str, Any], max_bytes: int) -> None:
         body = {**config, "max_bytes": max_bytes}
-        await provision.request(self.mesh.connection, f"STREAM.UPDATE.{config['name']}", body, strict=True)
+        await provision.request(self.context.connection, f"STREAM.UPDATE.{config['name']}", body, strict=True)
 
     async def restore(self) -> bool:
         """A backup is taken, a while later the brokers lose everything, and it is restored, under whatever else
         strikes. Whoever had an order acknowledged that is not there any more places it again."""
         self._backups += 1
         folder = self.arena.state.folder / "backups" / str(self._backups)
-        await Taking(self.mesh.connection, SERVICES, {}, folder, self.arena.tell).run()
+        await Taking(self.context.connection, SERVICES, {}, folder, self.arena.tell).run()
         await asyncio.sleep(self.random.uniform(1, 3))
         await self.arena.empty()
         await self.arena.healthy()
-        await until(lambda: self.mesh.connection.is_connected, 30, "the operator is connected")
-        chosen = self.mesh.settings.model_copy(
+        await until(lambda: self.context.connection.is_connected, 30, "the operator is connected")
+        chosen = self.context.settings.model_copy(
             update={"replicas": len(self.arena.nodes), "ack_wait_seconds": float(ACK_WAIT_SECONDS)}
         )
         await self._restored(chosen, folder)
@@ -506,23 +506,23 @@ class Nemesis:
         ends = time.monotonic() + RESTORE_SECONDS
         while True:
             try:
-                await Restoring(self.mesh.connection, SERVICES, chosen, folder, self.arena.tell).run(self._examine)
+                await Restoring(self.context.connection, SERVICES, chosen, folder, self.arena.tell).run(self._examine)
                 return
             except (Unavailable, Drift, BackupError) as interrupted:
                 if time.monotonic() > ends:
                     raise
                 self.arena.tell(f"the restore is run again: {interrupted}")
-                await until(lambda: self.mesh.connection.is_connected, 30, "the operator is connected")
+                await until(lambda: self.context.connection.is_connected, 30, "the operator is connected")
 
     async def _examine(self) -> list[str]:
         """What is wrong goes into the figures, and the mesh goes on: the run fails by it."""
-        facts = await collect(self.mesh, self.arena.state)
+        facts = await collect(self.context, self.arena.state)
         self.figures.offences += offences(facts)
         return []
 
     async def _place_again(self) -> None:
         """What was acknowledged and is neither in the intake nor recorded."""
-        facts = await collect(self.mesh, self.arena.state)
+        facts = await collect(self.context, self.arena.state)
         known = {fact.body.get("order_id") for fact in facts.intake if fact.type == PLACED}
         known |= {key for key, story in facts.stories.items() if {PLACED, REFUSED} & story.keys()}
         for order_id in self.figures.orders.keys() - known:
@@ -559,14 +559,14 @@ class Nemesis:
 
     async def _is_buried(self, service: str, order_id: str) -> bool:
         with suppress(Unavailable):
-            letters = await self.mesh.stories.last(DEAD_LETTERS, [f"dead.{service}.>"])
+            letters = await self.context.stories.last(DEAD_LETTERS, [f"dead.{service}.>"])
             return any(order_id.encode() in letter.data for letter in letters)
         return False
 
     async def _publish(self, message: Message) -> None:
         async def stored() -> bool:
             with suppress(Unavailable):
-                return await self.mesh.recorder.record(message) > 0
+                return await self.context.publisher.record(message) > 0
             return False
 
         await until(stored, 30, f"{message.subject} is stored")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from jetmesh.failure import Unavailable
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.worker import Exhausted
 from jetmesh.testing import until
@@ -116,7 +116,7 @@ def chosen(nemesis: Nemesis, only: Sequence[str]) -> list[str]:
 
 async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Tell) -> list[str]:
     """Customers order while faults strike; then all is healed and drains. What still waits when the time is up."""
-    arena, mesh, figures = nemesis.arena, nemesis.mesh, nemesis.figures
+    arena, mesh, figures = nemesis.arena, nemesis.context, nemesis.figures
     watching = asyncio.create_task(figures.watch(mesh))
     ordering = Customers(mesh, figures, asked.seed).order_all(orders(asked.seed, asked.orders), asked.seconds)
     try:
@@ -131,68 +131,70 @@ async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Tel
     return waits
 
 
-async def audited(mesh: Mesh, state: State) -> Audit:
+async def audited(context: Context, state: State) -> Audit:
     """The books."""
-    facts = await collect(mesh, state)
+    facts = await collect(context, state)
     return Audit(facts, findings(facts, crashed=True))
 
 
-async def given_up_for_nothing(mesh: Mesh) -> list[str]:
+async def given_up_for_nothing(context: Context) -> list[str]:
     """The dead letters that say that the attempts are used up, but for those of deadly orders."""
-    letters = await (await raw_reader(mesh.connection)).read(DEAD_LETTERS)
+    letters = await (await raw_reader(context.connection)).read(DEAD_LETTERS)
     exhausted = [letter for letter in letters if letter.headers.get("Jetmesh-Error-Type") == Exhausted.__name__]
     return [letter.subject for letter in exhausted if wrapped.DEADLY.encode() not in letter.data]
 
 
-async def warehouse_differs(mesh: Mesh, done: Audit) -> list[str]:
+async def warehouse_differs(context: Context, done: Audit) -> list[str]:
     """How often each event is counted, and how often it is there."""
-    said = json.loads(await mesh.connection.ask(endpoint_subject("analytics", "report"), b"", ASK_SECONDS))
+    said = json.loads(await context.connection.ask(endpoint_subject("analytics", "report"), b"", ASK_SECONDS))
     counted = Counter({row["type"]: row["stored"] for row in said["events"]})
     there = Counter(event.type for event in done.facts.events)
     return [f"{name}: {counted[name]} counted, {there[name]} there" for name in counted | there
             if counted[name] != there[name]]  # fmt: skip
 
 
-async def cancelled_early(mesh: Mesh, deadline: float) -> list[str]:
+async def cancelled_early(context: Context, deadline: float) -> list[str]:
     """The orders that were cancelled because their time was up, and it was not, by the broker's clock."""
-    events = await (await raw_reader(mesh.connection)).read(orders_service.stream)
+    events = await (await raw_reader(context.connection)).read(orders_service.stream)
     at = {(event.type, event.key): datetime.fromisoformat(event.time).timestamp() for event in events}
     late = [e.key for e in events if e.type == "orders.cancelled" and b'"timed_out"' in e.data]
     return [key for key in late if at["orders.cancelled", key] - at.get(("orders.placed", key), 0.0) < deadline - 1.0]
 
 
-async def drain(arena: Arena, mesh: Mesh, seconds: float) -> list[str]:
+async def drain(arena: Arena, context: Context, seconds: float) -> list[str]:
     """Wait until nobody has anything to do any more, now or later; what is left when the time is up."""
     before: list[Progress] = []
 
     async def drained() -> bool:
         with suppress(Unavailable, Drift):
-            now = await progress(mesh.connection, arena.needed.consumers)
+            now = await progress(context.connection, arena.needed.consumers)
             still = before == [now]
             before[:] = [now]
             await asyncio.sleep(POLL_SECONDS)
-            return now.waiting == 0 and still and not await _set_aside(arena, mesh)
+            return now.waiting == 0 and still and not await _set_aside(arena, context)
         return False
 
     with suppress(AssertionError):
         await until(drained, seconds, "the mesh is drained")
         return []
-    return [*await _waiting(arena, mesh), *await _set_aside(arena, mesh)]
+    return [*await _waiting(arena, context), *await _set_aside(arena, context)]
 
 
-async def _waiting(arena: Arena, mesh: Mesh) -> list[str]:
+async def _waiting(arena: Arena, context: Context) -> list[str]:
     found = []
     for consumer in arena.needed.consumers:
-        now = await progress(mesh.connection, [consumer])
+        now = await progress(context.connection, [consumer])
         found += [f"{consumer.stream}/{consumer.durable}: {now.waiting} waiting"] if now.waiting else []
     return found
 
 
-async def _set_aside(arena: Arena, mesh: Mesh) -> list[str]:
+async def _set_aside(arena: Arena, context: Context) -> list[str]:
     """The timer streams in which something still waits for its time; notes of last chances wait for nothing."""
     found = []
     for stream in (stream.name for stream in arena.needed.streams if stream.name.endswith("_TIMERS")):
-        info = await provision.request(mesh.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}, strict=True)
+        info = await provision.request(
+            context.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}, strict=True
+        )
         waiting = [name for name in info["state"].get("subjects") or () if not is_note(name)]
         found += [f"{stream}: {len(waiting)} set aside"] if waiting else []
     return found

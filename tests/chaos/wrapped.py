@@ -16,12 +16,12 @@ from jetmesh.cloudevents import Envelope
 from jetmesh.commands import main
 from jetmesh.event import EventType
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.message import Guard, Message
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime.single import Single
 from jetmesh.runtime.version_skew import Versions
-from jetmesh.runtime.worker import Reacting
+from jetmesh.runtime.worker import Worker
 from jetmesh.service import Reaction
 from jetmesh.telemetry.spans import Process
 from jetmesh.topology.streams import Consumer, Topology
@@ -79,9 +79,9 @@ def passing(point: str) -> None:
 def set_traps() -> None:
     """Lead the code by every point."""
     _trap_recording()
-    ack, perform, send = Custody.ack, Bank.perform, SmtpMailer.send
+    ack, perform, send = InFlight.ack, Bank.perform, SmtpMailer.send
 
-    def trapped_ack(self: Custody, delivery: Delivery) -> None:
+    def trapped_ack(self: InFlight, delivery: Delivery) -> None:
         passing(BEFORE_ACK)
         ack(self, delivery)
 
@@ -94,22 +94,22 @@ def set_traps() -> None:
         await send(self, mail)
         passing(AFTER_THE_MAIL)
 
-    Custody.ack, Bank.perform = trapped_ack, trapped_perform  # type: ignore[method-assign]
+    InFlight.ack, Bank.perform = trapped_ack, trapped_perform  # type: ignore[method-assign]
     SmtpMailer.send = trapped_send  # type: ignore[method-assign]
 
 
 def be_mortal() -> None:
     """Die of every deadly order, once it is known that this attempt shall be made."""
-    opened: Callable[[Reacting, Delivery], tuple[Envelope, Process, Exception | None]] = Reacting.open
+    opened: Callable[[Worker, Delivery], tuple[Envelope, Process, Exception | None]] = Worker.open
 
-    def deadly_open(self: Reacting, delivery: Delivery) -> tuple[Envelope, Process, Exception | None]:
+    def deadly_open(self: Worker, delivery: Delivery) -> tuple[Envelope, Process, Exception | None]:
         envelope, process, wrong = opened(self, delivery)
         kills = f'"order_id":"{DEADLY}{self.service.name}-'.encode()
         if wrong is None and envelope.type == "orders.placed" and kills in delivery.data.replace(b" ", b""):
             os.kill(os.getpid(), signal.SIGKILL)
         return envelope, process, wrong
 
-    Reacting.open = deadly_open  # type: ignore[method-assign]
+    Worker.open = deadly_open  # type: ignore[method-assign]
     for service in (orders, payments):
         service._reactions = [_of_few_attempts(reaction) for reaction in service.reactions]
 
@@ -122,29 +122,29 @@ def _of_few_attempts(reaction: Reaction) -> Reaction:
 
 
 def _trap_recording() -> None:
-    record, record_all = Recorder.record, Recorder.record_all
+    record, record_all = Publisher.record, Publisher.record_all
 
-    async def trapped_record(self: Recorder, message: Message, *, limited: bool = True) -> int:
+    async def trapped_record(self: Publisher, message: Message, *, limited: bool = True) -> int:
         passing(BEFORE_RECORDING)
         return await record(self, message, limited=limited)
 
-    async def trapped_record_all(self: Recorder, messages: Sequence[Message]) -> int:
+    async def trapped_record_all(self: Publisher, messages: Sequence[Message]) -> int:
         passing(BEFORE_RECORDING)
         return await record_all(self, messages)
 
-    Recorder.record, Recorder.record_all = trapped_record, trapped_record_all  # type: ignore[method-assign]
+    Publisher.record, Publisher.record_all = trapped_record, trapped_record_all  # type: ignore[method-assign]
 
 
 def become_the_next_version() -> None:
     """Record events with a field that the version before does not know."""
-    message: Callable[..., tuple[Message, Any]] = Reacting.message
+    message: Callable[..., tuple[Message, Any]] = Worker.message
 
-    def newer(self: Reacting, *arguments: Any, **more: Any) -> tuple[Message, Any]:
+    def newer(self: Worker, *arguments: Any, **more: Any) -> tuple[Message, Any]:
         made, span = message(self, *arguments, **more)
         made.data = made.data.removesuffix(b"}") + b',"added_by_the_next_version":true}'
         return made, span
 
-    Reacting.message = newer  # type: ignore[method-assign]
+    Worker.message = newer  # type: ignore[method-assign]
 
 
 def be_the_older_version() -> None:
@@ -187,8 +187,8 @@ def acknowledge_before_recording() -> None:
     attempt: Callable[[Single, Delivery], Awaitable[bool]] = Single._attempt
 
     async def hasty(self: Single, delivery: Delivery) -> bool:
-        self.mesh.custody._say(delivery, b"+ACK")
-        await self.mesh.connection.flush()
+        self.context.in_flight._say(delivery, b"+ACK")
+        await self.context.connection.flush()
         return await attempt(self, delivery)
 
     Single._attempt = hasty  # type: ignore[method-assign]

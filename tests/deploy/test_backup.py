@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, until
 from jetmesh.topology import provision
 from jetmesh_contracts import OrderPlaced
@@ -83,7 +83,7 @@ class Shop:
             process.wait(35)
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Mesh]:
+    async def client(self) -> AsyncIterator[Context]:
         """A connection of a customer and auditor."""
         async with connected(["--server", self.broker.url]) as mesh:
             yield mesh
@@ -150,8 +150,8 @@ async def back_up_under_load(shop: Shop) -> str:
     return said
 
 
-async def _stored(mesh: Mesh, stream: str, count: int) -> bool:
-    info = await provision.request(mesh.connection, f"STREAM.INFO.{stream}")
+async def _stored(context: Context, stream: str, count: int) -> bool:
+    info = await provision.request(context.connection, f"STREAM.INFO.{stream}")
     return bool(info["state"]["messages"] >= count)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.testing import until
 from jetmesh.topology import nkeys, provision
 from jetmesh.topology.provision import Drift
@@ -229,7 +229,7 @@ async def test_a_broker_killed_in_a_burst_costs_no_order(cluster: Cluster, monke
         await doctor_says(cluster, "3 of each stream on a cluster, all of them whole")
 
 
-async def placed(operator: Mesh, orders: list[OrderPlaced]) -> None:
+async def placed(operator: Context, orders: list[OrderPlaced]) -> None:
     """Place the orders at a steady rate, each until the broker has it."""
     async with asyncio.TaskGroup() as group:
         for order in orders:
@@ -237,7 +237,7 @@ async def placed(operator: Mesh, orders: list[OrderPlaced]) -> None:
             await asyncio.sleep(1 / RATE)
 
 
-async def kill_leader(cluster: Cluster, operator: Mesh, stream: str) -> tuple[str, int]:
+async def kill_leader(cluster: Cluster, operator: Context, stream: str) -> tuple[str, int]:
     """SIGKILL the broker that leads the stream; its name and the process that it was."""
     info = await provision.request(operator.connection, f"STREAM.INFO.{stream}", strict=True)
     name = str(info["cluster"]["leader"])
@@ -246,7 +246,7 @@ async def kill_leader(cluster: Cluster, operator: Mesh, stream: str) -> tuple[st
     return name, pid
 
 
-async def ended(operator: Mesh, state: State, count: int) -> None:
+async def ended(operator: Context, state: State, count: int) -> None:
     """Wait until so many orders have ended."""
 
     async def enough() -> bool:
@@ -258,7 +258,7 @@ async def ended(operator: Mesh, state: State, count: int) -> None:
     await until(enough, WITHIN_SECONDS, f"{count} orders have ended")
 
 
-def nothing_waits(operator: Mesh) -> Callable[[], Any]:
+def nothing_waits(operator: Context) -> Callable[[], Any]:
     """Whether nobody has anything to do any more, but for deadlines."""
 
     async def idle() -> bool:

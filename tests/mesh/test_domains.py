@@ -129,11 +129,11 @@ async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -
         (letter,) = await mesh.dead_letters(1)
         assert letter.headers["Jetmesh-Reason"] == "it can't be done"
         await mesh.settled()
-        info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+        info = await provision.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
         assert (info["ack_floor"]["stream_seq"], info["num_redelivered"]) == (3, 0)
         archive = Archive(tmp_path / "archive")
         with archive.held():
-            await Job(mesh.mesh.connection, [work], archive, print).run(datetime.now(UTC))
+            await Job(mesh.context.connection, [work], archive, print).run(datetime.now(UTC))
     assert await streams(leaf, "leaf") == []
 
 

@@ -11,8 +11,8 @@ import pytest
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.message import Guard, Message, Refused
-from jetmesh.jetstream.publisher import Recorder
-from jetmesh.runtime.context import Mesh
+from jetmesh.jetstream.publisher import Publisher
+from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import accounts, nkeys, provision
 from jetmesh.topology.partitions import PartitionedReader, lane, names, partition_of
@@ -65,19 +65,19 @@ async def test_the_whole_mesh_runs_on_split_streams(
     async with whole_mesh(mesh_of, tmp_path, monkeypatch, JETMESH_PARTITIONS=PARTITIONS) as whole:
         await asyncio.gather(*(whole.mesh.publish("orders.placed", body(key)) for key in orders for _ in range(2)))
         await whole.is_balanced(await whole.ended(*orders))
-        audited = findings(await collect(whole.mesh.mesh, State(tmp_path)))
+        audited = findings(await collect(whole.mesh.context, State(tmp_path)))
         assert not [finding for finding in audited if finding.offences]
-        told = [event.type for event in await story(whole.mesh.mesh, orders[0])]
+        told = [event.type for event in await story(whole.mesh.context, orders[0])]
         assert told.count("orders.placed") == told.count("orders.confirmed") == 1
         for stream in SPLIT:
-            found = {part: await keys_in(whole.mesh.mesh, part) for part in names(stream, SPLIT)}
+            found = {part: await keys_in(whole.mesh.context, part) for part in names(stream, SPLIT)}
             assert all(found.values()), f"a partition of {stream} is empty"
             assert found == {f"{stream}-{n}": {k for k in orders if partition_of(k, 2) == n} for n in range(2)}
 
 
-async def keys_in(mesh: Mesh, stream: str) -> set[str]:
+async def keys_in(context: Context, stream: str) -> set[str]:
     """The keys that a stream holds."""
-    return {message.key for message in await mesh.stories.last(stream, ["*.placed.*", "*.authorized.*"])}
+    return {message.key for message in await context.stories.last(stream, ["*.placed.*", "*.authorized.*"])}
 
 
 async def test_the_broker_and_the_mesh_agree_on_the_partition_of_a_key(connection: Connection) -> None:
@@ -91,10 +91,10 @@ async def test_the_broker_and_the_mesh_agree_on_the_partition_of_a_key(connectio
 async def test_of_two_writers_of_a_story_the_broker_refuses_one(
     broker: Broker, tmp_path: Path, is_guarded: bool
 ) -> None:
-    async with writers(broker, tmp_path, is_guarded=is_guarded) as (recorder, reader):
+    async with writers(broker, tmp_path, is_guarded=is_guarded) as (publisher, reader):
         for number in range(50):
             key = f"o-{number}"
-            outcomes = await asyncio.gather(*map(recorder.record, [begins(key)] * 2), return_exceptions=True)
+            outcomes = await asyncio.gather(*map(publisher.record, [begins(key)] * 2), return_exceptions=True)
             assert [type(outcome) for outcome in outcomes if not isinstance(outcome, int)] == [Refused]
             (recorded,) = await reader.last("ORDERS", [f"orders.*.{key}"])
             assert recorded.subject == f"orders.placed.{key}"
@@ -107,19 +107,19 @@ def begins(key: str) -> Message:
 
 async def test_a_batch_is_of_one_partition(connection: Connection) -> None:
     await apply(connection, topology(SERVICES, split=SPLIT))
-    recorder, _ = await started(connection)
-    recorder.batch_by(lane(SPLIT["ORDERS"]))
-    await asyncio.gather(*(recorder.record_event(begins(f"o-{number}")) for number in range(500)))
-    assert recorder.refused == 0
-    recorder.batch_by(lambda subject: "all together")
-    await asyncio.gather(*(recorder.record_event(begins(f"p-{number}")) for number in range(500)))
-    assert recorder.refused > 0
+    publisher, _ = await started(connection)
+    publisher.batch_by(lane(SPLIT["ORDERS"]))
+    await asyncio.gather(*(publisher.record_event(begins(f"o-{number}")) for number in range(500)))
+    assert publisher.refused == 0
+    publisher.batch_by(lambda subject: "all together")
+    await asyncio.gather(*(publisher.record_event(begins(f"p-{number}")) for number in range(500)))
+    assert publisher.refused > 0
 
 
 @asynccontextmanager
 async def writers(
     broker: Broker, folder: Path, *, is_guarded: bool
-) -> AsyncIterator[tuple[Recorder, PartitionedReader]]:
+) -> AsyncIterator[tuple[Publisher, PartitionedReader]]:
     """What orders records and reads with, in the one account or in its own."""
     if not is_guarded:
         async with connected(broker.url) as connection:
@@ -140,19 +140,19 @@ def seed(folder: Path, user: str) -> str:
     return nkeys.seed_file(folder / "keys", user).read_text().strip()
 
 
-async def started(connection: Connection) -> tuple[Recorder, PartitionedReader]:
+async def started(connection: Connection) -> tuple[Publisher, PartitionedReader]:
     """Both, at work."""
-    recorder, reader = Recorder(connection), PartitionedReader(connection, SPLIT)
-    await recorder.start()
+    publisher, reader = Publisher(connection), PartitionedReader(connection, SPLIT)
+    await publisher.start()
     await reader.start()
-    return recorder, reader
+    return publisher, reader
 
 
 async def test_a_broker_that_counts_otherwise_takes_nothing(connection: Connection) -> None:
     await apply(connection, topology(SERVICES, split={"ORDERS": 3, "PAYMENTS": 2}))
-    recorder, _ = await started(connection)
+    publisher, _ = await started(connection)
     with pytest.raises(Unavailable, match="no stream takes this subject"):
-        await recorder.record(Message("orders.placed.o-1", b"{}", {}))
+        await publisher.record(Message("orders.placed.o-1", b"{}", {}))
 
 
 @pytest.mark.parametrize(

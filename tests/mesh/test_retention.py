@@ -72,7 +72,7 @@ class Shop:
 
     async def is_quiet(self) -> bool:
         """Whether the deadlines, too, are acknowledged."""
-        mesh = self.whole.mesh.mesh
+        mesh = self.whole.mesh.context
         for stream in names("ORDERS", mesh.settings.split):
             info = await request(mesh.connection, f"CONSUMER.INFO.{stream}.orders-time_out")
             if info["num_pending"] or info["num_ack_pending"]:
@@ -81,7 +81,7 @@ class Shop:
 
     async def run(self, until: datetime | None = None, *, dry_run: bool = False) -> Report:
         """The job, for all that has ended by now."""
-        mesh = self.whole.mesh.mesh
+        mesh = self.whole.mesh.context
         job = Job(mesh.connection, SERVICES, self.archive, lambda _: None, mesh.settings.split)
         with self.archive.held():
             return await job.run(until or datetime.now(UTC), dry_run=dry_run)
@@ -98,7 +98,7 @@ class Shop:
 
     async def _message(self, stream: str, sequence: int) -> Row | None:
         body = json.dumps({"seq": sequence, "next_by_subj": ">"}).encode()
-        kept = json.loads(await self.whole.mesh.mesh.connection.ask(f"$JS.API.STREAM.MSG.GET.{stream}", body)).get(
+        kept = json.loads(await self.whole.mesh.context.connection.ask(f"$JS.API.STREAM.MSG.GET.{stream}", body)).get(
             "message"
         )
         if kept is None:
@@ -108,12 +108,12 @@ class Shop:
 
     async def audited(self) -> dict[str, list[str]]:
         """What is wrong with the books."""
-        facts = await collect(self.whole.mesh.mesh, self.state)
+        facts = await collect(self.whole.mesh.context, self.state)
         return {found.check: list(found.offences) for found in findings(facts) if found.offences}
 
     async def reported(self) -> Any:
         """What analytics counted."""
-        answer = await self.whole.mesh.mesh.connection.request(SUBJECT, b"", timeout=20)
+        answer = await self.whole.mesh.context.connection.request(SUBJECT, b"", timeout=20)
         return json.loads(answer.data)
 
     async def restart(self) -> None:
@@ -209,7 +209,7 @@ async def deliver_late(shop: Shop, row: Row) -> None:
             headers = {**row.header_fields(), **delayed_redelivery.origin(reaction.name, delivery, attempts=0)}
             kept = {name: value for name, value in headers.items() if not name.startswith("Nats-")}
             subject = f"due.{origin.of(service.name, reaction.name, delivery).tokens}"
-            await shop.whole.mesh.mesh.recorder.record(Message(subject, row.data, kept), limited=False)
+            await shop.whole.mesh.context.publisher.record(Message(subject, row.data, kept), limited=False)
 
 
 async def test_an_order_placed_again_under_an_archived_id_is_a_dead_letter_and_nothing_more(shop: Shop) -> None:
@@ -217,12 +217,12 @@ async def test_an_order_placed_again_under_an_archived_id_is_a_dead_letter_and_n
     await shop.run()
     await shop.restart()
     before, balances, mails = recorded(await shop.messages()), shop.whole.balances(), shop.whole.mails()
-    post = Letters(shop.whole.mesh.mesh.connection, shop.whole.mesh.mesh.recorder, "ada@desk")
+    post = Letters(shop.whole.mesh.context.connection, shop.whole.mesh.context.publisher, "ada@desk")
 
     await place(shop.whole, "o-good")
     await place(shop.whole, "o-good", payment_method="pm_card_mastercard")
     await place(shop.whole, "o-refused")
-    assert await MeshOrders(shop.whole.mesh.mesh, PRICES).place(placed("o-good")) == Conflict()
+    assert await MeshOrders(shop.whole.mesh.context, PRICES).place(placed("o-good")) == Conflict()
     await shop.whole.mesh.dead_letters(3)
     for letter in [letter async for letter in post.all()]:
         await post.replay(letter)
@@ -273,7 +273,7 @@ async def test_an_archived_order_is_shown_as_it_ended(shop: Shop) -> None:
     endings = await shop.orders()
     await shop.run()
     for order_id, ending in endings.items():
-        told = await MeshOrders(shop.whole.mesh.mesh, PRICES).story(order_id)
+        told = await MeshOrders(shop.whole.mesh.context, PRICES).story(order_id)
         types = {event.type for event in told}
         assert f"orders.{ending}" in types
         assert types <= {"orders.confirmed", "orders.cancelled", "orders.refused"}
@@ -283,7 +283,7 @@ async def test_an_archived_order_is_shown_as_it_ended(shop: Shop) -> None:
 async def test_endings_that_an_older_archive_left_still_guard(shop: Shop) -> None:
     """Without markers, as before: then the next run makes them markers, and they guard as well."""
     await shop.orders()
-    connection = shop.whole.mesh.mesh.connection
+    connection = shop.whole.mesh.context.connection
     types = {event.type for service in SERVICES for event in service.records if not event.state}
     endings = {event.type for service in SERVICES for event in service.endings}
     until = datetime.now(UTC)
@@ -310,7 +310,7 @@ async def everything(shop: Shop) -> list[Row]:
     """All messages as the job reads them."""
     found: list[Row] = []
     for stream in STREAMS:
-        async with scan(shop.whole.mesh.mesh.connection, stream, [">"]) as scanning:
+        async with scan(shop.whole.mesh.context.connection, stream, [">"]) as scanning:
             while page := await scanning.page(1_000):
                 found += [row for row in page if row.type != "stock.level"]
     return with_keys(found, events_from_outside(SERVICES))

@@ -383,7 +383,7 @@ async def test_a_customer_speaks_by_the_runtime_with_a_key_and_an_inbox_prefix(g
     told = {"NATS_URL": guarded.url, "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(folder, "client"))}
     told["JETMESH_NATS_INBOX_PREFIX"] = accounts.inbox_of("client")
     async with operated(guarded, folder), connect(read(Settings, told), providers.start("shop", {}), "shop") as mesh:
-        assert await mesh.recorder.record(Message("orders.placed", b"{}", {})) == 1
+        assert await mesh.publisher.record(Message("orders.placed", b"{}", {})) == 1
 
 
 async def test_a_customers_key_lists_no_connection_and_hears_no_order(guarded: Broker, folder: Path) -> None:

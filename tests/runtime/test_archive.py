@@ -16,7 +16,7 @@ from jetmesh.commands import commands
 from jetmesh.event import ended_subject, matches
 from jetmesh.history import History, Restoration
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.operate.archive import job as jobs
 from jetmesh.operate.archive import marker, parquet
 from jetmesh.operate.archive.job import Job
@@ -61,7 +61,7 @@ async def split(tmp_path: Path) -> AsyncIterator[LocalMesh]:
 async def unread(mesh: LocalMesh) -> LocalMesh:
     """Without the services' durables, which would wait for their services."""
     for consumer in mesh.topology.consumers:
-        await request(mesh.mesh.connection, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}", strict=True)
+        await request(mesh.context.connection, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}", strict=True)
     return mesh
 
 
@@ -91,7 +91,7 @@ async def tell(mesh: LocalMesh, *events: Event) -> int:
 
 
 async def run(mesh: LocalMesh, archive: Archive, until: datetime | None = None, *, dry_run: bool = False) -> Report:
-    job = Job(mesh.mesh.connection, SERVICES, archive, lambda _: None, mesh.settings.split)
+    job = Job(mesh.context.connection, SERVICES, archive, lambda _: None, mesh.settings.split)
     with archive.held():
         return await job.run(until or datetime.now(UTC), dry_run=dry_run)
 
@@ -100,7 +100,7 @@ async def here(mesh: LocalMesh) -> set[str]:
     """The subjects in all streams."""
     found: set[str] = set()
     for stream in (name for whole in STREAMS for name in names(whole, mesh.settings.split)):
-        info = await request(mesh.mesh.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
+        info = await request(mesh.context.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
         found |= set(info["state"].get("subjects") or {})
     return found
 
@@ -123,9 +123,9 @@ async def test_a_story_leaves_down_to_a_marker_for_each_owner(mesh: LocalMesh, a
     assert report.document()["streams"]["ORDERS"] == {
         "ended": 3, "written": 3, "purged": 3, "forgotten": 0
     }  # fmt: skip
-    assert await archived_until(mesh.mesh.connection, "ORDERS") == report.until
-    assert not await archived_until(mesh.mesh.connection, "NOTIFICATIONS")
-    steps = await plan(mesh.mesh.connection, Topology(mesh.topology.streams, ()))
+    assert await archived_until(mesh.context.connection, "ORDERS") == report.until
+    assert not await archived_until(mesh.context.connection, "NOTIFICATIONS")
+    steps = await plan(mesh.context.connection, Topology(mesh.topology.streams, ()))
     assert {step.change for step in steps} == {Change.KEEP}
 
 
@@ -133,7 +133,7 @@ async def test_a_marker_says_which_endings_there_were(mesh: LocalMesh, archive: 
     await tell(mesh, *story("o-1"))
     (confirmed_at,) = [stored for stored in await mesh.story("o-1") if stored.type == "orders.confirmed"]
     await run(mesh, archive)
-    (left_there,) = await mesh.mesh.stories.last("ORDERS", ["orders.*.o-1"])
+    (left_there,) = await mesh.context.stories.last("ORDERS", ["orders.*.o-1"])
     (ending,) = left_there.endings()
     assert (ending.subject, ending.sequence) == ("orders.confirmed.o-1", confirmed_at.sequence)
     assert ending.time[:19] == confirmed_at.time[:19]
@@ -146,7 +146,7 @@ async def test_a_story_of_which_only_endings_are_left_gets_its_markers(mesh: Loc
     await run(mesh, archive, dry_run=True)
     for stream, subject in [("ORDERS", "orders.placed.*"), ("ORDERS", "orders.goods_secured.*"),
                             ("PAYMENTS", "payments.authorized.*")]:  # fmt: skip
-        await request(mesh.mesh.connection, f"STREAM.PURGE.{stream}", {"filter": subject}, strict=True)
+        await request(mesh.context.connection, f"STREAM.PURGE.{stream}", {"filter": subject}, strict=True)
     await run(mesh, archive)
     assert await here(mesh) == left("o-1")
 
@@ -158,10 +158,10 @@ async def test_a_story_that_goes_on_while_it_is_archived_stays(
     await tell(mesh, *story("o-1"), *story("o-2"))
     marked = marker.mark_ended
 
-    async def late(recorder: Recorder, whole: Any, endings: Any) -> bool:
+    async def late(publisher: Publisher, whole: Any, endings: Any) -> bool:
         if whole[0].key == "o-1":
             await tell(mesh, OrderCancellationRequested(order_id="o-1"))
-        return await marked(recorder, whole, endings)
+        return await marked(publisher, whole, endings)
 
     with monkeypatch.context() as patched:
         patched.setattr(jobs, "mark_ended", late)
@@ -179,7 +179,7 @@ async def test_markers_leave_after_a_declared_time(mesh: LocalMesh, archive: Arc
     between = datetime.now(UTC)
     await tell(mesh, *story("o-2"))
     await run(mesh, archive)
-    job = Job(mesh.mesh.connection, SERVICES, archive, lambda _: None, mesh.settings.split, between)
+    job = Job(mesh.context.connection, SERVICES, archive, lambda _: None, mesh.settings.split, between)
     with archive.held():
         report = await job.run(datetime.now(UTC))
     assert await here(mesh) == left("o-2")
@@ -234,12 +234,12 @@ async def listen(mesh: LocalMesh, stream: str) -> None:
     """Another team wants to know what is placed."""
     config = {"durable_name": "others", "ack_policy": "explicit", "filter_subject": "orders.placed.*"}
     body = {"stream_name": stream, "config": config}
-    await request(mesh.mesh.connection, f"CONSUMER.CREATE.{stream}.others", body, strict=True)
+    await request(mesh.context.connection, f"CONSUMER.CREATE.{stream}.others", body, strict=True)
 
 
 async def acknowledge(mesh: LocalMesh, stream: str) -> None:
     """That team has dealt with the next of it."""
-    connection, replies = mesh.mesh.connection, list[str]()
+    connection, replies = mesh.context.connection, list[str]()
     async with connection.answers(lambda _subject, reply, _headers, _data: replies.append(reply)) as inbox:
         connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.others", b"", reply=inbox)
         await mesh.until(lambda: replies)
@@ -259,8 +259,8 @@ async def test_of_a_split_stream_each_partition_is_archived_by_its_own_durables(
     report = await run(split, archive)
     assert report.reasons == {"is not acknowledged by ORDERS-0/others": 1}
     assert {row.key for row in archive.all()} == {second}
-    assert await archived_until(split.mesh.connection, "ORDERS-1") == report.until
-    assert not await archived_until(split.mesh.connection, "ORDERS-0")
+    assert await archived_until(split.context.connection, "ORDERS-1") == report.until
+    assert not await archived_until(split.context.connection, "ORDERS-0")
     await acknowledge(split, "ORDERS-0")
     assert (await run(split, archive)).document()["streams"]["PAYMENTS-0"] == {
         "ended": 2, "written": 2, "purged": 2, "forgotten": 0
@@ -305,14 +305,14 @@ async def test_the_commands_on_a_split_stream_need_to_know_that_it_is_split(spli
 
 
 async def test_what_is_set_aside_or_a_dead_letter_stays(mesh: LocalMesh, archive: Archive) -> None:
-    recorder = mesh.mesh.recorder
+    publisher = mesh.context.publisher
     for order_id in ("o-1", "o-2"):
         sequence = await tell(mesh, *story(order_id))
         delivery = Delivery(f"payments.captured.{order_id}", {}, b"{}", "", "PAYMENTS", sequence, 1, 1.0)
         if order_id == "o-1":
-            await delayed_redelivery.set_aside(recorder, "notifications", "thank", delivery, 3_600, attempts=1)
+            await delayed_redelivery.set_aside(publisher, "notifications", "thank", delivery, 3_600, attempts=1)
         else:
-            await dead_letter.bury(recorder, "notifications", "thank", delivery, ValueError("no"))
+            await dead_letter.bury(publisher, "notifications", "thank", delivery, ValueError("no"))
     report = await run(mesh, archive)
     assert (set(report.reasons.values()), len(report.reasons), archive.all()) == ({1}, 2, [])
 
@@ -388,7 +388,7 @@ async def test_a_crash_at_any_line_loses_and_doubles_nothing(
 
 
 async def test_a_message_that_is_gone_is_told_from_one_that_may_not_be_deleted(mesh: LocalMesh) -> None:
-    connection = mesh.mesh.connection
+    connection = mesh.context.connection
     last = await tell(mesh, *(placed(f"o-{number}") for number in range(4)))
     await request(connection, "STREAM.MSG.DELETE.ORDERS", {"seq": 2}, strict=True)
     leaving = Leaving("ORDERS", "orders.placed.*", {2, 3, last + 1})

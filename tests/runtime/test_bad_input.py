@@ -146,7 +146,7 @@ async def test_repeated_and_mangled_headers_do_no_harm(mesh: LocalMesh) -> None:
         b"ce-source: /\xff\xfe\r\ntraceparent: 00-nonsense\r\ntracestate: ===\r\nX-Odd : \xc3\x28\r\n"
         b"no colon at all\r\n\r\n"
     )
-    mesh.mesh.connection.send("orders.placed", json.dumps(body()).encode(), headers=block)
+    mesh.context.connection.send("orders.placed", json.dumps(body()).encode(), headers=block)
     await mesh.recorded(OrderPlaced, "o-1")
     assert await mesh.dead_letters() == []
 
@@ -214,7 +214,7 @@ async def test_an_order_without_an_id_gets_one_and_stays_one_order(mesh: LocalMe
     await mesh.settled()
     await mesh.deliver_again(orders)
     await mesh.settled()
-    story = await mesh.mesh.stories.last("ORDERS", ["orders.placed.*"])
+    story = await mesh.context.stories.last("ORDERS", ["orders.placed.*"])
     assert len(story) == 1
     assert await mesh.dead_letters() == []
 

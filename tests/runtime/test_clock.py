@@ -54,7 +54,7 @@ def giving_up(seconds: float) -> Service:
 
 
 async def _waits(mesh: LocalMesh) -> bool:
-    info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.WORK.work-give_up")
+    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.WORK.work-give_up")
     return bool(info["delivered"]["consumer_seq"])
 
 
@@ -102,7 +102,7 @@ async def test_a_service_says_that_its_clock_is_wrong_and_is_ready(
     assert f" s {way} the broker's, whose time is used instead" in health.remarks()["clock"]
     assert "3600." in health.remarks()["clock"] or "3599." in health.remarks()["clock"]
     await until(lambda: f" s {way} the broker's" in caplog.text)
-    patient = Patient(mesh.mesh.connection, mesh.services, mesh.settings)
+    patient = Patient(mesh.context.connection, mesh.services, mesh.settings)
     wrong = {f.topic: f async for f in examine(patient) if f.grade is Grade.WRONG}
     assert "the clock of the broker differs by 3,600," in wrong["clock"].found or "3,599," in wrong["clock"].found
     assert f"work: clock: 3600.0 s {way} the broker's" in wrong["services"].found
@@ -152,5 +152,5 @@ def test_the_most_exact_answer_counts_until_the_broker_sets_its_clock() -> None:
 @pytest.mark.usefixtures("ahead")
 async def test_the_archives_age_is_counted_by_the_brokers_clock(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(giving_up(900), start=False)
-    now = await provision.broker_time(mesh.mesh.connection, "DEAD_LETTERS")
+    now = await provision.broker_time(mesh.context.connection, "DEAD_LETTERS")
     assert abs(now.timestamp() - real_time()) < 1

@@ -15,7 +15,7 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
 from jetmesh.process import process
 from jetmesh.process.health import Health
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.settings import Settings, SettingsError, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
@@ -234,10 +234,10 @@ async def test_a_connection_that_is_closed_for_good_ends_the_service_with_its_re
     mesh_of: MeshOf, finishing: Service
 ) -> None:
     mesh = await mesh_of(finishing, start=False)
-    places: list[Mesh] = []
+    places: list[Context] = []
 
     @asynccontextmanager
-    async def wire(place: Mesh) -> AsyncIterator[None]:
+    async def wire(place: Context) -> AsyncIterator[None]:
         places.append(place)
         yield None
 

@@ -85,8 +85,8 @@ async def test_a_cut_while_services_record_is_closed(mesh_of: MeshOf) -> None:
 
     asking = asyncio.create_task(ask())
     for _ in range(10):
-        kept = await cut.make(mesh.mesh.connection, ["JOBS", "WORK"])
-        facts = [fact for stream in kept for fact in await cut.read(mesh.mesh.connection, stream, 0, kept[stream])]
+        kept = await cut.make(mesh.context.connection, ["JOBS", "WORK"])
+        facts = [fact for stream in kept for fact in await cut.read(mesh.context.connection, stream, 0, kept[stream])]
         known = {fact.id for fact in facts}
         assert {str(fact.cause) for fact in facts if fact.cause} <= known
     await asking

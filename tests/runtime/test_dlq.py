@@ -27,7 +27,7 @@ async def _letters(mesh: LocalMesh, which: Filter = EVERYTHING) -> list[Letter]:
 
 
 def _post(mesh: LocalMesh) -> Letters:
-    return Letters(mesh.mesh.connection, mesh.mesh.recorder, by="ada@desk")
+    return Letters(mesh.context.connection, mesh.context.publisher, by="ada@desk")
 
 
 async def _refuse(mesh: LocalMesh, bank: Bank, *plates: str) -> list[Letter]:
@@ -100,9 +100,9 @@ async def test_a_replay_that_fails_before_its_letter_is_removed_is_not_lost(mesh
     bank = Bank()
     mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
     (letter,) = await _refuse(mesh, bank, "car-1")
-    found = await replay.original(mesh.mesh.connection, letter.subject, letter.headers, letter.data)
+    found = await replay.original(mesh.context.connection, letter.subject, letter.headers, letter.data)
     again = replay.again(letter.sequence, letter.subject, found, letter.traceparent)
-    await mesh.mesh.recorder.record(again, limited=False)
+    await mesh.context.publisher.record(again, limited=False)
     both = await until(lambda: _two(mesh))
     await _post(mesh).discard(letter)
     assert [one.sequence for one in await _letters(mesh)] == [both[1].sequence]
@@ -250,7 +250,7 @@ async def test_what_a_stranger_says_about_the_mesh_is_not_believed(mesh_of: Mesh
     assert (letter.attempts, letter.reaction, letter.trace_id) == (1, "tolls.charge", "")
     assert not {"Jetmesh-Replay", "jetmesh-replay", "Jetmesh-Omitted-Bytes"} & letter.headers.keys()
     last = {"seq": 1, "next_by_subj": "timers.tolls.note.CARS.1.*"}
-    kept = await request(mesh.mesh.connection, "STREAM.MSG.GET.TOLLS_TIMERS", last)
+    kept = await request(mesh.context.connection, "STREAM.MSG.GET.TOLLS_TIMERS", last)
     headers = b64decode(kept["message"]["hdrs"])
     assert b"x-of-his-own" in headers
     assert b"replay" not in headers.lower()

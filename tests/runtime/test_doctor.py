@@ -25,7 +25,7 @@ from tests.runtime.tollgate import Bank, CarArrived, Gate, tollgate
 
 
 async def _examined(mesh: LocalMesh) -> dict[str, Finding]:
-    patient = Patient(mesh.mesh.connection, mesh.services, mesh.settings)
+    patient = Patient(mesh.context.connection, mesh.services, mesh.settings)
     return {finding.topic: finding async for finding in examine(patient)}
 
 
@@ -40,7 +40,7 @@ async def test_a_mesh_as_it_should_be_has_nothing_wrong(mesh_of: MeshOf) -> None
 
 async def test_drift_is_wrong_and_says_how_to_mend_it(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())], start=False)
-    await mesh.mesh.connection.request("$JS.API.CONSUMER.DELETE.CARS.tolls-charge", b"")
+    await mesh.context.connection.request("$JS.API.CONSUMER.DELETE.CARS.tolls-charge", b"")
     findings = await _examined(mesh)
     assert findings["topology"].grade is Grade.WRONG
     assert findings["topology"].fix == "run `jetmesh topology apply`"
@@ -49,7 +49,7 @@ async def test_drift_is_wrong_and_says_how_to_mend_it(mesh_of: MeshOf) -> None:
 
 async def _wrong(mesh: LocalMesh, topic: str, monitor_url: str = "") -> dict[str, str]:
     """What is wrong about a topic, with its fix."""
-    patient = Patient(mesh.mesh.connection, mesh.services, mesh.settings, monitor_url)
+    patient = Patient(mesh.context.connection, mesh.services, mesh.settings, monitor_url)
     found = [finding async for finding in examine(patient)]
     return {finding.found: finding.fix for finding in found if finding.topic == topic and finding.grade is Grade.WRONG}
 
@@ -61,7 +61,7 @@ async def _mesh_with_data(mesh_of: MeshOf, *, start: bool = False) -> LocalMesh:
 
 
 async def _api(mesh: LocalMesh, call: str, body: Mapping[str, Any] | None = None) -> None:
-    await provision.request(mesh.mesh.connection, call, body, strict=True)
+    await provision.request(mesh.context.connection, call, body, strict=True)
 
 
 async def test_a_paused_durable_is_wrong(mesh_of: MeshOf) -> None:
@@ -80,17 +80,17 @@ async def test_a_durable_that_belongs_to_no_reaction_is_wrong_unless_somebody_re
         "TOLLS/tolls-old_name belongs to no reaction, and nobody pulls it: what it has not acknowledged is never "
         "archived": "if it is not needed: `nats consumer rm TOLLS tolls-old_name`"
     }
-    async with mesh.mesh.connection.answers(lambda *_: None) as inbox:
+    async with mesh.context.connection.answers(lambda *_: None) as inbox:
         pull = json.dumps({"batch": 10, "expires": 30 * 10**9}).encode()
-        mesh.mesh.connection.send("$JS.API.CONSUMER.MSG.NEXT.TOLLS.tolls-old_name", pull, reply=inbox)
-        await mesh.mesh.connection.flush()
+        mesh.context.connection.send("$JS.API.CONSUMER.MSG.NEXT.TOLLS.tolls-old_name", pull, reply=inbox)
+        await mesh.context.connection.flush()
         assert await _wrong(mesh, "durables") == {}
 
 
 @pytest.mark.parametrize(("limit", "value"), [("max_bytes", 2_000), ("max_msgs", 3)])
 async def test_a_full_stream_is_wrong(mesh_of: MeshOf, limit: str, value: int) -> None:
     mesh = await _mesh_with_data(mesh_of)
-    info = await provision.request(mesh.mesh.connection, "STREAM.INFO.TOLLS")
+    info = await provision.request(mesh.context.connection, "STREAM.INFO.TOLLS")
     await _api(mesh, "STREAM.UPDATE.TOLLS", {**info["config"], limit: value})
     assert await _wrong(mesh, "room") == {}
     headers = {"ce-x": "y" * 780} if limit == "max_bytes" else {}
@@ -120,7 +120,7 @@ async def test_a_stream_of_a_mesh_without_data_is_made(mesh_of: MeshOf) -> None:
 async def test_the_stream_of_a_new_service_is_made(mesh_of: MeshOf) -> None:
     """What is deployed is known by the contracts: `topology apply` publishes them."""
     mesh = await _mesh_with_data(mesh_of)
-    await registry.publish(mesh.mesh.connection, {"cars.arrived": contract(CarArrived)})
+    await registry.publish(mesh.context.connection, {"cars.arrived": contract(CarArrived)})
     await _api(mesh, "STREAM.DELETE.TOLLS")
     wrong = await _wrong(mesh, "topology")
     assert wrong["create stream TOLLS"] == "run `jetmesh topology apply`"

@@ -66,7 +66,7 @@ async def with_many_again(mesh_of: MeshOf, begun: list[str]) -> tuple[LocalMesh,
     """A reaction that was just handed many deliveries that come again."""
     service = finishing(begun)
     mesh = await mesh_of(service, start=False)
-    single = Single(mesh.mesh, service, service.reactions[0], None)
+    single = Single(mesh.context, service, service.reactions[0], None)
     for number in range(COUNT):
         single.accept(delivery(f"again-{number}", delivered=2))
     return mesh, single

@@ -69,7 +69,7 @@ async def test_an_old_message_that_has_just_come_has_not_been_held_for_long(mesh
     await mesh.record(CarArrived(plate="old"))
     await asyncio.sleep(1.1)  # the message gets older than the service will have held it
     async with watched(mesh, tolls, gate) as found:
-        await until(lambda: len(found.runner.mesh.custody) == 1)
+        await until(lambda: len(found.runner.context.in_flight) == 1)
         ages = found.readings("jetmesh.deliveries.oldest.age", "messaging.consumer.group.name")
         assert 0 < ages["tolls-charge"] < 1
 
@@ -79,8 +79,8 @@ async def test_saying_that_a_delivery_is_in_progress_does_not_make_it_younger(me
     mesh = await mesh_of(tolls, dependencies=[gate], start=False, JETMESH_ACK_WAIT_SECONDS="1")
     await mesh.record(CarArrived(plate="held"))
     async with watched(mesh, tolls, gate) as found:
-        custody = found.runner.mesh.custody
-        await until(lambda: custody.oldest_seconds().get(("CARS", "tolls-charge"), 0) > 1.5)
+        in_flight = found.runner.context.in_flight
+        await until(lambda: in_flight.oldest_seconds().get(("CARS", "tolls-charge"), 0) > 1.5)
 
 
 async def test_a_durable_that_is_gone_is_reported_until_it_is_back(mesh_of: Any, fast: None) -> None:
@@ -92,7 +92,7 @@ async def test_a_durable_that_is_gone_is_reported_until_it_is_back(mesh_of: Any,
             return found.readings("jetmesh.consumer.missing", "messaging.consumer.group.name")["tolls-charge"]
 
         assert missing() == 0
-        await provision.request(mesh.mesh.connection, "CONSUMER.DELETE.CARS.tolls-charge", strict=True)
+        await provision.request(mesh.context.connection, "CONSUMER.DELETE.CARS.tolls-charge", strict=True)
         await until(lambda: missing() == 1)
         await mesh.apply()
         await until(lambda: missing() == 0)
@@ -103,7 +103,7 @@ async def test_the_broker_counts_the_dead_letters_that_wait_for_a_decision(mesh_
     mesh = await mesh_of(tollgate(), dependencies=[gate])
 
     async def waiting() -> int:
-        info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.DEAD_LETTERS.letters", strict=True)
+        info = await provision.request(mesh.context.connection, "CONSUMER.INFO.DEAD_LETTERS.letters", strict=True)
         return int(info["num_pending"])
 
     assert await waiting() == 0
@@ -112,7 +112,7 @@ async def test_the_broker_counts_the_dead_letters_that_wait_for_a_decision(mesh_
     first, _ = await mesh.dead_letters(2)
     assert await waiting() == 2
     removed = {"seq": first.sequence, "no_erase": True}
-    await provision.request(mesh.mesh.connection, "STREAM.MSG.DELETE.DEAD_LETTERS", removed, strict=True)
+    await provision.request(mesh.context.connection, "STREAM.MSG.DELETE.DEAD_LETTERS", removed, strict=True)
     assert await waiting() == 1
 
 

@@ -172,7 +172,7 @@ async def test_a_delivery_that_kills_its_process_ends_in_the_dead_letters(
 
 async def test_every_service_answers_as_a_micro_service(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(inventory)
-    ask = mesh.mesh.connection.request
+    ask = mesh.context.connection.request
     about = json.loads((await ask("$SRV.INFO.inventory", b"")).data)
     assert (
         about["description"]

@@ -39,8 +39,8 @@ async def mesh(mesh_of: MeshOf) -> LocalMesh:
 
 async def stream_takes(mesh: LocalMesh, stream: str, **limits: int) -> None:
     """A stream's limits as an operator may have set them, or an older version."""
-    info = await request(mesh.mesh.connection, f"STREAM.INFO.{stream}")
-    await request(mesh.mesh.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **limits}, strict=True)
+    info = await request(mesh.context.connection, f"STREAM.INFO.{stream}")
+    await request(mesh.context.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **limits}, strict=True)
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ async def test_requests_from_a_subject_of_any_bytes_do_no_harm(mesh: LocalMesh, 
     """nats-py handles these itself: the service answers to nobody, and goes on."""
     await say(broker, *[pub(b"$SRV.PING", b"", reply) for reply in (b"\xff", b"a\x0bb", b"y" * 4_000)])
     await goes_on(mesh)
-    answer = await mesh.mesh.connection.request("jetmesh.orders.health", b"")
+    answer = await mesh.context.connection.request("jetmesh.orders.health", b"")
     assert json.loads(answer.data)["ready"]
 
 
@@ -140,7 +140,7 @@ async def test_a_field_twice_behind_many_others_holds_nobody_up(mesh: LocalMesh)
 async def test_types_that_nobody_knows_cost_the_broker_one_question(mesh: LocalMesh, broker: Broker) -> None:
     """However many a stranger thinks of: the answer is the same, and nothing is kept for each."""
     asked: list[str] = []
-    await mesh.mesh.connection.listen("$JS.API.CONSUMER.INFO.INTAKE.>", lambda subject, *_: asked.append(subject))
+    await mesh.context.connection.listen("$JS.API.CONSUMER.INFO.INTAKE.>", lambda subject, *_: asked.append(subject))
     await say(broker, *[pub(f"orders.stranger-{number}".encode(), b"{}") for number in range(200)])
     await mesh.dead_letters(200)
     assert len(asked) <= 3
@@ -253,9 +253,9 @@ async def test_while_the_dead_letters_are_full_what_shall_be_one_holds_nothing_u
 ) -> None:
     """More of it than the durable has slots; each is a letter as soon as there is room."""
     await stream_takes(mesh, "DEAD_LETTERS", max_bytes=2_000)
-    info = await request(mesh.mesh.connection, "CONSUMER.INFO.INTAKE.orders-intake")
+    info = await request(mesh.context.connection, "CONSUMER.INFO.INTAKE.orders-intake")
     few = {"stream_name": "INTAKE", "config": {**info["config"], "max_ack_pending": 20}, "action": "update"}
-    await request(mesh.mesh.connection, "CONSUMER.DURABLE.CREATE.INTAKE.orders-intake", few, strict=True)
+    await request(mesh.context.connection, "CONSUMER.DURABLE.CREATE.INTAKE.orders-intake", few, strict=True)
     await say(broker, *[pub(b"orders.placed", b"pizza number %d" % number) for number in range(60)])
     await mesh.publish("orders.placed", body("o-next"))
     await mesh.recorded(OrderPlaced, "o-next", within_seconds=60)
@@ -320,11 +320,11 @@ async def test_a_defect_between_two_attempts_leaves_no_delivery_in_hand(
     """What fails where no attempt is under way comes again all the same."""
     settle, failed = Single._settle, list[str]()
 
-    async def defect(reacting: Single, delivery: Delivery) -> None:
+    async def defect(worker: Single, delivery: Delivery) -> None:
         if not failed:
             failed.append(delivery.subject)
             raise RuntimeError("a defect")
-        await settle(reacting, delivery)
+        await settle(worker, delivery)
 
     monkeypatch.setattr(Single, "_settle", defect)
     await mesh.publish("orders.placed", body("o-1"))
@@ -336,10 +336,10 @@ async def test_a_defect_between_two_attempts_leaves_no_delivery_in_hand(
 @pytest.mark.parametrize("answer", [b"no JSON", b"[]", b"{}", b'{"error": 7}', b'{"seq": "x"}', b"[" * 100_000])
 async def test_an_answer_that_is_none_of_jetstreams_is_no_answer(mesh: LocalMesh, answer: bytes) -> None:
     """Somebody else takes the subject, and says what he likes."""
-    stranger = mesh.mesh.connection
+    stranger = mesh.context.connection
     await stranger.listen("odd", lambda _subject, reply, _headers, _data: stranger.send(reply, answer))
     with pytest.raises(Unknown):
-        await mesh.mesh.recorder.record(Message("odd", b"", {}))
+        await mesh.context.publisher.record(Message("odd", b"", {}))
 
 
 @pytest.mark.parametrize("seed", range(4))

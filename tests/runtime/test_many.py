@@ -62,7 +62,7 @@ async def test_what_comes_again_gives_no_id_away_a_second_time(mesh_of: MeshOf, 
         await mesh.record(Asked(job_id=key))
     await mesh.start(service)
     await mesh.settled()
-    recorded = await (await raw_reader(mesh.mesh.connection)).read("WORK")
+    recorded = await (await raw_reader(mesh.context.connection)).read("WORK")
     assert batches[-1] == ["j-2", "j-1"]
     assert len(recorded) == 4
     assert len({message.headers["ce-id"] for message in recorded}) == 4

@@ -20,7 +20,7 @@ from tests.runtime.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 async def make_anew(mesh: LocalMesh, stream: str) -> None:
     """Somebody removes a stream, and the topology is applied."""
-    await provision.request(mesh.mesh.connection, f"STREAM.DELETE.{stream}", strict=True)
+    await provision.request(mesh.context.connection, f"STREAM.DELETE.{stream}", strict=True)
     await mesh.apply()
 
 
@@ -58,7 +58,7 @@ async def test_a_letter_of_the_stream_before_is_not_replayed_with_the_message_of
     await mesh.record(CarArrived(plate="car-1"))
     await mesh.dead_letters(2)
     bank.blacklist.clear()
-    post = Letters(mesh.mesh.connection, mesh.mesh.recorder, by="ada@desk")
+    post = Letters(mesh.context.connection, mesh.context.publisher, by="ada@desk")
     old, new = [letter async for letter in post.all()]
     with pytest.raises(Unfit, match="made anew or restored"):
         await post.replay(old)
@@ -92,9 +92,9 @@ async def test_what_was_decided_about_another_message_at_the_same_place_is_not_r
 
     mesh = await mesh_of(service)
     caplog.set_level(logging.WARNING, "jetmesh.reaction")
-    info = await provision.request(mesh.mesh.connection, "STREAM.INFO.WORK", strict=True)
+    info = await provision.request(mesh.context.connection, "STREAM.INFO.WORK", strict=True)
     full = {**info["config"], "max_msgs": 1}
-    await provision.request(mesh.mesh.connection, "STREAM.UPDATE.WORK", full, strict=True)
+    await provision.request(mesh.context.connection, "STREAM.UPDATE.WORK", full, strict=True)
     await mesh.record(Asked(job_id="j-0"))
     await mesh.recorded(Finished, "j-0")
     await make_anew(mesh, "JOBS")
@@ -104,7 +104,7 @@ async def test_what_was_decided_about_another_message_at_the_same_place_is_not_r
     await make_anew(mesh, "JOBS")
     for key in ("j-3", "j-4"):
         await mesh.record(Asked(job_id=key))
-    await provision.request(mesh.mesh.connection, "STREAM.UPDATE.WORK", {**full, "max_msgs": -1}, strict=True)
+    await provision.request(mesh.context.connection, "STREAM.UPDATE.WORK", {**full, "max_msgs": -1}, strict=True)
     for key in ("j-3", "j-4"):
         await mesh.recorded(Finished, key)
     assert await mesh.dead_letters() == []
@@ -139,12 +139,12 @@ async def test_a_store_is_told_of_a_stream_that_was_made_anew_while_it_runs(mesh
 
 async def test_a_durable_that_does_not_tell_the_history_is_told_it(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
-    info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
+    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
     body = {"stream_name": "CARS", "config": {**info["config"], "metadata": {"owner": "ada"}}}
-    await provision.request(mesh.mesh.connection, "CONSUMER.CREATE.CARS.tolls-charge", body, strict=True)
-    steps = await provision.plan(mesh.mesh.connection, mesh.topology)
+    await provision.request(mesh.context.connection, "CONSUMER.CREATE.CARS.tolls-charge", body, strict=True)
+    steps = await provision.plan(mesh.context.connection, mesh.topology)
     assert [step.name for step in steps if step.change is not Change.KEEP] == ["CARS/tolls-charge"]
-    await provision.apply(mesh.mesh.connection, steps)
-    info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
+    await provision.apply(mesh.context.connection, steps)
+    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
     assert info["config"]["metadata"]["owner"] == "ada"
     assert history_of({**info, "created": ""}).born > 0

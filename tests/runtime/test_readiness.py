@@ -14,7 +14,7 @@ import pytest
 from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime import durable_watch
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from jetmesh.topology import provision
@@ -42,7 +42,7 @@ def service() -> Service:
 
 
 async def _rests(mesh: LocalMesh) -> bool:
-    info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.WORK.work-forget")
+    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.WORK.work-forget")
     return bool(info and info["num_ack_pending"])
 
 
@@ -65,7 +65,7 @@ async def test_a_deadline_that_rests_is_no_trouble_after_a_restart_of_the_broker
 
 
 async def _delete(mesh: LocalMesh, stream: str, durable: str) -> None:
-    await provision.request(mesh.mesh.connection, f"CONSUMER.DELETE.{stream}.{durable}", strict=True)
+    await provision.request(mesh.context.connection, f"CONSUMER.DELETE.{stream}.{durable}", strict=True)
 
 
 async def test_a_delivery_proves_health_as_a_heartbeat_does(mesh_of: MeshOf, service: Service) -> None:
@@ -111,7 +111,7 @@ async def test_a_paused_durable_is_remarked(mesh_of: MeshOf, service: Service, m
 
 async def _pause(mesh: LocalMesh, when: str) -> Any:
     call = "CONSUMER.PAUSE.JOBS.work-finish"
-    return await provision.request(mesh.mesh.connection, call, {"pause_until": when}, strict=True)
+    return await provision.request(mesh.context.connection, call, {"pause_until": when}, strict=True)
 
 
 async def test_a_service_is_ready_only_once_what_is_beside_it_takes_requests(mesh_of: MeshOf, service: Service) -> None:
@@ -122,7 +122,7 @@ async def test_a_service_is_ready_only_once_what_is_beside_it_takes_requests(mes
         await over.wait()
 
     @asynccontextmanager
-    async def wire(place: Mesh) -> AsyncIterator[None]:
+    async def wire(place: Context) -> AsyncIterator[None]:
         place.run(listen, name="the gate", up=up)
         yield None
 

@@ -8,9 +8,9 @@ from jetmesh import Permanent, Unavailable
 from jetmesh.event import story_subject
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX
-from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
 from tests.runtime.jobs import Asked, Failed, Finished, Work, work
@@ -33,8 +33,8 @@ async def mesh(mesh_of: MeshOf) -> LocalMesh:
 
 
 @pytest.fixture
-def recorder(mesh: LocalMesh) -> Recorder:
-    return mesh.mesh.recorder
+def publisher(mesh: LocalMesh) -> Publisher:
+    return mesh.context.publisher
 
 
 def message(name: str = "finished", sequence: int | None = 0, key: str = "j-1") -> Message:
@@ -42,42 +42,42 @@ def message(name: str = "finished", sequence: int | None = 0, key: str = "j-1") 
     return Message(f"work.{name}.{key}", Finished(job_id=key).model_dump_json().encode(), {}, guard)
 
 
-async def test_the_second_writer_of_a_story_is_refused(recorder: Recorder) -> None:
-    assert await recorder.record(message()) == 1
+async def test_the_second_writer_of_a_story_is_refused(publisher: Publisher) -> None:
+    assert await publisher.record(message()) == 1
     for again in (message(), message("failed")):
         with pytest.raises(Refused, match="10071"):
-            await recorder.record(again)
-    assert await recorder.record(message("failed", 1)) == 2
-    assert recorder.refused == 2
+            await publisher.record(again)
+    assert await publisher.record(message("failed", 1)) == 2
+    assert publisher.refused == 2
 
 
-async def test_of_many_writers_at_once_one_wins(recorder: Recorder, mesh: LocalMesh) -> None:
-    answers = await asyncio.gather(*(recorder.record(message()) for _ in range(50)), return_exceptions=True)
+async def test_of_many_writers_at_once_one_wins(publisher: Publisher, mesh: LocalMesh) -> None:
+    answers = await asyncio.gather(*(publisher.record(message()) for _ in range(50)), return_exceptions=True)
     assert sum(isinstance(answer, int) for answer in answers) == 1
     assert await mesh.count("WORK") == 1
 
 
-async def test_guards_of_different_keys_do_not_meet(recorder: Recorder) -> None:
-    sequences = await asyncio.gather(*(recorder.record(message(key=f"j-{n}")) for n in range(20)))
+async def test_guards_of_different_keys_do_not_meet(publisher: Publisher) -> None:
+    sequences = await asyncio.gather(*(publisher.record(message(key=f"j-{n}")) for n in range(20)))
     assert sorted(sequences) == list(range(1, 21))
 
 
-async def test_a_batch_is_stored_whole_or_not_at_all(recorder: Recorder, mesh: LocalMesh) -> None:
-    await recorder.record_all([message(key=f"j-{n}") for n in range(5)])
+async def test_a_batch_is_stored_whole_or_not_at_all(publisher: Publisher, mesh: LocalMesh) -> None:
+    await publisher.record_all([message(key=f"j-{n}") for n in range(5)])
     assert await mesh.count("WORK") == 5
     with pytest.raises(Refused):
-        await recorder.record_all([message(key=f"j-{n}") for n in range(4, 8)])
+        await publisher.record_all([message(key=f"j-{n}") for n in range(4, 8)])
     assert await mesh.count("WORK") == 5
 
 
-async def test_a_message_that_would_not_fit_a_dead_letter_is_refused_here(recorder: Recorder) -> None:
+async def test_a_message_that_would_not_fit_a_dead_letter_is_refused_here(publisher: Publisher) -> None:
     with pytest.raises(Permanent, match=f"more than the {MESSAGE_BYTES_MAX}"):
-        await recorder.record(Message("work.finished.j-1", b"x" * MESSAGE_BYTES_MAX, {}))
+        await publisher.record(Message("work.finished.j-1", b"x" * MESSAGE_BYTES_MAX, {}))
 
 
-async def test_a_subject_that_no_stream_takes_is_unavailable(recorder: Recorder) -> None:
+async def test_a_subject_that_no_stream_takes_is_unavailable(publisher: Publisher) -> None:
     with pytest.raises(Unavailable, match="no stream takes this subject"):
-        await recorder.record(Message("nobody.knows.this", b"", {}))
+        await publisher.record(Message("nobody.knows.this", b"", {}))
 
 
 async def test_an_answer_that_is_lost_with_the_connection_is_unknown(mesh_of: MeshOf, broker: Broker) -> None:
@@ -85,7 +85,7 @@ async def test_an_answer_that_is_lost_with_the_connection_is_unknown(mesh_of: Me
     async with Proxy(broker.port) as proxy:
         mesh = await mesh_of(finishing(), start=False, NATS_URL=proxy.url)
         proxy.swallow_answers()
-        asked = asyncio.ensure_future(mesh.mesh.recorder.record(message()))
+        asked = asyncio.ensure_future(mesh.context.publisher.record(message()))
         await watching.recorded(Finished, "j-1")
         proxy.cut()
         with pytest.raises(Unknown):
@@ -123,20 +123,20 @@ async def test_a_crash_between_recording_and_acknowledging_doubles_nothing(
     """Every acknowledgement is lost: the deliveries come again and meet what they recorded."""
     service = finishing()
     mesh = await mesh_of(service, start=False, JETMESH_ACK_WAIT_SECONDS="1")
-    settle, lost = Custody.ack, list[Delivery]()
+    settle, lost = InFlight.ack, list[Delivery]()
 
-    def lose(custody: Custody, delivery: Delivery) -> None:
+    def lose(in_flight: InFlight, delivery: Delivery) -> None:
         lost.append(delivery)
-        _, pull, place = custody._held.pop(delivery.reply)
-        del custody._places[pull, place]
+        _, pull, place = in_flight._held.pop(delivery.reply)
+        del in_flight._places[pull, place]
         pull.release(delivery)
 
-    monkeypatch.setattr(Custody, "ack", lose)
+    monkeypatch.setattr(InFlight, "ack", lose)
     await mesh.start(service)
     for number in range(20):
         await mesh.record(Asked(job_id=f"j-{number}"))
     await mesh.until(lambda: len(lost) >= 40, what="everything came twice")
-    monkeypatch.setattr(Custody, "ack", settle)
+    monkeypatch.setattr(InFlight, "ack", settle)
     await mesh.settled()
     assert await mesh.count("WORK") == 20
     assert await mesh.dead_letters() == []
@@ -183,10 +183,10 @@ async def test_an_undeclared_outcome_is_buried_and_not_recorded(mesh_of: MeshOf)
 
 
 async def test_the_leader_tells_the_last_sequence_of_a_story_and_stores_nothing(
-    mesh: LocalMesh, recorder: Recorder
+    mesh: LocalMesh, publisher: Publisher
 ) -> None:
-    assert await recorder.last_sequence("work.*.j-1", "work.finished.j-1") == 0
-    sequence = await recorder.record(message())
-    assert await recorder.last_sequence("work.*.j-1", "work.failed.j-1") == sequence
+    assert await publisher.last_sequence("work.*.j-1", "work.finished.j-1") == 0
+    sequence = await publisher.record(message())
+    assert await publisher.last_sequence("work.*.j-1", "work.failed.j-1") == sequence
     assert await mesh.count("WORK") == 1
-    assert recorder.refused == 0
+    assert publisher.refused == 0

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from jetmesh.commands import commands
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.backup import manifest
-from jetmesh.runtime.context import Mesh
+from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
 from tests.runtime.jobs import Asked
@@ -50,8 +50,8 @@ async def backed_up(mesh_of: MeshOf, broker: Broker, folder: Path, **edited: Any
     mesh = await mesh_of(*OLDER, start=False)
     for number in range(JOBS):
         await mesh.record(Asked(job_id=f"j-{number}"))
-    info = await provision.request(mesh.mesh.connection, "STREAM.INFO.JOBS", strict=True)
-    await provision.request(mesh.mesh.connection, "STREAM.UPDATE.JOBS", {**info["config"], **edited}, strict=True)
+    info = await provision.request(mesh.context.connection, "STREAM.INFO.JOBS", strict=True)
+    await provision.request(mesh.context.connection, "STREAM.UPDATE.JOBS", {**info["config"], **edited}, strict=True)
     await run(broker, "backup", str(folder))
     return mesh
 
@@ -75,7 +75,7 @@ async def test_a_restore_goes_on_where_messages_are_taken_out_already(
     """An earlier run took them out, or they were gone when the snapshot was taken."""
     folder = tmp_path / "backup"
 
-    async def refuse(_: Mesh) -> list[str]:
+    async def refuse(_: Context) -> list[str]:
         return ["something is wrong"]
 
     await backed_up(mesh_of, broker, folder)

@@ -8,7 +8,7 @@ import pytest
 
 from jetmesh import Service, Snapshot
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.pull import Pull
 from jetmesh.runtime.runner import Runner
 from jetmesh.testing import LocalMesh, MeshOf
@@ -24,18 +24,18 @@ class Witness:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.came, self.came_again = 0, 0
         self.in_hand: list[int] = []
-        take, stop = Custody.take, Runner.stop
+        take, stop = InFlight.take, Runner.stop
 
-        def watched_take(custody: Custody, delivery: Delivery, pull: Pull) -> bool:
+        def watched_take(in_flight: InFlight, delivery: Delivery, pull: Pull) -> bool:
             self.came += 1
             self.came_again += delivery.delivered > 1
-            return take(custody, delivery, pull)
+            return take(in_flight, delivery, pull)
 
         async def watched_stop(runner: Runner) -> bool:
-            self.in_hand.append(len(runner.mesh.custody))
+            self.in_hand.append(len(runner.context.in_flight))
             return await stop(runner)
 
-        monkeypatch.setattr(Custody, "take", watched_take)
+        monkeypatch.setattr(InFlight, "take", watched_take)
         monkeypatch.setattr(Runner, "stop", watched_stop)
 
 

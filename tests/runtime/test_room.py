@@ -31,13 +31,13 @@ def small(tmp_path: Path) -> Iterator[Broker]:
 
 
 async def state(mesh: LocalMesh, stream: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = await request(mesh.mesh.connection, f"STREAM.INFO.{stream}")
+    found: Mapping[str, Any] = await request(mesh.context.connection, f"STREAM.INFO.{stream}")
     return found
 
 
 async def set_limit(mesh: LocalMesh, stream: str, max_bytes: int) -> None:
     config = {**(await state(mesh, stream))["config"], "max_bytes": max_bytes}
-    await request(mesh.mesh.connection, f"STREAM.UPDATE.{stream}", config, strict=True)
+    await request(mesh.context.connection, f"STREAM.UPDATE.{stream}", config, strict=True)
 
 
 async def limit(mesh: LocalMesh, stream: str) -> int:
@@ -46,14 +46,14 @@ async def limit(mesh: LocalMesh, stream: str) -> int:
 
 async def room(mesh: LocalMesh) -> list[Finding]:
     """What doctor says of it."""
-    patient = Patient(mesh.mesh.connection, mesh.services, mesh.settings)
+    patient = Patient(mesh.context.connection, mesh.services, mesh.settings)
     return [finding async for finding in examine(patient) if finding.topic == "room"]
 
 
 async def test_the_intake_takes_less_than_a_letter_may_hold(mesh: LocalMesh) -> None:
     assert (await state(mesh, "INTAKE"))["config"]["max_msg_size"] == TAKEN_BYTES_MAX
     assert (await state(mesh, "DEAD_LETTERS"))["config"]["max_msg_size"] == -1
-    assert mesh.mesh.connection.max_payload > TAKEN_BYTES_MAX + 32_000
+    assert mesh.context.connection.max_payload > TAKEN_BYTES_MAX + 32_000
     assert {stream: await limit(mesh, stream) for stream in GIVEN} == GIVEN
     assert [finding.grade for finding in await room(mesh)] == [Grade.GOOD]
 
@@ -100,5 +100,5 @@ async def test_a_broker_with_less_room_gives_what_it_has(small: Broker) -> None:
         limits = {stream: await limit(mesh, stream) for stream in GIVEN}
         assert 64 << 20 <= limits["INTAKE"] < INTAKE_BYTES_MAX
         assert sum(limits.values()) < 1500 << 20
-        steps = await provision.plan(mesh.mesh.connection, mesh.topology)
+        steps = await provision.plan(mesh.context.connection, mesh.topology)
         assert {step.change for step in steps} == {provision.Change.KEEP}

@@ -103,9 +103,9 @@ async def test_while_the_topology_differs(tmp_path: Path, mesh_of: MeshOf) -> No
 
 
 async def _narrow(mesh: LocalMesh, stream: str, durable: str, max_deliver: int) -> None:
-    info = await provision.request(mesh.mesh.connection, f"CONSUMER.INFO.{stream}.{durable}")
+    info = await provision.request(mesh.context.connection, f"CONSUMER.INFO.{stream}.{durable}")
     body = {"stream_name": stream, "config": {**info["config"], "max_deliver": max_deliver}}
-    await provision.request(mesh.mesh.connection, f"CONSUMER.CREATE.{stream}.{durable}", body, strict=True)
+    await provision.request(mesh.context.connection, f"CONSUMER.CREATE.{stream}.{durable}", body, strict=True)
 
 
 async def test_while_what_it_needs_is_missing(tmp_path: Path, mesh_of: MeshOf, monkeypatch: Any) -> None:

@@ -84,7 +84,7 @@ async def test_a_disk_that_was_full_is_told_until_the_server_is_restarted(disk: 
             await mesh.record(Asked(job_id="j-1"))
             await until(lambda: "the broker has stored nothing on work.>" in replica.health.why_not, 30)
             assert "a write error lasts until it is restarted" in replica.health.why_not
-            patient = Patient(mesh.mesh.connection, [service], mesh.settings, f"http://127.0.0.1:{broker.monitor}")
+            patient = Patient(mesh.context.connection, [service], mesh.settings, f"http://127.0.0.1:{broker.monitor}")
             wrong = {f.topic: f async for f in examine(patient) if f.grade is Grade.WRONG}
             assert "write error" in wrong["storing"].found
             assert "restart the server" in wrong["storing"].fix
@@ -98,14 +98,14 @@ async def _fail_to_store(mesh: LocalMesh) -> None:
     """Publish to the service's stream until the server has met the end of its disk."""
     with suppress(Unavailable):
         for number in range(50):
-            await mesh.mesh.recorder.record(Message(f"work.noted.n-{number}", os.urandom(100_000), {}))
-    assert mesh.mesh.recorder.storing
+            await mesh.context.publisher.record(Message(f"work.noted.n-{number}", os.urandom(100_000), {}))
+    assert mesh.context.publisher.storing
 
 
 async def test_a_full_stream_is_remarked_and_no_reason_to_be_not_ready(mesh_of: MeshOf, service: Service) -> None:
     mesh = await mesh_of(service)
     health = mesh.replicas[0].health
-    info = await provision.request(mesh.mesh.connection, "STREAM.INFO.WORK")
+    info = await provision.request(mesh.context.connection, "STREAM.INFO.WORK")
     await _edit(mesh, info, 10)
     await mesh.record(Asked(job_id="j-1"))
     await until(lambda: "maximum bytes exceeded (10077)" in health.remarks().get("work", ""))
@@ -117,7 +117,7 @@ async def test_a_full_stream_is_remarked_and_no_reason_to_be_not_ready(mesh_of: 
 
 async def _edit(mesh: LocalMesh, info: dict[str, dict[str, object]], max_bytes: int) -> None:
     config = {**info["config"], "max_bytes": max_bytes}
-    await provision.request(mesh.mesh.connection, "STREAM.UPDATE.WORK", config, strict=True)
+    await provision.request(mesh.context.connection, "STREAM.UPDATE.WORK", config, strict=True)
 
 
 def test_what_failed_long_ago_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,9 @@ async def test_a_server_that_is_out_of_open_files_is_told_and_not_taken_for_an_e
             resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (open_files, open_files))
             for number in range(20):
                 await mesh.record(Asked(job_id=f"j-{number}"))
-            wrong = await _wrong_of(Patient(mesh.mesh.connection, [service], mesh.settings, f"http://127.0.0.1:{port}"))
+            wrong = await _wrong_of(
+                Patient(mesh.context.connection, [service], mesh.settings, f"http://127.0.0.1:{port}")
+            )
             assert "http://127.0.0.1" in wrong["storing"].found
             assert "has WORK_TIMERS/work-due, and can't read it" in wrong["topology"].found
             assert "open files" in wrong["topology"].fix

@@ -7,7 +7,7 @@ import pytest
 
 from jetmesh import Deferred, Unavailable
 from jetmesh.failure import BrokerUnavailable
-from jetmesh.runtime.circuit_breaker import FAILURES, State, Switch
+from jetmesh.runtime.circuit_breaker import FAILURES, CircuitBreaker, State
 from jetmesh.testing import LocalMesh, MeshOf, until
 from jetmesh.topology.provision import request
 from tests.runtime.tollgate import Bank, CarArrived, CarSeen, Gate, TollPaid, tollgate
@@ -15,25 +15,25 @@ from tests.runtime.tollgate import Bank, CarArrived, CarSeen, Gate, TollPaid, to
 CARS = 300
 
 
-async def _fails(switch: Switch) -> None:
+async def _fails(breaker: CircuitBreaker) -> None:
     async def call() -> None:
         raise Unavailable("down")
 
     with pytest.raises(Unavailable):
-        await switch.watch(call())
+        await breaker.watch(call())
 
 
-async def _succeeds(switch: Switch) -> None:
+async def _succeeds(breaker: CircuitBreaker) -> None:
     async def call() -> str:
         return "done"
 
-    await switch.watch(call())
+    await breaker.watch(call())
 
 
-async def _tells_nothing(switch: Switch) -> None:
+async def _tells_nothing(breaker: CircuitBreaker) -> None:
     async def call() -> None: ...
 
-    await switch.watch(call())
+    await breaker.watch(call())
 
 
 async def _all_paid(mesh: LocalMesh, count: int) -> bool:
@@ -41,98 +41,98 @@ async def _all_paid(mesh: LocalMesh, count: int) -> bool:
 
 
 async def test_failures_in_a_row_open_it_and_a_success_between_them_does_not_let_them_add_up() -> None:
-    switch = Switch("tolls", "bank", patience_seconds=0)
+    breaker = CircuitBreaker("tolls", "bank", patience_seconds=0)
     for _ in range(FAILURES - 1):
-        await _fails(switch)
-    await _succeeds(switch)
-    await _fails(switch)
-    assert switch.state is State.CLOSED
+        await _fails(breaker)
+    await _succeeds(breaker)
+    await _fails(breaker)
+    assert breaker.state is State.CLOSED
     for _ in range(FAILURES - 1):
-        await _fails(switch)
-    assert (switch.state, switch.reason) == (State.OPEN, "Unavailable: down")
-    switch.stop()
+        await _fails(breaker)
+    assert (breaker.state, breaker.reason) == (State.OPEN, "Unavailable: down")
+    breaker.stop()
 
 
 async def test_what_puts_off_one_delivery_says_that_the_dependency_is_there() -> None:
-    switch = Switch("tolls", "bank", first_seconds=0.01, patience_seconds=0)
+    breaker = CircuitBreaker("tolls", "bank", first_seconds=0.01, patience_seconds=0)
 
     async def put_off() -> None:
         raise Deferred("this car comes again later")
 
     for _ in range(10 * FAILURES):
         with pytest.raises(Deferred):
-            await switch.watch(put_off())
-    assert switch.is_closed
+            await breaker.watch(put_off())
+    assert breaker.is_closed
     for _ in range(FAILURES):
-        await _fails(switch)
-    assert await switch.admission()
+        await _fails(breaker)
+    assert await breaker.admission()
     with pytest.raises(Deferred):
-        await switch.watch(put_off())
-    assert switch.is_closed
+        await breaker.watch(put_off())
+    assert breaker.is_closed
 
 
 async def test_a_broker_that_is_away_is_no_failure_of_the_dependency() -> None:
-    switch = Switch("tolls", "bank", patience_seconds=0)
+    breaker = CircuitBreaker("tolls", "bank", patience_seconds=0)
 
     async def read() -> None:
         raise BrokerUnavailable("not connected to the broker")
 
     for _ in range(10 * FAILURES):
         with pytest.raises(BrokerUnavailable):
-            await switch.watch(read())
-    assert switch.is_closed
+            await breaker.watch(read())
+    assert breaker.is_closed
 
 
 async def test_a_clump_of_failures_does_not_open_it() -> None:
-    switch = Switch("tolls", "bank", patience_seconds=60)
+    breaker = CircuitBreaker("tolls", "bank", patience_seconds=60)
     for _ in range(10 * FAILURES):
-        await _fails(switch)
-    assert switch.is_closed
+        await _fails(breaker)
+    assert breaker.is_closed
 
 
 async def test_while_it_is_open_one_at_a_time_probes_and_the_others_wait_for_its_success() -> None:
-    switch = Switch("tolls", "bank", first_seconds=0.01, patience_seconds=0)
+    breaker = CircuitBreaker("tolls", "bank", first_seconds=0.01, patience_seconds=0)
     states: list[State] = []
 
     async def attempt() -> None:
-        assert await switch.admission()
-        states.append(switch.state)
-        await (_succeeds(switch) if len(states) == 3 else _tells_nothing(switch))
-        switch.ended(None)
+        assert await breaker.admission()
+        states.append(breaker.state)
+        await (_succeeds(breaker) if len(states) == 3 else _tells_nothing(breaker))
+        breaker.ended(None)
 
     for _ in range(FAILURES):
-        await _fails(switch)
+        await _fails(breaker)
     others = [asyncio.create_task(attempt()) for _ in range(10)]
     await asyncio.wait_for(asyncio.gather(*others), 10)
     assert states == [State.HALF_OPEN] * 3 + [State.CLOSED] * 7
 
 
 async def test_a_probe_that_fails_opens_it_again_with_a_longer_pause() -> None:
-    switch = Switch("tolls", "bank", first_seconds=0.01, patience_seconds=0)
+    breaker = CircuitBreaker("tolls", "bank", first_seconds=0.01, patience_seconds=0)
     for _ in range(FAILURES):
-        await _fails(switch)
+        await _fails(breaker)
     pauses = []
     for _ in range(3):
-        pauses.append(switch.probe_in_seconds)
-        assert await switch.admission()
-        states = [switch.state]
-        await _fails(switch)
-        switch.ended(Unavailable("down"))
-        states.append(switch.state)
+        pauses.append(breaker.probe_in_seconds)
+        assert await breaker.admission()
+        states = [breaker.state]
+        await _fails(breaker)
+        breaker.ended(Unavailable("down"))
+        states.append(breaker.state)
         assert states == [State.HALF_OPEN, State.OPEN]
     assert pauses == sorted(pauses)
-    switch.stop()
+    breaker.stop()
 
 
 async def test_whoever_waits_when_the_service_stops_is_not_admitted() -> None:
-    switch = Switch("tolls", "bank", patience_seconds=0)
+    breaker = CircuitBreaker("tolls", "bank", patience_seconds=0)
     for _ in range(FAILURES):
-        await _fails(switch)
-    waiting = asyncio.create_task(switch.admission())
+        await _fails(breaker)
+    waiting = asyncio.create_task(breaker.admission())
     await asyncio.sleep(0)
-    switch.stop()
+    breaker.stop()
     assert not await waiting
-    assert not await switch.admission()
+    assert not await breaker.admission()
 
 
 async def test_an_outage_in_a_burst_costs_few_calls_no_dead_letter_and_no_event(
@@ -191,7 +191,7 @@ async def test_a_delivery_that_fails_alone_does_not_hold_up_the_others(mesh_of: 
     await mesh.record(CarArrived(plate="car-bad"))
 
     async def nothing_is_asked_for() -> bool:
-        durable = await request(mesh.mesh.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
+        durable = await request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
         return len(bank.calls) > FAILURES + 1 and durable["num_waiting"] == 0
 
     await until(nothing_is_asked_for, 60)

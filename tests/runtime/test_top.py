@@ -33,7 +33,7 @@ async def _outage(mesh: LocalMesh, count: int) -> None:
     await asyncio.gather(*(mesh.record(CarArrived(plate=f"car-{number}")) for number in range(count)))
 
     async def is_open() -> bool:
-        return _row(await look(mesh.mesh.connection, mesh.services), "charge").switch != "closed"
+        return _row(await look(mesh.context.connection, mesh.services), "charge").breaker != "closed"
 
     await until(is_open)
 
@@ -41,13 +41,13 @@ async def _outage(mesh: LocalMesh, count: int) -> None:
 async def test_a_look_counts_what_was_handled_what_failed_and_what_is_dead(mesh_of: MeshOf) -> None:
     tolls, bank = tollgate(), Bank(blacklist={"car-2"})
     mesh = await mesh_of(tolls, dependencies=[Gate(bank)])
-    before = await look(mesh.mesh.connection, mesh.services)
+    before = await look(mesh.context.connection, mesh.services)
     for plate in ("car-1", "car-2"):
         await mesh.record(CarArrived(plate=plate))
     await mesh.dead_letters(1)
     await mesh.recorded(TollPaid, "car-1")
     await mesh.settled()
-    row = _row(after := await look(mesh.mesh.connection, mesh.services, before), "charge")
+    row = _row(after := await look(mesh.context.connection, mesh.services, before), "charge")
     assert row.settled_per_second
     assert min(row.attempts_per_second, row.failed_per_second, row.p50_ms, row.p95_ms) > 0
     assert (row.lag.handled, row.dead_letters, after.dead_letters) == (2, 1, 1)
@@ -58,10 +58,10 @@ async def test_an_open_switch_and_the_lag_behind_it_are_seen(mesh_of: MeshOf) ->
     tolls = tollgate(attempts=100)
     mesh = await mesh_of(tolls, dependencies=[Gate(Bank(is_down=True))])
     await _outage(mesh, 20)
-    overview = await look(mesh.mesh.connection, mesh.services)
-    assert overview.switches["tolls/bank"].endswith("Unavailable: the bank does not answer")
+    overview = await look(mesh.context.connection, mesh.services)
+    assert overview.breakers["tolls/bank"].endswith("Unavailable: the bank does not answer")
     assert _row(overview, "charge").lag.ack_pending == 20
-    health = json.loads((await mesh.mesh.connection.request("jetmesh.tolls.health", b"")).data)
+    health = json.loads((await mesh.context.connection.request("jetmesh.tolls.health", b"")).data)
     assert health["ready"]
     assert "bank" in health["notes"]
 
@@ -69,7 +69,7 @@ async def test_an_open_switch_and_the_lag_behind_it_are_seen(mesh_of: MeshOf) ->
 async def test_what_does_not_answer_is_named(mesh_of: MeshOf) -> None:
     tolls = tollgate()
     mesh = await mesh_of(tolls, dependencies=[Gate(Bank())], start=False)
-    assert (await look(mesh.mesh.connection, [tolls])).missing == ("service tolls",)
+    assert (await look(mesh.context.connection, [tolls])).missing == ("service tolls",)
 
 
 async def test_the_gauges_report_a_mesh_in_an_outage(mesh_of: MeshOf) -> None:
@@ -83,7 +83,7 @@ async def test_the_gauges_report_a_mesh_in_an_outage(mesh_of: MeshOf) -> None:
         gauges = Gauges(runner)
         await runner.start(Gate(Bank(is_down=True)))
         await asyncio.gather(*(mesh.record(CarArrived(plate=f"car-{number}")) for number in range(20)))
-        await until(runner.switches.notes)
+        await until(runner.breakers.notes)
         polling = asyncio.create_task(gauges.watch())
         readings = await until(lambda: _complete(_readings(reader)))
         polling.cancel()
@@ -130,8 +130,8 @@ def test_the_picture_fits_the_terminal(width: int) -> None:
         Row("notifications", "apologize", Lag(123_456, 256, 12, 9), 1234.5, 0.25, None, 12.5, 3_364.0, 12, "half-open")
     ]
     streams = [StreamState(f"NOTIFICATIONS_{n}", 1_234_567, 890_000_000, 9) for n in range(6)]
-    switches = {"notifications/smtp": "open: MailUnavailable: no SMTP server answers"}
-    overview = Overview(0.0, tuple(rows), tuple(streams), {"notifications": 3}, switches, 12, ("service orders",))
+    breakers = {"notifications/smtp": "open: MailUnavailable: no SMTP server answers"}
+    overview = Overview(0.0, tuple(rows), tuple(streams), {"notifications": 3}, breakers, 12, ("service orders",))
     console = Console(width=width, record=True, file=io.StringIO(), color_system=None)
     console.print(picture(overview, width))
     text = console.export_text()

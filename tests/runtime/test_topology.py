@@ -51,7 +51,7 @@ def test_streams_and_durables_follow_from_the_signatures() -> None:
 
 async def test_a_plan_shows_what_apply_makes_and_nothing_afterwards(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    connection = mesh.mesh.connection
+    connection = mesh.context.connection
     steps = await provision.plan(connection, topology([*SERVICES]))
     assert {step.change for step in steps} == {Change.CREATE, Change.KEEP}
     await provision.apply(connection, steps)
@@ -60,12 +60,14 @@ async def test_a_plan_shows_what_apply_makes_and_nothing_afterwards(mesh_of: Mes
 
 
 async def _change(mesh: Any, stream: str, **fields: Any) -> None:
-    info = await provision.request(mesh.mesh.connection, f"STREAM.INFO.{stream}")
-    await provision.request(mesh.mesh.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **fields}, strict=True)
+    info = await provision.request(mesh.context.connection, f"STREAM.INFO.{stream}")
+    await provision.request(
+        mesh.context.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **fields}, strict=True
+    )
 
 
 async def _config(mesh: Any, call: str) -> dict[str, Any]:
-    info = await provision.request(mesh.mesh.connection, call, strict=True)
+    info = await provision.request(mesh.context.connection, call, strict=True)
     return dict(info["config"])
 
 
@@ -73,16 +75,16 @@ async def _edit(mesh: Any, place: str, **fields: Any) -> None:
     """Change fields of a durable, as `nats consumer edit` does."""
     config = {**await _config(mesh, f"CONSUMER.INFO.{place}"), **fields}
     body = {"stream_name": place.partition(".")[0], "config": config}
-    await provision.request(mesh.mesh.connection, f"CONSUMER.CREATE.{place}", body, strict=True)
+    await provision.request(mesh.context.connection, f"CONSUMER.CREATE.{place}", body, strict=True)
 
 
 async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
     await _change(mesh, "WORK", description="an operator's words", discard="old")
-    (step,) = [s for s in await provision.plan(mesh.mesh.connection, mesh.topology) if s.change is not Change.KEEP]
+    (step,) = [s for s in await provision.plan(mesh.context.connection, mesh.topology) if s.change is not Change.KEEP]
     assert str(step) == "update stream WORK\n    discard: 'old' -> 'new'"
     await mesh.apply()
-    info = await provision.request(mesh.mesh.connection, "STREAM.INFO.WORK")
+    info = await provision.request(mesh.context.connection, "STREAM.INFO.WORK")
     assert (info["config"]["description"], info["config"]["discard"]) == ("an operator's words", "new")
 
 
@@ -90,12 +92,14 @@ async def test_what_would_lose_messages_is_refused_and_nothing_is_changed(mesh_o
     mesh = await mesh_of(finishing, start=False)
     await _change(mesh, "WORK", subjects=["work.*.*", "labour.*.*"], discard="old")
     await mesh.publish("labour.done.l-1", b"{}")
-    steps = await provision.plan(mesh.mesh.connection, mesh.topology, prune=True)
+    steps = await provision.plan(mesh.context.connection, mesh.topology, prune=True)
     with pytest.raises(Drift, match=r"^refuse stream WORK: the stream holds messages of labour\.\*\.\*$"):
-        await provision.apply(mesh.mesh.connection, steps)
+        await provision.apply(mesh.context.connection, steps)
     assert (await _config(mesh, "STREAM.INFO.WORK"))["discard"] == "old"
-    await provision.request(mesh.mesh.connection, "STREAM.PURGE.WORK", {"filter": "labour.>"}, strict=True)
-    await provision.apply(mesh.mesh.connection, await provision.plan(mesh.mesh.connection, mesh.topology, prune=True))
+    await provision.request(mesh.context.connection, "STREAM.PURGE.WORK", {"filter": "labour.>"}, strict=True)
+    await provision.apply(
+        mesh.context.connection, await provision.plan(mesh.context.connection, mesh.topology, prune=True)
+    )
     assert (await _config(mesh, "STREAM.INFO.WORK"))["subjects"] == ["work.*.*"]
 
 
@@ -116,7 +120,7 @@ async def test_a_service_waits_where_the_topology_differs_with_the_difference(
 
 async def test_a_service_waits_for_a_topology_that_is_not_there_yet(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await provision.request(mesh.mesh.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    await provision.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
     starting = asyncio.ensure_future(mesh.start(finishing))
     await mesh.until(lambda: mesh.replicas and "not applied yet" in mesh.replicas[0].health.why_not)
     await mesh.apply()
@@ -126,7 +130,7 @@ async def test_a_service_waits_for_a_topology_that_is_not_there_yet(mesh_of: Mes
 
 async def test_a_service_that_waits_stops_at_once(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await provision.request(mesh.mesh.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    await provision.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
     starting = asyncio.ensure_future(mesh.start(finishing))
     await mesh.until(lambda: mesh.replicas and "not applied yet" in mesh.replicas[0].health.why_not)
     replica = mesh.replicas[0]
@@ -176,7 +180,7 @@ async def test_what_an_operator_set_at_a_durable_stays(mesh_of: MeshOf, finishin
     config = await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")
     has = config[name] if name != "metadata" else {"team": config["metadata"]["team"]}
     assert (has, config["max_deliver"]) == (OWN[name], -1)
-    assert {step.change for step in await provision.plan(mesh.mesh.connection, mesh.topology)} == {Change.KEEP}
+    assert {step.change for step in await provision.plan(mesh.context.connection, mesh.topology)} == {Change.KEEP}
     await mesh.start(finishing)
 
 
@@ -202,7 +206,7 @@ async def test_many_processes_find_room_where_an_operator_lets_one_ask_for_littl
     await _edit(mesh, "JOBS.work-finish", max_batch=1)
     for _ in range(3):
         await mesh.start(finishing)
-    info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
     assert 0 < info["num_waiting"] < info["config"]["max_waiting"]
 
 
@@ -221,7 +225,7 @@ async def test_a_setting_of_ours_is_changed_and_an_operators_value_is_not(mesh_o
     async def waits(seconds: float) -> float:
         needed = topology([finishing], ack_wait_seconds=seconds).consumers
         wanted = Topology((), needed)
-        await provision.apply(mesh.mesh.connection, await provision.plan(mesh.mesh.connection, wanted))
+        await provision.apply(mesh.context.connection, await provision.plan(mesh.context.connection, wanted))
         return float((await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["ack_wait"]) / 1e9
 
     assert [await waits(60), await waits(20), await waits(30), await waits(40)] == [60, 20, 30, 40]
@@ -242,17 +246,17 @@ async def test_what_a_newer_version_added_stays_when_an_older_one_is_applied(
     newer = {**takes, difference.TAKES: f"{takes[difference.TAKES]},orders.praised"}
     await _edit(mesh, "INTAKE.orders-intake", metadata=newer)
 
-    steps = await provision.plan(mesh.mesh.connection, mesh.topology)
+    steps = await provision.plan(mesh.context.connection, mesh.topology)
     assert {step.change for step in steps} == {Change.KEEP}
     assert {words for step in steps for words in step.kept} == {
         "subjects labour.*.*",
         "subjects baskets.*",
         "filter_subjects jobs.urged.*",
     }
-    await provision.apply(mesh.mesh.connection, steps)
+    await provision.apply(mesh.context.connection, steps)
     await mesh.start(finishing)
-    pruned = await provision.plan(mesh.mesh.connection, mesh.topology, prune=True)
-    await provision.apply(mesh.mesh.connection, pruned)
+    pruned = await provision.plan(mesh.context.connection, mesh.topology, prune=True)
+    await provision.apply(mesh.context.connection, pruned)
     assert (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["filter_subjects"] == ["jobs.asked.*"]
     assert (await _config(mesh, "CONSUMER.INFO.INTAKE.orders-intake"))["metadata"] == takes
 
@@ -261,10 +265,13 @@ async def test_a_durable_that_can_not_be_changed_is_refused_before_anything_is(
     mesh_of: MeshOf, finishing: Service
 ) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await provision.request(mesh.mesh.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    await provision.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
     body = {"durable_name": "work-finish", "ack_policy": "all", "filter_subject": "jobs.asked.*"}
     await provision.request(
-        mesh.mesh.connection, "CONSUMER.CREATE.JOBS.work-finish", {"stream_name": "JOBS", "config": body}, strict=True
+        mesh.context.connection,
+        "CONSUMER.CREATE.JOBS.work-finish",
+        {"stream_name": "JOBS", "config": body},
+        strict=True,
     )
     await _change(mesh, "WORK", discard="old")
     with pytest.raises(Drift, match=r"^refuse consumer JOBS/work-finish: ack_policy of a durable can't be changed"):
@@ -277,15 +284,15 @@ async def test_subjects_that_another_stream_has_are_refused_before_anything_is_m
 ) -> None:
     mesh = await mesh_of(finishing, start=False)
     other = {"name": "OTHERS", "subjects": ["stock.>"]}
-    await provision.request(mesh.mesh.connection, "STREAM.CREATE.OTHERS", other, strict=True)
-    steps = await provision.plan(mesh.mesh.connection, topology(SERVICES))
+    await provision.request(mesh.context.connection, "STREAM.CREATE.OTHERS", other, strict=True)
+    steps = await provision.plan(mesh.context.connection, topology(SERVICES))
     with pytest.raises(Drift) as refused:
-        await provision.apply(mesh.mesh.connection, steps)
+        await provision.apply(mesh.context.connection, steps)
     assert str(refused.value).splitlines() == [
         "refuse stream INTAKE: stock.* is taken by the stream OTHERS already",
         "refuse stream INVENTORY: stock.*.* is taken by the stream OTHERS already",
     ]
-    assert await provision.request(mesh.mesh.connection, "STREAM.INFO.ORDERS") is None
+    assert await provision.request(mesh.context.connection, "STREAM.INFO.ORDERS") is None
 
 
 LIMITS = {
@@ -338,20 +345,20 @@ async def test_an_older_version_is_applied_again_and_keeps_what_the_newer_one_ad
         assert applied.exit_code == 0, applied.output
         said = applied.output
     assert "kept at consumer JOBS/work-finish, though not declared here: filter_subjects jobs.urged.*" in said
-    contracts = await registry.fetch(mesh.mesh.connection)
+    contracts = await registry.fetch(mesh.context.connection)
     assert sorted(contracts) == ["jobs.asked", "jobs.urged", "work.finished"]
     pruned = await asyncio.to_thread(_apply, broker.url, "tests.runtime.versions:OLDER", "--prune")
     assert pruned.exit_code == 0, pruned.output
-    assert sorted(await registry.fetch(mesh.mesh.connection)) == ["jobs.asked", "work.finished"]
+    assert sorted(await registry.fetch(mesh.context.connection)) == ["jobs.asked", "work.finished"]
     assert (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["filter_subjects"] == ["jobs.asked.*"]
 
 
 async def test_a_durable_that_pushes_is_refused(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await provision.request(mesh.mesh.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    await provision.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
     needed = next(each for each in mesh.topology.consumers if each.durable == "work-finish").config
     body = {"stream_name": "JOBS", "config": {**needed, "deliver_subject": "somewhere"}}
-    await provision.request(mesh.mesh.connection, "CONSUMER.CREATE.JOBS.work-finish", body, strict=True)
+    await provision.request(mesh.context.connection, "CONSUMER.CREATE.JOBS.work-finish", body, strict=True)
     with pytest.raises(Drift, match=r"^refuse consumer JOBS/work-finish: the durable pushes to somewhere"):
         await mesh.apply()
 

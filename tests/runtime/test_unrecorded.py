@@ -12,7 +12,7 @@ import pytest
 
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import Stored, StoryReader
-from jetmesh.jetstream.in_flight import Custody
+from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
@@ -51,9 +51,9 @@ def refusals(caplog: pytest.LogCaptureFixture, code: int = 10077) -> int:
 
 async def _limit(mesh: LocalMesh, messages: int) -> None:
     """So many messages fit into the stream of the service."""
-    info = await provision.request(mesh.mesh.connection, "STREAM.INFO.WORK", strict=True)
+    info = await provision.request(mesh.context.connection, "STREAM.INFO.WORK", strict=True)
     await provision.request(
-        mesh.mesh.connection, "STREAM.UPDATE.WORK", {**info["config"], "max_msgs": messages}, strict=True
+        mesh.context.connection, "STREAM.UPDATE.WORK", {**info["config"], "max_msgs": messages}, strict=True
     )
 
 
@@ -109,19 +109,19 @@ async def test_nor_does_a_lost_acknowledgement_beside_a_replica_that_lags(
         return Finished(job_id=asked.job_id)
 
     (service.begins if begins else service.on)(tell)
-    lost, lagging, say, last = [b"+ACK"], [True] * 3, Custody._say, StoryReader.last
+    lost, lagging, say, last = [b"+ACK"], [True] * 3, InFlight._say, StoryReader.last
 
-    def lossy(custody: Custody, delivery: Delivery, word: bytes) -> None:
+    def lossy(in_flight: InFlight, delivery: Delivery, word: bytes) -> None:
         if word in lost:
             lost.remove(word)
         else:
-            say(custody, delivery, word)
+            say(in_flight, delivery, word)
 
     async def behind(reader: StoryReader, stream: str, subjects: Sequence[str]) -> list[Stored]:
         found = await last(reader, stream, subjects)
         return [] if stream == "WORK" and lagging and lagging.pop() else found
 
-    monkeypatch.setattr(Custody, "_say", lossy)
+    monkeypatch.setattr(InFlight, "_say", lossy)
     monkeypatch.setattr(StoryReader, "last", behind)
     mesh = await mesh_of(service, JETMESH_ACK_WAIT_SECONDS="1")
     await mesh.record(Asked(job_id="j-1"))

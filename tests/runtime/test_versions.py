@@ -18,7 +18,7 @@ JOBS = 60
 
 async def applied(mesh: LocalMesh, *services: Service, prune: bool = False) -> None:
     """The topology of a version is applied."""
-    connection = mesh.mesh.connection
+    connection = mesh.context.connection
     await provision.apply(connection, await provision.plan(connection, topology(services), prune=prune))
 
 
@@ -50,7 +50,7 @@ async def test_a_rolled_back_version_starts_and_leaves_the_rest_to_the_next_upgr
     await mesh.recorded(Finished, "j-2")
 
     async def is_aside() -> bool:
-        info = await provision.request(mesh.mesh.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+        info = await provision.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
         return await mesh.count("WORK_TIMERS") > 0 and info["num_ack_pending"] == 0
 
     await mesh.until(is_aside, what="j-1 is set aside, and acknowledged")

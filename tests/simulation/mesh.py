@@ -68,7 +68,7 @@ class OrderMesh:
         await self.customers.ready.wait()
         for _ in range(20):
             try:
-                await self.customers.mesh.recorder.record(Message(subject, body, {}))
+                await self.customers.context.publisher.record(Message(subject, body, {}))
             except Unavailable:
                 await asyncio.sleep(self.random.uniform(0, 2))
             else:
@@ -82,7 +82,7 @@ class OrderMesh:
                 self.acked.add(order.order_id)
             return
         await self.customers.ready.wait()
-        edge = MeshOrders(self.customers.mesh, PRICES)
+        edge = MeshOrders(self.customers.context, PRICES)
         for _ in range(20):
             try:
                 placement = await edge.place(order)

@@ -28,7 +28,7 @@ def test_acknowledging_before_recording_is_caught(monkeypatch: pytest.MonkeyPatc
     attempt = Single._attempt
 
     async def hasty(self: Single, delivery: Delivery) -> bool:
-        self.mesh.custody._say(delivery, b"+ACK")
+        self.context.in_flight._say(delivery, b"+ACK")
         return await attempt(self, delivery)
 
     monkeypatch.setattr(Single, "_attempt", hasty)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from jetmesh.event import entity_of, is_ended, matches
 from jetmesh.jetstream.connection import Connection
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.operate.archive.marker import forget, mark_ended
 from jetmesh.operate.archive.open_work import OpenWork, open_work
 from jetmesh.operate.archive.parquet import Archive
@@ -45,8 +45,8 @@ class Job:
         forget_before: datetime | None = None,
     ) -> None:
         """`forget_before`: markers that were left before then go, too; None: they stay for ever."""
-        self._recorder = Recorder(connection)
-        self._recorder.batch_by(_lane(services, split))
+        self._publisher = Publisher(connection)
+        self._publisher.batch_by(_lane(services, split))
         self._forget_before = forget_before
         self._connection, self._archive, self._tell = connection, archive, tell
         self._services = [service for service in services if service.records]
@@ -75,11 +75,11 @@ class Job:
         self._report.streams = {stream: StreamReport() for stream in self._parts}
         self._archive.follow(await histories(self._connection, self._parts))
         self._work = await open_work(self._connection, self._services, self._parts)
-        await self._recorder.start()
+        await self._publisher.start()
         try:
             return await self._run(dry_run)
         finally:
-            await self._recorder.close()
+            await self._publisher.close()
 
     async def _run(self, dry_run: bool) -> Report:
         for part in self._parts.values():
@@ -138,7 +138,7 @@ class Job:
         found: list[list[Row]] = []
         for start in range(0, len(ended), MARKED_AT_ONCE):
             some = ended[start : start + MARKED_AT_ONCE]
-            done = await asyncio.gather(*(mark_ended(self._recorder, whole, endings) for whole in some))
+            done = await asyncio.gather(*(mark_ended(self._publisher, whole, endings) for whole in some))
             found += [whole for whole, is_marked in zip(some, done, strict=True) if is_marked]
         return found
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from jetmesh.event import ENDED, ended_subject, is_ended, story_subject
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.message import Guard, Message, Refused
-from jetmesh.jetstream.publisher import Recorder
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.operate.archive.row import Row
 from jetmesh.operate.archive.scan import scan
 from jetmesh.topology.provision import request
@@ -26,7 +26,7 @@ def unmarked(story: Iterable[Row]) -> dict[Part, list[Row]]:
     return {part: rows for part, rows in found.items() if not any(is_ended(row.subject) for row in rows)}
 
 
-async def mark_ended(recorder: Recorder, story: Sequence[Row], endings: Mapping[str, frozenset[str]]) -> bool:
+async def mark_ended(publisher: Publisher, story: Sequence[Row], endings: Mapping[str, frozenset[str]]) -> bool:
     """Leave a marker in every part of a story; False where one of them has gone on since it was read.
 
     `endings` are the types of them in each stream: the marker says which there were, where they stood, and when.
@@ -36,7 +36,7 @@ async def mark_ended(recorder: Recorder, story: Sequence[Row], endings: Mapping[
     """
     parts = unmarked(story)
     messages = [_marker(part, rows, endings[part[0]]) for part, rows in parts.items()]
-    done = await asyncio.gather(*map(recorder.record_event, messages), return_exceptions=True)
+    done = await asyncio.gather(*map(publisher.record_event, messages), return_exceptions=True)
     for failed in (each for each in done if isinstance(each, BaseException) and not isinstance(each, Refused)):
         raise failed
     return not any(isinstance(each, Refused) for each in done)

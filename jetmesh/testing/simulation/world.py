@@ -1,19 +1,19 @@
 """A whole mesh in one thread: the processes of every service, the broker between them, and whoever is outside."""
 
 import asyncio
+import contextvars
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from contextvars import Context
 from typing import Any, TypeVar
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
 from jetmesh.jetstream.direct_get import StoryReader
-from jetmesh.jetstream.in_flight import Custody
-from jetmesh.jetstream.publisher import Recorder
-from jetmesh.runtime.context import Mesh
+from jetmesh.jetstream.in_flight import InFlight
+from jetmesh.jetstream.publisher import Publisher
+from jetmesh.runtime.context import Context
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.runner import Runner
 from jetmesh.service import Service
@@ -47,7 +47,7 @@ class Process:
         """Begin (again)."""
         self.starts += 1
         self.owner = f"{self.name}.{self.starts}"
-        context = Context()
+        context = contextvars.Context()
         context.run(OWNER.set, self.owner)
         self.stopping, self.ready = asyncio.Event(), asyncio.Event()
         self.connection = SimulatedConnection(self.world.broker, self.owner, self.world.dice, context)
@@ -61,19 +61,19 @@ class Process:
 
     def run(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Do something as this process."""
-        context = Context()
+        context = contextvars.Context()
         context.run(OWNER.set, self.owner)
         return self.world.loop.create_task(work, context=context)
 
     async def _live(self) -> None:
         await self.connection.join()
-        self.mesh = self._mesh()
-        await self.mesh.recorder.start()
-        await self.mesh.stories.start()
+        self.context = self._context()
+        await self.context.publisher.start()
+        await self.context.stories.start()
         if self.service is None:
             self.ready.set()
             return
-        runner = Runner(self.mesh, self.service, self.world.services)
+        runner = Runner(self.context, self.service, self.world.services)
         await runner.wait_for_topology(lambda _: None)
         await runner.start(self.world.dependencies(self.service))
         self.ready.set()
@@ -82,14 +82,14 @@ class Process:
         await self.connection.flush()
         await self.connection.close()
 
-    def _mesh(self) -> Mesh:
+    def _context(self) -> Context:
         connection = self.connection
-        return Mesh(
+        return Context(
             settings=self.world.settings,
             connection=connection,
-            recorder=Recorder(connection),
+            publisher=Publisher(connection),
             stories=StoryReader(connection),
-            custody=Custody(connection, self.world.settings.ack_wait_seconds),
+            in_flight=InFlight(connection, self.world.settings.ack_wait_seconds),
             telemetry=UNTRACED,
         )
 
