@@ -41,7 +41,7 @@ ANSWERS = [
         {
             "name": "orders",
             "endpoints": [
-                {"name": "reactions", "data": {"reactions": {"place": 7}, "switches": {ESCAPES: {"state": ESCAPES}}}}
+                {"name": "reactions", "data": {"reactions": {"place": 7}, "breakers": {ESCAPES: {"state": ESCAPES}}}}
             ],
         }
     ).encode(),

@@ -285,12 +285,12 @@ async def test_what_answers_nats_micro_may_do_nothing_but_answer(guarded: Broker
 
 
 LIES: tuple[object, ...] = (
-    {"name": "payments", "endpoints": [{"name": "reactions", "data": {"reactions": {}, "switches": {}}}]},
+    {"name": "payments", "endpoints": [{"name": "reactions", "data": {"reactions": {}, "breakers": {}}}]},
     ["payments"],
     {"name": ["payments"], "endpoints": None},
     {"name": "payments", "endpoints": [7]},
     {"name": "orders", "endpoints": [{"name": "reactions", "data": {"reactions": {"place": {"p50_ms": "much"}}}}]},
-    {"name": "orders", "endpoints": [{"name": "reactions", "data": {"reactions": 1, "switches": []}}]},
+    {"name": "orders", "endpoints": [{"name": "reactions", "data": {"reactions": 1, "breakers": []}}]},
 )
 
 

@@ -153,7 +153,7 @@ class World:
     def until_repaired(self, seconds: float, repair: Step) -> None:
         """A fault was made that `repair` ends: after so many seconds, or when the world heals."""
         self._repairs[repair] = None
-        self.loop.call_later(seconds, self._repair, repair, context=Context())
+        self.loop.call_later(seconds, self._repair, repair, context=contextvars.Context())
 
     def heal(self) -> None:
         """Faults stop; whatever is down comes back now."""
