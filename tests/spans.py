@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from jetmesh.operate.span_record import SpanRecord
 from jetmesh.testing import until
-from jetmesh.tracestore import SpanRecord, TraceStore
-from jetmesh.tracestore.receiver import serve
+from services.reference.tracestore import TraceStore
+from services.reference.tracestore.receiver import serve
 
 
 @asynccontextmanager

@@ -149,7 +149,9 @@ def _broker(plan: Plan) -> Spec:
 
 
 def _trace_store(plan: Plan) -> Spec:
-    command = _python("jetmesh.tracestore", path=plan.state.traces, port=plan.ports.traces, spans_max=SPANS_MAX)
+    command = _python(
+        "services.reference.tracestore", path=plan.state.traces, port=plan.ports.traces, spans_max=SPANS_MAX
+    )
     if forward := forward_to():
         command += ("--forward", forward)
     return Spec("traces", command, _listens(plan.ports.traces), niceness=AFTERWARDS)

@@ -17,13 +17,13 @@ from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.span_record import SpanRecord
 from jetmesh.topology.provision import check_split, histories
 from jetmesh.topology.streams import topology
-from jetmesh.tracestore.jaeger import JaegerTraces
-from jetmesh.tracestore.store import Damaged, TraceStore
 from services.flow import SERVICES
 from services.reference import state as states
 from services.reference.endpoints import reach, running
 from services.reference.state import State
 from services.reference.stories import StoryEvent, archived, story
+from services.reference.tracestore.jaeger import JaegerTraces
+from services.reference.tracestore.store import Damaged, TraceStore
 
 JAEGER_URL = "JETMESH_JAEGER_URL"
 NO_KEY = frozenset(" .*>\t\r\n")

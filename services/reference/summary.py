@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from jetmesh.tracestore.store import Damaged, TraceStore
 from services.reference.audit import Audit
 from services.reference.checks import CANCELLED, CONFIRMED, outcome, shelves
 from services.reference.facts import PLACED, REFUSED, Fact, Facts, Letter
 from services.reference.sheets import counts, row
+from services.reference.tracestore.store import Damaged, TraceStore
 
 ENDS = (CONFIRMED, CANCELLED, REFUSED)
 

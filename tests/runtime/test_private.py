@@ -10,7 +10,7 @@ import pytest
 from services.reference.state import State
 
 KEEPERS = {
-    "spans": ("jetmesh.tracestore", "--port", "0", "--path"),
+    "spans": ("services.reference.tracestore", "--port", "0", "--path"),
     "mails": ("services.reference.mailsink", "--port", "0", "--path"),
 }
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from jetmesh import Service, Snapshot
+from jetmesh.operate.span_record import SpanRecord
 from jetmesh.testing import LocalMesh, MeshOf
-from jetmesh.tracestore import SpanRecord
 from jetmesh_contracts import Event
 from tests.runtime.jobs import Asked, Failed, Finished, JobEvent, Work, work
 from tests.spans import spans_in, traced

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jetmesh.common.console import Console
+from jetmesh.operate.span_record import SpanRecord
 from jetmesh.operate.timeline import Recorded, render
-from jetmesh.tracestore import SpanRecord
 
 CLICK = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CLICK_UNIX_NANO = int(CLICK.timestamp()) * 1_000_000_000

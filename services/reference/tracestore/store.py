@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from jetmesh.operate.span_record import SpanRecord
-from jetmesh.tracestore.lens import contents_of, records_of
+from services.reference.tracestore.lens import contents_of, records_of
 
 SPANS_MAX = 500_000
 EVICTED_SHARE = 0.05

@@ -1,4 +1,4 @@
-"""The receiver as a process: ``python -m jetmesh.tracestore --path traces.sqlite --port 4318``."""
+"""The receiver as a process: ``python -m services.reference.tracestore --path traces.sqlite --port 4318``."""
 
 import asyncio
 import signal
@@ -10,8 +10,8 @@ import click
 
 from jetmesh.common.private_files import keep_private
 from jetmesh.common.terminal import say
-from jetmesh.tracestore.receiver import serve
-from jetmesh.tracestore.store import SPANS_MAX
+from services.reference.tracestore.receiver import serve
+from services.reference.tracestore.store import SPANS_MAX
 
 
 @click.command()

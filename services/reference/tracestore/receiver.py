@@ -15,9 +15,9 @@ from typing import Any
 import uvicorn
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from jetmesh.tracestore.forward import GRPC_METHODS, Forwarder, Request, sender_to
-from jetmesh.tracestore.lens import Malformed
-from jetmesh.tracestore.store import SPANS_MAX, TraceWriter
+from services.reference.tracestore.forward import GRPC_METHODS, Forwarder, Request, sender_to
+from services.reference.tracestore.lens import Malformed
+from services.reference.tracestore.store import SPANS_MAX, TraceWriter
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 """Of one request, before and after decompression; exporters send some hundred kilobytes."""
