@@ -56,7 +56,7 @@ def test_the_map_of_the_runtime_names_every_room_once() -> None:
     section = architecture.partition("## The rooms of the runtime")[2].partition("\n## ")[0]
     named = [
         name.rstrip("/")
-        for name in re.findall(r"`([a-z]+)`", "\n".join(re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)))
+        for name in re.findall(r"`([a-z_]+)`", "\n".join(re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)))
     ]
     there = {
         path.stem for path in (ROOT / "jetmesh").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
