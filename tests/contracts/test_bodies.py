@@ -13,7 +13,7 @@ from jetmesh.jetstream.headers import encode_headers
 from jetmesh_contracts import OrderPlaced
 from services.orders.edge.placing import read_order
 from services.orders.edge.problems import Problem
-from tests.samples import body
+from tests.support.samples import body
 
 ORDER = body()
 TEXT = json.dumps(ORDER)

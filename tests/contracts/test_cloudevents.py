@@ -17,8 +17,8 @@ from jetmesh.testing import Broker, MeshOf
 from jetmesh_contracts import OrderConfirmed, OrderPlaced
 from services.orders.catalogue import prices
 from services.orders.service import Orders, orders
-from tests import samples
 from tests.contracts.conftest import INTEROP, run
+from tests.support import samples
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ORDER = samples.placed()

@@ -17,8 +17,8 @@ from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import Event, Grows, OrderPlaced, PaymentAuthorized, PaymentDeclined, Token, UnknownVersion
 from services.payments.adapters import SandboxBank
 from services.payments.service import Payments, payments
-from tests import samples
 from tests.contracts.evolution import OrderPlacedV2
+from tests.support import samples
 
 CONTRACTS = package.load("jetmesh_contracts")
 ORDER = samples.placed()

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.programs import ROOT, program, run
+from tests.support.programs import ROOT, program, run
 
 CHART = ROOT / "deploy" / "helm" / "jetmesh"
 GOLDEN = Path(__file__).parent / "golden"

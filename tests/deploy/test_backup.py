@@ -23,7 +23,7 @@ from services.reference import mix, placing, stock
 from services.reference.endpoints import connected
 from services.reference.ports import free_ports
 from tests.mesh.whole import start_mail
-from tests.programs import ROOT
+from tests.support.programs import ROOT
 
 ORDERS = 600
 WITHIN_SECONDS = 120.0

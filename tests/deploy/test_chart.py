@@ -25,7 +25,7 @@ from tests.deploy.chart import (
     pods,
     render,
 )
-from tests.programs import ROOT, run
+from tests.support.programs import ROOT, run
 
 each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.name.removesuffix("-values.yaml"))
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.deploy.chart import Object, custom_schemas, objects, render
-from tests.programs import ROOT, run
+from tests.support.programs import ROOT, run
 
 OBSERVABILITY = ROOT / "observability"
 ALERTS = yaml.safe_load((OBSERVABILITY / "alerts" / "jetmesh.yaml").read_text())["groups"]

@@ -17,8 +17,8 @@ from jetmesh.topology import nack
 from jetmesh.topology.streams import topology
 from services.flow import SERVICES
 from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, objects, of_kind, render
-from tests.programs import ROOT, program, run
-from tests.routing import SPLIT
+from tests.support.programs import ROOT, program, run
+from tests.support.routing import SPLIT
 from tools import cluster
 
 SHOP = "shop"

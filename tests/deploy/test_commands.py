@@ -17,7 +17,7 @@ import pytest
 
 from jetmesh.testing import nats_server_binary
 from tests.deploy.chart import Object, objects, of_kind, render
-from tests.programs import ROOT, program, run
+from tests.support.programs import ROOT, program, run
 from tools.cluster import free_ports
 
 DEADLINE_SECONDS = 60.0

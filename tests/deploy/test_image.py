@@ -15,7 +15,7 @@ import pytest
 from jetmesh.testing import nats_server_binary
 from jetmesh.topology import accounts, nkeys
 from services.flow import SERVICES
-from tests.programs import ROOT, program, run
+from tests.support.programs import ROOT, program, run
 
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = DEPLOY / "Dockerfile"

@@ -10,7 +10,7 @@ from jetmesh.topology import nack
 from jetmesh.topology.streams import Stream, Topology, topology
 from services.flow import SERVICES
 from tests.deploy.chart import custom_schemas, objects
-from tests.routing import PARTITIONS, SPLIT
+from tests.support.routing import PARTITIONS, SPLIT
 
 THREE = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_REPLICAS": "3"}
 

@@ -20,8 +20,8 @@ from jetmesh.testing import nats_server_binary
 from jetmesh.topology import nkeys
 from services.flow import SERVICES
 from tests.deploy.test_commands import PATHS, eventually, is_ready
-from tests.programs import ROOT, program, run
-from tests.samples import body
+from tests.support.programs import ROOT, program, run
+from tests.support.samples import body
 from tools.cluster import free_ports
 
 BIN = Path(sys.executable).parent

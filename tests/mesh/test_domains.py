@@ -21,7 +21,7 @@ from jetmesh.operate.archive.parquet import Archive
 from jetmesh.testing import Broker, LocalMesh
 from jetmesh.topology import provision
 from services.reference.ports import free_ports
-from tests.runtime.jobs import Asked, Failed, Finished
+from tests.support.jobs import Asked, Failed, Finished
 
 HUB = """
 jetstream: {{domain: hub}}

@@ -21,7 +21,7 @@ from jetmesh.testing import Broker
 from services.reference import broker as brokers
 from services.reference.ports import any_free
 from services.reference.state import State
-from tests.programs import ROOT
+from tests.support.programs import ROOT
 
 NOBODY = 65_533
 SECONDS_MAX = 90

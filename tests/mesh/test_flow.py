@@ -12,7 +12,7 @@ from jetmesh_contracts import OrderPlaced
 from services.flow import SERVICES
 from services.payments.ledger import begin_outage, end_outage
 from tests.mesh.whole import Whole
-from tests.samples import TRUFFLE, body, placed
+from tests.support.samples import TRUFFLE, body, placed
 
 DECLINED = "pm_card_visa_chargeDeclined"
 FLAKY = "pm_sandbox_flaky"

@@ -24,7 +24,7 @@ from jetmesh.testing import Broker
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
 from services.flow import SERVICES
-from tests.hostile import BODIES, ESCAPES, KEYS, fill
+from tests.support.hostile import BODIES, ESCAPES, KEYS, fill
 
 SECONDS_MAX = 90
 STYLE = re.compile(r"\x1b\[[0-9;]*m")

@@ -13,8 +13,8 @@ import pytest
 from jetmesh.testing import Broker
 from jetmesh_contracts import OrderPlaced
 from tests.mesh.whole import Whole
-from tests.programs import program
-from tests.samples import body
+from tests.support.programs import program
+from tests.support.samples import body
 
 Nats = Callable[..., Awaitable[str]]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

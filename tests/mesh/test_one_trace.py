@@ -10,8 +10,8 @@ import pytest
 from jetmesh.testing import MeshOf
 from services.reference.ports import free_ports
 from tests.mesh.whole import Whole, whole_mesh
-from tests.samples import body
-from tests.spans import spans_in, traced
+from tests.support.samples import body
+from tests.support.spans import spans_in, traced
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 REQUESTED = "orders.cancellation_requested"

@@ -24,8 +24,8 @@ from services.reference.facts import collect
 from services.reference.state import State
 from services.reference.stories import story
 from tests.mesh.whole import whole_mesh
-from tests.routing import PARTITIONS, SPLIT, routing_broker
-from tests.samples import body
+from tests.support.routing import PARTITIONS, SPLIT, routing_broker
+from tests.support.samples import body
 
 
 @pytest.fixture

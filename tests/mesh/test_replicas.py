@@ -7,7 +7,7 @@ from services.analytics.adapters import read_report
 from services.analytics.service import analytics
 from services.flow import SERVICES
 from tests.mesh.whole import Whole
-from tests.samples import body
+from tests.support.samples import body
 
 
 async def test_a_second_analytics_stands_by_and_takes_over(whole: Whole, tmp_path: Path) -> None:

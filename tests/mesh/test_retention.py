@@ -41,9 +41,9 @@ from services.reference.report import SUBJECT
 from services.reference.state import State
 from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
 from tests.mesh.whole import Whole, whole_mesh
-from tests.programs import ROOT
-from tests.routing import PARTITIONS, SPLIT, routing_broker
-from tests.samples import TRUFFLE, placed
+from tests.support.programs import ROOT
+from tests.support.routing import PARTITIONS, SPLIT, routing_broker
+from tests.support.samples import TRUFFLE, placed
 
 STREAMS = ["INTAKE", *(service.stream for service in SERVICES if service.records)]
 REACTIONS = [(s, r) for s in SERVICES for r in s.reactions if r.form not in (Form.SINK, Form.INTAKE)]

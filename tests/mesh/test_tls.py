@@ -26,7 +26,7 @@ from jetmesh.testing import Broker, LocalMesh, until
 from jetmesh.topology import accounts, nkeys
 from services.flow import SERVICES
 from tests.mesh.whole import whole_mesh
-from tests.samples import body
+from tests.support.samples import body
 
 NAME = "localhost"
 SECONDS = "2"

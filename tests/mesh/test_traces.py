@@ -15,8 +15,8 @@ import pytest
 from jetmesh.testing import MeshOf, until
 from jetmesh.testing.jaeger import Jaeger
 from tests.mesh.whole import whole_mesh
-from tests.programs import ROOT, program
-from tests.samples import TRUFFLE, body
+from tests.support.programs import ROOT, program
+from tests.support.samples import TRUFFLE, body
 
 CONVERSATION = "messaging.message.conversation_id"
 CONFIRMED = {("orders", "payments"), ("orders", "inventory"), ("payments", "orders"), ("inventory", "orders")}

@@ -14,7 +14,7 @@ from jetmesh_contracts import StockLevel
 from services.flow import SERVICES
 from services.payments.ledger import Balance, Ledger
 from services.reference.mailsink import MailSink
-from tests.samples import restocked
+from tests.support.samples import restocked
 
 STOCK = {"pizza-margherita": 1_000, "tiramisu": 1_000, "cola": 1_000, "truffle-special": 10}
 ENDINGS = {"orders.confirmed", "orders.cancelled", "orders.refused"}

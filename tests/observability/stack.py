@@ -16,7 +16,7 @@ import httpx
 from services.flow import SERVICES
 from services.reference import mix, placing, stock
 from services.reference.endpoints import connected
-from tests.programs import ROOT, program, run
+from tests.support.programs import ROOT, program, run
 from tools.cluster import free_ports
 
 OBSERVABILITY = ROOT / "observability"

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.programs import ROOT, program, run
+from tests.support.programs import ROOT, program, run
 
 RULES = ROOT / "observability" / "alerts" / "jetmesh.yaml"
 ENVIRONMENT = "deployment_environment_name"

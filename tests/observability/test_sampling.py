@@ -17,7 +17,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from jetmesh.testing.jaeger import Jaeger
 from tests.observability.stack import OBSERVABILITY, until
-from tests.programs import program
+from tests.support.programs import program
 from tools.cluster import free_ports
 
 ORDINARY = 60

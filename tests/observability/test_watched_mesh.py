@@ -14,7 +14,7 @@ import yaml
 from tests.observability.stack import ENVIRONMENT, OBSERVABILITY, Stack, until, watched
 from tests.observability.test_alerts import ENVIRONMENT as LABEL
 from tests.observability.test_alerts import alerts
-from tests.programs import ROOT, program, run
+from tests.support.programs import ROOT, program, run
 
 GRAFANA = {
     "$__rate_interval": "30s",

@@ -15,7 +15,7 @@ from services.orders.catalogue import PRICES
 from services.orders.service import Orders, orders
 from services.payments.adapters import SandboxBank
 from services.payments.service import Payments, payments
-from tests.samples import body
+from tests.support.samples import body
 
 LINE = body()["lines"][0]
 CLOUD = {"ce-specversion": "1.0", "ce-id": "e-1", "ce-type": "orders.placed", "ce-source": "/shop"}

@@ -10,7 +10,7 @@ from jetmesh import Retry, Service
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.runtime.single import Single
 from jetmesh.testing import LocalMesh, MeshOf
-from tests.runtime.jobs import Asked, Finished, Work, work
+from tests.support.jobs import Asked, Finished, Work, work
 
 COUNT = 200
 

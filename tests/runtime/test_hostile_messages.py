@@ -20,9 +20,9 @@ from jetmesh_contracts import OrderPlaced, StockLevel
 from services.inventory.service import inventory
 from services.orders.catalogue import PRICES
 from services.orders.service import Orders, orders
-from tests.hostile import BODIES
-from tests.runtime.raw import hpub, pub, say
-from tests.samples import body, restocked
+from tests.support.hostile import BODIES
+from tests.support.raw import hpub, pub, say
+from tests.support.samples import body, restocked
 
 SERVER_MAX = 1 << 20
 HEADERS_MAX = (1 << 16) - 1

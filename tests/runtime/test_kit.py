@@ -4,8 +4,8 @@ import pytest
 
 from jetmesh import NotYet, Permanent
 from jetmesh.testing import given
-from tests.runtime.jobs import Asked, Failed, Finished, Work, work
-from tests.samples import authorized, placed
+from tests.support.jobs import Asked, Failed, Finished, Work, work
+from tests.support.samples import authorized, placed
 
 service = work()
 ASKED, FINISHED = Asked(job_id="j-1"), Finished(job_id="j-1")

@@ -10,8 +10,8 @@ from jetmesh.testing import MeshOf
 from jetmesh_contracts import GoodsRejected, GoodsReserved, StockLevel
 from services.inventory.service import inventory
 from services.reference.streams import raw_reader
-from tests.runtime.jobs import Asked, Finished, Level, Work, work
-from tests.samples import TRUFFLE, cancelled, placed, restocked
+from tests.support.jobs import Asked, Finished, Level, Work, work
+from tests.support.samples import TRUFFLE, cancelled, placed, restocked
 
 Batches = list[list[str]]
 

@@ -14,8 +14,8 @@ from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Change
-from tests.runtime.jobs import Asked, Finished, work
-from tests.runtime.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
+from tests.support.jobs import Asked, Finished, work
+from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 
 async def make_anew(mesh: LocalMesh, stream: str) -> None:

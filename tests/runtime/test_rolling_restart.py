@@ -12,7 +12,7 @@ from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.pull import Pull
 from jetmesh.runtime.runner import Runner
 from jetmesh.testing import LocalMesh, MeshOf
-from tests.runtime.jobs import Asked, Finished, Work, work
+from tests.support.jobs import Asked, Finished, Work, work
 
 JOBS, RESTARTS = 400, 4
 SECONDS_A_JOB, SECONDS_BETWEEN_JOBS = 0.03, 0.004

@@ -7,7 +7,7 @@ import pytest
 
 from jetmesh import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from tests.runtime.jobs import Asked, Finished, work
+from tests.support.jobs import Asked, Finished, work
 
 JOBS, REPLICAS, KILLS = 800, 3, 6
 SENDERS, SECONDS_BETWEEN_JOBS = 12, 0.005

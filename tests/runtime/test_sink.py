@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from jetmesh import Recorded, Service
 from jetmesh.testing import MeshOf
-from tests.runtime.jobs import Asked, Finished, work
+from tests.support.jobs import Asked, Finished, work
 
 Batches = list[Sequence[Recorded]]
 

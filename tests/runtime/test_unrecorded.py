@@ -16,7 +16,7 @@ from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
-from tests.runtime.jobs import Asked, Finished, work
+from tests.support.jobs import Asked, Finished, work
 
 JOBS = [f"j-{number}" for number in range(30)]
 Sending = tuple[Service, Counter[str]]

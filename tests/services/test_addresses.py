@@ -17,9 +17,9 @@ from services.orders.catalogue import PRICES
 from services.orders.edge import Refused
 from services.orders.edge.placing import refusal
 from services.orders.service import Orders, orders
-from tests.samples import ADA, body, placed
 from tests.services.mail_server import MailServer, serving
 from tests.services.test_mail import MAIL, SENDER
+from tests.support.samples import ADA, body, placed
 
 REACHED = {
     "ada@example.com": "ada@example.com",

@@ -29,8 +29,8 @@ from services.payments.adapters import SandboxBank
 from services.payments.ledger import Ledger
 from services.payments.service import Payments, authorize, capture, void
 from services.payments.service import withdraw as close
-from tests.samples import ADA, authorized, cancelled, confirmed, declined, placed, rejected, reserved, restocked
 from tests.services.test_notifications_stories import Outbox
+from tests.support.samples import ADA, authorized, cancelled, confirmed, declined, placed, rejected, reserved, restocked
 
 ORDER = placed()
 CONFIRMED, CANCELLED = confirmed(ORDER), cancelled(ORDER)

@@ -7,7 +7,7 @@ from jetmesh.testing import given
 from jetmesh_contracts import Goods, GoodsRejected, GoodsReleased, GoodsReserved, Line, Shortage, StockLevel
 from services.inventory import domain
 from services.inventory.service import shelve
-from tests.samples import PIZZA, TRUFFLE, cancelled, placed, rejected, reserved, restocked
+from tests.support.samples import PIZZA, TRUFFLE, cancelled, placed, rejected, reserved, restocked
 
 ORDER = placed()
 

@@ -13,9 +13,9 @@ from services.notifications.adapters import SmtpMailer
 from services.notifications.mail_server import Server
 from services.notifications.mailer import MailDeferred, MailRefused, MailUnavailable
 from services.notifications.service import Notifications, notifications
-from tests.samples import confirmed, placed
 from tests.services.mail_server import MailServer, Reply, always, serving
 from tests.services.test_mail import MAIL, SENDER
+from tests.support.samples import confirmed, placed
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from jetmesh.testing import given
 from jetmesh_contracts import CancellationSent, ConfirmationSent, OrderRefused, PaymentCaptured, ReceiptSent
 from services.notifications.mailer import Mail, MailRefused, MailUnavailable, message_id
 from services.notifications.service import Notifications, apologize, confirm, thank
-from tests.samples import ADA, cancelled, confirmed, placed
+from tests.support.samples import ADA, cancelled, confirmed, placed
 
 ORDER = placed()
 CAPTURED = PaymentCaptured(order_id="o-1", authorization_id="pi_1", amount_minor=2300, currency="EUR", customer=ADA)

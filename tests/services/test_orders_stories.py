@@ -22,7 +22,7 @@ from services.orders.domain import Order, cancellation
 from services.orders.domain import give_up as decide_give_up
 from services.orders.domain import promise as decide_promise
 from services.orders.service import Orders, give_up, place, promise, time_out, withdraw
-from tests.samples import ADA, PIZZA, authorized, cancelled, confirmed, declined, placed, rejected, reserved
+from tests.support.samples import ADA, PIZZA, authorized, cancelled, confirmed, declined, placed, rejected, reserved
 
 DEPS = Orders(PRICES)
 HAWAII = Line(sku="pizza-hawaii", quantity=1, unit_price_minor=1_150)

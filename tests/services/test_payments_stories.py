@@ -19,7 +19,7 @@ from services.payments.bank import authorization_id
 from services.payments.gateway import BankUnavailable, CaptureRefused, Held
 from services.payments.ledger import Ledger, begin_outage
 from services.payments.service import Payments, authorize, capture, void, withdraw
-from tests.samples import ADA, authorized, cancelled, confirmed, declined, placed
+from tests.support.samples import ADA, authorized, cancelled, confirmed, declined, placed
 
 ORDER = placed()
 HOLD = authorized(ORDER, authorization_id("o-1"))

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
-from tests.runtime.test_health import free_port, get
-from tests.samples import body
+from tests.process.test_health import free_port, get
+from tests.support.samples import body
 
 REQUESTS_PER_SECOND, ENDPOINTS_SECONDS, PAUSE_SECONDS = 50, 0.5, 1.5
 

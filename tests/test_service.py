@@ -1,0 +1,154 @@
+"""A service is declared by its signatures; what is wrong with one is said at start, with the function and the fix."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from jetmesh import DeclarationError, Recorded, Service, Snapshot
+from jetmesh.app import AppError, load, named
+from jetmesh.service import Form
+from tests.support.jobs import Asked, Dropped, Failed, Finished, Work, work
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a service needs."""
+
+
+async def unannotated(asked) -> Finished: ...  # type: ignore[no-untyped-def,empty-body]
+async def without_return(asked: Asked): ...  # type: ignore[no-untyped-def]
+async def without_event() -> Finished: ...  # type: ignore[empty-body]
+async def takes_text(asked: str) -> Finished: ...  # type: ignore[empty-body]
+async def returns_text(asked: Asked) -> str: ...  # type: ignore[empty-body]
+async def returns_foreign(asked: Asked) -> Dropped: ...  # type: ignore[empty-body]
+async def unfilled(asked: Asked, size: int) -> Finished: ...  # type: ignore[empty-body]
+async def foreign_needs(asked: Asked, needs: Needs) -> Finished: ...  # type: ignore[empty-body]
+async def unresolved(asked: "Nowhere") -> Finished: ...  # type: ignore[name-defined,empty-body] # noqa: F821
+def blocking(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (unannotated, "work.unannotated does not annotate parameter `asked`; annotate"),
+        (without_return, "work.without_return does not annotate its return type; annotate"),
+        (without_event, "work.without_event takes no event; let its first parameter be the event"),
+        (
+            takes_text,
+            "work.takes_text names <class 'str'> in parameter `asked`, which is no event with a contract; name",
+        ),
+        (returns_text, "work.returns_text names <class 'str'> in its return type, which is no event with a contract"),
+        (returns_foreign, "work.returns_foreign returns Dropped, which jobs owns; return an event that work owns"),
+        (unfilled, "work.unfilled has a parameter `size: <class 'int'>` that nobody fills; annotate it with"),
+        (foreign_needs, "work.foreign_needs has a parameter `needs:"),
+        (
+            unresolved,
+            "work.unresolved has an annotation that can't be resolved (name 'Nowhere' is not defined); import",
+        ),
+        (blocking, "work.blocking is not an async function; write `async def`"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_wrong_signature_names_function_type_and_fix(function: Callable[..., Awaitable[Any]], words: str) -> None:
+    with pytest.raises(DeclarationError) as error:
+        work().on(function)
+    assert words in str(error.value)
+
+
+def test_two_reactions_of_one_name_are_refused() -> None:
+    service = work()
+
+    async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+
+    service.on(finish)
+    with pytest.raises(DeclarationError, match=r"work.finish: a reaction of this name is declared already"):
+        service.begins(finish)
+
+
+def test_an_intake_takes_what_its_own_service_declares_to_come_from_outside() -> None:
+    async def take(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+
+    with pytest.raises(DeclarationError, match=r"work.take is an intake of Asked; take an event of work's own"):
+        work().intake(take)
+
+
+def test_a_reaction_to_many_takes_a_sequence_and_returns_a_list() -> None:
+    async def one(asked: Asked) -> list[Finished]: ...  # type: ignore[empty-body]
+    async def single(asked: Sequence[Asked]) -> Finished: ...  # type: ignore[empty-body]
+
+    with pytest.raises(DeclarationError, match=r"work.one takes .*; a reaction to many takes a Sequence of events"):
+        work().on_many(one)
+    with pytest.raises(DeclarationError, match=r"work.single returns .*; a reaction to many returns a list"):
+        work().on_many(single)
+
+
+def test_a_sink_takes_what_was_recorded() -> None:
+    async def keep(events: Sequence[Asked]) -> None: ...
+
+    with pytest.raises(DeclarationError, match=r"work.keep takes .*; a sink takes `Sequence\[Recorded\]`"):
+        work().sink(keep)
+
+
+def test_a_signature_is_the_wiring() -> None:
+    service = Service("work", Needs)
+
+    @service.on
+    async def finish(asked: Asked | Dropped, needs: Needs, story: Work) -> Finished | Failed | None:
+        """Somebody wants a job done: do it."""
+
+    @service.after(minutes=1)
+    async def late(finished: Finished) -> None: ...
+
+    @service.on_many
+    async def all_of(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished]: ...  # type: ignore[empty-body]
+
+    @service.sink
+    async def keep(events: Sequence[Recorded], needs: Needs) -> None: ...
+
+    first = service.reactions[0]
+    assert (first.events, first.outcomes) == ((Asked, Dropped), (Finished, Failed))
+    assert (first.arguments, first.story, first.durable) == (("dependencies", "story"), Work, "work-finish")
+    assert first.meaning == "Somebody wants a job done: do it."
+    assert [reaction.form for reaction in service.reactions] == [Form.ON, Form.AFTER, Form.MANY, Form.SINK]
+    assert service.records == (Finished, Failed)
+
+
+def test_a_decorator_leaves_the_function_as_it_is() -> None:
+    async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+
+    assert work().on(finish) is finish
+    assert work().begins(needs="bank")(finish) is finish
+
+
+def test_an_app_is_found_by_name_or_the_error_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = load("services.flow:SERVICES")
+    assert named(services, ["payments"])[0].name == "payments"
+    with pytest.raises(AppError, match="no service 'bank'; there are orders, payments"):
+        named(services, ["bank"])
+    for wrong in ("services.flow", "services.nowhere:SERVICES", "services.flow:NOTHING", "jetmesh.event:subject_of"):
+        with pytest.raises(AppError, match="app"):
+            load(wrong)
+
+
+TWICE = (work(), work())
+
+
+def test_two_services_of_one_name_are_refused() -> None:
+    with pytest.raises(DeclarationError, match="two services are named work; rename one"):
+        load(f"{__name__}:TWICE")
+
+
+def test_services_that_would_share_a_stream_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for names, stream in (
+        (("job-runner", "job_runner"), "JOB_RUNNER"),
+        (("jobs", "Jobs"), "JOBS"),
+        (("jobs", "jobs-timers"), "JOBS_TIMERS"),
+        (("jobs-claims", "jobs"), "JOBS_CLAIMS"),
+        (("intake",), "INTAKE"),
+        (("dead-letters",), "DEAD_LETTERS"),
+    ):
+        monkeypatch.setattr(f"{__name__}.TWICE", [Service(name) for name in names])
+        with pytest.raises(DeclarationError, match=f"would share the stream {stream}; rename the service"):
+            load(f"{__name__}:TWICE")
