@@ -24,7 +24,7 @@ from jetmesh.testing import until
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced, PaymentAuthorized
-from services.reference.streams import raw_reader
+from jetmesh_shop.reference.streams import raw_reader
 
 PART = "failing"
 FAILING = 1_000

@@ -22,8 +22,8 @@ from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology.provision import request
 from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced
-from services.flow import SERVICES
-from services.reference.streams import raw_reader
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference.streams import raw_reader
 
 PART = "footprint"
 KEYS = 200_000

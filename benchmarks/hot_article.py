@@ -10,7 +10,7 @@ from benchmarks.meshes import Drained, Running
 from benchmarks.progress import Step
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh_contracts import GoodsReleased, GoodsReserved, OrderPlaced, StockLevel, StockRestocked
-from services.reference.streams import raw_reader
+from jetmesh_shop.reference.streams import raw_reader
 
 PART = "hot-article"
 HOT = "article-hot"

@@ -9,8 +9,8 @@ from benchmarks.meshes import Running
 from benchmarks.progress import Step
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.testing.jaeger import Jaeger
-from services.reference.load import Clicks, drive
-from services.reference.streams import raw_reader
+from jetmesh_shop.reference.load import Clicks, drive
+from jetmesh_shop.reference.streams import raw_reader
 
 PART = "latency"
 WARM_UP_ORDERS = 300

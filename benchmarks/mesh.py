@@ -14,7 +14,7 @@ from benchmarks.progress import Step
 from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh_contracts import OrderPlaced
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 
 PART = "mesh"
 TRACES_LOOKED_AT = 300

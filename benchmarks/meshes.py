@@ -22,10 +22,10 @@ from jetmesh.topology import provision
 from jetmesh.topology.provision import request
 from jetmesh.topology.streams import Consumer, Kind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
-from services.flow import SERVICES
-from services.reference import placing, ports
-from services.reference.fleet import AFTERWARDS, niceness
-from services.reference.streams import Progress, gauge, progress
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference import placing, ports
+from jetmesh_shop.reference.fleet import AFTERWARDS, niceness
+from jetmesh_shop.reference.streams import Progress, gauge, progress
 
 NAMES = tuple(service.name for service in SERVICES)
 WITHOUT_MAIL = tuple(name for name in NAMES if name != "notifications")
@@ -246,7 +246,7 @@ def _environment(url: str, folder: Path, endpoint: str, skus: Sequence[str]) -> 
     workload.write_catalogue(folder / "catalogue.json", skus)
     return {
         "NATS_URL": url,
-        "JETMESH_APP": "services.flow:SERVICES",
+        "JETMESH_APP": "jetmesh_shop.flow:SERVICES",
         "JETMESH_STATE": str(folder),
         "JETMESH_CATALOGUE": str(folder / "catalogue.json"),
         "JETMESH_SMTP_URL": f"smtp://{ports.HOST}:{ports.free_ports(1)[0]}",
@@ -261,5 +261,5 @@ def _start_mail_sink(processes: Processes) -> None:
     """On the port that notifications was told; it tries again until somebody listens there."""
     told = processes.environment
     path, port = Path(told["JETMESH_STATE"], "mail.sqlite"), told["JETMESH_SMTP_URL"].rpartition(":")[2]
-    sink = ("services.reference.mailsink", "--path", str(path), "--port", port)
+    sink = ("jetmesh_shop.reference.mailsink", "--path", str(path), "--port", port)
     processes.start("mail", *sink, niceness=AFTERWARDS)

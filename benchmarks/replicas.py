@@ -6,8 +6,8 @@ from benchmarks.progress import Step
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology.provision import request
-from services.reference import placing
-from services.reference.streams import raw_reader
+from jetmesh_shop.reference import placing
+from jetmesh_shop.reference.streams import raw_reader
 
 PART = "replicas"
 BOTTLENECK, STREAM = "payments", "PAYMENTS"

@@ -14,8 +14,8 @@ from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import BATCH_MAX
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology.provision import request
-from services.flow import SERVICES
-from services.reference.streams import raw_reader
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference.streams import raw_reader
 
 PART = "stored"
 FEW = 10_000

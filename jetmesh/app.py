@@ -26,7 +26,7 @@ def load(reference: str = "") -> tuple[Service, ...]:
     reference = reference or os.environ.get("JETMESH_APP", "") or _of_project(Path()) or _installed()
     module, colon, attribute = reference.partition(":")
     if not colon:
-        raise AppError(f"app {reference!r}: write it as module:attribute, for instance services.flow:SERVICES")
+        raise AppError(f"app {reference!r}: write it as module:attribute, for instance jetmesh_shop.flow:SERVICES")
     if not sys.flags.safe_path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -123,11 +123,11 @@ def test_a_decorator_leaves_the_function_as_it_is() -> None:
 
 
 def test_an_app_is_found_by_name_or_the_error_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    services = load("services.flow:SERVICES")
+    services = load("jetmesh_shop.flow:SERVICES")
     assert named(services, ["payments"])[0].name == "payments"
     with pytest.raises(AppError, match="no service 'bank'; there are orders, payments"):
         named(services, ["bank"])
-    for wrong in ("services.flow", "services.nowhere:SERVICES", "services.flow:NOTHING", "jetmesh.event:subject_of"):
+    for wrong in ("jetmesh_shop.flow", "jetmesh_shop.no:S", "jetmesh_shop.flow:NO", "jetmesh.event:subject_of"):
         with pytest.raises(AppError, match="app"):
             load(wrong)
 

@@ -4,7 +4,7 @@ import pytest
 
 from jetmesh.runtime.runner import delay_seconds
 from jetmesh.settings import Settings, SettingsError, read, variable
-from services.orders.service import orders
+from jetmesh_shop.orders.service import orders
 
 
 def test_defaults_hold_and_an_empty_variable_counts_as_unset() -> None:

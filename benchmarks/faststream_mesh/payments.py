@@ -9,8 +9,8 @@ from faststream.nats import NatsBroker
 
 from benchmarks.faststream_mesh.app import pulls, tell
 from benchmarks.faststream_mesh.events import Order, Payment, Refusal
-from services.payments.adapters import SandboxBank
-from services.payments.gateway import Captured, Held
+from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.gateway import Captured, Held
 
 
 def subscribe(broker: NatsBroker) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("jetmesh", "contracts/jetmesh_contracts", "services")
+PACKAGES = ("jetmesh", "contracts/jetmesh_contracts", "services/jetmesh_shop")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-PURE = sorted([*(ROOT / "services").glob("*/domain.py"), *(ROOT / "contracts/jetmesh_contracts").glob("*.py")])
+PURE = sorted(
+    [*(ROOT / "services/jetmesh_shop").glob("*/domain.py"), *(ROOT / "contracts/jetmesh_contracts").glob("*.py")]
+)
 TEXTS = [".py", ".md", ".toml", ".yaml", ".yml", ".html", ".js"]
 LINES_MAX = 45
 
@@ -60,7 +62,7 @@ def test_a_module_begins_by_saying_its_one_thing(path: Path) -> None:
     assert ast.get_docstring(tree_of(path)) or not path.read_text().strip()
 
 
-@pytest.mark.parametrize("service", sorted((ROOT / "services").glob("*/service.py")), ids=name_of)
+@pytest.mark.parametrize("service", sorted((ROOT / "services/jetmesh_shop").glob("*/service.py")), ids=name_of)
 def test_a_reaction_says_what_happened_and_what_is_done(service: Path) -> None:
     for node in functions(tree_of(service)):
         if not node.name.startswith("_"):
@@ -110,13 +112,14 @@ def test_nothing_is_left_to_be_done() -> None:
 
 def test_a_service_that_starts_loads_nothing_that_only_people_need() -> None:
     ask = (
-        "import sys, jetmesh.commands.run, services.flow; print(*sorted({name.split('.')[0] for name in sys.modules} | "
+        "import sys, jetmesh.commands.run, jetmesh_shop.flow; "
+        "print(*sorted({name.split('.')[0] for name in sys.modules} | "
         "{name for name in sys.modules if name.startswith('jetmesh.')}))"
     )
     loaded = set(subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split())
 
     for_people = {"rich", "yaml", "httpx", "duckdb", "jetmesh.operate", "jetmesh.contracts"}
-    assert {"jetmesh.runtime.runner", "services"} <= loaded
+    assert {"jetmesh.runtime.runner", "jetmesh_shop"} <= loaded
     assert loaded & for_people == set()
 
 

@@ -10,7 +10,7 @@ from jetmesh.event import EventType
 from jetmesh.operate.flow import markdown
 from jetmesh.service import Form, Reaction
 from jetmesh_contracts import EVENTS
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 REACTIONS = [reaction for service in SERVICES for reaction in service.reactions]

@@ -15,7 +15,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_service_in_the_readme_is_the_service() -> None:
-    service = (ROOT / "services/payments/service.py").read_text()
+    service = (ROOT / "services/jetmesh_shop/payments/service.py").read_text()
     shown = blocks("python")
 
     assert shown

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jetmesh.topology import accounts
 from jetmesh.topology.accounts import Import
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text()

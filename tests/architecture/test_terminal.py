@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WAYS = {"jetmesh/common/terminal.py", "jetmesh/common/console.py"}
 MODULES = sorted(
     path
-    for package in ("jetmesh", "services")
+    for package in ("jetmesh", "services/jetmesh_shop")
     for path in (ROOT / package).rglob("*.py")
     if str(path.relative_to(ROOT)) not in WAYS
 )

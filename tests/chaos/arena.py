@@ -17,13 +17,13 @@ from jetmesh.testing import Proxy, until
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import Topology, topology
-from services.flow import SERVICES
-from services.reference import fleet, stock
-from services.reference.endpoints import connected
-from services.reference.fleet import Plan
-from services.reference.machine import Machine, Spec, StartFailed
-from services.reference.ports import any_free, free_ports
-from services.reference.state import State
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference import fleet, stock
+from jetmesh_shop.reference.endpoints import connected
+from jetmesh_shop.reference.fleet import Plan
+from jetmesh_shop.reference.machine import Machine, Spec, StartFailed
+from jetmesh_shop.reference.ports import any_free, free_ports
+from jetmesh_shop.reference.state import State
 from tests.chaos import brokers, disks, wrapped
 from tests.chaos.brokers import Node
 from tests.chaos.disks import Disk

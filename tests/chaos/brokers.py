@@ -10,11 +10,11 @@ import httpx
 
 from jetmesh.topology import accounts, nkeys
 from jetmesh.topology.streams import MESSAGE_BYTES_MAX
-from services.flow import SERVICES
-from services.reference import broker
-from services.reference.machine import Spec
-from services.reference.ports import HOST, free_ports
-from services.reference.state import State
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference import broker
+from jetmesh_shop.reference.machine import Spec
+from jetmesh_shop.reference.ports import HOST, free_ports
+from jetmesh_shop.reference.state import State
 from tests.chaos.network import Network
 
 PROBE_TIMEOUT_SECONDS = 2.0

@@ -12,7 +12,7 @@ from jetmesh.runtime.context import Context
 from jetmesh.topology import provision
 from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.streams import Consumer, Kind
-from services.reference.facts import Facts
+from jetmesh_shop.reference.facts import Facts
 from tests.chaos.arena import NAMES
 
 POLL_SECONDS = 1.0

@@ -9,10 +9,10 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.message import Message
 from jetmesh.runtime.context import Context
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced
-from services.orders.catalogue import PRICES
-from services.orders.domain import check
-from services.payments.bank import CAPTURE_FAILS, FLAKY, HOLD_EXPIRES
-from services.reference import mix
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.domain import check
+from jetmesh_shop.payments.bank import CAPTURE_FAILS, FLAKY, HOLD_EXPIRES
+from jetmesh_shop.reference import mix
 from tests.chaos.figures import Figures
 
 AGAIN, WITHDRAWN = 0.05, 0.03

@@ -25,12 +25,12 @@ from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import Drift
 from jetmesh_contracts import OrderPlaced
-from services.flow import SERVICES
-from services.orders.catalogue import PRICES
-from services.orders.domain import check
-from services.payments.ledger import begin_outage, end_outage
-from services.reference.facts import PLACED, REFUSED, collect
-from services.reference.restored import offences
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.domain import check
+from jetmesh_shop.payments.ledger import begin_outage, end_outage
+from jetmesh_shop.reference.facts import PLACED, REFUSED, collect
+from jetmesh_shop.reference.restored import offences
 from tests.chaos import disks, wrapped
 from tests.chaos.arena import ACK_WAIT_SECONDS, DISK_FULL, NAMES, Arena, node_of
 from tests.chaos.figures import Figures

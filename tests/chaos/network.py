@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
-from services.reference.ports import HOST
+from jetmesh_shop.reference.ports import HOST
 
 NOWHERE = "02:00:00:00:00:00"
 """A hardware address that nobody has."""

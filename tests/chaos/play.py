@@ -17,12 +17,12 @@ from jetmesh.testing import until
 from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS, endpoint_subject
 from jetmesh.topology.provision import Drift
-from services.orders.service import orders as orders_service
-from services.reference.audit import Audit
-from services.reference.checks import findings
-from services.reference.facts import collect
-from services.reference.state import State
-from services.reference.streams import Progress, progress, raw_reader
+from jetmesh_shop.orders.service import orders as orders_service
+from jetmesh_shop.reference.audit import Audit
+from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference.facts import collect
+from jetmesh_shop.reference.state import State
+from jetmesh_shop.reference.streams import Progress, progress, raw_reader
 from tests.chaos import brokers, wrapped
 from tests.chaos.arena import Arena, Tell, Wishes
 from tests.chaos.figures import Figures

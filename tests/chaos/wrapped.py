@@ -26,14 +26,14 @@ from jetmesh.service import Reaction
 from jetmesh.telemetry.spans import Process
 from jetmesh.topology.streams import Consumer, Topology
 from jetmesh_contracts import OrderCancellationRequested, OrderRefused
-from services.inventory import domain
-from services.notifications.adapters import SmtpMailer
-from services.notifications.mailer import Mail
-from services.notifications.service import notifications
-from services.orders.service import orders
-from services.payments.bank import Answer, Call
-from services.payments.ledger import Bank
-from services.payments.service import payments
+from jetmesh_shop.inventory import domain
+from jetmesh_shop.notifications.adapters import SmtpMailer
+from jetmesh_shop.notifications.mailer import Mail
+from jetmesh_shop.notifications.service import notifications
+from jetmesh_shop.orders.service import orders
+from jetmesh_shop.payments.bank import Answer, Call
+from jetmesh_shop.payments.ledger import Bank
+from jetmesh_shop.payments.service import payments
 
 TRAPS, BUG, NEXT_VERSION, OLDER_VERSION = "CHAOS_TRAPS", "CHAOS_BUG", "CHAOS_NEXT_VERSION", "CHAOS_OLDER_VERSION"
 AHEAD = "CHAOS_CLOCK_AHEAD_SECONDS"

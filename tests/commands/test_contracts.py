@@ -16,7 +16,7 @@ from jetmesh.contracts.releases import NoRelease, from_git
 from jetmesh_contracts import EVENTS, Event
 from tests.support import samples
 
-APP = "services.flow:SERVICES"
+APP = "jetmesh_shop.flow:SERVICES"
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.reference.state import State
+from jetmesh_shop.reference.state import State
 
 KEEPERS = {
-    "spans": ("services.reference.tracestore", "--port", "0", "--path"),
-    "mails": ("services.reference.mailsink", "--port", "0", "--path"),
+    "spans": ("jetmesh_shop.reference.tracestore", "--port", "0", "--path"),
+    "mails": ("jetmesh_shop.reference.mailsink", "--port", "0", "--path"),
 }
 
 
@@ -28,7 +28,7 @@ def test_a_program_of_its_own_keeps_its_file_private(tmp_path: Path, what: str) 
 
 
 def test_a_command_keeps_private_what_it_writes_and_source_text_for_everybody(tmp_path: Path) -> None:
-    environment = {**os.environ, "JETMESH_APP": "services.flow:SERVICES"}
+    environment = {**os.environ, "JETMESH_APP": "jetmesh_shop.flow:SERVICES"}
     for command in (["topology", "permissions", "keys"], ["new", "service", "parcels"]):
         subprocess.run(
             [sys.executable, "-m", "jetmesh", *command], cwd=tmp_path, env=environment, umask=0o022, check=True,

@@ -11,8 +11,8 @@ from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh_contracts import OrderPlaced
-from services.orders.edge.placing import read_order
-from services.orders.edge.problems import Problem
+from jetmesh_shop.orders.edge.placing import read_order
+from jetmesh_shop.orders.edge.problems import Problem
 from tests.support.samples import body
 
 ORDER = body()

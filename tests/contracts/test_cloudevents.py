@@ -15,8 +15,8 @@ from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.testing import Broker, MeshOf
 from jetmesh_contracts import OrderConfirmed, OrderPlaced
-from services.orders.catalogue import prices
-from services.orders.service import Orders, orders
+from jetmesh_shop.orders.catalogue import prices
+from jetmesh_shop.orders.service import Orders, orders
 from tests.contracts.conftest import INTEROP, run
 from tests.support import samples
 

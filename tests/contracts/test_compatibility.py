@@ -12,7 +12,7 @@ from jetmesh.contracts.readers import Consumer, Readers, counted
 from jetmesh.contracts.schema import Contract, Contracts, contract, mapped
 from jetmesh_contracts import Event, OrderPlaced, Token
 from jetmesh_contracts.orders import Part
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 
 
 class Item(Part):

@@ -15,8 +15,8 @@ from jetmesh.contracts.compatibility import check
 from jetmesh.contracts.schema import Contract, contract
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import Event, Grows, OrderPlaced, PaymentAuthorized, PaymentDeclined, Token, UnknownVersion
-from services.payments.adapters import SandboxBank
-from services.payments.service import Payments, payments
+from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.service import Payments, payments
 from tests.contracts.evolution import OrderPlacedV2
 from tests.support import samples
 

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from jetmesh.contracts import generate, lint, package, readers
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 
 CONTRACTS = package.load("jetmesh_contracts")
 SCHEMAS = sorted((CONTRACTS.folder / "schemas").glob("*.json"))

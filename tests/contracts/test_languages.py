@@ -11,12 +11,12 @@ import pytest_asyncio
 
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh_contracts import OrderConfirmed, StockRestocked
-from services.inventory.service import inventory
-from services.orders.catalogue import prices
-from services.orders.service import Orders, orders
-from services.payments.adapters import SandboxBank
-from services.payments.service import Payments, payments
-from services.reference.tracestore.receiver import serve
+from jetmesh_shop.inventory.service import inventory
+from jetmesh_shop.orders.catalogue import prices
+from jetmesh_shop.orders.service import Orders, orders
+from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.service import Payments, payments
+from jetmesh_shop.reference.tracestore.receiver import serve
 from tests.contracts.conftest import CONTRACTS, INTEROP, require, run
 
 TOTAL_MINOR = 580

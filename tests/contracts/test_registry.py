@@ -17,7 +17,7 @@ from jetmesh.contracts.schema import Contract, contract, mapped
 from jetmesh.jetstream.connection import Connection
 from jetmesh.testing import Broker
 from jetmesh_contracts import OrderCancelled, OrderPlaced, PaymentDeclined
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 
 PLACED, CANCELLED = contract(OrderPlaced), contract(OrderCancelled)
 
@@ -94,7 +94,7 @@ def test_the_commands_publish_what_is_deployed_and_check_against_it(
     assert isinstance(unpublished.exception, NoRelease)
     assert "orders.placed" in CliRunner().invoke(contracts, ["publish"]).output
     assert CliRunner().invoke(contracts, ["publish"]).output == ""
-    checked = CliRunner().invoke(contracts, ["check", "--against", "nats", "--app", "services.flow:SERVICES"])
+    checked = CliRunner().invoke(contracts, ["check", "--against", "nats", "--app", "jetmesh_shop.flow:SERVICES"])
     assert (checked.exit_code, checked.output) == (0, "20 contracts, 1 compared with, 0 breaking changes\n")
 
 

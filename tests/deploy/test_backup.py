@@ -19,15 +19,15 @@ from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, until
 from jetmesh.topology import provision
 from jetmesh_contracts import OrderPlaced
-from services.reference import mix, placing, stock
-from services.reference.endpoints import connected
-from services.reference.ports import free_ports
+from jetmesh_shop.reference import mix, placing, stock
+from jetmesh_shop.reference.endpoints import connected
+from jetmesh_shop.reference.ports import free_ports
 from tests.mesh.whole import start_mail
 from tests.support.programs import ROOT
 
 ORDERS = 600
 WITHIN_SECONDS = 120.0
-PATHS = os.pathsep.join([str(ROOT), str(ROOT / "contracts")])
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "contracts"), str(ROOT / "services")])
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 
 
@@ -57,8 +57,8 @@ class Shop:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Of every process."""
-        told = {"NATS_URL": self.broker.url, "JETMESH_STATE": str(self.state), "JETMESH_APP": "services.flow:SERVICES",
-                "JETMESH_SMTP_URL": self.smtp_url, "PYTHONPATH": PATHS, **QUIET}  # fmt: skip
+        told = {"NATS_URL": self.broker.url, "JETMESH_STATE": str(self.state), "PYTHONPATH": PATHS,
+                "JETMESH_APP": "jetmesh_shop.flow:SERVICES", "JETMESH_SMTP_URL": self.smtp_url, **QUIET}  # fmt: skip
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return {**os.environ, **told, "PATH": path, **more}
 

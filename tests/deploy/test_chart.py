@@ -11,7 +11,7 @@ import yaml
 
 from jetmesh.topology.nkeys import users
 from jetmesh.topology.streams import Kind, consumers_of
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.deploy.chart import (
     CHART,
     EXAMPLES,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jetmesh.telemetry.otlp import settings, transport
-from services.notifications.mail_server import Server
+from jetmesh_shop.notifications.mail_server import Server
 from tests.deploy.chart import Object, objects, of_kind, render
 
 DNS = 53

@@ -15,7 +15,7 @@ import yaml
 
 from jetmesh.topology import nack
 from jetmesh.topology.streams import topology
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, objects, of_kind, render
 from tests.support.programs import ROOT, program, run
 from tests.support.routing import SPLIT

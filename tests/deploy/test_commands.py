@@ -21,7 +21,7 @@ from tests.support.programs import ROOT, program, run
 from tools.cluster import free_ports
 
 DEADLINE_SECONDS = 60.0
-PATHS = os.pathsep.join([str(ROOT), str(ROOT / "contracts")])
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "contracts"), str(ROOT / "services")])
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def locked(tmp_path: Path) -> Iterator[Cluster]:
     """The same with `broker.keys`: the broker has an account for each service, as the mesh itself writes them."""
     environment = {**os.environ, "PYTHONPATH": PATHS}
     run(sys.executable, "-m", "jetmesh", "topology", "permissions", str(tmp_path / "keys"), "--app",
-        "services.flow:SERVICES", env=environment, cwd=str(ROOT))  # fmt: skip
+        "jetmesh_shop.flow:SERVICES", env=environment, cwd=str(ROOT))  # fmt: skip
     found = objects(render("--set", "broker.keys=jetmesh-keys"))
     with on_its_broker(tmp_path, found, 'include "keys/accounts.conf"\n') as cluster:
         yield cluster

@@ -14,7 +14,7 @@ import pytest
 
 from jetmesh.testing import nats_server_binary
 from jetmesh.topology import accounts, nkeys
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.programs import ROOT, program, run
 
 DEPLOY = ROOT / "deploy"
@@ -62,13 +62,12 @@ def test_the_dockerfile_is_linted() -> None:
 
 
 def test_the_image_runs_every_service_and_nothing_of_the_source_tree(image: Path, tmp_path: Path) -> None:
-    clean = {"PATH": str(image / "bin"), "HOME": str(tmp_path), "JETMESH_APP": "services.flow:SERVICES"}
+    clean = {"PATH": str(image / "bin"), "HOME": str(tmp_path), "JETMESH_APP": "jetmesh_shop.flow:SERVICES"}
     assert "payments.authorize" in run(
         str(image / "bin" / "jetmesh"), "flow", "--markdown", env=clean, cwd=str(tmp_path)
     )
-    where = run(
-        str(image / "bin" / "python"), "-c", "import services; print(services.__file__)", env=clean, cwd=str(tmp_path)
-    )
+    ask = "import jetmesh_shop; print(jetmesh_shop.__file__)"
+    where = run(str(image / "bin" / "python"), "-c", ask, env=clean, cwd=str(tmp_path))
     assert where.startswith(str(image))
 
 

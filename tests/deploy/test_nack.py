@@ -8,11 +8,11 @@ from click.testing import CliRunner, Result
 from jetmesh.commands import commands
 from jetmesh.topology import nack
 from jetmesh.topology.streams import Stream, Topology, topology
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.deploy.chart import custom_schemas, objects
 from tests.support.routing import PARTITIONS, SPLIT
 
-THREE = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_REPLICAS": "3"}
+THREE = {"JETMESH_APP": "jetmesh_shop.flow:SERVICES", "JETMESH_REPLICAS": "3"}
 
 
 def exported(*arguments: str, partitions: str = "") -> Result:

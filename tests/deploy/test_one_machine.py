@@ -18,7 +18,7 @@ import yaml
 
 from jetmesh.testing import nats_server_binary
 from jetmesh.topology import nkeys
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.deploy.test_commands import PATHS, eventually, is_ready
 from tests.support.programs import ROOT, program, run
 from tests.support.samples import body
@@ -241,10 +241,10 @@ def test_each_unit_has_its_own_key_alone_and_an_order_goes_to_its_end(units: Uni
         own = {name: seeds(units.folder / "credentials" / f"jetmesh@.service-{name}") for name in NAMES}
         assert [len(own[name]) for name in NAMES] == [2] * 5
         assert len(set.union(*own.values())) == 10
-        command = [sys.executable, "-m", "services.reference.trial"]
+        command = [sys.executable, "-m", "jetmesh_shop.reference.trial"]
         _, operator = units.unit("jetmesh-topology.service")
         (mails,) = free_ports(1)
-        sink = [sys.executable, "-m", "services.reference.mailsink", "--port", str(mails), "--path", "mail.sqlite"]
+        sink = [sys.executable, "-m", "jetmesh_shop.reference.mailsink", "--port", str(mails), "--path", "mail.sqlite"]
         with units.process("mail", sink, {}):
             said = subprocess.run(
                 [*command, "--within-seconds", "20"], env={**clean(), **operator}, capture_output=True, text=True,

@@ -13,7 +13,7 @@ import pytest
 from jetmesh.jetstream.pull import Pull
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.jobs import Asked, Finished, work
 from tests.support.samples import body
 
@@ -88,7 +88,7 @@ def start_orders() -> Iterator[Start]:
 
     def start(environment: Mapping[str, str]) -> Process:
         program = "from jetmesh.commands import main; main()"
-        command = [sys.executable, "-c", program, "run", "orders", "--app", "services.flow:SERVICES"]
+        command = [sys.executable, "-c", program, "run", "orders", "--app", "jetmesh_shop.flow:SERVICES"]
         processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
         return processes[-1]
 

@@ -9,9 +9,9 @@ import pytest
 
 from jetmesh.jetstream.delivery import id_of_place
 from jetmesh.runtime.origin import Origin
-from services.payments.ledger import Balance
-from services.reference.checks import findings
-from services.reference.facts import Fact, Facts, Letter
+from jetmesh_shop.payments.ledger import Balance
+from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference.facts import Fact, Facts, Letter
 
 STREAMS = {"orders": "ORDERS", "payments": "PAYMENTS", "inventory": "INVENTORY", "stock": "INVENTORY"}
 GOODS = [{"sku": "cola", "quantity": 2}]

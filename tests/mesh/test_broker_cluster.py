@@ -21,18 +21,18 @@ from jetmesh.testing import until
 from jetmesh.topology import nkeys, provision
 from jetmesh.topology.provision import Drift
 from jetmesh_contracts import OrderPlaced
-from services.flow import SERVICES
-from services.reference import fleet, mix, placing, stock
-from services.reference.checks import findings
-from services.reference.endpoints import connected
-from services.reference.facts import collect
-from services.reference.fleet import Plan
-from services.reference.machine import Machine, Spec
-from services.reference.ports import any_free, free_ports
-from services.reference.stage import NEEDED, WORK
-from services.reference.state import State
-from services.reference.streams import progress
-from services.reference.summary import ENDS
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference import fleet, mix, placing, stock
+from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference.endpoints import connected
+from jetmesh_shop.reference.facts import collect
+from jetmesh_shop.reference.fleet import Plan
+from jetmesh_shop.reference.machine import Machine, Spec
+from jetmesh_shop.reference.ports import any_free, free_ports
+from jetmesh_shop.reference.stage import NEEDED, WORK
+from jetmesh_shop.reference.state import State
+from jetmesh_shop.reference.streams import progress
+from jetmesh_shop.reference.summary import ENDS
 from tests.chaos import brokers
 from tests.chaos.network import Network
 
@@ -86,7 +86,7 @@ class Cluster:
         seed = nkeys.seed_file(self.state.keys, "operator")
         own = {"NATS_URL": self.plan.nats_url, "JETMESH_NATS_NKEY_SEED": str(seed), **settings}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "jetmesh", *arguments, "--app", "services.flow:SERVICES",
+            sys.executable, "-m", "jetmesh", *arguments, "--app", "jetmesh_shop.flow:SERVICES",
             env={**os.environ, **own}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         text, _ = await process.communicate()

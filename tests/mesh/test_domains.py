@@ -20,7 +20,7 @@ from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.testing import Broker, LocalMesh
 from jetmesh.topology import provision
-from services.reference.ports import free_ports
+from jetmesh_shop.reference.ports import free_ports
 from tests.support.jobs import Asked, Failed, Finished
 
 HUB = """
@@ -71,7 +71,7 @@ async def streams(broker: Broker, domain: str) -> list[str]:
 
 def jetmesh(broker: Broker, *arguments: str, **settings: str) -> str:
     """Run a command as an operator does."""
-    environment = {**os.environ, "NATS_URL": broker.url, "JETMESH_APP": "services.flow:SERVICES", **settings}
+    environment = {**os.environ, "NATS_URL": broker.url, "JETMESH_APP": "jetmesh_shop.flow:SERVICES", **settings}
     ran = subprocess.run(
         [sys.executable, "-m", "jetmesh", *arguments], env=environment, capture_output=True, text=True, check=False
     )

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from jetmesh.testing import Broker
-from services.reference import broker as brokers
-from services.reference.ports import any_free
-from services.reference.state import State
+from jetmesh_shop.reference import broker as brokers
+from jetmesh_shop.reference.ports import any_free
+from jetmesh_shop.reference.state import State
 from tests.support.programs import ROOT
 
 NOBODY = 65_533
@@ -175,7 +175,7 @@ def test_a_port_in_use_is_named_with_its_setting(broker: Broker, variable: str) 
             "JETMESH_HTTP_SECRET": "0123456789abcdef" * 2,
             "JETMESH_LOG_FORMAT": "text",
         }
-        status, said = jetmesh("run", "orders", NATS_URL=broker.url, JETMESH_APP="services.flow:SERVICES", **more)
+        status, said = jetmesh("run", "orders", NATS_URL=broker.url, JETMESH_APP="jetmesh_shop.flow:SERVICES", **more)
     assert status != 0, said
     assert variable in said, said
     assert port in said, said
@@ -243,13 +243,13 @@ def test_another_users_folder_is_refused_in_one_line(tmp_path: Path, mode: int, 
 
 
 def test_a_folder_of_the_packages_name_is_named(tmp_path: Path) -> None:
-    (tmp_path / "services").mkdir()
-    (tmp_path / "services" / "__init__.py").touch()
+    (tmp_path / "jetmesh_shop").mkdir()
+    (tmp_path / "jetmesh_shop" / "__init__.py").touch()
     for command in ("flow", "audit", "demo --exit"):
-        status, said = jetmesh(*command.split(), cwd=tmp_path, JETMESH_APP="services.flow:SERVICES")
-        assert (status in (1, 2), str(tmp_path / "services") in said) == (True, True), said
-    (tmp_path / "services" / "__init__.py").unlink()
-    assert jetmesh("flow", cwd=tmp_path, JETMESH_APP="services.flow:SERVICES")[0] == 0
+        status, said = jetmesh(*command.split(), cwd=tmp_path, JETMESH_APP="jetmesh_shop.flow:SERVICES")
+        assert (status in (1, 2), str(tmp_path / "jetmesh_shop") in said) == (True, True), said
+    (tmp_path / "jetmesh_shop" / "__init__.py").unlink()
+    assert jetmesh("flow", cwd=tmp_path, JETMESH_APP="jetmesh_shop.flow:SERVICES")[0] == 0
 
 
 @pytest.mark.parametrize("command", ["audit", "demo --exit"])
@@ -265,7 +265,7 @@ def test_a_folder_that_is_gone_is_said(tmp_path: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["flow", "contracts bundle", "example orders.placed"])
 def test_a_full_disk_behind_the_output_is_said(command: str) -> None:
-    known = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_CONTRACTS": "jetmesh_contracts"}
+    known = {"JETMESH_APP": "jetmesh_shop.flow:SERVICES", "JETMESH_CONTRACTS": "jetmesh_contracts"}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "jetmesh", *command.split()], env={**clean(), **known}, stdout=full,
@@ -293,7 +293,7 @@ OUT_OF_REACH = ("load --rate 1e300", "dlq show 0", "dlq show 1844674407370955161
 
 @pytest.mark.parametrize("command", [*NO_VALUES, *OUT_OF_REACH])
 def test_a_number_that_means_nothing_is_refused(command: str) -> None:
-    status, said = jetmesh(*command.split(), JETMESH_APP="services.flow:SERVICES")
+    status, said = jetmesh(*command.split(), JETMESH_APP="jetmesh_shop.flow:SERVICES")
     assert (status, "Invalid value for" in said) == (2, True), said
 
 
@@ -324,7 +324,7 @@ def test_an_answer_that_is_not_jaegers_is_named(broker: Broker, answer: bytes) -
 @pytest.mark.parametrize("command", ["dlq list", "doctor"])
 def test_what_listens_there_may_be_no_broker(greeting: bytes, command: str) -> None:
     with listening(greeting) as port:
-        environment: dict[str, Any] = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_CONNECT_SECONDS": "0.5"}
+        environment: dict[str, Any] = {"JETMESH_APP": "jetmesh_shop.flow:SERVICES", "JETMESH_CONNECT_SECONDS": "0.5"}
         status, said = jetmesh(*command.split(), NATS_URL=f"nats://127.0.0.1:{port}", **environment)
     assert (status, str(port) in said) == (1 if command == "doctor" else 2, True), said
 
@@ -369,6 +369,6 @@ WITH_A_KEY = (
 
 @pytest.mark.parametrize("command", WITH_A_KEY)
 def test_a_user_without_jetstream_is_told_whose_key_it_takes(no_jetstream: str, tmp_path: Path, command: str) -> None:
-    known: dict[str, Any] = {"JETMESH_APP": "services.flow:SERVICES", "JETMESH_CONTRACTS": "jetmesh_contracts"}
+    known: dict[str, Any] = {"JETMESH_APP": "jetmesh_shop.flow:SERVICES", "JETMESH_CONTRACTS": "jetmesh_contracts"}
     status, said = jetmesh(*command.format(tmp=tmp_path).split(), NATS_URL=no_jetstream, **known)
     assert (status in (1, 2, 3), said.count("\n"), "JETMESH_NATS_NKEY_SEED" in said) == (True, 1, True), said

@@ -9,8 +9,8 @@ import pytest
 from jetmesh.service import Service
 from jetmesh.testing import Broker
 from jetmesh_contracts import OrderPlaced
-from services.flow import SERVICES
-from services.payments.ledger import begin_outage, end_outage
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.payments.ledger import begin_outage, end_outage
 from tests.mesh.whole import Whole
 from tests.support.samples import TRUFFLE, body, placed
 

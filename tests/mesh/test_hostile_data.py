@@ -23,7 +23,7 @@ from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.hostile import BODIES, ESCAPES, KEYS, fill
 
 SECONDS_MAX = 90
@@ -203,7 +203,7 @@ def haunted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Haunted]:
         letter = asyncio.run(_prepare(broker.url))
         own = {
             "NATS_URL": broker.url,
-            "JETMESH_APP": "services.flow:SERVICES",
+            "JETMESH_APP": "jetmesh_shop.flow:SERVICES",
             "JETMESH_CONTRACTS": "jetmesh_contracts",
             "JETMESH_STATE": str(folder / "state"),
             "COLUMNS": "120",

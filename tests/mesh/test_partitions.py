@@ -18,11 +18,11 @@ from jetmesh.topology import accounts, nkeys, provision
 from jetmesh.topology.partitions import PartitionedReader, lane, names, partition_of
 from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import Topology, topology
-from services.flow import SERVICES
-from services.reference.checks import findings
-from services.reference.facts import collect
-from services.reference.state import State
-from services.reference.stories import story
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference.facts import collect
+from jetmesh_shop.reference.state import State
+from jetmesh_shop.reference.stories import story
 from tests.mesh.whole import whole_mesh
 from tests.support.routing import PARTITIONS, SPLIT, routing_broker
 from tests.support.samples import body

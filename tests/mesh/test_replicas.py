@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from services.analytics.adapters import read_report
-from services.analytics.service import analytics
-from services.flow import SERVICES
+from jetmesh_shop.analytics.adapters import read_report
+from jetmesh_shop.analytics.service import analytics
+from jetmesh_shop.flow import SERVICES
 from tests.mesh.whole import Whole
 from tests.support.samples import body
 

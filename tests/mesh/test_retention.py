@@ -28,17 +28,17 @@ from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology.names import timers_of
 from jetmesh.topology.partitions import names
 from jetmesh.topology.provision import request
-from services.analytics.service import analytics
-from services.flow import SERVICES
-from services.orders.adapters import MeshOrders
-from services.orders.catalogue import PRICES
-from services.orders.edge.port import Conflict
-from services.orders.edge.stories import ENDED, status_of
-from services.payments.bank import CAPTURE_FAILS
-from services.reference.checks import findings
-from services.reference.facts import collect
-from services.reference.report import SUBJECT
-from services.reference.state import State
+from jetmesh_shop.analytics.service import analytics
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.orders.adapters import MeshOrders
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.edge.port import Conflict
+from jetmesh_shop.orders.edge.stories import ENDED, status_of
+from jetmesh_shop.payments.bank import CAPTURE_FAILS
+from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference.facts import collect
+from jetmesh_shop.reference.report import SUBJECT
+from jetmesh_shop.reference.state import State
 from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
 from tests.mesh.whole import Whole, whole_mesh
 from tests.support.programs import ROOT

@@ -24,7 +24,7 @@ from jetmesh.settings import Settings, SettingsError, read
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker, LocalMesh, until
 from jetmesh.topology import accounts, nkeys
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.mesh.whole import whole_mesh
 from tests.support.samples import body
 

@@ -11,9 +11,9 @@ import pytest
 
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import StockLevel
-from services.flow import SERVICES
-from services.payments.ledger import Balance, Ledger
-from services.reference.mailsink import MailSink
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.payments.ledger import Balance, Ledger
+from jetmesh_shop.reference.mailsink import MailSink
 from tests.support.samples import restocked
 
 STOCK = {"pizza-margherita": 1_000, "tiramisu": 1_000, "cola": 1_000, "truffle-special": 10}
@@ -79,7 +79,7 @@ class Whole:
 
 def start_mail(folder: Path) -> tuple["subprocess.Popen[str]", str]:
     """A mail server in a process of its own, and its URL."""
-    command = [sys.executable, "-m", "services.reference.mailsink", "--path", str(folder / "mail.sqlite")]
+    command = [sys.executable, "-m", "jetmesh_shop.reference.mailsink", "--path", str(folder / "mail.sqlite")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()

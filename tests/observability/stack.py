@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
-from services.flow import SERVICES
-from services.reference import mix, placing, stock
-from services.reference.endpoints import connected
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference import mix, placing, stock
+from jetmesh_shop.reference.endpoints import connected
 from tests.support.programs import ROOT, program, run
 from tools.cluster import free_ports
 
@@ -129,11 +129,11 @@ class Stack:
         self._until(f"{self.url('otlp_http')}/v1/traces", status=405)
 
     def _mesh(self) -> None:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "contracts")])
+        path = os.pathsep.join([str(ROOT), str(ROOT / "contracts"), str(ROOT / "services")])
         here = {
             "PYTHONPATH": path,
             "NATS_URL": self.nats_url,
-            "JETMESH_APP": "services.flow:SERVICES",
+            "JETMESH_APP": "jetmesh_shop.flow:SERVICES",
             "JETMESH_STATE": str(self.folder),
             "JETMESH_SMTP_URL": f"smtp://127.0.0.1:{self.ports['smtp']}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.url("otlp_http"),
@@ -141,7 +141,7 @@ class Stack:
             "OTEL_RESOURCE_ATTRIBUTES": f"deployment.environment.name={ENVIRONMENT}",
         }
         python = (sys.executable, "-m")
-        self._run(*python, "services.reference.mailsink", "--path", str(self.folder / "mail.sqlite"), "--port",
+        self._run(*python, "jetmesh_shop.reference.mailsink", "--path", str(self.folder / "mail.sqlite"), "--port",
                   str(self.ports["smtp"]), environment=here, log="mail")  # fmt: skip
         run(*python, "jetmesh", "topology", "apply", env={**os.environ, **here})
         for service in SERVICES:

@@ -36,7 +36,7 @@ from jetmesh_contracts import (
     PaymentCaptured,
     StockLevel,
 )
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.programs import ROOT
 from tests.support.routing import PARTITIONS, SPLIT, routing_broker
 from tests.support.samples import ADA, authorized, confirmed, placed, reserved
@@ -403,7 +403,7 @@ async def test_a_message_that_is_gone_is_told_from_one_that_may_not_be_deleted(m
 
 @pytest.mark.parametrize("text", ["99999999d", f"{'9' * 5_000}s", "36501d", "-1d", "1e9d", ""])
 def test_a_length_of_time_that_none_is_is_refused_by_its_option(text: str, archive: Archive) -> None:
-    arguments = ["archive", "--to", str(archive.folder), "--older-than", text, "--app", "services.flow:SERVICES"]
+    arguments = ["archive", "--to", str(archive.folder), "--older-than", text, "--app", "jetmesh_shop.flow:SERVICES"]
     done = CliRunner(env={"NATS_URL": "nats://127.0.0.1:1"}).invoke(commands, arguments)
     assert (done.exit_code, "Invalid value for '--older-than'" in done.output) == (2, True), done.output
 
@@ -452,8 +452,7 @@ def test_a_durable_waits_for_what_its_filter_matches(pattern: str, subject: str,
 
 async def jetmesh(mesh: LocalMesh, *arguments: str, **more: str) -> tuple[int, str]:
     """What the command says, and its exit status."""
-    environment = {**os.environ, **mesh.environment, "JETMESH_APP": "services.flow:SERVICES",
-                   "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "contracts")]), **more}  # fmt: skip
+    environment = {**os.environ, **mesh.environment, "JETMESH_APP": "jetmesh_shop.flow:SERVICES", **more}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "jetmesh", *arguments, env=environment, cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

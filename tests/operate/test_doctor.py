@@ -19,7 +19,7 @@ from jetmesh.operate.doctor import Finding, Grade, Patient, examine, redacted_ur
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.processes import free_port
 from tests.support.tollgate import Bank, CarArrived, Gate, tollgate
 

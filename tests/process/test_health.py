@@ -16,8 +16,8 @@ import pytest
 
 from jetmesh.runtime.crash_guard import CHANCES
 from jetmesh.testing import Broker, MeshOf, until
-from services.flow import SERVICES
-from services.inventory.service import inventory
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.inventory.service import inventory
 from tests.support.jobs import Asked, Finished
 from tests.support.samples import body
 
@@ -35,7 +35,7 @@ def start(broker: Broker, tmp_path: Any) -> Iterator[Start]:
     """Starts `jetmesh run` as a process of its own."""
     processes: list[Popen] = []
 
-    def run(*services: str, app: str = "services.flow:SERVICES", **environment: str) -> Popen:
+    def run(*services: str, app: str = "jetmesh_shop.flow:SERVICES", **environment: str) -> Popen:
         command = [sys.executable, "-c", "from jetmesh.commands import main; main()", "run", *services, "--app", app]
         settings = {"NATS_URL": broker.url, "JETMESH_STATE": str(tmp_path), **environment}
         processes.append(subprocess.Popen(command, env={**os.environ, **settings}))

@@ -18,7 +18,7 @@ from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from jetmesh.topology import provision
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.jobs import Asked, Failed, Finished, work
 from tests.support.processes import free_port, running
 

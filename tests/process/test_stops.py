@@ -10,7 +10,7 @@ import pytest
 
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from jetmesh.topology import accounts, nkeys, provision
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.processes import Running, free_port, running
 
 LONG = {"JETMESH_CONNECT_SECONDS": "3600"}

@@ -10,11 +10,11 @@ from jetmesh.failure import TooLarge
 from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX, encode_headers
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import OrderPlaced, OrderRefused
-from services.inventory.service import inventory
-from services.orders.catalogue import PRICES
-from services.orders.service import Orders, orders
-from services.payments.adapters import SandboxBank
-from services.payments.service import Payments, payments
+from jetmesh_shop.inventory.service import inventory
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.service import Orders, orders
+from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.service import Payments, payments
 from tests.support.samples import body
 
 LINE = body()["lines"][0]

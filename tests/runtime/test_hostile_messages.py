@@ -17,9 +17,9 @@ from jetmesh.runtime.single import Single
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology.provision import request
 from jetmesh_contracts import OrderPlaced, StockLevel
-from services.inventory.service import inventory
-from services.orders.catalogue import PRICES
-from services.orders.service import Orders, orders
+from jetmesh_shop.inventory.service import inventory
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.service import Orders, orders
 from tests.support.hostile import BODIES
 from tests.support.raw import hpub, pub, say
 from tests.support.samples import body, restocked

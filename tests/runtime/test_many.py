@@ -8,8 +8,8 @@ import pytest
 from jetmesh import NotYet, Permanent, Retry, Service, Snapshot
 from jetmesh.testing import MeshOf
 from jetmesh_contracts import GoodsRejected, GoodsReserved, StockLevel
-from services.inventory.service import inventory
-from services.reference.streams import raw_reader
+from jetmesh_shop.inventory.service import inventory
+from jetmesh_shop.reference.streams import raw_reader
 from tests.support.jobs import Asked, Finished, Level, Work, work
 from tests.support.samples import TRUFFLE, cancelled, placed, restocked
 

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from jetmesh.testing import MeshOf
 from jetmesh_contracts import OrderPlaced, OrderRefused
-from services.addresses import Mailable, Unmailable, mailable
-from services.notifications.adapters import SmtpMailer
-from services.notifications.mail_server import Server
-from services.notifications.mailer import MailRefused
-from services.orders import domain
-from services.orders.catalogue import PRICES
-from services.orders.edge import Refused
-from services.orders.edge.placing import refusal
-from services.orders.service import Orders, orders
+from jetmesh_shop.addresses import Mailable, Unmailable, mailable
+from jetmesh_shop.notifications.adapters import SmtpMailer
+from jetmesh_shop.notifications.mail_server import Server
+from jetmesh_shop.notifications.mailer import MailRefused
+from jetmesh_shop.orders import domain
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.edge import Refused
+from jetmesh_shop.orders.edge.placing import refusal
+from jetmesh_shop.orders.service import Orders, orders
 from tests.services.mail_server import MailServer, serving
 from tests.services.test_mail import MAIL, SENDER
 from tests.support.samples import ADA, body, placed

@@ -20,15 +20,15 @@ from jetmesh_contracts import (
     ReceiptSent,
     StockLevel,
 )
-from services.flow import SERVICES
-from services.inventory.service import shelve
-from services.notifications.service import Notifications, apologize, confirm, thank
-from services.orders.catalogue import PRICES
-from services.orders.service import Orders, give_up, place, promise, time_out, withdraw
-from services.payments.adapters import SandboxBank
-from services.payments.ledger import Ledger
-from services.payments.service import Payments, authorize, capture, void
-from services.payments.service import withdraw as close
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.inventory.service import shelve
+from jetmesh_shop.notifications.service import Notifications, apologize, confirm, thank
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.service import Orders, give_up, place, promise, time_out, withdraw
+from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.ledger import Ledger
+from jetmesh_shop.payments.service import Payments, authorize, capture, void
+from jetmesh_shop.payments.service import withdraw as close
 from tests.services.test_notifications_stories import Outbox
 from tests.support.samples import ADA, authorized, cancelled, confirmed, declined, placed, rejected, reserved, restocked
 

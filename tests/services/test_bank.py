@@ -15,9 +15,9 @@ from threading import Barrier
 import pytest
 from click.testing import CliRunner
 
-from services.payments.adapters import SandboxBank
-from services.payments.bank import Capture, Hold
-from services.payments.gateway import (
+from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.bank import Capture, Hold
+from jetmesh_shop.payments.gateway import (
     AlreadyCaptured,
     BankUnavailable,
     Captured,
@@ -29,8 +29,8 @@ from services.payments.gateway import (
     Refused,
     Released,
 )
-from services.payments.ledger import Bank, Ledger, begin_outage, connect, end_outage
-from services.reference.bank import bank as bank_command
+from jetmesh_shop.payments.ledger import Bank, Ledger, begin_outage, connect, end_outage
+from jetmesh_shop.reference.bank import bank as bank_command
 
 PRICE = (2300, "EUR", "pm_card_visa")
 
@@ -199,8 +199,8 @@ async def test_one_bad_call_spoils_no_other_in_its_transaction(bank: SandboxBank
 
 PAYING_FOR_EVER = """
 import asyncio, itertools, pathlib, sys
-from services.payments.adapters import SandboxBank
-from services.payments.bank import Capture, Hold
+from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.bank import Capture, Hold
 
 async def main():
     bank = SandboxBank(pathlib.Path(sys.argv[1]))

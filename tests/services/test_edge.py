@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from jetmesh_contracts.orders import OrderPlaced
-from services.orders.edge import (
+from jetmesh_shop.orders.edge import (
     AlreadyPlaced,
     Claim,
     Conflict,
@@ -39,7 +39,7 @@ from services.orders.edge import (
     Unavailable,
     create_app,
 )
-from services.orders.edge.stories import Cursor, status_of
+from jetmesh_shop.orders.edge.stories import Cursor, status_of
 
 OPERATOR = "an-operators-own-token"
 TOKENS = Tokens(secrets=(b"a secret of the tests",), operators=(OPERATOR,))

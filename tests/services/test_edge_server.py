@@ -13,9 +13,9 @@ from jetmesh.process import health
 from jetmesh.process.health import Health
 from jetmesh.settings import SettingsError, read
 from jetmesh.testing import until
-from services.orders.edge import Limits, Tokens, create_app
-from services.orders.edge.server import Edge
-from services.orders.wiring import Settings, _tokens
+from jetmesh_shop.orders.edge import Limits, Tokens, create_app
+from jetmesh_shop.orders.edge.server import Edge
+from jetmesh_shop.orders.wiring import Settings, _tokens
 from tests.services.test_edge import ADA, TOKENS, InMemoryOrders, bearer
 
 GET = b"GET /orders/o-1042 HTTP/1.1\r\nHost: edge\r\n"

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from jetmesh.testing import given
 from jetmesh_contracts import Goods, GoodsRejected, GoodsReleased, GoodsReserved, Line, Shortage, StockLevel
-from services.inventory import domain
-from services.inventory.service import shelve
+from jetmesh_shop.inventory import domain
+from jetmesh_shop.inventory.service import shelve
 from tests.support.samples import PIZZA, TRUFFLE, cancelled, placed, rejected, reserved, restocked
 
 ORDER = placed()

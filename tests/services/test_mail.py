@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifications import letters
-from services.notifications.adapters import SmtpMailer
-from services.notifications.mail_server import Server
-from services.notifications.mailer import Mail, MailDeferred, MailRefused, MailUnavailable
-from services.notifications.mime import compose
-from services.reference.mailsink import MailSink
+from jetmesh_shop.notifications import letters
+from jetmesh_shop.notifications.adapters import SmtpMailer
+from jetmesh_shop.notifications.mail_server import Server
+from jetmesh_shop.notifications.mailer import Mail, MailDeferred, MailRefused, MailUnavailable
+from jetmesh_shop.notifications.mime import compose
+from jetmesh_shop.reference.mailsink import MailSink
 
 SENDER = "jetmesh pizza <orders@example.com>"
 LETTER = letters.confirmation("o-1042", [("pizza-margherita", 2, 1150), ("<cola>", 1, 300)], "EUR", 2600)
@@ -32,7 +32,7 @@ class Sink:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        command = [sys.executable, "-m", "services.reference.mailsink", "--path", str(path)]
+        command = [sys.executable, "-m", "jetmesh_shop.reference.mailsink", "--path", str(path)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()

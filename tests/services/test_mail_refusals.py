@@ -9,10 +9,10 @@ import pytest
 
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import ConfirmationSent
-from services.notifications.adapters import SmtpMailer
-from services.notifications.mail_server import Server
-from services.notifications.mailer import MailDeferred, MailRefused, MailUnavailable
-from services.notifications.service import Notifications, notifications
+from jetmesh_shop.notifications.adapters import SmtpMailer
+from jetmesh_shop.notifications.mail_server import Server
+from jetmesh_shop.notifications.mailer import MailDeferred, MailRefused, MailUnavailable
+from jetmesh_shop.notifications.service import Notifications, notifications
 from tests.services.mail_server import MailServer, Reply, always, serving
 from tests.services.test_mail import MAIL, SENDER
 from tests.support.samples import confirmed, placed

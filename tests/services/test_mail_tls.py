@@ -9,10 +9,10 @@ import pytest
 import trustme
 
 from jetmesh.settings import SettingsError
-from services.notifications.adapters import SmtpMailer
-from services.notifications.mail_server import Server
-from services.notifications.mailer import MailUnavailable
-from services.notifications.wiring import Settings, mailer_of
+from jetmesh_shop.notifications.adapters import SmtpMailer
+from jetmesh_shop.notifications.mail_server import Server
+from jetmesh_shop.notifications.mailer import MailUnavailable
+from jetmesh_shop.notifications.wiring import Settings, mailer_of
 from tests.services.mail_server import MailServer, serving
 from tests.services.test_mail import MAIL, SENDER
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from jetmesh.testing import given
 from jetmesh_contracts import CancellationSent, ConfirmationSent, OrderRefused, PaymentCaptured, ReceiptSent
-from services.notifications.mailer import Mail, MailRefused, MailUnavailable, message_id
-from services.notifications.service import Notifications, apologize, confirm, thank
+from jetmesh_shop.notifications.mailer import Mail, MailRefused, MailUnavailable, message_id
+from jetmesh_shop.notifications.service import Notifications, apologize, confirm, thank
 from tests.support.samples import ADA, cancelled, confirmed, placed
 
 ORDER = placed()

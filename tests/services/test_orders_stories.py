@@ -17,11 +17,11 @@ from jetmesh_contracts import (
     OrderRefused,
     PaymentCaptureFailed,
 )
-from services.orders.catalogue import PRICES
-from services.orders.domain import Order, cancellation
-from services.orders.domain import give_up as decide_give_up
-from services.orders.domain import promise as decide_promise
-from services.orders.service import Orders, give_up, place, promise, time_out, withdraw
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.domain import Order, cancellation
+from jetmesh_shop.orders.domain import give_up as decide_give_up
+from jetmesh_shop.orders.domain import promise as decide_promise
+from jetmesh_shop.orders.service import Orders, give_up, place, promise, time_out, withdraw
 from tests.support.samples import ADA, PIZZA, authorized, cancelled, confirmed, declined, placed, rejected, reserved
 
 DEPS = Orders(PRICES)

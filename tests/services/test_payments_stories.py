@@ -14,11 +14,11 @@ from jetmesh_contracts import (
     PaymentCaptureFailed,
     PaymentVoided,
 )
-from services.payments.adapters import SandboxBank
-from services.payments.bank import authorization_id
-from services.payments.gateway import BankUnavailable, CaptureRefused, Held
-from services.payments.ledger import Ledger, begin_outage
-from services.payments.service import Payments, authorize, capture, void, withdraw
+from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.bank import authorization_id
+from jetmesh_shop.payments.gateway import BankUnavailable, CaptureRefused, Held
+from jetmesh_shop.payments.ledger import Ledger, begin_outage
+from jetmesh_shop.payments.service import Payments, authorize, capture, void, withdraw
 from tests.support.samples import ADA, authorized, cancelled, confirmed, declined, placed
 
 ORDER = placed()

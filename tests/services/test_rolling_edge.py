@@ -38,7 +38,7 @@ class Replica:
     async def start(self) -> None:
         command = [sys.executable, "-c", "from jetmesh.commands import main; main()", "run", "orders"]
         self.process = await asyncio.create_subprocess_exec(
-            *command, "--app", "services.flow:SERVICES", env=self._environment
+            *command, "--app", "jetmesh_shop.flow:SERVICES", env=self._environment
         )
 
     async def stop(self) -> int:
@@ -113,7 +113,7 @@ async def order(url: str, stop: asyncio.Event, headers: dict[str, str], numbers:
 
 @pytest.fixture
 async def replicas(mesh_of: MeshOf, broker: Broker) -> AsyncIterator[tuple[LocalMesh, list[Replica]]]:
-    from services.flow import SERVICES
+    from jetmesh_shop.flow import SERVICES
 
     mesh = await mesh_of(*SERVICES, start=False)
     made = [Replica(broker), Replica(broker)]

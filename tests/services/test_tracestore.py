@@ -28,11 +28,11 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
 from jetmesh.operate.span_record import SpanRecord, Traces
 from jetmesh.testing.jaeger import Jaeger, jaeger_binary
-from services.reference.tracestore import TraceStore, TraceWriter
-from services.reference.tracestore.forward import Forwarder, GrpcSender, HttpSender, Request, sender_to
-from services.reference.tracestore.jaeger import JaegerTraces
-from services.reference.tracestore.lens import Malformed
-from services.reference.tracestore.receiver import BODY_BYTES_MAX, serve
+from jetmesh_shop.reference.tracestore import TraceStore, TraceWriter
+from jetmesh_shop.reference.tracestore.forward import Forwarder, GrpcSender, HttpSender, Request, sender_to
+from jetmesh_shop.reference.tracestore.jaeger import JaegerTraces
+from jetmesh_shop.reference.tracestore.lens import Malformed
+from jetmesh_shop.reference.tracestore.receiver import BODY_BYTES_MAX, serve
 
 DEADLINE_SECONDS = 20.0
 CONVERSATION = "messaging.message.conversation_id"
@@ -97,7 +97,7 @@ def path(tmp_path: Path) -> Path:
 @contextmanager
 def running_store(path: Path, *options: str) -> Iterator[str]:
     """The receiver as a process of its own; gives its endpoint."""
-    command = [sys.executable, "-m", "services.reference.tracestore", "--path", str(path), "--port", "0", *options]
+    command = [sys.executable, "-m", "jetmesh_shop.reference.tracestore", "--path", str(path), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from jetmesh.history import UNTOLD, History, Restoration
-from services.analytics.adapters import Warehouse, WarehouseBusy, read_report
-from services.analytics.domain import Interval, Intervals
-from services.analytics.report import render
+from jetmesh_shop.analytics.adapters import Warehouse, WarehouseBusy, read_report
+from jetmesh_shop.analytics.domain import Interval, Intervals
+from jetmesh_shop.analytics.report import render
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -113,7 +113,7 @@ STORING_FOR_EVER = """
 import asyncio, itertools, pathlib, sys
 sys.path.insert(0, sys.argv[2])
 from test_warehouse import Stored
-from services.analytics.adapters import Warehouse
+from jetmesh_shop.analytics.adapters import Warehouse
 
 async def main():
     warehouse = await Warehouse.open(pathlib.Path(sys.argv[1]))

@@ -14,14 +14,14 @@ from jetmesh.jetstream.message import Message
 from jetmesh.settings import Settings
 from jetmesh.testing.simulation import FAULTS, Fault, World, storm
 from jetmesh_contracts import Customer, Line, OrderPlaced
-from services.analytics.service import Analytics
-from services.flow import SERVICES
-from services.notifications.service import Notifications
-from services.orders.adapters import MeshOrders
-from services.orders.catalogue import PRICES
-from services.orders.edge.port import AlreadyPlaced, Placed
-from services.orders.service import Orders
-from services.payments.service import Payments
+from jetmesh_shop.analytics.service import Analytics
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.notifications.service import Notifications
+from jetmesh_shop.orders.adapters import MeshOrders
+from jetmesh_shop.orders.catalogue import PRICES
+from jetmesh_shop.orders.edge.port import AlreadyPlaced, Placed
+from jetmesh_shop.orders.service import Orders
+from jetmesh_shop.payments.service import Payments
 from tests.simulation.audit import Books, audit, safety
 from tests.simulation.outside import SimulatedBank, SimulatedMailer, SimulatedWarehouse, Trouble
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextvars import Context
 
 from jetmesh import Recorded
-from services.notifications.mailer import Mail, MailUnavailable
-from services.payments.bank import Answer, Call, Capture, Close, Hold, Intent, Movement, Refund, decide
-from services.payments.gateway import (
+from jetmesh_shop.notifications.mailer import Mail, MailUnavailable
+from jetmesh_shop.payments.bank import Answer, Call, Capture, Close, Hold, Intent, Movement, Refund, decide
+from jetmesh_shop.payments.gateway import (
     AlreadyCaptured,
     BankUnavailable,
     Captured,

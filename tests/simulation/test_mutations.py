@@ -10,8 +10,8 @@ from jetmesh.jetstream.message import Guard
 from jetmesh.jetstream.publisher import NO_SEQUENCE
 from jetmesh.runtime.single import Single
 from jetmesh_contracts import GoodsReleased, OrderCancelled
-from services.inventory import domain
-from services.payments.service import payments
+from jetmesh_shop.inventory import domain
+from jetmesh_shop.payments.service import payments
 from tests.simulation.seeds import Caught, first_caught
 
 SEEDS = range(100)

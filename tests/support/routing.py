@@ -7,7 +7,7 @@ from pathlib import Path
 from jetmesh.testing import Broker
 from jetmesh.topology import accounts
 from jetmesh.topology.partitions import Partitions
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 
 SPLIT = {"ORDERS": 2, "PAYMENTS": 2}
 PARTITIONS = "orders=2,payments=2"

@@ -9,8 +9,8 @@ import pytest
 
 from jetmesh.operate.span_record import SpanRecord
 from jetmesh.testing import until
-from services.reference.tracestore import TraceStore
-from services.reference.tracestore.receiver import serve
+from jetmesh_shop.reference.tracestore import TraceStore
+from jetmesh_shop.reference.tracestore.receiver import serve
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.telemetry import providers
 from jetmesh.telemetry.instruments import Counter, Histograms, WithHistograms
-from services.orders.service import orders
+from jetmesh_shop.orders.service import orders
 
 SAMPLED = SpanContext(7, 9, False, TraceFlags(TraceFlags.SAMPLED))
 

@@ -11,7 +11,7 @@ from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
 from jetmesh.topology.provision import request
 from jetmesh.topology.streams import DEAD_LETTERS_BYTES_MAX, INTAKE_BYTES_MAX, TAKEN_BYTES_MAX
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 
 GIVEN = {"INTAKE": INTAKE_BYTES_MAX, "DEAD_LETTERS": DEAD_LETTERS_BYTES_MAX}
 

@@ -27,7 +27,7 @@ from jetmesh.topology import accounts, nkeys, provision
 from jetmesh.topology.accounts import API_PREFIX
 from jetmesh.topology.streams import consumers_of, topology
 from jetmesh_contracts import OrderPlaced
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.programs import program
 
 NAMES = [service.name for service in SERVICES]
@@ -425,7 +425,7 @@ async def test_what_was_recorded_is_rolled_up_by_nobody(guarded: Broker, folder:
 
 def permissions(folder: Path, *arguments: str) -> Result:
     command = ["topology", "permissions", str(folder), *arguments]
-    return CliRunner(env={"JETMESH_APP": "services.flow:SERVICES"}).invoke(commands, command)
+    return CliRunner(env={"JETMESH_APP": "jetmesh_shop.flow:SERVICES"}).invoke(commands, command)
 
 
 def test_the_command_adds_a_customer_and_keeps_it(folder: Path) -> None:

@@ -19,7 +19,7 @@ from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import difference, provision
 from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.streams import Topology, topology
-from services.flow import SERVICES
+from jetmesh_shop.flow import SERVICES
 from tests.support.jobs import Asked, Finished, work
 from tests.support.versions import NEWER
 
@@ -153,7 +153,7 @@ async def test_a_sink_reads_every_stream(mesh_of: MeshOf, finishing: Service) ->
 
 
 def test_the_command_plans_and_applies(broker: Broker) -> None:
-    environment = {"NATS_URL": broker.url, "JETMESH_APP": "services.flow:SERVICES"}
+    environment = {"NATS_URL": broker.url, "JETMESH_APP": "jetmesh_shop.flow:SERVICES"}
     run = CliRunner(env=environment)
     planned = run.invoke(commands, ["topology", "plan"])
     assert (planned.exit_code, "create stream ORDERS" in planned.output) == (1, True)
@@ -330,7 +330,7 @@ async def test_an_apply_that_is_stopped_half_way_says_how_far_it_came_and_goes_o
         assert again.exit_code == 0, again.output
 
 
-def _apply(url: str, app: str = "services.flow:SERVICES", *arguments: str) -> Any:
+def _apply(url: str, app: str = "jetmesh_shop.flow:SERVICES", *arguments: str) -> Any:
     environment = {"NATS_URL": url, "JETMESH_APP": app}
     return CliRunner(env=environment).invoke(commands, ["topology", "apply", *arguments])
 

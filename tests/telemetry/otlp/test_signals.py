@@ -99,7 +99,7 @@ def emit(environment: Mapping[str, str], service: str = "orders") -> None:
     try:
         observed.tracer.start_span("placed").end()
         observed.meter.create_counter("placed").add(1)
-        logging.getLogger("services.orders").error("placed")
+        logging.getLogger("jetmesh_shop.orders").error("placed")
     finally:
         observed.shut_down()
 
@@ -191,7 +191,7 @@ def test_a_log_line_points_to_its_trace_and_carries_its_error(collectors: Callab
     try:
         raise ValueError("no such article")
     except ValueError:
-        logging.getLogger("services.orders").exception("refused", extra=pointers)
+        logging.getLogger("jetmesh_shop.orders").exception("refused", extra=pointers)
     observed.shut_down()
 
     (line,) = taken.requests("logs")[0].resource_logs[0].scope_logs[0].log_records

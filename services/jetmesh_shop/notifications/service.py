@@ -1,0 +1,61 @@
+"""Tell the customer: the order is promised, the order will not be, the money is taken."""
+
+from dataclasses import dataclass
+
+from jetmesh import Retry, Service
+from jetmesh_contracts import (
+    CancellationSent,
+    ConfirmationSent,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderRefused,
+    PaymentCaptured,
+    ReceiptSent,
+)
+from jetmesh_shop.notifications import letters
+from jetmesh_shop.notifications.mailer import Mailer, message_id
+
+PATIENT = Retry(attempts=20, longest_seconds=3_600)
+
+
+@dataclass(frozen=True)
+class Notifications:
+    """What notifications needs: somebody who carries mail. The Message-ID is the same at every attempt."""
+
+    mailer: Mailer
+
+
+notifications = Service("notifications", Notifications, endings=(ConfirmationSent, CancellationSent, ReceiptSent))
+
+
+@notifications.on(needs="smtp", retry=PATIENT)
+async def confirm(order: OrderConfirmed, deps: Notifications) -> ConfirmationSent:
+    """The order is promised: send the confirmation."""
+    lines = [(line.sku, line.quantity, line.unit_price_minor) for line in order.lines]
+    letter = letters.confirmation(order.order_id, lines, order.currency, order.total_minor)
+    sent = message_id("confirmation", order.order_id)
+    await deps.mailer.send(letter.to(order.customer.email, sent))
+    return ConfirmationSent(order_id=order.order_id, message_id=sent)
+
+
+@notifications.on(needs="smtp", retry=PATIENT)
+async def apologize(order: OrderCancelled | OrderRefused, deps: Notifications) -> CancellationSent | None:
+    """The order will not be: say so, and why."""
+    if isinstance(order, OrderRefused):
+        if order.reason == "email_unusable":
+            return None
+        letter = letters.refusal(order.order_id, order.detail)
+    else:
+        letter = letters.cancellation(order.order_id, order.reason)
+    sent = message_id("cancellation", order.order_id)
+    await deps.mailer.send(letter.to(order.customer.email, sent))
+    return CancellationSent(order_id=order.order_id, message_id=sent)
+
+
+@notifications.on(needs="smtp", retry=PATIENT)
+async def thank(payment: PaymentCaptured, deps: Notifications) -> ReceiptSent:
+    """The money is taken: send the receipt."""
+    letter = letters.receipt(payment.order_id, payment.currency, payment.amount_minor)
+    sent = message_id("receipt", payment.order_id)
+    await deps.mailer.send(letter.to(payment.customer.email, sent))
+    return ReceiptSent(order_id=payment.order_id, message_id=sent)

@@ -1,0 +1,119 @@
+"""The orders as the HTTP edge sees them, on the mesh."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import jetmesh
+from jetmesh.common import json_body
+from jetmesh.event import story_subject
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.runtime.context import Context
+from jetmesh.runtime.idempotency import claim
+from jetmesh.runtime.publish import publish_outside, record_first
+from jetmesh_contracts import OrderCancellationRequested, OrderPlaced, OrderRefused
+from jetmesh_shop.orders import domain
+from jetmesh_shop.orders.edge.port import (
+    AlreadyPlaced,
+    Claim,
+    Conflict,
+    Placed,
+    Placement,
+    Refused,
+    StoryEvent,
+    TooLarge,
+    Unavailable,
+)
+from jetmesh_shop.orders.service import orders
+
+FOLLOW_SECONDS = 0.2
+
+
+class MeshOrders:
+    """Places orders under the guard of their id, and reads what orders recorded about them."""
+
+    def __init__(self, context: Context, prices: domain.Prices, *, smtputf8: bool = False) -> None:
+        self._mesh, self._prices, self._smtputf8 = context, prices, smtputf8
+
+    async def place(self, order: OrderPlaced) -> Placement:
+        """Record the order, or its refusal."""
+        outcome = domain.check(order, self._prices, smtputf8=self._smtputf8)
+        try:
+            story = await record_first(self._mesh, orders, outcome)
+        except jetmesh.Unavailable as unavailable:
+            raise Unavailable(max(1, round(unavailable.retry_after_seconds))) from unavailable
+        except jetmesh.failure.TooLarge as too_large:
+            raise TooLarge from too_large
+        if story:
+            return _known(order, story)
+        if isinstance(outcome, OrderRefused):
+            return Refused(outcome.reason, outcome.detail)
+        return Placed()
+
+    async def claim(self, claimed: Claim) -> Claim:
+        """Who took the Idempotency-Key first."""
+        value = json.dumps([claimed.fingerprint, claimed.order_id]).encode()
+        try:
+            fingerprint, order_id = json.loads(await claim(self._mesh, orders, claimed.idempotency_key, value))
+        except jetmesh.Unavailable as unavailable:
+            raise Unavailable(max(1, round(unavailable.retry_after_seconds))) from unavailable
+        return Claim(claimed.idempotency_key, fingerprint, order_id)
+
+    async def story(self, order_id: str) -> Sequence[StoryEvent]:
+        """What orders recorded about the order."""
+        try:
+            stored = await self._mesh.stories.last(orders.stream, [story_subject("orders", order_id)])
+        except jetmesh.Unavailable as unavailable:
+            raise Unavailable from unavailable
+        return [_story_event(told) for message in stored for told in message.endings()]
+
+    async def follow(self, order_id: str, after: Mapping[str, int]) -> AsyncGenerator[StoryEvent, None]:
+        """The story as it goes on: read again a few times a second, which needs no consumer per customer."""
+        position = after.get(orders.stream, 0)
+        while True:
+            for event in await self.story(order_id):
+                if event.sequence > position:
+                    position = event.sequence
+                    yield event
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def request_cancellation(self, order_id: str) -> None:
+        """Say that the customer does not want the order any more; the intake decides what comes of it."""
+        try:
+            await publish_outside(self._mesh, OrderCancellationRequested(order_id=order_id))
+        except jetmesh.Unavailable as unavailable:
+            raise Unavailable from unavailable
+
+
+def _known(order: OrderPlaced, story: Sequence[Stored]) -> Placement:
+    """What stands under this id already: the same order, or another, or what nobody can read."""
+    with suppress(ValueError):
+        for message in story:
+            if message.type == OrderPlaced.type:
+                return AlreadyPlaced() if OrderPlaced.read(message.data) == order else Conflict()
+            if message.type == OrderRefused.type:
+                refused = OrderRefused.read(message.data)
+                return Refused(refused.reason, refused.detail)
+    return Conflict()
+
+
+def _story_event(message: Stored) -> StoryEvent:
+    return StoryEvent(
+        type=message.type,
+        time=datetime.fromisoformat(message.time),
+        stream=orders.stream,
+        sequence=message.sequence,
+        data=_document(message.data),
+    )
+
+
+def _document(data: bytes) -> Mapping[str, Any]:
+    """An event's body; empty where somebody wrote none into the stream."""
+    try:
+        said = json_body.document(data)
+    except json_body.Malformed:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,184 @@
+"""`POST /orders`: read the order exactly once, give it an id, have it stored, say what became of it."""
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from uuid import NAMESPACE_DNS, uuid4, uuid5
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import to_json
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jetmesh.common import json_body
+from jetmesh_contracts.orders import OrderPlaced
+from jetmesh_shop.orders.edge.limits import Limits, Slots, answered_within, read_body
+from jetmesh_shop.orders.edge.links import links_of, path_of
+from jetmesh_shop.orders.edge.port import AlreadyPlaced, Claim, Conflict, Orders, Placed, Placement, Refused, TooLarge
+from jetmesh_shop.orders.edge.problems import (
+    BAD_HEADER,
+    INVALID_ORDER,
+    KEY_REUSED,
+    MALFORMED,
+    ORDER_EXISTS,
+    REFUSED,
+    TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    FieldError,
+    Problem,
+    field_errors,
+)
+from jetmesh_shop.orders.edge.tokens import Tokens
+from jetmesh_shop.orders.edge.tracing import name_order
+
+KEY_PATTERN = r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$'
+_KEY = re.compile(KEY_PATTERN)
+_JSON = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
+_ORDER_IDS = uuid5(NAMESPACE_DNS, "orders.jetmesh")
+
+
+class Receipt(BaseModel):
+    """What the customer gets for an order that is stored."""
+
+    order_id: str
+    status: str = Field(default="placed", examples=["placed"])
+    total_minor: int = Field(description="What the customer pays, in the currency's minor unit.")
+    currency: str
+    token: str = Field(description="Opens this order: keep it, it is what makes the order yours.")
+    links: dict[str, str]
+
+
+class Placing:
+    """The route that places orders."""
+
+    def __init__(self, orders: Orders, tokens: Tokens, limits: Limits) -> None:
+        self._orders, self._tokens, self._limits = orders, tokens, limits
+        self._slots = Slots(limits.placing_max)
+
+    async def place(self, request: Request) -> Response:
+        """A customer clicked "Buy": store the order, once, however often it is sent."""
+        key = idempotency_key(request.headers)
+        require_json(request.headers)
+        self._slots.require()
+        with self._slots:
+            order = read_order(await read_body(request, self._limits), order_id_for(key))
+            name_order(order.order_id)
+            async with answered_within(self._limits.answer_timeout_seconds):
+                if key:
+                    await self._claim(key, order)
+                return self._answer(order, await self._place(order))
+
+    async def _place(self, order: OrderPlaced) -> Placement:
+        try:
+            return await self._orders.place(order)
+        except TooLarge:
+            raise Problem(
+                TOO_LARGE, "Send fewer lines, or shorter ones: the record of the order is too large."
+            ) from None
+
+    async def _claim(self, key: str, order: OrderPlaced) -> None:
+        claim = Claim(key, sha256(order.model_dump_json().encode()).hexdigest(), order.order_id)
+        if await self._orders.claim(claim) != claim:
+            raise Problem(KEY_REUSED, "Send another order under a new Idempotency-Key, and the same one unchanged.")
+
+    def _answer(self, order: OrderPlaced, placement: Placement) -> Response:
+        match placement:
+            case Placed():
+                return self._receipt(order, 201)
+            case AlreadyPlaced():
+                return self._receipt(order, 200)
+            case Conflict():
+                raise Problem(ORDER_EXISTS, "Send this order under a new order_id, or the earlier one unchanged.")
+            case Refused():
+                raise refusal(order, placement)
+
+    def _receipt(self, order: OrderPlaced, status: int) -> Response:
+        receipt = Receipt(
+            order_id=order.order_id,
+            total_minor=order.total_minor,
+            currency=order.currency,
+            token=self._tokens.token(order.order_id),
+            links=links_of(order.order_id),
+        )
+        headers = {"Location": path_of(order.order_id), "Cache-Control": "no-store"}
+        return Response(receipt.model_dump_json(), status, headers, "application/json")
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """The Idempotency-Key, a structured-field string (draft-ietf-httpapi-idempotency-key-header); bare is accepted too.
+
+    Raises:
+        Problem: 400 where it is repeated or no such string.
+    """
+    keys = headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise Problem(BAD_HEADER, "Send one Idempotency-Key of 1 to 255 printable characters, best a UUID in quotes.")
+    return keys[0].strip('"')
+
+
+def require_json(headers: Headers) -> None:
+    """Raise a `Problem` (415) unless the body is said to be plain JSON."""
+    if not _JSON.fullmatch(", ".join(headers.getlist("content-type"))):
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the order as Content-Type: application/json, in UTF-8.")
+    if headers.get("content-encoding", "identity") != "identity":
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the order without Content-Encoding.")
+
+
+def order_id_for(key: str | None) -> str:
+    """The id of an order that brings none: the same for the same Idempotency-Key, so that a retry is the same order."""
+    return f"o-{uuid5(_ORDER_IDS, key) if key else uuid4()}"
+
+
+def read_order(data: bytes, order_id: str) -> OrderPlaced:
+    """The order in the body, under `order_id` where it brings no id of its own.
+
+    Raises:
+        Problem: 400 where the body is no JSON, 422 naming each field that the contract does not allow.
+    """
+    try:
+        document = json_body.document(data)
+    except json_body.Malformed as error:
+        raise Problem(MALFORMED, f"Send one JSON object in UTF-8: {error}.") from None
+    if isinstance(document, dict):
+        document = {"order_id": order_id, **document}
+    try:
+        return _addressable(OrderPlaced.model_validate_json(to_json(document)))
+    except ValidationError as error:
+        raise _invalid(field_errors(error.errors(include_url=False, include_input=False))) from None
+
+
+def _invalid(errors: Sequence[FieldError]) -> Problem:
+    return Problem(INVALID_ORDER, "Mend the fields in errors and send the order again.", errors=errors)
+
+
+def _addressable(order: OrderPlaced) -> OrderPlaced:
+    """Refuse an id with a slash: it is a subject token, but no segment of a path."""
+    if "/" in order.order_id:
+        raise _invalid([FieldError("#/order_id", "The id has a slash.", "Send an id that is one segment of a path.")])
+    return order
+
+
+_REFUSED_FIELDS = {
+    "unknown_article": ("sku", "Order an article of the catalogue."),
+    "price_changed": ("unit_price_minor", "Send the catalogue's price."),
+    "currency_not_sold": ("#/currency", "Send a currency that is sold."),
+    "email_unusable": ("#/customer/email", "Send an address that a mail can reach, such as ada@example.com."),
+}
+
+
+def refusal(order: OrderPlaced, refused: Refused) -> Problem:
+    """What can't be taken, at the field in question. The refusal is recorded: it stays under this id."""
+    field, fix = _REFUSED_FIELDS.get(refused.reason, ("#", "Send another order."))
+    pointer = field
+    if not field.startswith("#"):
+        pointer = "#/lines" if refused.line is None else f"#/lines/{refused.line}/{field}"
+    return Problem(
+        REFUSED,
+        f"{refused.detail.rstrip('.')}. Send the corrected order under a new order_id and Idempotency-Key.",
+        errors=[FieldError(pointer, refused.detail, fix)],
+        reason=refused.reason,
+        order_id=order.order_id,
+    )

@@ -1,0 +1,58 @@
+"""Who may see an order: whoever holds the token that its creation returned, and operators."""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jetmesh_shop.orders.edge.problems import FORBIDDEN, UNAUTHORIZED, Problem
+
+SECRET_LENGTH_MIN = 16
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Order tokens are HMAC-SHA256 of the order's id: nothing to store, nothing to look up.
+
+    The first of `secrets` signs, all of them verify, so that a secret can be rotated while its tokens are in use.
+    `operators` open every order. An order that does not exist answers like one whose token is wrong.
+    """
+
+    secrets: tuple[bytes, ...] = field(repr=False)
+    operators: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.secrets or min(map(len, self.secrets)) < SECRET_LENGTH_MIN:
+            raise ValueError(f"the edge needs a secret of {SECRET_LENGTH_MIN} bytes or more to sign order tokens")
+        if any(len(token) < SECRET_LENGTH_MIN for token in self.operators):
+            raise ValueError(f"an operator's token needs {SECRET_LENGTH_MIN} characters or more")
+
+    def token(self, order_id: str) -> str:
+        """The token that opens this order."""
+        return _sign(self.secrets[0], order_id)
+
+    def authorize(self, headers: Mapping[str, str], order_id: str) -> None:
+        """Let the bearer of a right token pass.
+
+        Raises:
+            Problem: 401 without a bearer token, 403 with one that does not open this order.
+        """
+        scheme, _, presented = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not presented.strip():
+            raise Problem(
+                UNAUTHORIZED,
+                "Send the token that the order's creation returned: Authorization: Bearer <token>.",
+                headers={"WWW-Authenticate": 'Bearer realm="orders"'},
+            )
+        if not self._opens(presented.strip().encode(), order_id):
+            raise Problem(FORBIDDEN, "The token does not open an order of this id.")
+
+    def _opens(self, presented: bytes, order_id: str) -> bool:
+        accepted = [_sign(secret, order_id) for secret in self.secrets] + list(self.operators)
+        # Every one is compared, without a short cut: the time taken must not tell which one is near.
+        return sum(hmac.compare_digest(presented, token.encode()) for token in accepted) > 0
+
+
+def _sign(secret: bytes, order_id: str) -> str:
+    digest = hmac.digest(secret, order_id.encode(), "sha256")
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()

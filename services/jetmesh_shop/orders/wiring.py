@@ -1,0 +1,70 @@
+"""Orders as it runs: the catalogue, and the HTTP edge beside the reactions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from jetmesh.runtime.context import Context
+from jetmesh.settings import SettingsError, read
+from jetmesh_shop.orders.adapters import MeshOrders
+from jetmesh_shop.orders.catalogue import prices
+from jetmesh_shop.orders.edge.app import create_app
+from jetmesh_shop.orders.edge.limits import Limits
+from jetmesh_shop.orders.edge.server import Edge
+from jetmesh_shop.orders.edge.tokens import SECRET_LENGTH_MIN, Tokens
+from jetmesh_shop.orders.service import Orders
+
+
+class Settings(BaseModel):
+    """`JETMESH_HTTP_PORT` and so on. `http_pause_seconds`: how long the edge goes on after a stop, not ready any more,
+    while those who send requests take it out."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    http_secret: str = ""
+    http_operator_token: str = ""
+    http_pause_seconds: float = Field(default=0.0, ge=0, le=60)
+    catalogue: Path | None = None
+    mail_smtputf8: bool = False
+
+
+@asynccontextmanager
+async def wire(context: Context) -> AsyncIterator[Orders]:
+    """The catalogue; where `JETMESH_HTTP_PORT` is set, the edge listens as well."""
+    settings = read(Settings)
+    catalogue = prices(settings.catalogue)
+    if settings.http_port:
+        edge = _edge(context, settings, MeshOrders(context, catalogue, smtputf8=settings.mail_smtputf8))
+        context.run(edge.serve, name=f"the HTTP edge on port {settings.http_port}", up=edge.up, drain=edge.drain)
+    yield Orders(catalogue, settings.mail_smtputf8)
+
+
+def _edge(context: Context, settings: Settings, port: MeshOrders) -> Edge:
+    limits = Limits()
+    leaving = asyncio.Event()
+    app = create_app(
+        port, _tokens(settings), context.telemetry.tracer, limits,
+        trusts_callers=context.telemetry.trusts_outside, leaving=leaving,
+    )  # fmt: skip
+    return Edge(app, settings.http_host, settings.http_port, limits, leaving, settings.http_pause_seconds)
+
+
+def _tokens(settings: Settings) -> Tokens:
+    """The tokens of orders, which every replica must know, and know again after a restart.
+
+    Raises:
+        SettingsError: there is no secret to sign them with, or one is too short.
+    """
+    secret, operator = settings.http_secret, settings.http_operator_token
+    if len(secret) < SECRET_LENGTH_MIN:
+        wrong = f"is shorter than {SECRET_LENGTH_MIN} characters" if secret else "is not set"
+        raise SettingsError(
+            f"settings: JETMESH_HTTP_SECRET: it signs the tokens of orders, and {wrong}; give every replica the same, "
+            f"for instance what `openssl rand -hex 32` prints"
+        )
+    if operator and len(operator) < SECRET_LENGTH_MIN:
+        raise SettingsError(f"settings: JETMESH_HTTP_OPERATOR_TOKEN: is shorter than {SECRET_LENGTH_MIN} characters")
+    return Tokens((secret.encode(),), (operator,) if operator else ())

@@ -1,0 +1,56 @@
+"""`jetmesh report`: orders, revenue, conversion and time to confirmation, as analytics has counted them."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import show
+from jetmesh_shop.analytics import report as tables
+from jetmesh_shop.analytics.adapters import WarehouseBusy, read_report
+from jetmesh_shop.reference import state as states
+from jetmesh_shop.reference.endpoints import reach
+from jetmesh_shop.reference.state import State
+
+SUBJECT = "jetmesh.analytics.report"
+TIMEOUT_SECONDS = 20.0
+
+Report = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@click.command()
+@states.option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def report(state: State, *, as_json: bool) -> None:
+    """Print orders, revenue, conversion and time to confirmation by minute.
+
+    Asks the analytics service that runs; where none does, the file that it left in the state folder.
+    """
+    answer = _from_file(state) or asyncio.run(_from_service(state))
+    if as_json:
+        show(answer)
+    else:
+        Console().print(tables.render(answer))
+
+
+def _from_file(state: State) -> Report | None:
+    """What stands in the file; None where there is none, or analytics has it open."""
+    if state.is_held or not state.warehouse.exists():
+        return None
+    try:
+        return read_report(state.warehouse)
+    except WarehouseBusy:
+        return None
+
+
+async def _from_service(state: State) -> Report:
+    async with reach(state) as mesh:
+        try:
+            answer = await mesh.connection.request(SUBJECT, b"", timeout=TIMEOUT_SECONDS)
+        except Exception as failed:
+            raise click.ClickException(f"analytics does not answer ({type(failed).__name__}): does it run?") from None
+    found: Report = json.loads(answer.data)
+    return found

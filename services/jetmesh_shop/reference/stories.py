@@ -1,0 +1,109 @@
+"""The events of one order, from the streams of all services: as they stand, and as they come."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.runtime.context import Context
+from jetmesh.topology import partitions
+from jetmesh.topology.partitions import Partitions
+from jetmesh.topology.provision import request
+from jetmesh_shop.flow import SERVICES
+
+POLL_SECONDS = 0.02
+
+ENDINGS = (
+    {"orders.confirmed", "payments.captured", "notifications.confirmation_sent", "notifications.receipt_sent"},
+    {"orders.cancelled", "payments.voided", "inventory.released", "notifications.cancellation_sent"},
+    {"orders.cancelled", "payments.declined", "inventory.released", "notifications.cancellation_sent"},
+    {"orders.cancelled", "payments.voided", "inventory.rejected", "notifications.cancellation_sent"},
+    {"orders.cancelled", "payments.declined", "inventory.rejected", "notifications.cancellation_sent"},
+    {"orders.refused", "notifications.cancellation_sent"},
+)
+"""With all events of one of these sets, nothing more can happen to an order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoryEvent:
+    """One event of an order's story, without what it says: that may be personal."""
+
+    type: str
+    time: datetime
+    service: str
+    stream: str
+    sequence: int
+    id: str
+    causation_id: str
+    traceparent: str
+    archived: bool = False
+    """Whether it has left its stream."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it was recorded in; empty where nothing was traced."""
+        return self.traceparent[3:35]
+
+
+async def story(context: Context, key: str) -> list[StoryEvent]:
+    """What every service recorded about the key, oldest first.
+
+    Raises:
+        Unavailable: a stream does not answer.
+    """
+    places = [(s.name, partitions.name_for(s.stream, key, context.settings.split)) for s in SERVICES if s.records]
+    found = [await _recorded(context, service, stream, key) for service, stream in places]
+    return sorted((event for events in found for event in events), key=lambda event: (event.time, event.type))
+
+
+def archived(archive: Archive, key: str, split: Partitions) -> list[StoryEvent]:
+    """What an archive keeps of what services recorded about the key, oldest first.
+
+    Raises:
+        ArchiveError: it can't be read.
+    """
+    names = {partitions.name_for(service.stream, key, split): service.name for service in SERVICES}
+    rows = [row for row in archive.of([key]) if row.stream in names]
+    return [replace(_event(row.stored(), names[row.stream], row.stream), archived=True) for row in rows]
+
+
+async def follow(context: Context, key: str, seconds: float) -> AsyncIterator[StoryEvent]:
+    """The events as they come, until nothing more can happen or the time is up."""
+    seen: set[str] = set()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for event in await story(context, key):
+            if event.type not in seen:
+                seen.add(event.type)
+                yield event
+        if any(ending <= seen for ending in ENDINGS):
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _recorded(context: Context, service: str, stream: str, key: str) -> list[StoryEvent]:
+    try:
+        stored = await context.stories.last(stream, [f"*.*.{key}"])
+    except Unavailable:
+        if await request(context.connection, f"STREAM.INFO.{stream}") is None:
+            return []
+        raise
+    return [_event(told, service, stream) for message in stored for told in message.endings()]
+
+
+def _event(message: Stored, service: str, stream: str) -> StoryEvent:
+    headers = message.headers
+    return StoryEvent(
+        type=message.type,
+        time=datetime.fromisoformat(message.time),
+        service=service,
+        stream=stream,
+        sequence=message.sequence,
+        id=headers.get("ce-id", ""),
+        causation_id=headers.get("ce-causationid", ""),
+        traceparent=headers.get("traceparent", ""),
+    )

@@ -1,0 +1,45 @@
+"""The trial of an installed mesh: one order, published as anybody could, is followed until nothing more can happen."""
+
+import asyncio
+
+import click
+
+from jetmesh.common.terminal import say
+from jetmesh.failure import Unavailable
+from jetmesh.runtime.context import Context
+from jetmesh_shop.reference import mix, placing, stock, stories
+from jetmesh_shop.reference.endpoints import connected
+
+END = "notifications.receipt_sent"
+
+
+@click.command()
+@click.option("--within-seconds", type=float, default=60.0, show_default=True, help="How long its way may take.")
+def trial(within_seconds: float) -> None:
+    """Place an order that can be had and paid, print its story as it happens; exit 1 if no receipt is sent."""
+    try:
+        told = asyncio.run(_place(within_seconds))
+    except (Unavailable, TimeoutError) as failed:
+        raise click.ClickException(str(failed)) from None
+    if END not in told:
+        raise click.ClickException(f"no {END} within {within_seconds:g} s: is every service ready?")
+
+
+async def _place(within_seconds: float) -> list[str]:
+    async with connected() as mesh:
+        await stock.seed(mesh)
+        return await _follow(mesh, mix.fresh_id(), within_seconds)
+
+
+async def _follow(context: Context, order_id: str, within_seconds: float) -> list[str]:
+    """Publish the order; the types of what happened to it."""
+    told = []
+    await placing.over_nats(context, [mix.first(order_id)], lambda: say(f"{order_id} is published"))
+    async for event in stories.follow(context, order_id, within_seconds):
+        say(f"{event.time:%H:%M:%S.%f} {event.type}")
+        told.append(event.type)
+    return told
+
+
+if __name__ == "__main__":
+    trial()
