@@ -23,14 +23,15 @@ from jetmesh.topology.provision import request
 from jetmesh.topology.streams import Consumer, Kind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.orders.service import orders
 from jetmesh_shop.reference import placing, ports
 from jetmesh_shop.reference.fleet import AFTERWARDS, niceness
 from jetmesh_shop.reference.streams import Progress, gauge, progress
 
 NAMES = tuple(service.name for service in SERVICES)
 WITHOUT_MAIL = tuple(name for name in NAMES if name != "notifications")
-ENDINGS = ("orders.confirmed.*", "orders.cancelled.*", "orders.refused.*")
-PEER_ENDINGS = ("orders.confirmed", "orders.cancelled", "orders.refused")
+PEER_ENDINGS = tuple(event.type for event in orders.endings)
+ENDINGS = tuple(f"{ending}.*" for ending in PEER_ENDINGS)
 SECONDS_MAX = 240.0
 POLL_SECONDS = 0.05
 FINE_POLL_SECONDS = 0.005

@@ -66,12 +66,6 @@ def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]
     if twice := {name for name in names if names.count(name) > 1}:
         raise DeclarationError(f"app {reference}: two services are named {twice.pop()}; rename one")
     _check_streams(reference, whole)
-    for service in whole:
-        if strange := set(service.endings) - set(service.records):
-            raise DeclarationError(
-                f"app {reference}: {service.name} declares {strange.pop().__name__} an ending, which none of its "
-                f"reactions records; let one return it, or take it out of `endings`"
-            )
     return whole
 
 

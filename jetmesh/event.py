@@ -13,7 +13,8 @@ class Event(Protocol):
     `type` is the CloudEvents type and, followed by the key, the subject (`payments.authorized` is recorded on
     `payments.authorized.o-1042`). `from_outside` types may be published without a key in the subject, for their owner
     to check and record; by whom, an optional member `publisher` says (`publisher_of`). A `state` type is a level: its
-    newest message per key is the one that counts.
+    newest message per key is the one that counts. An optional member `ending` says that with it its owner's part of
+    the key's story is over (`is_ending`).
     """
 
     type: ClassVar[str]
@@ -65,6 +66,11 @@ def publisher_of(event_type: EventType) -> str:
     """The kind of the broker's users who may publish the type from outside: what its member `publisher` says, else
     those that everybody is, `client`."""
     return str(getattr(event_type, "publisher", CLIENT))
+
+
+def is_ending(event_type: EventType) -> bool:
+    """Whether its owner's part of a story is over with it: what its member `ending` says, else not."""
+    return bool(getattr(event_type, "ending", False))
 
 
 def entity_of(event_type: EventType) -> str:

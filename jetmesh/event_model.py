@@ -17,7 +17,8 @@ class EventModel(BaseModel):
     Class keywords: `type`, the CloudEvents type and the first two tokens of the subject; `owner`, the service that
     records it; `key_field`, the field that names the entity; `from_outside`, whether anybody may publish it without a
     key in the subject, for its owner to check and record; `state`, whether its newest message per key replaces the
-    older ones. `owner` and `key_field` are inherited.
+    older ones; `ending`, whether its owner's part of the key's story is over with it. `owner` and `key_field` are
+    inherited.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -27,13 +28,21 @@ class EventModel(BaseModel):
     key_field: ClassVar[str]
     from_outside: ClassVar[bool] = False
     state: ClassVar[bool] = False
+    ending: ClassVar[bool] = False
 
     def __init_subclass__(
-        cls, *, type: str = "", owner: str = "", key_field: str = "", from_outside: bool = False, state: bool = False
+        cls,
+        *,
+        type: str = "",
+        owner: str = "",
+        key_field: str = "",
+        from_outside: bool = False,
+        state: bool = False,
+        ending: bool = False,
     ) -> None:
         super().__init_subclass__()
         if type:
-            cls.type, cls.from_outside, cls.state = type, from_outside, state
+            cls.type, cls.from_outside, cls.state, cls.ending = type, from_outside, state, ending
         cls.owner = owner or getattr(cls, "owner", "")
         cls.key_field = key_field or getattr(cls, "key_field", "")
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
-from jetmesh.event import EventType, Recorded, entity_of, stream_of
+from jetmesh.event import EventType, Recorded, entity_of, is_ending, stream_of
 from jetmesh.failure import Retry
 from jetmesh.snapshot import Snapshot
 
@@ -49,6 +49,8 @@ class Reaction:
     delay: timedelta | None = None
     story: type | None = None
     arguments: tuple[str, ...] = ()
+    is_optional: bool = False
+    """Whether it may record nothing: its return type includes None."""
 
     @property
     def durable(self) -> str:
@@ -75,23 +77,14 @@ class Service:
 
     `dependencies` is the type (usually a frozen dataclass of Protocols) whose instance is handed to every parameter
     annotated with it. `claims` is for how long the service remembers who took a token first
-    (`jetmesh.runtime.idempotency`); None: it takes no claims. `endings` are its events after which its part of a story
-    has ended: whatever comes about its key after it was archived is settled without asking a reaction; none: its
-    stories are never archived. The decorators return the function unchanged, so that a test awaits it like any other.
+    (`jetmesh.runtime.idempotency`); None: it takes no claims. The decorators return the function unchanged, so that a
+    test awaits it like any other.
     """
 
-    def __init__(
-        self,
-        name: str,
-        dependencies: type | None = None,
-        *,
-        claims: timedelta | None = None,
-        endings: Sequence[EventType] = (),
-    ) -> None:
+    def __init__(self, name: str, dependencies: type | None = None, *, claims: timedelta | None = None) -> None:
         self.name = name
         self.dependencies = dependencies
         self.claims = claims
-        self.endings = tuple(endings)
         self._reactions: list[Reaction] = []
 
     @property
@@ -108,6 +101,12 @@ class Service:
     def records(self) -> tuple[EventType, ...]:
         """Every type that this service may record, in order of declaration."""
         return tuple(dict.fromkeys(event for reaction in self._reactions for event in reaction.outcomes))
+
+    @property
+    def endings(self) -> tuple[EventType, ...]:
+        """Its events after which its part of a story is over: whatever comes about the key after the story was archived
+        is settled without asking a reaction. None: its stories are never archived."""
+        return tuple(event for event in self.records if is_ending(event))
 
     @property
     def module(self) -> str:
@@ -216,6 +215,7 @@ class _Signature:
             outcomes=self._outcomes(form),
             story=story,
             arguments=arguments,
+            is_optional=types.NoneType in _members(self.hints["return"]),
             **options,
         )
 

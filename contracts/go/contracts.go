@@ -63,7 +63,7 @@ type OrderPlaced struct {
 
 // OrderRefused: The order can't be taken as it is: nothing was held, nothing was reserved.
 //
-// Recorded instead of orders.placed, when the check fails; an ending.
+// Recorded instead of orders.placed, when the check fails.
 type OrderRefused struct {
 	// The order: the key, the last token of the subject.
 	OrderID string `json:"order_id"`
@@ -119,7 +119,7 @@ type OrderCancellationRequested struct {
 
 // OrderCancelled: The order will not be: whatever was held or reserved for it is given back.
 //
-// Recorded when the first of the reasons below is known; an ending.
+// Recorded when the first of the reasons below is known.
 type OrderCancelled struct {
 	// The order: the key, the last token of the subject.
 	OrderID string `json:"order_id"`
@@ -149,7 +149,7 @@ type PaymentAuthorized struct {
 
 // PaymentDeclined: The bank refused; nothing is held, nothing has to be undone.
 //
-// Recorded when the bank answered to the order that was placed; an ending.
+// Recorded when the bank answered to the order that was placed.
 type PaymentDeclined struct {
 	// The order that is paid: the key.
 	OrderID string `json:"order_id"`
@@ -159,7 +159,7 @@ type PaymentDeclined struct {
 
 // PaymentCaptured: The money is taken. Carries what a receipt needs.
 //
-// Recorded when the order was confirmed and the bank took the money; an ending.
+// Recorded when the order was confirmed and the bank took the money.
 type PaymentCaptured struct {
 	// The order that is paid: the key.
 	OrderID string `json:"order_id"`
@@ -185,7 +185,7 @@ type PaymentCaptureFailed struct {
 
 // PaymentVoided: The payment is closed at the bank: what was held is given back, and a hold that comes later is refused.
 //
-// Recorded after every cancellation of an order, also where nothing was held; an ending.
+// Recorded after every cancellation of an order, also where nothing was held.
 type PaymentVoided struct {
 	// The order that is paid: the key.
 	OrderID string `json:"order_id"`
@@ -221,7 +221,7 @@ type Shortage struct {
 
 // GoodsRejected: At least one article was not there in the number wanted; nothing is put aside.
 //
-// Recorded when the order was placed and the shelf did not suffice; an ending.
+// Recorded when the order was placed and the shelf did not suffice.
 type GoodsRejected struct {
 	// The order that the goods are for: the key.
 	OrderID string `json:"order_id"`
@@ -231,7 +231,7 @@ type GoodsRejected struct {
 
 // GoodsReleased: The goods of a cancelled order are back on the shelf; none, where none were reserved.
 //
-// Recorded after every cancellation of an order together with the new levels; an ending.
+// Recorded after every cancellation of an order together with the new levels.
 type GoodsReleased struct {
 	// The order that the goods are for: the key.
 	OrderID string `json:"order_id"`

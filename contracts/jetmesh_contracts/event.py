@@ -34,7 +34,8 @@ class Event(BaseModel):
     records it; `key_field`, the field that names the entity; `from_outside`, whether it may be published without a key
     in the subject, for its owner to check and record; `publisher`, the kind of the broker's users who may do that
     (`client` are customers; `supplier` or `support` have keys of their own); `state`, whether its newest message per
-    key replaces the older ones (a level) instead of telling one thing that happened; `previous`, the version before
+    key replaces the older ones (a level) instead of telling one thing that happened; `ending`, whether its owner's part
+    of the key's story is over with it; `previous`, the version before
     this one (`orders.placed` of `orders.placed_v2`), whose bodies are read through `upcast`.
     """
 
@@ -46,9 +47,10 @@ class Event(BaseModel):
     from_outside: ClassVar[bool] = False
     publisher: ClassVar[str] = "client"
     state: ClassVar[bool] = False
+    ending: ClassVar[bool] = False
     previous: ClassVar["builtins.type[Event] | None"] = None
 
-    def __init_subclass__(
+    def __init_subclass__(  # noqa: PLR0913  # the facts of a class, each by its name
         cls,
         *,
         type: str = "",
@@ -56,11 +58,13 @@ class Event(BaseModel):
         key_field: str = "",
         from_outside: bool = False,
         state: bool = False,
+        ending: bool = False,
         previous: "builtins.type[Event] | None" = None,
     ) -> None:
         super().__init_subclass__()
         if type:
-            cls.type, cls.from_outside, cls.state, cls.previous = type, from_outside, state, previous
+            cls.type, cls.from_outside, cls.state, cls.ending = type, from_outside, state, ending
+            cls.previous = previous
         cls.owner = owner or getattr(cls, "owner", "")
         cls.key_field = key_field or getattr(cls, "key_field", "")
 

@@ -32,7 +32,7 @@ class ReservationEvent(Event, owner="inventory", key_field="order_id"):
     order_id: Token = Field(description="The order that the goods are for: the key.")
 
 
-class GoodsReserved(ReservationEvent, type="inventory.reserved"):
+class GoodsReserved(ReservationEvent, type="inventory.reserved", ending=True):
     """Every article of the order was there and is put aside.
 
     Recorded together with the new levels of its articles.
@@ -41,25 +41,27 @@ class GoodsReserved(ReservationEvent, type="inventory.reserved"):
     goods: tuple[Goods, ...] = Field(min_length=1, description="What is put aside, each article once.")
 
 
-class GoodsRejected(ReservationEvent, type="inventory.rejected"):
+class GoodsRejected(ReservationEvent, type="inventory.rejected", ending=True):
     """At least one article was not there in the number wanted; nothing is put aside.
 
-    Recorded when the order was placed and the shelf did not suffice; an ending.
+    Recorded when the order was placed and the shelf did not suffice.
     """
 
     shortages: tuple[Shortage, ...] = Field(min_length=1, description="Every article that was not there.")
 
 
-class GoodsReleased(ReservationEvent, type="inventory.released"):
+class GoodsReleased(ReservationEvent, type="inventory.released", ending=True):
     """The goods of a cancelled order are back on the shelf; none, where none were reserved.
 
-    Recorded after every cancellation of an order together with the new levels; an ending.
+    Recorded after every cancellation of an order together with the new levels.
     """
 
     goods: tuple[Goods, ...] = Field(description="What is put back, each article once.")
 
 
-class StockRestocked(Event, type="stock.restocked", owner="inventory", key_field="restock_id", from_outside=True):
+class StockRestocked(
+    Event, type="stock.restocked", owner="inventory", key_field="restock_id", from_outside=True, ending=True
+):
     """New pieces of an article arrived; counted once per restock id.
 
     Recorded together with the new level of the article.

@@ -12,21 +12,21 @@ class NotificationEvent(Event, owner="notifications", key_field="order_id"):
     message_id: str = Field(max_length=200, description="The mail's Message-ID, the same at every attempt.")
 
 
-class ConfirmationSent(NotificationEvent, type="notifications.confirmation_sent"):
+class ConfirmationSent(NotificationEvent, type="notifications.confirmation_sent", ending=True):
     """The customer was told that the order is promised.
 
     Recorded when the mail server has taken the mail.
     """
 
 
-class CancellationSent(NotificationEvent, type="notifications.cancellation_sent"):
+class CancellationSent(NotificationEvent, type="notifications.cancellation_sent", ending=True):
     """The customer was told that the order will not be, and why.
 
     Recorded when the mail server has taken the mail.
     """
 
 
-class ReceiptSent(NotificationEvent, type="notifications.receipt_sent"):
+class ReceiptSent(NotificationEvent, type="notifications.receipt_sent", ending=True):
     """The customer was told that the money is taken.
 
     Recorded when the mail server has taken the mail.

@@ -68,10 +68,10 @@ class OrderPlaced(OrderEvent, type="orders.placed", from_outside=True):
         return sum(line.quantity * line.unit_price_minor for line in self.lines)
 
 
-class OrderRefused(OrderEvent, type="orders.refused"):
+class OrderRefused(OrderEvent, type="orders.refused", ending=True):
     """The order can't be taken as it is: nothing was held, nothing was reserved.
 
-    Recorded instead of orders.placed, when the check fails; an ending.
+    Recorded instead of orders.placed, when the check fails.
     """
 
     customer: Customer = Field(description="Who ordered, with the address that a mail needs.")
@@ -97,7 +97,7 @@ class OrderGoodsSecured(OrderEvent, type="orders.goods_secured"):
     """
 
 
-class OrderConfirmed(OrderEvent, type="orders.confirmed"):
+class OrderConfirmed(OrderEvent, type="orders.confirmed", ending=True):
     """Payment and goods are secured: the order is promised to the customer.
 
     Recorded when the second of both is there; it is cancelled later only if its money can't be taken.
@@ -118,10 +118,10 @@ class OrderCancellationRequested(OrderEvent, type="orders.cancellation_requested
     publisher: ClassVar[str] = "support"
 
 
-class OrderCancelled(OrderEvent, type="orders.cancelled"):
+class OrderCancelled(OrderEvent, type="orders.cancelled", ending=True):
     """The order will not be: whatever was held or reserved for it is given back.
 
-    Recorded when the first of the reasons below is known; an ending.
+    Recorded when the first of the reasons below is known.
     """
 
     customer: Customer = Field(description="Who ordered, with the address that a mail needs.")

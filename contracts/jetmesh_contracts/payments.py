@@ -27,10 +27,10 @@ class PaymentAuthorized(PaymentEvent, type="payments.authorized"):
     currency: Currency
 
 
-class PaymentDeclined(PaymentEvent, type="payments.declined"):
+class PaymentDeclined(PaymentEvent, type="payments.declined", ending=True):
     """The bank refused; nothing is held, nothing has to be undone.
 
-    Recorded when the bank answered to the order that was placed; an ending.
+    Recorded when the bank answered to the order that was placed.
     """
 
     reason: Annotated[
@@ -41,10 +41,10 @@ class PaymentDeclined(PaymentEvent, type="payments.declined"):
     ] = Field(description="Why, as one word that programs can act on. More may come: they are read as `other`.")
 
 
-class PaymentCaptured(PaymentEvent, type="payments.captured"):
+class PaymentCaptured(PaymentEvent, type="payments.captured", ending=True):
     """The money is taken. Carries what a receipt needs.
 
-    Recorded when the order was confirmed and the bank took the money; an ending.
+    Recorded when the order was confirmed and the bank took the money.
     """
 
     authorization_id: Token = Field(description="The payment gateway's name of the hold.")
@@ -64,8 +64,8 @@ class PaymentCaptureFailed(PaymentEvent, type="payments.capture_failed"):
     )
 
 
-class PaymentVoided(PaymentEvent, type="payments.voided"):
+class PaymentVoided(PaymentEvent, type="payments.voided", ending=True):
     """The payment is closed at the bank: what was held is given back, and a hold that comes later is refused.
 
-    Recorded after every cancellation of an order, also where nothing was held; an ending.
+    Recorded after every cancellation of an order, also where nothing was held.
     """

@@ -39,7 +39,7 @@ export interface OrderPlaced {
 /**
  * The order can't be taken as it is: nothing was held, nothing was reserved.
  *
- * Recorded instead of orders.placed, when the check fails; an ending.
+ * Recorded instead of orders.placed, when the check fails.
  */
 export interface OrderRefused {
   /** The order: the key, the last token of the subject. */
@@ -105,7 +105,7 @@ export interface OrderCancellationRequested {
 /**
  * The order will not be: whatever was held or reserved for it is given back.
  *
- * Recorded when the first of the reasons below is known; an ending.
+ * Recorded when the first of the reasons below is known.
  */
 export interface OrderCancelled {
   /** The order: the key, the last token of the subject. */
@@ -139,7 +139,7 @@ export interface PaymentAuthorized {
 /**
  * The bank refused; nothing is held, nothing has to be undone.
  *
- * Recorded when the bank answered to the order that was placed; an ending.
+ * Recorded when the bank answered to the order that was placed.
  */
 export interface PaymentDeclined {
   /** The order that is paid: the key. */
@@ -151,7 +151,7 @@ export interface PaymentDeclined {
 /**
  * The money is taken. Carries what a receipt needs.
  *
- * Recorded when the order was confirmed and the bank took the money; an ending.
+ * Recorded when the order was confirmed and the bank took the money.
  */
 export interface PaymentCaptured {
   /** The order that is paid: the key. */
@@ -181,7 +181,7 @@ export interface PaymentCaptureFailed {
 /**
  * The payment is closed at the bank: what was held is given back, and a hold that comes later is refused.
  *
- * Recorded after every cancellation of an order, also where nothing was held; an ending.
+ * Recorded after every cancellation of an order, also where nothing was held.
  */
 export interface PaymentVoided {
   /** The order that is paid: the key. */
@@ -221,7 +221,7 @@ export interface Shortage {
 /**
  * At least one article was not there in the number wanted; nothing is put aside.
  *
- * Recorded when the order was placed and the shelf did not suffice; an ending.
+ * Recorded when the order was placed and the shelf did not suffice.
  */
 export interface GoodsRejected {
   /** The order that the goods are for: the key. */
@@ -233,7 +233,7 @@ export interface GoodsRejected {
 /**
  * The goods of a cancelled order are back on the shelf; none, where none were reserved.
  *
- * Recorded after every cancellation of an order together with the new levels; an ending.
+ * Recorded after every cancellation of an order together with the new levels.
  */
 export interface GoodsReleased {
   /** The order that the goods are for: the key. */

@@ -58,7 +58,8 @@ def _channels(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "address": facts["subject"],
             "title": contract.type,
-            "description": f"What {contract.owner} recorded, one message per {facts['key']}.",
+            "description": f"What {contract.owner} recorded, one message per {facts['key']}."
+            + f" An ending: the part of {contract.owner} in the story is over with it." * bool(facts.get("ending")),
             "messages": {contract.type: _reference("messages", contract.type)},
             "parameters": {facts["key"]: {"description": _meaning(contract.consumer, facts["key"])}},
             "x-jetstream-stream": stream_of(contract.owner),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.event import CLIENT, EventType, publisher_of
+from jetmesh.event import CLIENT, EventType, is_ending, publisher_of
 
 Schema = Mapping[str, Any]
 
@@ -180,4 +180,5 @@ def facts(event: EventType) -> dict[str, Any]:
         "from_outside": event.from_outside,
         "state": event.state,
         **({"publisher": publisher_of(event)} if event.from_outside else {}),
+        **({"ending": True} if is_ending(event) else {}),
     }

@@ -1,8 +1,10 @@
-"""Who reacts to what, read from the signatures: as a table, and as a picture."""
+"""Who reacts to what, read from the signatures: as a table, as a picture, and as what a story still waits for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from jetmesh.event import EventType
 from jetmesh.service import Form, Reaction, Service
 
 
@@ -58,3 +60,40 @@ def _edges(services: Sequence[Service]) -> Iterable[str]:
 
 def _node(event_type: str, outside: str = "") -> str:
     return f'{(event_type + outside).replace(".", "_").replace(" ", "_")}(["{event_type}{outside}"])'
+
+
+class Happened(Protocol):
+    """One event of a story: what it is, and which event it follows from."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def causation_id(self) -> str: ...
+
+
+def is_over(services: Sequence[Service], story: Sequence[Happened]) -> bool:
+    """Whether nothing more follows from these events of one key: every service that has a part in it has recorded an
+    ending, and every reaction that must answer has."""
+    types = {event.type for event in story}
+    parts = [service for service in services if types & _types(service.records)]
+    ended = {service.name for service in parts if types & _types(service.endings)}
+    reactions = [reaction for service in services for reaction in service.reactions]
+    waits = any(_waits(reaction, story, ended) for reaction in reactions if reaction.outcomes)
+    return bool(parts) and len(ended) == len(parts) and not waits
+
+
+def _waits(reaction: Reaction, story: Sequence[Happened], ended: Container[str]) -> bool:
+    """Whether the reaction has not answered one of the events; it may leave one unanswered once its service's part has
+    ended."""
+    if reaction.is_optional and reaction.service in ended:
+        return False
+    inside = _types(event for event in reaction.events if not reaction.takes_from_outside(event))
+    outcomes = _types(reaction.outcomes)
+    answered = {event.causation_id for event in story if event.type in outcomes}
+    return any(event.type in inside and event.id not in answered for event in story)
+
+
+def _types(events: Iterable[EventType]) -> set[str]:
+    return {event.type for event in events}

@@ -62,7 +62,7 @@ async def test_a_decision_sees_what_its_own_service_recorded(mesh: LocalMesh) ->
 
 async def test_a_story_is_remembered_until_it_ends(mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process recorded need not be read back; of what is over nothing is kept in mind."""
-    service = Service("work", endings=(Finished,))
+    service = Service("work")
     read: list[str] = []
     last = StoryReader.last
 

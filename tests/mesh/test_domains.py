@@ -106,7 +106,7 @@ async def test_a_domain_that_is_nowhere_is_named_by_its_setting(leaf: Broker) ->
 async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -> None:
     """Pulls, acknowledgements, guards, stories, what is set aside, letters, the archive."""
     tries: dict[str, int] = {}
-    work = Service("work", endings=(Finished, Failed))
+    work = Service("work")
 
     @work.on(retry=Retry(first_seconds=3, longest_seconds=3))
     async def finish(asked: Asked) -> Finished | Failed:

@@ -12,12 +12,13 @@ import pytest
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import StockLevel
 from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.ledger import Balance, Ledger
 from jetmesh_shop.reference.mailsink import MailSink
 from tests.support.samples import restocked
 
 STOCK = {"pizza-margherita": 1_000, "tiramisu": 1_000, "cola": 1_000, "truffle-special": 10}
-ENDINGS = {"orders.confirmed", "orders.cancelled", "orders.refused"}
+ENDINGS = {event.type for event in orders.endings}
 
 
 class Whole:

@@ -130,5 +130,4 @@ async def test_no_archived_order_is_written_about_again(ending: Event, reaction:
 def test_every_service_that_records_says_what_its_endings_are() -> None:
     for service in SERVICES:
         assert bool(service.endings) == bool(service.records), service.name
-        assert set(service.endings) <= set(service.records)
         assert not any(event.state for event in service.endings)

@@ -28,11 +28,11 @@ class WorkEvent(Event, owner="work", key_field="job_id"):
     job_id: Token
 
 
-class Finished(WorkEvent, type="work.finished"):
+class Finished(WorkEvent, type="work.finished", ending=True):
     """The job is done."""
 
 
-class Failed(WorkEvent, type="work.failed"):
+class Failed(WorkEvent, type="work.failed", ending=True):
     """The job can't be done."""
 
 

@@ -15,7 +15,7 @@ from jetmesh_contracts import (
 from jetmesh_shop.inventory import domain
 from jetmesh_shop.inventory.domain import Reservation, Restock
 
-inventory = Service("inventory", endings=(GoodsReserved, GoodsRejected, GoodsReleased, StockRestocked))
+inventory = Service("inventory")
 
 
 @inventory.on_many(retry=Retry(attempts=None))

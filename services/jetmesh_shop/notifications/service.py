@@ -25,7 +25,7 @@ class Notifications:
     mailer: Mailer
 
 
-notifications = Service("notifications", Notifications, endings=(ConfirmationSent, CancellationSent, ReceiptSent))
+notifications = Service("notifications", Notifications)
 
 
 @notifications.on(needs="smtp", retry=PATIENT)

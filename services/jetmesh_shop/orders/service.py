@@ -30,7 +30,7 @@ class Orders:
     smtputf8: bool = False
 
 
-orders = Service("orders", Orders, claims=timedelta(hours=24), endings=(OrderConfirmed, OrderCancelled, OrderRefused))
+orders = Service("orders", Orders, claims=timedelta(hours=24))
 
 
 @orders.intake

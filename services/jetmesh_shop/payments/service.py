@@ -28,7 +28,7 @@ class Payments:
     gateway: Gateway
 
 
-payments = Service("payments", Payments, endings=(PaymentCaptured, PaymentDeclined, PaymentVoided))
+payments = Service("payments", Payments)
 
 
 @payments.begins(needs="bank")

@@ -8,16 +8,33 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from jetmesh.telemetry.otlp.traceparent import trace_id_of
+from jetmesh_contracts import (
+    CancellationSent,
+    ConfirmationSent,
+    GoodsRejected,
+    GoodsReleased,
+    GoodsReserved,
+    OrderCancellationRequested,
+    OrderCancelled,
+    OrderConfirmed,
+    PaymentAuthorized,
+    PaymentCaptured,
+    PaymentCaptureFailed,
+    PaymentDeclined,
+    PaymentVoided,
+    ReceiptSent,
+    StockLevel,
+    StockRestocked,
+)
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.facts import PLACED, REFUSED, Fact, Facts, total
 
-CONFIRMED, CANCELLED = "orders.confirmed", "orders.cancelled"
-CAPTURED, VOIDED, DECLINED = "payments.captured", "payments.voided", "payments.declined"
-CAPTURE_FAILED, AUTHORIZED = "payments.capture_failed", "payments.authorized"
-RESERVED, REJECTED, RELEASED = "inventory.reserved", "inventory.rejected", "inventory.released"
-REQUESTED = "orders.cancellation_requested"
-RESTOCKED, LEVEL = "stock.restocked", "stock.level"
-LETTERS = "notifications.confirmation_sent", "notifications.cancellation_sent", "notifications.receipt_sent"
+CONFIRMED, CANCELLED, REQUESTED = OrderConfirmed.type, OrderCancelled.type, OrderCancellationRequested.type
+CAPTURED, VOIDED, DECLINED = PaymentCaptured.type, PaymentVoided.type, PaymentDeclined.type
+CAPTURE_FAILED, AUTHORIZED = PaymentCaptureFailed.type, PaymentAuthorized.type
+RESERVED, REJECTED, RELEASED = GoodsReserved.type, GoodsRejected.type, GoodsReleased.type
+RESTOCKED, LEVEL = StockRestocked.type, StockLevel.type
+LETTERS = ConfirmationSent.type, CancellationSent.type, ReceiptSent.type
 
 Story: TypeAlias = Mapping[str, Fact]
 Offences: TypeAlias = Iterator[str]

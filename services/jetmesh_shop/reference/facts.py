@@ -26,7 +26,7 @@ from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import check_split, histories, request
 from jetmesh.topology.streams import topology
-from jetmesh_contracts import EVENTS
+from jetmesh_contracts import EVENTS, OrderPlaced, OrderRefused
 from jetmesh_shop.files import usable
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.payments.ledger import Balance, Ledger
@@ -35,7 +35,7 @@ from jetmesh_shop.reference.state import ARCHIVE, State
 from jetmesh_shop.reference.streams import raw_reader
 
 INTAKE = "INTAKE"
-PLACED, REFUSED = "orders.placed", "orders.refused"
+PLACED, REFUSED = OrderPlaced.type, OrderRefused.type
 GONE = "discarded"
 TYPES = {event.type: event for event in EVENTS}
 

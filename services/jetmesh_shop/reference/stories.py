@@ -9,6 +9,7 @@ from datetime import datetime
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.operate.archive.parquet import Archive
+from jetmesh.operate.flow import is_over
 from jetmesh.runtime.context import Context
 from jetmesh.topology import partitions
 from jetmesh.topology.partitions import Partitions
@@ -16,16 +17,6 @@ from jetmesh.topology.provision import request
 from jetmesh_shop.flow import SERVICES
 
 POLL_SECONDS = 0.02
-
-ENDINGS = (
-    {"orders.confirmed", "payments.captured", "notifications.confirmation_sent", "notifications.receipt_sent"},
-    {"orders.cancelled", "payments.voided", "inventory.released", "notifications.cancellation_sent"},
-    {"orders.cancelled", "payments.declined", "inventory.released", "notifications.cancellation_sent"},
-    {"orders.cancelled", "payments.voided", "inventory.rejected", "notifications.cancellation_sent"},
-    {"orders.cancelled", "payments.declined", "inventory.rejected", "notifications.cancellation_sent"},
-    {"orders.refused", "notifications.cancellation_sent"},
-)
-"""With all events of one of these sets, nothing more can happen to an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +64,15 @@ def archived(archive: Archive, key: str, split: Partitions) -> list[StoryEvent]:
 
 async def follow(context: Context, key: str, seconds: float) -> AsyncIterator[StoryEvent]:
     """The events as they come, until nothing more can happen or the time is up."""
-    seen: set[str] = set()
+    told: set[str] = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for event in await story(context, key):
-            if event.type not in seen:
-                seen.add(event.type)
+        events = await story(context, key)
+        for event in events:
+            if event.type not in told:
+                told.add(event.type)
                 yield event
-        if any(ending <= seen for ending in ENDINGS):
+        if is_over(SERVICES, events):
             return
         await asyncio.sleep(POLL_SECONDS)
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from jetmesh_shop.orders.service import orders
 from jetmesh_shop.reference.audit import Audit
-from jetmesh_shop.reference.checks import CANCELLED, CONFIRMED, outcome, shelves
+from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
 from jetmesh_shop.reference.facts import PLACED, REFUSED, Fact, Facts, Letter
 from jetmesh_shop.reference.sheets import counts, row
 from jetmesh_shop.reference.tracestore.store import Damaged, TraceStore
 
-ENDS = (CONFIRMED, CANCELLED, REFUSED)
+ENDS = tuple(event.type for event in orders.endings)
 
 
 @dataclass(frozen=True, slots=True)

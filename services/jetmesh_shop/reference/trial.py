@@ -7,10 +7,11 @@ import click
 from jetmesh.common.terminal import say
 from jetmesh.failure import Unavailable
 from jetmesh.runtime.context import Context
+from jetmesh_contracts import ReceiptSent
 from jetmesh_shop.reference import mix, placing, stock, stories
 from jetmesh_shop.reference.endpoints import connected
 
-END = "notifications.receipt_sent"
+END = ReceiptSent.type
 
 
 @click.command()

@@ -7,21 +7,30 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from jetmesh_contracts import (
+    Event,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderGoodsSecured,
+    OrderPaymentSecured,
+    OrderRefused,
+    PaymentCaptured,
+)
 from jetmesh_shop.orders.edge.port import StoryEvent
 
 Status = Literal["placed", "payment_secured", "goods_secured", "confirmed", "paid", "cancelled", "refused"]
 
-_STATUSES: Mapping[str, Status] = {
-    "orders.refused": "refused",
-    "orders.cancelled": "cancelled",
-    "payments.captured": "paid",
-    "orders.confirmed": "confirmed",
-    "orders.goods_secured": "goods_secured",
-    "orders.payment_secured": "payment_secured",
+_STATUSES: Mapping[type[Event], Status] = {
+    OrderRefused: "refused",
+    OrderCancelled: "cancelled",
+    PaymentCaptured: "paid",
+    OrderConfirmed: "confirmed",
+    OrderGoodsSecured: "goods_secured",
+    OrderPaymentSecured: "payment_secured",
 }
 """The status that an event means, the one that says most first: events of several streams have no other order."""
 
-ENDED: frozenset[Status] = frozenset({"refused", "cancelled", "confirmed", "paid"})
+ENDED = frozenset(status for event, status in _STATUSES.items() if event.ending)
 """The customer has an answer: nothing that they wait for follows these."""
 
 _PUBLIC = frozenset(
@@ -58,7 +67,7 @@ class OrderStory(BaseModel):
 def status_of(types: Iterable[str]) -> Status:
     """How an order stands to which these types of events have happened, in whatever order they arrived."""
     happened = frozenset(types)
-    return next((status for type, status in _STATUSES.items() if type in happened), "placed")
+    return next((status for event, status in _STATUSES.items() if event.type in happened), "placed")
 
 
 class Cursor:
