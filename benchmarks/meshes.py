@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import nats
 from nats.js.api import KeyValueConfig, StorageType, StreamConfig
 
 from benchmarks import servers, workload
@@ -211,7 +212,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
         Processes(Path(folder), _environment(broker.url, Path(folder), endpoint, skus)) as processes,
     ):
         async with connected(broker.url) as client:
-            await _make_streams(client, skus)
+            await _make_streams(broker.url, skus)
             for name in WITHOUT_MAIL:
                 processes.start(name, "benchmarks.faststream_mesh", name, niceness=niceness(name))
             consumers = [
@@ -228,8 +229,9 @@ def connected(url: str) -> AbstractAsyncContextManager[Context]:
     return connect(settings.read(settings.Settings, {"NATS_URL": url}), providers.start("benchmark", {}), "benchmark")
 
 
-async def _make_streams(client: Context, skus: Sequence[str]) -> None:
-    jetstream = client.connection.jetstream()
+async def _make_streams(url: str, skus: Sequence[str]) -> None:
+    client = await nats.connect(url)
+    jetstream = client.jetstream()
     for name, subjects in faststream_app.STREAMS.items():
         stream = StreamConfig(name=name, subjects=subjects, storage=StorageType.FILE, allow_direct=True)
         await jetstream.add_stream(stream)
@@ -239,6 +241,7 @@ async def _make_streams(client: Context, skus: Sequence[str]) -> None:
     }
     for sku in skus:
         await buckets["stock"].put(sku, str(workload.PIECES).encode())
+    await client.close()
     await buckets["stock"].put(workload.SOLD_OUT, b"0")
 
 

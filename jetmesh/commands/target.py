@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from jetmesh import settings
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime.context import Context, connect
 from jetmesh.settings import Settings
 from jetmesh.telemetry import providers
@@ -104,7 +104,7 @@ async def reach(target: Target) -> AsyncIterator[Context]:
 
 
 @asynccontextmanager
-async def connected(connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[tuple[Connection, Settings]]:
+async def connected(connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[tuple[Transport, Settings]]:
     """A connection to the mesh of the environment, else of the demo that runs here, with the settings that led there.
 
     Raises:

@@ -18,7 +18,7 @@ from jetmesh.contracts import compatibility, registry
 from jetmesh.contracts.package import contracts_of
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contracts
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.topology import accounts, nack, nkeys, provision
@@ -153,7 +153,7 @@ def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
         say(f"{len(changes)} of {len(steps)} streams and durables are not as needed")
 
 
-async def _refuse_breaking(connection: Connection, new: Contracts) -> None:
+async def _refuse_breaking(connection: Transport, new: Contracts) -> None:
     """Whether what is deployed, now or before, could not read what the services will record, or they not it. An event
     that they do not record (any more, or not yet) is unread, not misread: its contract stays.
 

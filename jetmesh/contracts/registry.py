@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from typing import Any, cast
 
 from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError, NoKeysError
 from nats.js.kv import KV_DEL, KV_OP, KeyValue
@@ -10,7 +11,7 @@ from jetmesh.common import json_body
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import API, Connection
+from jetmesh.jetstream.transport import API, Transport
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Stream, Topology
 
@@ -39,7 +40,7 @@ def stream(replicas: int = 1) -> Stream:
     )
 
 
-async def publish(connection: Connection, contracts: Contracts, replicas: int = 1, *, prune: bool = True) -> list[str]:
+async def publish(connection: Transport, contracts: Contracts, replicas: int = 1, *, prune: bool = True) -> list[str]:
     """Write what is new or changed; with `prune`, delete what its owner does not record any more. The types that were
     touched.
 
@@ -63,7 +64,7 @@ def owned(deployed: Contracts, contracts: Contracts) -> Contracts:
     return {name: each for name, each in deployed.items() if each.owner in owners}
 
 
-async def fetch(connection: Connection) -> Contracts:
+async def fetch(connection: Transport) -> Contracts:
     """What is deployed.
 
     Raises:
@@ -72,7 +73,7 @@ async def fetch(connection: Connection) -> Contracts:
     return await _latest(await _found(connection))
 
 
-async def history(connection: Connection) -> list[Contracts]:
+async def history(connection: Transport) -> list[Contracts]:
     """What was ever deployed and is kept, oldest first; the last is what is deployed.
 
     Raises:
@@ -87,7 +88,7 @@ async def history(connection: Connection) -> list[Contracts]:
     ]
 
 
-async def _made(connection: Connection, replicas: int) -> KeyValue:
+async def _made(connection: Transport, replicas: int) -> KeyValue:
     try:
         return await _found(connection)
     except NoRelease:
@@ -95,17 +96,17 @@ async def _made(connection: Connection, replicas: int) -> KeyValue:
         return await _found(connection)
 
 
-async def _put(connection: Connection, name: str, value: bytes, headers: dict[str, str] | None = None) -> None:
+async def _put(connection: Transport, name: str, value: bytes, headers: dict[str, str] | None = None) -> None:
     """Write an entry. Where the API has a prefix so have the bucket's subjects: nats-py writes to the bucket of this
     name that is nearest."""
     subject = f"$KV.{BUCKET}.{name}"
     whole = subject if connection.api_prefix == API else connection.api(subject)
-    await connection.jetstream().publish(whole, value, headers=headers)
+    await cast(Any, connection).jetstream().publish(whole, value, headers=headers)
 
 
-async def _found(connection: Connection) -> KeyValue:
+async def _found(connection: Transport) -> KeyValue:
     try:
-        return await connection.jetstream(prefix=connection.api_prefix).key_value(BUCKET)
+        return cast(KeyValue, await cast(Any, connection).jetstream(prefix=connection.api_prefix).key_value(BUCKET))
     except BucketNotFoundError:
         raise NoRelease("no contracts are deployed: `jetmesh topology apply` writes them") from None
     except APIError as refused:

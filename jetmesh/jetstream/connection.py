@@ -20,16 +20,12 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from jetmesh.common.throttled_log import Conditions, kind_of
 from jetmesh.failure import BrokerUnavailable, TooLarge, Unavailable
 from jetmesh.jetstream.clock import BrokerClock
+from jetmesh.jetstream.headers import decode_headers
 from jetmesh.jetstream.parser import Splitter
+from jetmesh.jetstream.transport import API, Frame
 
 log = logging.getLogger("jetmesh.connection")
 
-Frame = Callable[[str, str, bytes, bytes], None]
-"""Called with subject, reply, raw header block and body; must not block and must not raise."""
-
-
-API = "$JS.API"
-"""Where the JetStream API is found, if nothing else is said."""
 HEADER_BYTES_MAX = (1 << 16) - 1
 """What JetStream stores of headers (10097)."""
 SUBJECT_BYTES_MAX = 4_000
@@ -142,6 +138,11 @@ class Connection(Client):
         self._born = time.monotonic()
         self._tell = self._warn
         self._conditions.over()
+
+    async def ended(self) -> str:
+        """Return when nothing will connect it again: what it failed with."""
+        await self.closed.wait()
+        return str(self.last_error)
 
     async def hang_up(self) -> None:
         """Close for good, within seconds. nats-py can wait for ever for a transport that is gone, or go on reconnecting
@@ -298,7 +299,7 @@ class Connection(Client):
         self.require_fitting(subject, headers_size + (12 if headers else 0), payload_size, reply)
         await super()._send_publish(subject, reply, payload, payload_size, headers)
 
-    async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0) -> bytes:
+    async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:
         """One request and its answer, off the hot path.
 
         Raises:
@@ -306,7 +307,7 @@ class Connection(Client):
                 is more than the broker takes.
         """
         try:
-            return (await self.request(subject, data, timeout=timeout_seconds)).data
+            return (await self.request(subject, data, timeout=timeout_seconds, headers=decode_headers(headers))).data
         except TooLarge as too_large:
             raise Unavailable(str(too_large)) from None
         except NoRespondersError:

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from jetmesh.event import is_ended
 from jetmesh.failure import BrokerUnavailable
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.headers import Headers, decode_headers
+from jetmesh.jetstream.transport import Transport
 
 TIMEOUT_SECONDS = 5.0
 SUBJECTS_MAX = 256
@@ -72,7 +72,7 @@ class _Reading:
 class StoryReader:
     """Reads the newest message per subject. May be answered by a replica that lags: an absence is no evidence."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Transport) -> None:
         self._connection = connection
         self._inbox = connection.new_inbox()
         self._readings: dict[str, _Reading] = {}

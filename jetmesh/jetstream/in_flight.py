@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.pull import Pull
+from jetmesh.jetstream.transport import Transport
 
 Place: TypeAlias = tuple[int, float]
 """A message of a stream: its sequence, and when it was stored, for another life of the stream has others there."""
@@ -19,7 +19,7 @@ Place: TypeAlias = tuple[int, float]
 class InFlight:
     """Every delivery that this process holds, waiting or running, with the pull whose slot it takes."""
 
-    def __init__(self, connection: Connection, ack_wait_seconds: float) -> None:
+    def __init__(self, connection: Transport, ack_wait_seconds: float) -> None:
         self._connection = connection
         self._ack_wait_seconds = ack_wait_seconds
         self._held: dict[str, tuple[Delivery, Pull, Place]] = {}

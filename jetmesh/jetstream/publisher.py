@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 
 from jetmesh.failure import BrokerUnavailable, Permanent, TooLarge, Unavailable, growing
 from jetmesh.jetstream.clock import BrokerClock
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.group_commit import Groups
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.storing import FULL, NO_ROOM, Storing
+from jetmesh.jetstream.transport import Transport
 
 WRONG_LAST_SEQUENCE = 10071
 REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
@@ -44,7 +44,7 @@ BATCH_MAX = 1000
 class Publisher:
     """Publishes to JetStream and waits for each acknowledgement, at most `WINDOW` of them at a time."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Transport) -> None:
         self._connection = connection
         self._inbox = connection.new_inbox()
         self._answers: dict[str, tuple[str, asyncio.Future[bytes]]] = {}

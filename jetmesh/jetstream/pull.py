@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.consumer_config import Config, hold_seconds
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.transport import Transport
 
 log = logging.getLogger("jetmesh.pull")
 
@@ -39,7 +39,7 @@ class Pull:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Transport,
         stream: str,
         durable: str,
         slots: int,

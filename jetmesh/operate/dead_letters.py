@@ -17,10 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 from jetmesh.cloudevents import now
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.headers import Headers, decode_headers, foreign
 from jetmesh.jetstream.message import Message, Refused
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import replay
 from jetmesh.runtime import dead_letter
 from jetmesh.runtime.origin import origin_of
@@ -191,7 +191,7 @@ def grouped(letters: Iterable[Letter]) -> list[Group]:
 class Letters:
     """The dead letters of a mesh. Everything that changes them is recorded under the name of whoever did it."""
 
-    def __init__(self, connection: Connection, publisher: Publisher, by: str = "") -> None:
+    def __init__(self, connection: Transport, publisher: Publisher, by: str = "") -> None:
         self._connection, self._publisher, self._by = connection, publisher, by
 
     async def all(self, which: Filter = EVERYTHING) -> AsyncIterator[Letter]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import diagnosis, monitoring
 from jetmesh.operate.findings import Finding, Findings, Grade, Patient
 from jetmesh.operate.service_answers import Server
@@ -131,7 +131,7 @@ async def _server(patient: Patient) -> Findings:
     yield Finding("broker", Grade.GOOD if new_enough else Grade.WRONG, found, "" if new_enough else fix)
 
 
-async def _round_trip_ms(connection: Connection) -> float:
+async def _round_trip_ms(connection: Transport) -> float:
     loop = asyncio.get_running_loop()
     began = loop.time()
     await connection.flush(timeout=TIMEOUT_SECONDS)
@@ -244,7 +244,7 @@ async def _security(patient: Patient) -> Findings:
         yield Finding("security", Grade.DOUBT, "the connection is not encrypted", fix)
 
 
-def _is_local(connection: Connection) -> bool:
+def _is_local(connection: Transport) -> bool:
     return connection.server_host.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.topology.streams import Topology, topology
@@ -37,7 +37,7 @@ Findings = AsyncIterator[Finding]
 class Patient:
     """What is examined: a connection, the services that should be there, and where monitoring and traces are."""
 
-    connection: Connection
+    connection: Transport
     services: Sequence[Service]
     settings: Settings
     monitor_url: str = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.service_answers import ReactionReport, Report, Stats, ask_everybody, read
 from jetmesh.process.micro import REPORT
 from jetmesh.runtime.origin import origin_of
@@ -83,7 +83,7 @@ class Overview:
 
 
 async def look(
-    connection: Connection, services: Sequence[Service], before: Overview | None = None, split: Partitions = WHOLE
+    connection: Transport, services: Sequence[Service], before: Overview | None = None, split: Partitions = WHOLE
 ) -> Overview:
     """Read the state of the mesh; with an earlier reading, rates by the broker's own count."""
     needed = topology(services, split=split)
@@ -163,7 +163,7 @@ def _breakers(reports: Reports) -> dict[str, str]:
     }
 
 
-async def _reports(connection: Connection, services: Sequence[Service]) -> Reports:
+async def _reports(connection: Transport, services: Sequence[Service]) -> Reports:
     """What every instance of each service tells about itself (`$SRV.STATS.<service>`, which no other service's user may
     hear), by service."""
     answers = await _all(ask_everybody(connection, f"$SRV.STATS.{service.name}", Stats) for service in services)
@@ -181,14 +181,14 @@ async def _all(calls: Iterable[Any]) -> list[Any]:
     return list(await asyncio.gather(*calls))
 
 
-async def _consumer(connection: Connection, consumer: Consumer) -> Lag | None:
+async def _consumer(connection: Transport, consumer: Consumer) -> Lag | None:
     info = await _ask(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     if info is None:
         return None
     return Lag(info["num_pending"], info["num_ack_pending"], info["num_redelivered"], info["ack_floor"]["consumer_seq"])
 
 
-async def _stream(connection: Connection, name: str) -> StreamState | None:
+async def _stream(connection: Transport, name: str) -> StreamState | None:
     info = await _ask(connection, f"STREAM.INFO.{name}")
     if info is None:
         return None
@@ -196,7 +196,7 @@ async def _stream(connection: Connection, name: str) -> StreamState | None:
     return StreamState(name, state["messages"], state["bytes"], state["last_seq"])
 
 
-async def _letters(connection: Connection) -> dict[str, int]:
+async def _letters(connection: Transport) -> dict[str, int]:
     """How many dead letters each reaction has, as `service.reaction`."""
     info = await _ask(connection, f"STREAM.INFO.{DEAD_LETTERS}", {"subjects_filter": DEAD_SUBJECTS})
     found: dict[str, int] = {}
@@ -206,7 +206,7 @@ async def _letters(connection: Connection) -> dict[str, int]:
     return found
 
 
-async def _ask(connection: Connection, call: str, body: Any = None) -> Any:
+async def _ask(connection: Transport, call: str, body: Any = None) -> Any:
     try:
         return await request(connection, call, body, timeout_seconds=2.0)
     except (Unavailable, Drift):

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from jetmesh.event import matches
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Headers, decode_headers, foreign
 from jetmesh.jetstream.message import Guard, Message
+from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import INTAKE
@@ -26,7 +26,7 @@ class Unfit(Exception):
     """A letter that does not fit the message that it is about; the text says how."""
 
 
-async def original(connection: Connection, subject: str, headers: Headers, data: bytes) -> Delivery:
+async def original(connection: Transport, subject: str, headers: Headers, data: bytes) -> Delivery:
     """The message that a letter is about, from the stream of origin, as the reaction had it.
 
     Raises:
@@ -70,7 +70,7 @@ def again(letter: int, subject: str, found: Delivery, traceparent: str) -> Messa
     return Message(due, found.data, headers, Guard(due, 0))
 
 
-async def _stored(connection: Connection, origin: Origin) -> Delivery:
+async def _stored(connection: Transport, origin: Origin) -> Delivery:
     try:
         answer = await request(connection, f"STREAM.MSG.GET.{origin.stream}", {"seq": origin.sequence})
     except Drift as refused:
@@ -100,7 +100,7 @@ def _seconds(instant: str) -> float:
     return (seconds * 10**9 + int(fraction.ljust(9, "0")[:9])) / 1e9
 
 
-async def _check_reads(connection: Connection, origin: Origin, subject: str) -> None:
+async def _check_reads(connection: Transport, origin: Origin, subject: str) -> None:
     """Whether the service's durable would have delivered it: a letter must not fetch for its service what it may not
     read."""
     durable = f"{origin.service}-{'intake' if origin.stream == INTAKE else origin.reaction}"

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 
 ANSWERS_SECONDS = 0.4
 """How long the services are waited for: nobody knows how many there are."""
@@ -79,7 +79,7 @@ class ServerHealth(Answer):
 
 
 async def ask_everybody(
-    connection: Connection, subject: str, form: type[Model], seconds: float = ANSWERS_SECONDS
+    connection: Transport, subject: str, form: type[Model], seconds: float = ANSWERS_SECONDS
 ) -> list[Model]:
     """All answers of a form to one request that come within `seconds`."""
     answers: list[Model] = []

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from nats import micro
@@ -34,7 +34,7 @@ async def answer(
         r.name: f"{_types(r.events, 'everything')} -> {_types(r.outcomes, 'nothing')}" for r in service.reactions
     }
     announced = await micro.add_service(
-        context.public or context.connection,
+        cast(Any, context.public or context.connection),
         name=service.name,
         version=_semantic(jetmesh_version()),
         description=(service.meaning or f"the service {service.name}"),

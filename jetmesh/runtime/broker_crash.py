@@ -8,8 +8,8 @@ broker knows of it again, and whoever has it in hand says that it is still worke
 import time
 
 from jetmesh.failure import Retry
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.transport import Transport
 
 ALL_SECONDS = 2.0
 """So long after the broker is back everything is put off: others may find it a little later."""
@@ -26,7 +26,7 @@ Place = tuple[str, int]
 class Doubt:
     """Whether a delivery to one reaction in this process may be in other hands; each is put off once."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Transport) -> None:
         self._all_until = self._old_until = self._back_at = 0.0
         self._put_off: set[Place] = set()
         self._clock = connection.clock

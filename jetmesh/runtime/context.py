@@ -13,6 +13,7 @@ from jetmesh.jetstream.credentials import Credentials
 from jetmesh.jetstream.direct_get import StoryReader
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.settings import Settings
@@ -42,7 +43,7 @@ class Context:
     """What runs on one connection. Everything in it lives from `connect` to the end of its block."""
 
     settings: Settings
-    connection: Connection
+    connection: Transport
     publisher: Publisher
     stories: StoryReader
     in_flight: InFlight
@@ -51,7 +52,7 @@ class Context:
     histories: Histories = field(default_factory=Histories)
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a delivery has its last chance (`jetmesh.runtime.crash_guard`)."""
-    public: Connection | None = None
+    public: Transport | None = None
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     background: list[Beside] = field(default_factory=list)
@@ -103,7 +104,7 @@ async def connect(
 
 @asynccontextmanager
 async def _on(
-    connection: Connection, public: Connection | None, settings: Settings, telemetry: Telemetry
+    connection: Transport, public: Transport | None, settings: Settings, telemetry: Telemetry
 ) -> AsyncIterator[Context]:
     mesh = Context(
         settings=settings,

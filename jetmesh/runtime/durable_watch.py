@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.consumer_config import Config
+from jetmesh.jetstream.transport import Transport
 from jetmesh.topology.provision import Drift, request
 from jetmesh.topology.streams import Consumer
 
@@ -28,7 +28,7 @@ class Durables:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Transport,
         consumers: Callable[[], Sequence[Consumer]],
         found: Callable[[Place, Config], None] = lambda *_: None,
     ) -> None:

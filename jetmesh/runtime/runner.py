@@ -10,10 +10,10 @@ from typing import Any
 
 from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, Unavailable
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.pull import Pull
+from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.circuit_breaker import CircuitBreakers, breakers
 from jetmesh.runtime.context import Beside, Context
@@ -252,14 +252,13 @@ class Runner:
                 pull.check()
 
 
-async def _lost(connection: Connection) -> None:
+async def _lost(connection: Transport) -> None:
     """Until the connection is closed for good, which nothing here asked for.
 
     Raises:
         ConnectionError: it is.
     """
-    await connection.closed.wait()
-    raise ConnectionError(f"the connection to the broker is closed for good: {connection.last_error}")
+    raise ConnectionError(f"the connection to the broker is closed for good: {await connection.ended()}")
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

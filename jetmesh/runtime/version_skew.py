@@ -13,11 +13,11 @@ from typing import Any
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import TooLarge
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.service import INTAKE, Reaction
 from jetmesh.topology.difference import covers, filters_of, takes_of
@@ -35,7 +35,7 @@ PAUSE_SECONDS_MAX = 60.0
 class Versions:
     """Gives back what this process does not know, for as long as `wait_seconds`."""
 
-    def __init__(self, connection: Connection, publisher: Publisher, in_flight: InFlight, wait_seconds: float) -> None:
+    def __init__(self, connection: Transport, publisher: Publisher, in_flight: InFlight, wait_seconds: float) -> None:
         self._connection, self._publisher, self._in_flight = connection, publisher, in_flight
         self._wait_seconds = wait_seconds
         self._answers: dict[str, tuple[float, asyncio.Future[Any]]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
-from jetmesh.jetstream.connection import API
+from jetmesh.jetstream.transport import API
 from jetmesh.service import Service
 from jetmesh.topology import partitions
 from jetmesh.topology.names import endpoint_subject

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.direct_get import Stored, StoryReader
+from jetmesh.jetstream.transport import Transport
 
 Partitions = Mapping[str, int]
 """In how many each stream that is split is split, by the name of the whole."""
@@ -76,7 +76,7 @@ def lane(count: int) -> Callable[[str], str]:
 class PartitionedReader(StoryReader):
     """Asks for each story where its key is."""
 
-    def __init__(self, connection: Connection, partitions: Partitions) -> None:
+    def __init__(self, connection: Transport, partitions: Partitions) -> None:
         super().__init__(connection)
         self._partitions = partitions
 

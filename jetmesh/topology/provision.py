@@ -13,7 +13,7 @@ from typing import Any
 
 from jetmesh.failure import Unavailable
 from jetmesh.history import BORN, History, history_of
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
 from jetmesh.topology import account_limits, difference
 from jetmesh.topology.difference import Difference, Field
@@ -77,7 +77,7 @@ class Step:
         return f"{self.change.value} {self.kind} {self.name}"
 
 
-async def plan(connection: Connection, wanted: Topology, *, prune: bool = False) -> list[Step]:
+async def plan(connection: Transport, wanted: Topology, *, prune: bool = False) -> list[Step]:
     """Compare, changing nothing. `prune` also takes away the subjects and filters that are not declared.
 
     Raises:
@@ -89,7 +89,7 @@ async def plan(connection: Connection, wanted: Topology, *, prune: bool = False)
     return await compare(connection, wanted, prune=prune)
 
 
-async def compare(connection: Connection, wanted: Topology, *, prune: bool = False) -> list[Step]:
+async def compare(connection: Transport, wanted: Topology, *, prune: bool = False) -> list[Step]:
     """Compare, also while a restore is under way."""
     steps = [await _plan_stream(connection, stream, prune) for stream in wanted.streams]
     told = await histories(connection, {each.stream for each in wanted.durables})
@@ -97,7 +97,7 @@ async def compare(connection: Connection, wanted: Topology, *, prune: bool = Fal
     return steps
 
 
-async def restoring(connection: Connection) -> str:
+async def restoring(connection: Transport) -> str:
     """That a restore is under way, and what to do; empty where none is."""
     info = await request(connection, f"STREAM.INFO.{RESTORING}")
     if info is None:
@@ -105,7 +105,7 @@ async def restoring(connection: Connection) -> str:
     return f"a restore is under way since {info['created'][:19]}Z: finish it, `jetmesh restore` with the same folder"
 
 
-async def apply(connection: Connection, steps: Iterable[Step]) -> None:
+async def apply(connection: Transport, steps: Iterable[Step]) -> None:
     """Carry out a plan: what is new before what changes, streams before consumers. Deletes nothing.
 
     Raises:
@@ -119,7 +119,7 @@ async def apply(connection: Connection, steps: Iterable[Step]) -> None:
     await carry_out(connection, steps)
 
 
-async def carry_out(connection: Connection, steps: Iterable[Step]) -> None:
+async def carry_out(connection: Transport, steps: Iterable[Step]) -> None:
     """Carry out a plan, also while a restore is under way; raises what `apply` raises."""
     steps = list(steps)
     if refused := [step for step in steps if step.change is Change.REFUSE]:
@@ -134,7 +134,7 @@ async def carry_out(connection: Connection, steps: Iterable[Step]) -> None:
             raise type(failed)(_how_far(to_do[:number], step, failed, to_do[number + 1 :])) from None
 
 
-async def check(connection: Connection, consumers: Iterable[Consumer]) -> dict[str, Config]:
+async def check(connection: Transport, consumers: Iterable[Consumer]) -> dict[str, Config]:
     """The configurations of a service's durables, by `stream/durable`, if each does what the code declares. More
     subjects than that, and operators' own values, are no drift.
 
@@ -153,7 +153,7 @@ async def check(connection: Connection, consumers: Iterable[Consumer]) -> dict[s
     return found
 
 
-async def check_split(connection: Connection, wanted: Topology) -> None:
+async def check_split(connection: Transport, wanted: Topology) -> None:
     """Whether the broker splits its streams as these are split: who looks for a key elsewhere finds no story at all.
 
     Raises:
@@ -168,7 +168,7 @@ async def check_split(connection: Connection, wanted: Topology) -> None:
             raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number")
 
 
-async def _plan_stream(connection: Connection, stream: Stream, prune: bool) -> Step:
+async def _plan_stream(connection: Transport, stream: Stream, prune: bool) -> Step:
     info = await request(connection, f"STREAM.INFO.{stream.name}")
     if info is None:
         return await _plan_new_stream(connection, stream)
@@ -179,7 +179,7 @@ async def _plan_stream(connection: Connection, stream: Stream, prune: bool) -> S
     return _step("stream", stream.name, stream, found, reason)
 
 
-async def _plan_new_stream(connection: Connection, stream: Stream) -> Step:
+async def _plan_new_stream(connection: Transport, stream: Stream) -> Step:
     """Refused where the same events are held by a stream that was split otherwise: a key would have two stories."""
     reason = ""
     if stream.rival and await request(connection, f"STREAM.INFO.{stream.rival}"):
@@ -189,19 +189,19 @@ async def _plan_new_stream(connection: Connection, stream: Stream) -> Step:
     return Step(change, "stream", stream.name, stream, reason=reason, config=stream.config)
 
 
-async def _history(connection: Connection, stream: str) -> History | None:
+async def _history(connection: Transport, stream: str) -> History | None:
     info = await request(connection, f"STREAM.INFO.{stream}")
     return history_of(info) if info else None
 
 
-async def histories(connection: Connection, streams: Iterable[str]) -> dict[str, History]:
+async def histories(connection: Transport, streams: Iterable[str]) -> dict[str, History]:
     """The histories of those of these streams that are there."""
     found = {stream: await _history(connection, stream) for stream in streams}
     return {stream: history for stream, history in found.items() if history}
 
 
 async def _plan_consumer(
-    connection: Connection, consumer: Consumer, prune: bool = False, history: History | None = None
+    connection: Transport, consumer: Consumer, prune: bool = False, history: History | None = None
 ) -> Step:
     """Compare a durable; where the stream's history is known, the durable shall tell it."""
     name = f"{consumer.stream}/{consumer.durable}"
@@ -222,7 +222,7 @@ def _step(kind: str, name: str, wanted: Stream | Consumer, found: Difference, re
     return Step(change, kind, name, wanted, found.fields, reason, found.config, found.kept)
 
 
-async def _overlap(connection: Connection, stream: Stream) -> str:
+async def _overlap(connection: Transport, stream: Stream) -> str:
     """Which other stream takes some of the same subjects already: the broker has one stream for each."""
     for subject in stream.config["subjects"]:
         names = (await request(connection, "STREAM.NAMES", {"subject": subject}) or {}).get("streams") or []
@@ -231,7 +231,7 @@ async def _overlap(connection: Connection, stream: Stream) -> str:
     return ""
 
 
-async def _still_held(connection: Connection, stream: Stream, found: Difference) -> str:
+async def _still_held(connection: Transport, stream: Stream, found: Difference) -> str:
     """What would be lost if the subjects went that are not declared."""
     for subject in set(found.undeclared) - set(found.config["subjects"]):
         info = await request(connection, f"STREAM.INFO.{stream.name}", {"subjects_filter": subject})
@@ -240,7 +240,7 @@ async def _still_held(connection: Connection, stream: Stream, found: Difference)
     return ""
 
 
-async def _shortage(connection: Connection, steps: Iterable[Step]) -> str:
+async def _shortage(connection: Transport, steps: Iterable[Step]) -> str:
     """Why the account can't have what is missing; empty where it can."""
     new = [step for step in steps if step.change is Change.CREATE]
     if not new:
@@ -264,7 +264,7 @@ def _how_far(done: Sequence[Step], failed: Step, why: Exception, left: Sequence[
     return "\n".join([*lines, AGAIN])
 
 
-async def _make(connection: Connection, step: Step) -> None:
+async def _make(connection: Transport, step: Step) -> None:
     wanted = step.wanted
     if isinstance(wanted, Stream):
         verb = "CREATE" if step.change is Change.CREATE else "UPDATE"
@@ -277,7 +277,7 @@ async def _make(connection: Connection, step: Step) -> None:
         await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
 
 
-async def _make_stream(connection: Connection, call: str, config: Config) -> None:
+async def _make_stream(connection: Transport, call: str, config: Config) -> None:
     """The broker sets aside what a stream may hold. Where it has less room than that, a third of it, and so on."""
     limit = config.get("max_bytes", -1)
     while True:
@@ -292,7 +292,7 @@ async def _make_stream(connection: Connection, call: str, config: Config) -> Non
 
 
 async def request(
-    connection: Connection, call: str, body: Any = None, *, strict: bool = False, timeout_seconds: float = 5.0
+    connection: Transport, call: str, body: Any = None, *, strict: bool = False, timeout_seconds: float = 5.0
 ) -> Any:
     """One call of the JetStream API; None where what it asks about does not exist. What time the broker says it is, its
     connection learns.
@@ -321,7 +321,7 @@ def is_gone(refused: Drift) -> bool:
     return bool(GONE.search(str(refused)))
 
 
-async def broker_time(connection: Connection, stream: str) -> datetime:
+async def broker_time(connection: Transport, stream: str) -> datetime:
     """What time it is where the messages get theirs.
 
     Raises:
@@ -334,7 +334,7 @@ async def broker_time(connection: Connection, stream: str) -> datetime:
 
 
 @asynccontextmanager
-async def passing_consumer(connection: Connection, stream: str, purpose: str, **config: Any) -> AsyncIterator[str]:
+async def passing_consumer(connection: Transport, stream: str, purpose: str, **config: Any) -> AsyncIterator[str]:
     """A consumer that acknowledges nothing, for as long as the block lasts; its name. If nobody ends the block the
     broker forgets it after `FORGOTTEN_SECONDS` without a pull.
 

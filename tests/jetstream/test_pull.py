@@ -133,7 +133,7 @@ async def test_what_a_durable_made_anew_delivers_before_anybody_looked_is_acknow
 
 
 async def _delete(mesh: LocalMesh, stream: str, durable: str) -> None:
-    await mesh.context.connection.request(f"$JS.API.CONSUMER.DELETE.{stream}.{durable}", b"")
+    await mesh.context.connection.ask(f"$JS.API.CONSUMER.DELETE.{stream}.{durable}", b"")
 
 
 async def test_a_silent_connection_is_noticed_by_its_missing_heartbeats(

@@ -16,6 +16,7 @@ import pytest
 
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.headers import encode_headers
 from jetmesh.runtime.context import Context
 from jetmesh.testing import until
 from jetmesh.topology import nkeys, provision
@@ -141,8 +142,10 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
         for name in [*(stream.name for stream in NEEDED.streams), registry.stream().name]:
             info = await provision.request(operator.connection, f"STREAM.INFO.{name}", strict=True)
             assert info["config"]["num_replicas"] == 3, name
-        request = partial(operator.connection.request, "orders.placed", b"{}", headers={"Nats-Msg-Id": "chosen"})
-        assert not [ack for ack in [json.loads((await request()).data) for _ in range(2)] if "duplicate" in ack]
+        ask = partial(
+            operator.connection.ask, "orders.placed", b"{}", headers=encode_headers({"Nats-Msg-Id": "chosen"})
+        )
+        assert not [ack for ack in [json.loads(await ask()) for _ in range(2)] if "duplicate" in ack]
 
     forgotten = await cluster.jetmesh("topology", "apply")
     assert (forgotten.status, "set JETMESH_REPLICAS=3" in forgotten.text) == (3, True)

@@ -113,8 +113,8 @@ class Shop:
 
     async def reported(self) -> Any:
         """What analytics counted."""
-        answer = await self.whole.mesh.context.connection.request(SUBJECT, b"", timeout=20)
-        return json.loads(answer.data)
+        answer = await self.whole.mesh.context.connection.ask(SUBJECT, b"", 20)
+        return json.loads(answer)
 
     async def restart(self) -> None:
         """New processes: nobody remembers what was recorded."""

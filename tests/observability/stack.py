@@ -203,6 +203,6 @@ async def _trade(nats_url: str) -> None:
     async with connected(["--server", nats_url]) as mesh:
         await stock.seed(mesh)
         for name in ("first", "second"):
-            await mesh.connection.publish("orders.placed", b"no order at all")
+            mesh.connection.send("orders.placed", b"no order at all")
             await placing.over_nats(mesh, mix.orders(name, 60, seed=7), lambda: None)
             await asyncio.sleep(SCRAPES_SECONDS)

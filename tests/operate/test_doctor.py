@@ -40,7 +40,7 @@ async def test_a_mesh_as_it_should_be_has_nothing_wrong(mesh_of: MeshOf) -> None
 
 async def test_drift_is_wrong_and_says_how_to_mend_it(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())], start=False)
-    await mesh.context.connection.request("$JS.API.CONSUMER.DELETE.CARS.tolls-charge", b"")
+    await mesh.context.connection.ask("$JS.API.CONSUMER.DELETE.CARS.tolls-charge", b"")
     findings = await _examined(mesh)
     assert findings["topology"].grade is Grade.WRONG
     assert findings["topology"].fix == "run `jetmesh topology apply`"

@@ -61,7 +61,7 @@ async def test_an_open_switch_and_the_lag_behind_it_are_seen(mesh_of: MeshOf) ->
     overview = await look(mesh.context.connection, mesh.services)
     assert overview.breakers["tolls/bank"].endswith("Unavailable: the bank does not answer")
     assert _row(overview, "charge").lag.ack_pending == 20
-    health = json.loads((await mesh.context.connection.request("jetmesh.tolls.health", b"")).data)
+    health = json.loads(await mesh.context.connection.ask("jetmesh.tolls.health", b""))
     assert health["ready"]
     assert "bank" in health["notes"]
 

@@ -172,8 +172,8 @@ async def test_a_delivery_that_kills_its_process_ends_in_the_dead_letters(
 
 async def test_every_service_answers_as_a_micro_service(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(inventory)
-    ask = mesh.context.connection.request
-    about = json.loads((await ask("$SRV.INFO.inventory", b"")).data)
+    ask = mesh.context.connection.ask
+    about = json.loads(await ask("$SRV.INFO.inventory", b""))
     assert (
         about["description"]
         == "Put the goods of an order aside when it is placed, and back when it is cancelled; count what arrives."
@@ -181,6 +181,6 @@ async def test_every_service_answers_as_a_micro_service(mesh_of: MeshOf) -> None
     assert about["metadata"]["shelve"].startswith(
         "orders.placed, orders.cancelled, stock.restocked -> inventory.reserved"
     )
-    assert json.loads((await ask("jetmesh.inventory.health", b"")).data) == {"ready": True, "reason": ""}
-    stats = json.loads((await ask("$SRV.STATS.inventory", b"")).data)
+    assert json.loads(await ask("jetmesh.inventory.health", b"")) == {"ready": True, "reason": ""}
+    stats = json.loads(await ask("$SRV.STATS.inventory", b""))
     assert {endpoint["name"] for endpoint in stats["endpoints"]} == {"health", "reactions"}

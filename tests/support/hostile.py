@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.headers import Headers, encode_headers
+from jetmesh.jetstream.transport import Transport
 
 ESCAPES = "\x1b]52;c;cm0gLXJm\x07\x1b[2J\x9b31m\x9d0;owned\x9c\u202eexe.gnp\u2066\rback\x08\x00\x7f\u2028[/] [bold]"
 LONG = "9" * 4_400
@@ -101,7 +101,7 @@ def messages() -> Iterator[tuple[str, bytes, Headers]]:
                 yield subject, body, kinds[(place + number) % len(kinds)]
 
 
-async def fill(connection: Connection) -> int:
+async def fill(connection: Transport) -> int:
     """Send all of it; how much it was."""
     count = 0
     for count, (subject, body, headers) in enumerate(messages(), 1):

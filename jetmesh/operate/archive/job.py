@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from jetmesh.event import entity_of, is_ended, matches
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.marker import forget, mark_ended
 from jetmesh.operate.archive.open_work import OpenWork, open_work
 from jetmesh.operate.archive.parquet import Archive
@@ -37,7 +37,7 @@ class Job:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Transport,
         services: Sequence[Service],
         archive: Archive,
         tell: Tell,

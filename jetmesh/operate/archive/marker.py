@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from jetmesh.event import ENDED, ended_subject, is_ended, story_subject
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row
 from jetmesh.operate.archive.scan import scan
 from jetmesh.topology.provision import request
@@ -42,7 +42,7 @@ async def mark_ended(publisher: Publisher, story: Sequence[Row], endings: Mappin
     return not any(isinstance(each, Refused) for each in done)
 
 
-async def forget(connection: Connection, stream: str, entities: Iterable[str], before: datetime) -> int:
+async def forget(connection: Transport, stream: str, entities: Iterable[str], before: datetime) -> int:
     """Remove the markers that were left before then; how many. Whatever comes about their keys later begins anew.
 
     Raises:
@@ -56,7 +56,7 @@ async def forget(connection: Connection, stream: str, entities: Iterable[str], b
     return removed
 
 
-async def _first_since(connection: Connection, stream: str, subjects: str, time: datetime) -> int:
+async def _first_since(connection: Transport, stream: str, subjects: str, time: datetime) -> int:
     """The sequence of the first of these messages since then; one beyond the last where there is none."""
     async with scan(connection, stream, [subjects], since=time) as scanning:
         if page := await scanning.page(1):

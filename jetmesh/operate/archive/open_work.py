@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jetmesh.event import matches
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Place, Row
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.origin import Origin, origin_of
@@ -49,7 +49,7 @@ class OpenWork:
         return ""
 
 
-async def open_work(connection: Connection, services: Sequence[Service], streams: Iterable[str]) -> OpenWork:
+async def open_work(connection: Transport, services: Sequence[Service], streams: Iterable[str]) -> OpenWork:
     """Ask the broker.
 
     Raises:
@@ -64,7 +64,7 @@ async def open_work(connection: Connection, services: Sequence[Service], streams
     return OpenWork(defaultdict(list, durables), kept | {origin.place: DEAD for origin in letters})
 
 
-async def _consumers(connection: Connection, stream: str) -> AsyncIterator[dict[str, Any]]:
+async def _consumers(connection: Transport, stream: str) -> AsyncIterator[dict[str, Any]]:
     offset, total = 0, 1
     while offset < total:
         page = await request(connection, f"CONSUMER.LIST.{stream}", {"offset": offset})
@@ -82,7 +82,7 @@ def _durable(info: dict[str, Any]) -> Durable:
     return Durable(info["name"], tuple(filters), int(info["ack_floor"].get("stream_seq", 0)))
 
 
-async def set_aside(connection: Connection, services: Sequence[Service]) -> list[Origin]:
+async def set_aside(connection: Transport, services: Sequence[Service]) -> list[Origin]:
     """What is set aside for these services.
 
     Raises:
@@ -92,7 +92,7 @@ async def set_aside(connection: Connection, services: Sequence[Service]) -> list
     return [origin for stream in streams for origin in await _origins(connection, stream, ">")]
 
 
-async def _origins(connection: Connection, stream: str, subjects: str) -> list[Origin]:
+async def _origins(connection: Transport, stream: str, subjects: str) -> list[Origin]:
     """What is kept in this stream, by what the subjects say: for which reaction, and where the message stands."""
     offset, found = 0, list[Origin]()
     while info := await request(

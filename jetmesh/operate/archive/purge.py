@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.parquet import ArchiveError
 from jetmesh.topology.provision import Drift, is_gone, request
 
@@ -41,7 +41,7 @@ class Leaving:
         """Everything of the filter below this sequence leaves."""
         return self._seen_to + 1 if self._stays_from is None else self._stays_from
 
-    async def purge(self, connection: Connection) -> int:
+    async def purge(self, connection: Transport) -> int:
         """Remove it; how many messages that were.
 
         Raises:
@@ -56,7 +56,7 @@ class Leaving:
             removed += sum(await asyncio.gather(*deletions))
         return removed
 
-    async def _purge_together(self, connection: Connection, archived: int) -> int:
+    async def _purge_together(self, connection: Transport, archived: int) -> int:
         call, body = f"STREAM.PURGE.{self.stream}", {"filter": self.subjects, "seq": self.before}
         answer = await request(connection, call, body, strict=True, timeout_seconds=TIMEOUT_SECONDS)
         removed = int(answer["purged"])
@@ -82,7 +82,7 @@ class Departures:
         return self._by_filter.setdefault((stream, subjects), Leaving(stream, subjects))
 
 
-async def mark(connection: Connection, stream: str, until: str) -> None:
+async def mark(connection: Transport, stream: str, until: str) -> None:
     """Say in a stream's metadata that stories which ended by then may have left it."""
     info = await request(connection, f"STREAM.INFO.{stream}")
     config: dict[str, Any] = info["config"]
@@ -90,13 +90,13 @@ async def mark(connection: Connection, stream: str, until: str) -> None:
     await request(connection, f"STREAM.UPDATE.{stream}", config, strict=True)
 
 
-async def archived_until(connection: Connection, stream: str) -> str:
+async def archived_until(connection: Transport, stream: str) -> str:
     """Until when stories may have left a stream, RFC 3339; empty where none ever did."""
     info = await request(connection, f"STREAM.INFO.{stream}")
     return str((info["config"].get("metadata") or {}).get(MARK, "")) if info else ""
 
 
-async def _delete(connection: Connection, stream: str, sequence: int) -> bool:
+async def _delete(connection: Transport, stream: str, sequence: int) -> bool:
     """Remove one message; False where it is gone already."""
     body = {"seq": sequence, "no_erase": True}
     try:

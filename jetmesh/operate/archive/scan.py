@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row
 from jetmesh.topology.provision import passing_consumer
 
@@ -19,7 +19,7 @@ class Scan:
     """Pages of a stream. (A direct get adds headers of its own to those of a message; a delivery leaves them as they
     are.)"""
 
-    def __init__(self, connection: Connection, stream: str, consumer: str) -> None:
+    def __init__(self, connection: Transport, stream: str, consumer: str) -> None:
         self._connection, self._stream = connection, stream
         self._next = connection.api(f"CONSUMER.MSG.NEXT.{stream}.{consumer}")
         self._delivered = 0
@@ -70,7 +70,7 @@ class Scan:
 
 @asynccontextmanager
 async def scan(
-    connection: Connection, stream: str, subjects: Sequence[str], since: datetime | None = None
+    connection: Transport, stream: str, subjects: Sequence[str], since: datetime | None = None
 ) -> AsyncIterator[Scan]:
     """Read these subjects of a stream, from the beginning or from a time on."""
     start = {"deliver_policy": "by_start_time", "opt_start_time": since.isoformat()} if since else {}

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from jetmesh.cloudevents import read_event, understand
 from jetmesh.event import EventType, entity_of, story_subject
 from jetmesh.failure import Permanent, Unavailable
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import SUBJECT_BYTES
 from jetmesh.jetstream.headers import decode_headers
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row, as_stored, unix_nano
 from jetmesh.service import Service
 from jetmesh.topology.partitions import Partitions, places
@@ -22,7 +22,7 @@ ANSWERS_MAX = 1_000
 
 
 async def stories(
-    connection: Connection, services: Sequence[Service], keys: Iterable[str], split: Partitions
+    connection: Transport, services: Sequence[Service], keys: Iterable[str], split: Partitions
 ) -> dict[str, list[Row]]:
     """What all services recorded about each key, without levels; of a stream that is split, where the key is.
 
@@ -42,7 +42,7 @@ async def stories(
     return found
 
 
-async def newest(connection: Connection, stream: str, subjects: Sequence[str], each: int = 1) -> list[Row]:
+async def newest(connection: Transport, stream: str, subjects: Sequence[str], each: int = 1) -> list[Row]:
     """The newest message of every subject that one of `subjects` names, where each may name so many.
 
     Raises:
@@ -55,7 +55,7 @@ async def newest(connection: Connection, stream: str, subjects: Sequence[str], e
     return found
 
 
-async def _newest(connection: Connection, stream: str, subjects: Sequence[str]) -> list[Row]:
+async def _newest(connection: Transport, stream: str, subjects: Sequence[str]) -> list[Row]:
     found: list[Row] = []
     end: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 

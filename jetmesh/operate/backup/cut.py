@@ -16,8 +16,8 @@ from typing import Any
 
 from jetmesh.cloudevents import understand
 from jetmesh.failure import Permanent
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.operate.backup.manifest import BackupError
 from jetmesh.topology.names import DEAD_LETTERS
@@ -39,7 +39,7 @@ class Fact:
     cause: str | Place = ""
 
 
-async def make(connection: Connection, streams: Sequence[str]) -> dict[str, int]:
+async def make(connection: Transport, streams: Sequence[str]) -> dict[str, int]:
     """A cut through these streams, as late as can be.
 
     Raises:
@@ -75,7 +75,7 @@ def closed(at: Positions, facts: Iterable[Fact]) -> dict[str, int]:
     return cut
 
 
-async def positions(connection: Connection, streams: Iterable[str]) -> dict[str, int]:
+async def positions(connection: Transport, streams: Iterable[str]) -> dict[str, int]:
     """The last sequence of each stream, now."""
 
     async def last(stream: str) -> int:
@@ -86,7 +86,7 @@ async def positions(connection: Connection, streams: Iterable[str]) -> dict[str,
     return dict(zip(names, await asyncio.gather(*map(last, names)), strict=True))
 
 
-async def read(connection: Connection, stream: str, after: int, last: int) -> list[Fact]:
+async def read(connection: Transport, stream: str, after: int, last: int) -> list[Fact]:
     """What a stream has behind a sequence, up to another, as its leader has it: a copy may lag."""
     found: list[Fact] = []
     while after < last:
@@ -98,7 +98,7 @@ async def read(connection: Connection, stream: str, after: int, last: int) -> li
     return found
 
 
-async def next_message(connection: Connection, stream: str, after: int, subjects: str) -> Any:
+async def next_message(connection: Transport, stream: str, after: int, subjects: str) -> Any:
     """The first message behind a sequence on these subjects; None where there is none."""
     wanted = {"seq": after + 1, "next_by_subj": subjects}
     answer = await request(connection, f"STREAM.MSG.GET.{stream}", wanted)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.topology.provision import RESTORING, request
 
 BACKUP = "jetmesh.backup"
@@ -17,13 +17,13 @@ class Sign:
     created: str
 
 
-async def find(connection: Connection) -> Sign | None:
+async def find(connection: Transport) -> Sign | None:
     """The sign, if it is there."""
     info = await request(connection, f"STREAM.INFO.{RESTORING}")
     return info and Sign((info["config"].get("metadata") or {}).get(BACKUP, ""), info["created"])
 
 
-async def put(connection: Connection, backup: str, replicas: int) -> Sign:
+async def put(connection: Transport, backup: str, replicas: int) -> Sign:
     """Put the sign up, with as many copies as the streams have."""
     config = {"name": RESTORING, "subjects": ["jetmesh.restoring"], "storage": "file", "max_msgs": 1,
               "num_replicas": replicas, "metadata": {BACKUP: backup}}  # fmt: skip
@@ -31,6 +31,6 @@ async def put(connection: Connection, backup: str, replicas: int) -> Sign:
     return Sign(backup, info["created"])
 
 
-async def remove(connection: Connection) -> None:
+async def remove(connection: Transport) -> None:
     """Take the sign away."""
     await request(connection, f"STREAM.DELETE.{RESTORING}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jetmesh.history import Restoration, history_of
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import manifest, marker, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Manifest, Snapshot
 from jetmesh.operate.backup.parts import CONTRACTS, Parts, parts
@@ -46,7 +46,7 @@ class Offences(Exception):
 class Restoring:
     """One run: from which folder, to which broker."""
 
-    connection: Connection
+    connection: Transport
     services: Sequence[Service]
     settings: Settings
     folder: Path

@@ -10,7 +10,7 @@ from typing import Any
 
 from jetmesh.common.fsync import to_disk
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup.manifest import BackupError, digest
 from jetmesh.topology.provision import Drift, request
 
@@ -33,7 +33,7 @@ class Saved:
     sha256: str
 
 
-async def save(connection: Connection, stream: str, file: Path) -> Saved:
+async def save(connection: Transport, stream: str, file: Path) -> Saved:
     """Write a stream's snapshot to a file, without its durables, every message compared with its checksum.
 
     Raises:
@@ -42,21 +42,22 @@ async def save(connection: Connection, stream: str, file: Path) -> Saved:
         Unavailable: the broker does not answer.
     """
     chunks: asyncio.Queue[tuple[str, bytes, bytes]] = asyncio.Queue()
-    reconnects = connection.stats["reconnects"]
+    lost: list[bool] = []
+    connection.on_reconnected(lambda: lost.append(True))
     async with connection.answers(lambda _, *frame: chunks.put_nowait(frame)) as inbox:
         wanted = {"deliver_subject": inbox, "no_consumers": True, "jsck": True,
                   "chunk_size": CHUNK_BYTES, "window_size": WINDOW_BYTES}  # fmt: skip
         call = f"STREAM.SNAPSHOT.{stream}"
         told = await request(connection, call, wanted, strict=True, timeout_seconds=TIMEOUT_SECONDS)
         size = await _download(connection, stream, chunks, file)
-    if connection.stats["reconnects"] != reconnects:
+    if lost:
         raise BackupError(f"{stream}: the connection was lost during the snapshot: take the backup again")
     to_disk(file)
     return Saved(told["config"], told["state"], size, await asyncio.to_thread(digest, file))
 
 
 async def _download(
-    connection: Connection, stream: str, chunks: "asyncio.Queue[tuple[str, bytes, bytes]]", file: Path
+    connection: Transport, stream: str, chunks: "asyncio.Queue[tuple[str, bytes, bytes]]", file: Path
 ) -> int:
     """Every chunk in its order; the last has no number, and an empty one says how it ended."""
     size = count = 0
@@ -81,7 +82,7 @@ def _check_end(stream: str, headers: bytes) -> None:
         raise BackupError(f"{stream}: the broker broke the snapshot off ({status}): take the backup again")
 
 
-async def load(connection: Connection, config: dict[str, Any], state: dict[str, Any], file: Path) -> Any:
+async def load(connection: Transport, config: dict[str, Any], state: dict[str, Any], file: Path) -> Any:
     """Make a stream of a file, under this configuration; what the broker says that it is (STREAM.INFO).
 
     Raises:
@@ -100,9 +101,7 @@ async def load(connection: Connection, config: dict[str, Any], state: dict[str, 
         return await _installed(connection, stream, state, answers)
 
 
-async def _installed(
-    connection: Connection, stream: str, state: dict[str, Any], answers: "asyncio.Queue[bytes]"
-) -> Any:
+async def _installed(connection: Transport, stream: str, state: dict[str, Any], answers: "asyncio.Queue[bytes]") -> Any:
     """The stream as the broker has made it. In a cluster its word may be lost: then the stream itself tells."""
     deadline = time.monotonic() + INSTALL_SECONDS
     while time.monotonic() < deadline:
@@ -116,7 +115,7 @@ async def _installed(
 
 
 async def _upload(
-    connection: Connection, stream: str, subject: str, inbox: str, file: Path, answers: "asyncio.Queue[bytes]"
+    connection: Transport, stream: str, subject: str, inbox: str, file: Path, answers: "asyncio.Queue[bytes]"
 ) -> None:
     size = min(CHUNK_BYTES, connection.max_payload)
     ahead, under_way = WINDOW_BYTES // size, 0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import cut, manifest, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, Snapshot
 from jetmesh.operate.backup.parts import Parts, durable_of, parts
@@ -29,7 +29,7 @@ Floors = dict[tuple[str, str], int]
 class Taking:
     """One run: what it takes, from where, to where."""
 
-    connection: Connection
+    connection: Transport
     services: Sequence[Service]
     split: Partitions
     folder: Path

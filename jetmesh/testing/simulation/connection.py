@@ -9,7 +9,8 @@ from contextvars import Context
 from typing import Any
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection, Frame
+from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import Frame
 from jetmesh.testing.simulation.broker import Broker
 
 Step = Callable[[], None]
@@ -93,7 +94,7 @@ class SimulatedConnection(Connection):
             raise Unavailable("not connected to the broker", 0.25)
         self._out.carry(lambda: self.broker.receive(subject, reply, headers, data), self.delay_seconds)
 
-    async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0) -> bytes:
+    async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:
         """Ask for information about the topology. Raises Unavailable where nobody answers."""
         await asyncio.sleep(min(self.delay_seconds, timeout_seconds))
         if not self.is_connected or self.broker.down or self.broker.stalled:

@@ -13,9 +13,9 @@ from jetmesh.common import json_body
 from jetmesh.event import is_ended
 from jetmesh.failure import BrokenContract
 from jetmesh.history import history_of
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery, id_of_place
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.open_work import set_aside
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
 from jetmesh.operate.archive.purge import archived_until
@@ -151,7 +151,7 @@ async def collect(context: Context, state: State, archive: Path | None = None) -
     )
 
 
-async def _restorations(connection: Connection) -> int:
+async def _restorations(connection: Transport) -> int:
     info = await request(connection, f"STREAM.INFO.{DEAD_LETTERS}")
     return len(history_of(info).restorations) if info else 0
 

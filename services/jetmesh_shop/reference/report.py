@@ -9,6 +9,7 @@ import click
 
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
+from jetmesh.failure import Unavailable
 from jetmesh_shop.analytics import report as tables
 from jetmesh_shop.analytics.adapters import WarehouseBusy, read_report
 from jetmesh_shop.reference import state as states
@@ -49,8 +50,8 @@ def _from_file(state: State) -> Report | None:
 async def _from_service(state: State) -> Report:
     async with reach(state) as mesh:
         try:
-            answer = await mesh.connection.request(SUBJECT, b"", timeout=TIMEOUT_SECONDS)
-        except Exception as failed:
-            raise click.ClickException(f"analytics does not answer ({type(failed).__name__}): does it run?") from None
-    found: Report = json.loads(answer.data)
+            answer = await mesh.connection.ask(SUBJECT, b"", TIMEOUT_SECONDS)
+        except Unavailable as silence:
+            raise click.ClickException(f"analytics does not answer ({silence}): does it run?") from None
+    found: Report = json.loads(answer)
     return found

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import decode_headers
+from jetmesh.jetstream.transport import Transport
 from jetmesh.topology.provision import Drift, passing_consumer, request
 from jetmesh.topology.streams import Consumer
 
@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 15.0
 class RawReader:
     """Reads whole streams over one inbox, one batch at a time."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Transport) -> None:
         self._connection = connection
         self._inbox = connection.new_inbox()
         self._messages: list[Stored] = []
@@ -72,7 +72,7 @@ class RawReader:
         self._messages.append(Stored(*place, headers, data))
 
 
-async def raw_reader(connection: Connection) -> RawReader:
+async def raw_reader(connection: Transport) -> RawReader:
     """A reader that listens."""
     reader = RawReader(connection)
     await reader.start()
@@ -82,7 +82,7 @@ async def raw_reader(connection: Connection) -> RawReader:
 class Gauge:
     """Counts the messages on some subjects from now on: a consumer that nobody pulls, asked what waits for it."""
 
-    def __init__(self, connection: Connection, stream: str, name: str) -> None:
+    def __init__(self, connection: Transport, stream: str, name: str) -> None:
         self._connection, self._place = connection, f"{stream}.{name}"
 
     async def count(self) -> int:
@@ -96,7 +96,7 @@ class Gauge:
 
 
 @asynccontextmanager
-async def gauge(connection: Connection, stream: str, subjects: Sequence[str]) -> AsyncIterator[Gauge]:
+async def gauge(connection: Transport, stream: str, subjects: Sequence[str]) -> AsyncIterator[Gauge]:
     """A gauge on some subjects of a stream, gone afterwards."""
     config = {"deliver_policy": "new", "filter_subjects": list(subjects)}
     async with passing_consumer(connection, stream, "gauge", **config) as name:
@@ -111,7 +111,7 @@ class Progress:
     delivered: tuple[int, ...]
 
 
-async def progress(connection: Connection, consumers: Iterable[Consumer]) -> Progress:
+async def progress(connection: Transport, consumers: Iterable[Consumer]) -> Progress:
     """Where these durables stand now.
 
     Raises:

@@ -1,0 +1,121 @@
+"""What the runtime needs of a connection to the broker, real or simulated."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from jetmesh.jetstream.clock import BrokerClock
+
+Frame = Callable[[str, str, bytes, bytes], None]
+"""Called with subject, reply, raw header block and body; must not block and must not raise."""
+
+API = "$JS.API"
+"""Where the JetStream API is found, if nothing else is said."""
+
+
+class Transport(Protocol):
+    """One connection to a broker, which comes back by itself after it was lost."""
+
+    api_prefix: str
+    """Where the JetStream API is found (`API`, or another domain's)."""
+    clock: BrokerClock
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection; empty where there is one."""
+        ...
+
+    @property
+    def short_lives(self) -> int:
+        """How often in a row the connection was lost soon after it was made."""
+        ...
+
+    @property
+    def max_payload(self) -> int:
+        """How many bytes of headers and body together the server takes."""
+        ...
+
+    @property
+    def about_server(self) -> Mapping[str, Any]:
+        """What the server said of itself when it was connected to (its INFO)."""
+        ...
+
+    @property
+    def server_host(self) -> str:
+        """The host and port that it is connected to, without user and password."""
+        ...
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """The server's certificate as DER; empty without TLS."""
+        ...
+
+    def api(self, call: str) -> str:
+        """The subject of a call of the JetStream API (`STREAM.INFO.ORDERS`)."""
+        ...
+
+    def new_inbox(self) -> str:
+        """A subject of its own, for answers."""
+        ...
+
+    def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
+        """Send one message; it may be lost.
+
+        Raises:
+            TooLarge: the server takes nothing so large.
+            Unavailable: while there is no connection.
+        """
+        ...
+
+    def require_fitting(self, subject: str, headers_size: int, data_size: int, reply: str = "") -> None:
+        """Raises TooLarge where the server would not take a message of this size."""
+        ...
+
+    async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:
+        """One request and its answer.
+
+        Raises:
+            Unavailable: nobody answers in time, or the request is more than the server takes.
+        """
+        ...
+
+    async def listen(self, subject: str, frame: Frame) -> None:
+        """Subscribe, also after every reconnection; every message goes to `frame`."""
+        ...
+
+    async def stop_listening(self, subject: str) -> None:
+        """Unsubscribe, and return once everything that the server sent before has gone to its frame."""
+        ...
+
+    def answers(self, frame: Frame) -> AbstractAsyncContextManager[str]:
+        """An inbox whose messages go to `frame`, for as long as the block lasts."""
+        ...
+
+    async def flush(self, timeout: int = ...) -> None:  # noqa: ASYNC109
+        """Return when the server has what was sent."""
+        ...
+
+    def on_reconnected(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every reconnection: pulls and unanswered publishes are gone by then."""
+        ...
+
+    def on_denied(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the server's words whenever it denies this user a subject."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Return after so long, or as soon as a lost connection is there again."""
+        ...
+
+    async def ended(self) -> str:
+        """Return when nothing will connect it again: what it failed with."""
+        ...
+
+    async def hang_up(self) -> None:
+        """Close for good, within seconds."""
+        ...
