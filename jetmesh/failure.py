@@ -3,6 +3,8 @@
 import random
 from dataclasses import dataclass
 
+from jetmesh.outcome import DeadLettered, Later, Retried
+
 REASON_MAX = 1_000
 """Characters of a reason: it may quote what somebody sent."""
 
@@ -82,30 +84,15 @@ def growing(first_seconds: float, attempt: int, longest_seconds: float = 60.0) -
     return random.uniform(ceiling / 2, ceiling)
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
-    """The delivery comes again after a pause."""
-
-    pause_seconds: float
-    outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """The delivery goes to the dead letters, for this reason."""
-
-    error: BaseException
-
-
-def verdict(error: Exception, retry: Retry, delivered: int) -> Again | GiveUp:
+def verdict(error: Exception, retry: Retry, delivered: int) -> Later | Retried | DeadLettered:
     """What becomes of a delivery whose `delivered`th attempt ended in `error`: the one place that decides."""
     if isinstance(error, Permanent):
-        return GiveUp(error)
+        return DeadLettered(error)
     if isinstance(error, Unavailable):
-        return Again(max(error.retry_after_seconds, retry.pause_seconds(delivered)), "retry")
+        return Retried(error, max(error.retry_after_seconds, retry.pause_seconds(delivered)))
     if retry.exhausted(delivered + 1):
-        return GiveUp(error)
-    return Again(retry.pause_seconds(delivered), "later" if isinstance(error, NotYet) else "retry")
+        return DeadLettered(error)
+    return (Later if isinstance(error, NotYet) else Retried)(error, retry.pause_seconds(delivered))
 
 
 def let_go(error: BaseException) -> None:

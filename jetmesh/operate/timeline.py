@@ -14,21 +14,22 @@ from rich.text import Text
 from jetmesh.common.console import Console
 from jetmesh.common.visible import visible
 from jetmesh.operate.span_record import SpanRecord
+from jetmesh.outcome import DeadLettered, EventsRecorded, Later, Nothing, Retried, Settled
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 OUTCOMES = {
-    "recorded": ("ok", "green"),
-    "nothing": ("ok", "green"),
-    "settled": ("settled", "dim"),
-    "later": ("later", "yellow"),
-    "retry": ("retry", "yellow"),
-    "dead_letter": ("dead letter", "bold red"),
+    EventsRecorded.name: ("ok", "green"),
+    Nothing.name: ("ok", "green"),
+    Settled.name: ("settled", "dim"),
+    Later.name: ("later", "yellow"),
+    Retried.name: ("retry", "yellow"),
+    DeadLettered.name: ("dead letter", "bold red"),
     "failed": ("failed", "bold red"),
     "refused": ("refused", "dim"),
 }
 TOLD_OF_EVENTS = {"failed", "refused"}
 """Nothing is said of an event that was recorded; one that was refused must not look as if it had happened twice."""
-TOLD_WHY = {"later", "retry", "dead_letter", "failed"}
+TOLD_WHY = {Later.name, Retried.name, DeadLettered.name, "failed"}
 
 EVENT, BRANCH, LAST, TRUNK, BLANK, BAR = "→ ", "├ ", "└ ", "│ ", "  ", "━"
 
@@ -163,7 +164,7 @@ def _outcome(span: SpanRecord) -> str:
     stated = span.attributes.get("jetmesh.outcome")
     if stated in OUTCOMES:
         return str(stated)
-    return "failed" if span.status == "error" else "recorded"
+    return "failed" if span.status == "error" else EventsRecorded.name
 
 
 def _reason(span: SpanRecord) -> str:

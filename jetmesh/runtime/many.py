@@ -15,10 +15,11 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import Stored, StoryReader, last_sequence
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import BATCH_MAX
+from jetmesh.outcome import EventsRecorded, NextBatch, Settled
 from jetmesh.runtime.batching import Batching
 from jetmesh.runtime.crash_guard import is_suspect, last_chance
 from jetmesh.runtime.stories import KnownStories, events_of, has_ended
-from jetmesh.telemetry.spans import OUTCOME, Process
+from jetmesh.telemetry.spans import OUTCOME, Attempt
 
 DELIVERIES_MAX = 256
 ROUNDS = 8
@@ -29,7 +30,7 @@ class Arrival:
     """One delivery of a batch, understood."""
 
     envelope: Envelope
-    process: Process
+    attempt: Attempt
     event: Event
 
     @property
@@ -151,7 +152,7 @@ class Many(Batching):
             if arrival is None:
                 continue
             if arrival.event.key in arrivals:  # wildcard guards of one key do not see each other inside a batch
-                arrival.process.end("later")
+                arrival.attempt.end(NextBatch())
                 self.waiting.insert(0, delivery)
             else:
                 arrivals[arrival.event.key] = arrival
@@ -159,16 +160,16 @@ class Many(Batching):
             await self._decide_all(list(arrivals.values()))
 
     async def _arrive(self, delivery: Delivery) -> Arrival | None:
-        envelope, process, error = self.open(delivery)
+        envelope, attempt, error = self.open(delivery)
         if error is None:
             try:
                 event = self._event(envelope)
                 if not delivery.key:
-                    process.is_about(envelope.correlation_id)
-                return Arrival(envelope, process, event)
+                    attempt.is_about(envelope.correlation_id)
+                return Arrival(envelope, attempt, event)
             except Permanent as broken:
                 error = broken
-        await self.failed(delivery, process, error)
+        await self.failed(delivery, attempt, error)
         return None
 
     def _event(self, envelope: Envelope) -> Event:
@@ -196,15 +197,16 @@ class Many(Batching):
             await self._decide_all(arrivals[middle:])
         else:
             for arrival in arrivals:
-                outcome = "recorded" if arrival.event.key in recorded else "settled"
-                self.done(arrival.delivery, arrival.process, outcome)
+                events = recorded.get(arrival.event.key)
+                outcome = EventsRecorded(tuple(events)) if events else Settled()
+                self.done(arrival.delivery, arrival.attempt, outcome)
 
     async def _failed(self, arrival: Arrival, error: Exception) -> None:
-        if await self.failed(arrival.delivery, arrival.process, error):
+        if await self.failed(arrival.delivery, arrival.attempt, error):
             self.accept(arrival.delivery)
 
-    async def _commit(self, arrivals: list[Arrival]) -> set[str]:
-        """The keys about which something was recorded."""
+    async def _commit(self, arrivals: list[Arrival]) -> Mapping[str, list[Event]]:
+        """What was recorded, by key."""
         for attempt in range(ROUNDS):
             reading = Reading(self.context.stories, self.context.known, self.service.stream, self.fold)
             try:
@@ -215,7 +217,7 @@ class Many(Batching):
                 if arrivals:
                     continue
             if not outcomes:
-                return set()
+                return {}
             commit = self._prepared(outcomes, arrivals, reading)
             try:
                 messages = [prepared.message for prepared in commit]
@@ -228,7 +230,7 @@ class Many(Batching):
             else:
                 for prepared in commit:
                     self.telemetry.recorded(prepared.type, prepared.began, prepared.span.get_span_context())
-                return {outcome.key for outcome in outcomes}
+                return _by_key(outcomes)
             finally:
                 for prepared in commit:
                     prepared.span.end()
@@ -265,8 +267,8 @@ class Many(Batching):
             if guard is None:
                 raise Permanent(f"{self.reaction.durable} decided about {outcome.key} without reading its story")
             if not cause.delivery.key and outcome.key == cause.event.key:
-                self.join(cause.envelope, cause.process, reading.read.get(guard.subject, ()))
-            message, span = self.message(outcome, cause.envelope, cause.process, guard, index)
+                self.join(cause.envelope, cause.attempt, reading.read.get(guard.subject, ()))
+            message, span = self.message(outcome, cause.envelope, cause.attempt, guard, index)
             commit.append(Prepared(type(outcome), cause.envelope.began, message, span))
         self._check_levels(commit, reading)
         return commit
@@ -278,3 +280,10 @@ class Many(Batching):
                 f"{self.reaction.durable} read {', '.join(sorted(forgotten))} and does not record it again; what a "
                 f"decision rests on is guarded only if it is part of the commit"
             )
+
+
+def _by_key(events: Iterable[Event]) -> dict[str, list[Event]]:
+    found: dict[str, list[Event]] = {}
+    for event in events:
+        found.setdefault(event.key, []).append(event)
+    return found

@@ -13,13 +13,14 @@ from jetmesh.failure import BrokenContract, Disowned, NotYet, Permanent, Unavail
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import Stored, last_sequence
 from jetmesh.jetstream.message import Guard, Refused, Unknown
+from jetmesh.outcome import EventsRecorded, Nothing, Outcome, Settled
 from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
 from jetmesh.runtime.crash_guard import last_chance
 from jetmesh.runtime.stories import has_ended
 from jetmesh.runtime.worker import NAK_SECONDS_MAX, Worker
 from jetmesh.service import Form
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
-from jetmesh.telemetry.spans import OUTCOME, Process
+from jetmesh.telemetry.spans import OUTCOME, Attempt
 
 log = logging.getLogger("jetmesh.reaction")
 
@@ -119,41 +120,41 @@ class Single(Worker):
         """One attempt; True if the delivery is kept for another, when what the reaction needs is back."""
         if not self.context.in_flight.is_sure:
             await self.context.in_flight.certainty()
-        envelope, process, error = self.open(delivery)
-        process.make_current()
+        envelope, attempt, error = self.open(delivery)
+        attempt.make_current()
         if error is None:
             try:
-                outcome = await self._react(envelope, process)
+                outcome = await self._react(envelope, attempt)
             except Exception as failure:
                 error = failure
             else:
-                self.done(delivery, process, outcome)
+                self.done(delivery, attempt, outcome)
                 return False
-        return await self.failed(delivery, process, error)
+        return await self.failed(delivery, attempt, error)
 
-    async def _react(self, envelope: Envelope, process: Process) -> str:
+    async def _react(self, envelope: Envelope, attempt: Attempt) -> Outcome:
         """Decide and record, anew whenever the recording was refused or its outcome is not known."""
-        event = self._event(envelope, process)
+        event = self._event(envelope, attempt)
         guarded = story_subject(self._entity, envelope.key)
         stored = self._expected(guarded)
         place = envelope.delivery.stream, envelope.delivery.sequence, envelope.delivery.timestamp
         outcome = self._unrecorded.get(place)
-        attempt = 0
-        while attempt < ROUNDS or place in self._unrecorded:
+        rounds = 0
+        while rounds < ROUNDS or place in self._unrecorded:
             is_read = stored is None
             try:
                 if stored is None:
-                    stored = await self._read(guarded, envelope, process)
+                    stored = await self._read(guarded, envelope, attempt)
                     if self._is_settled(event, envelope, stored):
-                        return self._done(place, "settled")
+                        return self._done(place, Settled())
                 if outcome is None or self.reaction.story is not None:
                     # Decided without the story, it stands: deciding again would only send the same mail again.
                     await self._confirm(guarded, envelope, stored)
                     outcome = await self._decide(event, stored)
                 if outcome is None:
-                    return "nothing"
+                    return Nothing()
                 await self._record(
-                    self.check(outcome), Guard(guarded, last_sequence(stored)), envelope, process, stored
+                    self.check(outcome), Guard(guarded, last_sequence(stored)), envelope, attempt, stored
                 )
             except NotYet:
                 if is_read:
@@ -161,19 +162,19 @@ class Single(Worker):
                     raise
             except (Refused, Unavailable, Permanent, Disowned) as trouble:
                 self._keep_in_mind(place, outcome)
-                await self._wait(place, attempt, trouble)
-                attempt += 1
+                await self._wait(place, rounds, trouble)
+                rounds += 1
             else:
-                return self._done(place, "recorded")
+                return self._done(place, EventsRecorded((outcome,)))
             stored = None
         raise Unavailable(f"the story of {event.key} kept changing", 0.1)
 
-    async def _read(self, guarded: str, envelope: Envelope, process: Process) -> Sequence[Stored]:
+    async def _read(self, guarded: str, envelope: Envelope, attempt: Attempt) -> Sequence[Stored]:
         """The story, whose trace what comes from outside joins."""
         stored = await self.context.stories.last(self.service.stream, [guarded])
         if self._is_intake:
-            self.join(envelope, process, stored)
-            process.make_current()
+            self.join(envelope, attempt, stored)
+            attempt.make_current()
         return stored
 
     async def _confirm(self, guarded: str, envelope: Envelope, stored: Sequence[Stored]) -> None:
@@ -206,11 +207,11 @@ class Single(Worker):
         if not delivery.key and envelope.key == delivery.place_id:
             raise BrokenContract(f"{delivery.type}: it is about something that was recorded before, and names no key")
 
-    async def _wait(self, place: Place, attempt: int, trouble: Exception) -> None:
+    async def _wait(self, place: Place, rounds: int, trouble: Exception) -> None:
         """Until the next round. What is kept in mind is kept in hand as well, however long the broker takes nothing and
         is away: elsewhere it would be done again."""
         if isinstance(trouble, (Refused, Unknown)):
-            await asyncio.sleep(min(0.002 * attempt, ROUND_SECONDS_MAX))
+            await asyncio.sleep(min(0.002 * rounds, ROUND_SECONDS_MAX))
             return
         if not isinstance(trouble, Unavailable) or place not in self._unrecorded:
             raise trouble
@@ -218,9 +219,9 @@ class Single(Worker):
             ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record what came of %s %d: %s",
             self.reaction.durable, *place[:2], trouble,
         )  # fmt: skip
-        await self.context.connection.pause(growing(trouble.retry_after_seconds, attempt + 1, WAIT_SECONDS_MAX))
+        await self.context.connection.pause(growing(trouble.retry_after_seconds, rounds + 1, WAIT_SECONDS_MAX))
 
-    def _done(self, place: Place, how: str) -> str:
+    def _done(self, place: Place, how: Outcome) -> Outcome:
         if self._unrecorded:
             self._unrecorded.pop(place, None)
         return how
@@ -233,7 +234,7 @@ class Single(Worker):
             return None if self._is_intake else self.context.known.get(guarded)
         return () if self._begins or not self.reaction.outcomes else None
 
-    def _event(self, envelope: Envelope, process: Process) -> Any:
+    def _event(self, envelope: Envelope, attempt: Attempt) -> Any:
         """The event that the envelope carries; one from outside that names no key gets one from where it stands."""
         event_type = self.types[envelope.type]
         if self.reaction.form is not Form.INTAKE:
@@ -243,7 +244,7 @@ class Single(Worker):
             return event
         event = read_event(event_type, envelope.data, envelope.delivery.place_id)
         envelope.key = envelope.correlation_id = event.key  # a stranger does not choose whose order it is about
-        process.is_about(envelope.correlation_id)
+        attempt.is_about(envelope.correlation_id)
         return event
 
     def _is_settled(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
@@ -305,12 +306,12 @@ class Single(Worker):
         return self.call(event, *arguments)
 
     async def _record(
-        self, outcome: Event, guard: Guard, envelope: Envelope, process: Process, stored: Sequence[Stored]
+        self, outcome: Event, guard: Guard, envelope: Envelope, attempt: Attempt, stored: Sequence[Stored]
     ) -> None:
         """Record under the guard of what was decided on, and remember it until the story ends."""
         if outcome.key != envelope.key:
             raise Permanent(f"{type(outcome).__name__} is about {outcome.key}, but the story is that of {envelope.key}")
-        message, span = self.message(outcome, envelope, process, guard)
+        message, span = self.message(outcome, envelope, attempt, guard)
         try:
             sequence = await self.context.publisher.record_event(message)
         except (Refused, Unknown):
@@ -341,13 +342,13 @@ class After(Single):
         self.rest: Callable[[float], None] = lambda seconds: None
 
     async def _record(
-        self, outcome: Event, guard: Guard, envelope: Envelope, process: Process, stored: Sequence[Stored]
+        self, outcome: Event, guard: Guard, envelope: Envelope, attempt: Attempt, stored: Sequence[Stored]
     ) -> None:
         """What the deadline does is part of the story that it was for."""
         if story := parse_traceparent(envelope.traceparent, envelope.tracestate):
-            process.join(envelope, story)
-            process.make_current()
-        await super()._record(outcome, guard, envelope, process, stored)
+            attempt.join(envelope, story)
+            attempt.make_current()
+        await super()._record(outcome, guard, envelope, attempt, stored)
 
     def accept_when_due(self, delivery: Delivery) -> None:
         """The event has happened. It comes again when its time is up, counted from when it was recorded or the mesh was

@@ -14,6 +14,7 @@ from jetmesh.event import Recorded, is_ended
 from jetmesh.history import UNTOLD, History
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Headers
+from jetmesh.outcome import Kept, Outcome, Retried
 from jetmesh.runtime.batching import Batching
 from jetmesh.telemetry.otlp import trace_id_of
 
@@ -69,6 +70,7 @@ class Sink(Batching):
 
     async def _keep(self, batch: list[Delivery]) -> None:
         began = time.monotonic()
+        outcome: type[Outcome]
         arguments = [self.dependencies for _ in self.reaction.arguments]
         try:
             of = self.context.histories.of
@@ -81,11 +83,11 @@ class Sink(Batching):
             pause = self.reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
             for delivery in batch:
                 self.context.in_flight.nak(delivery, min(pause, 5.0))
-            outcome = "retry"
+            outcome = Retried
         else:
             for delivery in batch:
                 self.context.in_flight.ack(delivery)
-            outcome = "kept"
+            outcome = Kept
         seconds = time.monotonic() - began
         for delivered, times in Counter(delivery.delivered for delivery in batch).items():
             self.telemetry.tally.add(outcome, "", seconds, delivered, times)

@@ -13,11 +13,9 @@ from jetmesh.cloudevents import BEGAN, Envelope, bare, event_lines, understand
 from jetmesh.common.throttled_log import Conditions, kind_of, reason_of
 from jetmesh.event import Event, EventType, subject_of
 from jetmesh.failure import (
-    Again,
     BrokenContract,
     Deferred,
     Disowned,
-    GiveUp,
     Permanent,
     TooLarge,
     Unavailable,
@@ -29,6 +27,7 @@ from jetmesh.failure import (
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Guard, Message, Unknown
+from jetmesh.outcome import Again, DeadLettered, GivenBack, Held, Later, Outcome, Retried
 from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
 from jetmesh.runtime.context import Context
@@ -36,7 +35,7 @@ from jetmesh.runtime.stories import events_of
 from jetmesh.service import Reaction, Service
 from jetmesh.telemetry.logs import log_context
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
-from jetmesh.telemetry.spans import Process, trace_lines
+from jetmesh.telemetry.spans import Attempt, trace_lines
 
 log = logging.getLogger("jetmesh.reaction")
 
@@ -100,7 +99,7 @@ class Worker:
         await self._refuse(delivery, why)
 
     async def _refuse(self, delivery: Delivery, why: Exception) -> None:
-        await self.failed(delivery, self.telemetry.process(bare(delivery)), why)
+        await self.failed(delivery, self.telemetry.attempt(bare(delivery)), why)
 
     def give_back(self) -> None:
         """The service stops: what has not begun goes back to the broker at once."""
@@ -109,7 +108,7 @@ class Worker:
         """Returns when nothing of what was accepted is running any more."""
         raise NotImplementedError
 
-    def open(self, delivery: Delivery) -> tuple[Envelope, Process, Exception | None]:
+    def open(self, delivery: Delivery) -> tuple[Envelope, Attempt, Exception | None]:
         """Understand a delivery and begin the attempt; the third is what is wrong with it already."""
         wrong: Exception | None = None
         try:
@@ -127,7 +126,7 @@ class Worker:
             wrong = wrong or UnknownType(f"type: {self.service.name} knows no {envelope.type}; it takes {known}")
         elif self.reaction.retry.exhausted(delivery.delivered):
             wrong = wrong or Exhausted(f"still not handled after {delivery.delivered - 1} deliveries")
-        return envelope, self.telemetry.process(envelope), wrong
+        return envelope, self.telemetry.attempt(envelope), wrong
 
     def story(self, stored: Sequence[Stored]) -> Any:
         """The reaction's fold over what this service recorded about a key."""
@@ -163,7 +162,7 @@ class Worker:
         return derived_id(cause.id, cause.type, quote(cause.key, ""), self.reaction.durable, str(index))
 
     def message(
-        self, outcome: Event, cause: Envelope, process: Process, guard: Guard, index: int = 0
+        self, outcome: Event, cause: Envelope, attempt: Attempt, guard: Guard, index: int = 0
     ) -> tuple[Message, Span]:
         """The outcome as it will be recorded, with its place in the trace and its cause; and the span of recording it,
         to be ended when it is.
@@ -179,20 +178,20 @@ class Worker:
         event_type, key = type(outcome), outcome.key
         event_id = self.outcome_id(cause, index)
         correlation = cause.correlation_id or key
-        span = process.publish(event_type, key, event_id, correlation)
+        span = attempt.publish(event_type, key, event_id, correlation)
         lines = event_lines(
             event_type, key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
             more=f"{trace_lines(span.get_span_context())}{BEGAN}: {cause.began}\r\n",
         )  # fmt: skip
         return Message(subject_of(event_type, key), outcome.model_dump_json().encode(), lines, guard), span
 
-    def join(self, envelope: Envelope, process: Process, stored: Iterable[Stored]) -> None:
+    def join(self, envelope: Envelope, attempt: Attempt, stored: Iterable[Stored]) -> None:
         """What came from outside about a key that has a story goes on in the trace that the story began in."""
         for message in stored:
             if began := parse_traceparent(
                 message.headers.get("traceparent", ""), message.headers.get("tracestate", "")
             ):
-                process.join(envelope, began)
+                attempt.join(envelope, began)
                 return
 
     async def admitted(self, delivery: Delivery) -> bool:
@@ -210,57 +209,58 @@ class Worker:
         answer = self.reaction.function(*arguments)
         return self.breaker.watch(answer) if self.breaker else answer
 
-    def done(self, delivery: Delivery, process: Process, outcome: str) -> None:
+    def done(self, delivery: Delivery, attempt: Attempt, outcome: Outcome) -> None:
         """Acknowledge a delivery, and end its attempt."""
         if self.breaker:
             self.breaker.ended(None)
         self.context.in_flight.ack(delivery)
-        process.end(outcome)
+        attempt.end(outcome)
 
-    async def failed(self, delivery: Delivery, process: Process, error: Exception) -> bool:
+    async def failed(self, delivery: Delivery, attempt: Attempt, error: Exception) -> bool:
         """Give back or bury a delivery, and end its attempt; True: it is kept, to be tried again when what the reaction
         needs is back."""
         if self.breaker:
             self.breaker.ended(error)
+        outcome: Outcome
         if kept := isinstance(error, Unavailable) and self.breaker is not None and not self.breaker.is_closed:
-            outcome = "retry"
+            outcome = Held(error)
         else:
-            outcome = await self._fail(delivery, process, error)
-        process.end(outcome, error)
+            outcome = await self._fail(delivery, attempt, error)
+        attempt.end(outcome)
         let_go(error)
         return kept
 
-    async def _fail(self, delivery: Delivery, process: Process, error: Exception) -> str:
+    async def _fail(self, delivery: Delivery, attempt: Attempt, error: Exception) -> Outcome:
         """The verdict on an error, carried out; where that fails too the delivery simply comes again."""
         decided = verdict(error, self.reaction.retry, delivery.delivered)
-        extra = log_context(process, self.reaction.durable, delivery.key)
+        extra = log_context(attempt, self.reaction.durable, delivery.key)
         if delivery.reply in self.context.in_flight.orphans:
             self.context.in_flight.nak(delivery)
-            return "given_back"
+            return GivenBack(error, 0.0)
         try:
             if isinstance(error, UnknownType) and await self.context.versions.give_back(self.reaction, delivery):
-                return "given_back"
+                return GivenBack(error, 0.0)
             match decided:
-                case GiveUp(reason):
+                case DeadLettered(reason):
                     self.conditions.tell(
                         ("gives up", *reason_of(reason)), logging.ERROR, "%s gives up on %s: %s",
                         self.reaction.durable, delivery.subject, reason, extra=extra,
                     )  # fmt: skip
-                    traceparent = process.headers().get("traceparent", "")
+                    traceparent = attempt.headers().get("traceparent", "")
                     await dead_letter.bury(
                         self.context.publisher, self.service.name, self.reaction.name, delivery, reason, traceparent
                     )
                     self.context.in_flight.ack(delivery)
-                    return "dead_letter"
-                case Again(pause, outcome):
-                    known = isinstance(error, (Unavailable, Deferred)) or outcome == "later"
+                    return decided
+                case Again(_, pause):
+                    known = isinstance(error, (Unavailable, Deferred)) or isinstance(decided, Later)
                     self.conditions.tell(
                         reason_of(error), logging.INFO if known else logging.WARNING, "%s: %s: %s; again in %.2f s",
                         self.reaction.durable, delivery.subject, str(error) or type(error).__name__, pause,
                         extra=extra, error=None if known else error,
                     )  # fmt: skip
                     await self._come_again(delivery, pause, blameless=isinstance(error, Unavailable))
-                    return outcome
+                    return decided
         except Exception as failed:
             pause = growing(NAK_SECONDS_MAX, delivery.delivered)
             self.conditions.tell(
@@ -268,7 +268,7 @@ class Worker:
                 self.reaction.durable, delivery.subject, failed, pause, extra=extra,
             )  # fmt: skip
             await self._put_off(delivery, pause, blameless=False)
-            return "retry"
+            return Retried(error, pause)
 
     async def _come_again(self, delivery: Delivery, pause_seconds: float, *, blameless: bool) -> None:
         """A pause that is short is a nak, which counts as an attempt for ever. An outage must not use the attempts up:

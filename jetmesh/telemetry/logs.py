@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry import trace
 
 from jetmesh.common.visible import LineFormatter, written
-from jetmesh.telemetry.spans import CONVERSATION, Process
+from jetmesh.telemetry.spans import CONVERSATION, Attempt
 
 _POINTERS = ("service", "reaction", "key", "trace_id", "span_id")
 
@@ -67,10 +67,10 @@ def _name_service(service: str, record: logging.LogRecord) -> bool:
     return True
 
 
-def log_context(process: Process | None, reaction: str, key: str) -> dict[str, str]:
+def log_context(attempt: Attempt | None, reaction: str, key: str) -> dict[str, str]:
     """`extra` of a log call, so that its line points to the trace."""
     fields = {"reaction": reaction, "key": key}
-    if process is not None and process.context.is_valid:
-        fields["trace_id"] = f"{process.context.trace_id:032x}"
-        fields["span_id"] = f"{process.context.span_id:016x}"
+    if attempt is not None and attempt.context.is_valid:
+        fields["trace_id"] = f"{attempt.context.trace_id:032x}"
+        fields["span_id"] = f"{attempt.context.span_id:016x}"
     return fields

@@ -5,11 +5,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+from jetmesh.outcome import DeadLettered, Outcome
+
 SLOT_SECONDS = 10
 SLOTS = 6
 STEPS_PER_DOUBLING = 8
 """Durations are counted in steps of 2^(1/8): a percentile is right to 9 %."""
-FAILED = frozenset({"retry", "dead_letter"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,18 @@ class Tally:
         self._slots: dict[int, Counter[int]] = {}
         self._failed: Counter[int] = Counter()
 
-    def add(self, outcome: str, error: str, seconds: float, delivered: int, times: int = 1) -> None:
+    def add(self, outcome: type[Outcome], error: str, seconds: float, delivered: int, times: int = 1) -> None:
         """Count an attempt, with the type of its error if it had one; or several that went alike."""
-        self.outcomes[outcome] += times
+        self.outcomes[outcome.name] += times
         self.deliveries[delivered] += times
         slot = int(time.monotonic() // SLOT_SECONDS)
         durations: Counter[int] | None = self._slots.get(slot)
         if durations is None:
             durations = self._new_slot(slot)
         durations[int(math.log2(max(seconds, 1e-6)) * STEPS_PER_DOUBLING)] += times
-        if outcome in FAILED:
+        if outcome.is_failure:
             self._failed[slot] += times
-        if outcome == "dead_letter":
+        if outcome is DeadLettered:
             self.dead_letters[error] += times
 
     def last_minute(self) -> LastMinute:

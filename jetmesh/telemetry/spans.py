@@ -21,6 +21,7 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from jetmesh.cloudevents import Envelope, instant_of
 from jetmesh.event import EventType
 from jetmesh.jetstream.headers import Headers, header_lines
+from jetmesh.outcome import Outcome
 from jetmesh.service import Form, Reaction
 from jetmesh.telemetry.instruments import Counter, CounterSeries, Histograms, Series
 from jetmesh.telemetry.otlp import Span as HotSpan
@@ -143,7 +144,7 @@ def trace_lines(context: SpanContext) -> str:
     return f"traceparent: {format_traceparent(context)}\r\n"
 
 
-class Process:
+class Attempt:
     """The span of one attempt at one delivery, and what it reports when it ends."""
 
     __slots__ = ("_home", "_started", "context", "delivered", "span", "type")
@@ -183,16 +184,15 @@ class Process:
         """The span of one event being recorded, inside this one."""
         return self._home.publishing.span(self.context, event, key, event_id, correlation_id)
 
-    def end(self, outcome: str, error: BaseException | None = None) -> None:
-        """Report the outcome: `recorded`, `settled`, `nothing`, `later`, `retry`, `given_back`, `dead_letter` or
-        `parked`."""
-        span = self.span
-        span.set_attribute(OUTCOME, outcome)
+    def end(self, outcome: Outcome) -> None:
+        """Report the outcome."""
+        span, error = self.span, outcome.error
+        span.set_attribute(OUTCOME, outcome.name)
         if error is not None:
             span.set_attribute("error.type", type(error).__qualname__)
             span.set_status(Status(StatusCode.ERROR, f"{type(error).__qualname__}: {error}"))
         span.end()
-        self._home.processed(self, outcome, error, time.perf_counter() - self._started)
+        self._home.processed(self, outcome, time.perf_counter() - self._started)
 
 
 class ReactionTelemetry:
@@ -211,9 +211,9 @@ class ReactionTelemetry:
         self._elapsed: dict[str, Series] = {}
         self._telemetry = telemetry
 
-    def process(self, envelope: Envelope) -> Process:
+    def attempt(self, envelope: Envelope) -> Attempt:
         """Begin an attempt."""
-        return Process(self, envelope)
+        return Attempt(self, envelope)
 
     def start_process(self, envelope: Envelope, story: SpanContext | None = None) -> trace.Span:
         """Begin the span of an attempt, a child of the message's context, or of that of the `story` which it joins,
@@ -243,13 +243,13 @@ class ReactionTelemetry:
             links,
         )
 
-    def processed(self, process: Process, outcome: str, error: BaseException | None, seconds: float) -> None:
+    def processed(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
         """Count an attempt."""
-        kind = type(error).__qualname__ if error else ""
-        self.tally.add(outcome, kind, seconds, process.delivered)
-        of = (process.type, outcome, kind)
+        kind = type(outcome.error).__qualname__ if outcome.error else ""
+        self.tally.add(type(outcome), kind, seconds, attempt.delivered)
+        of = (attempt.type, outcome.name, kind)
         durations, counter = self._series.get(of) or self._make_series(of)
-        durations.record(seconds, process.context)
+        durations.record(seconds, attempt.context)
         counter.count += 1
 
     def recorded(self, event: EventType, began: str, context: SpanContext) -> None:
@@ -307,6 +307,3 @@ def _common(operation: str, operation_type: str, event_type: str) -> _Attributes
         "messaging.destination.template": f"{event_type}.{{key}}",
         "cloudevents.event_type": event_type,
     }
-
-
-"""What is current where nothing is: a task that handles a delivery begins anew."""

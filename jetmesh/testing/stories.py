@@ -17,13 +17,14 @@ from jetmesh.event import Event, stream_of, subject_of
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.outcome import Outcome
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.many import Many
 from jetmesh.runtime.single import After, Single
 from jetmesh.runtime.worker import Worker
 from jetmesh.service import INTAKE, Form, Reaction, Service
 from jetmesh.settings import Settings
-from jetmesh.telemetry.spans import Process, ReactionTelemetry, Telemetry
+from jetmesh.telemetry.spans import Attempt, ReactionTelemetry, Telemetry
 from jetmesh.testing.memory import Memory
 
 Function = Callable[..., Awaitable[Any]]
@@ -227,9 +228,9 @@ class _WatchedReaction(ReactionTelemetry):
         super().__init__(telemetry, reaction)
         self._errors = errors
 
-    def processed(self, process: Process, outcome: str, error: BaseException | None, seconds: float) -> None:
-        if isinstance(error, Exception):
-            self._errors.append(error)
+    def processed(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
+        if outcome.error:
+            self._errors.append(outcome.error)
 
 
 def _delivery(reaction: Reaction, event: Event, index: int, delivered: int) -> Delivery:

@@ -23,7 +23,7 @@ from jetmesh.runtime.single import Single
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.runtime.worker import Worker
 from jetmesh.service import Reaction
-from jetmesh.telemetry.spans import Process
+from jetmesh.telemetry.spans import Attempt
 from jetmesh.topology.streams import Consumer, Topology
 from jetmesh_contracts import OrderCancellationRequested, OrderRefused
 from jetmesh_shop.inventory import domain
@@ -100,14 +100,14 @@ def set_traps() -> None:
 
 def be_mortal() -> None:
     """Die of every deadly order, once it is known that this attempt shall be made."""
-    opened: Callable[[Worker, Delivery], tuple[Envelope, Process, Exception | None]] = Worker.open
+    opened: Callable[[Worker, Delivery], tuple[Envelope, Attempt, Exception | None]] = Worker.open
 
-    def deadly_open(self: Worker, delivery: Delivery) -> tuple[Envelope, Process, Exception | None]:
-        envelope, process, wrong = opened(self, delivery)
+    def deadly_open(self: Worker, delivery: Delivery) -> tuple[Envelope, Attempt, Exception | None]:
+        envelope, attempt, wrong = opened(self, delivery)
         kills = f'"order_id":"{DEADLY}{self.service.name}-'.encode()
         if wrong is None and envelope.type == "orders.placed" and kills in delivery.data.replace(b" ", b""):
             os.kill(os.getpid(), signal.SIGKILL)
-        return envelope, process, wrong
+        return envelope, attempt, wrong
 
     Worker.open = deadly_open  # type: ignore[method-assign]
     for service in (orders, payments):

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from jetmesh.commands.top import picture
 from jetmesh.operate.overview import Lag, Overview, Row, StreamState, look
+from jetmesh.outcome import DeadLettered, EventsRecorded
 from jetmesh.process.gauges import Gauges
 from jetmesh.runtime.context import connect
 from jetmesh.runtime.runner import Runner
@@ -115,8 +116,8 @@ def _complete(readings: Mapping[str, float]) -> Mapping[str, float]:
 def test_a_tally_knows_rates_and_percentiles() -> None:
     tally = Tally()
     for number in range(100):
-        tally.add("recorded", "", 0.001 if number < 90 else 0.1, 1)
-    tally.add("dead_letter", "Permanent", 0.1, 3)
+        tally.add(EventsRecorded, "", 0.001 if number < 90 else 0.1, 1)
+    tally.add(DeadLettered, "Permanent", 0.1, 3)
     minute = tally.last_minute()
     assert minute.p50_ms == pytest.approx(1, rel=0.1)
     assert minute.p95_ms == pytest.approx(100, rel=0.1)

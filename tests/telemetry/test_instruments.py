@@ -16,6 +16,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags
 from jetmesh.cloudevents import bare
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.outcome import DeadLettered
 from jetmesh.telemetry import providers
 from jetmesh.telemetry.instruments import Counter, Histograms, WithHistograms
 from jetmesh_shop.orders.service import orders
@@ -72,7 +73,7 @@ def test_types_that_a_reaction_does_not_take_are_one() -> None:
     home = providers.start("orders", {}).reaction(place)
     for event_type in ("placed", *(f"stranger-{number}" for number in range(500))):
         delivery = Delivery(f"orders.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
-        home.process(bare(delivery)).end("dead_letter", BrokenContract("it is none"))
+        home.attempt(bare(delivery)).end(DeadLettered(BrokenContract("it is none")))
     points: Any = home._telemetry.duration.metric().data.data_points
     assert {(point.attributes["cloudevents.event_type"], point.count) for point in points} == {
         ("orders.placed", 1),
