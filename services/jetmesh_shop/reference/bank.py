@@ -35,11 +35,11 @@ def bank(context: click.Context, state: Path) -> None:
 @bank.command()
 @click.argument("switch", type=click.Choice(["on", "off", "status"]))
 @click.pass_obj
-def outage(path: Path, breaker: str) -> None:
+def outage(path: Path, switch: str) -> None:
     """Close the bank for every caller (on), open it again (off), or say which it is (status)."""
-    if breaker == "on":
+    if switch == "on":
         begin_outage(path)
-    elif breaker == "off":
+    elif switch == "off":
         end_outage(path)
     since = Ledger(path).outage_since()
     say("the bank is open" if since is None else f"the bank is closed since {since:%Y-%m-%d %H:%M:%S} UTC")
