@@ -15,12 +15,6 @@ CANCELLATIONS = {
     "capture_failed": "the payment could not be taken",
     "authorization_expired": "the payment's authorization expired",
 }
-REFUSALS = {
-    "unknown_article": "it names an article that we do not sell",
-    "price_changed": "a price has changed since",
-    "currency_not_sold": "we do not sell in its currency",
-    "email_unusable": "no mail can reach its e-mail address",
-}
 ROW = (
     '<tr style="{style}"><td style="padding:10px 0;border-top:1px solid #ece7df">{name}</td>'
     '<td style="padding:10px 0;border-top:1px solid #ece7df;text-align:right;white-space:nowrap">{amount}</td></tr>'
@@ -72,8 +66,8 @@ def cancellation(order_id: str, reason: str) -> Letter:
 
 
 def refusal(order_id: str, reason: str) -> Letter:
-    """The order can't be taken as it is, for a reason of REFUSALS or one in words; nothing was held or reserved."""
-    said = f"We can't take your order as it is: {REFUSALS.get(reason, reason).rstrip('.')}."
+    """The order can't be taken as it is, and why, in words; nothing was held or reserved."""
+    said = f"We can't take your order as it is: {reason.rstrip('.')}."
     return letter(f"Your order {order_id} could not be taken", f"{said} Nothing was charged; please order again.")
 
 

@@ -104,6 +104,8 @@ class Server:
         if isinstance(cause, ssl.SSLError):
             return f"{at}: no TLS with it ({cause.reason or 'the handshake failed'}): {self._instead}"
         match error:
+            case aiosmtplib.SMTPServerDisconnected():
+                return f"{at} closed the connection"
             case aiosmtplib.SMTPAuthenticationError(code=code):
                 return f"{at} does not take the user and password of JETMESH_SMTP_URL ({code})"
             case aiosmtplib.SMTPResponseException(code=code):
