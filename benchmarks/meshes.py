@@ -15,6 +15,7 @@ from benchmarks import servers, workload
 from benchmarks.faststream_mesh import app as faststream_app
 from benchmarks.processes import Processes
 from jetmesh import settings
+from jetmesh.common.ports import HOST, free_port
 from jetmesh.jetstream.message import Message
 from jetmesh.runtime.context import Context, connect
 from jetmesh.telemetry import providers
@@ -25,7 +26,7 @@ from jetmesh.topology.streams import Consumer, Kind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders
-from jetmesh_shop.reference import placing, ports
+from jetmesh_shop.reference import placing
 from jetmesh_shop.reference.fleet import AFTERWARDS, niceness
 from jetmesh_shop.reference.streams import Progress, gauge, progress
 
@@ -156,7 +157,7 @@ async def jetmesh(
 ) -> AsyncIterator[Running]:
     """The reference mesh with an empty store: topology applied, nothing started but the mail sink; `names` are those
     services whose durables count."""
-    port = ports.free_ports(1)[0]
+    port = free_port()
     with (
         servers.broker(sync, port) as broker,
         tempfile.TemporaryDirectory(prefix="benchmark-mesh-") as folder,
@@ -166,7 +167,7 @@ async def jetmesh(
             chosen = [service for service in SERVICES if service.name in names]
             await provision.apply(client.connection, await provision.plan(client.connection, topology(SERVICES)))
             consumers = [consumer for service in chosen for consumer in consumers_of(service, SERVICES)]
-            yield Running(client, processes, consumers, ENDINGS, broker, f"http://{ports.HOST}:{port}")
+            yield Running(client, processes, consumers, ENDINGS, broker, f"http://{HOST}:{port}")
             processes.stop(*processes)
 
 
@@ -253,7 +254,7 @@ def _environment(url: str, folder: Path, endpoint: str, skus: Sequence[str]) -> 
         "JETMESH_APP": "jetmesh_shop.flow:SERVICES",
         "JETMESH_STATE": str(folder),
         "JETMESH_CATALOGUE": str(folder / "catalogue.json"),
-        "JETMESH_SMTP_URL": f"smtp://{ports.HOST}:{ports.free_ports(1)[0]}",
+        "JETMESH_SMTP_URL": f"smtp://{HOST}:{free_port()}",
         "JETMESH_LOG_LEVEL": "WARNING",
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",

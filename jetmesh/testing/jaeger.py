@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+
+from jetmesh.common.ports import free_ports
 
 START_TIMEOUT_SECONDS = 30.0
 TRACES_MAX = 100_000
@@ -34,7 +35,7 @@ class Jaeger:
         if not binary:
             raise FileNotFoundError("no jaeger in PATH or .tools/bin; `just tools` builds it")
         self._binary = binary
-        api, otlp_http, otlp_grpc, self._api_grpc = _free_ports(4)
+        api, otlp_http, otlp_grpc, self._api_grpc = free_ports(4)
         self.url = f"http://127.0.0.1:{api}"
         self.otlp_http = f"http://127.0.0.1:{otlp_http}"
         self.otlp_grpc = f"http://127.0.0.1:{otlp_grpc}"
@@ -99,13 +100,3 @@ class Jaeger:
 
 def _endpoint(url: str) -> dict[str, str]:
     return {"endpoint": url.removeprefix("http://")}
-
-
-def _free_ports(count: int) -> list[int]:
-    """Free at this moment; all are held until all are found, so that no two are the same."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

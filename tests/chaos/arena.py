@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from jetmesh.common.ports import free_ports
 from jetmesh.failure import Unavailable
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Proxy, until
@@ -22,7 +23,7 @@ from jetmesh_shop.reference import fleet, stock
 from jetmesh_shop.reference.endpoints import connected
 from jetmesh_shop.reference.fleet import Plan
 from jetmesh_shop.reference.machine import Machine, Spec, StartFailed
-from jetmesh_shop.reference.ports import any_free, free_ports
+from jetmesh_shop.reference.ports import any_free
 from jetmesh_shop.reference.state import State
 from tests.chaos import brokers, disks, wrapped
 from tests.chaos.brokers import Node

@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 
+from jetmesh.common.ports import HOST, free_ports
 from jetmesh.topology import accounts, nkeys
 from jetmesh.topology.streams import MESSAGE_BYTES_MAX
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import broker
 from jetmesh_shop.reference.machine import Spec
-from jetmesh_shop.reference.ports import HOST, free_ports
 from jetmesh_shop.reference.state import State
 from tests.chaos.network import Network
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
-from jetmesh_shop.reference.ports import HOST
+from jetmesh.common.ports import HOST
 
 NOWHERE = "02:00:00:00:00:00"
 """A hardware address that nobody has."""

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from jetmesh.commands import commands
+from jetmesh.common.ports import free_port
 from jetmesh.testing import Broker
 from jetmesh.topology import accounts, nkeys
 from jetmesh_shop.flow import SERVICES
-from tests.support.processes import free_port
 
 SPEAKING = (
     ["topology", "plan"],

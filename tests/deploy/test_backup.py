@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,14 +14,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from jetmesh.common.ports import free_ports
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, until
 from jetmesh.topology import provision
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix, placing, stock
 from jetmesh_shop.reference.endpoints import connected
-from jetmesh_shop.reference.ports import free_ports
 from tests.mesh.whole import start_mail
+from tests.support.processes import started
 from tests.support.programs import ROOT
 
 ORDERS = 600
@@ -74,13 +74,9 @@ class Shop:
     def services(self, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         """All services in one process, whose health is asked on this port."""
         environment = self.environment(JETMESH_HEALTH_PORT=str(port))
-        with (self.folder / "services.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, "-m", "jetmesh", "run"], env=environment, stderr=log, cwd=ROOT)
-        try:
+        command = [sys.executable, "-m", "jetmesh", "run"]
+        with started(command, self.folder / "services.log", env=environment, cwd=ROOT) as process:
             yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(35)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Context]:

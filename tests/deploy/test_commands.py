@@ -1,26 +1,23 @@
 """What the chart's pods and the compose file run, run here as it stands, against a real broker."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
+from jetmesh.common.ports import free_port, free_ports
 from jetmesh.testing import nats_server_binary
 from tests.deploy.chart import Object, objects, of_kind, render
+from tests.support.processes import is_ready, probe, started
 from tests.support.programs import ROOT, program, run
-from tools.cluster import free_ports
+from tests.support.waiting import wait_until
 
-DEADLINE_SECONDS = 60.0
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "contracts"), str(ROOT / "services")])
 
 
@@ -75,15 +72,9 @@ class Cluster:
     def running(self, kind: str, component: str, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
         """The container's process, stopped as a kubelet does."""
         container = self.container(kind, component)
-        with (self.folder / f"{component}.log").open("wb") as log:
-            process = subprocess.Popen(
-                self.command(container), env=self.environment(container, **more), stdout=log, stderr=log
-            )
-        try:
+        environment = self.environment(container, **more)
+        with started(self.command(container), self.folder / f"{component}.log", env=environment) as process:
             yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(35)
 
     def job(self, name: str, status: int = 0, kind: str = "Job") -> str:
         """A Job's container, to its end."""
@@ -116,45 +107,23 @@ def on_its_broker(folder: Path, found: list[Object], more: str = "") -> Iterator
     config = of_kind(found, "ConfigMap")["broker"]["data"]["nats.conf"].replace("http: 8222", "")
     config = config.replace("port: 4222", f"listen: 127.0.0.1:{nats}").replace("/data", str(folder / "data"))
     (folder / "nats.conf").write_text(config + more)
-    broker = subprocess.Popen([nats_server_binary(), "--config", folder / "nats.conf"], stderr=subprocess.DEVNULL)
-    try:
+    with started([nats_server_binary(), "--config", folder / "nats.conf"]):
         yield Cluster(found, folder, nats, smtp)
-    finally:
-        broker.kill()
-        broker.wait()
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    """What the condition gives once it gives something."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if found := condition():
-                return found
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("it did not happen in time")
 
 
 def test_a_service_waits_for_the_topology_and_says_so(cluster: Cluster) -> None:
-    (port,) = free_ports(1)
-
-    def ready(status: int) -> str:
-        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False)
-        return answer.text if answer.status_code == status else ""
-
+    port = free_port()
     with cluster.running("Deployment", "inventory", JETMESH_HEALTH_PORT=str(port)) as process:
-        assert "topology" in eventually(lambda: "topology" in ready(503) and ready(503))
-        assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False).is_success
+        wait_until(lambda: "topology" in probe(port)[1].get("inventory", ""), "it waits for the topology")
+        assert probe(port, "/livez")[0] == 200
         assert "streams and durables are as needed" in cluster.job("topology")
-        eventually(lambda: ready(200))
+        wait_until(partial(is_ready, port))
     assert process.returncode == 0
 
 
 def test_the_job_is_refused_for_good_where_data_would_be_lost(cluster: Cluster) -> None:
     nats = (program("nats"), "--server", cluster.nats_url)
-    eventually(lambda: subprocess.run([*nats, "account", "info"], capture_output=True, check=False).returncode == 0)
+    wait_until(lambda: subprocess.run([*nats, "account", "info"], capture_output=True, check=False).returncode == 0)
     run(*nats, "stream", "add", "ORDERS", "--subjects", "orders.*.*", "--storage", "memory", "--defaults")
     said = cluster.job("topology", status=3)
     assert "storage of a stream can't be changed" in said
@@ -179,13 +148,8 @@ def trial(cluster: Cluster) -> str:
     cluster.job("topology")
     with every_service(cluster) as health_ports:
         for port in health_ports:
-            eventually(partial(is_ready, port))
+            wait_until(partial(is_ready, port))
         return cluster.job("test", kind="Pod")
-
-
-def is_ready(port: int) -> bool:
-    """Whether the service of this health port is ready."""
-    return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
 
 
 @contextmanager

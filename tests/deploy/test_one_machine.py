@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 import yaml
 
+from jetmesh.common.ports import free_ports
 from jetmesh.testing import nats_server_binary
 from jetmesh.topology import nkeys
 from jetmesh_shop.flow import SERVICES
-from tests.deploy.test_commands import PATHS, eventually, is_ready
+from tests.deploy.test_commands import PATHS
+from tests.support.processes import is_ready, started
 from tests.support.programs import ROOT, program, run
 from tests.support.samples import body
-from tools.cluster import free_ports
+from tests.support.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 NAMES = [service.name for service in SERVICES]
@@ -44,14 +46,9 @@ class Machine:
     @contextmanager
     def process(self, name: str, command: list[str], environment: Mapping[str, str]) -> Iterator[None]:
         """A process for as long as the block lasts, with its log in the folder."""
-        with (self.folder / f"{name}.log").open("wb") as log:
-            told = {**clean(), **environment}
-            running = subprocess.Popen(command, env=told, stdout=log, stderr=log, cwd=self.folder)
-        try:
+        told = {**clean(), **environment}
+        with started(command, self.folder / f"{name}.log", env=told, cwd=self.folder):
             yield
-        finally:
-            running.terminate()
-            running.wait(40)
 
 
 def clean() -> dict[str, str]:
@@ -122,7 +119,7 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
     (tmp_path / "keys").symlink_to(found.root("nats") / "etc" / "nats" / "keys")
     assert "/etc/nats/nats.conf" in COMPOSE["services"]["nats"]["command"]
     with found.process("nats", [nats_server_binary(), "--config", str(tmp_path / "nats.conf")], {}):
-        eventually(lambda: f":{nats}" in (tmp_path / "nats.log").read_text())
+        wait_until(lambda: f":{nats}" in (tmp_path / "nats.log").read_text())
         assert "streams and durables are as needed" in found.done("topology")
         yield found
 
@@ -147,7 +144,7 @@ def test_the_containers_have_their_own_keys_alone_and_take_an_order_to_its_end(c
         run(*command, "pub", "stock.restocked", "{}", "-J", status=1, env={**clean(), **told, **environment})
         operator, told = containers.container("operator")
         get = ("stream", "get", "ORDERS", "--last-for", "orders.placed.o-by-hand", "--json")
-        eventually(lambda: not subprocess.run(
+        wait_until(lambda: not subprocess.run(
             [*operator, *get], env={**clean(), **told, **environment}, capture_output=True, check=False
         ).returncode)  # fmt: skip
 
@@ -163,7 +160,7 @@ def everything(machine: Machine, of: Any, more: list[str]) -> Iterator[None]:
             http = {"JETMESH_HTTP_PORT": str(ports["http"])} if "JETMESH_HTTP_PORT" in environment else {}
             stack.enter_context(machine.process(name, command, {**environment, **own, **http}))
         for name in NAMES:
-            eventually(partial(is_ready, ports[name]))
+            wait_until(partial(is_ready, ports[name]))
         yield
 
 
@@ -227,7 +224,7 @@ def units(tmp_path: Path) -> Iterator[Units]:
     broker = found.here("/etc/jetmesh/nats.conf")
     assert "--config /etc/jetmesh/nats.conf" in (ROOT / "deploy" / "systemd" / "jetmesh-broker.service").read_text()
     with found.process("nats", [nats_server_binary(), "--config", broker], {}):
-        eventually(lambda: f":{nats}" in (tmp_path / "nats.log").read_text())
+        wait_until(lambda: f":{nats}" in (tmp_path / "nats.log").read_text())
         command, environment = found.unit("jetmesh-topology.service")
         assert "streams and durables are as needed" in run(*command, env={**clean(), **environment})
         yield found

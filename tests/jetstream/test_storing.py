@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jetmesh.common.ports import free_port
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.storing import Storing
@@ -20,7 +21,6 @@ from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from jetmesh.topology import provision
 from tests.support.jobs import Asked, Finished, work
-from tests.support.processes import free_port
 
 
 @pytest.fixture

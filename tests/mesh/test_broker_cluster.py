@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from jetmesh.common.ports import free_ports
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.headers import encode_headers
@@ -29,7 +30,7 @@ from jetmesh_shop.reference.endpoints import connected
 from jetmesh_shop.reference.facts import collect
 from jetmesh_shop.reference.fleet import Plan
 from jetmesh_shop.reference.machine import Machine, Spec
-from jetmesh_shop.reference.ports import any_free, free_ports
+from jetmesh_shop.reference.ports import any_free
 from jetmesh_shop.reference.stage import NEEDED, WORK
 from jetmesh_shop.reference.state import State
 from jetmesh_shop.reference.streams import progress

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.waiting import wait_until
 
 SECONDS_MAX = 120
 SERVICES = {"orders", "payments", "inventory", "notifications", "analytics"}
@@ -30,14 +31,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         jetmesh(*arguments), capture_output=True, text=True, timeout=SECONDS_MAX, env=environment(), check=False
     )
-
-
-def until(condition: Callable[[], object], what: str) -> Any:
-    deadline = time.monotonic() + SECONDS_MAX
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {SECONDS_MAX} s: {what}"
-        time.sleep(0.05)
-    return found
 
 
 @contextmanager
@@ -61,7 +54,7 @@ def demo(state: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
 def endpoints(state: Path, process: "subprocess.Popen[str]") -> dict[str, Any]:
     """Where the demo is, once it says so."""
     path = state / "endpoints.json"
-    until(lambda: path.exists() or process.poll() is not None, "endpoints.json")
+    wait_until(lambda: path.exists() or process.poll() is not None, "endpoints.json")
     assert process.poll() is None, process.communicate()[0]
     read: dict[str, Any] = json.loads(path.read_text())
     return read
@@ -149,7 +142,7 @@ def test_the_story_of_an_order_is_told_from_outside(running: Running) -> None:
     assert process.stdout is not None
     first = next(line.split()[0] for line in process.stdout if line.startswith("o-"))
     told = ("order", first, "--state", str(state))
-    until(lambda: "receipt_sent" in run(*told).stdout, "the story")
+    wait_until(lambda: "receipt_sent" in run(*told).stdout, "the story")
     story = json.loads(run(*told, "--json").stdout)
     assert {event["service"] for event in story["events"]} == SERVICES - {"analytics"}
     assert len({event["trace_id"] for event in story["events"]}) == 1
@@ -162,7 +155,7 @@ def test_an_unknown_order_is_said_to_be_unknown(running: Running) -> None:
 
 
 def test_the_books_are_audited_while_the_mesh_runs(running: Running) -> None:
-    books = until(
+    books = wait_until(
         lambda: (found := json.loads(run("audit", "--state", str(running[0]), "--json").stdout))["clean"] and found,
         "clean books",
     )
@@ -196,7 +189,7 @@ def test_a_folder_has_one_demo(running: Running) -> None:
 def test_a_process_that_dies_is_started_again(running: Running) -> None:
     before = endpoints(*running)["pids"]["payments"]
     os.kill(before, signal.SIGKILL)
-    after = until(lambda: (pid := endpoints(*running)["pids"]["payments"]) != before and pid, "another payments")
+    after = wait_until(lambda: (pid := endpoints(*running)["pids"]["payments"]) != before and pid, "another payments")
     assert lives(after)
 
 

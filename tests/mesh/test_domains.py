@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jetmesh import NotYet, Permanent, Retry, Service
+from jetmesh.common.ports import free_ports
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
@@ -20,7 +21,6 @@ from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.testing import Broker, LocalMesh
 from jetmesh.topology import provision
-from jetmesh_shop.reference.ports import free_ports
 from tests.support.jobs import Asked, Failed, Finished
 
 HUB = """

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from jetmesh.common.ports import free_ports
 from jetmesh.testing import MeshOf
-from jetmesh_shop.reference.ports import free_ports
 from tests.mesh.whole import Whole, whole_mesh
 from tests.support.samples import body
 from tests.support.spans import spans_in, traced

@@ -2,25 +2,23 @@
 
 import asyncio
 import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from jetmesh.common.ports import free_ports
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import mix, placing, stock
 from jetmesh_shop.reference.endpoints import connected
+from tests.support.processes import started
 from tests.support.programs import ROOT, program, run
-from tools.cluster import free_ports
+from tests.support.waiting import wait_until
 
 OBSERVABILITY = ROOT / "observability"
-DEADLINE_SECONDS = 60.0
 SCRAPES_SECONDS = 6.0
 ENVIRONMENT = "watched"
 PORTS = ("nats", "monitor", "smtp", "exporter", "prometheus", "otlp_http", "otlp_grpc", "jaeger", "jaeger_grpc",
@@ -151,11 +149,8 @@ class Stack:
     def _run(self, *command: str, environment: Mapping[str, str] | None = None, log: str = "") -> None:
         name = log or Path(command[0]).name
         binary = command[0] if command[0] == sys.executable else program(command[0], name)
-        with (self.folder / f"{name}.log").open("wb") as file:
-            process = subprocess.Popen(
-                [binary, *command[1:]], stdout=file, stderr=file, env={**os.environ, **(environment or {})}
-            )
-        self._running.callback(_end, process)
+        told = {**os.environ, **(environment or {})}
+        self._running.enter_context(started([binary, *command[1:]], self.folder / f"{name}.log", env=told))
 
     def _until(self, url: str, status: int = 200) -> None:
         def answers() -> bool:
@@ -164,26 +159,7 @@ class Stack:
             except httpx.TransportError:
                 return False
 
-        until(answers, url)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
-    """What the condition gives once it gives something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.25)
-    raise AssertionError(f"not in time: {what}")
+        wait_until(answers, url)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """The optional tail sampling keeps what somebody will look for, and a part of the rest."""
 
 import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Status, StatusCode
 
+from jetmesh.common.ports import free_ports
 from jetmesh.testing.jaeger import Jaeger
-from tests.observability.stack import OBSERVABILITY, until
+from tests.observability.stack import OBSERVABILITY
+from tests.support.processes import started
 from tests.support.programs import program
-from tools.cluster import free_ports
+from tests.support.waiting import wait_until
 
 ORDINARY = 60
 WORTH_KEEPING: dict[str, dict[str, Any]] = {
@@ -46,14 +46,9 @@ def collector(jaeger: Jaeger, tmp_path: Path) -> Iterator[str]:
     here = {"OTLP_HTTP": f"127.0.0.1:{http}", "OTLP_GRPC": f"127.0.0.1:{grpc}", "DECISION_WAIT": "1s",
             "JAEGER_OTLP": jaeger.otlp_grpc.removeprefix("http://")}  # fmt: skip
     configs = [part for layer in (*layers, quiet) for part in ("--config", str(layer))]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([program("jaeger"), *configs], env={**os.environ, **here}, stdout=log, stderr=log)
-    try:
-        until(lambda: answers(f"http://127.0.0.1:{http}/v1/traces"), "the collector listens")
+    with started([program("jaeger"), *configs], tmp_path / "log", env={**os.environ, **here}):
+        wait_until(lambda: answers(f"http://127.0.0.1:{http}/v1/traces"), "the collector listens")
         yield f"http://127.0.0.1:{http}/v1/traces"
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
 
 
 def answers(url: str) -> bool:
@@ -80,6 +75,6 @@ def test_errors_retries_and_dead_letters_are_kept_and_a_part_of_the_rest(jaeger:
         found = httpx.get(f"{jaeger.url}/api/traces", params=asked, trust_env=False).json()["data"]
         return [span["operationName"] for trace in found for span in trace["spans"]]
 
-    until(lambda: set(WORTH_KEEPING) <= set(kept()), "what is worth keeping is kept")
+    wait_until(lambda: set(WORTH_KEEPING) <= set(kept()), "what is worth keeping is kept")
     assert kept().count("ordinary") < ORDINARY / 2
     provider.shutdown()

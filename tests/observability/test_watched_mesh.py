@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.observability.stack import ENVIRONMENT, OBSERVABILITY, Stack, until, watched
+from tests.observability.stack import ENVIRONMENT, OBSERVABILITY, Stack, watched
 from tests.observability.test_alerts import ENVIRONMENT as LABEL
 from tests.observability.test_alerts import alerts
 from tests.support.programs import ROOT, program, run
+from tests.support.waiting import wait_until
 
 GRAFANA = {
     "$__rate_interval": "30s",
@@ -53,7 +54,7 @@ def test_the_dashboards_are_those_of_their_declaration() -> None:
 def test_every_query_of_a_dashboard_returns_data(stack: Stack, query: str) -> None:
     for name, value in GRAFANA.items():
         query = query.replace(name, value)
-    until(lambda: stack.query(query), query)
+    wait_until(lambda: stack.query(query), query)
 
 
 def test_every_variable_of_a_dashboard_has_values(stack: Stack) -> None:
@@ -68,7 +69,7 @@ def test_every_selector_of_an_alert_finds_something(stack: Stack) -> None:
         for selector in selectors(stack, rule["expr"]):
             if any(name in selector for name in ELSEWHERE) or f'{LABEL}=""' in selector:
                 continue
-            until(partial(stack.query, selector), f"{rule['alert']}: {selector}")
+            wait_until(partial(stack.query, selector), f"{rule['alert']}: {selector}")
 
 
 def test_the_rules_are_loaded_and_no_rule_fails(stack: Stack) -> None:
@@ -78,12 +79,12 @@ def test_the_rules_are_loaded_and_no_rule_fails(stack: Stack) -> None:
 
 
 def test_a_letter_that_was_buried_is_an_alert(stack: Stack) -> None:
-    until(lambda: stack.query('ALERTS{alertname="JetmeshDeadLetters", alertstate="firing"}'), "the alert")
+    wait_until(lambda: stack.query('ALERTS{alertname="JetmeshDeadLetters", alertstate="firing"}'), "the alert")
 
 
 def test_an_order_is_found_by_its_id_and_is_one_trace(stack: Stack) -> None:
     tags = json.dumps({"messaging.message.conversation_id": "o-first-1"})
-    found = until(lambda: stack.jaeger("/api/traces", service="orders", tags=tags)["data"], "the order's trace")
+    found = wait_until(lambda: stack.jaeger("/api/traces", service="orders", tags=tags)["data"], "the order's trace")
     assert len(found) == 1
     services = {process["serviceName"] for process in found[0]["processes"].values()}
     assert {"orders", "payments", "inventory", "notifications"} <= services
@@ -106,7 +107,7 @@ def test_the_monitor_tab_has_numbers(stack: Stack, metric: str) -> None:
     now = str(int(time.time() * 1000))
     asked = {"service": "payments", "spanKind": "consumer", "endTs": now, "lookback": "600000", "step": "5000",
              "ratePer": "60000", "quantile": "0.95"}  # fmt: skip
-    until(lambda: stack.jaeger(f"/api/metrics/{metric}", **asked)["metrics"], metric)
+    wait_until(lambda: stack.jaeger(f"/api/metrics/{metric}", **asked)["metrics"], metric)
 
 
 def test_a_measured_attempt_points_to_its_trace(stack: Stack) -> None:

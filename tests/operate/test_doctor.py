@@ -12,6 +12,7 @@ import pytest
 
 from jetmesh.commands.doctor import traces_of
 from jetmesh.commands.target import Target
+from jetmesh.common.ports import free_port
 from jetmesh.contracts import registry
 from jetmesh.contracts.schema import contract
 from jetmesh.jetstream.connection import Connection
@@ -20,7 +21,6 @@ from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
 from jetmesh_shop.flow import SERVICES
-from tests.support.processes import free_port
 from tests.support.tollgate import Bank, CarArrived, Gate, tollgate
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jetmesh.common.ports import free_port
 from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime import durable_watch
@@ -20,7 +21,7 @@ from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from jetmesh.topology import provision
 from jetmesh_shop.flow import SERVICES
 from tests.support.jobs import Asked, Failed, Finished, work
-from tests.support.processes import free_port, running
+from tests.support.processes import running
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from jetmesh.common.ports import free_port
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from jetmesh.topology import accounts, nkeys, provision
 from jetmesh_shop.flow import SERVICES
-from tests.support.processes import Running, free_port, running
+from tests.support.processes import Running, running
 
 LONG = {"JETMESH_CONNECT_SECONDS": "3600"}
 SLOW = """

@@ -27,6 +27,7 @@ async def test_only_who_kills_its_process_is_given_up(mesh_of: MeshOf, app: str,
     deaths = await asyncio.wait_for(_deaths_until(mesh.settled, mesh, app), 90)
     (letter,) = await mesh.dead_letters()
     assert letter.headers["Jetmesh-Error-Type"] == "Exhausted"
+    assert letter.headers["Jetmesh-Reason"].startswith("still not handled after ")
     assert letter.headers["Jetmesh-Subject"] == "jobs.asked.deadly"
     assert CHANCES <= deaths <= ATTEMPTS + CHANCES
     assert await mesh.count("WORK") == len(INNOCENT)

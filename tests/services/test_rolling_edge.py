@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 
+from jetmesh.common.ports import free_ports
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
-from tests.process.test_health import free_port, get
+from tests.support.processes import is_ready
 from tests.support.samples import body
 
 REQUESTS_PER_SECOND, ENDPOINTS_SECONDS, PAUSE_SECONDS = 50, 0.5, 1.5
@@ -23,7 +24,7 @@ class Replica:
     """A process of orders, with its ports for probes and for customers."""
 
     def __init__(self, broker: Broker) -> None:
-        self.health, self.http = free_port(), free_port()
+        self.health, self.http = free_ports(2)
         self._environment = {
             **os.environ,
             "NATS_URL": broker.url,
@@ -47,7 +48,7 @@ class Replica:
         return await asyncio.wait_for(self.process.wait(), 30)
 
     async def probe(self) -> None:
-        self.is_ready = (await asyncio.to_thread(get, self.health, "/readyz"))[0] == 200
+        self.is_ready = await asyncio.to_thread(is_ready, self.health)
 
 
 class Balancer:

@@ -6,8 +6,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent import futures
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ from jetmesh_shop.reference.tracestore.forward import Forwarder, GrpcSender, Htt
 from jetmesh_shop.reference.tracestore.jaeger import JaegerTraces
 from jetmesh_shop.reference.tracestore.lens import Malformed
 from jetmesh_shop.reference.tracestore.receiver import BODY_BYTES_MAX, serve
+from tests.support.waiting import wait_until
 
 DEADLINE_SECONDS = 20.0
 CONVERSATION = "messaging.message.conversation_id"
@@ -78,15 +78,6 @@ def place_order(tracer: Tracer) -> Span:
             "publish payments.authorized", kind=SpanKind.PRODUCER, links=[Link(span.get_span_context())]
         ):
             return span
-
-
-def wait_for(ask: Callable[[], Any]) -> Any:
-    """The first true answer."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (answer := ask()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
-    return answer
 
 
 @pytest.fixture
@@ -339,7 +330,7 @@ async def test_a_receiver_that_is_away_gets_everything_when_it_is_back(path: Pat
         for _ in range(3):
             assert (await client.post("/v1/traces", content=body, headers=HEADERS)).status_code == 200
         with Collector(port) as back:
-            await asyncio.to_thread(wait_for, lambda: len(back.bodies) == 3)
+            await asyncio.to_thread(wait_until, lambda: len(back.bodies) == 3)
 
 
 async def test_a_full_queue_drops_counts_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -397,7 +388,7 @@ def test_jaeger_and_the_store_give_the_same_spans(path: Path) -> None:
             failed = place_order(official)
         with TraceStore(path) as store, JaegerTraces(jaeger.url) as real:
             sources: tuple[Traces, Traces] = (store, real)
-            wait_for(lambda: real.trace_ids_of("o-1042"))
+            wait_until(lambda: real.trace_ids_of("o-1042"))
             [[ours], [theirs]] = [traces.trace_ids_of("o-1042") for traces in sources]
             assert ours == theirs
             for traces in sources:
@@ -411,5 +402,5 @@ def test_jaeger_takes_spans_from_the_official_grpc_exporter() -> None:
         failed = place_order(official)
         official.start_span("root").end()
         with JaegerTraces(jaeger.url) as traces:
-            wait_for(lambda: traces.trace_ids_of("o-1042"))
+            wait_until(lambda: traces.trace_ids_of("o-1042"))
             assert_is_the_order(traces.spans_of(f"{failed.get_span_context().trace_id:032x}"), failed)

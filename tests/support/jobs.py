@@ -61,3 +61,20 @@ class Work:
 def work() -> Service:
     """A service `work` without reactions yet."""
     return Service("work")
+
+
+def finishing() -> Service:
+    """The service with its one reaction: each job is finished."""
+    service = work()
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it."""
+        return Finished(job_id=asked.job_id)
+
+    return service
+
+
+SERVICES = (finishing(),)
+APP = "tests.support.jobs:SERVICES"
+"""For a process of its own."""

@@ -1,25 +1,57 @@
-"""`jetmesh run` as a process of a test, with what it says and what its probes answer."""
+"""Processes of a test: started, asked, and ended by their own id; `jetmesh run` among them."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from jetmesh.common.ports import free_port
 from jetmesh.testing import until
 
-ENDS_SECONDS = 15.0
+ENDS_SECONDS = 40.0
+"""What a service may take to stop, and more."""
 
 
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
+def probe(port: int, path: str = "/readyz") -> tuple[int, dict[str, str]]:
+    """What a probe of a service answers; 0 where nobody does."""
+    with suppress(httpx.TransportError):
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False)
+        return answer.status_code, answer.json()
+    return 0, {}
+
+
+def is_ready(port: int) -> bool:
+    """Whether the service of this health port is ready."""
+    return probe(port)[0] == 200
+
+
+@contextmanager
+def started(
+    command: Sequence[str | Path], log: Path | None = None, **options: Any
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process for as long as the block lasts, asked to end as a kubelet does; what it says goes on to the log."""
+    with log.open("ab") if log else nullcontext(subprocess.DEVNULL) as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, **options)
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: "subprocess.Popen[Any]", number: int = signal.SIGTERM) -> int:
+    """Ask it to end, and insist after a while; its exit status."""
+    process.send_signal(number)
+    try:
+        return process.wait(ENDS_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 class Running:
@@ -44,10 +76,7 @@ class Running:
 
     def get(self, path: str) -> tuple[int, dict[str, str]]:
         """What a probe answers; 0 where nobody does."""
-        with suppress(httpx.TransportError):
-            answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False)
-            return answer.status_code, answer.json()
-        return 0, {}
+        return probe(self.port, path)
 
     @property
     def why_not(self) -> str:
@@ -58,7 +87,7 @@ class Running:
     @property
     def is_ready(self) -> bool:
         """Whether it is."""
-        return self.get("/readyz")[0] == 200
+        return is_ready(self.port)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Ask it to stop."""

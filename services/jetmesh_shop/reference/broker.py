@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from jetmesh.common.ports import HOST
 from jetmesh.topology import accounts, nkeys
 from jetmesh.topology.streams import MESSAGE_BYTES_MAX
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference.ports import HOST, Ports
+from jetmesh_shop.reference.ports import Ports
 from jetmesh_shop.reference.state import State
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from jetmesh import settings
+from jetmesh.common.ports import HOST, free_ports, is_taken
 from jetmesh.telemetry.otlp.settings import GRPC, Signal, has_receiver, receiver
 from jetmesh.topology import nkeys
 from jetmesh.topology.accounts import API_PREFIX, inbox_of, published
@@ -15,7 +16,7 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import broker
 from jetmesh_shop.reference.endpoints import Endpoints
 from jetmesh_shop.reference.machine import Spec
-from jetmesh_shop.reference.ports import HOST, Ports, free_ports, is_taken
+from jetmesh_shop.reference.ports import Ports
 from jetmesh_shop.reference.state import State
 
 JAEGER_GRPC_PORT = 4317

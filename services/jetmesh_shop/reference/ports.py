@@ -1,17 +1,11 @@
 """The demo's ports: the usual ones, those asked for, or free ones."""
 
-import errno
-import random
-import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 
 import click
 
-HOST = "127.0.0.1"
-SERVERS = range(10_000, 32_768)
-"""Below those that outgoing connections are given: one of them may be gone before its server starts."""
+from jetmesh.common.ports import HOST, free_ports, is_taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +44,6 @@ def chosen(wanted: Mapping[str, int], *, free: bool, own_broker: bool) -> Ports:
 def any_free() -> Ports:
     """Five ports that nobody uses now."""
     return Ports(*free_ports(5))
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now, all different."""
-    free = (port for port in random.sample(SERVERS, len(SERVERS)) if not is_taken(port))
-    return list(islice(free, count))
-
-
-def is_taken(port: int) -> bool:
-    """Whether somebody listens there (or the port may not be used at all)."""
-    try:
-        socket.create_server((HOST, port)).close()
-    except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            return True
-        raise
-    return False
 
 
 def _busy(name: str, port: int) -> str:

@@ -6,11 +6,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import monotonic, sleep
 from typing import Any
 
 import grpc
@@ -26,11 +25,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from typing_extensions import override
 
+from jetmesh.common.ports import free_port
 from jetmesh.telemetry.otlp import SettingError, TracerProvider, tracer_provider
 from jetmesh.telemetry.otlp.encoding import encode_resource
 from jetmesh.telemetry.otlp.export import BatchExporter
 from jetmesh.telemetry.otlp.settings import Batching, receiver
 from jetmesh.telemetry.otlp.transport import HttpTransport
+from tests.support.waiting import wait_until
 
 RESOURCE = Resource({"service.name": "payments"})
 
@@ -129,19 +130,6 @@ def make_spans(provider: TracerProvider, count: int) -> list[str]:
     return names
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = monotonic() + seconds
-    while not condition():
-        assert monotonic() < deadline, "the condition did not come true"
-        sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
 def test_spans_arrive_in_order_with_resource_and_scope(otlp: Receiver) -> None:
     with exporting(otlp.endpoint, OTEL_RESOURCE_ATTRIBUTES="team=m%C3%BCnzen,zone=a") as provider:
         names = make_spans(provider, 10)
@@ -205,7 +193,7 @@ def test_nothing_is_lost_while_the_receiver_is_away(caplog: pytest.LogCaptureFix
         late.close()
 
     assert late.names() == names
-    said = [record.message for record in caplog.records if record.name == "jetmesh.otlp.export"]
+    said = [record.message for record in caplog.records if record.name == "jetmesh.telemetry.otlp.export"]
     assert [words.partition(":")[0] for words in said] == [
         "spans wait, their receiver is unavailable",
         "spans are exported again; 0 were dropped since the start",
