@@ -41,6 +41,14 @@ lint:
     uv run jetmesh contracts generate --check
     uv run jetmesh contracts check
 
+# the next version of everything, the release of its contracts, and what is generated from both: just release 0.2.0
+release version:
+    uv version --frozen "$1"
+    uv version --frozen --package jetmesh-contracts "$1"
+    uv version --frozen --package jetmesh-shop "$1"
+    uv run jetmesh contracts release
+    uv run jetmesh contracts generate
+
 # mend formatting and lint where a machine can
 format:
     uv run --group lint ruff check --fix

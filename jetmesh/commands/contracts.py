@@ -86,7 +86,7 @@ def _family(name: str) -> str:
     "--against",
     default="",
     metavar="REF|FILE|nats",
-    help="A git commit or tag (else the last tag), a bundle in a file, or what is deployed.",
+    help="A git commit or tag, a bundle in a file, or what is deployed; else the releases beside the package.",
 )
 @click.option(
     "--mode", type=click.Choice([mode.value for mode in Mode]), default=Mode.FULL_TRANSITIVE.value, show_default=True
@@ -100,19 +100,41 @@ def check(against: str, mode: str, app: str, contracts: str) -> None:
     both. Transitive: against every release, and not the last alone.
     """
     found = package.load(contracts)
-    known = Readers(_services(app), readers.registered(found.folder / "consumers"))
     chosen = Mode(mode)
-    past = _past(found, against, chosen)
-    if not past:
-        say("nothing was released yet: there is nothing to break")
-        return
-    new = found.contracts()
+    past = _past(found, against)
+    broken = _broken(found, past, chosen, app)
+    compared = len(past) if chosen.transitive else 1
+    say(f"{len(found.events)} contracts, {compared} compared with, {len(broken)} breaking changes")
+    raise SystemExit(bool(broken))
+
+
+def _broken(found: Package, past: Sequence[Contracts], mode: Mode, app: str) -> list[tuple[Break, list[str]]]:
+    """What breaks, as it is told, and whom."""
+    known = Readers(_services(app), readers.registered(found.folder / "consumers"))
     old: Contracts = {name: contract for release in past for name, contract in release.items()}
-    broken = readers.counted(compatibility.check(new, past, chosen), known, old)
+    broken = readers.counted(compatibility.check(found.contracts(), past, mode), known, old)
     for each, whom in broken:
         _report(each, whom)
-    say(f"{len(new)} contracts, {len(past) if chosen.transitive else 1} compared with, {len(broken)} breaking changes")
-    raise SystemExit(bool(broken))
+    return broken
+
+
+@contracts.command()
+@options.app
+@options.contracts
+def release(app: str, contracts: str) -> None:
+    """Write the contracts to releases/VERSION.json, the version of the package: what `check` compares with from now on.
+
+    Exit 1, and nothing written, if they break an earlier release.
+    """
+    found = package.load(contracts)
+    version = package.project(found)["version"]
+    try:
+        past = releases.released(found.folder)
+    except releases.NoRelease:
+        past = []
+    if _broken(found, past, Mode.FULL_TRANSITIVE, app):
+        raise SystemExit(1)
+    say(f"released: {releases.write(found.folder, version, found.contracts())}")
 
 
 def _report(found: Break, whom: Sequence[str]) -> None:
@@ -126,13 +148,13 @@ def _report(found: Break, whom: Sequence[str]) -> None:
     say(f"    breaks {', '.join(whom) or 'nobody who is known: no service and no registered consumer reads it'}")
 
 
-def _past(found: Package, against: str, mode: Mode) -> list[Contracts]:
+def _past(found: Package, against: str) -> list[Contracts]:
     if against == "nats":
         new = found.contracts()
         return [registry.owned(release, new) for release in asyncio.run(_deployed())]
     if against and Path(against).is_file():
         return releases.from_file(Path(against))
-    return releases.from_git(found.folder, against, all_tags=mode.transitive)
+    return [releases.at(found.folder, against)] if against else releases.released(found.folder)
 
 
 async def _deployed() -> list[Contracts]:

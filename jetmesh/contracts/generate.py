@@ -1,12 +1,10 @@
 """Everything that is generated from a package of contracts and committed beside it."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jetmesh.contracts import asyncapi, golang, page, typescript
-from jetmesh.contracts.package import Package, PackageError
+from jetmesh.contracts.package import Package, project
 from jetmesh.contracts.schema import Contracts, text
 from jetmesh.service import Service
 
@@ -20,13 +18,10 @@ def files(package: Package, services: Sequence[Service]) -> Mapping[Path, str]:
     Raises:
         PackageError: the package is installed from a wheel: there is no folder to generate into.
     """
-    project = package.folder / "pyproject.toml"
-    if not project.is_file():
-        raise PackageError(
-            f"{package.name} is installed in {package.folder}; generate in the repository that it is from"
-        )
+    said = project(package)
+    info = {"title": said["name"], "version": said["version"], "description": said.get("description", "")}
     contracts = package.contracts()
-    document = asyncapi.document(_info(project), contracts, services)
+    document = asyncapi.document(info, contracts, services)
     return {
         **dict(_schemas(package.folder, contracts)),
         package.folder / "asyncapi" / "asyncapi.json": text(document),
@@ -58,8 +53,3 @@ def _schemas(folder: Path, contracts: Contracts) -> Iterator[tuple[Path, str]]:
     for contract in contracts.values():
         for role, schema in contract.document().items():
             yield folder / "schemas" / f"{contract.type}.{role}.json", text(schema)
-
-
-def _info(project: Path) -> dict[str, Any]:
-    said = tomllib.loads(project.read_text("utf-8"))["project"]
-    return {"title": said["name"], "version": said["version"], "description": said.get("description", "")}

@@ -62,6 +62,21 @@ def contracts_of(services: Iterable[Service]) -> Contracts:
     return {event.type: contract(event) for event in events}
 
 
+def project(package: Package) -> dict[str, Any]:
+    """The table `[project]` of the package's pyproject.toml.
+
+    Raises:
+        PackageError: the package is installed from a wheel, where there is nothing to write to.
+    """
+    file = package.folder / "pyproject.toml"
+    if not file.is_file():
+        raise PackageError(
+            f"{package.name} is installed in {package.folder}; do this in the repository that it is from"
+        )
+    said: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))["project"]
+    return said
+
+
 def load(reference: str = "") -> Package:
     """The package of contracts of this import name: as given, else `JETMESH_CONTRACTS`, else `[tool.jetmesh] contracts`
     in this folder's pyproject.toml, else the only installed entry point of the group `jetmesh.contracts`.

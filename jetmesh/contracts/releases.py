@@ -1,13 +1,19 @@
-"""What contracts were before: in a git tag or commit, in a file, or deployed at the broker."""
+"""What contracts were before: in the releases beside the package, in a git commit, or in a file.
+
+A release is committed as `releases/<version>.json`, a bundle of all contracts: in the tree, and not only in a tag, so
+that every clone compares with the same past.
+"""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from jetmesh.contracts.schema import Contracts, parse
+from jetmesh.contracts.schema import Contracts, bundle, parse, text
 
 ROLES = ("producer", "consumer")
+VERSION = re.compile(r"\d+(\.\d+)*")
 
 
 class NoRelease(ValueError):
@@ -20,29 +26,55 @@ def from_file(file: Path) -> list[Contracts]:
     return [parse(each) for each in (document if isinstance(document, list) else [document])]
 
 
-def from_git(folder: Path, ref: str, *, all_tags: bool) -> list[Contracts]:
-    """The releases in git, oldest first: the tags up to `ref` if `all_tags`, then `ref` itself (empty: the last tag).
+def released(folder: Path) -> list[Contracts]:
+    """The releases of the package in `folder`, oldest first.
 
     Raises:
-        NoRelease: there is no such commit, or no tag in a shallow clone.
+        NoRelease: there is none.
     """
-    tags = _git(folder, "tag", "--merged", ref or "HEAD", "--sort=creatordate").split()
-    if not ref and not tags and _git(folder, "rev-parse", "--is-shallow-repository").strip() == "true":
-        raise NoRelease("no tag in this shallow clone: fetch the tags, or name what to compare with (--against)")
-    last = ref or (tags[-1] if tags else "HEAD")
-    names = dict.fromkeys([*(tags if all_tags else ()), last])
-    found = [_at(folder, name) for name in names]
-    return [release for release in found if release]
+    files = sorted(folder.glob("releases/*.json"), key=lambda file: _number(file.stem))
+    if not files:
+        raise NoRelease(f"no release in {folder / 'releases'}: write the first with `jetmesh contracts release`")
+    return [release for file in files for release in from_file(file)]
 
 
-def _at(folder: Path, ref: str) -> Contracts:
-    """The committed schemas of one commit, read in one go; empty where it has none."""
+def write(folder: Path, version: str, contracts: Contracts) -> Path:
+    """Write the release of this version, newer than all others; written once, it stays as it is.
+
+    Raises:
+        ValueError: the version is none, is not the newest, or was released with other contracts.
+    """
+    number, file = _number(version), folder / "releases" / f"{version}.json"
+    newer = [other.stem for other in folder.glob("releases/*.json") if _number(other.stem) > number]
+    content = text(bundle(contracts))
+    if newer or (file.is_file() and file.read_text("utf-8") != content):
+        last = newer[0] if newer else version
+        raise ValueError(f"version {version}: {last} was released already: raise `version` in {folder}/pyproject.toml")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content, "utf-8")
+    return file
+
+
+def _number(version: str) -> tuple[int, ...]:
+    if not VERSION.fullmatch(version):
+        raise ValueError(f"version {version}: a release has a version of numbers and dots, such as 1.4.0")
+    return tuple(int(part) for part in version.split("."))
+
+
+def at(folder: Path, ref: str) -> Contracts:
+    """The generated schemas in a git commit or tag, read in one go.
+
+    Raises:
+        NoRelease: there is no such commit, or it has no contracts.
+    """
     names = _git(folder, "ls-tree", "--name-only", "-r", ref, "--", "schemas").split()
     documents: dict[str, dict[str, Any]] = {}
     for name in names:
         event, role, extension = Path(name).name.rsplit(".", 2)
         if role in ROLES and extension == "json":
             documents.setdefault(event, {})[role] = json.loads(_git(folder, "show", f"{ref}:./{name}"))
+    if not documents:
+        raise NoRelease(f"{ref}: there are no contracts in {folder / 'schemas'} of this commit")
     return parse(documents)
 
 

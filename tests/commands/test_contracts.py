@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 from jetmesh.commands.contracts import contracts
 from jetmesh.commands.example import example
 from jetmesh.commands.validate import validate
-from jetmesh.contracts.releases import NoRelease, from_git
 from jetmesh_contracts import EVENTS, Event
 from tests.support import samples
 
@@ -124,11 +123,16 @@ def test_a_new_event_is_made_released_and_then_protected(repository: Path, monke
     assert (repository / "tests" / "test_parcels_packed.py").is_file()
     assert jetmesh(repository, "lint").stdout == "1 contracts, 0 findings\n"
     assert jetmesh(repository, "generate").returncode == 0
+    unreleased = jetmesh(repository, "check")
+    assert unreleased.returncode == 1
+    assert "write the first with `jetmesh contracts release`" in unreleased.stderr
+    for _ in range(2):
+        assert jetmesh(repository, "release").stdout == f"released: {repository / 'releases' / '1.json'}\n"
+    assert jetmesh(repository, "check").stdout == "1 contracts, 1 compared with, 0 breaking changes\n"
     git(repository, "init", "-q")
     git(repository, "add", ".")
-    git(repository, "commit", "-qm", "The first release")
+    git(repository, "commit", "-qm", "parcels: pack them")
     git(repository, "tag", "v1")
-    assert jetmesh(repository, "check").returncode == 0
 
     module = repository / "shop_contracts" / "parcels.py"
     module.write_text(module.read_text() + '    label: Token = Field(description="What is on it.")\n')
@@ -137,18 +141,19 @@ def test_a_new_event_is_made_released_and_then_protected(repository: Path, monke
     assert "parcels.packed label: field-required" in broken.stdout
     assert jetmesh(repository, "generate", "--check").returncode == 1
     assert jetmesh(repository, "check", "--mode", "forward").returncode == 0
+    assert jetmesh(repository, "check", "--against", "v1").stdout == broken.stdout
+    assert "v2" in jetmesh(repository, "check", "--against", "v2").stderr
+
+    project = repository / "pyproject.toml"
+    project.write_text(project.read_text().replace('"1"', '"2"'))
+    assert jetmesh(repository, "release").returncode == 1
+    module.write_text(module.read_text().replace("label: Token = Field(", 'label: Token = Field("none", '))
+    assert jetmesh(repository, "release").returncode == 0
+    assert sorted(file.name for file in (repository / "releases").iterdir()) == ["1.json", "2.json"]
+    assert jetmesh(repository, "check").stdout == "1 contracts, 2 compared with, 0 breaking changes\n"
+    project.write_text(project.read_text().replace('"2"', '"1.5"'))
+    assert "version 1.5: 2 was released already: raise `version`" in jetmesh(repository, "release").stderr
 
     saved = repository / "bundle.json"
     saved.write_text(jetmesh(repository, "bundle").stdout)
     assert jetmesh(repository, "check", "--against", "bundle.json").returncode == 0
-
-
-def test_check_in_a_shallow_clone_without_tags_asks_for_them(tmp_path: Path) -> None:
-    origin, clone = tmp_path / "origin", tmp_path / "clone"
-    origin.mkdir()
-    git(origin, "init", "-q")
-    for message in ("one", "two"):
-        git(origin, "commit", "-qm", message, "--allow-empty")
-    git(tmp_path, "clone", "-q", "--depth", "1", origin.as_uri(), str(clone))
-    with pytest.raises(NoRelease, match="fetch the tags"):
-        from_git(clone, "", all_tags=True)
