@@ -16,7 +16,6 @@ from benchmarks.progress import Step
 from jetmesh.event import ENDED
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.runtime.context import Context
-from jetmesh.service import Form
 from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology.provision import request
@@ -37,7 +36,7 @@ REST_SECONDS = 200.0
 SPLITTABLE = [
     service.stream
     for service in SERVICES
-    if service.records and not any(reaction.form is Form.MANY for reaction in service.reactions)
+    if service.records and not any(reaction.form.is_joint for reaction in service.reactions)
 ]
 """Streams that are written event by event, and so can be split."""
 

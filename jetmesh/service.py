@@ -6,11 +6,12 @@ import types
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
+from jetmesh import forms
 from jetmesh.event import EventType, Recorded, entity_of, is_ending, stream_of
 from jetmesh.failure import Retry
+from jetmesh.forms import Form
 from jetmesh.snapshot import Snapshot
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
@@ -21,17 +22,6 @@ INTAKE = "INTAKE"
 
 class DeclarationError(TypeError):
     """A reaction's signature does not say what it must; the text names the function, the type and the fix."""
-
-
-class Form(Enum):
-    """How deliveries reach a reaction."""
-
-    ON = "on"
-    BEGINS = "begins"
-    INTAKE = "intake"
-    AFTER = "after"
-    MANY = "on_many"
-    SINK = "sink"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +59,7 @@ class Reaction:
 
     def takes_from_outside(self, event: EventType) -> bool:
         """Whether deliveries of this event come from the intake: the owner reads what others publish without a key."""
-        return event.owner == self.service and event.from_outside and self.form in (Form.INTAKE, Form.MANY)
+        return event.owner == self.service and event.from_outside and self.form.takes_outside
 
 
 class Service:
@@ -124,7 +114,7 @@ class Service:
     def on(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
     def on(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
         """React to one event, after reading this service's own story of its key."""
-        return self._declare(Form.ON, function, retry=retry, needs=needs)
+        return self._declare(forms.ON, function, retry=retry, needs=needs)
 
     @overload
     def begins(self, function: Function, /) -> Function: ...
@@ -132,7 +122,7 @@ class Service:
     def begins(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
     def begins(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
         """React to the event that begins this service's story of its key: a story that is there already settles it."""
-        return self._declare(Form.BEGINS, function, retry=retry, needs=needs)
+        return self._declare(forms.BEGINS, function, retry=retry, needs=needs)
 
     @overload
     def intake(self, function: Function, /) -> Function: ...
@@ -140,7 +130,7 @@ class Service:
     def intake(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
     def intake(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
         """React to what anybody published without a key in the subject: check it, and record it once."""
-        return self._declare(Form.INTAKE, function, retry=retry, needs=needs)
+        return self._declare(forms.INTAKE, function, retry=retry, needs=needs)
 
     def after(
         self, *, minutes: float = 0, seconds: float = 0, retry: Retry = Retry(attempts=None), needs: str | None = None
@@ -150,7 +140,7 @@ class Service:
         The delay is a default: `JETMESH_AFTER_<SERVICE>_<REACTION>_SECONDS` sets another one.
         """
         delay = timedelta(minutes=minutes, seconds=seconds)
-        return lambda function: self._add(Form.AFTER, function, retry=retry, needs=needs, delay=delay)
+        return lambda function: self._add(forms.AFTER, function, retry=retry, needs=needs, delay=delay)
 
     @overload
     def on_many(self, function: Function, /) -> Function: ...
@@ -158,11 +148,11 @@ class Service:
     def on_many(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
     def on_many(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
         """React to many deliveries at once, decided together on shared state and recorded in one atomic commit."""
-        return self._declare(Form.MANY, function, retry=retry, needs=needs)
+        return self._declare(forms.MANY, function, retry=retry, needs=needs)
 
     def sink(self, function: Function) -> Function:
         """Keep everything that happens, in batches, in a store that remembers the position itself."""
-        return self._add(Form.SINK, function, retry=Retry(attempts=None))
+        return self._add(forms.SINK, function, retry=Retry(attempts=None))
 
     def _declare(self, form: Form, function: Any, **options: Any) -> Any:
         if function is not None:
@@ -221,17 +211,17 @@ class _Signature:
 
     def _events(self, form: Form, parameter: str) -> tuple[EventType, ...]:
         hint = self.hints[parameter]
-        if form is Form.SINK:
+        if form.keeps_all:
             if _element(hint) is not Recorded:
                 raise self.error(f"takes {hint}", "a sink takes `Sequence[Recorded]`")
             return ()
-        if form is Form.MANY:
+        if form.is_joint:
             element = _element(hint)
             if element is None:
                 raise self.error(f"takes {hint}", "a reaction to many takes a Sequence of events")
             hint = element
         events = tuple(self._event(member, f"parameter `{parameter}`") for member in _members(hint))
-        if form is Form.INTAKE and not all(e.owner == self.service.name and e.from_outside for e in events):
+        if form.only_outside and not all(e.owner == self.service.name and e.from_outside for e in events):
             raise self.error(
                 f"is an intake of {_names(events)}",
                 f"take an event of {self.service.name}'s own that is declared `from_outside=True`",
@@ -240,7 +230,7 @@ class _Signature:
 
     def _outcomes(self, form: Form) -> tuple[EventType, ...]:
         hint = self.hints["return"]
-        if form is Form.MANY:
+        if form.is_joint:
             element = _element(hint)
             if element is None:
                 raise self.error(f"returns {hint}", "a reaction to many returns a list of events")

@@ -8,7 +8,7 @@ import pytest
 
 from jetmesh import DeclarationError, Recorded, Service, Snapshot
 from jetmesh.app import AppError, load, named
-from jetmesh.service import Form
+from jetmesh.forms import AFTER, MANY, ON, SINK
 from tests.support.jobs import Asked, Dropped, Failed, Finished, Work, work
 
 
@@ -111,7 +111,7 @@ def test_a_signature_is_the_wiring() -> None:
     assert (first.events, first.outcomes) == ((Asked, Dropped), (Finished, Failed))
     assert (first.arguments, first.story, first.durable) == (("dependencies", "story"), Work, "work-finish")
     assert first.meaning == "Somebody wants a job done: do it."
-    assert [reaction.form for reaction in service.reactions] == [Form.ON, Form.AFTER, Form.MANY, Form.SINK]
+    assert [reaction.form for reaction in service.reactions] == [ON, AFTER, MANY, SINK]
     assert service.records == (Finished, Failed)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jetmesh.contracts.schema import FACTS, Contract, Contracts, Schema, mapped
 from jetmesh.event import EventType, stream_of
-from jetmesh.service import INTAKE, Form, Reaction, Service
+from jetmesh.service import INTAKE, Reaction, Service
 
 VERSION = "3.1.0"
 
@@ -105,10 +105,10 @@ def _messages(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _operations(service: Service, contracts: Contracts) -> Iterator[tuple[str, dict[str, Any]]]:
     for reaction in service.reactions:
-        events = reaction.events if reaction.form is not Form.SINK else ()
+        events = reaction.events if not reaction.form.keeps_all else ()
         for event in events:
             yield f"{service.name}.{reaction.name}.{event.type}", _receive(service, reaction, event)
-        if reaction.form is Form.SINK:
+        if reaction.form.keeps_all:
             for contract in contracts.values():
                 yield f"{service.name}.{reaction.name}.{contract.type}", _keep(service, reaction, contract)
     for event in service.records:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jetmesh.contracts.compatibility import Break, Side
 from jetmesh.contracts.schema import Contract, Contracts, fields
-from jetmesh.service import Form, Service
+from jetmesh.service import Service
 
 
 class Consumer(BaseModel):
@@ -88,7 +88,7 @@ class Readers:
             f"{reaction.service}.{reaction.name}"
             for service in self.services
             for reaction in service.reactions
-            if reaction.form is Form.SINK or any(read.type == event for read in reaction.events)
+            if reaction.form.keeps_all or any(read.type == event for read in reaction.events)
         ]
 
     def broken(self, found: Break, contract: Contract) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jetmesh.event import EventType
-from jetmesh.service import Form, Reaction, Service
+from jetmesh.service import Reaction, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def rows(services: Sequence[Service]) -> list[Row]:
 
 def _row(reaction: Reaction) -> Row:
     events = ", ".join(event.type for event in reaction.events) or "everything"
-    when = {Form.INTAKE: " from outside", Form.AFTER: f" + {_minutes(reaction)}"}.get(reaction.form, "")
+    when = " from outside" if reaction.form.only_outside else f" + {_minutes(reaction)}" if reaction.delay else ""
     outcomes = " / ".join(event.type for event in reaction.outcomes) or "—"
     return Row(f"{events}{when}", f"{reaction.service}.{reaction.name}", reaction.meaning, outcomes)
 

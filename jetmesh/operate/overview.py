@@ -11,7 +11,7 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.service_answers import ReactionReport, Report, Stats, ask_everybody, read
 from jetmesh.process.micro import REPORT
 from jetmesh.runtime.origin import origin_of
-from jetmesh.service import Form, Reaction, Service
+from jetmesh.service import Reaction, Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import Drift, request
@@ -135,7 +135,7 @@ def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letter
         failed_per_second=sum(answer.failed_per_second for answer in told),
         p50_ms=max((answer.p50_ms for answer in told), default=0),
         p95_ms=max((answer.p95_ms for answer in told), default=0),
-        waits=reaction.form is Form.AFTER,
+        waits=reaction.form.is_delayed,
         dead_letters=letters.get(f"{reaction.service}.{reaction.name}", 0),
         breaker=next((state for state in ("open", "half-open") if state in breakers), "closed"),
     )

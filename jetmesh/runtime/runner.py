@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from jetmesh import forms
 from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.jetstream.consumer_config import Config
@@ -23,7 +24,7 @@ from jetmesh.runtime.many import Many
 from jetmesh.runtime.single import After, Single
 from jetmesh.runtime.sink import Sink
 from jetmesh.runtime.worker import Worker
-from jetmesh.service import INTAKE, Form, Reaction, Service
+from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Consumer, consumers_of
 
@@ -156,11 +157,11 @@ class Runner:
     def _worker(self, reaction: Reaction, dependencies: Any) -> Worker:
         arguments = (self.context, self.service, reaction, dependencies)
         match reaction.form:
-            case Form.MANY:
+            case forms.MANY:
                 return Many(*arguments)
-            case Form.SINK:
+            case forms.SINK:
                 return Sink(*arguments)
-            case Form.AFTER:
+            case forms.AFTER:
                 return After(*arguments, delay_seconds=delay_seconds(reaction))
             case _:
                 return Single(*arguments)
@@ -216,9 +217,7 @@ class Runner:
         return {reaction.needs or "" for reaction in reactions}
 
     def _is_bulk(self, consumer: Consumer) -> bool:
-        return any(
-            r.reaction.form is Form.SINK and r.reaction.durable == consumer.durable for r in self.workers.values()
-        )
+        return any(r.reaction.form.keeps_all and r.reaction.durable == consumer.durable for r in self.workers.values())
 
     def _from_outside(self, delivery: Delivery) -> None:
         """To the intake that knows the type; what nobody knows goes to the first, which buries it with that reason."""

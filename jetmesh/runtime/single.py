@@ -18,7 +18,6 @@ from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
 from jetmesh.runtime.crash_guard import last_chance
 from jetmesh.runtime.stories import has_ended
 from jetmesh.runtime.worker import NAK_SECONDS_MAX, Worker
-from jetmesh.service import Form
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.telemetry.spans import OUTCOME, Attempt
 
@@ -46,8 +45,8 @@ class Single(Worker):
         self._current: Callable[[], Any] = asyncio.current_task
         self._entity = self.reaction.entity
         self._declared = frozenset(outcome.type for outcome in self.reaction.outcomes)
-        self._is_intake = self.reaction.form is Form.INTAKE
-        self._begins = self.reaction.form in (Form.BEGINS, Form.INTAKE)
+        self._is_intake = self.reaction.form.only_outside
+        self._begins = self.reaction.form.begins
         self._is_remembered = any(reaction.story for reaction in self.service.reactions)
         self._endings = frozenset(self.service.endings)
         self._doubt = Doubt(self.context.connection) if self._may_act_outside else None
@@ -59,7 +58,7 @@ class Single(Worker):
         return (
             reaction.story is None
             and bool(reaction.outcomes)
-            and (reaction.form is not Form.INTAKE or bool(reaction.needs))
+            and (not reaction.form.only_outside or bool(reaction.needs))
         )
 
     def accept(self, delivery: Delivery) -> None:
@@ -237,7 +236,7 @@ class Single(Worker):
     def _event(self, envelope: Envelope, attempt: Attempt) -> Any:
         """The event that the envelope carries; one from outside that names no key gets one from where it stands."""
         event_type = self.types[envelope.type]
-        if self.reaction.form is not Form.INTAKE:
+        if not self.reaction.form.only_outside:
             event = read_event(event_type, envelope.data)
             if event.key != envelope.key:
                 raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {envelope.key}")
@@ -256,9 +255,9 @@ class Single(Worker):
             return True
         if self.reaction.story is not None or not stored:
             return False
-        if self.reaction.form is Form.INTAKE:
+        if self.reaction.form.only_outside:
             return self._is_taken(event, envelope, stored)
-        if self.reaction.form is Form.BEGINS:
+        if self.reaction.form.begins:
             return True
         return any(message.type in self._declared for message in stored)
 

@@ -22,7 +22,7 @@ from jetmesh.cloudevents import Envelope, instant_of
 from jetmesh.event import EventType
 from jetmesh.jetstream.headers import Headers, header_lines
 from jetmesh.outcome import Outcome
-from jetmesh.service import Form, Reaction
+from jetmesh.service import Reaction
 from jetmesh.telemetry.instruments import Counter, CounterSeries, Histograms, Series
 from jetmesh.telemetry.otlp import Span as HotSpan
 from jetmesh.telemetry.otlp import Tracer as HotTracer
@@ -205,7 +205,7 @@ class ReactionTelemetry:
         self._reaction = reaction
         self._taken = frozenset(event.type for event in reaction.events)
         self._process: dict[str, Description] = {}
-        self._is_late = reaction.form is Form.AFTER
+        self._is_late = reaction.form.is_delayed
         self._is_measured = telemetry.is_measured
         self._series: dict[tuple[str, str, str], tuple[Series, CounterSeries]] = {}
         self._elapsed: dict[str, Series] = {}

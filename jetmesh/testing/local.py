@@ -18,7 +18,7 @@ from jetmesh.jetstream.message import Message
 from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import Context, connect
-from jetmesh.service import INTAKE, Form, Service
+from jetmesh.service import INTAKE, Service
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
 from jetmesh.topology import provision
@@ -265,7 +265,7 @@ def _foreign(services: Sequence[Service]) -> list[Stream]:
     """The streams of the services whose events are read here but who are not here."""
     here = {service.name for service in services}
     entities: dict[str, set[str]] = {}
-    for reaction in (r for service in services for r in service.reactions if r.form is not Form.SINK):
+    for reaction in (r for service in services for r in service.reactions if not r.form.keeps_all):
         for event in reaction.events:
             if event.owner not in here:
                 entities.setdefault(stream_of(event.owner), set()).add(f"{entity_of(event)}.*.*")

@@ -12,6 +12,7 @@ from typing import Any, cast
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
+from jetmesh import forms
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import Event, stream_of, subject_of
 from jetmesh.jetstream.clock import BrokerClock
@@ -22,7 +23,7 @@ from jetmesh.runtime.context import Context
 from jetmesh.runtime.many import Many
 from jetmesh.runtime.single import After, Single
 from jetmesh.runtime.worker import Worker
-from jetmesh.service import INTAKE, Form, Reaction, Service
+from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Attempt, ReactionTelemetry, Telemetry
 from jetmesh.testing.memory import Memory
@@ -135,9 +136,9 @@ class When:
     def _worker(self, context: Context) -> Worker:
         arguments = (context, self.service, self.reaction, self.dependencies)
         match self.reaction.form:
-            case Form.MANY:
+            case forms.MANY:
                 return Many(*arguments)
-            case Form.AFTER:
+            case forms.AFTER:
                 return After(*arguments, delay_seconds=0.0)
             case _:
                 return Single(*arguments)
@@ -181,11 +182,11 @@ def _check(service: Service, reaction: Reaction, before: Sequence[Event], arrive
         raise ValueError(
             f"given {foreign[0]!r}: {foreign[0].owner} records it; {name} reads the story of {service.name}"
         )
-    if reaction.form is Form.SINK:
+    if reaction.form.keeps_all:
         raise ValueError(f"{name} is a sink and records nothing: await it, and look into its store")
     if unknown := [event for event in arrived if type(event) not in reaction.events]:
         raise ValueError(f"when {unknown[0]!r} arrives: {name} does not react to it")
-    if len(arrived) != 1 and reaction.form is not Form.MANY:
+    if len(arrived) != 1 and not reaction.form.is_joint:
         raise ValueError(f"{name} reacts to one event at a time, not to {len(arrived)}")
 
 

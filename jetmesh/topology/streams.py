@@ -7,7 +7,7 @@ from typing import Any
 
 from jetmesh.event import entity_of, stream_of
 from jetmesh.jetstream import headers
-from jetmesh.service import INTAKE, Form, Reaction, Service
+from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.topology import partitions
 from jetmesh.topology.difference import TAKES, TUNABLE
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS, DEAD_SUBJECTS, due_subjects, timers_of
@@ -125,7 +125,7 @@ def _check(services: Sequence[Service], split: Partitions) -> None:
     for stream in split:
         if stream not in owners:
             raise ValueError(f"JETMESH_PARTITIONS: no service records into {stream}; there are {', '.join(owners)}")
-        many = [reaction.name for reaction in owners[stream].reactions if reaction.form is Form.MANY]
+        many = [reaction.name for reaction in owners[stream].reactions if reaction.form.is_joint]
         if many:
             raise ValueError(
                 f"JETMESH_PARTITIONS: {stream} can't be split: {owners[stream].name}.{many[0]} commits events of many "
@@ -145,10 +145,10 @@ def consumers_of(
             yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind, tuple(sorted(takes)))
 
     for reaction in service.reactions:
-        kind = Kind.DEADLINE if reaction.form is Form.AFTER else Kind.WORK
+        kind = Kind.DEADLINE if reaction.form.is_delayed else Kind.WORK
         for owner, types in inside(reaction).items():
             yield from durable(stream_of(owner), reaction.durable, *(f"{name}.*" for name in types), kind=kind)
-        if reaction.form is Form.SINK:
+        if reaction.form.keeps_all:
             for stream in sorted(
                 {other.stream for other in services if other.records} | {service.stream for _ in service.records}
             ):
@@ -185,7 +185,7 @@ def outside(service: Service) -> set[str]:
 
 def reacts_singly(service: Service) -> bool:
     """Whether the service has deliveries that may be set aside: a sink keeps what it gets until its store takes it."""
-    return any(reaction.form is not Form.SINK for reaction in service.reactions)
+    return any(not reaction.form.keeps_all for reaction in service.reactions)
 
 
 def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> Iterable[Stream]:

@@ -8,7 +8,7 @@ import pytest
 
 from jetmesh.event import EventType
 from jetmesh.operate.flow import markdown
-from jetmesh.service import Form, Reaction
+from jetmesh.service import Reaction
 from jetmesh_contracts import EVENTS, OrderGoodsSecured, OrderPaymentSecured
 from jetmesh_shop.flow import SERVICES
 
@@ -33,7 +33,7 @@ def caused_by(reaction: Reaction) -> Iterator[tuple[EventType, EventType]]:
     """Which event may cause which. What comes from outside is a wish and not yet the event of the same name."""
     for event in reaction.events:
         for outcome in reaction.outcomes:
-            shelved = reaction.form is not Form.MANY or outcome.type in SHELF[event.type]
+            shelved = not reaction.form.is_joint or outcome.type in SHELF[event.type]
             if shelved and not outcome.state and not reaction.takes_from_outside(event):
                 yield event, outcome
 
@@ -89,7 +89,7 @@ def test_compensations_never_give_up() -> None:
     """Money and goods that must be given back pause and page instead."""
     compensating = {"capture", "void", "withdraw", "shelve", "give_up", "time_out"}
     for reaction in REACTIONS:
-        if reaction.name in compensating and reaction.form is not Form.INTAKE:
+        if reaction.name in compensating and not reaction.form.only_outside:
             assert reaction.retry.attempts is None, reaction.durable
 
 

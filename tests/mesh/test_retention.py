@@ -23,7 +23,6 @@ from jetmesh.operate.archive.scan import scan
 from jetmesh.operate.archive.story import with_keys
 from jetmesh.operate.dead_letters import Letters
 from jetmesh.runtime import delayed_redelivery, origin
-from jetmesh.service import Form
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology.names import timers_of
 from jetmesh.topology.partitions import names
@@ -46,7 +45,7 @@ from tests.support.routing import PARTITIONS, SPLIT, routing_broker
 from tests.support.samples import TRUFFLE, placed
 
 STREAMS = ["INTAKE", *(service.stream for service in SERVICES if service.records)]
-REACTIONS = [(s, r) for s in SERVICES for r in s.reactions if r.form not in (Form.SINK, Form.INTAKE)]
+REACTIONS = [(s, r) for s in SERVICES for r in s.reactions if not (r.form.keeps_all or r.form.only_outside)]
 WITHIN_SECONDS = 60
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jetmesh.contracts.registry import BUCKET
-from jetmesh.service import INTAKE, Form, Service
+from jetmesh.service import INTAKE, Service
 from jetmesh.topology.names import timers_of
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import Consumer, Topology, topology
@@ -35,7 +35,7 @@ def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack
     timers = {timers_of(service.stream) for service in services}
     claims = {f"{service.stream}_CLAIMS" for service in services}
     names = [stream.name for stream in needed.streams]
-    sinks = {r.durable for service in services for r in service.reactions if r.form is Form.SINK}
+    sinks = {r.durable for service in services for r in service.reactions if r.form.keeps_all}
     return Parts(
         needed,
         facts=tuple(name for name in names if name not in timers | claims),

@@ -1,0 +1,33 @@
+"""The forms of a reaction, as data: how deliveries reach its function, and what its recording rests on.
+
+Everything that depends on the form asks one of these flags; only `jetmesh.runtime.workers` asks which form it is.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form; `decorator` is the name of the method of `Service` that declares it."""
+
+    decorator: str
+    begins: bool = False
+    """Its event begins the story of its key: nothing is read before, and a story that is there settles it."""
+    takes_outside: bool = False
+    """It may take what somebody outside published without a key in the subject."""
+    only_outside: bool = False
+    """It takes nothing else."""
+    is_delayed: bool = False
+    """Its durable reads the stream late: a deadline."""
+    is_joint: bool = False
+    """It takes many events at once, decides them together and records them in one atomic batch."""
+    keeps_all: bool = False
+    """It takes whatever is recorded, in batches, into a store, and records nothing."""
+
+
+ON = Form("on")
+BEGINS = Form("begins", begins=True)
+INTAKE = Form("intake", begins=True, takes_outside=True, only_outside=True)
+AFTER = Form("after", is_delayed=True)
+MANY = Form("on_many", takes_outside=True, is_joint=True)
+SINK = Form("sink", keeps_all=True)
