@@ -15,6 +15,7 @@ from benchmarks.processes import Processes
 from benchmarks.progress import Step
 from jetmesh import Service
 from jetmesh.event import subject_of
+from jetmesh.jetstream import api
 from jetmesh.jetstream.message import Message
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.runtime.context import Context, connect
@@ -126,5 +127,5 @@ async def _publish(context: Context, order: OrderPlaced) -> None:
 
 
 async def _is_done(context: Context, outcomes: int) -> bool:
-    info = await provision.request(context.connection, f"STREAM.INFO.{payments.stream}", strict=True)
+    info = await api.request(context.connection, f"STREAM.INFO.{payments.stream}", strict=True)
     return int(info["state"]["messages"]) >= outcomes

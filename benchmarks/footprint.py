@@ -14,11 +14,11 @@ from benchmarks.meshes import Running
 from benchmarks.processes import cpu_seconds, memory_bytes, memory_bytes_max
 from benchmarks.progress import Step
 from jetmesh.event import ENDED
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.runtime.context import Context
 from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.testing.jaeger import Jaeger
-from jetmesh.topology.provision import request
 from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES

@@ -16,12 +16,12 @@ from benchmarks.faststream_mesh import app as faststream_app
 from benchmarks.processes import Processes
 from jetmesh import settings
 from jetmesh.common.ports import HOST, free_port
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Message
 from jetmesh.runtime.context import Context, connect
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
 from jetmesh.topology import provision
-from jetmesh.topology.provision import request
 from jetmesh.topology.streams import Consumer, Kind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from jetmesh_shop.flow import SERVICES

@@ -3,9 +3,9 @@
 from benchmarks import meshes, servers, workload
 from benchmarks.figures import Row
 from benchmarks.progress import Step
+from jetmesh.jetstream.api import request
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.testing.jaeger import Jaeger
-from jetmesh.topology.provision import request
 from jetmesh_shop.reference import placing
 from jetmesh_shop.reference.streams import raw_reader
 

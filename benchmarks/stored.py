@@ -9,11 +9,11 @@ from benchmarks.figures import Row
 from benchmarks.meshes import Running
 from benchmarks.processes import cpu_seconds
 from benchmarks.progress import Step
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import BATCH_MAX
 from jetmesh.testing.jaeger import Jaeger
-from jetmesh.topology.provision import request
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.streams import raw_reader
 

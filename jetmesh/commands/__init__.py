@@ -44,7 +44,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except click.ClickException as refused:
-            refused.message = advised(lines(refused.message))  # type: ignore[misc]
+            refused.message = advised(lines(refused.message), refused)  # type: ignore[misc]
             raise
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -85,7 +85,7 @@ def main() -> None:
     try:
         commands()
     except Exception as error:
-        say(f"jetmesh: {advised(sentence(error))}", fg="red", err=True)
+        say(f"jetmesh: {advised(sentence(error), error)}", fg="red", err=True)
         sys.exit(2)
 
 

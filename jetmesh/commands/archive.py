@@ -15,19 +15,20 @@ from rich.table import Table
 
 from jetmesh import app as apps
 from jetmesh.commands import options
-from jetmesh.commands.errors import NOT_ENABLED
+from jetmesh.commands.errors import needs_operator
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import say
 from jetmesh.common.terminal import show as present
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import broker_time
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.operate.archive.job import Job, Tell
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.archive.report import Report
 from jetmesh.service import Service
 from jetmesh.telemetry import providers
 from jetmesh.topology.names import DEAD_LETTERS
-from jetmesh.topology.provision import Drift, broker_time
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 DURATION = re.compile(r"([0-9]{1,11})([dhms])")
@@ -123,9 +124,10 @@ async def _run(
                 return await job.run(until, dry_run=True)
             with kept.held():
                 return await job.run(until)
-        except (Unavailable, Drift) as failed:
-            more = "" if NOT_ENABLED in str(failed) else "; what was done so far stays done: run it again"
-            raise type(failed)(f"{failed}{more}") from None
+        except (Unavailable, ApiError) as failed:
+            if needs_operator(failed):
+                raise
+            raise Unavailable(f"{failed}; what was done so far stays done: run it again") from failed
 
 
 def show(report: Report, folder: Path) -> None:

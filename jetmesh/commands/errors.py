@@ -5,12 +5,12 @@ import os
 import traceback
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.errors import ApiError, ErrorCode, error_code_of
 from jetmesh.topology.provision import Drift
 
-EXPECTED = (ValueError, TypeError, ConnectionError, LookupError, Drift, Unavailable)
+EXPECTED = (ValueError, TypeError, ConnectionError, LookupError, ApiError, Drift, Unavailable)
 NAMELESS = (KeyError, IndexError)
 """Lookups whose text is what was looked for, and no sentence."""
-NOT_ENABLED = "(10039)"
 OPERATOR = "only an operator's key may do this: JETMESH_NATS_NKEY_SEED names its file"
 PLACES = {
     errno.ENOENT: "the folder that this is run in is gone: change to another",
@@ -21,9 +21,14 @@ PLACES = {
 """What to do about an error of the system that names no file."""
 
 
-def advised(words: str) -> str:
-    """What was refused, and whose key it takes where the account of this user has no JetStream of its own."""
-    return f"{words}; {OPERATOR}" if NOT_ENABLED in words and OPERATOR not in words else words
+def needs_operator(error: BaseException) -> bool:
+    """Whether it was refused because the account of this user has no JetStream of its own."""
+    return error_code_of(error) == ErrorCode.NOT_ENABLED_FOR_ACCOUNT
+
+
+def advised(words: str, error: BaseException) -> str:
+    """What was refused, and whose key it takes."""
+    return f"{words}; {OPERATOR}" if needs_operator(error) and OPERATOR not in words else words
 
 
 def sentence(error: Exception) -> str:

@@ -18,17 +18,22 @@ from jetmesh.contracts import compatibility, registry
 from jetmesh.contracts.package import contracts_of
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contracts
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.topology import accounts, nack, nkeys, provision
-from jetmesh.topology.provision import Change, Step
+from jetmesh.topology.provision import Change, Drift, Step
 from jetmesh.topology.streams import Topology
 from jetmesh.topology.streams import topology as needed
 
 COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.REFUSE: "red", Change.KEEP: None}
 REFUSED = 3
 """Exit status of a refused plan: trying again is of no use, as it may be where the broker is not there yet."""
+
+
+class Breaking(Exception):
+    """What the services would record breaks a contract that is deployed."""
 
 
 @click.group()
@@ -66,8 +71,8 @@ def apply(app: str, prune: bool) -> None:
     """
     try:
         steps = asyncio.run(_plan(apps.load(app), carry_out=True, prune=prune))
-    except provision.Drift as refused:
-        say(advised(str(refused)), fg="red", err=True)
+    except (ApiError, Breaking, Drift) as refused:
+        say(advised(str(refused), refused), fg="red", err=True)
         raise SystemExit(REFUSED) from None
     show(steps, carried_out=True)
 
@@ -158,7 +163,7 @@ async def _refuse_breaking(connection: Transport, new: Contracts) -> None:
     that they do not record (any more, or not yet) is unread, not misread: its contract stays.
 
     Raises:
-        Drift: naming each change that breaks somebody; `jetmesh contracts check --against nats` says whom.
+        Breaking: naming each change that breaks somebody; `jetmesh contracts check --against nats` says whom.
     """
     try:
         past = [registry.owned(release, new) for release in await registry.history(connection)]
@@ -169,7 +174,7 @@ async def _refuse_breaking(connection: Transport, new: Contracts) -> None:
     if broken:
         lines = dict.fromkeys(f"{each.event} {each.field}: {each.rule}: {each.detail}" for each in broken)
         advice = "make a new type beside the old one; `jetmesh contracts check --against nats` says whom this breaks"
-        raise provision.Drift("\n".join([*lines, advice]))
+        raise Breaking("\n".join([*lines, advice]))
 
 
 def _needed(services: Sequence[Service], chosen: Settings) -> Topology:

@@ -11,6 +11,7 @@ from jetmesh.common import json_body
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import API, Transport
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Stream, Topology
@@ -110,7 +111,8 @@ async def _found(connection: Transport) -> KeyValue:
     except BucketNotFoundError:
         raise NoRelease("no contracts are deployed: `jetmesh topology apply` writes them") from None
     except APIError as refused:
-        raise provision.Drift(f"the bucket {BUCKET}: {refused.description} ({refused.err_code})") from None
+        code, error_code, description = refused.code or 0, refused.err_code or 0, refused.description or ""
+        raise ApiError(code, error_code, description, f"the bucket {BUCKET}") from None
 
 
 async def _names(bucket: KeyValue) -> list[str]:

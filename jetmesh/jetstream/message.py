@@ -7,7 +7,12 @@ from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX, Headers, header_lines, 
 
 
 class Refused(Exception):
-    """The guard found another sequence than was read: somebody recorded meanwhile. Read the story and decide again."""
+    """The guard found another sequence than was read: somebody recorded meanwhile. Read the story and decide again.
+    `last_sequence` is what it found, where the server told."""
+
+    def __init__(self, reason: str, last_sequence: int | None = None) -> None:
+        super().__init__(reason)
+        self.last_sequence = last_sequence
 
 
 class Unknown(BrokerUnavailable):

@@ -14,21 +14,43 @@ from collections.abc import Callable, Sequence
 
 from jetmesh.failure import BrokerUnavailable, Permanent, TooLarge, Unavailable, growing
 from jetmesh.jetstream.clock import BrokerClock
+from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.group_commit import Groups
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
-from jetmesh.jetstream.storing import FULL, NO_ROOM, Storing
+from jetmesh.jetstream.storing import Storing
 from jetmesh.jetstream.transport import Transport
 
-WRONG_LAST_SEQUENCE = 10071
-REFUSALS = frozenset({WRONG_LAST_SEQUENCE, 10164, 10158, 10201, 10176})
+REFUSALS = frozenset(
+    {
+        ErrorCode.WRONG_LAST_SEQUENCE,
+        ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT,
+        ErrorCode.DUPLICATE_MESSAGE_CONFLICT,
+        ErrorCode.ATOMIC_PUBLISH_DUPLICATE_MESSAGE,
+        ErrorCode.ATOMIC_PUBLISH_INCOMPLETE_BATCH,
+    }
+)
 """Answers that mean "read and decide again": another writer was here, or is in flight, or the batch was not taken."""
-TOO_LARGE = frozenset({10054, 10097})
+TOO_LARGE = frozenset({ErrorCode.MESSAGE_EXCEEDS_MAXIMUM, ErrorCode.HEADER_EXCEEDS_MAXIMUM})
 """Answers that mean "never": more than the stream's `max_msg_size`, or than JetStream stores of headers."""
-NEVER = frozenset({10165, 10177, 10179, 10189, 10190, 10191, 10192, 10193, 10199, 10203, 10212, 10223})
+NEVER = frozenset(
+    {
+        ErrorCode.MESSAGE_TTL_INVALID,
+        ErrorCode.ATOMIC_PUBLISH_UNSUPPORTED_HEADER,
+        ErrorCode.ATOMIC_PUBLISH_INVALID_BATCH_ID,
+        ErrorCode.ATOMIC_PUBLISH_TOO_LARGE_BATCH,
+        ErrorCode.SCHEDULES_PATTERN_INVALID,
+        ErrorCode.SCHEDULES_TARGET_INVALID,
+        ErrorCode.SCHEDULES_TTL_INVALID,
+        ErrorCode.SCHEDULES_ROLLUP_INVALID,
+        ErrorCode.SCHEDULES_SOURCE_INVALID,
+        ErrorCode.SCHEDULES_SCHEDULER_INVALID,
+        ErrorCode.SCHEDULES_TIME_ZONE_INVALID,
+        ErrorCode.EXPECTED_LAST_SEQUENCE_INVALID,
+    }
+)
 """So do these, about this message alone: its schedule or the time that it shall live is none, its batch is none. Every
 other answer means "not now": the stream or the account is full, or somebody has to mend a setting, and what was done
 already must not be given up for it."""
-TOO_MANY_BATCHES = 10210
 _SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
 _WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 NO_SEQUENCE = 2**62
@@ -109,9 +131,9 @@ class Publisher:
             await self.record(Message(subject, b"", {}, Guard(guarded, NO_SEQUENCE)))
         except Refused as refused:
             self.refused -= 1
-            if told := _WRONG_SEQUENCE.match(str(refused)):
-                return int(told[1])
-            raise
+            if refused.last_sequence is None:
+                raise
+            return refused.last_sequence
         raise Unknown(f"the broker stored what stands on no {guarded}")
 
     async def record_surely(self, message: Message) -> int:
@@ -194,19 +216,25 @@ class Publisher:
             error = ack.get("error")
             if error is None:
                 return int(ack["seq"])
-            code, text = error.get("err_code", 0), f"{error.get('description')} ({error.get('err_code')})"
+            refusal = ApiError.of(error)
         except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
             raise Unknown("the answer is none of JetStream's: somebody else takes this subject, too") from None
+        raise self._meaning(subject, refusal) from refusal
+
+    def _meaning(self, subject: str, refusal: ApiError) -> Exception:
+        """What a refusal means to whoever records."""
+        code = refusal.error_code
         if code in REFUSALS:
             self.refused += 1
-            raise Refused(text)
+            return Refused(str(refusal), _last_sequence(refusal))
         if code in TOO_LARGE:
-            raise TooLarge(f"the broker refuses the message: {text}")
+            return TooLarge(f"the broker refuses the message: {refusal}")
         if code in NEVER:
-            raise Permanent(f"the broker refuses the message: {text}")
-        if code in (FULL, NO_ROOM):
-            self.storing.failed(subject, text, is_full=code == FULL)
-        raise BrokerUnavailable(f"the broker does not take it: {text}", 0.05 if code == TOO_MANY_BATCHES else 1.0)
+            return Permanent(f"the broker refuses the message: {refusal}")
+        if code in (ErrorCode.STORE_FAILED, ErrorCode.STORAGE_RESOURCES_EXCEEDED):
+            self.storing.failed(subject, str(refusal), is_full=code == ErrorCode.STORE_FAILED)
+        pause = 0.05 if code == ErrorCode.ATOMIC_PUBLISH_TOO_MANY_INFLIGHT else 1.0
+        return BrokerUnavailable(f"the broker does not take it: {refusal}", pause)
 
     def _on_answer(self, subject: str, _reply: str, headers: bytes, data: bytes) -> None:
         published, answer = self._answers.get(subject[len(self._inbox) + 1 :], ("", None))
@@ -240,6 +268,13 @@ class Publisher:
                     if self._connection.is_connected:
                         self.storing.failed(subject, SILENT)
                     answer.set_exception(Unknown(f"the broker did not answer within {TIMEOUT_SECONDS:g} s"))
+
+
+def _last_sequence(refusal: ApiError) -> int | None:
+    """The sequence that the guard found, which the server tells in its words alone."""
+    is_told = refusal.error_code == ErrorCode.WRONG_LAST_SEQUENCE
+    told = _WRONG_SEQUENCE.match(refusal.description) if is_told else None
+    return int(told[1]) if told else None
 
 
 def _batch_lines(batch: str, number: int, last: int) -> str:

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 FRESH_SECONDS = 90.0
 """For how long a failure tells something: who is sent nothing while it is not ready would stay so for ever."""
-NO_ROOM = 10047
-FULL = 10077
-"""The limit of the server's store, and the one that somebody has set for a stream."""
 
 
 @dataclass(slots=True)

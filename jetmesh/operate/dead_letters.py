@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from jetmesh.cloudevents import now
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import delete_message
 from jetmesh.jetstream.headers import Headers, decode_headers, foreign
 from jetmesh.jetstream.message import Message, Refused
 from jetmesh.jetstream.publisher import Publisher
@@ -26,7 +27,6 @@ from jetmesh.runtime import dead_letter
 from jetmesh.runtime.origin import origin_of
 from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
-from jetmesh.topology.provision import Drift, request
 
 PAGE = 256
 PAGE_BYTES_MAX = 8 << 20
@@ -241,12 +241,7 @@ class Letters:
         }  # fmt: skip
         subject = letter.subject.replace("dead.", "dead_log.", 1)
         await self._publisher.record(Message(subject, json.dumps(entry).encode(), {}), limited=False)
-        try:
-            call = f"STREAM.MSG.DELETE.{DEAD_LETTERS}"
-            await request(self._connection, call, {"seq": letter.sequence, "no_erase": True})
-        except Drift:
-            if await self.one(letter.sequence):  # else somebody else was faster
-                raise
+        await delete_message(self._connection, DEAD_LETTERS, letter.sequence)  # somebody else may have been faster
 
     async def _messages(
         self, subject: str, start: int = 1, count: int = PAGE

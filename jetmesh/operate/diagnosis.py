@@ -8,6 +8,7 @@ from typing import Any
 
 from jetmesh.contracts import registry
 from jetmesh.contracts.releases import NoRelease
+from jetmesh.jetstream import api
 from jetmesh.jetstream.clock import DIFFERENCE_SECONDS_MAX
 from jetmesh.operate import monitoring
 from jetmesh.operate.findings import Finding, Findings, Grade, Patient
@@ -75,7 +76,7 @@ async def _unreadable(patient: Patient, drift: Sequence[Step]) -> set[str]:
     missing = {step.name for step in drift if step.kind == "consumer" and step.change is Change.CREATE}
     known: set[str] = set()
     for stream in {name.partition("/")[0] for name in missing}:
-        answer = await provision.request(patient.connection, f"CONSUMER.NAMES.{stream}")
+        answer = await api.request(patient.connection, f"CONSUMER.NAMES.{stream}")
         known |= {f"{stream}/{name}" for name in (answer or {}).get("consumers") or ()}
     return missing & known
 
@@ -200,7 +201,7 @@ def _stranger(stream: str, info: Mapping[str, Any]) -> Finding:
 async def _consumers(patient: Patient, stream: str) -> list[Any]:
     """Everything that reads a stream: the server tells some at a time."""
     found: list[Any] = []
-    while answer := await provision.request(patient.connection, f"CONSUMER.LIST.{stream}", {"offset": len(found)}):
+    while answer := await api.request(patient.connection, f"CONSUMER.LIST.{stream}", {"offset": len(found)}):
         found += answer["consumers"] or ()
         if not answer["consumers"] or len(found) >= answer["total"]:
             break
@@ -245,7 +246,7 @@ async def services(patient: Patient) -> Findings:
 
 async def _silent(patient: Patient, name: str) -> Finding:
     """A service of which nothing is heard: something waits for it, or it may be that it was scaled to nothing."""
-    infos = [await provision.request(patient.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
+    infos = [await api.request(patient.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
              for consumer in patient.topology.consumers if consumer.service == name]  # fmt: skip
     waiting = sum(info["num_pending"] for info in infos if info and not info.get("num_waiting"))
     words = f"{name} does not run (or may not be seen by this user)"
@@ -271,4 +272,4 @@ def _state(name: str, answer: State) -> Iterable[Finding]:
 
 
 async def _info(patient: Patient, stream: str) -> Any:
-    return await provision.request(patient.connection, f"STREAM.INFO.{stream}")
+    return await api.request(patient.connection, f"STREAM.INFO.{stream}")

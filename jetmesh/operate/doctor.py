@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
+from jetmesh.jetstream.errors import ApiError, ErrorCode, error_code_of
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import diagnosis, monitoring
 from jetmesh.operate.findings import Finding, Findings, Grade, Patient
@@ -38,7 +40,7 @@ async def examine(patient: Patient) -> Findings:
         try:
             async for finding in look(patient):
                 yield finding
-        except (Unavailable, provision.Drift) as problem:
+        except (Unavailable, ApiError, provision.Drift) as problem:
             yield Finding(look.__name__.strip("_"), Grade.WRONG, str(problem), _fix(problem))
 
 
@@ -48,7 +50,7 @@ def _fix(problem: Exception) -> str:
 
 def _is_offline(problem: Exception) -> bool:
     """Whether every server that has the stream or the durable is away."""
-    return str(problem).endswith(("(10118)", "(10119)"))
+    return error_code_of(problem) in (ErrorCode.STREAM_OFFLINE, ErrorCode.CONSUMER_OFFLINE)
 
 
 def versions() -> list[Finding]:
@@ -141,7 +143,7 @@ async def _round_trip_ms(connection: Transport) -> float:
 async def _jetstream(patient: Patient) -> Findings:
     """Whether this account may use it, and how much of its limits is left."""
     try:
-        account = await provision.request(patient.connection, "INFO", timeout_seconds=TIMEOUT_SECONDS)
+        account = await api.request(patient.connection, "INFO", timeout_seconds=TIMEOUT_SECONDS)
     except Unavailable:
         yield _without_jetstream(patient)
         return
@@ -210,7 +212,7 @@ async def _behind(patient: Patient, stream: str) -> AsyncIterator[str]:
     """The copies of a stream that are not whole, and a leader that is missing. While it gets more copies, the broker
     lists those that it had."""
     try:
-        info = await provision.request(patient.connection, f"STREAM.INFO.{stream}")
+        info = await api.request(patient.connection, f"STREAM.INFO.{stream}")
     except Unavailable as problem:
         if not _is_offline(problem):
             raise

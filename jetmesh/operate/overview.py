@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import request
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.service_answers import ReactionReport, Report, Stats, ask_everybody, read
 from jetmesh.process.micro import REPORT
@@ -14,7 +16,6 @@ from jetmesh.runtime.origin import origin_of
 from jetmesh.service import Reaction, Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.provision import Drift, request
 from jetmesh.topology.streams import WHOLE, Consumer, topology
 
 Reports = dict[str, list[Report]]
@@ -209,5 +210,5 @@ async def _letters(connection: Transport) -> dict[str, int]:
 async def _ask(connection: Transport, call: str, body: Any = None) -> Any:
     try:
         return await request(connection, call, body, timeout_seconds=2.0)
-    except (Unavailable, Drift):
+    except (Unavailable, ApiError):
         return None

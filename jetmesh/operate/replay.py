@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from jetmesh.event import matches
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Headers, decode_headers, foreign
 from jetmesh.jetstream.message import Guard, Message
@@ -17,9 +18,6 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import INTAKE
-from jetmesh.topology.provision import Drift, request
-
-NOT_FOUND = "10037"
 
 
 class Unfit(Exception):
@@ -71,12 +69,7 @@ def again(letter: int, subject: str, found: Delivery, traceparent: str) -> Messa
 
 
 async def _stored(connection: Transport, origin: Origin) -> Delivery:
-    try:
-        answer = await request(connection, f"STREAM.MSG.GET.{origin.stream}", {"seq": origin.sequence})
-    except Drift as refused:
-        if NOT_FOUND not in str(refused):
-            raise
-        answer = None
+    answer = await request(connection, f"STREAM.MSG.GET.{origin.stream}", {"seq": origin.sequence})
     if answer is None:
         where = f"{origin.stream} has no message {origin.sequence} any more"
         raise Unfit(f"{where}: publish its body again by hand if it is needed (`jetmesh dlq show`), and discard it")

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.process import health as probes
 from jetmesh.process import micro
 from jetmesh.process.gauges import Gauges, report, report_readiness
@@ -29,6 +30,8 @@ log = logging.getLogger("jetmesh")
 
 Wire = Callable[[Context], AbstractAsyncContextManager[Any]]
 
+EXPECTED = (ConnectionError, TimeoutError, DeclarationError, ValueError, ApiError, Drift, Unavailable)
+"""What ends a process with one line and no traceback."""
 SIGNALS = signal.SIGTERM, signal.SIGINT
 STOP_SECONDS = 10.0
 """How long a stop may take beyond the time to drain, before what is left is cancelled."""
@@ -82,7 +85,7 @@ def _each(failed: BaseExceptionGroup[Exception]) -> Iterable[Exception]:
 
 def _report(error: Exception) -> None:
     """What ends the process, in one line; with its traceback only where nobody foresaw it."""
-    expected = isinstance(error, ConnectionError | TimeoutError | DeclarationError | ValueError | Drift | Unavailable)
+    expected = isinstance(error, EXPECTED)
     words = str(error) if expected else f"{type(error).__name__}: {error}"
     log.error("%s", " ".join(words.split()), exc_info=None if expected else error)
 

@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import request
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.pull import Pull
 from jetmesh.runtime.context import Context
-from jetmesh.topology.provision import Drift, request
 
 AGAIN_SECONDS, MISSING_SECONDS = 0.25, 1.0
 
@@ -67,7 +68,7 @@ class Continuity:
         for pull in self._pulls:
             try:
                 info = await request(self._context.connection, f"CONSUMER.INFO.{pull.stream}.{pull.durable}")
-            except (Unavailable, Drift):
+            except (Unavailable, ApiError):
                 return False
             created = str(info.get("created")) if info else ""
             if created != self._created.pop(pull, created):

@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.consumer_config import Config
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
-from jetmesh.topology.provision import Drift, request
 from jetmesh.topology.streams import Consumer
 
 log = logging.getLogger("jetmesh.durables")
@@ -60,7 +61,7 @@ class Durables:
         place = stream, durable
         try:
             info = await request(self._connection, f"CONSUMER.INFO.{stream}.{durable}")
-        except (Unavailable, Drift) as reason:
+        except (Unavailable, ApiError) as reason:
             log.debug("no state of %s/%s: %s", stream, durable, reason)
             self.infos.pop(place, None)
             return

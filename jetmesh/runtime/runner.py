@@ -13,6 +13,7 @@ from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
@@ -80,10 +81,10 @@ class Runner:
         try:
             self._configs = await provision.check(self.context.connection, self.consumers)
             self.context.histories.told(self._configs)
-        except Unavailable as reason:
+        except (Unavailable, ApiError) as reason:
             return str(reason)
         except provision.Drift as drift:
-            begins = "it is not applied yet: " if "create consumer" in str(drift) else ""
+            begins = "it is not applied yet: " if drift.is_missing else ""
             return begins + "; ".join(" ".join(line.split()) for line in str(drift).splitlines())
         return ""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import TooLarge
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import InFlight
@@ -21,7 +22,6 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.service import INTAKE, Reaction
 from jetmesh.topology.difference import covers, filters_of, takes_of
-from jetmesh.topology.provision import request
 
 log = logging.getLogger("jetmesh.versions")
 

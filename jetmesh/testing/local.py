@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, TypeVar
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import Event, entity_of, stream_of, subject_of
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
@@ -160,7 +161,7 @@ class LocalMesh:
 
     async def count(self, stream: str) -> int:
         """How many messages a stream holds."""
-        info = await provision.request(self.context.connection, f"STREAM.INFO.{stream}")
+        info = await api.request(self.context.connection, f"STREAM.INFO.{stream}")
         return int(info["state"]["messages"]) if info else 0
 
     async def dead_letters(self, count: int = 0, within_seconds: float = WITHIN_SECONDS) -> list[Stored]:
@@ -193,7 +194,7 @@ class LocalMesh:
         """Make every delivery to a service happen a second time: its durables are deleted and made anew."""
         for consumer in self.topology.consumers:
             if consumer.service == service.name:
-                await provision.request(
+                await api.request(
                     self.context.connection, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}", strict=True
                 )
         await self.apply()
@@ -205,7 +206,7 @@ class LocalMesh:
     async def _left(self, consumer: Consumer) -> str:
         """What a consumer still has to deliver, or to hear about; empty where that is nothing."""
         name = f"{consumer.stream}/{consumer.durable}"
-        info = await provision.request(
+        info = await api.request(
             self.context.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}", strict=True
         )
         waiting, running = info["num_pending"], info["num_ack_pending"]

@@ -1,18 +1,14 @@
 """The difference between what the services need and what the broker has: shown, made, or refused at start."""
 
 import dataclasses
-import json
-import re
-import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
-from typing import Any
 
 from jetmesh.failure import Unavailable
 from jetmesh.history import BORN, History, history_of
+from jetmesh.jetstream.api import request
+from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
 from jetmesh.topology import account_limits, difference
@@ -20,20 +16,25 @@ from jetmesh.topology.difference import Difference, Field
 from jetmesh.topology.streams import Config, Consumer, Stream, Topology
 
 ROOM_BYTES_MIN = 64 << 20
-NO_ROOM = re.compile(r"\((10002|10005|10028|10047)\)$")
-NOT_FOUND = frozenset({10059, 10014, 10037})
-NOT_NOW = frozenset({10005, 10006, 10008, 10009, 10023, 10118, 10119})
-"""Refusals that end by themselves, or when a server of the cluster is back."""
-GONE = re.compile(r"not found \(10043\)$|EOF \(10057\)$")
-"""A message that is to be deleted and is not there; 10057 is one that may not be deleted, too."""
-FORGOTTEN_SECONDS = 3_600
+NO_ROOM = frozenset(
+    {
+        ErrorCode.ACCOUNT_RESOURCES_EXCEEDED,
+        ErrorCode.MEMORY_RESOURCES_EXCEEDED,
+        ErrorCode.STORAGE_RESOURCES_EXCEEDED,
+    }
+)
 RESTORING = "JETMESH_RESTORING"
 """A stream that is there while a backup is being restored, and says whose (`jetmesh.operate.backup`)."""
 AGAIN = "mend that and run `jetmesh topology apply` again: it does the rest"
 
 
 class Drift(Exception):
-    """The broker's topology is not what the services need; the text shows the difference."""
+    """The broker's topology is not what the services need; the text shows the difference. `is_missing`: some of it is
+    not there yet."""
+
+    def __init__(self, difference: str, *, is_missing: bool = False) -> None:
+        super().__init__(difference)
+        self.is_missing = is_missing
 
 
 class Change(Enum):
@@ -130,8 +131,9 @@ async def carry_out(connection: Transport, steps: Iterable[Step]) -> None:
     for number, step in enumerate(to_do):
         try:
             await _make(connection, step)
-        except (Drift, Unavailable) as failed:
-            raise type(failed)(_how_far(to_do[:number], step, failed, to_do[number + 1 :])) from None
+        except (ApiError, Unavailable) as failed:
+            words = _how_far(to_do[:number], step, failed, to_do[number + 1 :])
+            raise (Unavailable if isinstance(failed, Unavailable) else Drift)(words) from failed
 
 
 async def check(connection: Transport, consumers: Iterable[Consumer]) -> dict[str, Config]:
@@ -141,16 +143,12 @@ async def check(connection: Transport, consumers: Iterable[Consumer]) -> dict[st
     Raises:
         Drift: with the difference, and the command that mends it.
     """
-    found: dict[str, Config] = {}
-    drift: list[str] = []
-    for consumer in consumers:
-        step = await _plan_consumer(connection, consumer)
-        found[step.name] = step.config
-        if step.change in (Change.CREATE, Change.REFUSE) or step.lacks:
-            drift.append(str(step))
-    if drift:
-        raise Drift("\n".join([*drift, "the broker differs from what the code declares: run `jetmesh topology apply`"]))
-    return found
+    steps = [await _plan_consumer(connection, consumer) for consumer in consumers]
+    if drift := [step for step in steps if step.change in (Change.CREATE, Change.REFUSE) or step.lacks]:
+        advice = "the broker differs from what the code declares: run `jetmesh topology apply`"
+        is_missing = any(step.change is Change.CREATE for step in drift)
+        raise Drift("\n".join([*map(str, drift), advice]), is_missing=is_missing)
+    return {step.name: step.config for step in steps}
 
 
 async def check_split(connection: Transport, wanted: Topology) -> None:
@@ -284,75 +282,8 @@ async def _make_stream(connection: Transport, call: str, config: Config) -> None
         try:
             await request(connection, call, config, strict=True)
             return
-        except Drift as refused:
+        except ApiError as refused:
             limit //= 3
-            if limit < ROOM_BYTES_MIN or not NO_ROOM.search(str(refused)):
+            if limit < ROOM_BYTES_MIN or refused.error_code not in NO_ROOM:
                 raise
         config = {**config, "max_bytes": limit}
-
-
-async def request(
-    connection: Transport, call: str, body: Any = None, *, strict: bool = False, timeout_seconds: float = 5.0
-) -> Any:
-    """One call of the JetStream API; None where what it asks about does not exist. What time the broker says it is, its
-    connection learns.
-
-    Raises:
-        Unavailable: JetStream did not answer, or can't do it now.
-        Drift: the server refuses the call (always with `strict`).
-    """
-    data = json.dumps(body).encode() if body is not None else b""
-    asked = time.monotonic()
-    document = json.loads(await connection.ask(connection.api(call), data, timeout_seconds))
-    if told := document.get("ts"):
-        connection.clock.learn(told, asked, time.monotonic())
-    error = document.get("error")
-    if error is None:
-        return document
-    if not strict and error.get("err_code") in NOT_FOUND:
-        return None
-    if error.get("err_code") in NOT_NOW:
-        raise Unavailable(f"{call}: {error.get('description')} ({error.get('err_code')})")
-    raise Drift(f"{call}: {error.get('description')} ({error.get('err_code')})")
-
-
-def is_gone(refused: Drift) -> bool:
-    """Whether a message was not deleted because it is not there."""
-    return bool(GONE.search(str(refused)))
-
-
-async def broker_time(connection: Transport, stream: str) -> datetime:
-    """What time it is where the messages get theirs.
-
-    Raises:
-        Unavailable: the broker does not tell it.
-    """
-    await request(connection, f"STREAM.INFO.{stream}")
-    if not connection.clock.is_known:
-        raise Unavailable(f"the broker does not say what time it is: there is no stream {stream}")
-    return connection.clock.utc()
-
-
-@asynccontextmanager
-async def passing_consumer(connection: Transport, stream: str, purpose: str, **config: Any) -> AsyncIterator[str]:
-    """A consumer that acknowledges nothing, for as long as the block lasts; its name. If nobody ends the block the
-    broker forgets it after `FORGOTTEN_SECONDS` without a pull.
-
-    Raises:
-        Unavailable: JetStream did not answer.
-        Drift: there is no such stream, or the broker refuses the configuration.
-    """
-    name = f"{purpose}-{time.time_ns():x}"
-    own = {
-        "name": name,
-        "ack_policy": "none",
-        "mem_storage": True,
-        "inactive_threshold": int(FORGOTTEN_SECONDS * 1e9),
-    }
-    body = {"stream_name": stream, "config": own | config}
-    await request(connection, f"CONSUMER.CREATE.{stream}.{name}", body, strict=True)
-    try:
-        yield name
-    finally:
-        if connection.is_connected:
-            await request(connection, f"CONSUMER.DELETE.{stream}.{name}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jetmesh.common.ports import free_ports
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Proxy, until
 from jetmesh.topology import provision
@@ -250,7 +251,7 @@ class Arena:
         """Once the brokers have found each other."""
 
         async def provided() -> bool:
-            with suppress(Unavailable, Drift):
+            with suppress(Unavailable, ApiError, Drift):
                 await self.provide(context)
                 return True
             return False

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
 from jetmesh.process.micro import REPORT
 from jetmesh.runtime.context import Context
-from jetmesh.topology import provision
 from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.streams import Consumer, Kind
 from jetmesh_shop.reference.facts import Facts
@@ -68,7 +68,7 @@ class Figures:
 
 
 async def _deliveries(context: Context, consumer: Consumer) -> int:
-    info = await provision.request(context.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
+    info = await api.request(context.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     return int(info["delivered"]["consumer_seq"]) if info else 0
 
 

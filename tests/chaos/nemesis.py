@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import httpx
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.message import Message
 from jetmesh.operate.backup.manifest import BackupError
 from jetmesh.operate.backup.restore import Restoring
@@ -21,7 +23,6 @@ from jetmesh.operate.backup.take import Taking
 from jetmesh.runtime.context import Context
 from jetmesh.settings import Settings
 from jetmesh.testing import until
-from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import Drift
 from jetmesh_contracts import OrderPlaced
@@ -171,7 +172,7 @@ class Nemesis:
             if await self.faults[kind]():
                 self.struck[kind] += 1
                 came = "struck and mended"
-        except (Unavailable, Drift, BackupError, AssertionError) as prevented:
+        except (Unavailable, ApiError, Drift, BackupError, AssertionError) as prevented:
             why = f"{type(prevented).__name__} {str(prevented)[:120]}"
             came += f": {why}"
             self.figures.prevented[f"{kind}: {why}"] += 1
@@ -437,20 +438,20 @@ class Nemesis:
     async def step_down(self) -> bool:
         """The leader of a stream hands over."""
         call = f"STREAM.LEADER.STEPDOWN.{self.random.choice(STREAMS)}"
-        return await provision.request(self.context.connection, call, strict=True) is not None
+        return await api.request(self.context.connection, call, strict=True) is not None
 
     async def step_down_consumer(self) -> bool:
         """The leader of a durable hands over."""
         consumer = self.random.choice(self.arena.needed.consumers)
         call = f"CONSUMER.LEADER.STEPDOWN.{consumer.stream}.{consumer.durable}"
-        return await provision.request(self.context.connection, call, strict=True) is not None
+        return await api.request(self.context.connection, call, strict=True) is not None
 
     async def delete_consumer(self) -> bool:
         """Somebody deletes a durable; a while later the topology is applied, and it begins anew."""
         consumer = self.random.choice(self.arena.needed.consumers)
         place = f"{consumer.stream}.{consumer.durable}"
         await self.figures.remember(self.context, consumer)
-        await provision.request(self.context.connection, f"CONSUMER.DELETE.{place}", strict=True)
+        await api.request(self.context.connection, f"CONSUMER.DELETE.{place}", strict=True)
         await asyncio.sleep(self.random.uniform(0.2, 2))
         await self.arena.provide(self.context)
         return True
@@ -478,11 +479,11 @@ class Nemesis:
         return full
 
     async def _info(self, stream: str) -> Any:
-        return await provision.request(self.context.connection, f"STREAM.INFO.{stream}", strict=True)
+        return await api.request(self.context.connection, f"STREAM.INFO.{stream}", strict=True)
 
     async def _limit(self, config: Mapping[str, Any], max_bytes: int) -> None:
         body = {**config, "max_bytes": max_bytes}
-        await provision.request(self.context.connection, f"STREAM.UPDATE.{config['name']}", body, strict=True)
+        await api.request(self.context.connection, f"STREAM.UPDATE.{config['name']}", body, strict=True)
 
     async def restore(self) -> bool:
         """A backup is taken, a while later the brokers lose everything, and it is restored, under whatever else
@@ -508,7 +509,7 @@ class Nemesis:
             try:
                 await Restoring(self.context.connection, SERVICES, chosen, folder, self.arena.tell).run(self._examine)
                 return
-            except (Unavailable, Drift, BackupError) as interrupted:
+            except (Unavailable, ApiError, Drift, BackupError) as interrupted:
                 if time.monotonic() > ends:
                     raise
                 self.arena.tell(f"the restore is run again: {interrupted}")

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.worker import Exhausted
 from jetmesh.testing import until
-from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS, endpoint_subject
 from jetmesh.topology.provision import Drift
 from jetmesh_shop.orders.service import orders as orders_service
@@ -166,7 +167,7 @@ async def drain(arena: Arena, context: Context, seconds: float) -> list[str]:
     before: list[Progress] = []
 
     async def drained() -> bool:
-        with suppress(Unavailable, Drift):
+        with suppress(Unavailable, ApiError, Drift):
             now = await progress(context.connection, arena.needed.consumers)
             still = before == [now]
             before[:] = [now]
@@ -192,9 +193,7 @@ async def _set_aside(arena: Arena, context: Context) -> list[str]:
     """The timer streams in which something still waits for its time; notes of last chances wait for nothing."""
     found = []
     for stream in (stream.name for stream in arena.needed.streams if stream.name.endswith("_TIMERS")):
-        info = await provision.request(
-            context.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}, strict=True
-        )
+        info = await api.request(context.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}, strict=True)
         waiting = [name for name in info["state"].get("subjects") or () if not is_note(name)]
         found += [f"{stream}: {len(waiting)} set aside"] if waiting else []
     return found

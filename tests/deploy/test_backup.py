@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from jetmesh.common.ports import free_ports
+from jetmesh.jetstream import api
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, until
-from jetmesh.topology import provision
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix, placing, stock
 from jetmesh_shop.reference.endpoints import connected
@@ -147,7 +147,7 @@ async def back_up_under_load(shop: Shop) -> str:
 
 
 async def _stored(context: Context, stream: str, count: int) -> bool:
-    info = await provision.request(context.connection, f"STREAM.INFO.{stream}")
+    info = await api.request(context.connection, f"STREAM.INFO.{stream}")
     return bool(info["state"]["messages"] >= count)
 
 
@@ -241,7 +241,7 @@ async def test_a_restore_that_was_cut_short_keeps_everybody_out_and_goes_on(firs
     (port,) = free_ports(1)
     with second.services(port):
         async with second.client() as mesh:
-            info = await provision.request(mesh.connection, "STREAM.INFO.INTAKE")
+            info = await api.request(mesh.connection, "STREAM.INFO.INTAKE")
             assert info["config"]["subjects"] == ["jetmesh.restoring.INTAKE"]
         assert not await ready(port)
         assert "the services may start" in second.typed("jetmesh restore backup")

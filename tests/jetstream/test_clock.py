@@ -9,6 +9,7 @@ from opentelemetry.trace import NoOpTracer
 
 from jetmesh import Unavailable
 from jetmesh.failure import Retry
+from jetmesh.jetstream import api
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
@@ -54,7 +55,7 @@ def giving_up(seconds: float) -> Service:
 
 
 async def _waits(mesh: LocalMesh) -> bool:
-    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.WORK.work-give_up")
+    info = await api.request(mesh.context.connection, "CONSUMER.INFO.WORK.work-give_up")
     return bool(info["delivered"]["consumer_seq"])
 
 
@@ -152,5 +153,5 @@ def test_the_most_exact_answer_counts_until_the_broker_sets_its_clock() -> None:
 @pytest.mark.usefixtures("ahead")
 async def test_the_archives_age_is_counted_by_the_brokers_clock(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(giving_up(900), start=False)
-    now = await provision.broker_time(mesh.context.connection, "DEAD_LETTERS")
+    now = await api.broker_time(mesh.context.connection, "DEAD_LETTERS")
     assert abs(now.timestamp() - real_time()) < 1

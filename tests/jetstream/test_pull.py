@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from jetmesh.jetstream import pull
+from jetmesh.jetstream.api import request
 from jetmesh.runtime import continuity
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
-from jetmesh.topology.provision import request
 from tests.support.jobs import Asked, Finished, Work, work
 
 Finishing = tuple[Service, list[str]]

@@ -13,13 +13,13 @@ import pytest
 
 from jetmesh.common.ports import free_port
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.storing import Storing
 from jetmesh.operate.doctor import Grade, Patient, examine
 from jetmesh.operate.findings import Finding
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
-from jetmesh.topology import provision
 from tests.support.jobs import Asked, Finished, work
 
 
@@ -105,7 +105,7 @@ async def _fail_to_store(mesh: LocalMesh) -> None:
 async def test_a_full_stream_is_remarked_and_no_reason_to_be_not_ready(mesh_of: MeshOf, service: Service) -> None:
     mesh = await mesh_of(service)
     health = mesh.replicas[0].health
-    info = await provision.request(mesh.context.connection, "STREAM.INFO.WORK")
+    info = await api.request(mesh.context.connection, "STREAM.INFO.WORK")
     await _edit(mesh, info, 10)
     await mesh.record(Asked(job_id="j-1"))
     await until(lambda: "maximum bytes exceeded (10077)" in health.remarks().get("work", ""))
@@ -117,7 +117,7 @@ async def test_a_full_stream_is_remarked_and_no_reason_to_be_not_ready(mesh_of: 
 
 async def _edit(mesh: LocalMesh, info: dict[str, dict[str, object]], max_bytes: int) -> None:
     config = {**info["config"], "max_bytes": max_bytes}
-    await provision.request(mesh.context.connection, "STREAM.UPDATE.WORK", config, strict=True)
+    await api.request(mesh.context.connection, "STREAM.UPDATE.WORK", config, strict=True)
 
 
 def test_what_failed_long_ago_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,12 @@ import pytest
 from jetmesh.common.ports import free_ports
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.runtime.context import Context
 from jetmesh.testing import until
-from jetmesh.topology import nkeys, provision
+from jetmesh.topology import nkeys
 from jetmesh.topology.provision import Drift
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
@@ -141,7 +143,7 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
     assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
     async with connected(cluster.plan.nats_args("operator")) as operator:
         for name in [*(stream.name for stream in NEEDED.streams), registry.stream().name]:
-            info = await provision.request(operator.connection, f"STREAM.INFO.{name}", strict=True)
+            info = await api.request(operator.connection, f"STREAM.INFO.{name}", strict=True)
             assert info["config"]["num_replicas"] == 3, name
         ask = partial(
             operator.connection.ask, "orders.placed", b"{}", headers=encode_headers({"Nats-Msg-Id": "chosen"})
@@ -161,19 +163,19 @@ async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) ->
     assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
     async with connected(cluster.plan.nats_args("operator")) as operator:
         connection = operator.connection
-        bucket = await provision.request(connection, "STREAM.INFO.KV_jetmesh_contracts", strict=True)
+        bucket = await api.request(connection, "STREAM.INFO.KV_jetmesh_contracts", strict=True)
         assert bucket["config"]["num_replicas"] == 3
-        await provision.request(connection, "CONSUMER.DELETE.ORDERS.payments-authorize", strict=True)
-        intake = await provision.request(connection, "STREAM.INFO.INTAKE", strict=True)
-        await provision.request(connection, "STREAM.UPDATE.INTAKE", {**intake["config"], "discard": "old"}, strict=True)
+        await api.request(connection, "CONSUMER.DELETE.ORDERS.payments-authorize", strict=True)
+        intake = await api.request(connection, "STREAM.INFO.INTAKE", strict=True)
+        await api.request(connection, "STREAM.UPDATE.INTAKE", {**intake["config"], "discard": "old"}, strict=True)
     for away in ("nats-3", "nats-1"):
         await cluster.machines[away].stop()
         said = await applied(cluster, JETMESH_REPLICAS="3")
         assert said.status == 0, said.text
         async with connected(cluster.plan.nats_args("operator")) as operator:
-            info = await provision.request(operator.connection, "CONSUMER.INFO.ORDERS.payments-authorize", strict=True)
+            info = await api.request(operator.connection, "CONSUMER.INFO.ORDERS.payments-authorize", strict=True)
             assert info["config"]["filter_subjects" if "filter_subjects" in info["config"] else "filter_subject"]
-            await provision.request(operator.connection, "CONSUMER.DELETE.ORDERS.payments-authorize", strict=True)
+            await api.request(operator.connection, "CONSUMER.DELETE.ORDERS.payments-authorize", strict=True)
             assert "orders.placed" in await registry.fetch(operator.connection)
         await cluster.machines[away].start()
         await doctor_says(cluster, "3 of each stream on a cluster, all of them whole")
@@ -183,7 +185,7 @@ async def test_what_is_offline_is_told_by_its_name_and_never_removed(cluster: Cl
     """The only copy of a stream is on a server that is away: its durables belong to reactions all the same."""
     assert (await applied(cluster)).status == 0
     async with connected(cluster.plan.nats_args("operator")) as operator:
-        info = await provision.request(operator.connection, "STREAM.INFO.ORDERS", strict=True)
+        info = await api.request(operator.connection, "STREAM.INFO.ORDERS", strict=True)
     await cluster.machines[info["cluster"]["leader"]].stop()
     told: dict[str, str] = {}
 
@@ -202,7 +204,7 @@ async def test_what_is_new_is_made_with_one_of_three_away(cluster: Cluster) -> N
     """Streams that are not there yet."""
     await applied(cluster, JETMESH_REPLICAS="3")
     async with connected(cluster.plan.nats_args("operator")) as operator:
-        await provision.request(operator.connection, "STREAM.DELETE.DEAD_LETTERS", strict=True)
+        await api.request(operator.connection, "STREAM.DELETE.DEAD_LETTERS", strict=True)
     await cluster.machines["nats-3"].stop()
     said = await cluster.jetmesh("topology", "apply", JETMESH_REPLICAS="3")
     assert said.status == 0, said.text
@@ -243,7 +245,7 @@ async def placed(operator: Context, orders: list[OrderPlaced]) -> None:
 
 async def kill_leader(cluster: Cluster, operator: Context, stream: str) -> tuple[str, int]:
     """SIGKILL the broker that leads the stream; its name and the process that it was."""
-    info = await provision.request(operator.connection, f"STREAM.INFO.{stream}", strict=True)
+    info = await api.request(operator.connection, f"STREAM.INFO.{stream}", strict=True)
     name = str(info["cluster"]["leader"])
     pid = cluster.machines[name].pid
     os.kill(pid, signal.SIGKILL)
@@ -266,7 +268,7 @@ def nothing_waits(operator: Context) -> Callable[[], Any]:
     """Whether nobody has anything to do any more, but for deadlines."""
 
     async def idle() -> bool:
-        with suppress(Unavailable, Drift):
+        with suppress(Unavailable, ApiError, Drift):
             return (await progress(operator.connection, WORK)).waiting == 0
         return False
 

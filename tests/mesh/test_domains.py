@@ -16,11 +16,11 @@ from jetmesh import NotYet, Permanent, Retry, Service
 from jetmesh.common.ports import free_ports
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.testing import Broker, LocalMesh
-from jetmesh.topology import provision
 from tests.support.jobs import Asked, Failed, Finished
 
 HUB = """
@@ -64,7 +64,7 @@ async def streams(broker: Broker, domain: str) -> list[str]:
         async with asyncio.timeout(20):
             while True:
                 try:
-                    return sorted((await provision.request(connection, "STREAM.NAMES", {}))["streams"] or [])
+                    return sorted((await api.request(connection, "STREAM.NAMES", {}))["streams"] or [])
                 except Unavailable:
                     await asyncio.sleep(0.05)
 
@@ -100,7 +100,7 @@ async def test_a_topology_is_made_in_the_domain_that_is_named(leaf: Broker, sett
 async def test_a_domain_that_is_nowhere_is_named_by_its_setting(leaf: Broker) -> None:
     async with connected(leaf, "nowhere") as connection:
         with pytest.raises(Unavailable, match=r"nobody answers \$JS\.nowhere\.API\..*JETMESH_NATS_DOMAIN"):
-            await provision.request(connection, "STREAM.NAMES", {})
+            await api.request(connection, "STREAM.NAMES", {})
 
 
 async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -
         (letter,) = await mesh.dead_letters(1)
         assert letter.headers["Jetmesh-Reason"] == "it can't be done"
         await mesh.settled()
-        info = await provision.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+        info = await api.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
         assert (info["ack_floor"]["stream_seq"], info["num_redelivered"]) == (3, 0)
         archive = Archive(tmp_path / "archive")
         with archive.held():
@@ -146,9 +146,9 @@ async def test_a_backup_is_taken_and_restored_through_a_leaf_node(leaf: Broker, 
         await asyncio.to_thread(jetmesh, leaf, "backup", folder, **domain)
         before = await streams(leaf, "hub")
         for stream in before:
-            await provision.request(connection, f"STREAM.DELETE.{stream}", strict=True)
+            await api.request(connection, f"STREAM.DELETE.{stream}", strict=True)
         await asyncio.to_thread(jetmesh, leaf, "restore", "--despite-offences", folder, **domain)
-        info = await provision.request(connection, "STREAM.INFO.INVENTORY", strict=True)
+        info = await api.request(connection, "STREAM.INFO.INVENTORY", strict=True)
     assert info["state"]["messages"] == 1
     assert set(before) - {"KV_jetmesh_contracts"} <= set(await streams(leaf, "hub"))
     assert await streams(leaf, "leaf") == []

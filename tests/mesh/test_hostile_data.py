@@ -16,6 +16,7 @@ import pytest
 
 from jetmesh.commands import commands
 from jetmesh.contracts.registry import BUCKET
+from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.runtime.context import connect
 from jetmesh.settings import Settings, read
@@ -170,12 +171,12 @@ async def _prepare(url: str) -> int:
         await fill(mesh.connection)
         bucket = {"name": f"KV_{BUCKET}", "subjects": [f"$KV.{BUCKET}.>"], "max_msgs_per_subject": 64,
                   "allow_rollup_hdrs": True, "discard": "new", "allow_direct": True}  # fmt: skip
-        await provision.request(mesh.connection, f"STREAM.CREATE.KV_{BUCKET}", bucket, strict=True)
+        await api.request(mesh.connection, f"STREAM.CREATE.KV_{BUCKET}", bucket, strict=True)
         for number, body in enumerate(BODIES.values()):
             mesh.connection.send(f"$KV.{BUCKET}.orders.hostile{number}", body)
         mesh.connection.send(f"$KV.{BUCKET}.orders.placed", b'{"consumer": 7, "producer": {"x-owner": []}}')
         await mesh.connection.flush(timeout=20)
-        info = await provision.request(mesh.connection, "STREAM.INFO.DEAD_LETTERS")
+        info = await api.request(mesh.connection, "STREAM.INFO.DEAD_LETTERS")
         return int(info["state"]["first_seq"])
 
 

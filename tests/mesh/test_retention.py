@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.message import Message
 from jetmesh.operate.archive.job import Job
@@ -26,7 +27,6 @@ from jetmesh.runtime import delayed_redelivery, origin
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology.names import timers_of
 from jetmesh.topology.partitions import names
-from jetmesh.topology.provision import request
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.adapters import MeshOrders

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from jetmesh.commands.target import settings_of_target
+from jetmesh.jetstream.api import request
 from jetmesh.operate import replay
 from jetmesh.operate.dead_letters import Filter, Letter, Letters, grouped
 from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf, until
-from jetmesh.topology.provision import request
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 EVERYTHING = Filter()

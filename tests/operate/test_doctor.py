@@ -15,11 +15,11 @@ from jetmesh.commands.target import Target
 from jetmesh.common.ports import free_port
 from jetmesh.contracts import registry
 from jetmesh.contracts.schema import contract
+from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.doctor import Finding, Grade, Patient, examine, redacted_url, settings_in_force, traces
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh.topology import provision
 from jetmesh_shop.flow import SERVICES
 from tests.support.tollgate import Bank, CarArrived, Gate, tollgate
 
@@ -61,7 +61,7 @@ async def _mesh_with_data(mesh_of: MeshOf, *, start: bool = False) -> LocalMesh:
 
 
 async def _api(mesh: LocalMesh, call: str, body: Mapping[str, Any] | None = None) -> None:
-    await provision.request(mesh.context.connection, call, body, strict=True)
+    await api.request(mesh.context.connection, call, body, strict=True)
 
 
 async def test_a_paused_durable_is_wrong(mesh_of: MeshOf) -> None:
@@ -90,7 +90,7 @@ async def test_a_durable_that_belongs_to_no_reaction_is_wrong_unless_somebody_re
 @pytest.mark.parametrize(("limit", "value"), [("max_bytes", 2_000), ("max_msgs", 3)])
 async def test_a_full_stream_is_wrong(mesh_of: MeshOf, limit: str, value: int) -> None:
     mesh = await _mesh_with_data(mesh_of)
-    info = await provision.request(mesh.context.connection, "STREAM.INFO.TOLLS")
+    info = await api.request(mesh.context.connection, "STREAM.INFO.TOLLS")
     await _api(mesh, "STREAM.UPDATE.TOLLS", {**info["config"], limit: value})
     assert await _wrong(mesh, "room") == {}
     headers = {"ce-x": "y" * 780} if limit == "max_bytes" else {}

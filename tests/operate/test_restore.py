@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from jetmesh.commands import commands
+from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.backup import manifest
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh.topology import provision
 from tests.support.jobs import Asked
 from tests.support.versions import OLDER
 
@@ -33,7 +33,7 @@ async def info_of(broker: Broker, stream: str) -> Any:
     connection = Connection()
     await connection.open(broker.url, "test")
     try:
-        return await provision.request(connection, f"STREAM.INFO.{stream}", strict=True)
+        return await api.request(connection, f"STREAM.INFO.{stream}", strict=True)
     finally:
         await connection.close()
 
@@ -50,8 +50,8 @@ async def backed_up(mesh_of: MeshOf, broker: Broker, folder: Path, **edited: Any
     mesh = await mesh_of(*OLDER, start=False)
     for number in range(JOBS):
         await mesh.record(Asked(job_id=f"j-{number}"))
-    info = await provision.request(mesh.context.connection, "STREAM.INFO.JOBS", strict=True)
-    await provision.request(mesh.context.connection, "STREAM.UPDATE.JOBS", {**info["config"], **edited}, strict=True)
+    info = await api.request(mesh.context.connection, "STREAM.INFO.JOBS", strict=True)
+    await api.request(mesh.context.connection, "STREAM.UPDATE.JOBS", {**info["config"], **edited}, strict=True)
     await run(broker, "backup", str(folder))
     return mesh
 

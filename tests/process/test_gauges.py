@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh.jetstream import certificates
+from jetmesh.jetstream import api, certificates
 from jetmesh.process import gauges
 from jetmesh.process.gauges import Gauges
 from jetmesh.process.health import Health
@@ -23,7 +23,6 @@ from jetmesh.service import Service
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import LocalMesh, until
-from jetmesh.topology import provision
 from tests.support.tollgate import Bank, CarArrived, Gate, tollgate
 
 Readings = dict[tuple[str, str], Any]
@@ -92,7 +91,7 @@ async def test_a_durable_that_is_gone_is_reported_until_it_is_back(mesh_of: Any,
             return found.readings("jetmesh.consumer.missing", "messaging.consumer.group.name")["tolls-charge"]
 
         assert missing() == 0
-        await provision.request(mesh.context.connection, "CONSUMER.DELETE.CARS.tolls-charge", strict=True)
+        await api.request(mesh.context.connection, "CONSUMER.DELETE.CARS.tolls-charge", strict=True)
         await until(lambda: missing() == 1)
         await mesh.apply()
         await until(lambda: missing() == 0)
@@ -103,7 +102,7 @@ async def test_the_broker_counts_the_dead_letters_that_wait_for_a_decision(mesh_
     mesh = await mesh_of(tollgate(), dependencies=[gate])
 
     async def waiting() -> int:
-        info = await provision.request(mesh.context.connection, "CONSUMER.INFO.DEAD_LETTERS.letters", strict=True)
+        info = await api.request(mesh.context.connection, "CONSUMER.INFO.DEAD_LETTERS.letters", strict=True)
         return int(info["num_pending"])
 
     assert await waiting() == 0
@@ -112,7 +111,7 @@ async def test_the_broker_counts_the_dead_letters_that_wait_for_a_decision(mesh_
     first, _ = await mesh.dead_letters(2)
     assert await waiting() == 2
     removed = {"seq": first.sequence, "no_erase": True}
-    await provision.request(mesh.context.connection, "STREAM.MSG.DELETE.DEAD_LETTERS", removed, strict=True)
+    await api.request(mesh.context.connection, "STREAM.MSG.DELETE.DEAD_LETTERS", removed, strict=True)
     assert await waiting() == 1
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from jetmesh.common.ports import free_port
+from jetmesh.jetstream import api
 from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime import durable_watch
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
-from jetmesh.topology import provision
 from jetmesh_shop.flow import SERVICES
 from tests.support.jobs import Asked, Failed, Finished, work
 from tests.support.processes import running
@@ -43,7 +43,7 @@ def service() -> Service:
 
 
 async def _rests(mesh: LocalMesh) -> bool:
-    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.WORK.work-forget")
+    info = await api.request(mesh.context.connection, "CONSUMER.INFO.WORK.work-forget")
     return bool(info and info["num_ack_pending"])
 
 
@@ -66,7 +66,7 @@ async def test_a_deadline_that_rests_is_no_trouble_after_a_restart_of_the_broker
 
 
 async def _delete(mesh: LocalMesh, stream: str, durable: str) -> None:
-    await provision.request(mesh.context.connection, f"CONSUMER.DELETE.{stream}.{durable}", strict=True)
+    await api.request(mesh.context.connection, f"CONSUMER.DELETE.{stream}.{durable}", strict=True)
 
 
 async def test_a_delivery_proves_health_as_a_heartbeat_does(mesh_of: MeshOf, service: Service) -> None:
@@ -112,7 +112,7 @@ async def test_a_paused_durable_is_remarked(mesh_of: MeshOf, service: Service, m
 
 async def _pause(mesh: LocalMesh, when: str) -> Any:
     call = "CONSUMER.PAUSE.JOBS.work-finish"
-    return await provision.request(mesh.context.connection, call, {"pause_until": when}, strict=True)
+    return await api.request(mesh.context.connection, call, {"pause_until": when}, strict=True)
 
 
 async def test_a_service_is_ready_only_once_what_is_beside_it_takes_requests(mesh_of: MeshOf, service: Service) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from jetmesh.common.ports import free_port
+from jetmesh.jetstream import api
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
-from jetmesh.topology import accounts, nkeys, provision
+from jetmesh.topology import accounts, nkeys
 from jetmesh_shop.flow import SERVICES
 from tests.support.processes import Running, running
 
@@ -104,9 +105,9 @@ async def test_while_the_topology_differs(tmp_path: Path, mesh_of: MeshOf) -> No
 
 
 async def _narrow(mesh: LocalMesh, stream: str, durable: str, max_deliver: int) -> None:
-    info = await provision.request(mesh.context.connection, f"CONSUMER.INFO.{stream}.{durable}")
+    info = await api.request(mesh.context.connection, f"CONSUMER.INFO.{stream}.{durable}")
     body = {"stream_name": stream, "config": {**info["config"], "max_deliver": max_deliver}}
-    await provision.request(mesh.context.connection, f"CONSUMER.CREATE.{stream}.{durable}", body, strict=True)
+    await api.request(mesh.context.connection, f"CONSUMER.CREATE.{stream}.{durable}", body, strict=True)
 
 
 async def test_while_what_it_needs_is_missing(tmp_path: Path, mesh_of: MeshOf, monkeypatch: Any) -> None:

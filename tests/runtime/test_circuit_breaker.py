@@ -7,9 +7,9 @@ import pytest
 
 from jetmesh import Deferred, Unavailable
 from jetmesh.failure import BrokerUnavailable
+from jetmesh.jetstream.api import request
 from jetmesh.runtime.circuit_breaker import FAILURES, CircuitBreaker, State
 from jetmesh.testing import LocalMesh, MeshOf, until
-from jetmesh.topology.provision import request
 from tests.support.tollgate import Bank, CarArrived, CarSeen, Gate, TollPaid, tollgate
 
 CARS = 300

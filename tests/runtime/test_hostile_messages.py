@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message, Unknown
 from jetmesh.runtime.single import Single
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh.topology.provision import request
 from jetmesh_contracts import OrderPlaced, StockLevel
 from jetmesh_shop.inventory.service import inventory
 from jetmesh_shop.orders.catalogue import PRICES

@@ -9,6 +9,7 @@ import pytest
 
 from jetmesh import Recorded
 from jetmesh.history import UNTOLD, History, Restoration, history_of
+from jetmesh.jetstream import api
 from jetmesh.operate.dead_letters import Letters
 from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf
@@ -20,7 +21,7 @@ from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 async def make_anew(mesh: LocalMesh, stream: str) -> None:
     """Somebody removes a stream, and the topology is applied."""
-    await provision.request(mesh.context.connection, f"STREAM.DELETE.{stream}", strict=True)
+    await api.request(mesh.context.connection, f"STREAM.DELETE.{stream}", strict=True)
     await mesh.apply()
 
 
@@ -92,9 +93,9 @@ async def test_what_was_decided_about_another_message_at_the_same_place_is_not_r
 
     mesh = await mesh_of(service)
     caplog.set_level(logging.WARNING, "jetmesh.reaction")
-    info = await provision.request(mesh.context.connection, "STREAM.INFO.WORK", strict=True)
+    info = await api.request(mesh.context.connection, "STREAM.INFO.WORK", strict=True)
     full = {**info["config"], "max_msgs": 1}
-    await provision.request(mesh.context.connection, "STREAM.UPDATE.WORK", full, strict=True)
+    await api.request(mesh.context.connection, "STREAM.UPDATE.WORK", full, strict=True)
     await mesh.record(Asked(job_id="j-0"))
     await mesh.recorded(Finished, "j-0")
     await make_anew(mesh, "JOBS")
@@ -104,7 +105,7 @@ async def test_what_was_decided_about_another_message_at_the_same_place_is_not_r
     await make_anew(mesh, "JOBS")
     for key in ("j-3", "j-4"):
         await mesh.record(Asked(job_id=key))
-    await provision.request(mesh.context.connection, "STREAM.UPDATE.WORK", {**full, "max_msgs": -1}, strict=True)
+    await api.request(mesh.context.connection, "STREAM.UPDATE.WORK", {**full, "max_msgs": -1}, strict=True)
     for key in ("j-3", "j-4"):
         await mesh.recorded(Finished, key)
     assert await mesh.dead_letters() == []
@@ -139,12 +140,12 @@ async def test_a_store_is_told_of_a_stream_that_was_made_anew_while_it_runs(mesh
 
 async def test_a_durable_that_does_not_tell_the_history_is_told_it(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
-    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
+    info = await api.request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
     body = {"stream_name": "CARS", "config": {**info["config"], "metadata": {"owner": "ada"}}}
-    await provision.request(mesh.context.connection, "CONSUMER.CREATE.CARS.tolls-charge", body, strict=True)
+    await api.request(mesh.context.connection, "CONSUMER.CREATE.CARS.tolls-charge", body, strict=True)
     steps = await provision.plan(mesh.context.connection, mesh.topology)
     assert [step.name for step in steps if step.change is not Change.KEEP] == ["CARS/tolls-charge"]
     await provision.apply(mesh.context.connection, steps)
-    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
+    info = await api.request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge", strict=True)
     assert info["config"]["metadata"]["owner"] == "ada"
     assert history_of({**info, "created": ""}).born > 0

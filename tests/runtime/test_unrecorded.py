@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from jetmesh.jetstream import api
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import Stored, StoryReader
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh.topology import provision
 from tests.support.jobs import Asked, Finished, work
 
 JOBS = [f"j-{number}" for number in range(30)]
@@ -51,8 +51,8 @@ def refusals(caplog: pytest.LogCaptureFixture, code: int = 10077) -> int:
 
 async def _limit(mesh: LocalMesh, messages: int) -> None:
     """So many messages fit into the stream of the service."""
-    info = await provision.request(mesh.context.connection, "STREAM.INFO.WORK", strict=True)
-    await provision.request(
+    info = await api.request(mesh.context.connection, "STREAM.INFO.WORK", strict=True)
+    await api.request(
         mesh.context.connection, "STREAM.UPDATE.WORK", {**info["config"], "max_msgs": messages}, strict=True
     )
 

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from jetmesh import Service, Snapshot
 from jetmesh.commands import commands
+from jetmesh.jetstream import api
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
@@ -50,7 +51,7 @@ async def test_a_rolled_back_version_starts_and_leaves_the_rest_to_the_next_upgr
     await mesh.recorded(Finished, "j-2")
 
     async def is_aside() -> bool:
-        info = await provision.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+        info = await api.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
         return await mesh.count("WORK_TIMERS") > 0 and info["num_ack_pending"] == 0
 
     await mesh.until(is_aside, what="j-1 is set aside, and acknowledged")

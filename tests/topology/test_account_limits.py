@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from jetmesh.jetstream.api import request
 from jetmesh.operate.doctor import Finding, Grade, Patient, examine
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
-from jetmesh.topology.provision import request
 from jetmesh.topology.streams import DEAD_LETTERS_BYTES_MAX, INTAKE_BYTES_MAX, TAKEN_BYTES_MAX
 from jetmesh_shop.flow import SERVICES
 

@@ -14,7 +14,9 @@ from click.testing import CliRunner, Result
 from jetmesh import Service
 from jetmesh.commands import commands
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.message import Message
 from jetmesh.operate import doctor, overview
 from jetmesh.operate.archive.job import Job
@@ -238,9 +240,9 @@ async def test_an_operator_may_archive_and_a_service_may_not(guarded: Broker, fo
             await operator.ask(subject, b'{"restock_id": "r-1", "sku": "cola", "quantity": 1}')
         for name in ("inventory-intake", "analytics-keep"):
             stream = "INTAKE" if name == "inventory-intake" else "INVENTORY"
-            await provision.request(operator, f"CONSUMER.DELETE.{stream}.{name}", strict=True)
-        await provision.request(operator, "CONSUMER.DELETE.INTAKE.orders-intake", strict=True)
-        with pytest.raises(provision.Drift, match="not enabled for account"):
+            await api.request(operator, f"CONSUMER.DELETE.{stream}.{name}", strict=True)
+        await api.request(operator, "CONSUMER.DELETE.INTAKE.orders-intake", strict=True)
+        with pytest.raises(ApiError, match="not enabled for account"):
             await Job(service, SERVICES, archive, print).run(datetime.now(UTC))
         with archive.held():
             report = await Job(operator, SERVICES, archive, print).run(datetime.now(UTC))
@@ -261,7 +263,7 @@ async def test_a_pull_can_not_have_the_broker_publish_for_it(guarded: Broker, fo
         await thief.publish(pull, b'{"batch": 1, "expires": 5000000000}', reply="_INBOX.thief")
         await operator.ask("orders.placed.o-2", b"{}")
         await until(lambda: honest)
-        state = await provision.request(operator, "STREAM.INFO.ORDERS")
+        state = await api.request(operator, "STREAM.INFO.ORDERS")
 
     assert state["state"]["messages"] == 2
 
@@ -366,14 +368,14 @@ async def test_an_id_that_a_stranger_chose_makes_no_order_vanish(guarded: Broker
                 "discard": "new",
                 "duplicate_window": 120 * 10**9,
             }
-            await provision.request(operator, "STREAM.CREATE.INTAKE", old, strict=True)
+            await api.request(operator, "STREAM.CREATE.INTAKE", old, strict=True)
             await operator.request("orders.placed", b"{}", headers={"Nats-Msg-Id": "shop-0"})
         async with operated(guarded, folder), connected(guarded, folder, "client") as client:
             first, second, third = [
                 json.loads((await client.request("orders.placed", data, headers={"Nats-Msg-Id": "shop-1"})).data)
                 for data in (b"{}", json.dumps(body).encode(), json.dumps(body).encode())
             ]
-            info = await provision.request(operator, "STREAM.INFO.INTAKE")
+            info = await api.request(operator, "STREAM.INFO.INTAKE")
     assert not {"duplicate"} & {*first, *second, *third}
     assert [second["seq"], third["seq"]] == [first["seq"] + 1, first["seq"] + 2]
     assert third["seq"] == info["state"]["messages"]
@@ -416,7 +418,7 @@ async def test_what_was_recorded_is_rolled_up_by_nobody(guarded: Broker, folder:
                 answer = json.loads((await who.request(subject, b"{}", headers=rolled)).data)
                 assert "rollup not permitted" in answer["error"]["description"]
             foreign = await reached(orders, ["timers.payments.x"])
-        timers = await provision.request(operator, "STREAM.INFO.ORDERS_TIMERS")
+        timers = await api.request(operator, "STREAM.INFO.ORDERS_TIMERS")
     assert foreign == []
     assert timers["config"]["allow_rollup_hdrs"] is True, (
         "the server can do without now: let topology/streams.py say so"

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from jetmesh import Recorded
 from jetmesh.commands import commands
 from jetmesh.contracts import registry
+from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.consumer_config import hold_seconds
 from jetmesh.runtime import durable_watch
@@ -60,14 +61,12 @@ async def test_a_plan_shows_what_apply_makes_and_nothing_afterwards(mesh_of: Mes
 
 
 async def _change(mesh: Any, stream: str, **fields: Any) -> None:
-    info = await provision.request(mesh.context.connection, f"STREAM.INFO.{stream}")
-    await provision.request(
-        mesh.context.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **fields}, strict=True
-    )
+    info = await api.request(mesh.context.connection, f"STREAM.INFO.{stream}")
+    await api.request(mesh.context.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **fields}, strict=True)
 
 
 async def _config(mesh: Any, call: str) -> dict[str, Any]:
-    info = await provision.request(mesh.context.connection, call, strict=True)
+    info = await api.request(mesh.context.connection, call, strict=True)
     return dict(info["config"])
 
 
@@ -75,7 +74,7 @@ async def _edit(mesh: Any, place: str, **fields: Any) -> None:
     """Change fields of a durable, as `nats consumer edit` does."""
     config = {**await _config(mesh, f"CONSUMER.INFO.{place}"), **fields}
     body = {"stream_name": place.partition(".")[0], "config": config}
-    await provision.request(mesh.context.connection, f"CONSUMER.CREATE.{place}", body, strict=True)
+    await api.request(mesh.context.connection, f"CONSUMER.CREATE.{place}", body, strict=True)
 
 
 async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, finishing: Service) -> None:
@@ -84,7 +83,7 @@ async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, fin
     (step,) = [s for s in await provision.plan(mesh.context.connection, mesh.topology) if s.change is not Change.KEEP]
     assert str(step) == "update stream WORK\n    discard: 'old' -> 'new'"
     await mesh.apply()
-    info = await provision.request(mesh.context.connection, "STREAM.INFO.WORK")
+    info = await api.request(mesh.context.connection, "STREAM.INFO.WORK")
     assert (info["config"]["description"], info["config"]["discard"]) == ("an operator's words", "new")
 
 
@@ -96,7 +95,7 @@ async def test_what_would_lose_messages_is_refused_and_nothing_is_changed(mesh_o
     with pytest.raises(Drift, match=r"^refuse stream WORK: the stream holds messages of labour\.\*\.\*$"):
         await provision.apply(mesh.context.connection, steps)
     assert (await _config(mesh, "STREAM.INFO.WORK"))["discard"] == "old"
-    await provision.request(mesh.context.connection, "STREAM.PURGE.WORK", {"filter": "labour.>"}, strict=True)
+    await api.request(mesh.context.connection, "STREAM.PURGE.WORK", {"filter": "labour.>"}, strict=True)
     await provision.apply(
         mesh.context.connection, await provision.plan(mesh.context.connection, mesh.topology, prune=True)
     )
@@ -120,7 +119,7 @@ async def test_a_service_waits_where_the_topology_differs_with_the_difference(
 
 async def test_a_service_waits_for_a_topology_that_is_not_there_yet(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await provision.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    await api.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
     starting = asyncio.ensure_future(mesh.start(finishing))
     await mesh.until(lambda: mesh.replicas and "not applied yet" in mesh.replicas[0].health.why_not)
     await mesh.apply()
@@ -130,7 +129,7 @@ async def test_a_service_waits_for_a_topology_that_is_not_there_yet(mesh_of: Mes
 
 async def test_a_service_that_waits_stops_at_once(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await provision.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    await api.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
     starting = asyncio.ensure_future(mesh.start(finishing))
     await mesh.until(lambda: mesh.replicas and "not applied yet" in mesh.replicas[0].health.why_not)
     replica = mesh.replicas[0]
@@ -206,7 +205,7 @@ async def test_many_processes_find_room_where_an_operator_lets_one_ask_for_littl
     await _edit(mesh, "JOBS.work-finish", max_batch=1)
     for _ in range(3):
         await mesh.start(finishing)
-    info = await provision.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+    info = await api.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
     assert 0 < info["num_waiting"] < info["config"]["max_waiting"]
 
 
@@ -265,9 +264,9 @@ async def test_a_durable_that_can_not_be_changed_is_refused_before_anything_is(
     mesh_of: MeshOf, finishing: Service
 ) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await provision.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    await api.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
     body = {"durable_name": "work-finish", "ack_policy": "all", "filter_subject": "jobs.asked.*"}
-    await provision.request(
+    await api.request(
         mesh.context.connection,
         "CONSUMER.CREATE.JOBS.work-finish",
         {"stream_name": "JOBS", "config": body},
@@ -284,7 +283,7 @@ async def test_subjects_that_another_stream_has_are_refused_before_anything_is_m
 ) -> None:
     mesh = await mesh_of(finishing, start=False)
     other = {"name": "OTHERS", "subjects": ["stock.>"]}
-    await provision.request(mesh.context.connection, "STREAM.CREATE.OTHERS", other, strict=True)
+    await api.request(mesh.context.connection, "STREAM.CREATE.OTHERS", other, strict=True)
     steps = await provision.plan(mesh.context.connection, topology(SERVICES))
     with pytest.raises(Drift) as refused:
         await provision.apply(mesh.context.connection, steps)
@@ -292,7 +291,7 @@ async def test_subjects_that_another_stream_has_are_refused_before_anything_is_m
         "refuse stream INTAKE: stock.* is taken by the stream OTHERS already",
         "refuse stream INVENTORY: stock.*.* is taken by the stream OTHERS already",
     ]
-    assert await provision.request(mesh.context.connection, "STREAM.INFO.ORDERS") is None
+    assert await api.request(mesh.context.connection, "STREAM.INFO.ORDERS") is None
 
 
 LIMITS = {
@@ -310,7 +309,7 @@ async def test_an_account_without_room_is_told_before_anything_is_made(tmp_path:
         await connection.open(broker.url.replace("//", "//a:a@"), "test")
         with pytest.raises(Drift, match=f"^refuse: {LIMITS[limit]}; nothing was changed$"):
             await provision.apply(connection, await provision.plan(connection, topology(SERVICES)))
-        assert (await provision.request(connection, "INFO"))["streams"] == 0
+        assert (await api.request(connection, "INFO"))["streams"] == 0
         await connection.close()
 
 
@@ -355,10 +354,10 @@ async def test_an_older_version_is_applied_again_and_keeps_what_the_newer_one_ad
 
 async def test_a_durable_that_pushes_is_refused(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await provision.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
+    await api.request(mesh.context.connection, "CONSUMER.DELETE.JOBS.work-finish", strict=True)
     needed = next(each for each in mesh.topology.consumers if each.durable == "work-finish").config
     body = {"stream_name": "JOBS", "config": {**needed, "deliver_subject": "somewhere"}}
-    await provision.request(mesh.context.connection, "CONSUMER.CREATE.JOBS.work-finish", body, strict=True)
+    await api.request(mesh.context.connection, "CONSUMER.CREATE.JOBS.work-finish", body, strict=True)
     with pytest.raises(Drift, match=r"^refuse consumer JOBS/work-finish: the durable pushes to somewhere"):
         await mesh.apply()
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from jetmesh.event import entity_of, is_ended, matches
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.marker import forget, mark_ended
@@ -19,7 +20,7 @@ from jetmesh.operate.archive.story import by_key, newest, stories, with_keys
 from jetmesh.service import INTAKE, Service
 from jetmesh.topology import partitions
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.provision import check_split, histories, request
+from jetmesh.topology.provision import check_split, histories
 from jetmesh.topology.streams import WHOLE, topology
 
 PAGE = 5_000
@@ -66,7 +67,7 @@ class Job:
         Raises:
             Unavailable: the broker does not answer.
             ArchiveError: the archive can't be written, or is another one's.
-            Drift: the broker refuses a call: a stream is missing, for instance.
+            ApiError: the broker refuses a call: a stream is missing, for instance.
             SettingsError: its streams are split otherwise.
         """
         await check_split(self._connection, self._needed)

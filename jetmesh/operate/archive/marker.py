@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from jetmesh.event import ENDED, ended_subject, is_ended, story_subject
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row
 from jetmesh.operate.archive.scan import scan
-from jetmesh.topology.provision import request
 
 Part = tuple[str, str, str]
 """A part of a story: the stream, the entity, the key."""

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from jetmesh.event import matches
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Place, Row
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, timers_of
-from jetmesh.topology.provision import request
 from jetmesh.topology.streams import reacts_singly
 
 DEAD, ASIDE = "has a dead letter", "is set aside for a later attempt"

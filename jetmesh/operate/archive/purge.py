@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from jetmesh.jetstream.api import delete_message, request
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.parquet import ArchiveError
-from jetmesh.topology.provision import Drift, is_gone, request
 
 AT_ONCE = 64
 TIMEOUT_SECONDS = 600.0
@@ -52,7 +52,8 @@ class Leaving:
         removed = await self._purge_together(connection, together) if together else 0
         later = sorted(sequence for sequence in self.sequences if sequence >= self.before)
         for start in range(0, len(later), AT_ONCE):
-            deletions = (_delete(connection, self.stream, each) for each in later[start : start + AT_ONCE])
+            some = later[start : start + AT_ONCE]
+            deletions = (delete_message(connection, self.stream, each, TIMEOUT_SECONDS) for each in some)
             removed += sum(await asyncio.gather(*deletions))
         return removed
 
@@ -94,15 +95,3 @@ async def archived_until(connection: Transport, stream: str) -> str:
     """Until when stories may have left a stream, RFC 3339; empty where none ever did."""
     info = await request(connection, f"STREAM.INFO.{stream}")
     return str((info["config"].get("metadata") or {}).get(MARK, "")) if info else ""
-
-
-async def _delete(connection: Transport, stream: str, sequence: int) -> bool:
-    """Remove one message; False where it is gone already."""
-    body = {"seq": sequence, "no_erase": True}
-    try:
-        await request(connection, f"STREAM.MSG.DELETE.{stream}", body, timeout_seconds=TIMEOUT_SECONDS)
-    except Drift as refused:
-        if not is_gone(refused):
-            raise
-        return False
-    return True

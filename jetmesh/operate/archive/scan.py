@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import passing_consumer
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row
-from jetmesh.topology.provision import passing_consumer
 
 TIMEOUT_SECONDS = 30.0
 ENDS = (b"404", b"408")

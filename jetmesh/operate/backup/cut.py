@@ -16,12 +16,12 @@ from typing import Any
 
 from jetmesh.cloudevents import understand
 from jetmesh.failure import Permanent
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.operate.backup.manifest import BackupError
 from jetmesh.topology.names import DEAD_LETTERS
-from jetmesh.topology.provision import request
 
 Positions = Mapping[str, int]
 """A sequence of each stream."""

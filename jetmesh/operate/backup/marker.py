@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.transport import Transport
-from jetmesh.topology.provision import RESTORING, request
+from jetmesh.topology.provision import RESTORING
 
 BACKUP = "jetmesh.backup"
 """In the metadata of the sign, and of each stream that is being restored: the id of the backup."""

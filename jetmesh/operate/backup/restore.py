@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jetmesh.history import Restoration, history_of
+from jetmesh.jetstream.api import delete_message, request
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import manifest, marker, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Manifest, Snapshot
@@ -20,7 +21,7 @@ from jetmesh.operate.backup.parts import CONTRACTS, Parts, parts
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.topology import provision
-from jetmesh.topology.provision import Change, Drift, request
+from jetmesh.topology.provision import Change
 
 Tell = Callable[[str], None]
 Examine = Callable[[], Awaitable[list[str]]]
@@ -61,7 +62,8 @@ class Restoring:
         Raises:
             BackupError: the backup is not whole or not this mesh's, or the broker is not empty.
             Offences: `examine` found some.
-            Drift: the broker refuses something.
+            ApiError: the broker refuses something.
+            Drift: the topology that is made at the end is refused.
             Unavailable: it does not answer.
         """
         told = manifest.read(self.folder)
@@ -139,15 +141,8 @@ class Restoring:
     async def _undo(self, stream: str, sequences: range) -> None:
         """Remove messages; those that are gone already are no error."""
         for start in range(0, len(sequences), AT_ONCE):
-            await asyncio.gather(*(self._delete(stream, each) for each in sequences[start : start + AT_ONCE]))
-
-    async def _delete(self, stream: str, sequence: int) -> None:
-        body = {"seq": sequence, "no_erase": True}
-        try:
-            await request(self.connection, f"STREAM.MSG.DELETE.{stream}", body, timeout_seconds=TIMEOUT_SECONDS)
-        except Drift as refused:
-            if not provision.is_gone(refused):
-                raise
+            some = sequences[start : start + AT_ONCE]
+            await asyncio.gather(*(delete_message(self.connection, stream, each, TIMEOUT_SECONDS) for each in some))
 
     async def _open(self, told: Manifest, mine: Parts) -> None:
         """Let the streams listen again, then make what is missing, and have each durable go on where it was."""

@@ -10,9 +10,10 @@ from typing import Any
 
 from jetmesh.common.fsync import to_disk
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import request
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup.manifest import BackupError, digest
-from jetmesh.topology.provision import Drift, request
 
 CHUNK_BYTES, WINDOW_BYTES = 256 << 10, 8 << 20
 STALL_SECONDS = 60.0
@@ -38,7 +39,7 @@ async def save(connection: Transport, stream: str, file: Path) -> Saved:
 
     Raises:
         BackupError: it broke off.
-        Drift: the broker refuses it.
+        ApiError: the broker refuses it.
         Unavailable: the broker does not answer.
     """
     chunks: asyncio.Queue[tuple[str, bytes, bytes]] = asyncio.Queue()
@@ -87,7 +88,7 @@ async def load(connection: Transport, config: dict[str, Any], state: dict[str, A
 
     Raises:
         BackupError: the broker can't make it.
-        Drift: it refuses to begin.
+        ApiError: it refuses to begin.
         Unavailable: it does not answer.
     """
     stream = config["name"]
@@ -107,7 +108,7 @@ async def _installed(connection: Transport, stream: str, state: dict[str, Any], 
     while time.monotonic() < deadline:
         with suppress(TimeoutError):
             return _understood(stream, await asyncio.wait_for(answers.get(), LOOK_SECONDS))
-        with suppress(Unavailable, Drift):
+        with suppress(Unavailable, ApiError):
             info = await request(connection, f"STREAM.INFO.{stream}")
             if info and all(info["state"][name] == state[name] for name in ("messages", "last_seq")):
                 return info

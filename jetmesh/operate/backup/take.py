@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import cut, manifest, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, Snapshot
@@ -18,7 +19,7 @@ from jetmesh.service import Service
 from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.provision import check_split, request
+from jetmesh.topology.provision import check_split
 
 Tell = Callable[[str], None]
 Floors = dict[tuple[str, str], int]
@@ -40,7 +41,7 @@ class Taking:
 
         Raises:
             BackupError: it can't be taken, or was cut short.
-            Drift: a stream is missing.
+            ApiError: a stream is missing.
             Unavailable: the broker does not answer.
         """
         mine = parts(self.services, self.split)

@@ -10,6 +10,7 @@ import httpx
 
 from jetmesh import settings
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.settings import Settings
 from jetmesh.topology.provision import Drift
 from jetmesh_shop.reference import fleet, ports
@@ -82,8 +83,8 @@ async def _until_stopped(stage: Stage, play: Play) -> int:
                 await playing
             return INTERRUPTED if play.asked.leave else 0
         return playing.result()
-    except (StartFailed, Drift, Unavailable, TimeoutError, httpx.HTTPError) as failed:
-        raise click.ClickException(str(failed)) from None
+    except (StartFailed, ApiError, Drift, Unavailable, TimeoutError, httpx.HTTPError) as failed:
+        raise click.ClickException(str(failed)) from failed
     finally:
         stop.cancel()
         with play.voice.step("stopped", "stopping"):

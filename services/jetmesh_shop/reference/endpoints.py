@@ -77,4 +77,4 @@ async def connected(nats_args: Sequence[str] = ()) -> AsyncIterator[Context]:
         async with connect(chosen, providers.start("jetmesh", {}), "jetmesh-cli") as mesh:
             yield mesh
     except ConnectionError as unreachable:
-        raise click.ClickException(str(unreachable)) from None
+        raise click.ClickException(str(unreachable)) from unreachable

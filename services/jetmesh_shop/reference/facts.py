@@ -13,6 +13,7 @@ from jetmesh.common import json_body
 from jetmesh.event import is_ended
 from jetmesh.failure import BrokenContract
 from jetmesh.history import history_of
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery, id_of_place
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.transport import Transport
@@ -24,7 +25,7 @@ from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS
-from jetmesh.topology.provision import check_split, histories, request
+from jetmesh.topology.provision import check_split, histories
 from jetmesh.topology.streams import topology
 from jetmesh_contracts import EVENTS, OrderPlaced, OrderRefused
 from jetmesh_shop.files import usable

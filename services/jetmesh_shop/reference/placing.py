@@ -94,4 +94,4 @@ async def _each(place: Callable[[OrderPlaced], Awaitable[None]], orders: Iterabl
             for _ in range(workers):
                 group.create_task(work())
     except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        raise failed.exceptions[0] from failed.exceptions[0].__cause__

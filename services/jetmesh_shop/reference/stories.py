@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.flow import is_over
 from jetmesh.runtime.context import Context
 from jetmesh.topology import partitions
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.provision import request
 from jetmesh_shop.flow import SERVICES
 
 POLL_SECONDS = 0.02

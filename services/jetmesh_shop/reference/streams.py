@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import passing_consumer, request
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import decode_headers
 from jetmesh.jetstream.transport import Transport
-from jetmesh.topology.provision import Drift, passing_consumer, request
 from jetmesh.topology.streams import Consumer
 
 BATCH = 5_000
@@ -116,13 +116,11 @@ async def progress(connection: Transport, consumers: Iterable[Consumer]) -> Prog
 
     Raises:
         Unavailable: the broker does not answer.
-        Drift: a durable is missing.
+        ApiError: a durable is missing.
     """
     waiting, delivered = 0, []
     for consumer in consumers:
-        info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
-        if info is None:
-            raise Drift(f"the durable {consumer.stream}/{consumer.durable} is missing")
+        info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}", strict=True)
         waiting += int(info["num_pending"]) + int(info["num_ack_pending"])
         delivered.append(int(info["delivered"]["stream_seq"]))
     return Progress(waiting, tuple(delivered))

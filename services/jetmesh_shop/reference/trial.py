@@ -21,7 +21,7 @@ def trial(within_seconds: float) -> None:
     try:
         told = asyncio.run(_place(within_seconds))
     except (Unavailable, TimeoutError) as failed:
-        raise click.ClickException(str(failed)) from None
+        raise click.ClickException(str(failed)) from failed
     if END not in told:
         raise click.ClickException(f"no {END} within {within_seconds:g} s: is every service ready?")
 
