@@ -210,7 +210,8 @@ async def prepare(url: str, contender: Contender) -> None:
     """Streams and the durable as the mesh has them, empty; then the orders."""
     connection = Connection()
     await connection.open(url, "benchmark")
-    jetstream = connection.jetstream()
+    client = await nats.connect(url)
+    jetstream = client.jetstream()
     wanted = topology(SERVICES)
     for stream in wanted.streams:
         try:
@@ -220,6 +221,7 @@ async def prepare(url: str, contender: Contender) -> None:
     await provision.apply(connection, await provision.plan(connection, wanted))
     await fill(jetstream, contender)
     await connection.close()
+    await client.close()
 
 
 async def fill(jetstream: JetStreamContext, contender: Contender) -> None:

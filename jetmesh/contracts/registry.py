@@ -1,34 +1,36 @@
 """The contracts that are deployed: a JetStream KV bucket with a type's contract under its name, and its past."""
 
 import json
-from collections.abc import Iterable
-from typing import Any, cast
-
-from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError, NoKeysError
-from nats.js.kv import KV_DEL, KV_OP, KeyValue
+from base64 import b64decode
+from collections.abc import Iterable, Mapping, Sequence
 
 from jetmesh.common import json_body
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
-from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
+from jetmesh.jetstream.headers import decode_headers, encode_headers
 from jetmesh.jetstream.transport import API, Transport
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Stream, Topology
 
-HISTORY_TRIES = 5
 BUCKET = "jetmesh_contracts"
+STREAM = f"KV_{BUCKET}"
+OPERATION = "KV-Operation"
+"""The header of an entry that says that the name is not there any more."""
 HISTORY_MAX = 64
 """How many versions of each contract the bucket keeps: the most that JetStream's KV allows."""
+
+Values = Mapping[str, Sequence[bytes]]
+"""What was written under each name."""
 
 
 def stream(replicas: int = 1) -> Stream:
     """The stream behind the bucket, as every client of JetStream's KV makes it (ADR-8)."""
-    name = f"KV_{BUCKET}"
     return Stream(
-        name,
+        STREAM,
         {
-            "name": name,
+            "name": STREAM,
             "subjects": [f"$KV.{BUCKET}.>"],
             "retention": "limits",
             "storage": "file",
@@ -46,16 +48,14 @@ async def publish(connection: Transport, contracts: Contracts, replicas: int = 1
     touched.
 
     Contracts of other owners stay: several meshes may share a broker.
-
     """
-    bucket = await _made(connection, replicas)
-    deployed = await _latest(bucket)
+    deployed = _latest(await _made(connection, replicas))
     changed = [name for name, each in contracts.items() if deployed.get(name) != each]
     for name in changed:
         await _put(connection, name, json.dumps(contracts[name].document()).encode())
     gone = [name for name in owned(deployed, contracts) if name not in contracts] if prune else []
     for name in gone:
-        await _put(connection, name, b"", {KV_OP: KV_DEL})
+        await _put(connection, name, b"", {OPERATION: "DEL"})
     return [*changed, *gone]
 
 
@@ -71,7 +71,7 @@ async def fetch(connection: Transport) -> Contracts:
     Raises:
         NoRelease: nothing ever was.
     """
-    return await _latest(await _found(connection))
+    return _latest(await _found(connection))
 
 
 async def history(connection: Transport) -> list[Contracts]:
@@ -80,8 +80,7 @@ async def history(connection: Transport) -> list[Contracts]:
     Raises:
         NoRelease: nothing ever was.
     """
-    bucket = await _found(connection)
-    past = {name: await _versions(bucket, name) for name in await _names(bucket)}
+    past = {name: _parsed(name, values) for name, values in (await _found(connection)).items()}
     steps = max((len(versions) for versions in past.values()), default=0)
     return [
         {name: versions[max(0, len(versions) - step)] for name, versions in past.items() if versions}
@@ -89,77 +88,59 @@ async def history(connection: Transport) -> list[Contracts]:
     ]
 
 
-async def _made(connection: Transport, replicas: int) -> KeyValue:
+async def _made(connection: Transport, replicas: int) -> Values:
     try:
         return await _found(connection)
     except NoRelease:
         await provision.apply(connection, await provision.plan(connection, Topology((stream(replicas),), ())))
-        return await _found(connection)
+        return {}
 
 
 async def _put(connection: Transport, name: str, value: bytes, headers: dict[str, str] | None = None) -> None:
-    """Write an entry. Where the API has a prefix so have the bucket's subjects: nats-py writes to the bucket of this
-    name that is nearest."""
+    """Write an entry. Where the API has a prefix so have the bucket's subjects: a bucket of this name that is nearer
+    would get it else."""
     subject = f"$KV.{BUCKET}.{name}"
     whole = subject if connection.api_prefix == API else connection.api(subject)
-    await cast(Any, connection).jetstream().publish(whole, value, headers=headers)
+    answer = json.loads(await connection.ask(whole, value, headers=encode_headers(headers) if headers else b""))
+    if refused := answer.get("error"):
+        raise ApiError.of(refused, f"the bucket {BUCKET}")
 
 
-async def _found(connection: Transport) -> KeyValue:
-    try:
-        return cast(KeyValue, await cast(Any, connection).jetstream(prefix=connection.api_prefix).key_value(BUCKET))
-    except BucketNotFoundError:
-        raise NoRelease("no contracts are deployed: `jetmesh topology apply` writes them") from None
-    except APIError as refused:
-        code, error_code, description = refused.code or 0, refused.err_code or 0, refused.description or ""
-        raise ApiError(code, error_code, description, f"the bucket {BUCKET}") from None
-
-
-async def _names(bucket: KeyValue) -> list[str]:
-    try:
-        return sorted(await bucket.keys())
-    except NoKeysError:
-        return []
-
-
-async def _latest(bucket: KeyValue) -> Contracts:
-    found: dict[str, Contract] = {}
-    for name in await _names(bucket):
-        try:
-            for contracts in _parsed(name, [(await bucket.get(name)).value]):
-                found |= contracts
-        except KeyNotFoundError:
-            continue
-    return found
-
-
-async def _history(bucket: KeyValue, name: str) -> list[KeyValue.Entry]:
-    """Every entry of a name that is there. nats-py takes a history that is slow to come for none.
+async def _found(connection: Transport) -> Values:
+    """The values of every name that is there, oldest first.
 
     Raises:
-        Unavailable: it did not come.
+        NoRelease: there is no bucket.
     """
-    for _ in range(HISTORY_TRIES):
-        try:
-            return await bucket.history(name)
-        except NoKeysError:
-            continue
-    raise Unavailable(f"the broker does not tell the history of {name} in the bucket {BUCKET}")
+    if await request(connection, f"STREAM.INFO.{STREAM}") is None:
+        raise NoRelease("no contracts are deployed: `jetmesh topology apply` writes them")
+    values: dict[str, list[bytes]] = {}
+    gone: set[str] = set()
+    wanted = {"seq": 1, "next_by_subj": f"$KV.{BUCKET}.>"}
+    while answer := await request(connection, f"STREAM.MSG.GET.{STREAM}", wanted):
+        entry = answer["message"]
+        wanted["seq"] = entry["seq"] + 1
+        name = entry["subject"].removeprefix(f"$KV.{BUCKET}.")
+        if OPERATION in decode_headers(b64decode(entry.get("hdrs") or "")):
+            gone.add(name)
+        else:
+            gone.discard(name)
+            values.setdefault(name, []).append(b64decode(entry.get("data") or ""))
+    return {name: values[name] for name in sorted(values.keys() - gone)}
 
 
-async def _versions(bucket: KeyValue, name: str) -> list[Contract]:
-    entries = await _history(bucket, name)
-    return [each[name] for each in _parsed(name, (entry.value for entry in entries if entry.operation is None))]
+def _latest(values: Values) -> Contracts:
+    return {name: found[-1] for name, each in values.items() if (found := _parsed(name, each[-1:]))}
 
 
-def _parsed(name: str, values: Iterable[bytes | None]) -> list[Contracts]:
+def _parsed(name: str, values: Iterable[bytes]) -> list[Contract]:
     """The versions of a contract.
 
     Raises:
         ValueError: somebody has written something else there.
     """
     try:
-        return [parse({name: json_body.document(value)}) for value in values if value]
+        return [parse({name: json_body.document(value)})[name] for value in values if value]
     except ValueError as wrong:
         fix = f"`nats kv purge {BUCKET} {name}` removes it"
         raise ValueError(f"the contract {name} in the bucket {BUCKET} can't be read ({wrong}): {fix}") from None

@@ -99,7 +99,7 @@ class StoryReader:
             Unavailable: the stream did not answer, or not completely.
         """
         messages: list[Stored] = []
-        step = max(1, min(SUBJECTS_MAX, self._connection.max_payload // SUBJECT_BYTES))
+        step = max(1, min(SUBJECTS_MAX, self._connection.limits.payload_bytes_max // SUBJECT_BYTES))
         for start in range(0, len(subjects), step):
             messages += await self._read(stream, subjects[start : start + step])
         return messages

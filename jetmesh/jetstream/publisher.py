@@ -94,7 +94,7 @@ class Publisher:
     @property
     def payload_bytes_max(self) -> int:
         """The server's limit for headers and body together."""
-        return int(self._connection.max_payload)
+        return int(self._connection.limits.payload_bytes_max)
 
     def batch_by(self, lane: Callable[[str], str]) -> None:
         """What subjects may go into one batch, where those of one entity are not all of one stream."""
@@ -170,7 +170,7 @@ class Publisher:
         blocks = [message.encoded(_batch_lines(batch, n, last)) for n, message in enumerate(messages, 1)]
         if max(map(len, blocks)) + max([len(message.data) for message in messages]) > LARGE_BYTES:
             for message, block in zip(messages, blocks, strict=True):  # none is sent where one does not fit
-                self._connection.require_fitting(message.subject, len(block), len(message.data))
+                self._connection.limits.require(message.subject, len(block), len(message.data))
         for message, block in zip(messages[:-1], blocks[:-1], strict=True):
             self._connection.send(message.subject, message.data, headers=block)
         subject, data = messages[-1].subject, messages[-1].data

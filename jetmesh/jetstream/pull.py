@@ -64,6 +64,7 @@ class Pull:
         self._running = False
         self._resting_until = 0.0
         self._inbox = connection.new_inbox()
+        self._subscription = 0
         self._conditions = Conditions(log)
         self._next = connection.api(f"CONSUMER.MSG.NEXT.{stream}.{durable}")
         self._retry: asyncio.TimerHandle | None = None
@@ -101,7 +102,7 @@ class Pull:
 
     async def start(self) -> None:
         """Begin to pull."""
-        await self._connection.listen(f"{self._inbox}.*", self._on_frame)
+        self._subscription = await self._connection.listen(f"{self._inbox}.*", self._on_frame)
         self._connection.on_reconnected(self.restart)
         self.resume()
 
@@ -112,7 +113,7 @@ class Pull:
     async def stop(self) -> None:
         """Ask for nothing more, for good; what the broker has sent already has arrived when this returns."""
         self.pause()
-        await self._connection.stop_listening(f"{self._inbox}.*")
+        await self._connection.stop_listening(self._subscription)
 
     def resume(self, slots: int | None = None) -> None:
         """Pull (again), from now on with so many slots."""

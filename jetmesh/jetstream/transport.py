@@ -5,12 +5,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from jetmesh.jetstream.clock import BrokerClock
+from jetmesh.jetstream.limits import Limits
 
 Frame = Callable[[str, str, bytes, bytes], None]
 """Called with subject, reply, raw header block and body; must not block and must not raise."""
 
 API = "$JS.API"
 """Where the JetStream API is found, if nothing else is said."""
+NOT_CONNECTED = "not connected to the broker"
 
 
 class Transport(Protocol):
@@ -36,8 +38,8 @@ class Transport(Protocol):
         ...
 
     @property
-    def max_payload(self) -> int:
-        """How many bytes of headers and body together the server takes."""
+    def limits(self) -> Limits:
+        """What the server takes."""
         ...
 
     @property
@@ -72,10 +74,6 @@ class Transport(Protocol):
         """
         ...
 
-    def require_fitting(self, subject: str, headers_size: int, data_size: int, reply: str = "") -> None:
-        """Raises TooLarge where the server would not take a message of this size."""
-        ...
-
     async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:
         """One request and its answer.
 
@@ -84,11 +82,11 @@ class Transport(Protocol):
         """
         ...
 
-    async def listen(self, subject: str, frame: Frame) -> None:
-        """Subscribe, also after every reconnection; every message goes to `frame`."""
+    async def listen(self, subject: str, frame: Frame, queue: str = "") -> int:
+        """Subscribe, also after every reconnection; every message goes to `frame`. The number of the subscription."""
         ...
 
-    async def stop_listening(self, subject: str) -> None:
+    async def stop_listening(self, subscription: int) -> None:
         """Unsubscribe, and return once everything that the server sent before has gone to its frame."""
         ...
 
@@ -116,6 +114,6 @@ class Transport(Protocol):
         """Return when nothing will connect it again: what it failed with."""
         ...
 
-    async def hang_up(self) -> None:
+    async def close(self) -> None:
         """Close for good, within seconds."""
         ...

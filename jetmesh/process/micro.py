@@ -1,19 +1,15 @@
-"""Every service also answers as a NATS micro service (ADR-32): `nats micro ls`, `info`, `stats`, `ping`."""
+"""Every service also answers as a NATS micro service: `nats micro ls`, `info`, `stats`, `ping`."""
 
 import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
-from nats import micro
-from nats.errors import Error
-from nats.micro.request import Request
-from nats.micro.service import Service as MicroService
-
+from jetmesh.jetstream.micro import Endpoint, MicroService
 from jetmesh.process.health import Health
-from jetmesh.runtime.context import Context, Endpoint
+from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology.names import endpoint_subject
@@ -30,17 +26,6 @@ async def answer(
 ) -> MicroService:
     """Announce the service: its reactions as metadata, its health, its report and its own endpoints as endpoints. The
     report is also what `nats micro stats` shows beside the endpoint `reactions`."""
-    reactions = {
-        r.name: f"{_types(r.events, 'everything')} -> {_types(r.outcomes, 'nothing')}" for r in service.reactions
-    }
-    announced = await micro.add_service(
-        cast(Any, context.public or context.connection),
-        name=service.name,
-        version=_semantic(jetmesh_version()),
-        description=(service.meaning or f"the service {service.name}"),
-        metadata=reactions,
-        stats_handler=lambda endpoint: report() if endpoint.name == REPORT else None,
-    )
 
     async def tell_health(_: bytes) -> bytes:
         state = {"ready": not health.why_not, "reason": health.why_not}
@@ -50,13 +35,23 @@ async def answer(
     async def tell_report(_: bytes) -> bytes:
         return json.dumps(report()).encode()
 
-    for name, endpoint in {HEALTH: tell_health, REPORT: tell_report, **context.endpoints}.items():
-        await announced.add_endpoint(
-            name=name,
-            subject=endpoint_subject(service.name, name),
-            handler=_handler(endpoint),
-            queue_group=uuid4().hex if name == HEALTH else None,  # each process answers for itself
-        )
+    def subject(name: str) -> str:
+        return endpoint_subject(service.name, name)
+
+    endpoints = [
+        Endpoint(HEALTH, subject(HEALTH), tell_health, queue=uuid4().hex),  # each process answers for itself
+        Endpoint(REPORT, subject(REPORT), tell_report, data=report),
+        *(Endpoint(name, subject(name), told) for name, told in context.endpoints.items()),
+    ]
+    announced = MicroService(
+        context.public or context.connection,
+        service.name,
+        _semantic(jetmesh_version()),
+        service.meaning or f"the service {service.name}",
+        {r.name: f"{_types(r.events, 'everything')} -> {_types(r.outcomes, 'nothing')}" for r in service.reactions},
+        endpoints,
+    )
+    await announced.start()
     return announced
 
 
@@ -64,18 +59,8 @@ async def withdraw(announced: MicroService) -> None:
     """Answer no more. A broker that is away or hangs has nobody to be told."""
     try:
         await asyncio.wait_for(announced.stop(), WITHDRAW_SECONDS)
-    except (Error, OSError, TimeoutError) as away:
-        log.debug("%s could not be withdrawn: %r", announced, away)
-
-
-def _handler(endpoint: Endpoint) -> Any:
-    async def handle(request: Request) -> None:
-        try:
-            await request.respond(await endpoint(request.data))
-        except Exception as error:
-            await request.respond_error("500", type(error).__name__)
-
-    return handle
+    except TimeoutError:
+        log.debug("%s could not be withdrawn in time", announced)
 
 
 def _types(events: tuple[Any, ...], none: str) -> str:

@@ -161,4 +161,4 @@ async def _close(connection: Connection) -> None:
         log.debug("the last flush failed: %s", error)
     finally:
         with suppress(OSError, RuntimeError):  # uvloop's word for a transport that is closed already
-            await connection.hang_up()
+            await connection.close()

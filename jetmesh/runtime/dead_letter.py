@@ -6,9 +6,9 @@ from hashlib import sha256
 
 from jetmesh.cloudevents import now
 from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
-from jetmesh.jetstream.connection import HEADER_BYTES_MAX
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Headers, encode_headers, foreign
+from jetmesh.jetstream.limits import HEADER_BYTES_MAX
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime import origin

@@ -22,7 +22,7 @@ async def connection(broker: Broker) -> AsyncIterator[Connection]:
     opened = Connection()
     await opened.open(broker.url, "test")
     yield opened
-    await opened.hang_up()
+    await opened.close()
 
 
 async def test_a_refusal_has_the_servers_code_and_words(connection: Connection) -> None:

@@ -131,8 +131,7 @@ def test_what_was_stored_before_the_broker_was_back_is_told_by_the_brokers_clock
     connection, at, now = Connection(), time.monotonic(), real_time()
     connection.clock.learn(datetime.fromtimestamp(now, UTC).isoformat(), at, at)
     put_off = broker_crash.Doubt(connection)
-    for back in connection._reconnected:
-        back()
+    connection.reconnected()
     before, after = (Delivery("a.b", b"", b"", "", "A", n, 1, now + 60 * n) for n in (-1, 1))
     assert put_off.puts_off(before, Retry())
     assert not put_off.puts_off(after, Retry())

@@ -160,7 +160,7 @@ class Stranger:
         await connection.flush()
         self.is_there.set()
         await asyncio.to_thread(self._stop.wait)
-        await connection.hang_up()
+        await connection.close()
 
 
 async def _prepare(url: str) -> int:

@@ -234,7 +234,7 @@ async def test_a_cluster_without_a_majority_is_told_from_a_server_without_jetstr
         connection = Connection()
         await connection.open(server.url, "test", within_seconds=10)
         found = [finding async for finding in examine(Patient(connection, [], Settings()))]
-        await connection.hang_up()
+        await connection.close()
     (jetstream,) = [finding for finding in found if finding.topic == "jetstream"]
     assert "majority" in jetstream.fix
 

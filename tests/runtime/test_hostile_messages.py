@@ -389,7 +389,7 @@ async def test_the_connection_refuses_what_the_server_would_end_it_for(broker: B
         with pytest.raises(Exception, match=r"more than|longer than"):
             connection.send(**message)
     with pytest.raises(Exception, match="more than"):
-        await connection.publish("a", b"x" * SERVER_MAX, headers={"X": "y"})
+        await connection.ask("a", b"x" * SERVER_MAX, headers=b"NATS/1.0\r\nX: y\r\n\r\n")
     await connection.flush()
     assert not lost.is_set()
-    await connection.hang_up()
+    await connection.close()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.headers import Headers, decode_headers, encode_headers, lines_read
 from jetmesh.jetstream.message import Guard
+from jetmesh.jetstream.transport import Transport
 from jetmesh.testing import Broker as RealBroker
 from jetmesh.testing.simulation import Broker, SimulatedLoop
 from jetmesh.testing.simulation.connection import SimulatedConnection
@@ -91,7 +92,7 @@ calls = st.lists(st.one_of(publishes, publishes, batches, reads, fetches, settle
 class Client:
     """Makes the calls on a connection, and tells the answers without what differs between two servers."""
 
-    def __init__(self, connection: Connection, prefix: str) -> None:
+    def __init__(self, connection: Transport, prefix: str) -> None:
         self.connection, self.prefix, self.stream = connection, prefix, prefix.rstrip(".")
         self._inbox = connection.new_inbox()
         self._frames: asyncio.Queue[tuple[str, str, bytes, bytes]] = asyncio.Queue()

@@ -53,7 +53,7 @@ async def room(mesh: LocalMesh) -> list[Finding]:
 async def test_the_intake_takes_less_than_a_letter_may_hold(mesh: LocalMesh) -> None:
     assert (await state(mesh, "INTAKE"))["config"]["max_msg_size"] == TAKEN_BYTES_MAX
     assert (await state(mesh, "DEAD_LETTERS"))["config"]["max_msg_size"] == -1
-    assert mesh.context.connection.max_payload > TAKEN_BYTES_MAX + 32_000
+    assert mesh.context.connection.limits.payload_bytes_max > TAKEN_BYTES_MAX + 32_000
     assert {stream: await limit(mesh, stream) for stream in GIVEN} == GIVEN
     assert [finding.grade for finding in await room(mesh)] == [Grade.GOOD]
 

@@ -17,6 +17,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.errors import ApiError
+from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message
 from jetmesh.operate import doctor, overview
 from jetmesh.operate.archive.job import Job
@@ -168,11 +169,11 @@ async def test_nobody_hears_what_is_not_for_him(guarded: Broker, folder: Path, u
             "$SRV.STATS.nobody",
             "jetmesh.nobody.health",
         ):
-            await operator.publish(subject, b"{}")
+            operator.send(subject, b"{}")
         for other in STRANGERS:
             async with connected(guarded, folder, other) as neighbour:
                 for subject in own(other):
-                    await neighbour.publish(concrete(subject), b"{}", reply=f"{accounts.inbox_of(other)}.x")
+                    neighbour.send(concrete(subject), b"{}", reply=f"{accounts.inbox_of(other)}.x")
                 await neighbour.flush()
         await spy.flush()
 
@@ -229,7 +230,7 @@ async def test_an_account_takes_no_more_connections_and_no_larger_message_than_i
                 async with asyncio.timeout(1), connected(server, folder, "client"):
                     pass
         async with connected(server, folder, "client") as client:
-            await client.publish("orders.placed", bytes(1_001))
+            client.send("orders.placed", bytes(1_001))
             await until(lambda: "maximum payload" in str(client.last_error).lower())
 
 
@@ -255,12 +256,12 @@ async def test_a_pull_can_not_have_the_broker_publish_for_it(guarded: Broker, fo
     async with operated(guarded, folder) as operator, connected(guarded, folder, "payments") as thief:
         await operator.ask("orders.placed.o-1", b"{}")
         pull = "$JS.API.CONSUMER.MSG.NEXT.ORDERS.payments-authorize"
-        await thief.publish(pull, b'{"batch": 1, "expires": 1000000000}', reply="orders.confirmed.forged")
+        thief.send(pull, b'{"batch": 1, "expires": 1000000000}', reply="orders.confirmed.forged")
         await thief.flush()
 
         honest: list[str] = []
         await thief.listen("_INBOX.thief", lambda subject, *_: honest.append(subject))
-        await thief.publish(pull, b'{"batch": 1, "expires": 5000000000}', reply="_INBOX.thief")
+        thief.send(pull, b'{"batch": 1, "expires": 5000000000}', reply="_INBOX.thief")
         await operator.ask("orders.placed.o-2", b"{}")
         await until(lambda: honest)
         state = await api.request(operator, "STREAM.INFO.ORDERS")
@@ -369,10 +370,10 @@ async def test_an_id_that_a_stranger_chose_makes_no_order_vanish(guarded: Broker
                 "duplicate_window": 120 * 10**9,
             }
             await api.request(operator, "STREAM.CREATE.INTAKE", old, strict=True)
-            await operator.request("orders.placed", b"{}", headers={"Nats-Msg-Id": "shop-0"})
+            await operator.ask("orders.placed", b"{}", headers=encode_headers({"Nats-Msg-Id": "shop-0"}))
         async with operated(guarded, folder), connected(guarded, folder, "client") as client:
             first, second, third = [
-                json.loads((await client.request("orders.placed", data, headers={"Nats-Msg-Id": "shop-1"})).data)
+                json.loads(await client.ask("orders.placed", data, headers=encode_headers({"Nats-Msg-Id": "shop-1"})))
                 for data in (b"{}", json.dumps(body).encode(), json.dumps(body).encode())
             ]
             info = await api.request(operator, "STREAM.INFO.INTAKE")
@@ -405,7 +406,7 @@ async def test_a_customers_key_lists_no_connection_and_hears_no_order(guarded: B
 @pytest.mark.parametrize("how", ["all", "sub"])
 async def test_what_was_recorded_is_rolled_up_by_nobody(guarded: Broker, folder: Path, how: str) -> None:
     """What the server allows in timers alone: it takes no schedule without it."""
-    rolled = {"Nats-Rollup": how}
+    rolled = encode_headers({"Nats-Rollup": how})
     async with operated(guarded, folder) as operator:
         async with connected(guarded, folder, "orders") as orders, connected(guarded, folder, "client") as client:
             for who, subject in (
@@ -414,8 +415,8 @@ async def test_what_was_recorded_is_rolled_up_by_nobody(guarded: Broker, folder:
                 (orders, "dead.orders.place.INTAKE.1"),
                 (orders, "claims.orders.k"),
             ):
-                await who.request(subject, b"{}")
-                answer = json.loads((await who.request(subject, b"{}", headers=rolled)).data)
+                await who.ask(subject, b"{}")
+                answer = json.loads(await who.ask(subject, b"{}", headers=rolled))
                 assert "rollup not permitted" in answer["error"]["description"]
             foreign = await reached(orders, ["timers.payments.x"])
         timers = await api.request(operator, "STREAM.INFO.ORDERS_TIMERS")

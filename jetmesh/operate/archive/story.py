@@ -49,7 +49,7 @@ async def newest(connection: Transport, stream: str, subjects: Sequence[str], ea
         Unavailable: the stream does not answer, or not completely.
     """
     found: list[Row] = []
-    step = max(1, min(ANSWERS_MAX // max(1, each), connection.max_payload // SUBJECT_BYTES))
+    step = max(1, min(ANSWERS_MAX // max(1, each), connection.limits.payload_bytes_max // SUBJECT_BYTES))
     for start in range(0, len(subjects), step):
         found += await _newest(connection, stream, subjects[start : start + step])
     return found

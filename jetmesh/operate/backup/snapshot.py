@@ -118,7 +118,7 @@ async def _installed(connection: Transport, stream: str, state: dict[str, Any], 
 async def _upload(
     connection: Transport, stream: str, subject: str, inbox: str, file: Path, answers: "asyncio.Queue[bytes]"
 ) -> None:
-    size = min(CHUNK_BYTES, connection.max_payload)
+    size = min(CHUNK_BYTES, connection.limits.payload_bytes_max)
     ahead, under_way = WINDOW_BYTES // size, 0
     with file.open("rb") as source:
         while chunk := await asyncio.to_thread(source.read, size):

@@ -4,13 +4,16 @@ import asyncio
 import json
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any
 
-from jetmesh.failure import Unavailable
-from jetmesh.jetstream.connection import Connection
-from jetmesh.jetstream.transport import Frame
+from jetmesh.failure import BrokerUnavailable, Unavailable
+from jetmesh.jetstream.clock import BrokerClock
+from jetmesh.jetstream.limits import Limits
+from jetmesh.jetstream.notices import Notices
+from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame
 from jetmesh.testing.simulation.broker import Broker
 
 Step = Callable[[], None]
@@ -43,18 +46,28 @@ class Lane:
             self._steps.popleft()()
 
 
-class SimulatedConnection(Connection):
-    """What the runtime uses of `jetmesh.jetstream.connection.Connection`, on a model of the broker."""
+class SimulatedConnection(Notices):
+    """The Transport to a model of the broker."""
+
+    api_prefix = API
+    limits = Limits(1 << 20)
+    short_lives = 0
+    about_server: Mapping[str, Any] = {}
+    server_host = ""
+    peer_certificate = b""
 
     def __init__(self, broker: Broker, name: str, dice: random.Random, context: Context) -> None:
         super().__init__()
         self.broker, self.name = broker, name
+        self.clock = BrokerClock()
+        self._closed = asyncio.Event()
         self.delay_seconds = 0.002
         self._is_there = self._is_gone = False
         self._dice, self._context = dice, context
         self._out = Lane(broker.loop, dice, Context())
         self._in = Lane(broker.loop, dice, context)
         self._heard: dict[str, Frame] = {}
+        self._subscriptions: list[str] = []
         self._count = 0
 
     @property
@@ -63,9 +76,9 @@ class SimulatedConnection(Connection):
         return self._is_there
 
     @property
-    def is_closed(self) -> bool:
-        """Whether it is over."""
-        return self._is_gone
+    def trouble(self) -> str:
+        """Why there is no connection."""
+        return "" if self.is_connected else NOT_CONNECTED
 
     async def join(self) -> None:
         """Wait until the broker takes connections."""
@@ -77,21 +90,38 @@ class SimulatedConnection(Connection):
         self._count += 1
         return f"_INBOX.{self.name}-{self._count}"
 
-    async def listen(self, subject: str, frame: Frame) -> None:
-        """Subscribe."""
+    def api(self, call: str) -> str:
+        """The subject of a call of the JetStream API."""
+        return f"{self.api_prefix}.{call}"
+
+    async def listen(self, subject: str, frame: Frame, queue: str = "") -> int:
+        """Subscribe to an inbox, and to everything below it."""
         inbox = subject.removesuffix(".*")
         self._heard[inbox] = frame
+        self._subscriptions.append(inbox)
         if self.is_connected:
             self.broker.listen(inbox, self._receive)
+        return len(self._subscriptions) - 1
 
-    async def stop_listening(self, subject: str) -> None:
+    async def stop_listening(self, subscription: int) -> None:
         """Unsubscribe; what is under way still arrives."""
-        self.broker.leave([subject.removesuffix(".*")])
+        self.broker.leave([self._subscriptions[subscription]])
+
+    @asynccontextmanager
+    async def answers(self, frame: Frame) -> AsyncIterator[str]:
+        """An inbox whose messages go to `frame`, for as long as the block lasts."""
+        inbox = self.new_inbox()
+        subscription = await self.listen(inbox, frame)
+        try:
+            yield inbox
+        finally:
+            await self.stop_listening(subscription)
 
     def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
         """Send one message. Raises Unavailable while there is no connection."""
         if not self.is_connected:
-            raise Unavailable("not connected to the broker", 0.25)
+            raise BrokerUnavailable(NOT_CONNECTED, 0.25)
+        self.limits.require(subject, len(headers), len(data), reply)
         self._out.carry(lambda: self.broker.receive(subject, reply, headers, data), self.delay_seconds)
 
     async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:
@@ -111,6 +141,11 @@ class SimulatedConnection(Connection):
         """Leave the broker."""
         self.vanish()
 
+    async def ended(self) -> str:
+        """Return when it has left the broker for good."""
+        await self._closed.wait()
+        return "it was closed"
+
     def cut(self, reconnect_seconds: float) -> None:
         """The connection breaks; a part of what is under way still arrives, and nothing comes back."""
         if not self.is_connected:
@@ -121,6 +156,7 @@ class SimulatedConnection(Connection):
     def vanish(self) -> None:
         """The process is gone; what it had sent is under way and arrives in part."""
         self._is_gone = True
+        self._closed.set()
         if self.is_connected:
             self._break(self._dice.randint(0, len(self._out)))
 
@@ -131,7 +167,7 @@ class SimulatedConnection(Connection):
         self.broker.leave(list(self._heard))
 
     def _connect(self) -> bool:
-        if self.broker.down or self.broker.stalled or self.is_closed:
+        if self.broker.down or self.broker.stalled or self._is_gone:
             return False
         self._is_there = True
         for inbox in self._heard:
@@ -139,13 +175,12 @@ class SimulatedConnection(Connection):
         return True
 
     def _reconnect(self) -> None:
-        if self.is_connected or self.is_closed:
+        if self.is_connected or self._is_gone:
             return
         if not self._connect():
             self.broker.loop.call_later(0.25, self._reconnect, context=self._context)
             return
-        for callback in self._reconnected:
-            callback()
+        self.reconnected()
 
     def _receive(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> None:
         frame: Any = self._heard[inbox.rpartition(".")[0]]

@@ -1,0 +1,39 @@
+"""How large a message may be: what the server says in its INFO, and what no server says and all keep to."""
+
+from typing import NamedTuple
+
+from jetmesh.failure import TooLarge
+
+HEADER_BYTES_MAX = (1 << 16) - 1
+"""What JetStream stores of headers (10097)."""
+SUBJECT_BYTES_MAX = 4_000
+"""Subject and reply together: the server ends the connection over a longer line than 4,096 bytes."""
+SHORT_SUBJECT = 900
+"""So many characters fit, whatever they are."""
+
+
+class Limits(NamedTuple):
+    """What one server takes."""
+
+    payload_bytes_max: int
+    """Headers and body together (`max_payload`)."""
+
+    def require(self, subject: str, headers_size: int, data_size: int, reply: str = "") -> None:
+        """Return where a message of this size fits.
+
+        Raises:
+            TooLarge: naming the size and the limit.
+        """
+        if headers_size + data_size > self.payload_bytes_max:
+            size = f"{headers_size + data_size} bytes with headers"
+            raise TooLarge(
+                f"{subject[:200]}: {size} are more than the broker's max_payload of {self.payload_bytes_max}"
+            )
+        if headers_size > HEADER_BYTES_MAX:
+            size = f"{headers_size} bytes of headers"
+            raise TooLarge(f"{subject[:200]}: {size} are more than the {HEADER_BYTES_MAX} that JetStream stores")
+        if (
+            len(subject) + len(reply) > SHORT_SUBJECT
+            and len(subject.encode()) + len(reply.encode()) > SUBJECT_BYTES_MAX
+        ):
+            raise TooLarge(f"{subject[:200]}…: the subject is longer than the {SUBJECT_BYTES_MAX} bytes of a line")

@@ -1,0 +1,142 @@
+"""NATS micro (ADR-32) over a Transport: what `nats micro ls`, `info`, `stats` and `ping` ask a service."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from jetmesh.failure import TooLarge, Unavailable
+from jetmesh.jetstream.headers import encode_headers
+from jetmesh.jetstream.transport import Frame, Transport
+
+TYPE = "io.nats.micro.v1.{}_response"
+QUEUE = "q"
+"""Which of the processes answers does not matter."""
+
+Answer = Callable[[bytes], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """What answers requests on one subject; `data`, if given, is what its statistics tell beside the numbers."""
+
+    name: str
+    subject: str
+    answer: Answer
+    queue: str = QUEUE
+    data: Callable[[], Any] | None = None
+    requests: int = 0
+    errors: int = 0
+    last_error: str = ""
+    nanoseconds: int = 0
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What INFO says of it."""
+        return {"name": self.name, "subject": self.subject, "queue_group": self.queue, "metadata": {}}
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """What STATS says of it."""
+        told = {"name": self.name, "subject": self.subject, "queue_group": self.queue, "last_error": self.last_error}
+        numbers = {"num_requests": self.requests, "num_errors": self.errors, "processing_time": self.nanoseconds}
+        average = {"average_processing_time": self.nanoseconds // max(1, self.requests)}
+        data = self.data() if self.data else None
+        return told | numbers | average | ({"data": data} if data is not None else {})
+
+    async def answered(self, request: bytes) -> tuple[bytes, bytes]:
+        """The headers and the body of the answer."""
+        begun = time.perf_counter_ns()
+        self.requests += 1
+        try:
+            return b"", await self.answer(request)
+        except Exception as error:
+            self.errors += 1
+            self.last_error = repr(error)
+            name = type(error).__name__
+            return encode_headers({"Nats-Service-Error": name, "Nats-Service-Error-Code": "500"}), b""
+        finally:
+            self.nanoseconds += time.perf_counter_ns() - begun
+
+
+class MicroService:
+    """One process of a service, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        name: str,
+        version: str,
+        description: str,
+        metadata: Mapping[str, str],
+        endpoints: list[Endpoint],
+    ) -> None:
+        self._transport, self._endpoints = transport, endpoints
+        self._identity = {"name": name, "id": uuid4().hex, "version": version, "metadata": dict(metadata)}
+        self._description = description
+        self._started = datetime.now(UTC)
+        self._subscriptions: list[int] = []
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Answer, from the return on."""
+        for verb, told in {"PING": self._ping, "INFO": self._info, "STATS": self._stats}.items():
+            for subject in self._control_subjects(verb):
+                self._subscriptions.append(await self._transport.listen(subject, self._telling(told)))
+        for endpoint in self._endpoints:
+            frame = self._serving(endpoint)
+            self._subscriptions.append(await self._transport.listen(endpoint.subject, frame, endpoint.queue))
+        await self._transport.flush()
+
+    async def stop(self) -> None:
+        """Take no more requests, and return when those that were taken are answered."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        await asyncio.gather(*map(self._transport.stop_listening, subscriptions))
+        await asyncio.gather(*self._answering)
+
+    def _control_subjects(self, verb: str) -> list[str]:
+        """All services, those of this name, this process."""
+        name, number = self._identity["name"], self._identity["id"]
+        return [f"$SRV.{verb}", f"$SRV.{verb}.{name}", f"$SRV.{verb}.{name}.{number}"]
+
+    def _ping(self) -> dict[str, Any]:
+        return {"type": TYPE.format("ping"), **self._identity}
+
+    def _info(self) -> dict[str, Any]:
+        endpoints = [endpoint.about for endpoint in self._endpoints]
+        about = {"description": self._description, "endpoints": endpoints}
+        return {"type": TYPE.format("info"), **self._identity, **about}
+
+    def _stats(self) -> dict[str, Any]:
+        started = self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        endpoints = [endpoint.stats for endpoint in self._endpoints]
+        return {"type": TYPE.format("stats"), **self._identity, "started": started, "endpoints": endpoints}
+
+    def _telling(self, told: Callable[[], dict[str, Any]]) -> Frame:
+        return lambda _subject, reply, _headers, _data: self._reply(reply, b"", json.dumps(told()).encode())
+
+    def _serving(self, endpoint: Endpoint) -> Frame:
+        """One request after the other, in the order in which they come."""
+        turn = asyncio.Lock()
+
+        async def serve(reply: str, request: bytes) -> None:
+            async with turn:
+                self._reply(reply, *await endpoint.answered(request))
+
+        def frame(_subject: str, reply: str, _headers: bytes, data: bytes) -> None:
+            task = asyncio.get_running_loop().create_task(serve(reply, data))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+        return frame
+
+    def _reply(self, reply: str, headers: bytes, data: bytes) -> None:
+        """To whoever asked, if they said where, and can be reached."""
+        if reply:
+            with suppress(TooLarge, Unavailable):
+                self._transport.send(reply, data, headers=headers)

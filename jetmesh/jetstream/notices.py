@@ -1,0 +1,51 @@
+"""Who is told what happens to a connection: that it is there again, that the server denied a subject."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger("jetmesh.connection")
+
+
+class Notices:
+    """The callbacks of one connection, called in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._reconnected: list[Callable[[], None]] = [self._end_pauses]
+        self._denied: list[Callable[[str], None]] = []
+        self._pausing: set[asyncio.Future[None]] = set()
+
+    def on_reconnected(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every reconnection: pulls and unanswered publishes are gone by then."""
+        self._reconnected.append(callback)
+
+    def on_denied(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the server's words whenever it denies this user a subject."""
+        self._denied.append(callback)
+
+    async def pause(self, seconds: float) -> None:
+        """Return after so long, or as soon as a lost connection is there again."""
+        back = asyncio.get_running_loop().create_future()
+        self._pausing.add(back)
+        try:
+            await asyncio.wait([back], timeout=seconds)
+        finally:
+            self._pausing.discard(back)
+
+    def reconnected(self) -> None:
+        """The connection is there again. One callback that fails keeps no other from going on."""
+        for callback in self._reconnected:
+            try:
+                callback()
+            except Exception:
+                log.exception("%s could not go on after the reconnection", callback)
+
+    def denied(self, text: str) -> None:
+        """The server denied a subject, in these words."""
+        for callback in self._denied:
+            callback(text)
+
+    def _end_pauses(self) -> None:
+        for back in self._pausing:
+            if not back.done():
+                back.set_result(None)
