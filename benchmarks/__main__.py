@@ -110,7 +110,8 @@ def publish(rows: Sequence[Row]) -> None:
         return
     chart.write(CHART, rows)
     report.write_json(RESULTS / "published.json", rows)
-    report.put_between_markers(README, report.markdown(report.headlines(rows), report.about()))
+    if len(headlines := report.headlines(rows)) == len(report.HEADLINES):
+        report.put_between_markers(README, report.ratios(headlines, report.about()))
     report.put_between_markers(PAGE, report.markdown(rows, report.about()))
 
 

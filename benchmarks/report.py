@@ -47,9 +47,27 @@ def table(rows: Sequence[Row]) -> Table:
     return sheet
 
 
+HEADLINES = (
+    ("one hop, untraced, sync_interval 2m", "nats-py by hand"),
+    ("one hop, untraced, sync_interval 2m", "FastStream"),
+    ("one hop, traced, sync_interval 2m", "FastStream"),
+    ("10,000 orders, no mail: to the last ending", "FastStream"),
+    ("10,000 orders, no mail: CPU per order", "FastStream"),
+)
+"""What the first page shows: the cheapest and the dearest hop, and a burst through the mesh, each beside a peer."""
+
+
 def headlines(rows: Sequence[Row]) -> list[Row]:
-    """What a first page needs: the hop, and whatever has a goal or a peer."""
-    return [row for row in rows if row.part == "hop" or row.goal or row.ratio]
+    """The rows of `HEADLINES` that were measured."""
+    found = {(row.what, row.who): row for row in rows}
+    return [found[each] for each in HEADLINES if each in found]
+
+
+def ratios(rows: Sequence[Row], about: str) -> str:
+    """The rows' ratios as a Markdown table, under a line that says where they are from."""
+    lines = [about, "", "| what | beside | ratio |", "|---|---|--:|"]
+    lines += [f"| {row.what} | {row.who} | {cells(row)[COLUMNS.index('ratio')]} |" for row in rows]
+    return "\n".join(lines)
 
 
 def markdown(rows: Sequence[Row], about: str) -> str:

@@ -1,5 +1,6 @@
 """The figures of a benchmark: medians, quantiles, and the pages that they are put into."""
 
+import json
 import math
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from benchmarks import chart, report
 from benchmarks.figures import Figure, Row, median, quantile, spread
 
+ROOT = Path(__file__).resolve().parents[2]
 HOP = Row("hop", "one hop", "jetmesh", 20_000.0, "/s", spread=0.031, cpu_micros=45.2, memory_bytes=71e6)
 PEER = Row("hop", "one hop", "a peer & more", 4_000.0, "/s", ratio=5.0, goal="5 ×")
 
@@ -33,6 +35,14 @@ def test_the_table_goes_between_the_markers_and_nowhere_else(tmp_path: Path) -> 
     assert text.endswith("|\n<!-- /bench -->\nafter\n")
     assert "| one hop | jetmesh | 20,000 /s ± 3% |  | 45 µs | 71 MB |  |" in text
     assert "old" not in text
+
+
+def test_the_first_page_shows_five_ratios_of_the_published_run() -> None:
+    published = json.loads((ROOT / "benchmarks/results/published.json").read_text())
+    rows = report.headlines([Row(**row) for row in published["rows"]])
+    shown = (ROOT / "README.md").read_text().partition("<!-- bench -->\n")[2].partition("\n<!-- /bench -->")[0]
+    assert len(rows) == 5
+    assert shown == report.ratios(rows, published["about"])
 
 
 def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Every code block of a page is executed, or stands word for word in a file that is: no block is left out.
+
+| language | what is done with it | where |
+|---|---|---|
+| python | the blocks of a page are one module; it is imported, and its tests run | test_python.py |
+| python, quoted | the block stands in the file that `QUOTED` names, whose tests run it | here |
+| console | each command is run, or read by the program that it calls (the table there says which) | test_console.py |
+| yaml | read; `DATA` names the program that takes it | here |
+| sql | executed by DuckDB on an archive | here |
+| mermaid, text | drawn or read by people alone | — |
+"""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.operate.archive.row import Row
+from jetmesh_contracts import EVENTS
+from jetmesh_shop.analytics.adapters import SCHEMA
+from tests.docs.pages import ROOT, Block, blocks
+from tests.support.programs import program
+
+LANGUAGES = {"python", "console", "yaml", "sql", "mermaid", "text"}
+
+QUOTED: Mapping[str, str] = {
+    "CONTRIBUTING.md#1": "services/jetmesh_shop/payments/service.py",
+    "CONTRIBUTING.md#2": "services/jetmesh_shop/orders/edge/tokens.py",
+    "CONTRIBUTING.md#3": "tests/mesh/test_flow.py",
+    "contracts/README.md#2": "tests/contracts/evolution.py",
+}
+"""Excerpts: a block of a page, and the file in which it stands."""
+
+
+def each(*languages: str) -> pytest.MarkDecorator:
+    """The test runs for each block of these languages."""
+    return pytest.mark.parametrize("block", list(blocks(*languages)), ids=lambda block: block.name)
+
+
+@each()
+def test_every_block_has_a_language_that_is_tested(block: Block) -> None:
+    assert block.language in LANGUAGES
+
+
+@pytest.mark.parametrize("name", QUOTED)
+def test_an_excerpt_stands_in_its_file(name: str) -> None:
+    (block,) = (block for block in blocks("python") if block.name == name)
+    assert block.text in (ROOT / QUOTED[name]).read_text()
+
+
+def consumers(text: str) -> None:
+    """A team's registration, as `contracts/consumers` has them."""
+    registration = yaml.safe_load(text)
+    fields = {event.type: set(event.model_fields) for event in EVENTS}
+    assert {"team", "contact", "events"} == set(registration)
+    assert all(set(read) <= fields[name] for name, read in registration["events"].items())
+
+
+def values(text: str) -> None:
+    """Values of the chart, as Helm renders it with them."""
+    chart = str(ROOT / "deploy/helm/jetmesh")
+    subprocess.run([program("helm"), "template", "mesh", chart, "--values", "-"], input=text, text=True, check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+
+
+DATA: Mapping[str, Callable[[str], None]] = {
+    "contracts/README.md#1": consumers,
+    "deploy/helm/jetmesh/README.md#2": values,
+}
+
+
+@each("yaml")
+def test_data_is_what_its_reader_takes(block: Block) -> None:
+    DATA[block.name](block.text)
+
+
+@each("sql")
+def test_a_query_fills_a_warehouse_from_an_archive(block: Block, tmp_path: Path) -> None:
+    headers = b"NATS/1.0\r\nce-id: e-1\r\nce-source: /jetmesh/orders\r\n\r\n"
+    row = Row("o-1", "ORDERS", 7, 1_764_201_600_000_000_000, "orders.placed.o-1", headers, b'{"order_id": "o-1"}')
+    archive = Archive(tmp_path / "archive")
+    with archive.held():
+        archive.keep([(row, "2026-11-27")])
+    with duckdb.connect() as database:
+        database.execute(SCHEMA)
+        for _ in range(2):
+            database.execute(block.text.replace("DIR", str(archive.folder)))
+        kept = database.execute("SELECT stream, sequence, type, key, id, source FROM events").fetchall()
+    assert kept == [("ORDERS", 7, "orders.placed", "o-1", "e-1", "/jetmesh/orders")]

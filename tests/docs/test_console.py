@@ -1,0 +1,157 @@
+"""Each command of a console block is run, or read by the program that it calls; no command is left out.
+
+| block | what is done |
+|---|---|
+| `ALONE` | run as it stands, in an empty folder, with a broker of its own |
+| `ON_A_DEMO` | run as it stands, beside a running `jetmesh demo` |
+| `HERE` | run as it stands, in the repository |
+| every block | bash calls it, and each program's own reader takes the arguments: `commands.READERS` says which |
+
+What is not run needs root, a cluster, the network or hours: Kubernetes, systemd, container images, benchmarks, chaos.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import pytest
+
+from jetmesh.testing import nats_server_binary
+from tests.docs.commands import READERS, called
+from tests.docs.pages import ROOT, Block, blocks
+from tests.support.programs import program
+from tools.cluster import free_ports
+
+SECONDS_MAX = 120
+BLOCKS = {block.name: block for block in blocks("console")}
+
+ALONE = ("README.md#2",)
+ON_A_DEMO = ("README.md#5", "docs/authors/retries.md#2", "docs/operations.md#5")
+HERE = ("docs/authors/contracts.md#1",)
+
+AS_A_PERSON = """
+pip() { :; }                                            # jetmesh is installed already
+nats-server() { command nats-server --addr 127.0.0.1 --port "$PORT" "$@" 2> nats-server.log; }
+again() { for _ in {1..100}; do "$@" && return 0; sleep 0.1; done; return 1; }
+nats() { case $1 in pub) command nats ${AS:-} "$@";; *) again command nats ${AS:-} "$@";; esac; }
+jetmesh() {
+  case $1 in
+    top) command jetmesh "$@" --once;;                  # instead of Ctrl-C
+    order) again command jetmesh "$@";;                 # a person needs a moment as well
+    *) command jetmesh "$@";;
+  esac
+}
+set -euo pipefail
+"""
+"""Around a block that is run: what a person does who sees that something is not there yet, and where the broker is."""
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_every_command_is_read_by_its_program(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = called(BLOCKS[name].text, tmp_path)
+    assert calls or BLOCKS[name].text.startswith("export")
+    monkeypatch.chdir(tmp_path)
+    for program_name, *arguments in calls:
+        READERS[program_name](arguments)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "jetmesh topology aply",
+        "jetmesh archive --older 90d",
+        "jetmesh archive --older-than 90x",
+        "uv run jetmesh demo --order 5",
+        "just bensh",
+        "just chaos --only-one",
+        "nats stream get --first-for x ORDERS",
+        "helm install mesh . --wayt",
+        "kubectl apply --flename x",
+        "unheard-of --option",
+    ],
+)
+def test_a_command_that_is_not_there_is_found(wrong: str, tmp_path: Path) -> None:
+    ((program_name, *arguments),) = called(wrong, tmp_path)
+    with pytest.raises((click.UsageError, AssertionError, KeyError)):
+        READERS[program_name](arguments)
+
+
+def run(block: Block, folder: Path, where: Path | None = None, **environment: str) -> str:
+    """What a block prints, run by bash `where` (in the folder of its output); it must end well."""
+    programs = sys.executable, nats_server_binary(), program("nats")
+    paths = [str(Path(each).parent) for each in programs]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "JETMESH_", "OTEL_"))}
+    with (folder / "said").open("w+b") as said:
+        shell = subprocess.Popen(
+            ["/bin/bash", "-c", AS_A_PERSON + block.text],
+            cwd=where or folder, stdout=said, stderr=said, stdin=subprocess.DEVNULL, start_new_session=True,
+            env={**ours, "PATH": os.pathsep.join([*paths, ours["PATH"]]), **environment},
+        )  # fmt: skip
+        try:
+            status = shell.wait(SECONDS_MAX)
+        finally:
+            end_group(shell)
+        said.seek(0)
+        text = said.read().decode()
+    assert status == 0, text
+    return text
+
+
+def end_group(shell: "subprocess.Popen[bytes]") -> None:
+    """Stop what the block left in the background."""
+    with suppress(ProcessLookupError):
+        os.killpg(shell.pid, signal.SIGTERM)
+        deadline = time.monotonic() + SECONDS_MAX
+        while time.monotonic() < deadline:
+            shell.poll()
+            os.killpg(shell.pid, 0)
+            time.sleep(0.05)
+
+
+def test_the_service_of_the_first_page_runs(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    (hello,) = (block for block in blocks("python") if block.page == "README.md")
+    (tmp_path / "hello.py").write_text(hello.text)
+    (name,) = ALONE
+    said = run(BLOCKS[name], tmp_path, PORT=str(port), NATS_URL=f"nats://127.0.0.1:{port}")
+    assert '{"greeting_id":"g-1","text":"Hello, Ada!"}' in said
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a running demo, found by its state folder as on a person's machine."""
+    folder = tmp_path_factory.mktemp("demo")
+    with (folder / "demo.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jetmesh", "demo", "--free-ports"], cwd=folder, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + SECONDS_MAX
+        while not (folder / ".jetmesh" / "endpoints.json").exists():
+            assert process.poll() is None, (folder / "demo.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield folder
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(SECONDS_MAX)
+        shutil.rmtree(folder / ".jetmesh", ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", ON_A_DEMO)
+def test_a_block_for_a_running_mesh_runs(name: str, demo: Path) -> None:
+    url = json.loads((demo / ".jetmesh" / "endpoints.json").read_text())["nats_url"]
+    run(BLOCKS[name], demo, AS=f"--server {url} --nkey .jetmesh/keys/client.nk --inbox-prefix _INBOX_client")
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_block_for_the_repository_runs(name: str, tmp_path: Path) -> None:
+    run(BLOCKS[name], tmp_path, ROOT)
