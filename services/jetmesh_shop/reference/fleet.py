@@ -24,7 +24,7 @@ SPANS_MAX = 2_000_000
 """An order takes some 25 spans."""
 PROBE_TIMEOUT_SECONDS = 2.0
 NOBODY_WAITS_FOR = frozenset({"notifications", "analytics"})
-AFTERWARDS = 5
+AFTERWARDS = 15
 """The niceness of what a confirmed order does not need: in a burst on few cores it comes after what does."""
 
 PYTHON = (sys.executable, "-P", "-m")
