@@ -31,12 +31,16 @@ test *arguments: tools
 test-operations *arguments: (tools "nats" "jaeger" "helm" "kube" "prometheus")
     uv run --group test pytest tests/deploy tests/observability "$@"
 
-# formatting, lint, types, import contracts, event contracts
+# formatting, lint, types, import contracts, declared dependencies, event contracts
 lint:
     uv run --group lint ruff format --check
     uv run --group lint ruff check
     uv run --group lint --group test --group bench mypy
     uv run --group lint lint-imports
+    uv run --group lint deptry jetmesh
+    uv run --group lint deptry --config contracts/pyproject.toml contracts/jetmesh_contracts
+    uv run --group lint deptry --config services/pyproject.toml services/jetmesh_shop
+    uv run --all-groups deptry --ignore DEP002,DEP004 --exclude '\.venv' benchmarks tests tools
     uv run jetmesh contracts lint
     uv run jetmesh contracts generate --check
     uv run jetmesh contracts check

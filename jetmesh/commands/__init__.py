@@ -32,6 +32,9 @@ OWN = (
 """The runtime's commands, each in the module of its name: a service that starts imports `run` and no other."""
 
 
+OF_THE_DEMO = ("audit", "bank", "demo", "load", "order", "report")
+"""What `jetmesh[demo]` adds."""
+
 SHARED = (["new"], ["contracts"])
 """Those that write source text, for everybody who has the repository."""
 
@@ -57,6 +60,8 @@ class Commands(click.Group):
             own: click.Command = getattr(import_module(f"jetmesh.commands.{name}"), name)
             return own
         added = next(iter(entry_points(group="jetmesh.commands", name=name)), None)
+        if added is None and name in OF_THE_DEMO:
+            raise click.ClickException(f"{name} comes with the reference mesh: pip install 'jetmesh[demo]'")
         if added is None:
             return None
         try:

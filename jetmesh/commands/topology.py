@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import yaml
 
 from jetmesh import app as apps
 from jetmesh import settings
 from jetmesh.commands import options
 from jetmesh.commands.errors import advised
 from jetmesh.commands.target import PATIENT_SECONDS, connected
+from jetmesh.common.extras import brought_by
 from jetmesh.common.terminal import say
 from jetmesh.contracts import compatibility, registry
 from jetmesh.contracts.package import contracts_of
@@ -121,6 +121,8 @@ def export(kind: str, account: str, app: str) -> None:
 
     As many copies of each stream as JETMESH_REPLICAS says. What the resources can't express is told on stderr.
     """
+    with brought_by("contracts", f"--format {kind}"):
+        import yaml
     chosen = settings.read(Settings)
     exported = nack.export(_needed(apps.load(app), chosen), account)
     say(yaml.safe_dump_all(exported.resources, sort_keys=False, explicit_start=True), end=False)

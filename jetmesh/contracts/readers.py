@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jetmesh.common.extras import brought_by
 from jetmesh.contracts.compatibility import Break, Side
 from jetmesh.contracts.schema import Contract, Contracts, fields
 from jetmesh.service import Service
@@ -49,6 +49,8 @@ def registered(folder: Path) -> list[Consumer]:
 
 
 def _read(file: Path) -> Consumer:
+    with brought_by("contracts", str(file)):
+        import yaml
     try:
         return Consumer.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except ValidationError as invalid:

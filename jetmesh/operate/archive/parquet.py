@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jetmesh.common.extras import brought_by
 from jetmesh.common.fsync import to_disk
 from jetmesh.history import UNTOLD, History
 from jetmesh.operate.archive.row import Place, Row
@@ -42,11 +43,9 @@ class Archive:
     """The files in a folder, which need not be there yet."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises ArchiveError where DuckDB is not installed."""
-        try:
+        """Raises MissingExtra where DuckDB is not installed."""
+        with brought_by("archive", "an archive"):
             import duckdb  # here, for it costs a process 24 MB, and services have no archive
-        except ModuleNotFoundError:
-            raise ArchiveError("an archive needs DuckDB: install jetmesh[archive]") from None
         if "\\" in str(folder.absolute()):
             raise ArchiveError(f"the archive {folder} has a backslash in its path, which DuckDB takes for a slash")
         self.folder = folder

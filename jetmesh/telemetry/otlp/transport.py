@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from jetmesh.common.extras import MissingExtra, brought_by
 from jetmesh.telemetry.otlp import settings
 from jetmesh.telemetry.otlp.settings import GRPC, Receiver, Signal, TlsFiles, basic_authentication
 from jetmesh.telemetry.otlp.variables import Environment, SettingError
@@ -106,9 +107,10 @@ class GrpcTransport:
 
     def __init__(self, receiver: Receiver):
         try:
-            import grpc
-        except ImportError:
-            raise SettingError("OTEL_EXPORTER_OTLP_PROTOCOL=grpc: the package grpcio has to be installed") from None
+            with brought_by("grpc", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"):
+                import grpc
+        except MissingExtra as missing:
+            raise SettingError(str(missing)) from None
         self._error = grpc.RpcError
         self._timeout_seconds = receiver.timeout_seconds
         self._headers = tuple((name.lower(), value) for name, value in receiver.headers.items())
