@@ -23,7 +23,7 @@ def load(reference: str = "") -> tuple[Service, ...]:
     Raises:
         AppError: nothing names an app, or it is no sequence of services.
     """
-    reference = reference or os.environ.get("JETMESH_APP", "") or _of_project(Path()) or _installed()
+    reference = reference_of(reference)
     module, colon, attribute = reference.partition(":")
     if not colon:
         raise AppError(f"app {reference!r}: write it as module:attribute, for instance jetmesh_shop.flow:SERVICES")
@@ -34,6 +34,15 @@ def load(reference: str = "") -> tuple[Service, ...]:
     except (ModuleNotFoundError, AttributeError) as missing:
         raise AppError(f"app {reference}: {missing}{hidden_by(module)}") from None
     return _checked(reference, services)
+
+
+def reference_of(reference: str = "") -> str:
+    """What names the app, by the same order.
+
+    Raises:
+        AppError: nothing does.
+    """
+    return reference or os.environ.get("JETMESH_APP", "") or _of_project(Path()) or _installed()
 
 
 def hidden_by(module: str) -> str:

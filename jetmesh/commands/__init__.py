@@ -17,6 +17,7 @@ from jetmesh.common.visible import lines
 OWN = (
     "new",
     "run",
+    "dev",
     "flow",
     "topology",
     "contracts",

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
+
+from jetmesh.local.state import ARCHIVE, State
 
 Tell = Callable[[str], None]
 """Where a command says how far it is."""
@@ -22,4 +25,27 @@ class Figure(click.FloatRange):
 app = click.option("--app", default="", metavar="MODULE:NAME", help="The services; else JETMESH_APP or pyproject.toml.")
 contracts = click.option(
     "--contracts", default="", metavar="PACKAGE", help="The contracts; else JETMESH_CONTRACTS or pyproject.toml."
+)
+
+
+def _state(_context: click.Context, _parameter: click.Parameter, folder: Path) -> State:
+    if "\\" in str(folder.absolute()):
+        raise click.BadParameter(f"{folder.absolute()} has a backslash, which DuckDB takes for a slash; name another")
+    return State(folder)
+
+
+state = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".jetmesh",
+    envvar="JETMESH_STATE",
+    show_default=True,
+    callback=_state,
+    help="The folder that holds everything of the mesh.",
+)
+archive = click.option(
+    "--archive",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=ARCHIVE,
+    help="The archive; else JETMESH_ARCHIVE, else `archive` in the state folder.",
 )

@@ -1,18 +1,18 @@
 """Which mesh a command speaks to: the one that `NATS_URL` names, else the demo that runs here."""
 
-import json
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import click
 
 from jetmesh import settings
 from jetmesh.jetstream.transport import Transport
+from jetmesh.local import endpoints as endpoints_file
+from jetmesh.local.state import State
 from jetmesh.runtime.context import Context, connect
 from jetmesh.settings import Settings
 from jetmesh.telemetry import providers
@@ -70,22 +70,11 @@ def settings_of_target(environment: Mapping[str, str] = os.environ, connect_seco
     chosen = settings.read(Settings, variables)
     if environment.get("NATS_URL"):
         return Target(chosen, "NATS_URL", variables)
-    endpoints = _endpoints(chosen.state / "endpoints.json")
+    endpoints = endpoints_file.read(State(chosen.state).endpoints)
     if endpoints is None:
         return Target(chosen, "the default: NATS_URL is not set, and no demo runs here", variables)
     variables |= variables_of(endpoints["nats_args"])
     return Target(settings.read(Settings, variables), f"the demo in {chosen.state}", variables, endpoints)
-
-
-def _endpoints(file: Path) -> dict[str, Any] | None:
-    """What a demo says about itself; None where there is none, or what it left can't be used."""
-    try:
-        said = json.loads(file.read_bytes())
-        arguments = said["nats_args"]
-    except (OSError, ValueError, TypeError, LookupError):
-        return None
-    is_good = isinstance(arguments, list) and all(isinstance(argument, str) for argument in arguments)
-    return dict(said) if is_good else None
 
 
 @asynccontextmanager
@@ -113,6 +102,38 @@ async def connected(connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[t
     """
     async with reach(settings_of_target(connect_seconds=connect_seconds)) as mesh:
         yield mesh.connection, mesh.settings
+
+
+@asynccontextmanager
+async def reach_running(state: State) -> AsyncIterator[Context]:
+    """A connection to the mesh that runs on the folder, else to the one that `NATS_URL` names.
+
+    Raises:
+        click.ClickException: neither is there.
+    """
+    told = endpoints_file.read(state.endpoints) if state.is_held else None
+    if told is None and not os.environ.get("NATS_URL"):
+        raise click.ClickException(
+            f"no mesh runs in {state.folder}: start one with `jetmesh dev` (or `jetmesh demo`), or name a broker with "
+            "NATS_URL"
+        )
+    async with connected_with(told["nats_args"] if told else ()) as mesh:
+        yield mesh
+
+
+@asynccontextmanager
+async def connected_with(nats_args: Sequence[str] = ()) -> AsyncIterator[Context]:
+    """A connection to where these arguments of the `nats` CLI lead, else to `NATS_URL`.
+
+    Raises:
+        Unreachable: nobody answers there, or does not let us in.
+    """
+    found = "endpoints.json" if nats_args else "NATS_URL"
+    variables = {**os.environ, **variables_of(nats_args)}
+    if not variables.get(CONNECT_SECONDS_VARIABLE):
+        variables[CONNECT_SECONDS_VARIABLE] = str(CONNECT_SECONDS)
+    async with reach(Target(settings.read(Settings, variables), found, variables)) as mesh:
+        yield mesh
 
 
 def variables_of(arguments: Sequence[str]) -> dict[str, str]:

@@ -11,10 +11,10 @@ import click
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from jetmesh.local.state import State
 from jetmesh_shop.reference import audit
 from jetmesh_shop.reference.checks import sent_again
 from jetmesh_shop.reference.sheets import sheet
-from jetmesh_shop.reference.state import State
 from tests.chaos.arena import Tell, Wishes
 from tests.chaos.play import Result, UnknownFault, play
 from tests.chaos.wrapped import BUGS

@@ -11,21 +11,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import free_ports
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
+from jetmesh.local.state import State
+from jetmesh.local.supervisor import Spec, StartFailed, Supervisor
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Proxy, until
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import fleet, stock
-from jetmesh_shop.reference.endpoints import connected
-from jetmesh_shop.reference.fleet import Plan
-from jetmesh_shop.reference.machine import Machine, Spec, StartFailed
+from jetmesh_shop.reference import stock
+from jetmesh_shop.reference.fleet import fleet
 from jetmesh_shop.reference.ports import any_free
-from jetmesh_shop.reference.state import State
 from tests.chaos import brokers, disks, wrapped
 from tests.chaos.brokers import Node
 from tests.chaos.disks import Disk
@@ -97,16 +97,10 @@ class Arena:
     def __init__(self, state: State, asked: Wishes, tell: Tell, network: Network) -> None:
         self.state, self.network, self._asked, self.tell = state, network, asked, tell
         self.nodes = brokers.nodes(network, asked.nodes)
-        self.plan = Plan(
-            state=state,
-            ports=any_free(),
-            nats_url=",".join(node.url for node in self.nodes),
-            own_broker=True,
-            health_ports=dict(zip(NAMES, free_ports(len(NAMES)), strict=True)),
-        )
+        self.fleet = fleet(state, any_free(), ",".join(node.url for node in self.nodes))
         self.needed: Topology = topology(SERVICES, asked.nodes, ACK_WAIT_SECONDS)
         self.disks = {node.name: Disk(brokers.store(state, node)) for node in self.nodes} if self.has_disks else {}
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, Supervisor] = {}
         self.lines: dict[str, Lines] = {}
 
     @property
@@ -128,13 +122,13 @@ class Arena:
                 disk.mount()
             stack.push_async_callback(self.stop)
             await self._start([brokers.spec(self.state, node, self.nodes, self.network) for node in self.nodes])
-            operator = await stack.enter_async_context(connected(self.plan.nats_args("operator")))
+            operator = await stack.enter_async_context(connected_with(self.fleet.mesh.nats_args("operator")))
             await self._provide_at_last(operator)
             for name in NAMES:
                 proxies = [Proxy(node.port, node.host) for node in self.nodes]
                 self.lines[name] = Lines([await stack.enter_async_context(proxy) for proxy in proxies])
             stack.push_async_callback(self._stop_services)
-            await self._start([self._mail(), *(self.service(name) for name in NAMES)])
+            await self._start([self.fleet.mail_sink(), *(self.service(name) for name in NAMES)])
             await stock.seed(operator)
             yield operator
 
@@ -156,7 +150,7 @@ class Arena:
 
     def service(self, name: str) -> Spec:
         """A service in the wrapper that may kill it, on its own lines."""
-        spec = next(spec for spec in fleet.services(self.plan) if spec.name == name)
+        spec = self.fleet.service(name)
         traps = self.traps(name)
         traps.mkdir(parents=True, exist_ok=True)
         own = {
@@ -259,12 +253,9 @@ class Arena:
         await until(provided, START_SECONDS, "the topology is applied")
 
     async def _start(self, specs: Sequence[Spec]) -> None:
-        machines = [Machine(spec, self.state, self.tell) for spec in specs]
+        machines = [Supervisor(spec, self.state, self.tell) for spec in specs]
         self.machines |= {machine.name: machine for machine in machines}
         await asyncio.gather(*(machine.start() for machine in machines))
-
-    def _mail(self) -> Spec:
-        return next(spec for spec in fleet.foundation(replace(self.plan, own_broker=False)) if spec.name == "mail")
 
 
 def node_of(arena: Arena, name: str) -> Node:

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 
 from jetmesh.common.ports import HOST, free_ports
+from jetmesh.local import broker
+from jetmesh.local.state import State
+from jetmesh.local.supervisor import Spec
 from jetmesh.topology import accounts, nkeys
 from jetmesh.topology.streams import MESSAGE_BYTES_MAX
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import broker
-from jetmesh_shop.reference.machine import Spec
-from jetmesh_shop.reference.state import State
 from tests.chaos.network import Network
 
 PROBE_TIMEOUT_SECONDS = 2.0

@@ -306,7 +306,7 @@ class Nemesis:
 
     async def _says(self, service: str, words: str) -> bool:
         """Whether a service gives this reason, or says this beside it."""
-        return await self._says_at(self.arena.plan.health_ports[service], words)
+        return await self._says_at(self.arena.fleet.mesh.health_ports[service], words)
 
     async def _says_at(self, port: int, words: str) -> bool:
         async with httpx.AsyncClient(trust_env=False, timeout=SILENT_SECONDS) as client:
@@ -574,7 +574,7 @@ class Nemesis:
 
     async def bank_outage(self) -> bool:
         """The bank is closed for some seconds."""
-        path = self.arena.state.bank
+        path = self.arena.fleet.stores.bank
         await asyncio.to_thread(begin_outage, path)
         await asyncio.sleep(self.random.uniform(2, 6))
         await asyncio.to_thread(end_outage, path)

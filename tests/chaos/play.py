@@ -12,6 +12,7 @@ from datetime import datetime
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.errors import ApiError
+from jetmesh.local.state import State
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.worker import Exhausted
@@ -22,7 +23,6 @@ from jetmesh_shop.orders.service import orders as orders_service
 from jetmesh_shop.reference.audit import Audit
 from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
-from jetmesh_shop.reference.state import State
 from jetmesh_shop.reference.streams import Progress, progress, raw_reader
 from tests.chaos import brokers, wrapped
 from tests.chaos.arena import Arena, Tell, Wishes

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh_shop.reference.state import State
+from jetmesh.local.state import State
+from jetmesh_shop.reference.state import Stores
 
 KEEPERS = {
     "spans": ("jetmesh_shop.reference.tracestore", "--port", "0", "--path"),
@@ -40,12 +41,12 @@ def test_a_command_keeps_private_what_it_writes_and_source_text_for_everybody(tm
 
 def test_what_an_earlier_demo_left_open_is_closed_and_nothing_else(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    state, others = State(tmp_path), tmp_path / "others.txt"
-    for file in (state.bank, tmp_path / "bank.sqlite-wal", state.mails, others):
+    state, stores, others = State(tmp_path), Stores(tmp_path), tmp_path / "others.txt"
+    for file in (stores.bank, tmp_path / "bank.sqlite-wal", stores.mails, others):
         file.touch(0o644)
         file.chmod(0o644)
     state.logs.mkdir(mode=0o755)
-    with state.held():
-        closed = [state.bank, tmp_path / "bank.sqlite-wal", state.mails, state.logs]
+    with state.held(stores.all):
+        closed = [stores.bank, tmp_path / "bank.sqlite-wal", stores.mails, state.logs]
         assert [oct(path.stat().st_mode & 0o777) for path in closed] == ["0o600", "0o600", "0o600", "0o700"]
         assert [path.stat().st_mode & 0o777 for path in (tmp_path, others)] == [0o755, 0o644]

@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import free_ports
 from jetmesh.jetstream import api
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, until
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix, placing, stock
-from jetmesh_shop.reference.endpoints import connected
 from tests.mesh.whole import start_mail
 from tests.support.processes import started
 from tests.support.programs import ROOT
@@ -81,7 +81,7 @@ class Shop:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Context]:
         """A connection of a customer and auditor."""
-        async with connected(["--server", self.broker.url]) as mesh:
+        async with connected_with(["--server", self.broker.url]) as mesh:
             yield mesh
 
 

@@ -14,27 +14,26 @@ from typing import Any
 
 import pytest
 
-from jetmesh.common.ports import free_ports
+from jetmesh.commands.target import connected_with
 from jetmesh.contracts import registry
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
+from jetmesh.local.state import State
+from jetmesh.local.supervisor import Spec, Supervisor
 from jetmesh.runtime.context import Context
 from jetmesh.testing import until
 from jetmesh.topology import nkeys
 from jetmesh.topology.provision import Drift
+from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import fleet, mix, placing, stock
+from jetmesh_shop.reference import mix, placing, stock
 from jetmesh_shop.reference.checks import findings
-from jetmesh_shop.reference.endpoints import connected
 from jetmesh_shop.reference.facts import collect
-from jetmesh_shop.reference.fleet import Plan
-from jetmesh_shop.reference.machine import Machine, Spec
+from jetmesh_shop.reference.fleet import Fleet, fleet
 from jetmesh_shop.reference.ports import any_free
-from jetmesh_shop.reference.stage import NEEDED, WORK
-from jetmesh_shop.reference.state import State
 from jetmesh_shop.reference.streams import progress
 from jetmesh_shop.reference.summary import ENDS
 from tests.chaos import brokers
@@ -45,6 +44,7 @@ RATE = 50
 """Orders a second: slow enough that a killed broker is missed by most of them."""
 WITHIN_SECONDS = 120.0
 LOOPBACK = Network(())
+NEEDED = topology(SERVICES)
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 
 
@@ -53,30 +53,23 @@ class Cluster:
     """Three brokers, and the processes that run on them."""
 
     nodes: list[brokers.Node]
-    plan: Plan
-    machines: dict[str, Machine] = field(default_factory=dict)
+    fleet: Fleet
+    machines: dict[str, Supervisor] = field(default_factory=dict)
 
     @classmethod
     def on(cls, state: State) -> "Cluster":
         """The demo's plan, at the addresses of all three."""
         nodes = brokers.nodes(LOOPBACK, 3)
-        plan = Plan(
-            state=state,
-            ports=any_free(),
-            nats_url=",".join(node.url for node in nodes),
-            own_broker=True,
-            health_ports=dict(zip((service.name for service in SERVICES), free_ports(len(SERVICES)), strict=True)),
-        )
-        return cls(nodes, plan)
+        return cls(nodes, fleet(state, any_free(), ",".join(node.url for node in nodes)))
 
     @property
     def state(self) -> State:
         """The folder of everything."""
-        return self.plan.state
+        return self.fleet.mesh.state
 
     async def start(self, specs: list[Spec]) -> None:
         """Start these, and wait until they serve."""
-        machines = [Machine(spec, self.state, lambda words: None) for spec in specs]
+        machines = [Supervisor(spec, self.state, lambda words: None) for spec in specs]
         self.machines |= {machine.name: machine for machine in machines}
         await asyncio.gather(*(machine.start() for machine in machines))
 
@@ -88,7 +81,7 @@ class Cluster:
     async def jetmesh(self, *arguments: str, **settings: str) -> "Said":
         """Run a command as an operator does."""
         seed = nkeys.seed_file(self.state.keys, "operator")
-        own = {"NATS_URL": self.plan.nats_url, "JETMESH_NATS_NKEY_SEED": str(seed), **settings}
+        own = {"NATS_URL": self.fleet.mesh.nats_url, "JETMESH_NATS_NKEY_SEED": str(seed), **settings}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "jetmesh", *arguments, "--app", "jetmesh_shop.flow:SERVICES",
             env={**os.environ, **own}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -141,7 +134,7 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
     assert (alone["grade"], "JETMESH_REPLICAS=3" in alone["fix"]) == ("doubt", True)
 
     assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
-    async with connected(cluster.plan.nats_args("operator")) as operator:
+    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
         for name in [*(stream.name for stream in NEEDED.streams), registry.stream().name]:
             info = await api.request(operator.connection, f"STREAM.INFO.{name}", strict=True)
             assert info["config"]["num_replicas"] == 3, name
@@ -161,7 +154,7 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
 async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) -> None:
     """An update, a durable that is missing, and the contracts; their bucket has three copies as everything has."""
     assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
-    async with connected(cluster.plan.nats_args("operator")) as operator:
+    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
         connection = operator.connection
         bucket = await api.request(connection, "STREAM.INFO.KV_jetmesh_contracts", strict=True)
         assert bucket["config"]["num_replicas"] == 3
@@ -172,7 +165,7 @@ async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) ->
         await cluster.machines[away].stop()
         said = await applied(cluster, JETMESH_REPLICAS="3")
         assert said.status == 0, said.text
-        async with connected(cluster.plan.nats_args("operator")) as operator:
+        async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
             info = await api.request(operator.connection, "CONSUMER.INFO.ORDERS.payments-authorize", strict=True)
             assert info["config"]["filter_subjects" if "filter_subjects" in info["config"] else "filter_subject"]
             await api.request(operator.connection, "CONSUMER.DELETE.ORDERS.payments-authorize", strict=True)
@@ -184,7 +177,7 @@ async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) ->
 async def test_what_is_offline_is_told_by_its_name_and_never_removed(cluster: Cluster) -> None:
     """The only copy of a stream is on a server that is away: its durables belong to reactions all the same."""
     assert (await applied(cluster)).status == 0
-    async with connected(cluster.plan.nats_args("operator")) as operator:
+    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
         info = await api.request(operator.connection, "STREAM.INFO.ORDERS", strict=True)
     await cluster.machines[info["cluster"]["leader"]].stop()
     told: dict[str, str] = {}
@@ -203,7 +196,7 @@ async def test_what_is_offline_is_told_by_its_name_and_never_removed(cluster: Cl
 async def test_what_is_new_is_made_with_one_of_three_away(cluster: Cluster) -> None:
     """Streams that are not there yet."""
     await applied(cluster, JETMESH_REPLICAS="3")
-    async with connected(cluster.plan.nats_args("operator")) as operator:
+    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
         await api.request(operator.connection, "STREAM.DELETE.DEAD_LETTERS", strict=True)
     await cluster.machines["nats-3"].stop()
     said = await cluster.jetmesh("topology", "apply", JETMESH_REPLICAS="3")
@@ -214,10 +207,8 @@ async def test_a_broker_killed_in_a_burst_costs_no_order(cluster: Cluster, monke
     for name, value in {"JETMESH_REPLICAS": "3", "JETMESH_ACK_WAIT_SECONDS": "5", **QUIET}.items():
         monkeypatch.setenv(name, value)
     assert (await applied(cluster)).status == 0
-    plan = cluster.plan
-    mail = next(spec for spec in fleet.foundation(plan) if spec.name == "mail")
-    await cluster.start([mail, *fleet.services(plan)])
-    async with connected(plan.nats_args("operator")) as operator:
+    await cluster.start([cluster.fleet.mail_sink(), *cluster.fleet.services()])
+    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
         await stock.seed(operator)
         orders = list(mix.orders("burst", ORDERS, seed=1))
         burst = asyncio.create_task(placed(operator, orders))
@@ -269,7 +260,7 @@ def nothing_waits(operator: Context) -> Callable[[], Any]:
 
     async def idle() -> bool:
         with suppress(Unavailable, ApiError, Drift):
-            return (await progress(operator.connection, WORK)).waiting == 0
+            return (await progress(operator.connection, NEEDED.work)).waiting == 0
         return False
 
     return idle

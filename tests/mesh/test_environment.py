@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from jetmesh.common.ports import free_ports
+from jetmesh.local import broker as brokers
+from jetmesh.local.state import State
 from jetmesh.testing import Broker
-from jetmesh_shop.reference import broker as brokers
-from jetmesh_shop.reference.ports import any_free
-from jetmesh_shop.reference.state import State
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference.state import Stores
 from tests.support.programs import ROOT
 
 NOBODY = 65_533
@@ -67,7 +69,9 @@ def test_a_user_without_a_name_can_work(broker: Broker) -> None:
 @pytest.mark.parametrize("name", ["ü", 'with "quotes"', "with space", "日本", "$dollar", "#hash"])
 def test_the_brokers_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     state = State(tmp_path / name)
-    process = subprocess.Popen(brokers.command(state, any_free()), stderr=subprocess.PIPE, text=True)
+    port, monitor_port = free_ports(2)
+    written = brokers.configuration(SERVICES, state, port=port, monitor_port=monitor_port)
+    process = subprocess.Popen(brokers.command(written, state), stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         said = next((line for line in process.stderr if "Store Directory" in line or "[FTL]" in line), "nothing")
@@ -101,9 +105,9 @@ def test_a_terminal_that_shows_ascii_gets_ascii(broker: Broker, command: str, en
 
 
 def test_no_proxy_is_asked_for_what_is_the_meshs_own(tmp_path: Path) -> None:
-    ports = any_free()
-    with Broker(tmp_path, "-m", str(ports.monitor)) as server:
-        monitor = f"http://127.0.0.1:{ports.monitor}"
+    (port,) = free_ports(1)
+    with Broker(tmp_path, "-m", str(port)) as server:
+        monitor = f"http://127.0.0.1:{port}"
         proxies: dict[str, Any] = {"http_proxy": PROXY, "HTTP_PROXY": PROXY, "https_proxy": PROXY, "all_proxy": PROXY}
         _, said = jetmesh("doctor", "--monitor", monitor, NATS_URL=server.url, **proxies)
     assert "sync_interval is" in said, said
@@ -212,9 +216,9 @@ def test_a_ledger_that_somebody_holds_is_not_to_be_moved_away(broker: Broker, tm
 
 def test_a_secret_that_a_full_disk_left_empty_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "http.secret").touch()
-    secret = State(tmp_path).secret()
+    secret = Stores(tmp_path).secret()
     assert len(secret) == 64
-    assert State(tmp_path).secret() == secret
+    assert Stores(tmp_path).secret() == secret
 
 
 def test_damaged_endpoints_are_no_trouble(broker: Broker, tmp_path: Path) -> None:

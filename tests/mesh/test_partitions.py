@@ -12,6 +12,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.local.state import State
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import accounts, nkeys, provision
@@ -21,7 +22,6 @@ from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
-from jetmesh_shop.reference.state import State
 from jetmesh_shop.reference.stories import story
 from tests.mesh.whole import whole_mesh
 from tests.support.routing import PARTITIONS, SPLIT, routing_broker

@@ -14,6 +14,7 @@ import pytest
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.message import Message
+from jetmesh.local.state import State
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.open_work import DEAD
 from jetmesh.operate.archive.parquet import Archive
@@ -37,7 +38,6 @@ from jetmesh_shop.payments.bank import CAPTURE_FAILS
 from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
 from jetmesh_shop.reference.report import SUBJECT
-from jetmesh_shop.reference.state import State
 from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
 from tests.mesh.whole import Whole, whole_mesh
 from tests.support.programs import ROOT

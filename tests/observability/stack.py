@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 
+from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import free_ports
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import mix, placing, stock
-from jetmesh_shop.reference.endpoints import connected
 from tests.support.processes import started
 from tests.support.programs import ROOT, program, run
 from tests.support.waiting import wait_until
@@ -176,7 +176,7 @@ def watched(folder: Path) -> Iterator[Stack]:
 
 async def _trade(nats_url: str) -> None:
     """Orders twice, some seconds apart, so that every rate has two points."""
-    async with connected(["--server", nats_url]) as mesh:
+    async with connected_with(["--server", nats_url]) as mesh:
         await stock.seed(mesh)
         for name in ("first", "second"):
             mesh.connection.send("orders.placed", b"no order at all")

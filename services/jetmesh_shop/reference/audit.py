@@ -12,15 +12,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jetmesh.commands import options
+from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.common.visible import visible
-from jetmesh_shop.reference import state as states
+from jetmesh.local.state import State
 from jetmesh_shop.reference.checks import Finding, findings, outcome, sent_again, shelves
-from jetmesh_shop.reference.endpoints import reach
 from jetmesh_shop.reference.facts import Facts, collect
 from jetmesh_shop.reference.sheets import sheet
-from jetmesh_shop.reference.state import State
 
 OFFENCES_SHOWN = 10
 ENDS = ("confirmed", "cancelled", "refused", "pending")
@@ -40,8 +40,8 @@ class Audit:
 
 
 @click.command()
-@states.option
-@states.archive_option
+@options.state
+@options.archive
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def audit(state: State, archive: Path | None, as_json: bool) -> None:
     """Check that nothing was lost and nothing happened twice; exit 1 with the offending ids otherwise.
@@ -58,7 +58,7 @@ def audit(state: State, archive: Path | None, as_json: bool) -> None:
 
 
 async def _audit(state: State, archive: Path | None) -> Audit:
-    async with reach(state) as mesh:
+    async with reach_running(state) as mesh:
         facts = await collect(mesh, state, archive)
     return Audit(facts, findings(facts))
 

@@ -9,16 +9,18 @@ import click
 import httpx
 
 from jetmesh import settings
+from jetmesh.commands import options
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
+from jetmesh.local.lifecycle import clear
+from jetmesh.local.state import State
+from jetmesh.local.supervisor import StartFailed
 from jetmesh.settings import Settings
 from jetmesh.topology.provision import Drift
-from jetmesh_shop.reference import fleet, ports
-from jetmesh_shop.reference import state as states
-from jetmesh_shop.reference.machine import StartFailed
+from jetmesh_shop.reference import ports
+from jetmesh_shop.reference.fleet import fleet, their_broker
 from jetmesh_shop.reference.play import Play, Wishes
-from jetmesh_shop.reference.stage import Stage, clear
-from jetmesh_shop.reference.state import State
+from jetmesh_shop.reference.state import Stores
 from jetmesh_shop.reference.voice import Voice
 
 INTERRUPTED = 130
@@ -36,7 +38,7 @@ def _port(_context: click.Context, _parameter: click.Parameter, values: Sequence
 
 
 @click.command()
-@states.option
+@options.state
 @click.option("--orders", type=click.IntRange(0), default=0, metavar="N", help="Place N orders: most good, some not.")
 @click.option("--via", type=click.Choice(["nats", "http"]), default="nats", show_default=True, help="How they go in.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same orders.")
@@ -62,14 +64,14 @@ def demo(state: State, wanted: dict[str, int], *, free: bool, **wishes: object) 
 
 async def _demo(state: State, wanted: dict[str, int], asked: Wishes, *, free: bool) -> int:
     voice = Voice(aside=asked.as_json)
-    with state.held():
+    with state.held(Stores.of(state).all):
         await clear(state, voice.tell)
-        found = ports.chosen(wanted, free=free, own_broker=not fleet.their_broker())
-        stage = Stage(fleet.plan(state, found), voice.tell)
-        return await _until_stopped(stage, Play(stage, asked, voice))
+        theirs = their_broker()
+        found = ports.chosen(wanted, free=free, own_broker=not theirs)
+        return await _until_stopped(Play(fleet(state, found, theirs, own_broker=not theirs), asked, voice))
 
 
-async def _until_stopped(stage: Stage, play: Play) -> int:
+async def _until_stopped(play: Play) -> int:
     """Play until the end or a signal, and stop everything in any case."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,4 +90,4 @@ async def _until_stopped(stage: Stage, play: Play) -> int:
     finally:
         stop.cancel()
         with play.voice.step("stopped", "stopping"):
-            await stage.stop()
+            await play.mesh.stop()

@@ -17,6 +17,7 @@ from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery, id_of_place
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.transport import Transport
+from jetmesh.local.state import ARCHIVE, State
 from jetmesh.operate.archive.open_work import set_aside
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
 from jetmesh.operate.archive.purge import archived_until
@@ -32,7 +33,7 @@ from jetmesh_shop.files import usable
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.payments.ledger import Balance, Ledger
 from jetmesh_shop.reference.mailsink import MailSink
-from jetmesh_shop.reference.state import ARCHIVE, State
+from jetmesh_shop.reference.state import Stores
 from jetmesh_shop.reference.streams import raw_reader
 
 INTAKE = "INTAKE"
@@ -147,8 +148,9 @@ async def collect(context: Context, state: State, archive: Path | None = None) -
     intake = _together(intake, (fact for fact in archived if fact.stream == INTAKE))
     events = _together(events, (fact for fact in archived if fact.stream != INTAKE))
     restorations = await _restorations(context.connection)
+    stores = Stores.of(state)
     return Facts(
-        intake, events, letters, discarded, aside, gone, _balances(state.bank), _mails(state.mails), restorations
+        intake, events, letters, discarded, aside, gone, _balances(stores.bank), _mails(stores.mails), restorations
     )
 
 

@@ -12,19 +12,19 @@ from collections.abc import Mapping, Sequence
 import click
 from rich.table import Table
 
+from jetmesh.commands import options
 from jetmesh.commands.options import Figure
+from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
+from jetmesh.local.state import State
 from jetmesh.runtime.context import Context
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix
-from jetmesh_shop.reference import state as states
 from jetmesh_shop.reference.checks import AUTHORIZED, CANCELLED, CAPTURED, CONFIRMED, LETTERS, RESERVED
-from jetmesh_shop.reference.endpoints import reach
 from jetmesh_shop.reference.facts import PLACED, Fact, collect
 from jetmesh_shop.reference.placing import publish
 from jetmesh_shop.reference.sheets import sheet
-from jetmesh_shop.reference.state import State
 from jetmesh_shop.reference.streams import gauge
 from jetmesh_shop.reference.summary import ENDS, percentile
 
@@ -49,7 +49,7 @@ Clicks = Mapping[str, float]
 
 
 @click.command()
-@states.option
+@options.state
 @click.option("--rate", type=Figure(0.1, RATE_MAX), default=100.0, show_default=True, help="Orders a second.")
 @click.option("--seconds", type=Figure(0.1, SECONDS_MAX), default=60.0, show_default=True, help="For how long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same orders.")
@@ -72,7 +72,7 @@ def load(state: State, rate: float, seconds: float, seed: int, *, as_json: bool)
 async def _load(
     state: State, orders: Sequence[OrderPlaced], rate: float, *, wait_seconds: float
 ) -> dict[str, list[float]]:
-    async with reach(state) as mesh, gauge(mesh.connection, "ORDERS", [f"{end}.*" for end in ENDS]) as ended:
+    async with reach_running(state) as mesh, gauge(mesh.connection, "ORDERS", [f"{end}.*" for end in ENDS]) as ended:
         clicks = await drive(mesh, orders, rate)
         deadline = time.monotonic() + wait_seconds
         while time.monotonic() < deadline:

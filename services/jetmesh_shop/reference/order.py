@@ -10,17 +10,18 @@ from pathlib import Path
 import click
 import httpx
 
+from jetmesh.commands import options
+from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import say, show
+from jetmesh.local.state import State
 from jetmesh.operate import timeline
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.span_record import SpanRecord
 from jetmesh.topology.provision import check_split, histories
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import state as states
-from jetmesh_shop.reference.endpoints import reach, running
-from jetmesh_shop.reference.state import State
+from jetmesh_shop.reference.state import Stores
 from jetmesh_shop.reference.stories import StoryEvent, archived, story
 from jetmesh_shop.reference.tracestore.jaeger import JaegerTraces
 from jetmesh_shop.reference.tracestore.store import Damaged, TraceStore
@@ -38,8 +39,8 @@ def _key(_context: click.Context, _parameter: click.Parameter, text: str) -> str
 
 @click.command()
 @click.argument("order_id", metavar="ID", callback=_key)
-@states.option
-@states.archive_option
+@options.state
+@options.archive
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def order(order_id: str, state: State, archive: Path | None, *, as_json: bool) -> None:
     """Print the story of an order: who reacted to what, when, for how long, and how it ended.
@@ -61,7 +62,7 @@ def order(order_id: str, state: State, archive: Path | None, *, as_json: bool) -
 
 async def _events(order_id: str, state: State, archive: Archive) -> list[StoryEvent]:
     """What the streams hold, and what has left them."""
-    async with reach(state) as mesh:
+    async with reach_running(state) as mesh:
         split = mesh.settings.split
         needed = topology(SERVICES, split=split)
         await check_split(mesh.connection, needed)
@@ -80,8 +81,8 @@ def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[Sp
     traces: TraceStore | JaegerTraces
     if url := os.environ.get(JAEGER_URL, ""):
         traces = _jaeger(url)
-    elif running(state) and state.traces.exists():
-        traces = TraceStore(state.traces)
+    elif state.is_held and Stores.of(state).traces.exists():
+        traces = TraceStore(Stores.of(state).traces)
     else:
         return []
     with closing(traces):

@@ -7,21 +7,25 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from jetmesh.commands.target import connected_with
 from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
+from jetmesh.local.lifecycle import Lifecycle, provide
 from jetmesh.runtime.context import Context
-from jetmesh_shop.reference import audit, fleet, mix, placing, stock, stories, summary
+from jetmesh.topology.streams import topology
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference import audit, mix, placing, stock, stories, summary
 from jetmesh_shop.reference.audit import Audit
 from jetmesh_shop.reference.checks import findings
-from jetmesh_shop.reference.endpoints import connected
 from jetmesh_shop.reference.facts import collect
-from jetmesh_shop.reference.stage import NEEDED, WORK, Stage, provide
+from jetmesh_shop.reference.fleet import Fleet, forward_to
 from jetmesh_shop.reference.streams import Gauge, gauge, progress
 from jetmesh_shop.reference.summary import ENDS
 from jetmesh_shop.reference.voice import Voice
 
 FIRST_STORY_SECONDS = 30.0
 POLL_SECONDS = 0.5
+NEEDED = topology(SERVICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +47,16 @@ class Wishes:
 class Play:
     """What happens, in its order."""
 
-    def __init__(self, stage: Stage, asked: Wishes, voice: Voice) -> None:
-        self.stage, self.asked, self.voice = stage, asked, voice
-        self._plan = stage.plan
+    def __init__(self, fleet: Fleet, asked: Wishes, voice: Voice) -> None:
+        self.asked, self.voice, self._fleet = asked, voice, fleet
+        self.mesh = Lifecycle(fleet.mesh.state, fleet.endpoints, voice.tell)
 
     async def perform(self) -> int:
         """Everything up, the first order, those asked for, and then either the summary or no end; the exit status."""
         await self._foundation()
-        async with connected(self._plan.nats_args("operator")) as mesh:
+        async with connected_with(self._fleet.mesh.nats_args("operator")) as mesh:
             await self._services(mesh)
-            self.stage.announce()
+            self.mesh.announce()
             first = await self._first_order(mesh)
             placed = [first]
             if self.asked.orders or self.asked.leave:
@@ -67,23 +71,23 @@ class Play:
             return 0
 
     async def _foundation(self) -> None:
-        plan = self._plan
+        fleet = self._fleet
         with self.voice.step("broker") as said:
-            await self.stage.start_foundation()
-            said.append(plan.nats_url)
-        forwarded = fleet.forward_to()
+            await self.mesh.start_foundation(fleet.foundation())
+            said.append(fleet.mesh.nats_url)
+        forwarded = forward_to()
         with self.voice.step("traces") as said:
-            said.append(f"{plan.traces_url}{f', and on to {forwarded}' if forwarded else ''}")
+            said.append(f"{fleet.traces_url}{f', and on to {forwarded}' if forwarded else ''}")
         with self.voice.step("mail") as said:
-            said.append(plan.smtp_url)
+            said.append(fleet.smtp_url)
 
     async def _services(self, context: Context) -> None:
         with self.voice.step("topology") as said:
-            made = await provide(context)
+            made = await provide(context.connection, NEEDED)
             said.append(f"{len(NEEDED.streams)} streams, {len(NEEDED.consumers)} durables; {made or 'none'} made now")
         with self.voice.step("services") as said:
-            await self.stage.start_services()
-            said.append(", ".join(self._plan.health_ports))
+            await self.mesh.start_services(self._fleet.services())
+            said.append(", ".join(self._fleet.mesh.health_ports))
         with self.voice.step("stock") as said:
             new = await stock.seed(context)
             said.append(f"{new} articles delivered" if new else "as it was left")
@@ -92,7 +96,7 @@ class Play:
         """Place an order over HTTP, and tell its story as it happens."""
         order = mix.first(mix.fresh_id())
         self.voice.opening(order.order_id)
-        async with placing.browser(self._plan.http_url) as client:
+        async with placing.browser(self._fleet.http_url) as client:
             click_time = time.time()
             placing_it = asyncio.create_task(placing.post(client, order))
             async for event in stories.follow(context, order.order_id, FIRST_STORY_SECONDS):
@@ -108,7 +112,7 @@ class Play:
             self.voice.console.print()
             with self.voice.bar("placed", len(orders)) as bar:
                 if self.asked.via == "http":
-                    await placing.over_http(self._plan.http_url, orders, bar.advance)
+                    await placing.over_http(self._fleet.http_url, orders, bar.advance)
                 else:
                     await placing.over_nats(context, orders, bar.advance)
             seconds = time.monotonic() - began
@@ -122,7 +126,7 @@ class Play:
             while time.monotonic() < deadline:
                 with suppress(Unavailable):
                     bar.reach(count := await ended.count())
-                    now = await progress(context.connection, WORK) if count >= orders else None
+                    now = await progress(context.connection, NEEDED.work) if count >= orders else None
                     if now is not None and now.waiting == 0 and now == before:
                         return
                     before = now
@@ -132,11 +136,11 @@ class Play:
     async def _summary(self, context: Context, placed: Sequence[str]) -> int:
         """Stop the services, so that their last spans are there; audit; say how it went."""
         with self.voice.step("services") as said:
-            await self.stage.stop_services()
-            said.append("stopped, each after what it had in hands")
-        facts = await collect(context, self._plan.state)
+            await self.mesh.stop_services()
+            said.append("stopped, each after what it had in flight")
+        facts = await collect(context, self._fleet.mesh.state)
         done = Audit(facts, findings(facts))
-        found = summary.summarize(done, placed, self._plan.state.traces)
+        found = summary.summarize(done, placed, self._fleet.stores.traces)
         self.voice.show(audit.render(done))
         self.voice.show(summary.render(found))
         if self.asked.as_json:
@@ -144,5 +148,5 @@ class Play:
         return 0 if found.is_good else 1
 
     def _invite(self, first: str) -> None:
-        nats_args = self._plan.nats_args("client")
-        self.voice.invitation(self._plan, first, mix.small(mix.fresh_id()), nats_args)
+        nats_args = self._fleet.mesh.nats_args("client")
+        self.voice.invitation(self._fleet, first, mix.small(mix.fresh_id()), nats_args)

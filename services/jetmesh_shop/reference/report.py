@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
+from jetmesh.commands import options
+from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
+from jetmesh.local.state import State
 from jetmesh_shop.analytics import report as tables
 from jetmesh_shop.analytics.adapters import WarehouseBusy, read_report
-from jetmesh_shop.reference import state as states
-from jetmesh_shop.reference.endpoints import reach
-from jetmesh_shop.reference.state import State
+from jetmesh_shop.reference.state import Stores
 
 SUBJECT = "jetmesh.analytics.report"
 TIMEOUT_SECONDS = 20.0
@@ -23,7 +24,7 @@ Report = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @click.command()
-@states.option
+@options.state
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def report(state: State, *, as_json: bool) -> None:
     """Print orders, revenue, conversion and time to confirmation by minute.
@@ -39,16 +40,16 @@ def report(state: State, *, as_json: bool) -> None:
 
 def _from_file(state: State) -> Report | None:
     """What stands in the file; None where there is none, or analytics has it open."""
-    if state.is_held or not state.warehouse.exists():
+    if state.is_held or not Stores.of(state).warehouse.exists():
         return None
     try:
-        return read_report(state.warehouse)
+        return read_report(Stores.of(state).warehouse)
     except WarehouseBusy:
         return None
 
 
 async def _from_service(state: State) -> Report:
-    async with reach(state) as mesh:
+    async with reach_running(state) as mesh:
         try:
             answer = await mesh.connection.ask(SUBJECT, b"", TIMEOUT_SECONDS)
         except Unavailable as silence:

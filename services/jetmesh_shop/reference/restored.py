@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from jetmesh.common import terminal
+from jetmesh.local.state import State
 from jetmesh.runtime.context import Context
 from jetmesh_shop.reference import checks
 from jetmesh_shop.reference.checks import Check, addressee
 from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts, collect
-from jetmesh_shop.reference.state import State
 
 SHOWN = 20
 CHECKS: Sequence[Check] = (

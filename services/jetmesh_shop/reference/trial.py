@@ -4,12 +4,12 @@ import asyncio
 
 import click
 
+from jetmesh.commands.target import connected_with
 from jetmesh.common.terminal import say
 from jetmesh.failure import Unavailable
 from jetmesh.runtime.context import Context
 from jetmesh_contracts import ReceiptSent
 from jetmesh_shop.reference import mix, placing, stock, stories
-from jetmesh_shop.reference.endpoints import connected
 
 END = ReceiptSent.type
 
@@ -27,7 +27,7 @@ def trial(within_seconds: float) -> None:
 
 
 async def _place(within_seconds: float) -> list[str]:
-    async with connected() as mesh:
+    async with connected_with() as mesh:
         await stock.seed(mesh)
         return await _follow(mesh, mix.fresh_id(), within_seconds)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from jetmesh.common.console import Console
 from jetmesh.common.visible import lines
 from jetmesh_contracts import OrderPlaced
-from jetmesh_shop.reference.fleet import Plan
+from jetmesh_shop.reference.fleet import Fleet
 from jetmesh_shop.reference.stories import StoryEvent
 
 COLOURS = {"orders": "cyan", "payments": "green", "inventory": "magenta", "notifications": "yellow"}
@@ -54,14 +54,15 @@ class Voice:
         who = f"{event.service:<{NAME_WIDTH + 4}}"
         self.console.print(Text.assemble((f"{offset:>12}  ", "dim"), (who, COLOURS.get(event.service, "")), event.type))
 
-    def invitation(self, plan: Plan, order_id: str, next_order: OrderPlaced, nats_args: Sequence[str]) -> None:
+    def invitation(self, fleet: Fleet, order_id: str, next_order: OrderPlaced, nats_args: Sequence[str]) -> None:
         """Where everything is, and what to try."""
-        state = "" if str(plan.state.folder) == ".jetmesh" else f" --state {shlex.quote(str(plan.state.folder))}"
+        folder = fleet.mesh.state.folder
+        state = "" if str(folder) == ".jetmesh" else f" --state {shlex.quote(str(folder))}"
         publish = ["nats", *nats_args, "pub", next_order.type, next_order.model_dump_json()]
         self._list("Look", {
-            "API": f"{plan.http_url}/docs",
-            "broker": plan.monitor_url or plan.nats_url,
-            "logs": f"{plan.state.logs}/",
+            "API": f"{fleet.http_url}/docs",
+            "broker": fleet.mesh.monitor_url or fleet.mesh.nats_url,
+            "logs": f"{fleet.mesh.state.logs}/",
         })  # fmt: skip
         self._list("Try", {
             "story": f"jetmesh order {order_id}{state}",
@@ -71,7 +72,7 @@ class Voice:
         by_hand = f"{shlex.join(publish)}\njetmesh order {next_order.order_id}{state}"
         self.console.print(Text("\nAn order by hand, with the nats CLI, and its story", "bold"))
         self.console.print(Text(by_hand), soft_wrap=True)
-        words = f" stops all of it; the data stay in {plan.state.folder}."
+        words = f" stops all of it; the data stay in {folder}."
         self.console.print(Text.assemble("\n", ("Ctrl-C", "bold"), words))
 
     @contextmanager

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from jetmesh_shop.reference.state import Held, State, lock, write_pid
+from jetmesh.local.lock import Held, lock, write_pid
+from jetmesh.local.state import State
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -36,9 +37,9 @@ class Spec:
     """How far it steps back where the processor is short (nice(2))."""
 
 
-class Machine:
-    """A process of the demo. It leads a session of its own, so that Ctrl-C reaches the demo alone, which stops all in
-    their order; and it holds the lock on its pid file, which is how a later demo knows it is still there."""
+class Supervisor:
+    """A process of the mesh. It leads a session of its own: Ctrl-C reaches the command alone, which stops all in their
+    order. And it holds the lock on its pid file, which is how a later start knows it is still there."""
 
     def __init__(self, spec: Spec, state: State, tell: Callable[[str], None]) -> None:
         self.name = spec.name
@@ -127,13 +128,13 @@ class Machine:
 
 
 async def end_leftovers(state: State, tell: Callable[[str], None]) -> None:
-    """Stop what a demo that was killed left running on this folder, the last started first: whose pid file is locked is
+    """Stop what a mesh that was killed left running on this folder, the last started first: whose pid file is locked is
     alive, and ours."""
     for path in sorted(state.pids.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             lock(path).close()
         except Held as holder:
-            tell(f"{path.name} is left from an earlier demo (process {holder}): stopping it")
+            tell(f"{path.name} is left from an earlier start (process {holder}): stopping it")
             await _end(state, path.name, int(str(holder)))
 
 
@@ -147,4 +148,4 @@ async def _end(state: State, name: str, pid: int) -> None:
                 return lock(state.pids / name).close()
             except Held:
                 await asyncio.sleep(POLL_SECONDS)
-    raise StartFailed(f"{name} (process {pid}) of an earlier demo can't be stopped")
+    raise StartFailed(f"{name} (process {pid}) of an earlier start can't be stopped")

@@ -1,0 +1,92 @@
+"""`jetmesh dev`: the mesh of any app on this machine: its broker, its topology, its services."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+
+import click
+
+from jetmesh import app as apps
+from jetmesh import settings
+from jetmesh.commands import options
+from jetmesh.commands.target import connected_with
+from jetmesh.common.ports import HOST, free_ports
+from jetmesh.common.terminal import say
+from jetmesh.local.lifecycle import Lifecycle, clear, provide
+from jetmesh.local.plan import Plan, health_ports
+from jetmesh.local.state import State
+from jetmesh.settings import Settings
+from jetmesh.topology.accounts import OPERATOR
+from jetmesh.topology.streams import topology
+
+PYTHON = (sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m")
+"""The services look for their app where this command found it."""
+
+
+@click.command()
+@options.app
+@options.state
+@click.option("--port", type=click.IntRange(1, 65_535), help="The broker's port; any free one where none is named.")
+def dev(app: str, state: State, port: int | None) -> None:
+    """Run the services of an app on this machine, with a broker of their own, until Ctrl-C.
+
+    The data stay in the state folder: a second start goes on with them. A service that ends is started again. NATS_URL
+    names a broker to use instead of an own one.
+    """
+    chosen = settings.read(Settings)
+    plan = _plan(app, state, chosen, port)
+    with state.held():
+        asyncio.run(_run(plan))
+
+
+def _plan(app: str, state: State, chosen: Settings, port: int | None) -> Plan:
+    services = apps.load(app)
+    theirs = chosen.nats_url if os.environ.get("NATS_URL") else ""
+    own_port, monitor_port = free_ports(2)
+    return Plan(
+        app=apps.reference_of(app),
+        services=services,
+        state=state,
+        nats_url=theirs or f"nats://{HOST}:{port or own_port}",
+        own_broker=not theirs,
+        health_ports=health_ports(services),
+        monitor_port=monitor_port,
+        split=chosen.split,
+        python=PYTHON,
+    )
+
+
+async def _run(plan: Plan) -> None:
+    await clear(plan.state, say)
+    mesh = Lifecycle(plan.state, plan.endpoints, say)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    starting, stop = asyncio.create_task(_start(plan, mesh)), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await stop
+    finally:
+        for task in (starting, stop):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+        await mesh.stop()
+
+
+async def _start(plan: Plan, mesh: Lifecycle) -> None:
+    await mesh.start_foundation(plan.broker())
+    say(f"broker    {plan.nats_url}")
+    async with connected_with(plan.nats_args(OPERATOR)) as operator:
+        needed = topology(plan.services, split=plan.split)
+        made = await provide(operator.connection, needed)
+    say(f"topology  {len(needed.streams)} streams, {len(needed.consumers)} durables; {made or 'none'} made now")
+    await mesh.start_services([plan.service(service.name) for service in plan.services])
+    mesh.announce()
+    say(f"services  {', '.join(service.name for service in plan.services)}")
+    say(f"logs      {plan.state.logs}{os.sep}")
+    say("Ctrl-C stops all of it; `jetmesh top`, `story` and `doctor` find it by its folder.")

@@ -1,0 +1,1 @@
+"""A whole mesh on one machine: its folder, its broker, its processes under supervision."""

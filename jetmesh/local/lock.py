@@ -1,0 +1,51 @@
+"""Files that a process holds for as long as it lives, with its id in them."""
+
+import fcntl
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+
+class Held(Exception):
+    """Another process holds the file; the text is its id."""
+
+
+def lock(path: Path) -> IO[Any]:
+    """The file, locked until it is closed by everybody who inherited it.
+
+    Raises:
+        Held: by another process.
+        click.ClickException: the file is another user's.
+    """
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        advice = f"{path.parent} is another user's: name a folder of your own with --state"
+        raise click.ClickException(f"{path}: {error.strerror}; {advice}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        raise Held(holder) from None
+    return file
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process that lives holds the file."""
+    if not path.exists():
+        return False
+    try:
+        lock(path).close()
+    except Held:
+        return True
+    return False
+
+
+def write_pid(file: IO[Any], pid: int) -> None:
+    """Say in a locked file who holds it."""
+    file.truncate(0)
+    file.write(str(pid))
+    file.flush()

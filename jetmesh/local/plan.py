@@ -1,0 +1,112 @@
+"""What runs where: a broker, and each service of an app in a process of its own."""
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+
+from jetmesh.common.ports import HOST, free_ports
+from jetmesh.local import broker
+from jetmesh.local.endpoints import Endpoints
+from jetmesh.local.state import State
+from jetmesh.local.supervisor import Spec
+from jetmesh.service import Service
+from jetmesh.topology import nkeys
+from jetmesh.topology.accounts import API_PREFIX, OPERATOR, inbox_of, published
+from jetmesh.topology.partitions import Partitions
+
+PROBE_TIMEOUT_SECONDS = 2.0
+PYTHON = (sys.executable, "-P", "-m")
+"""A folder of the app's name where the mesh is started must not hide the installed package (-P)."""
+
+Ready = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The mesh of an app on this machine. A broker that is not its `own` is used as it is."""
+
+    app: str
+    services: Sequence[Service]
+    state: State
+    nats_url: str
+    own_broker: bool
+    health_ports: Mapping[str, int]
+    monitor_port: int = 0
+    split: Partitions = field(default_factory=dict)
+    python: Sequence[str] = PYTHON
+
+    @property
+    def monitor_url(self) -> str:
+        """The broker's monitoring; empty where the broker is somebody else's."""
+        return f"http://{HOST}:{self.monitor_port}" if self.own_broker else ""
+
+    def nats_args(self, user: str) -> list[str]:
+        """The arguments with which the `nats` CLI gets to the broker as one of its users."""
+        if not self.own_broker:
+            return ["-s", self.nats_url]
+        inbox = ["--inbox-prefix", inbox_of(user)] if user in published(self.services) else []
+        return ["-s", self.nats_url, "--nkey", str(nkeys.seed_file(self.state.keys, user)), *inbox]
+
+    def endpoints(self, pids: Mapping[str, int]) -> Endpoints:
+        """The same for everybody else, with the processes that run now."""
+        return Endpoints(
+            nats_url=self.nats_url,
+            nats_args=self.nats_args(OPERATOR),
+            monitor_url=self.monitor_url,
+            health_urls={name: f"http://{HOST}:{port}" for name, port in self.health_ports.items()},
+            pids=dict(pids),
+        )
+
+    def broker(self) -> list[Spec]:
+        """The broker, where it is the mesh's own."""
+        if not self.own_broker:
+            return []
+        port = int(self.nats_url.rpartition(":")[2])
+        written = broker.configuration(
+            self.services, self.state, port=port, monitor_port=self.monitor_port, split=self.split
+        )
+        ready = answers(f"{self.monitor_url}/healthz?js-enabled-only=true")
+        return [Spec("nats", broker.command(written, self.state), ready)]
+
+    def service(self, name: str, environment: Mapping[str, str] | None = None) -> Spec:
+        """A service in a process of its own: what it is told, and how it says that it is ready."""
+        port = self.health_ports[name]
+        told = {
+            "NATS_URL": self.nats_url,
+            "JETMESH_APP": self.app,
+            "JETMESH_STATE": str(self.state.folder),
+            "JETMESH_LOG_FORMAT": "json",
+            "JETMESH_HEALTH_PORT": str(port),
+            **(self._identity(name) if self.own_broker else {}),
+            **(environment or {}),
+        }
+        return Spec(name, (*self.python, "jetmesh", "run", name), answers(f"http://{HOST}:{port}/readyz"), told)
+
+    def _identity(self, name: str) -> dict[str, str]:
+        """The account of a service: what it declares, and nothing else."""
+        return {
+            "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(self.state.keys, name)),
+            "JETMESH_NATS_MICRO_NKEY_SEED": str(nkeys.seed_file(self.state.keys, f"{name}-micro")),
+            "JETMESH_NATS_API_PREFIX": API_PREFIX,
+        }
+
+
+def health_ports(services: Sequence[Service]) -> dict[str, int]:
+    """A free port for each service."""
+    names = [service.name for service in services]
+    return dict(zip(names, free_ports(len(names)), strict=True))
+
+
+def answers(url: str) -> Ready:
+    """Whether a page says that all is well."""
+
+    async def ready() -> bool:
+        async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_SECONDS) as client:
+            try:
+                return (await client.get(url)).is_success
+            except httpx.HTTPError:
+                return False
+
+    return ready

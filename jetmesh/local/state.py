@@ -1,0 +1,90 @@
+"""The state folder of a mesh on one machine: what lies where, and who holds it."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from jetmesh.common.private_files import close
+from jetmesh.local.lock import Held, is_held, lock, write_pid
+
+ARCHIVE = "JETMESH_ARCHIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The folder and the places in it; nothing is made before it is needed."""
+
+    folder: Path
+
+    @property
+    def broker(self) -> Path:
+        """What the broker keeps, and its configuration."""
+        return self.folder / "nats"
+
+    @property
+    def logs(self) -> Path:
+        """One log a process."""
+        return self.folder / "logs"
+
+    @property
+    def pids(self) -> Path:
+        """One file a process, locked for as long as it lives."""
+        return self.folder / "pids"
+
+    @property
+    def keys(self) -> Path:
+        """The broker's users: a key for each service, for clients and for operators."""
+        return self.folder / "keys"
+
+    @property
+    def archive(self) -> Path:
+        """The stories that ended long ago: `JETMESH_ARCHIVE`, where that is set."""
+        return Path(os.environ.get(ARCHIVE) or self.folder / "archive")
+
+    @property
+    def endpoints(self) -> Path:
+        """Where the running mesh is reached."""
+        return self.folder / "endpoints.json"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a mesh runs on this folder; its files alone do not tell, since it may have crashed."""
+        return is_held(self._lock)
+
+    @contextmanager
+    def held(self, stores: Iterable[Path] = ()) -> Iterator[None]:
+        """The folder, for one mesh at a time. `stores` are the files that its services keep there: like all else, for
+        the eyes of their owner.
+
+        Raises:
+            click.ClickException: another mesh runs on it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._close(stores)
+        except OSError as error:
+            advice = "name a folder of your own with --state"
+            raise click.ClickException(f"{error.filename}: {error.strerror}; {advice}") from None
+        try:
+            file = lock(self._lock)
+        except Held as other:
+            raise click.ClickException(
+                f"a mesh runs in {self.folder} already (process {other}): stop it, or name another folder with --state"
+            ) from None
+        with file:
+            write_pid(file, os.getpid())
+            yield
+
+    def _close(self, stores: Iterable[Path]) -> None:
+        """What an earlier version made for all to read. The folder itself may be somebody's who has more in it."""
+        own = (self.broker, self.logs, self.pids, self.keys, self.archive, self.endpoints)
+        for path in (*own, *(beside for store in stores for beside in self.folder.glob(f"{store.name}*"))):
+            close(path)
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / "demo.pid"

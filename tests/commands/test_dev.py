@@ -1,0 +1,93 @@
+"""`jetmesh dev`: any app runs on this machine with one command, and other commands find it by its folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetmesh.common.ports import free_port
+from jetmesh.testing import until
+
+HELLO = """
+from jetmesh import EventModel, Service
+
+class Greeted(EventModel, type="hello.greeted", owner="hello", key_field="name", from_outside=True):
+    name: str
+
+hello = Service("hello")
+
+@hello.intake
+async def greet(greeted: Greeted) -> Greeted:
+    return greeted
+
+SERVICES = (hello,)
+"""
+SECONDS_MAX = 60.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Nothing of the caller's mesh."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "JETMESH_", "OTEL_"))}
+    return {**own, "OTEL_SDK_DISABLED": "true", **more}
+
+
+def jetmesh(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jetmesh", *arguments]
+    told = environment(JETMESH_STATE=str(state), JETMESH_APP="hello:SERVICES")
+    return subprocess.run(
+        command, cwd=state, env=told, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+    )
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """An app in a folder, started as a person starts it."""
+    (tmp_path / "hello.py").write_text(HELLO)
+    command = [sys.executable, "-m", "jetmesh", "dev", "--app", "hello:SERVICES", "--state", str(tmp_path), "--port"]
+    process = subprocess.Popen(
+        [*command, str(free_port())], cwd=tmp_path, env=environment(), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS_MAX)
+
+
+async def endpoints(state: Path, process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """Where the mesh is, once it says so."""
+    path = state / "endpoints.json"
+
+    async def said() -> bool:
+        assert process.poll() is None, process.communicate()[0]
+        return path.exists()
+
+    await until(said, SECONDS_MAX, "endpoints.json is written")
+    read: dict[str, Any] = json.loads(path.read_text())
+    return read
+
+
+async def test_an_app_runs_with_one_command_and_is_found_by_its_folder(
+    running: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    told = await endpoints(tmp_path, running)
+    assert (set(told["health_urls"]), set(told["pids"])) == ({"hello"}, {"nats", "hello"})
+    assert jetmesh("dlq", "list", state=tmp_path).returncode == 0
+
+    second = jetmesh("dev", state=tmp_path)
+    assert (second.returncode, "a mesh runs in" in second.stderr) == (1, True), second.stderr
+
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=SECONDS_MAX)
+    assert running.returncode == 0, said
+    assert not (tmp_path / "endpoints.json").exists()
+    for pid in told["pids"].values():
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
