@@ -135,7 +135,7 @@ ORDER_FLOW = Dashboard(
             "From the click to each step, 95 %",
             {
                 "{{cloudevents_event_type}}": quantile(
-                    0.95, of("jetmesh_story_elapsed_seconds_bucket"), "cloudevents_event_type"
+                    0.95, of("jetmesh_trace_elapsed_seconds_bucket"), "cloudevents_event_type"
                 )
             },
             "s",
@@ -146,7 +146,7 @@ ORDER_FLOW = Dashboard(
             {
                 f"{share:.0%}": quantile(
                     share,
-                    of("jetmesh_story_elapsed_seconds_bucket", 'cloudevents_event_type="orders.confirmed"'),
+                    of("jetmesh_trace_elapsed_seconds_bucket", 'cloudevents_event_type="orders.confirmed"'),
                     "cloudevents_event_type",
                 )
                 for share in (0.5, 0.95, 0.99)
@@ -188,10 +188,10 @@ ORDER_FLOW = Dashboard(
             meaning="Since the process began, by the type of the error. `jetmesh dlq` shows and replays them.",
         ),
         Panel(
-            "Switches",
+            "Circuit breakers",
             {
                 "{{service_name}}: {{jetmesh_needs}}": "max by (service_name, jetmesh_needs) "
-                f"({of('jetmesh_switch_state_ratio')})"
+                f"({of('jetmesh_circuit_breaker_state_ratio')})"
             },
             meaning="0 closed, 1 half-open, 2 open: what a service needs is away, it waits and loses nothing.",
         ),
@@ -232,7 +232,7 @@ JETSTREAM = Dashboard(
         ),
         Panel("Delivered, not settled", {PLACE: f"max by ({DURABLE}) ({of('jetmesh_consumer_ack_pending', WORK)})"}),
         Panel("Redelivered", {PLACE: f"max by ({DURABLE}) ({of('jetmesh_consumer_redelivered', WORK)})"}),
-        Panel("In the processes", {PLACE: f"sum by ({DURABLE}) ({of('jetmesh_deliveries_held', WORK)})"}),
+        Panel("In flight", {PLACE: f"sum by ({DURABLE}) ({of('jetmesh_deliveries_in_flight', WORK)})"}),
         Panel(
             "Messages",
             {"{{stream_name}}": f"max by (stream_name) ({of('nats_stream_total_messages', LEADER)})"},

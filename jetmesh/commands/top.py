@@ -22,7 +22,7 @@ from jetmesh.service import Service
 
 WIDE = 110
 """From so many columns on there is room for every number."""
-SWITCHES = {"open": "bold red", "half-open": "yellow", "closed": "dim"}
+BREAKERS = {"open": "bold red", "half-open": "yellow", "closed": "dim"}
 
 
 @click.command()
@@ -33,7 +33,7 @@ SWITCHES = {"open": "bold red", "half-open": "yellow", "closed": "dim"}
 )
 @options.app
 def top(once: bool, as_json: bool, interval: float, app: str) -> None:
-    """Show what the mesh does: rates, lag, latencies, failures, switches, by service and reaction; Ctrl-C ends it."""
+    """Show rates, lag, latencies, failures and circuit breakers, by service and reaction, until Ctrl-C."""
     services = apps.load(app)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_once(services, as_json) if once or as_json else _live(services, interval))
@@ -64,7 +64,7 @@ def picture(overview: Overview, width: int) -> RenderableType:
     """One reading, for a terminal of `width` columns."""
     wide = width >= WIDE
     parts: list[RenderableType] = [_headline(overview), "", _reactions(overview, wide=wide), ""]
-    parts += [field(f"▲ the switch {name} is {state}", "red") for name, state in overview.breakers.items()]
+    parts += [field(f"▲ the circuit breaker {name} is {state}", "red") for name, state in overview.breakers.items()]
     if overview.missing:
         parts.append(field(f"▲ no answer from {', '.join(overview.missing)}", "yellow"))
     return Group(*parts, _streams(overview.streams, wide=wide))
@@ -85,17 +85,17 @@ def _reactions(overview: Overview, *, wide: bool) -> Table:
     """One line a reaction; in a narrow terminal without the median, the redelivered and what failed."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=wide)
     table.add_column("reaction", no_wrap=True)
-    numbers = ["rate/s", "lag", "held", *(["again", "failed/s", "p50 ms"] if wide else []), "p95 ms", "dead"]
+    numbers = ["rate/s", "lag", "in flight", *(["again", "failed/s", "p50 ms"] if wide else []), "p95 ms", "dead"]
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("switch", no_wrap=True)
+    table.add_column("breaker", no_wrap=True)
     service = ""
     for row in overview.rows:
         if row.service != service:
             service = row.service
             table.add_row(Text.assemble((service, "bold cyan"), (_replicas(overview, service), "dim")))
         table.add_row(
-            Text(f"  {row.name}"), *_numbers(row, wide=wide), Text(_breaker(row), style=SWITCHES[row.breaker])
+            Text(f"  {row.name}"), *_numbers(row, wide=wide), Text(_breaker(row), style=BREAKERS[row.breaker])
         )
     return table
 

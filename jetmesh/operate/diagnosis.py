@@ -261,7 +261,7 @@ def _state(name: str, answer: State) -> Iterable[Finding]:
     for topic, said in answer.remarks.items():
         fix = SYNCHRONISE if topic == "clock" else "mend what it names"
         yield Finding("services", Grade.WRONG, f"{name}: {topic}: {said}", fix)
-    notes = "; ".join(f"the switch of {needs} is {state}" for needs, state in answer.notes.items())
+    notes = "; ".join(f"the circuit breaker of {needs} is {state}" for needs, state in answer.notes.items())
     if not answer.ready:
         yield Finding("services", Grade.WRONG, f"{name} is not ready: {answer.reason}", "mend the reason it gives")
     elif notes:

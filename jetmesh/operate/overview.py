@@ -1,4 +1,4 @@
-"""The whole mesh at one moment, as an operator sees it: reactions, lag, switches, dead letters, streams."""
+"""The whole mesh at one moment, as an operator sees it: reactions, lag, circuit breakers, dead letters, streams."""
 
 import asyncio
 import time
@@ -126,7 +126,7 @@ def _rows(
 
 
 def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letters: dict[str, int]) -> Row:
-    """A reaction by what its replicas tell: rates add up, of the latencies and the switch the worst counts."""
+    """A reaction by what its replicas report: rates add up; of latencies and circuit breakers the worst counts."""
     breakers = {answer.breaker for answer in told}
     return Row(
         service=reaction.service,
@@ -154,7 +154,7 @@ def _with_rates(rows: Iterable[Row], before: Overview | None) -> Iterable[Row]:
 
 
 def _breakers(reports: Reports) -> dict[str, str]:
-    """The switches that are not closed, with their reasons."""
+    """The circuit breakers that are not closed, with their reasons."""
     return {
         f"{service}/{name}": f"{breaker.state}: {breaker.reason}"
         for service, answers in reports.items()

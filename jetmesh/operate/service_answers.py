@@ -43,7 +43,7 @@ class ReactionReport(Answer):
 
 
 class BreakerReport(Answer):
-    """The switch of something that a service needs."""
+    """The circuit breaker of something that a service needs."""
 
     state: str
     reason: str = ""

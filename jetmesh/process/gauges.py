@@ -1,4 +1,4 @@
-"""The mesh's own metrics of a service in a process: what waits, what is held, which switch is open, what was refused.
+"""The mesh's own metrics of a service in a process: what waits, what is in flight, which circuit breaker is open.
 
 Replicas see the same durable: where their numbers are about the durable (`jetmesh.consumer.*`), take the maximum.
 """
@@ -45,11 +45,11 @@ class Gauges:
                 "Of those, not for the first time.",
             ),
             ("jetmesh.consumer.missing", "1", self._gone, "1 where the broker has no such durable, or no such stream."),
-            ("jetmesh.deliveries.held", "{message}", self._held, "In this process, waiting or running."),
+            ("jetmesh.deliveries.in_flight", "{message}", self._held, "In this process, waiting or running."),
             ("jetmesh.deliveries.oldest.age", "s", self._oldest, "For how long the oldest of them has been held."),
             ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
             ("jetmesh.storing.failing", "s", self._unstored, "For how long the broker has stored nothing of it."),
-            ("jetmesh.switch.state", "1", self._breakers, "0 closed, 1 half-open, 2 open."),
+            ("jetmesh.circuit_breaker.state", "1", self._breakers, "0 closed, 1 half-open, 2 open."),
             (
                 "jetmesh.clock.ahead",
                 "s",
@@ -62,7 +62,7 @@ class Gauges:
             ("jetmesh.delivery.attempts", "{attempt}", self._attempts, "Attempts, by how often the delivery had come."),
             ("jetmesh.dead_letters", "{message}", self._dead_letters, "Given up, by the type of the error."),
             ("jetmesh.guard.refusals", "{message}", self._refusals, "Recordings refused: decided on a stale story."),
-            ("jetmesh.switch.openings", "1", self._openings, "How often a switch opened."),
+            ("jetmesh.circuit_breaker.openings", "1", self._openings, "How often a circuit breaker opened."),
             ("jetmesh.permissions.denied", "1", self._denials, "Subjects that the broker denied to this user."),
         ):
             meter.create_observable_counter(name, [_callback(read)], unit, meaning)

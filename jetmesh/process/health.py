@@ -24,7 +24,7 @@ class Health:
     reason: str = "starting"
     trouble: Callable[[], str] = field(default=lambda: "")
     notes: Callable[[], Mapping[str, str]] = field(default=dict)
-    """What is worth knowing and no reason to be not ready: a dependency is down, and its switch open."""
+    """What is worth knowing and no reason to be not ready: a dependency is down, and its circuit breaker open."""
     remarks: Callable[[], Mapping[str, str]] = field(default=dict)
     """The same, of what is no dependency: by what it is about."""
     _conditions: Conditions = field(default_factory=lambda: Conditions(log))

@@ -1,7 +1,7 @@
-"""The kill switch of a dependency: after failures in a row it opens, pulling pauses, one delivery at a time probes.
+"""The circuit breaker of a dependency: it opens after failures in a row, pulling pauses, single deliveries probe.
 
-An outage costs a delivery no attempts: what is in hand waits in the process until the switch closes. (The states are
-those of a circuit breaker; MassTransit's kill switch pauses the consumer in the same way.)
+An outage costs a delivery no attempts: what is in flight waits in the process until the breaker closes. (MassTransit
+calls a breaker that pauses the consumer a kill switch.)
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from typing import Any
 from jetmesh.failure import BrokerUnavailable, Deferred, Unavailable, growing
 from jetmesh.jetstream.pull import Pull
 
-log = logging.getLogger("jetmesh.switch")
+log = logging.getLogger("jetmesh.circuit_breaker")
 
 FAILURES = 5
-"""So many in a row, without a success between them, open a switch: one delivery that fails twice does not."""
+"""So many in a row, without a success between them, open a breaker: one delivery that fails twice does not."""
 PATIENCE_SECONDS = 0.25
 """And for so long: under load the failures of a few bad orders can come in a clump."""
 FIRST_SECONDS = 0.5
@@ -38,7 +38,7 @@ class State(Enum):
 class CircuitBreaker:
     """Whether what several reactions of one service need is there, learnt from how their calls end.
 
-    `pauses` puts a pull under the switch. A call's end is a failure if it raises Unavailable, and a success if it
+    `pauses` puts a pull under the breaker. A call's end is a failure if it raises Unavailable, and a success if it
     returns an outcome or raises Deferred; anything else, such as a broker that is away, says nothing about it.
     """
 
@@ -66,7 +66,7 @@ class CircuitBreaker:
         self._probe_at = 0.0
 
     def pauses(self, pull: Pull, slots: int) -> None:
-        """Let the switch pause this pull, which has so many slots otherwise."""
+        """Let the breaker pause this pull, which has so many slots otherwise."""
         self._pulls.append((pull, slots))
 
     @property
@@ -99,7 +99,7 @@ class CircuitBreaker:
         return await turn
 
     async def watch(self, call: Awaitable[Any]) -> Any:
-        """The outcome of a reaction's call; the switch learns how it ended."""
+        """The outcome of a reaction's call; the breaker learns how it ended."""
         try:
             outcome = await call
         except BrokerUnavailable:
@@ -196,17 +196,17 @@ class CircuitBreaker:
 
     def _change(self, state: State, level: int, words: str) -> None:
         self.state = state
-        log.log(level, "%s: the switch of %s is %s: %s", self.service, self.needs, state, words)
+        log.log(level, "%s: the circuit breaker of %s is %s: %s", self.service, self.needs, state, words)
 
 
 class CircuitBreakers(dict[str, CircuitBreaker]):
-    """The switches of one service, by what its reactions need."""
+    """The circuit breakers of one service, by what its reactions need."""
 
     def notes(self) -> dict[str, str]:
-        """Each switch that is not closed, with its state and reason: worth knowing, and no reason to be not ready."""
+        """Each breaker that is not closed, with its state and reason: worth knowing, and no reason to be not ready."""
         return {name: f"{breaker.state}: {breaker.reason}" for name, breaker in self.items() if not breaker.is_closed}
 
 
 def breakers(service: str, needs: Iterable[str]) -> CircuitBreakers:
-    """One switch for each of `needs`."""
+    """One breaker for each of `needs`."""
     return CircuitBreakers({name: CircuitBreaker(service, name) for name in sorted(set(needs))})

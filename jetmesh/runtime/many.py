@@ -130,7 +130,7 @@ class Many(Batching):
     """Takes whatever waits, at most one delivery of a key, and decides it in one go."""
 
     async def batch_max(self) -> int:
-        """All that the decision takes at once; one, while a switch finds out whether what it needs is back."""
+        """All that the decision takes at once; one, while a circuit breaker finds out whether what it needs is back."""
         if self.breaker and not await self.breaker.admission():
             return 0
         return DELIVERIES_MAX if self.breaker is None or self.breaker.is_closed else 1

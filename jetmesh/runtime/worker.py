@@ -205,7 +205,7 @@ class Worker:
         return False
 
     def call(self, *arguments: Any) -> Awaitable[Any]:
-        """What the function returns; the switch of what it needs learns how the call ended."""
+        """What the function returns; the circuit breaker of what it needs learns how the call ended."""
         answer = self.reaction.function(*arguments)
         return self.breaker.watch(answer) if self.breaker else answer
 
@@ -291,7 +291,7 @@ class Worker:
             self.context.in_flight.ack(delivery)
 
     async def _spare(self, delivery: Delivery) -> None:
-        """Free its slot, for others or because the service stops, until the switch may be closed."""
+        """Free its slot, for others or because the service stops, until the circuit breaker may be closed."""
         pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + (self.breaker.probe_in_seconds if self.breaker else 0.0)
         await self._put_off(delivery, pause, blameless=True)
 

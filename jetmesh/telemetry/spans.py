@@ -105,7 +105,7 @@ class Telemetry:
             "messaging.process.duration", "s", "Duration of one attempt at one delivery.", BUCKETS_SECONDS
         )
         self.elapsed = self.histograms.make(
-            "jetmesh.story.elapsed",
+            "jetmesh.trace.elapsed",
             "s",
             "Time from the first event of a story (the click) until this one was recorded.",
             BUCKETS_STORY_SECONDS,

@@ -55,7 +55,7 @@ async def test_a_look_counts_what_was_handled_what_failed_and_what_is_dead(mesh_
     assert (after.instances, after.missing) == ({"tolls": 1}, ())
 
 
-async def test_an_open_switch_and_the_lag_behind_it_are_seen(mesh_of: MeshOf) -> None:
+async def test_an_open_circuit_breaker_and_the_lag_behind_it_are_seen(mesh_of: MeshOf) -> None:
     tolls = tollgate(attempts=100)
     mesh = await mesh_of(tolls, dependencies=[Gate(Bank(is_down=True))])
     await _outage(mesh, 20)
@@ -90,9 +90,9 @@ async def test_the_gauges_report_a_mesh_in_an_outage(mesh_of: MeshOf) -> None:
         polling.cancel()
         await runner.stop()
     meters.shutdown()
-    assert readings["jetmesh.switch.state"] > 0
+    assert readings["jetmesh.circuit_breaker.state"] > 0
     assert readings["jetmesh.consumer.ack_pending"] == 20
-    assert readings["jetmesh.deliveries.held"] > 0
+    assert readings["jetmesh.deliveries.in_flight"] > 0
     assert readings["jetmesh.deliveries.oldest.age"] > 0
     assert readings["jetmesh.consumer.missing"] == 0
     assert readings["jetmesh.delivery.attempts"] >= 20

@@ -138,7 +138,7 @@ async def test_whoever_waits_when_the_service_stops_is_not_admitted() -> None:
 async def test_an_outage_in_a_burst_costs_few_calls_no_dead_letter_and_no_event(
     mesh_of: MeshOf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "jetmesh.switch")
+    caplog.set_level(logging.DEBUG, "jetmesh.circuit_breaker")
     tolls, bank = tollgate(attempts=3), Bank(is_down=True)
     mesh = await mesh_of(tolls, dependencies=[Gate(bank)])
     cars = [f"car-{number}" for number in range(CARS)]

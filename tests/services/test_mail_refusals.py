@@ -129,7 +129,7 @@ async def test_a_greylisted_recipient_gets_the_mail_once_it_is_let_in(mesh_of: M
         assert await mesh.dead_letters() == []
 
 
-async def test_the_servers_refusal_opens_the_switch_and_costs_no_attempt(mesh_of: MeshOf) -> None:
+async def test_the_servers_refusal_opens_the_circuit_breaker_and_costs_no_attempt(mesh_of: MeshOf) -> None:
     server = MailServer(sender=always("451 4.3.0 not now"))
     async with notifying(mesh_of, server) as mesh:
         await confirm(mesh, range(12))
