@@ -42,8 +42,8 @@ lint:
     uv run --group lint deptry --config services/pyproject.toml services/jetmesh_shop
     uv run --all-groups deptry --ignore DEP002,DEP004 --exclude '\.venv' benchmarks tests tools
     uv run jetmesh contracts lint
-    uv run jetmesh contracts generate --check
     uv run jetmesh contracts check
+    uv run python -m tools.generate --check
 
 # the next version of everything, the release of its contracts, and what is generated from both: just release 0.2.0
 release version:
@@ -51,7 +51,11 @@ release version:
     uv version --frozen --package jetmesh-contracts "$1"
     uv version --frozen --package jetmesh-shop "$1"
     uv run jetmesh contracts release
-    uv run jetmesh contracts generate
+    just generate
+
+# everything that follows from the code: schemas, tables, the chart's values and renders, dashboards
+generate *arguments:
+    uv run python -m tools.generate "$@"
 
 # mend formatting and lint where a machine can
 format:
@@ -69,19 +73,6 @@ tools *names:
 pin:
     uv run --no-project tools/pin.py
 
-# the table of values in the Helm chart's README, from the comments of its values.yaml
-chart-readme *arguments:
-    @uv run --no-project tools/chart_readme.py "$@"
-
-# the chart's copies of alert rules and dashboards
-chart-files *arguments:
-    @uv run --no-project tools/chart_files.py "$@"
-
 # a real Kubernetes control plane on loopback, up or down: just tools helm kube && just cluster up
 cluster verb *folder:
     @uv run --no-project tools/cluster.py "$@"
-
-# Grafana's dashboards, from the panels in tools/dashboards.py, and the chart's copies
-dashboards *arguments:
-    @uv run --no-project tools/dashboards.py "$@"
-    @uv run --no-project tools/chart_files.py "$@"

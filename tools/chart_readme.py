@@ -1,7 +1,6 @@
-"""Write the table of values in the chart's README from the comments of its values.yaml; --check only compares."""
+"""The table of values in the chart's README, from the comments of its values.yaml."""
 
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,14 +19,10 @@ class Value(NamedTuple):
     meaning: str
 
 
-def main(arguments: list[str]) -> None:
-    """Write the README, or with --check exit 1 where it is not what it would be."""
+def files() -> dict[Path, str | None]:
+    """The README as it should be."""
     readme = CHART / "README.md"
-    before = readme.read_text()
-    after = with_table(before, table(values((CHART / "values.yaml").read_text())))
-    if "--check" in arguments and before != after:
-        sys.exit(f"{readme.name} of the chart is not current: run `just chart-readme`")
-    readme.write_text(after)
+    return {readme: with_table(readme.read_text(), table(values((CHART / "values.yaml").read_text())))}
 
 
 def with_table(readme: str, lines: Iterable[str]) -> str:
@@ -64,7 +59,3 @@ def values(text: str) -> Iterable[Value]:
 def _described(path: str, default: str, meaning: str) -> Iterable[Value]:
     if default or meaning:
         yield Value(path, default.replace("|", "\\|"), meaning.replace("|", "\\|"))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,7 +1,6 @@
-"""Write Grafana's dashboards from the panels declared here; --check only compares."""
+"""Grafana's dashboards, from the panels declared here."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -312,15 +311,8 @@ BUSINESS = Dashboard(
 DASHBOARDS = (ORDER_FLOW, JETSTREAM, BUSINESS)
 
 
-def main(arguments: list[str]) -> None:
-    """Write every dashboard, or with --check exit 1 where one is not what it would be."""
-    for dashboard in DASHBOARDS:
-        file = FOLDER / f"{dashboard.uid}.json"
-        text = json.dumps(dashboard.document(), indent=2) + "\n"
-        if "--check" in arguments and (not file.exists() or file.read_text() != text):
-            sys.exit(f"{file.name} is not current: run `just dashboards`")
-        file.write_text(text)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def files() -> dict[Path, str | None]:
+    """Every dashboard as Grafana reads it."""
+    return {
+        FOLDER / f"{dashboard.uid}.json": json.dumps(dashboard.document(), indent=2) + "\n" for dashboard in DASHBOARDS
+    }

@@ -22,7 +22,7 @@ from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
 from jetmesh.settings import Settings
-from jetmesh.topology import accounts, nack, nkeys, provision
+from jetmesh.topology import accounts, chart, nack, nkeys, provision
 from jetmesh.topology.provision import Change, Drift, Step
 from jetmesh.topology.streams import Topology
 from jetmesh.topology.streams import topology as needed
@@ -132,6 +132,18 @@ def export(kind: str, account: str, app: str) -> None:
         say(f"{field} needs NACK {version} or newer: older ones drop it", fg="yellow", err=True)
     hint = "the contracts are not part of it: `jetmesh topology apply` publishes them once the streams are there"
     say(hint, fg="yellow", err=True)
+
+
+@topology.command()
+@options.app
+def values(app: str) -> None:
+    """Print what the Helm chart must know: of each service the durables whose lag KEDA scales on, without deadlines.
+
+    In the partitions that JETMESH_PARTITIONS says.
+    """
+    with brought_by("contracts", "YAML"):
+        import yaml
+    say(yaml.safe_dump(chart.values(_needed(apps.load(app), settings.read(Settings))), sort_keys=False), end=False)
 
 
 def _check_outside(user: str, services: Sequence[Service]) -> None:

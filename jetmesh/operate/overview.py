@@ -16,7 +16,7 @@ from jetmesh.runtime.origin import origin_of
 from jetmesh.service import Reaction, Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.streams import WHOLE, Consumer, topology
+from jetmesh.topology.streams import WHOLE, Consumer, Kind, topology
 
 Reports = dict[str, list[Report]]
 """What the instances of each service tell."""
@@ -100,10 +100,11 @@ async def look(
     missing = [f"durable {c.stream}/{c.durable}" for c, lag in zip(needed.consumers, infos, strict=True) if lag is None]
     missing += [f"stream {stream.name}" for stream, state in zip(needed.streams, streams, strict=True) if state is None]
     missing += [f"service {service.name}" for service in services if service.name not in reports]
+    deadlines = {consumer.durable for consumer in needed.consumers if consumer.kind is Kind.DEADLINE}
     rows = _with_rates(_rows(services, lags, reports, letters), before)
     return Overview(
         at=time.time(),
-        rows=tuple(rows),
+        rows=tuple(replace(row, waits=f"{row.service}-{row.name}" in deadlines) for row in rows),
         streams=tuple(state for state in streams if state),
         instances={name: len(answers) for name, answers in reports.items()},
         breakers=_breakers(reports),
@@ -136,7 +137,6 @@ def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letter
         failed_per_second=sum(answer.failed_per_second for answer in told),
         p50_ms=max((answer.p50_ms for answer in told), default=0),
         p95_ms=max((answer.p95_ms for answer in told), default=0),
-        waits=reaction.form.is_delayed,
         dead_letters=letters.get(f"{reaction.service}.{reaction.name}", 0),
         breaker=next((state for state in ("open", "half-open") if state in breakers), "closed"),
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from jetmesh.event import EventType
-from jetmesh.operate.flow import markdown
 from jetmesh.service import Reaction
 from jetmesh_contracts import EVENTS, OrderGoodsSecured, OrderPaymentSecured
 from jetmesh_shop.flow import SERVICES
@@ -91,9 +90,3 @@ def test_compensations_never_give_up() -> None:
     for reaction in REACTIONS:
         if reaction.name in compensating and not reaction.form.only_outside:
             assert reaction.retry.attempts is None, reaction.durable
-
-
-def test_the_table_in_the_readme_is_what_the_signatures_say() -> None:
-    table = re.search(r"<!-- flow -->\n(.*?)\n<!-- /flow -->", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert table, "the README has a table between <!-- flow --> and <!-- /flow -->"
-    assert table[1].strip() == markdown(SERVICES), "`jetmesh flow --markdown` prints the right one"

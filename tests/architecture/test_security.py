@@ -1,43 +1,12 @@
 """SECURITY.md says what each key may do: as it is declared, line by line."""
 
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jetmesh.topology import accounts
-from jetmesh.topology.accounts import Import
-from jetmesh_shop.flow import SERVICES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text()
-PULL, READ = "$JS.API.CONSUMER.MSG.NEXT.", "$JS.API.DIRECT.GET."
-BESIDE = ("$JS.ACK.", "$JS.API.CONSUMER.INFO.")
-"""What goes with a pull: to settle what was pulled, and to look at the durable."""
-
-
-def row(user: str, imports: Iterable[Import], hears: str) -> str:
-    """What a user may do, as a line of the table."""
-    subjects = [imported.subject for imported in imports]
-    says = [subject for subject in subjects if not subject.startswith((PULL, READ, *BESIDE))]
-    pulls = [subject.removeprefix(PULL).replace(".", "/") for subject in subjects if subject.startswith(PULL)]
-    reads = [subject.removeprefix(READ) for subject in subjects if subject.startswith(READ)]
-    cells = (", ".join(f"`{cell}`" for cell in dict.fromkeys(cells)) or "—" for cells in ([user], says, pulls, reads))
-    return f"| {' | '.join(cells)} | `{hears}` |"
-
-
-def table() -> Iterator[str]:
-    """The table, from the declarations."""
-    yield "| key | may publish | pulls | reads | hears |"
-    yield "|---|---|---|---|---|"
-    for kind, events in accounts.published(SERVICES).items():
-        yield row(kind, [Import(event.type) for event in events], f"{accounts.inbox_of(kind)}.>")
-    for service in SERVICES:
-        yield row(service.name, accounts.imports_of(service, SERVICES), "_INBOX.>")
-
-
-def test_the_table_of_keys_is_what_is_declared() -> None:
-    shown = PAGE.partition("<!-- keys -->\n")[2].partition("<!-- /keys -->")[0]
-    assert shown == "\n".join([*table(), ""])
 
 
 def test_the_limits_are_those_that_are_set() -> None:

@@ -1,22 +1,15 @@
 """The chart as the tests render it: its examples of values, and the objects that come of them."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.support.programs import ROOT, program, run
+from tests.support.programs import program, run
+from tools import chart_renders
 
-CHART = ROOT / "deploy" / "helm" / "jetmesh"
-GOLDEN = Path(__file__).parent / "golden"
 CRDS = Path(__file__).parent / "crds"
-EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
-KUBERNETES = "1.35"
-
-MADE_ONCE = re.compile(r"^( +(?:secret|operator-token): )[A-Za-z0-9+/=]{40,}$", re.MULTILINE)
-"""Secrets that the chart makes: other ones each time."""
 
 Object = dict[str, Any]
 
@@ -28,8 +21,7 @@ def helm(*arguments: str, status: int = 0) -> str:
 
 def render(*arguments: str) -> str:
     """The objects of release `mesh`, as text."""
-    text = helm("template", "mesh", str(CHART), "--namespace", "shop", "--kube-version", KUBERNETES, *arguments)
-    return MADE_ONCE.sub(r"\1<made once>", text)
+    return chart_renders.render(program("helm"), *arguments)
 
 
 def objects(text: str) -> list[Object]:

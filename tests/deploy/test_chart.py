@@ -1,22 +1,15 @@
 """The Helm chart, rendered: what it makes of the examples, what it refuses, and what every pod of it keeps to."""
 
 import difflib
-import os
 from pathlib import Path
 
 import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
-import yaml
 
 from jetmesh.topology.nkeys import users
-from jetmesh.topology.streams import Kind, consumers_of
 from jetmesh_shop.flow import SERVICES
 from tests.deploy.chart import (
-    CHART,
-    EXAMPLES,
-    GOLDEN,
-    KUBERNETES,
     Object,
     custom_schemas,
     helm,
@@ -26,6 +19,7 @@ from tests.deploy.chart import (
     render,
 )
 from tests.support.programs import ROOT, run
+from tools.chart_renders import CHART, EXAMPLES, KUBERNETES, golden
 
 each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.name.removesuffix("-values.yaml"))
 
@@ -43,12 +37,9 @@ def test_an_example_is_linted_strictly(values: Path) -> None:
 
 @each_example
 def test_an_example_renders_what_it_did(values: Path) -> None:
-    golden = GOLDEN / values.name.replace("-values", "")
-    rendered = render("--values", str(values))
-    if os.environ.get("UPDATE_GOLDEN"):
-        golden.write_text(rendered)
-    difference = difflib.unified_diff(golden.read_text().splitlines(), rendered.splitlines(), "golden", "now", n=2)
-    assert not list(difference), "\n".join(["UPDATE_GOLDEN=1 accepts:", *difference])
+    before, now = golden(values).read_text().splitlines(), render("--values", str(values)).splitlines()
+    difference = list(difflib.unified_diff(before, now, "golden", "now", n=2))
+    assert not difference, "\n".join(["`just generate` accepts:", *difference])
 
 
 @each_example
@@ -98,15 +89,6 @@ def test_liveness_does_not_ask_for_the_broker_and_readiness_does(trial: list[Obj
         container = of_kind(trial, "Deployment")[name]["spec"]["template"]["spec"]["containers"][0]
         assert container["startupProbe"]["httpGet"]["path"] == container["livenessProbe"]["httpGet"]["path"] == "/livez"
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-
-
-def test_the_services_and_their_durables_are_those_of_the_code() -> None:
-    chart = yaml.safe_load((CHART / "values.yaml").read_text())["services"]
-    for service in SERVICES:
-        declared = [consumer for consumer in consumers_of(service, SERVICES) if consumer.kind is Kind.WORK]
-        scaled = {(each["stream"], each["durable"]) for each in chart.pop(service.name)["consumers"]}
-        assert scaled == {(consumer.stream, consumer.durable) for consumer in declared}
-    assert not chart
 
 
 def test_everything_that_runs_has_a_network_policy(trial: list[Object]) -> None:

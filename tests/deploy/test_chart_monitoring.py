@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.deploy.chart import Object, custom_schemas, objects, render
-from tests.support.programs import ROOT, run
+from tests.support.programs import ROOT
 
 OBSERVABILITY = ROOT / "observability"
 ALERTS = yaml.safe_load((OBSERVABILITY / "alerts" / "jetmesh.yaml").read_text())["groups"]
@@ -19,10 +19,6 @@ def rules(*settings: str) -> list[Object]:
     found = objects(render("--set", ",".join(["prometheusRule.enabled=true", *settings])))
     (rule,) = [each for each in found if each["kind"] == "PrometheusRule"]
     return [rule for group in rule["spec"]["groups"] for rule in group["rules"]]
-
-
-def test_the_chart_s_copies_are_those_of_the_repository() -> None:
-    run("python", "tools/chart_files.py", "--check", cwd=ROOT)
 
 
 def test_every_rule_is_there_with_its_runbook_as_a_url() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.chart import CHART, KUBERNETES, Object, helm, objects, of_kind, pods, render
+from tests.deploy.chart import Object, helm, objects, of_kind, pods, render
+from tools.chart_renders import CHART, KUBERNETES
+from tools.versions import VERSION
 
 COMPONENTS = ("defaults", "services.orders", "topology", "archive", "test", "mail.sink", "broker.embedded")
 KINDS = {"topology": "Job", "archive": "CronJob", "test": "Pod", "mailsink": "Deployment", "broker": "StatefulSet"}
@@ -315,7 +317,7 @@ def test_credentials_come_from_secrets_that_are_there(tmp_path: Path) -> None:
 def test_every_image_can_come_from_one_registry() -> None:
     found = pods(everything("--set", "global.imageRegistry=registry.example.com/mirror"))
     images = {each["spec"]["containers"][0]["image"] for each in found}
-    assert images == {f"registry.example.com/mirror/{image}" for image in ("jetmesh:0.1.0", "nats:2.15.1-alpine")}
+    assert images == {f"registry.example.com/mirror/{image}" for image in (f"jetmesh:{VERSION}", "nats:2.15.1-alpine")}
 
 
 def test_extra_objects_are_templates(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ import yaml
 from jetmesh.topology import nack
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
-from tests.deploy.chart import CHART, CRDS, EXAMPLES, Object, helm, objects, of_kind, render
+from tests.deploy.chart import CRDS, Object, helm, objects, of_kind, render
 from tests.support.programs import ROOT, program, run
 from tests.support.routing import SPLIT
 from tools import cluster
+from tools.chart_renders import CHART, EXAMPLES
+from tools.versions import VERSION
 
 SHOP = "shop"
 RELEASE = "mesh"
@@ -129,9 +131,9 @@ def test_an_upgrade_whose_topology_fails_changes_no_service(installed: Kubernete
     # The node would complete the Job; it must never get its pod.
     hungry = "topology.resources.requests.cpu=1000,topology.deadlineSeconds=5,image.tag=next"
     assert "pre-upgrade hooks failed" in installed.upgrade("--set", hungry, status=1)
-    assert installed.image() == "jetmesh:0.1.0"
+    assert installed.image() == f"jetmesh:{VERSION}"
     installed.helm("rollback", RELEASE, "1", "--wait", "--timeout", "3m")
-    assert installed.image() == "jetmesh:0.1.0"
+    assert installed.image() == f"jetmesh:{VERSION}"
     installed.upgrade("--set", "image.tag=mended")
     assert installed.image() == "jetmesh:mended"
 
@@ -141,7 +143,7 @@ def test_a_rollback_brings_the_older_services_and_their_topology_back(installed:
     installed.upgrade("--set", "image.tag=next")
     assert topology_jobs(installed) != before
     installed.helm("rollback", RELEASE, "1", "--wait", "--timeout", "3m")
-    assert installed.image() == "jetmesh:0.1.0"
+    assert installed.image() == f"jetmesh:{VERSION}"
     assert topology_jobs(installed) == before
 
 

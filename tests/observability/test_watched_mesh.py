@@ -14,7 +14,7 @@ import yaml
 from tests.observability.stack import ENVIRONMENT, OBSERVABILITY, Stack, watched
 from tests.observability.test_alerts import ENVIRONMENT as LABEL
 from tests.observability.test_alerts import alerts
-from tests.support.programs import ROOT, program, run
+from tests.support.programs import ROOT, program
 from tests.support.waiting import wait_until
 
 GRAFANA = {
@@ -44,10 +44,6 @@ def queries() -> Iterator[Any]:
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel["targets"]:
                 yield pytest.param(target["expr"], id=f"{path.stem}: {panel['title']} {target['refId']}")
-
-
-def test_the_dashboards_are_those_of_their_declaration() -> None:
-    run("python", "tools/dashboards.py", "--check", cwd=ROOT)
 
 
 @pytest.mark.parametrize("query", list(queries()))

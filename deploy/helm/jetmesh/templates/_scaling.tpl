@@ -43,7 +43,7 @@ spec:
 {{- define "jetmesh.scaledObject" -}}
 {{- $scaling := .settings.autoscaling -}}
 {{- if not .settings.consumers }}
-{{- fail (printf "services.%s.consumers: KEDA scales on the lag of durables; list them as {stream, durable}" .name) }}
+{{- fail (printf "services.%s.consumers: KEDA scales on the lag of durables; list them as `jetmesh topology values` prints them" .name) }}
 {{- end }}
 ---
 apiVersion: keda.sh/v1alpha1

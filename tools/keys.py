@@ -1,0 +1,34 @@
+"""The table of keys in SECURITY.md: what each user of the broker may do."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from jetmesh.service import Service
+from jetmesh.topology import accounts
+from jetmesh.topology.accounts import Import
+
+PULL, READ = "$JS.API.CONSUMER.MSG.NEXT.", "$JS.API.DIRECT.GET."
+BESIDE = ("$JS.ACK.", "$JS.API.CONSUMER.INFO.")
+"""What goes with a pull: to settle what was pulled, and to look at the durable."""
+
+
+def markdown(services: Sequence[Service]) -> str:
+    """The table, from the declarations."""
+    return "\n".join(_lines(services))
+
+
+def _lines(services: Sequence[Service]) -> Iterator[str]:
+    yield "| key | may publish | pulls | reads | hears |"
+    yield "|---|---|---|---|---|"
+    for kind, events in accounts.published(services).items():
+        yield _row(kind, [Import(event.type) for event in events], f"{accounts.inbox_of(kind)}.>")
+    for service in services:
+        yield _row(service.name, accounts.imports_of(service, services), "_INBOX.>")
+
+
+def _row(user: str, imports: Iterable[Import], hears: str) -> str:
+    subjects = [imported.subject for imported in imports]
+    says = [subject for subject in subjects if not subject.startswith((PULL, READ, *BESIDE))]
+    pulls = [subject.removeprefix(PULL).replace(".", "/") for subject in subjects if subject.startswith(PULL)]
+    reads = [subject.removeprefix(READ) for subject in subjects if subject.startswith(READ)]
+    cells = (", ".join(f"`{cell}`" for cell in dict.fromkeys(cells)) or "—" for cells in ([user], says, pulls, reads))
+    return f"| {' | '.join(cells)} | `{hears}` |"
