@@ -9,7 +9,7 @@ import pytest
 from jetmesh import DeclarationError, Recorded, Service, Snapshot
 from jetmesh.app import AppError, load, named
 from jetmesh.forms import AFTER, MANY, ON, SINK
-from tests.support.jobs import Asked, Dropped, Failed, Finished, Work, work
+from tests.support.jobs import APP, Asked, Dropped, Failed, Finished, Work, work
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,11 @@ def test_a_decorator_leaves_the_function_as_it_is() -> None:
 
 
 def test_an_app_is_found_by_name_or_the_error_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    services = load("jetmesh_shop.flow:SERVICES")
-    assert named(services, ["payments"])[0].name == "payments"
-    with pytest.raises(AppError, match="no service 'bank'; there are orders, payments"):
+    services = load(APP)
+    assert named(services, ["work"])[0].name == "work"
+    with pytest.raises(AppError, match="no service 'bank'; there are jobs, work"):
         named(services, ["bank"])
-    for wrong in ("jetmesh_shop.flow", "jetmesh_shop.no:S", "jetmesh_shop.flow:NO", "jetmesh.event:subject_of"):
+    for wrong in ("tests.support.jobs", "tests.support.no:S", "tests.support.jobs:NO", "jetmesh.event:subject_of"):
         with pytest.raises(AppError, match="app"):
             load(wrong)
 

@@ -4,7 +4,7 @@ import pytest
 
 from jetmesh.runtime.runner import delay_seconds
 from jetmesh.settings import Settings, SettingsError, read, variable
-from jetmesh_shop.orders.service import orders
+from tests.support.jobs import Asked, Failed, work
 
 
 def test_defaults_hold_and_an_empty_variable_counts_as_unset() -> None:
@@ -53,10 +53,17 @@ def test_all_wrong_variables_are_named_at_once() -> None:
 
 
 def test_a_deadline_is_set_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    deadline = next(reaction for reaction in orders.reactions if reaction.name == "time_out")
+    service = work()
+
+    @service.after(minutes=15)
+    async def time_out(asked: Asked) -> Failed:
+        """A job was asked for a while ago: give it up."""
+        return Failed(job_id=asked.job_id)
+
+    (deadline,) = service.reactions
     assert delay_seconds(deadline) == 900
-    monkeypatch.setenv("JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS", "2.5")
+    monkeypatch.setenv("JETMESH_AFTER_WORK_TIME_OUT_SECONDS", "2.5")
     assert delay_seconds(deadline) == 2.5
-    monkeypatch.setenv("JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS", "soon")
-    with pytest.raises(SettingsError, match="JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS: 'soon' is no number of seconds"):
+    monkeypatch.setenv("JETMESH_AFTER_WORK_TIME_OUT_SECONDS", "soon")
+    with pytest.raises(SettingsError, match="JETMESH_AFTER_WORK_TIME_OUT_SECONDS: 'soon' is no number of seconds"):
         delay_seconds(deadline)

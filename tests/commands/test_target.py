@@ -12,7 +12,7 @@ from jetmesh.commands import commands
 from jetmesh.common.ports import free_port
 from jetmesh.testing import Broker
 from jetmesh.topology import accounts, nkeys
-from jetmesh_shop.flow import SERVICES
+from tests.support.jobs import APP, SERVICES
 
 SPEAKING = (
     ["topology", "plan"],
@@ -59,7 +59,7 @@ def test_a_wrong_key_is_told_from_no_broker(guarded: Broker, tmp_path: Path, arg
 def test_the_demo_is_found_by_its_folder(guarded: Broker, tmp_path: Path) -> None:
     seed = str(nkeys.seed_file(tmp_path / "keys", "operator"))
     (tmp_path / "endpoints.json").write_text(json.dumps({"nats_args": ["-s", guarded.url, "--nkey", seed]}))
-    environment = {"JETMESH_STATE": str(tmp_path), "JETMESH_APP": "jetmesh_shop.flow:SERVICES"}
+    environment = {"JETMESH_STATE": str(tmp_path), "JETMESH_APP": APP}
     assert invoke(["topology", "plan"], **environment).exit_code == 1
     assert invoke(["topology", "apply"], **environment).exit_code == 0
     assert invoke(["topology", "plan"], **environment).exit_code == 0

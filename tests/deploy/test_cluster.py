@@ -17,8 +17,8 @@ from jetmesh.topology import nack
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
 from tests.deploy.chart import CRDS, Object, helm, objects, of_kind, render
+from tests.mesh.routing import SPLIT
 from tests.support.programs import ROOT, program, run
-from tests.support.routing import SPLIT
 from tools import cluster
 from tools.chart_renders import CHART, EXAMPLES
 from tools.versions import VERSION

@@ -10,7 +10,7 @@ from jetmesh.topology import nack
 from jetmesh.topology.streams import Stream, Topology, topology
 from jetmesh_shop.flow import SERVICES
 from tests.deploy.chart import custom_schemas, objects
-from tests.support.routing import PARTITIONS, SPLIT
+from tests.mesh.routing import PARTITIONS, SPLIT
 
 THREE = {"JETMESH_APP": "jetmesh_shop.flow:SERVICES", "JETMESH_REPLICAS": "3"}
 

@@ -2,23 +2,16 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from jetmesh.jetstream.pull import Pull
 from jetmesh.service import Service
-from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh_shop.flow import SERVICES
-from tests.support.jobs import Asked, Finished, work
-from tests.support.samples import body
-
-Process = subprocess.Popen[bytes]
-Start = Callable[[Mapping[str, str]], Process]
+from jetmesh.testing import LocalMesh, MeshOf
+from tests.support.jobs import APP, SERVICES, Asked, Finished, work
+from tests.support.processes import running
 
 MEGABYTE = 980_000
 MESSAGES = 500
@@ -81,45 +74,28 @@ async def _finished(mesh: LocalMesh, count: int) -> bool:
     return await mesh.count("WORK") == count
 
 
-@pytest.fixture
-def start_orders() -> Iterator[Start]:
-    """Starts `jetmesh run orders`, as a process of its own."""
-    processes: list[Process] = []
-
-    def start(environment: Mapping[str, str]) -> Process:
-        program = "from jetmesh.commands import main; main()"
-        command = [sys.executable, "-c", program, "run", "orders", "--app", "jetmesh_shop.flow:SERVICES"]
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
 KINDS: dict[str, Callable[[int], bytes]] = {
     "no JSON": lambda _: b"x" * MEGABYTE,
-    "an order, padded": lambda number: json.dumps(body(f"o-{number}")).encode().ljust(MEGABYTE),
+    "a job, padded": lambda number: padded(number, MEGABYTE),
 }
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("kind", KINDS)
-async def test_five_hundred_messages_of_a_megabyte_keep_orders_small(
-    broker: Broker, start_orders: Start, kind: str
+async def test_five_hundred_messages_of_a_megabyte_keep_a_service_small(
+    mesh_of: MeshOf, tmp_path: Path, kind: str
 ) -> None:
     """The process as it is run, on its own: what a client can make of it."""
-    async with LocalMesh(SERVICES, [], {"NATS_URL": broker.url}) as mesh:
-        for number in range(MESSAGES):
-            await mesh.publish("orders.placed", KINDS[kind](number))
-        process = start_orders({**os.environ, "NATS_URL": broker.url, "JETMESH_HTTP_SECRET": "s" * 40})
+    mesh = await mesh_of(*SERVICES, start=False)
+    for number in range(MESSAGES):
+        await mesh.publish("jobs.asked", KINDS[kind](number))
+    with running(tmp_path, "jobs", app=APP, **mesh.environment) as jobs:
         await mesh.until(lambda: _handled(mesh), within_seconds=120)
-        assert _most_bytes(process.pid) < RSS_MAX
+        assert _most_bytes(jobs.process.pid) < RSS_MAX
 
 
 async def _handled(mesh: LocalMesh) -> bool:
-    return await mesh.count("DEAD_LETTERS") + await mesh.count("ORDERS") >= MESSAGES
+    return await mesh.count("DEAD_LETTERS") + await mesh.count("JOBS") >= MESSAGES
 
 
 def _most_bytes(pid: int) -> int:

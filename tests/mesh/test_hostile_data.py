@@ -25,7 +25,7 @@ from jetmesh.testing import Broker
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
-from tests.support.hostile import BODIES, ESCAPES, KEYS, fill
+from tests.mesh.hostile import BODIES, ESCAPES, KEYS, fill
 
 SECONDS_MAX = 90
 STYLE = re.compile(r"\x1b\[[0-9;]*m")

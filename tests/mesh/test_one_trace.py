@@ -9,9 +9,9 @@ import pytest
 
 from jetmesh.common.ports import free_ports
 from jetmesh.testing import MeshOf
+from tests.mesh.spans import spans_in, traced
 from tests.mesh.whole import Whole, whole_mesh
 from tests.support.samples import body
-from tests.support.spans import spans_in, traced
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 REQUESTED = "orders.cancellation_requested"

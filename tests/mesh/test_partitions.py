@@ -23,8 +23,8 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
 from jetmesh_shop.reference.stories import story
+from tests.mesh.routing import PARTITIONS, SPLIT, routing_broker
 from tests.mesh.whole import whole_mesh
-from tests.support.routing import PARTITIONS, SPLIT, routing_broker
 from tests.support.samples import body
 
 

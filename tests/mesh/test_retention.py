@@ -38,10 +38,10 @@ from jetmesh_shop.payments.bank import CAPTURE_FAILS
 from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
 from jetmesh_shop.reference.report import SUBJECT
+from tests.mesh.routing import PARTITIONS, SPLIT, routing_broker
 from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
 from tests.mesh.whole import Whole, whole_mesh
 from tests.support.programs import ROOT
-from tests.support.routing import PARTITIONS, SPLIT, routing_broker
 from tests.support.samples import TRUFFLE, placed
 
 STREAMS = ["INTAKE", *(service.stream for service in SERVICES if service.records)]

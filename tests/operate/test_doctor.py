@@ -20,7 +20,7 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.doctor import Finding, Grade, Patient, examine, redacted_url, settings_in_force, traces
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from jetmesh_shop.flow import SERVICES
+from tests.support.jobs import SERVICES
 from tests.support.tollgate import Bank, CarArrived, Gate, tollgate
 
 
@@ -130,7 +130,7 @@ async def test_services_that_are_all_down_are_wrong(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(*SERVICES, start=False)
     wrong = await _wrong(mesh, "services")
     (fix,) = [fix for found, fix in wrong.items() if found.startswith("no service runs")]
-    assert "jetmesh run orders payments inventory notifications analytics" in fix
+    assert "jetmesh run jobs work" in fix
 
 
 async def test_a_service_that_is_down_while_something_waits_for_it_is_wrong(mesh_of: MeshOf) -> None:

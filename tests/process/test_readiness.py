@@ -4,14 +4,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jetmesh.common.ports import free_port
 from jetmesh.jetstream import api
 from jetmesh.process import process
 from jetmesh.process.health import Health
@@ -19,9 +17,7 @@ from jetmesh.runtime import durable_watch
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
-from jetmesh_shop.flow import SERVICES
 from tests.support.jobs import Asked, Failed, Finished, work
-from tests.support.processes import running
 
 
 @pytest.fixture
@@ -135,13 +131,3 @@ async def test_a_service_is_ready_only_once_what_is_beside_it_takes_requests(mes
     over.set()
     with pytest.raises(RuntimeError, match="the gate has ended"):
         await asyncio.wait_for(life, 15)
-
-
-async def test_a_port_that_is_taken_ends_the_process_with_one_line(mesh_of: MeshOf, tmp_path: Path) -> None:
-    mesh = await mesh_of(*SERVICES, start=False)
-    port = free_port()
-    with closing(await asyncio.start_server(lambda *_: None, "127.0.0.1", port)):
-        own = {"JETMESH_HTTP_PORT": str(port), "JETMESH_HTTP_SECRET": "x" * 64}
-        with running(tmp_path, "orders", **mesh.environment, **own) as orders:
-            assert await orders.ended(40) == 1
-    assert orders.lines(f"JETMESH_HTTP_PORT: 127.0.0.1:{port} can't be listened on; choose another port"), orders.said

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from jetmesh.common.ports import free_port
-from jetmesh.jetstream import api
-from jetmesh.testing import Broker, LocalMesh, MeshOf, until
+from jetmesh.testing import Broker, MeshOf, until
 from jetmesh.topology import accounts, nkeys
-from jetmesh_shop.flow import SERVICES
+from tests.support.jobs import APP, SERVICES
+from tests.support.operators import change_durable
 from tests.support.processes import Running, running
 
 LONG = {"JETMESH_CONNECT_SECONDS": "3600"}
@@ -54,7 +54,7 @@ async def stops(process: Running, number: int = signal.SIGTERM) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_while_the_broker_is_away(tmp_path: Path, number: int) -> None:
     url = f"nats://127.0.0.1:{free_port()}"
-    with running(tmp_path, "inventory", NATS_URL=url, **LONG) as process:
+    with running(tmp_path, "work", app=APP, NATS_URL=url, **LONG) as process:
         await until(lambda: "waiting for the broker at " in process.why_not, 30)
         assert len(process.lines("waiting for the broker")) == 1, process.said
         assert process.get("/livez")[0] == 200
@@ -63,7 +63,7 @@ async def test_while_the_broker_is_away(tmp_path: Path, number: int) -> None:
 
 async def test_while_the_broker_hangs(tmp_path: Path, broker: Broker) -> None:
     os.kill(broker.pid, signal.SIGSTOP)
-    with running(tmp_path, "inventory", NATS_URL=broker.url, **LONG) as process:
+    with running(tmp_path, "work", app=APP, NATS_URL=broker.url, **LONG) as process:
         await until(lambda: process.get("/livez")[0] == 200, 30)
         await stops(process)
     os.kill(broker.pid, signal.SIGCONT)
@@ -85,7 +85,7 @@ def _catches(pid: int, number: int) -> bool:
 
 
 async def test_while_the_topology_is_missing(tmp_path: Path, broker: Broker) -> None:
-    with running(tmp_path, "inventory", NATS_URL=broker.url) as process:
+    with running(tmp_path, "work", app=APP, NATS_URL=broker.url) as process:
         await until(lambda: "waiting for the topology: it is not applied yet" in process.why_not, 30)
         await stops(process)
         assert len(process.lines("waiting for the topology")) == 1, process.said
@@ -93,21 +93,15 @@ async def test_while_the_topology_is_missing(tmp_path: Path, broker: Broker) -> 
 
 async def test_while_the_topology_differs(tmp_path: Path, mesh_of: MeshOf) -> None:
     mesh = await mesh_of(*SERVICES, start=False)
-    await _narrow(mesh, "INTAKE", "inventory-intake", 7)
-    with running(tmp_path, "inventory", **mesh.environment) as process:
+    await change_durable(mesh, "INTAKE.jobs-intake", max_deliver=7)
+    with running(tmp_path, "jobs", app=APP, **mesh.environment) as process:
         await until(lambda: "max_deliver: 7 -> -1" in process.why_not, 30)
         (line,) = process.lines("max_deliver: 7 -> -1")
-        assert "update consumer INTAKE/inventory-intake" in line
+        assert "update consumer INTAKE/jobs-intake" in line
         assert "run `jetmesh topology apply`" in line
         await mesh.apply()
         await until(lambda: process.is_ready, 30)
         await stops(process)
-
-
-async def _narrow(mesh: LocalMesh, stream: str, durable: str, max_deliver: int) -> None:
-    info = await api.request(mesh.context.connection, f"CONSUMER.INFO.{stream}.{durable}")
-    body = {"stream_name": stream, "config": {**info["config"], "max_deliver": max_deliver}}
-    await api.request(mesh.context.connection, f"CONSUMER.CREATE.{stream}.{durable}", body, strict=True)
 
 
 async def test_while_what_it_needs_is_missing(tmp_path: Path, mesh_of: MeshOf, monkeypatch: Any) -> None:
@@ -130,7 +124,7 @@ async def test_while_it_works_and_the_broker_hangs(
     tmp_path: Path, broker: Broker, mesh_of: MeshOf, wait_for_loss: bool
 ) -> None:
     mesh = await mesh_of(*SERVICES, start=False)
-    with running(tmp_path, "inventory", **mesh.environment) as process:
+    with running(tmp_path, "work", app=APP, **mesh.environment) as process:
         await until(lambda: process.is_ready, 30)
         os.kill(broker.pid, signal.SIGSTOP)
         if wait_for_loss:
@@ -150,10 +144,10 @@ def guarded(tmp_path: Path) -> Iterator[Broker]:
 
 
 async def test_a_key_that_the_broker_does_not_know_is_said_and_ends_the_start(tmp_path: Path, guarded: Broker) -> None:
-    nkeys.ensure(tmp_path / "foreign", ["inventory"])
-    seed = str(nkeys.seed_file(tmp_path / "foreign", "inventory"))
+    nkeys.ensure(tmp_path / "foreign", ["work"])
+    seed = str(nkeys.seed_file(tmp_path / "foreign", "work"))
     own = {"NATS_URL": guarded.url, "JETMESH_NATS_NKEY_SEED": seed, "JETMESH_CONNECT_SECONDS": "3"}
-    with running(tmp_path, "inventory", **own) as process:
+    with running(tmp_path, "work", app=APP, **own) as process:
         await until(lambda: "the broker does not know the key U" in process.why_not, 30)
         assert await process.ended() == 1
         assert process.said.splitlines()[-1].find("JETMESH_NATS_NKEY_SEED") > 0
@@ -161,6 +155,6 @@ async def test_a_key_that_the_broker_does_not_know_is_said_and_ends_the_start(tm
 
 
 async def test_no_key_where_one_is_asked_for_names_the_setting(tmp_path: Path, guarded: Broker) -> None:
-    with running(tmp_path, "inventory", NATS_URL=guarded.url, JETMESH_CONNECT_SECONDS="2") as process:
+    with running(tmp_path, "work", app=APP, NATS_URL=guarded.url, JETMESH_CONNECT_SECONDS="2") as process:
         assert await process.ended() == 1
         assert process.lines("the broker asks who this is: JETMESH_NATS_NKEY_SEED must name")

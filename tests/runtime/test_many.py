@@ -1,17 +1,16 @@
 """Reactions to many: one reading, one commit, at most one delivery of a key, and a poisoned one is alone with it."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import Sequence
 
 import pytest
 
 from jetmesh import NotYet, Permanent, Retry, Service, Snapshot
-from jetmesh.testing import MeshOf
-from jetmesh_contracts import GoodsRejected, GoodsReserved, StockLevel
-from jetmesh_shop.inventory.service import inventory
-from jetmesh_shop.reference.streams import raw_reader
+from jetmesh.jetstream.api import request
+from jetmesh.jetstream.headers import decode_headers
+from jetmesh.testing import LocalMesh, MeshOf
 from tests.support.jobs import Asked, Finished, Level, Work, work
-from tests.support.samples import TRUFFLE, cancelled, placed, restocked
 
 Batches = list[list[str]]
 
@@ -62,10 +61,15 @@ async def test_what_comes_again_gives_no_id_away_a_second_time(mesh_of: MeshOf, 
         await mesh.record(Asked(job_id=key))
     await mesh.start(service)
     await mesh.settled()
-    recorded = await (await raw_reader(mesh.context.connection)).read("WORK")
     assert batches[-1] == ["j-2", "j-1"]
-    assert len(recorded) == 4
-    assert len({message.headers["ce-id"] for message in recorded}) == 4
+    assert await mesh.count("WORK") == 4
+    assert len({await _id_at(mesh, sequence) for sequence in range(1, 5)}) == 4
+
+
+async def _id_at(mesh: LocalMesh, sequence: int) -> str:
+    """The id of the event that work recorded at a place."""
+    found = await request(mesh.context.connection, "STREAM.MSG.GET.WORK", {"seq": sequence}, strict=True)
+    return decode_headers(b64decode(found["message"]["hdrs"]))["ce-id"]
 
 
 async def test_a_level_that_another_writer_changed_is_read_anew(
@@ -146,27 +150,4 @@ async def test_a_batch_that_comes_too_early_comes_again(mesh_of: MeshOf) -> None
     mesh = await mesh_of(service)
     await mesh.record(Asked(job_id="j-1"))
     await mesh.recorded(Finished, "j-1")
-    assert await mesh.dead_letters() == []
-
-
-async def test_a_hot_article_is_never_oversold(mesh_of: MeshOf) -> None:
-    """300 orders for 10 pieces, each placed twice, some cancelled, with two replicas."""
-    mesh = await mesh_of(inventory)
-    await mesh.start(inventory)
-    await mesh.outside(restocked("r-1", "truffle-special", 10))
-    await mesh.outside(restocked("r-1", "truffle-special", 10))
-    level = await mesh.recorded(StockLevel, "truffle-special")
-    assert level.available == 10
-    orders = [placed(f"o-{number}", TRUFFLE) for number in range(300)]
-    await asyncio.gather(*(mesh.record(order) for order in [*orders, *orders]))
-    await asyncio.gather(*(mesh.record(cancelled(order)) for order in orders[::10]))
-    await mesh.settled()
-    types = {order.order_id: await mesh.types(order.order_id) for order in orders}
-    kept = [key for key, found in types.items() if GoodsReserved.type in found and "inventory.released" not in found]
-    ended = [
-        key for key, found in types.items() if found & {GoodsReserved.type, GoodsRejected.type, "inventory.released"}
-    ]
-    level = await mesh.recorded(StockLevel, "truffle-special")
-    assert len(ended) == 300
-    assert level.available + len(kept) == 10
     assert await mesh.dead_letters() == []

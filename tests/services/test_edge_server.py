@@ -2,21 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
 from opentelemetry.trace import NoOpTracer
 
+from jetmesh.common.ports import free_port
 from jetmesh.process import health
 from jetmesh.process.health import Health
 from jetmesh.settings import SettingsError, read
-from jetmesh.testing import until
+from jetmesh.testing import MeshOf, until
+from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.edge import Limits, Tokens, create_app
 from jetmesh_shop.orders.edge.server import Edge
 from jetmesh_shop.orders.wiring import Settings, _tokens
 from tests.services.test_edge import ADA, TOKENS, InMemoryOrders, bearer
+from tests.support.processes import running
 
 GET = b"GET /orders/o-1042 HTTP/1.1\r\nHost: edge\r\n"
 HALF = b"POST /orders HTTP/1.1\r\nHost: ed"
@@ -210,3 +214,13 @@ def test_the_same_secret_knows_the_tokens_again() -> None:
     first, second = (_tokens(read(Settings, environment)) for _ in range(2))
     assert isinstance(first, Tokens)
     assert first.token("o-1") == second.token("o-1")
+
+
+async def test_a_port_that_is_taken_ends_the_process_with_one_line(mesh_of: MeshOf, tmp_path: Path) -> None:
+    mesh = await mesh_of(*SERVICES, start=False)
+    port = free_port()
+    with closing(await asyncio.start_server(lambda *_: None, "127.0.0.1", port)):
+        own = {"JETMESH_HTTP_PORT": str(port), "JETMESH_HTTP_SECRET": "x" * 64}
+        with running(tmp_path, "orders", app="jetmesh_shop.flow:SERVICES", **mesh.environment, **own) as orders:
+            assert await orders.ended(40) == 1
+    assert orders.lines(f"JETMESH_HTTP_PORT: 127.0.0.1:{port} can't be listened on; choose another port"), orders.said

@@ -75,6 +75,18 @@ def finishing() -> Service:
     return service
 
 
-SERVICES = (finishing(),)
+def desk() -> Service:
+    """The service that takes jobs from outside."""
+    service = Service("jobs")
+
+    @service.intake
+    async def take(asked: Asked) -> Asked:
+        """Somebody outside wants a job done: record that."""
+        return asked
+
+    return service
+
+
+SERVICES = (desk(), finishing())
 APP = "tests.support.jobs:SERVICES"
 """For a process of its own."""

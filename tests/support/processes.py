@@ -100,9 +100,7 @@ class Running:
 
 
 @contextmanager
-def running(
-    folder: Path, *services: str, app: str = "jetmesh_shop.flow:SERVICES", **environment: str
-) -> Iterator[Running]:
+def running(folder: Path, *services: str, app: str, **environment: str) -> Iterator[Running]:
     """A process that is killed at the latest when the block ends."""
     one = Running(folder, *services, app=app, **environment)
     try:

@@ -19,7 +19,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import DeadLettered
 from jetmesh.telemetry import providers
 from jetmesh.telemetry.instruments import Counter, Histograms, WithHistograms
-from jetmesh_shop.orders.service import orders
+from tests.support.jobs import desk
 
 SAMPLED = SpanContext(7, 9, False, TraceFlags(TraceFlags.SAMPLED))
 
@@ -69,13 +69,13 @@ def test_both_kinds_arrive_together() -> None:
 
 def test_types_that_a_reaction_does_not_take_are_one() -> None:
     """Strangers may think of any number of them: neither a series nor a description is kept for each."""
-    (place, *_) = orders.reactions
-    home = providers.start("orders", {}).reaction(place)
-    for event_type in ("placed", *(f"stranger-{number}" for number in range(500))):
-        delivery = Delivery(f"orders.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
+    (take,) = desk().reactions
+    home = providers.start("jobs", {}).reaction(take)
+    for event_type in ("asked", *(f"stranger-{number}" for number in range(500))):
+        delivery = Delivery(f"jobs.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
         home.attempt(bare(delivery)).end(DeadLettered(BrokenContract("it is none")))
     points: Any = home._telemetry.duration.metric().data.data_points
     assert {(point.attributes["cloudevents.event_type"], point.count) for point in points} == {
-        ("orders.placed", 1),
+        ("jobs.asked", 1),
         ("_OTHER", 500),
     }

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,74 +11,26 @@ from jetmesh import Recorded
 from jetmesh.commands import commands
 from jetmesh.contracts import registry
 from jetmesh.jetstream import api
-from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.consumer_config import hold_seconds
 from jetmesh.runtime import durable_watch
 from jetmesh.service import Service
 from jetmesh.testing import Broker, MeshOf
-from jetmesh.topology import difference, provision
+from jetmesh.topology import provision
 from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.streams import Topology, topology
-from jetmesh_shop.flow import SERVICES
-from tests.support.jobs import Asked, Finished, work
+from tests.support.jobs import Asked, Finished, finishing
+from tests.support.operators import change_durable, change_stream, config_of
 from tests.support.versions import NEWER
 
 
-@pytest.fixture
-def finishing() -> Service:
-    service = work()
-
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Somebody wants a job done: do it."""
-        return Finished(job_id=asked.job_id)
-
-    return service
-
-
-def test_streams_and_durables_follow_from_the_signatures() -> None:
-    needed = topology(SERVICES)
-    streams = {stream.name: stream.config["subjects"] for stream in needed.streams}
-    assert streams["PAYMENTS"] == ["payments.*.*"]
-    assert streams["INVENTORY"] == ["inventory.*.*", "stock.*.*"]
-    assert streams["INTAKE"] == ["orders.*", "stock.*"]
-    assert "dead.>" in streams["DEAD_LETTERS"]
-    durables = {(consumer.stream, consumer.durable): consumer.subjects for consumer in needed.consumers}
-    assert durables["ORDERS", "payments-authorize"] == ("orders.placed.*",)
-    assert durables["PAYMENTS", "orders-promise"] == ("payments.authorized.*",)
-    assert durables["INTAKE", "orders-intake"] == ("orders.*",)
-
-
-async def test_a_plan_shows_what_apply_makes_and_nothing_afterwards(mesh_of: MeshOf, finishing: Service) -> None:
-    mesh = await mesh_of(finishing, start=False)
-    connection = mesh.context.connection
-    steps = await provision.plan(connection, topology([*SERVICES]))
-    assert {step.change for step in steps} == {Change.CREATE, Change.KEEP}
-    await provision.apply(connection, steps)
-    steps = await provision.plan(connection, topology([*SERVICES]))
-    assert {step.change for step in steps} == {Change.KEEP}
-
-
-async def _change(mesh: Any, stream: str, **fields: Any) -> None:
-    info = await api.request(mesh.context.connection, f"STREAM.INFO.{stream}")
-    await api.request(mesh.context.connection, f"STREAM.UPDATE.{stream}", {**info["config"], **fields}, strict=True)
-
-
-async def _config(mesh: Any, call: str) -> dict[str, Any]:
-    info = await api.request(mesh.context.connection, call, strict=True)
-    return dict(info["config"])
-
-
-async def _edit(mesh: Any, place: str, **fields: Any) -> None:
-    """Change fields of a durable, as `nats consumer edit` does."""
-    config = {**await _config(mesh, f"CONSUMER.INFO.{place}"), **fields}
-    body = {"stream_name": place.partition(".")[0], "config": config}
-    await api.request(mesh.context.connection, f"CONSUMER.CREATE.{place}", body, strict=True)
+@pytest.fixture(name="finishing")
+def finishing_service() -> Service:
+    return finishing()
 
 
 async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _change(mesh, "WORK", description="an operator's words", discard="old")
+    await change_stream(mesh, "WORK", description="an operator's words", discard="old")
     (step,) = [s for s in await provision.plan(mesh.context.connection, mesh.topology) if s.change is not Change.KEEP]
     assert str(step) == "update stream WORK\n    discard: 'old' -> 'new'"
     await mesh.apply()
@@ -89,24 +40,24 @@ async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, fin
 
 async def test_what_would_lose_messages_is_refused_and_nothing_is_changed(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _change(mesh, "WORK", subjects=["work.*.*", "labour.*.*"], discard="old")
+    await change_stream(mesh, "WORK", subjects=["work.*.*", "labour.*.*"], discard="old")
     await mesh.publish("labour.done.l-1", b"{}")
     steps = await provision.plan(mesh.context.connection, mesh.topology, prune=True)
     with pytest.raises(Drift, match=r"^refuse stream WORK: the stream holds messages of labour\.\*\.\*$"):
         await provision.apply(mesh.context.connection, steps)
-    assert (await _config(mesh, "STREAM.INFO.WORK"))["discard"] == "old"
+    assert (await config_of(mesh, "STREAM.INFO.WORK"))["discard"] == "old"
     await api.request(mesh.context.connection, "STREAM.PURGE.WORK", {"filter": "labour.>"}, strict=True)
     await provision.apply(
         mesh.context.connection, await provision.plan(mesh.context.connection, mesh.topology, prune=True)
     )
-    assert (await _config(mesh, "STREAM.INFO.WORK"))["subjects"] == ["work.*.*"]
+    assert (await config_of(mesh, "STREAM.INFO.WORK"))["subjects"] == ["work.*.*"]
 
 
 async def test_a_service_waits_where_the_topology_differs_with_the_difference(
     mesh_of: MeshOf, finishing: Service
 ) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _edit(mesh, "JOBS.work-finish", max_deliver=7)
+    await change_durable(mesh, "JOBS.work-finish", max_deliver=7)
     starting = asyncio.ensure_future(mesh.start(finishing))
     await mesh.until(lambda: mesh.replicas and "7 -> -1" in mesh.replicas[0].health.why_not)
     reason = mesh.replicas[0].health.why_not
@@ -151,16 +102,6 @@ async def test_a_sink_reads_every_stream(mesh_of: MeshOf, finishing: Service) ->
     assert [(event.type, event.key, event.source) for event in kept] == [("work.finished", "j-1", "/jetmesh/work")]
 
 
-def test_the_command_plans_and_applies(broker: Broker) -> None:
-    environment = {"NATS_URL": broker.url, "JETMESH_APP": "jetmesh_shop.flow:SERVICES"}
-    run = CliRunner(env=environment)
-    planned = run.invoke(commands, ["topology", "plan"])
-    assert (planned.exit_code, "create stream ORDERS" in planned.output) == (1, True)
-    assert run.invoke(commands, ["topology", "apply"]).exit_code == 0
-    planned = run.invoke(commands, ["topology", "plan"])
-    assert planned.exit_code == 0, planned.output
-
-
 OWN = {
     "max_ack_pending": 7,
     "ack_wait": 45_000_000_000,
@@ -174,9 +115,9 @@ OWN = {
 @pytest.mark.parametrize("name", OWN)
 async def test_what_an_operator_set_at_a_durable_stays(mesh_of: MeshOf, finishing: Service, name: str) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _edit(mesh, "JOBS.work-finish", **{name: OWN[name]}, max_deliver=7)
+    await change_durable(mesh, "JOBS.work-finish", **{name: OWN[name]}, max_deliver=7)
     await mesh.apply()
-    config = await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")
+    config = await config_of(mesh, "CONSUMER.INFO.JOBS.work-finish")
     has = config[name] if name != "metadata" else {"team": config["metadata"]["team"]}
     assert (has, config["max_deliver"]) == (OWN[name], -1)
     assert {step.change for step in await provision.plan(mesh.context.connection, mesh.topology)} == {Change.KEEP}
@@ -190,7 +131,7 @@ async def test_a_service_keeps_to_what_an_operator_sets_while_it_runs(
     mesh = await mesh_of(finishing, JETMESH_SLOTS="4")
     jobs = [f"job-{number}" for number in range(20)]
     for limits in ({"max_batch": 1, "max_expires": 2_000_000_000}, {"max_batch": 0, "max_expires": 0}):
-        await _edit(mesh, "JOBS.work-finish", **limits)
+        await change_durable(mesh, "JOBS.work-finish", **limits)
         for job in jobs:
             await mesh.record(Asked(job_id=f"{job}-{limits['max_batch']}"))
         for job in jobs:
@@ -202,7 +143,7 @@ async def test_many_processes_find_room_where_an_operator_lets_one_ask_for_littl
     mesh_of: MeshOf, finishing: Service
 ) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _edit(mesh, "JOBS.work-finish", max_batch=1)
+    await change_durable(mesh, "JOBS.work-finish", max_batch=1)
     for _ in range(3):
         await mesh.start(finishing)
     info = await api.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
@@ -211,9 +152,9 @@ async def test_many_processes_find_room_where_an_operator_lets_one_ask_for_littl
 
 async def test_an_operators_back_off_stays_and_is_minded(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _edit(mesh, "JOBS.work-finish", backoff=[2_000_000_000, 9_000_000_000])
+    await change_durable(mesh, "JOBS.work-finish", backoff=[2_000_000_000, 9_000_000_000])
     await mesh.apply()
-    config = await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")
+    config = await config_of(mesh, "CONSUMER.INFO.JOBS.work-finish")
     assert config["backoff"] == [2_000_000_000, 9_000_000_000]
     assert hold_seconds(config) == 2.0
 
@@ -225,39 +166,11 @@ async def test_a_setting_of_ours_is_changed_and_an_operators_value_is_not(mesh_o
         needed = topology([finishing], ack_wait_seconds=seconds).consumers
         wanted = Topology((), needed)
         await provision.apply(mesh.context.connection, await provision.plan(mesh.context.connection, wanted))
-        return float((await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["ack_wait"]) / 1e9
+        return float((await config_of(mesh, "CONSUMER.INFO.JOBS.work-finish"))["ack_wait"]) / 1e9
 
     assert [await waits(60), await waits(20), await waits(30), await waits(40)] == [60, 20, 30, 40]
-    await _edit(mesh, "JOBS.work-finish", ack_wait=30_000_000_000)
+    await change_durable(mesh, "JOBS.work-finish", ack_wait=30_000_000_000)
     assert [await waits(40), await waits(20)] == [30, 30]
-
-
-async def test_what_a_newer_version_added_stays_when_an_older_one_is_applied(
-    mesh_of: MeshOf, finishing: Service
-) -> None:
-    """A subject of the stream, a filter of a durable, a type of the intake."""
-    mesh = await mesh_of(finishing, *(one for one in SERVICES if one.name == "orders"), start=False)
-    await _change(mesh, "WORK", subjects=["work.*.*", "labour.*.*"])
-    await _change(mesh, "INTAKE", subjects=["orders.*", "baskets.*"])
-    await _edit(mesh, "JOBS.work-finish", filter_subject="", filter_subjects=["jobs.asked.*", "jobs.urged.*"])
-    takes = (await _config(mesh, "CONSUMER.INFO.INTAKE.orders-intake"))["metadata"]
-    assert takes[difference.TAKES] == "orders.cancellation_requested,orders.placed"
-    newer = {**takes, difference.TAKES: f"{takes[difference.TAKES]},orders.praised"}
-    await _edit(mesh, "INTAKE.orders-intake", metadata=newer)
-
-    steps = await provision.plan(mesh.context.connection, mesh.topology)
-    assert {step.change for step in steps} == {Change.KEEP}
-    assert {words for step in steps for words in step.kept} == {
-        "subjects labour.*.*",
-        "subjects baskets.*",
-        "filter_subjects jobs.urged.*",
-    }
-    await provision.apply(mesh.context.connection, steps)
-    await mesh.start(finishing)
-    pruned = await provision.plan(mesh.context.connection, mesh.topology, prune=True)
-    await provision.apply(mesh.context.connection, pruned)
-    assert (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["filter_subjects"] == ["jobs.asked.*"]
-    assert (await _config(mesh, "CONSUMER.INFO.INTAKE.orders-intake"))["metadata"] == takes
 
 
 async def test_a_durable_that_can_not_be_changed_is_refused_before_anything_is(
@@ -272,64 +185,13 @@ async def test_a_durable_that_can_not_be_changed_is_refused_before_anything_is(
         {"stream_name": "JOBS", "config": body},
         strict=True,
     )
-    await _change(mesh, "WORK", discard="old")
+    await change_stream(mesh, "WORK", discard="old")
     with pytest.raises(Drift, match=r"^refuse consumer JOBS/work-finish: ack_policy of a durable can't be changed"):
         await mesh.apply()
-    assert (await _config(mesh, "STREAM.INFO.WORK"))["discard"] == "old"
+    assert (await config_of(mesh, "STREAM.INFO.WORK"))["discard"] == "old"
 
 
-async def test_subjects_that_another_stream_has_are_refused_before_anything_is_made(
-    mesh_of: MeshOf, finishing: Service
-) -> None:
-    mesh = await mesh_of(finishing, start=False)
-    other = {"name": "OTHERS", "subjects": ["stock.>"]}
-    await api.request(mesh.context.connection, "STREAM.CREATE.OTHERS", other, strict=True)
-    steps = await provision.plan(mesh.context.connection, topology(SERVICES))
-    with pytest.raises(Drift) as refused:
-        await provision.apply(mesh.context.connection, steps)
-    assert str(refused.value).splitlines() == [
-        "refuse stream INTAKE: stock.* is taken by the stream OTHERS already",
-        "refuse stream INVENTORY: stock.*.* is taken by the stream OTHERS already",
-    ]
-    assert await api.request(mesh.context.connection, "STREAM.INFO.ORDERS") is None
-
-
-LIMITS = {
-    "max_streams: 3": r"\d+ streams are missing, and the account may have 3, of which 0 are there",
-    "max_consumers: 3": r"\d+ consumers are missing, and the account may have 3, of which 0 are there",
-}
-
-
-@pytest.mark.parametrize("limit", LIMITS)
-async def test_an_account_without_room_is_told_before_anything_is_made(tmp_path: Path, limit: str) -> None:
-    config = tmp_path / "limits.conf"
-    config.write_text(f"accounts {{ A: {{ jetstream: {{{limit}}}, users: [{{user: a, password: a}}] }} }}\n")
-    with Broker(tmp_path / "broker", "-c", str(config)) as broker:
-        connection = Connection()
-        await connection.open(broker.url.replace("//", "//a:a@"), "test")
-        with pytest.raises(Drift, match=f"^refuse: {LIMITS[limit]}; nothing was changed$"):
-            await provision.apply(connection, await provision.plan(connection, topology(SERVICES)))
-        assert (await api.request(connection, "INFO"))["streams"] == 0
-        await connection.close()
-
-
-async def test_an_apply_that_is_stopped_half_way_says_how_far_it_came_and_goes_on(tmp_path: Path) -> None:
-    """This user may make streams, and no durable of the intake; then it may."""
-    config = tmp_path / "denied.conf"
-    denied = 'permissions: {publish: {deny: ["$JS.API.CONSUMER.CREATE.INTAKE.>"]}}'
-    users = f"{{user: a, password: a, {denied}}}, {{user: b, password: b}}"
-    config.write_text(f"accounts {{ A: {{ jetstream: enabled, users: [{users}] }} }}\n")
-    with Broker(tmp_path / "broker", "-c", str(config)) as broker:
-        said = await asyncio.to_thread(_apply, broker.url.replace("//", "//a:a@"))
-        assert "could not create consumer INTAKE/orders-intake: no answer to" in str(said.exception)
-        assert "\ndone: create stream DEAD_LETTERS, create stream INTAKE, create stream ORDERS, " in str(said.exception)
-        assert "\nnot done: create consumer " in str(said.exception)
-        assert str(said.exception).rstrip().endswith("run `jetmesh topology apply` again: it does the rest")
-        again = await asyncio.to_thread(_apply, broker.url.replace("//", "//b:b@"))
-        assert again.exit_code == 0, again.output
-
-
-def _apply(url: str, app: str = "jetmesh_shop.flow:SERVICES", *arguments: str) -> Any:
+def _apply(url: str, app: str, *arguments: str) -> Any:
     environment = {"NATS_URL": url, "JETMESH_APP": app}
     return CliRunner(env=environment).invoke(commands, ["topology", "apply", *arguments])
 
@@ -349,7 +211,7 @@ async def test_an_older_version_is_applied_again_and_keeps_what_the_newer_one_ad
     pruned = await asyncio.to_thread(_apply, broker.url, "tests.support.versions:OLDER", "--prune")
     assert pruned.exit_code == 0, pruned.output
     assert sorted(await registry.fetch(mesh.context.connection)) == ["jobs.asked", "work.finished"]
-    assert (await _config(mesh, "CONSUMER.INFO.JOBS.work-finish"))["filter_subjects"] == ["jobs.asked.*"]
+    assert (await config_of(mesh, "CONSUMER.INFO.JOBS.work-finish"))["filter_subjects"] == ["jobs.asked.*"]
 
 
 async def test_a_durable_that_pushes_is_refused(mesh_of: MeshOf, finishing: Service) -> None:
@@ -364,18 +226,18 @@ async def test_a_durable_that_pushes_is_refused(mesh_of: MeshOf, finishing: Serv
 
 async def test_what_nobody_may_tune_is_set_back(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _edit(mesh, "JOBS.work-finish", headers_only=True, priority_policy="overflow", priority_groups=["a"])
-    await _change(mesh, "WORK", no_ack=True, subject_transform={"src": "work.>", "dest": "elsewhere.>"})
+    await change_durable(mesh, "JOBS.work-finish", headers_only=True, priority_policy="overflow", priority_groups=["a"])
+    await change_stream(mesh, "WORK", no_ack=True, subject_transform={"src": "work.>", "dest": "elsewhere.>"})
     await mesh.apply()
-    consumer = await _config(mesh, "CONSUMER.INFO.JOBS.work-finish")
+    consumer = await config_of(mesh, "CONSUMER.INFO.JOBS.work-finish")
     assert not {name for name in ("headers_only", "priority_policy", "priority_groups") if consumer.get(name)}
-    stream = await _config(mesh, "STREAM.INFO.WORK")
+    stream = await config_of(mesh, "STREAM.INFO.WORK")
     assert not {name for name in ("no_ack", "subject_transform") if stream.get(name)}
     await mesh.start(finishing)
 
 
 async def test_a_sealed_stream_is_refused_even_where_nothing_else_differs(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
-    await _change(mesh, "WORK", sealed=True)
+    await change_stream(mesh, "WORK", sealed=True)
     with pytest.raises(Drift, match=r"^refuse stream WORK: the stream is sealed"):
         await mesh.apply()

@@ -20,8 +20,8 @@ from jetmesh_contracts import OrderPlaced, StockLevel
 from jetmesh_shop.inventory.service import inventory
 from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.service import Orders, orders
-from tests.support.hostile import BODIES
-from tests.support.raw import hpub, pub, say
+from tests.mesh.hostile import BODIES
+from tests.mesh.raw import hpub, pub, say
 from tests.support.samples import body, restocked
 
 SERVER_MAX = 1 << 20

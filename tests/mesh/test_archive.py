@@ -39,8 +39,8 @@ from jetmesh_contracts import (
     StockLevel,
 )
 from jetmesh_shop.flow import SERVICES
+from tests.mesh.routing import PARTITIONS, SPLIT, routing_broker
 from tests.support.programs import ROOT
-from tests.support.routing import PARTITIONS, SPLIT, routing_broker
 from tests.support.samples import ADA, authorized, confirmed, placed, reserved
 
 STREAMS = ("INTAKE", "ORDERS", "PAYMENTS", "INVENTORY", "NOTIFICATIONS")

@@ -9,8 +9,8 @@ from jetmesh import Service, Snapshot
 from jetmesh.operate.span_record import SpanRecord
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import Event
+from tests.mesh.spans import spans_in, traced
 from tests.support.jobs import Asked, Failed, Finished, JobEvent, Work, work
-from tests.support.spans import spans_in, traced
 
 THEIRS = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = f"00-{THEIRS}-00f067aa0ba902b7-01"
