@@ -14,9 +14,9 @@ from benchmarks.figures import Row, quantile, spread
 from benchmarks.processes import Processes
 from benchmarks.progress import Step
 from jetmesh import Service
-from jetmesh.event import subject_of
 from jetmesh.jetstream import api
 from jetmesh.jetstream.message import Message
+from jetmesh.jetstream.subject import subject_of
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.runtime.context import Context, connect
 from jetmesh.settings import Settings, read

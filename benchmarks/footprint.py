@@ -13,7 +13,7 @@ from benchmarks.figures import Row
 from benchmarks.meshes import Running
 from benchmarks.processes import cpu_seconds, memory_bytes, memory_bytes_max
 from benchmarks.progress import Step
-from jetmesh.event import ENDED
+from jetmesh.jetstream import subject
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.runtime.context import Context
@@ -76,7 +76,7 @@ async def _of_markers() -> list[Row]:
     with servers.broker(servers.DEFAULT_SYNC) as broker:
         async with meshes.connected(broker.url) as client:
             before = memory_bytes(broker.pid)
-            await _fill(client, ENDED, MARKER, MARKERS)
+            await _fill(client, subject.MARKER, MARKER, MARKERS)
             state = (await request(client.connection, "STREAM.INFO.KEYS", strict=True))["state"]
             await asyncio.sleep(REST_SECONDS)
             at_rest = (memory_bytes(broker.pid) - before) / MARKERS

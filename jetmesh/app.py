@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from jetmesh.service import INTAKE, DeclarationError, Service
-from jetmesh.topology.names import DEAD_LETTERS, timers_of
+from jetmesh.topology.names import DEAD_LETTERS, claims_of, timers_of
 
 
 class AppError(ValueError):
@@ -82,7 +82,7 @@ def _check_streams(reference: str, services: Sequence[Service]) -> None:
     """Each stream is one service's, and so is the broker's account of the same name."""
     owners = {INTAKE: "what comes from outside", DEAD_LETTERS: "the dead letters"}
     for service in services:
-        for stream in (service.stream, timers_of(service.stream), f"{service.stream}_CLAIMS"):
+        for stream in (service.stream, timers_of(service.stream), claims_of(service.stream)):
             if stream in owners:
                 raise DeclarationError(
                     f"app {reference}: {owners[stream]} and {service.name} would share the stream {stream}; "

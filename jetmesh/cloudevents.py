@@ -19,10 +19,9 @@ from jetmesh.common import json_body
 from jetmesh.event import EventType
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import Headers, header_lines, lines_read
+from jetmesh.jetstream.headers import CloudEvents as Ce
+from jetmesh.jetstream.headers import Headers, Nats, header_lines, lines_read
 
-BEGAN = "ce-begantime"
-"""When the first event of the story was stored (a CloudEvents extension): passed on from each event to the next."""
 JSON = "application/json"
 STRUCTURED = "application/cloudevents"
 DATA = ("data", "data_base64")
@@ -35,12 +34,16 @@ PASSED_ON = ("id", "correlationid", "causationid")
 _UNENCODED = re.compile(r"[!#$&-~]*")
 _INSTANT = r"[0-9T:.Z+-]{1,40}"
 _AS_WE_WRITE = re.compile(
-    r'NATS/1\.0\r\nce-specversion: 1\.0\r\nce-id: ([^\r\n%"]+)\r\nce-type: ([^\r\n]+)\r\n'
-    r'ce-source: ([^\r\n%"]+)\r\nce-subject: ([^\r\n%"]+)\r\nce-time: ([^\r\n]+)\r\n'
-    r'ce-datacontenttype: application/json\r\nce-correlationid: ([^\r\n%"]+)\r\nce-causationid: ([^\r\n%"]*)\r\n'
-    rf"(?:traceparent: ([^\r\n]+)\r\n)?(?:{BEGAN}: ({_INSTANT})\r\n)?(?:Nats-[^\r\n]+\r\n)*\r\n"
+    rf'NATS/1\.0\r\n{Ce.SPECVERSION}: 1\.0\r\n{Ce.ID}: ([^\r\n%"]+)\r\n{Ce.TYPE}: ([^\r\n]+)\r\n'
+    rf'{Ce.SOURCE}: ([^\r\n%"]+)\r\n{Ce.SUBJECT}: ([^\r\n%"]+)\r\n{Ce.TIME}: ([^\r\n]+)\r\n'
+    rf'{Ce.DATACONTENTTYPE}: {JSON}\r\n{Ce.CORRELATION_ID}: ([^\r\n%"]+)\r\n{Ce.CAUSATION_ID}: ([^\r\n%"]*)\r\n'
+    rf"(?:traceparent: ([^\r\n]+)\r\n)?(?:{Ce.BEGAN}: ({_INSTANT})\r\n)?(?:{Nats.PREFIX}[^\r\n]+\r\n)*\r\n"
 )
 """A header block as `event_lines` and the guard write it, with nothing encoded: most of what is read is."""
+_EVENT_LINES = (
+    f"{Ce.SPECVERSION}: 1.0\r\n{Ce.ID}: %s\r\n{Ce.TYPE}: %s\r\n{Ce.SOURCE}: /jetmesh/%s\r\n{Ce.SUBJECT}: %s\r\n"
+    f"{Ce.TIME}: %s\r\n{Ce.DATACONTENTTYPE}: {JSON}\r\n{Ce.CORRELATION_ID}: %s\r\n{Ce.CAUSATION_ID}: %s\r\n%s"
+)
 _PRINTABLE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
 
 
@@ -112,12 +115,9 @@ def event_lines(
     """
     subject = _encoded(key)
     correlation = subject if correlation_id == key else _encoded(correlation_id)
-    return (
-        f"ce-specversion: 1.0\r\nce-id: {event_id}\r\nce-type: {event_type.type}\r\n"
-        f"ce-source: /jetmesh/{event_type.owner}\r\nce-subject: {subject}\r\nce-time: {now()}\r\n"
-        f"ce-datacontenttype: {JSON}\r\nce-correlationid: {correlation}\r\n"
-        f"ce-causationid: {_encoded(causation_id)}\r\n{more}"
-    )
+    return _EVENT_LINES % (
+        event_id, event_type.type, event_type.owner, subject, now(), correlation, _encoded(causation_id), more,
+    )  # fmt: skip
 
 
 def cloud_event(
@@ -142,13 +142,14 @@ def understand(delivery: Delivery) -> Envelope:
     headers = {name.lower(): value for name, value in delivery.headers.items()}
     if headers.get("content-type", "").lower().startswith(STRUCTURED):
         return _structured(delivery, headers)
-    if "ce-specversion" in headers:
-        attributes = {name[3:]: _decoded(name, value) for name, value in headers.items() if name[:3] == "ce-"}
+    if Ce.SPECVERSION in headers:
+        attributes = {name[3:]: _decoded(name, value) for name, value in headers.items() if name[:3] == Ce.PREFIX}
         _check(delivery, attributes)
         return _envelope(delivery, headers, _body(delivery), attributes)
-    if strangers := [name for name in headers if name.startswith("ce-") and name != "ce-"]:
+    if strangers := [name for name in headers if name.startswith(Ce.PREFIX) and name != Ce.PREFIX]:
         raise BrokenContract(
-            f"header ce-specversion: missing, but {strangers[0]} is there; send ce-specversion: 1.0 or no ce- header"
+            f"header {Ce.SPECVERSION}: missing, but {strangers[0]} is there; "
+            f"send {Ce.SPECVERSION}: 1.0 or no {Ce.PREFIX} header"
         )
     return _envelope(delivery, headers, _body(delivery), {})
 

@@ -57,11 +57,6 @@ class Recorded(NamedTuple):
     """That of the stream: the position of a store is of one history."""
 
 
-def subject_of(event_type: EventType, key: str) -> str:
-    """The subject that an event of this type about `key` is recorded on."""
-    return f"{event_type.type}.{key}"
-
-
 def publisher_of(event_type: EventType) -> str:
     """The kind of the broker's users who may publish the type from outside: what its member `publisher` says, else
     those that everybody is, `client`."""
@@ -81,33 +76,3 @@ def entity_of(event_type: EventType) -> str:
 def stream_of(owner: str) -> str:
     """The name of the stream that holds what the service `owner` recorded."""
     return owner.upper().replace("-", "_")
-
-
-ENDED = "ENDED"
-"""In the place of an event's name: the marker of a story that ended and is archived. No event's name is in capitals."""
-
-
-def ended_subject(entity: str, key: str) -> str:
-    """The subject of the marker that stays of an archived story: the guards of the key stand on it."""
-    return f"{entity}.{ENDED}.{key}"
-
-
-def is_ended(subject: str) -> bool:
-    """Whether it is the subject of such a marker, and of no event."""
-    return subject.split(".", 2)[1:2] == [ENDED]
-
-
-def story_subject(entity: str, key: str) -> str:
-    """All events of one entity about one key. Every guard of the key is spelled by this function and no other: on a
-    replicated stream the server compares the spelling of guards in flight (two spellings: both writers pass)."""
-    return f"{entity}.*.{key}"
-
-
-def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject is one of a filter's: `*` is one token, `>` all that follow; an empty filter takes all."""
-    wanted, given = pattern.split("."), subject.split(".")
-    if wanted[-1] == ">":
-        wanted, given = wanted[:-1], given[: len(wanted) - 1]
-    if not pattern:
-        return True
-    return len(wanted) == len(given) and all(w in ("*", g) for w, g in zip(wanted, given, strict=True))

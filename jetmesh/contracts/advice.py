@@ -9,7 +9,7 @@ from typing import Any
 from jetmesh.common import json_body, lenient
 from jetmesh.contracts.schema import ALLOWED, Schema, contract, fields
 from jetmesh.event import EventType
-from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX
+from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX
 
 TYPE_ERRORS = {
     "string_type": "a text",

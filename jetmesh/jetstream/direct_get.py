@@ -11,9 +11,10 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from jetmesh.event import is_ended
 from jetmesh.failure import BrokerUnavailable
-from jetmesh.jetstream.headers import Headers, decode_headers
+from jetmesh.jetstream.headers import Headers, Nats, decode_headers
+from jetmesh.jetstream.status import Kind, Status
+from jetmesh.jetstream.subject import is_marker
 from jetmesh.jetstream.transport import Transport
 
 TIMEOUT_SECONDS = 5.0
@@ -54,7 +55,7 @@ class Stored(NamedTuple):
 
     def endings(self) -> "list[Stored]":
         """Of the marker of an archived story, the endings that it stands for, without what they said; else itself."""
-        if not is_ended(self.subject):
+        if not is_marker(self.subject):
             return [self]
         try:
             stood = _MARKER.validate_json(self.data)
@@ -120,22 +121,21 @@ class StoryReader:
         reading = self._readings.get(subject[len(self._inbox) + 1 :])
         if reading is None or reading.answer.done():
             return
-        if raw.startswith(b"NATS/1.0 "):
-            self._finish(reading, raw[9:12], raw)
+        if status := Status.of(raw):
+            self._finish(reading, status, raw)
             return
         headers = decode_headers(raw)
         reading.messages.append(
-            Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"], headers, data)
+            Stored(headers[Nats.SUBJECT], int(headers[Nats.SEQUENCE]), headers[Nats.TIME_STAMP], headers, data)
         )
 
-    def _finish(self, reading: _Reading, status: bytes, raw: bytes) -> None:
-        if status == b"404":
+    def _finish(self, reading: _Reading, status: Status, raw: bytes) -> None:
+        if status.kind is Kind.NOTHING:
             reading.answer.set_result([])
-        elif status == b"204" and decode_headers(raw).get("Nats-Num-Pending", "0") == "0":
+        elif status.kind is Kind.END and decode_headers(raw).get(Nats.NUM_PENDING, "0") == "0":
             reading.answer.set_result(reading.messages)
         else:
-            words = raw.decode("utf-8", "replace").splitlines()[0]
-            reading.answer.set_exception(BrokerUnavailable(f"the story could not be read: {words}", 0.25))
+            reading.answer.set_exception(BrokerUnavailable(f"the story could not be read: {status}", 0.25))
 
     def _fail_all(self) -> None:
         self._fail(list(self._readings.values()), "the connection was lost while the story was read")

@@ -5,6 +5,77 @@ from collections.abc import Mapping
 Headers = dict[str, str]
 
 
+class Nats:
+    """What the server reads and writes."""
+
+    PREFIX = "Nats-"
+    STREAM = "Nats-Stream"
+    SUBJECT = "Nats-Subject"
+    SEQUENCE = "Nats-Sequence"
+    TIME_STAMP = "Nats-Time-Stamp"
+    NUM_PENDING = "Nats-Num-Pending"
+    PENDING_MESSAGES = "Nats-Pending-Messages"
+    PENDING_BYTES = "Nats-Pending-Bytes"
+    MSG_ID = "Nats-Msg-Id"
+    TTL = "Nats-TTL"
+    EXPECTED = "Nats-Expected-"
+    EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
+    EXPECTED_LAST_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+    BATCH_ID = "Nats-Batch-Id"
+    BATCH_SEQUENCE = "Nats-Batch-Sequence"
+    BATCH_COMMIT = "Nats-Batch-Commit"
+    SCHEDULE = "Nats-Schedule"
+    SCHEDULE_TARGET = "Nats-Schedule-Target"
+    SCHEDULE_NEXT = "Nats-Schedule-Next"
+    SCHEDULER = "Nats-Scheduler"
+    SERVICE_ERROR = "Nats-Service-Error"
+    SERVICE_ERROR_CODE = "Nats-Service-Error-Code"
+
+
+class Jetmesh:
+    """What the runtime says about a message that is set aside, and about a dead letter."""
+
+    PREFIX = "Jetmesh-"
+    SERVICE = "Jetmesh-Service"
+    REACTION = "Jetmesh-Reaction"
+    SUBJECT = "Jetmesh-Subject"
+    STREAM = "Jetmesh-Stream"
+    SEQUENCE = "Jetmesh-Sequence"
+    ATTEMPTS = "Jetmesh-Attempts"
+    FIRST_TIME = "Jetmesh-First-Time"
+    LAST_TIME = "Jetmesh-Last-Time"
+    ERROR_TYPE = "Jetmesh-Error-Type"
+    REASON = "Jetmesh-Reason"
+    TRACEBACK_DIGEST = "Jetmesh-Traceback-Digest"
+    TRACEPARENT = "Jetmesh-Traceparent"
+    """The context of the last attempt: that of the message may be none, or a stranger's."""
+    OMITTED_BYTES = "Jetmesh-Omitted-Bytes"
+    """How many bytes of the headers and the body were left out, for a dead letter to fit."""
+    REPLAY = "Jetmesh-Replay"
+    """On a delivery that is a replay: the sequence of the dead letter that it was."""
+    UNKNOWN_SINCE = "Jetmesh-Unknown-Since"
+
+
+class CloudEvents:
+    """The attributes of an event, in binary mode."""
+
+    PREFIX = "ce-"
+    SPECVERSION = "ce-specversion"
+    ID = "ce-id"
+    TYPE = "ce-type"
+    SOURCE = "ce-source"
+    SUBJECT = "ce-subject"
+    TIME = "ce-time"
+    DATACONTENTTYPE = "ce-datacontenttype"
+    CORRELATION_ID = "ce-correlationid"
+    CAUSATION_ID = "ce-causationid"
+    BEGAN = "ce-begantime"
+    """When the first event of the story was stored (an extension): passed on from each event to the next."""
+
+
+_OWN = (Nats.PREFIX.lower(), Jetmesh.PREFIX.lower())
+
+
 def decode_headers(raw: bytes) -> Headers:
     """The header block of a NATS message; of repeated names the last counts, bytes that are no UTF-8 are replaced."""
     text = raw.decode("utf-8", "replace")
@@ -20,7 +91,7 @@ def decode_headers(raw: bytes) -> Headers:
 def foreign(headers: Mapping[str, str]) -> Headers:
     """The headers that are their publisher's to choose: what begins with `Nats-` or `Jetmesh-` is said by the broker
     and by the runtime, on lanes that nobody else may write to, and believed on no other."""
-    return {name: value for name, value in headers.items() if not name.lower().startswith(("nats-", "jetmesh-"))}
+    return {name: value for name, value in headers.items() if not name.lower().startswith(_OWN)}
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
@@ -40,7 +111,3 @@ def encode_headers(headers: Mapping[str, str]) -> bytes:
 def lines_read(lines: str) -> Headers:
     """Header lines as a mapping."""
     return decode_headers(f"NATS/1.0\r\n{lines}\r\n".encode()) if lines else {}
-
-
-MESSAGE_BYTES_MAX = (1 << 20) - (64 << 10)
-"""The largest body and headers together: the server's limit of 1 MiB, less what a dead letter adds as evidence."""

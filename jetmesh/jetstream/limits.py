@@ -4,6 +4,10 @@ from typing import NamedTuple
 
 from jetmesh.failure import TooLarge
 
+PAYLOAD_BYTES_MAX = 1 << 20
+"""What the brokers of a mesh take (`max_payload`) and its streams keep: headers and body together."""
+MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX - (64 << 10)
+"""What a service may record and what is taken from outside: it leaves room for what a dead letter adds as evidence."""
 HEADER_BYTES_MAX = (1 << 16) - 1
 """What JetStream stores of headers (10097)."""
 SUBJECT_BYTES_MAX = 4_000

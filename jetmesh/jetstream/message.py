@@ -3,7 +3,10 @@
 from typing import NamedTuple
 
 from jetmesh.failure import BrokerUnavailable, TooLarge
-from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX, Headers, header_lines, lines_read
+from jetmesh.jetstream.headers import Headers, Nats, header_lines, lines_read
+from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX
+
+_GUARD_LINES = f"{Nats.EXPECTED_LAST}: %d\r\n{Nats.EXPECTED_LAST_SUBJECT}: %s\r\n"
 
 
 class Refused(Exception):
@@ -28,10 +31,7 @@ class Guard(NamedTuple):
     @property
     def lines(self) -> str:
         """The header lines that carry it."""
-        return (
-            f"Nats-Expected-Last-Subject-Sequence: {self.sequence}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence-Subject: {self.subject}\r\n"
-        )
+        return _GUARD_LINES % (self.sequence, self.subject)
 
 
 class Message:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from jetmesh.failure import TooLarge, Unavailable
-from jetmesh.jetstream.headers import encode_headers
+from jetmesh.jetstream.headers import Nats, encode_headers
 from jetmesh.jetstream.transport import Frame, Transport
 
 TYPE = "io.nats.micro.v1.{}_response"
@@ -59,7 +59,7 @@ class Endpoint:
             self.errors += 1
             self.last_error = repr(error)
             name = type(error).__name__
-            return encode_headers({"Nats-Service-Error": name, "Nats-Service-Error-Code": "500"}), b""
+            return encode_headers({Nats.SERVICE_ERROR: name, Nats.SERVICE_ERROR_CODE: "500"}), b""
         finally:
             self.nanoseconds += time.perf_counter_ns() - begun
 

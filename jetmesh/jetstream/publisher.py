@@ -16,7 +16,9 @@ from jetmesh.failure import BrokerUnavailable, Permanent, TooLarge, Unavailable,
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.group_commit import Groups
+from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
+from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.storing import Storing
 from jetmesh.jetstream.transport import Transport
 
@@ -240,7 +242,8 @@ class Publisher:
         published, answer = self._answers.get(subject[len(self._inbox) + 1 :], ("", None))
         if answer is None or answer.done():
             return
-        if headers.startswith(b"NATS/1.0 503"):
+        status = Status.of(headers)
+        if status and status.kind is Kind.NO_RESPONDERS:
             self.storing.failed(published, "no stream takes this subject, or it has no leader")
             answer.set_exception(BrokerUnavailable("no stream takes this subject, or it has no leader", 0.5))
         else:
@@ -278,5 +281,5 @@ def _last_sequence(refusal: ApiError) -> int | None:
 
 
 def _batch_lines(batch: str, number: int, last: int) -> str:
-    commit = "Nats-Batch-Commit: 1\r\n" if number == last else ""
-    return f"Nats-Batch-Id: {batch}\r\nNats-Batch-Sequence: {number}\r\n{commit}"
+    commit = f"{Nats.BATCH_COMMIT}: 1\r\n" if number == last else ""
+    return f"{Nats.BATCH_ID}: {batch}\r\n{Nats.BATCH_SEQUENCE}: {number}\r\n{commit}"

@@ -15,6 +15,7 @@ from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.consumer_config import Config, hold_seconds
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.transport import Transport
 
 log = logging.getLogger("jetmesh.pull")
@@ -27,6 +28,8 @@ BATCH_MAX = 1 << 20
 OPEN_MAX = 64
 """Requests of one process at a time: the server drops those beyond `max_waiting` (512) of all processes unanswered."""
 HALVINGS_MAX = 8
+OVER = frozenset({Kind.NOTHING, Kind.EXPIRED, Kind.BATCH_COMPLETED})
+"""How a pull ends that was served."""
 
 
 class Pull:
@@ -226,31 +229,28 @@ class Pull:
             del self._asked[token]
 
     def _on_status(self, token: str, headers: bytes) -> None:
-        """A pull ended (404, 408, most 409), can't be served now (503, other 409), or is just idle (100)."""
-        status, words = headers[9:12], headers[13:].split(b"\r\n", 1)[0].decode("utf-8", "replace")
-        if status == b"100":
+        """A pull ended, can't be served now, or is just idle."""
+        status = Status.of(headers) or Status(0, "")
+        kind = status.kind
+        if kind is Kind.IDLE:
             self._trouble = ""
             return
         self._open -= self._asked.pop(token, 0)
-        if words.startswith("Message Size Exceeds"):
+        if kind is Kind.MESSAGE_TOO_LARGE:
             self._is_too_large = not self._asked and self._held_bytes * 2 <= self._bytes_max
             self._pull()
             return
-        if status in (b"404", b"408") or words.startswith("Batch Completed"):
+        if kind in OVER:
             self._trouble = ""
             self._pull()
             return
-        self._trouble = (
-            f"{status.decode('ascii', 'replace')} {words}".strip()
-            if status != b"503"
-            else "the consumer does not answer"
-        )
+        self._trouble = "the consumer does not answer" if kind is Kind.NO_RESPONDERS else str(status)
         self._conditions.tell(
             self._trouble, logging.INFO, "pull of %s/%s ended: %s", self.stream, self.durable, self._trouble
         )
-        if status == b"503" or words.startswith("Consumer Deleted"):
+        if kind in (Kind.NO_RESPONDERS, Kind.CONSUMER_DELETED):
             self.lost()
-        self._pull_later(1.0 if status == b"503" else 0.25)
+        self._pull_later(1.0 if kind is Kind.NO_RESPONDERS else 0.25)
 
     def _pull_later(self, seconds: float) -> None:
         if self._retry is None:

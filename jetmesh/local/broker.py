@@ -8,11 +8,12 @@ from pathlib import Path
 
 from jetmesh.common.ports import HOST
 from jetmesh.event import CLIENT
+from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.local.state import State
 from jetmesh.service import Service
 from jetmesh.topology import accounts, nkeys
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.streams import MESSAGE_BYTES_MAX, WHOLE
+from jetmesh.topology.streams import WHOLE
 
 
 def binary() -> str:
@@ -51,7 +52,7 @@ def configuration(
 server_name: jetmesh
 listen: "{HOST}:{port}"
 http: "{HOST}:{monitor_port}"
-max_payload: {MESSAGE_BYTES_MAX}
+max_payload: {PAYLOAD_BYTES_MAX}
 jetstream {{
   store_dir: {store}
   sync_interval: always

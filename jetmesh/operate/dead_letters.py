@@ -18,14 +18,14 @@ from jetmesh.cloudevents import now
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import delete_message
-from jetmesh.jetstream.headers import Headers, decode_headers, foreign
+from jetmesh.jetstream.headers import Headers, Jetmesh, Nats, decode_headers, foreign
 from jetmesh.jetstream.message import Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import replay
-from jetmesh.runtime import dead_letter
 from jetmesh.runtime.origin import origin_of
 from jetmesh.telemetry.otlp import parse_traceparent
+from jetmesh.topology import names
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
 
 PAGE = 256
@@ -60,17 +60,17 @@ class Letter:
     @property
     def error_type(self) -> str:
         """The class of the error."""
-        return self.headers.get("Jetmesh-Error-Type", "")
+        return self.headers.get(Jetmesh.ERROR_TYPE, "")
 
     @property
     def reason(self) -> str:
         """The text of the error."""
-        return self.headers.get("Jetmesh-Reason", "")
+        return self.headers.get(Jetmesh.REASON, "")
 
     @property
     def source(self) -> str:
         """The subject on which it came."""
-        return self.headers.get("Jetmesh-Subject", "")
+        return self.headers.get(Jetmesh.SUBJECT, "")
 
     @property
     def place(self) -> tuple[str, int]:
@@ -81,17 +81,17 @@ class Letter:
     @property
     def attempts(self) -> int:
         """How often it was delivered."""
-        return lenient.whole(self.headers.get("Jetmesh-Attempts", ""))
+        return lenient.whole(self.headers.get(Jetmesh.ATTEMPTS, ""))
 
     @property
     def first_time(self) -> datetime:
         """When the original message was stored."""
-        return datetime.fromtimestamp(lenient.seconds(self.headers.get("Jetmesh-First-Time", "")), UTC)
+        return datetime.fromtimestamp(lenient.seconds(self.headers.get(Jetmesh.FIRST_TIME, "")), UTC)
 
     @property
     def last_time(self) -> datetime:
         """When it was given up."""
-        return lenient.moment(self.headers.get("Jetmesh-Last-Time", ""))
+        return lenient.moment(self.headers.get(Jetmesh.LAST_TIME, ""))
 
     @property
     def trace_id(self) -> str:
@@ -115,7 +115,7 @@ class Letter:
     def traceparent(self) -> str:
         """That of the last attempt: what came from outside may have asked for another one."""
         given = {name.lower(): value for name, value in self.headers.items()}
-        return self.headers.get(dead_letter.TRACEPARENT) or given.get("traceparent", "")
+        return self.headers.get(Jetmesh.TRACEPARENT) or given.get("traceparent", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Filter:
     @property
     def subject(self) -> str:
         """The subjects of letters that can be among them."""
-        return f"dead.{self.reaction}.>" if self.reaction else "dead.>"
+        return names.dead_letters_of(self.reaction) if self.reaction else names.DEAD_SUBJECTS
 
 
 EVERYTHING = Filter()
@@ -201,14 +201,14 @@ class Letters:
             Unavailable: the stream does not answer.
         """
         async for sequence, headers, data in self._messages(which.subject):
-            letter = Letter(sequence, headers.pop("Nats-Subject", ""), headers, data)
+            letter = Letter(sequence, headers.pop(Nats.SUBJECT, ""), headers, data)
             if which.takes(letter):
                 yield letter
 
     async def one(self, sequence: int) -> Letter | None:
         """The letter of this sequence, if it is there."""
-        async for found, headers, data in self._messages("dead.>", sequence, 1):
-            return Letter(found, headers.pop("Nats-Subject", ""), headers, data) if found == sequence else None
+        async for found, headers, data in self._messages(names.DEAD_SUBJECTS, sequence, 1):
+            return Letter(found, headers.pop(Nats.SUBJECT, ""), headers, data) if found == sequence else None
         return None
 
     async def replay(self, letter: Letter) -> None:
@@ -239,7 +239,7 @@ class Letters:
             "action": action, "by": self._by, "at": now(), "letter": letter.sequence, "reaction": letter.reaction,
             "source": letter.source, "reason": f"{letter.error_type}: {letter.reason}",
         }  # fmt: skip
-        subject = letter.subject.replace("dead.", "dead_log.", 1)
+        subject = names.dead_log(letter.subject)
         await self._publisher.record(Message(subject, json.dumps(entry).encode(), {}), limited=False)
         await delete_message(self._connection, DEAD_LETTERS, letter.sequence)  # somebody else may have been faster
 
@@ -262,7 +262,7 @@ class Letters:
         def on_frame(_subject: str, _reply: str, raw: bytes, data: bytes) -> None:
             headers = decode_headers(raw)
             if not raw.startswith(b"NATS/1.0 "):
-                found.append((lenient.whole(headers.get("Nats-Sequence", "")), headers, data))
+                found.append((lenient.whole(headers.get(Nats.SEQUENCE, "")), headers, data))
             elif not end.done():
                 _conclude(end, raw, headers)
 
@@ -288,7 +288,7 @@ def _conclude(end: "asyncio.Future[int]", raw: bytes, headers: Headers) -> None:
     """A page ends with 204 and what is left, or with 404 where there is nothing."""
     status, words = raw[9:12], raw[9:].split(b"\r\n", 1)[0].decode("utf-8", "replace")
     if status in (b"204", b"404"):
-        end.set_result(int(headers.get("Nats-Num-Pending") or 0))
+        end.set_result(int(headers.get(Nats.NUM_PENDING) or 0))
     elif status == b"503":
         end.set_exception(Unavailable(NO_STREAM))
     else:

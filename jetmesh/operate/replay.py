@@ -9,15 +9,17 @@ from base64 import b64decode
 from datetime import datetime
 from typing import Any
 
-from jetmesh.event import matches
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import Headers, decode_headers, foreign
+from jetmesh.jetstream.headers import Headers, Jetmesh, decode_headers, foreign
 from jetmesh.jetstream.message import Guard, Message
+from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
-from jetmesh.runtime import dead_letter, delayed_redelivery
+from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import INTAKE
+from jetmesh.topology.difference import filters_of
+from jetmesh.topology.names import due
 
 
 class Unfit(Exception):
@@ -41,13 +43,13 @@ async def original(connection: Transport, subject: str, headers: Headers, data: 
             f"publish its body again by hand if it is needed (`jetmesh dlq show`), and discard it"
         )
     for name, is_so in (
-        ("Jetmesh-Subject", found.subject),
-        ("Jetmesh-Service", origin.service),
-        (delayed_redelivery.REACTION, origin.reaction),
+        (Jetmesh.SUBJECT, found.subject),
+        (Jetmesh.SERVICE, origin.service),
+        (Jetmesh.REACTION, origin.reaction),
     ):
         if headers.get(name, is_so) != is_so:
             raise Unfit(f"{name} says {headers[name]}, but it is {is_so}: somebody forged the letter; discard it")
-    whole = dead_letter.OMITTED not in headers
+    whole = Jetmesh.OMITTED_BYTES not in headers
     if found.data != data if whole else not found.data.startswith(data):
         raise Unfit(f"its body is not that of {origin.stream} {origin.sequence}: discard it")
     await _check_reads(connection, origin, found.subject)
@@ -60,12 +62,12 @@ def again(letter: int, subject: str, found: Delivery, traceparent: str) -> Messa
     headers = {
         **foreign(found.headers),
         **delayed_redelivery.origin(origin.reaction, found, attempts=0),
-        delayed_redelivery.REPLAY: str(letter),
+        Jetmesh.REPLAY: str(letter),
     }
     if traceparent and "traceparent" not in {name.lower() for name in headers}:
         headers["traceparent"] = traceparent
-    due = f"due.{origin.tokens}"
-    return Message(due, found.data, headers, Guard(due, 0))
+    subject = due(origin.tokens)
+    return Message(subject, found.data, headers, Guard(subject, 0))
 
 
 async def _stored(connection: Transport, origin: Origin) -> Delivery:
@@ -98,7 +100,5 @@ async def _check_reads(connection: Transport, origin: Origin, subject: str) -> N
     read."""
     durable = f"{origin.service}-{'intake' if origin.stream == INTAKE else origin.reaction}"
     info: Any = await request(connection, f"CONSUMER.INFO.{origin.stream}.{durable}")
-    config = info["config"] if info else {}
-    filters = config.get("filter_subjects") or [config.get("filter_subject") or ">"]
-    if info is None or not any(matches(pattern, subject) for pattern in filters):
+    if info is None or not any(covers(pattern, subject) for pattern in filters_of(info["config"]) or [">"]):
         raise Unfit(f"{origin.stream}/{durable} does not read {subject}: discard it")

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jetmesh.jetstream.status import Status
 from jetmesh.jetstream.transport import Transport
 
 ANSWERS_SECONDS = 0.4
@@ -85,7 +86,7 @@ async def ask_everybody(
     answers: list[Model] = []
 
     def on_frame(_subject: str, _reply: str, headers: bytes, data: bytes) -> None:
-        if data and not headers.startswith(b"NATS/1.0 503") and (answer := read(form, data)):
+        if data and Status.of(headers) is None and (answer := read(form, data)):
             answers.append(answer)
 
     async with connection.answers(on_frame) as inbox:

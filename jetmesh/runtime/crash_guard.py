@@ -6,10 +6,12 @@ Which of them it was is found out by handling one at a time; only an attempt tha
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import of
 from jetmesh.service import Reaction
+from jetmesh.topology.names import BEGUN, timer
 
 SUSPECT_AFTER = 10
 """Deliveries of one that is never given up; it goes alone from then on, so that the others get by."""
@@ -17,11 +19,6 @@ CHANCES = 3
 """A process may be killed by something else just then, but hardly so often."""
 REMEMBERED = "1h"
 PAUSE_SECONDS = 1.0
-
-
-def is_note(subject: str) -> bool:
-    """Whether a message of a timer stream is the note of a chance that began: it waits for nothing."""
-    return subject.startswith("timers.") and subject.split(".")[2] == "begun"
 
 
 def is_suspect(reaction: Reaction, delivery: Delivery) -> bool:
@@ -34,7 +31,7 @@ async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) 
     broker takes no note now, and it comes again. One that is never given up has no last chance."""
     if reaction.retry.attempts is None:
         return True
-    place = f"timers.{of(reaction.service, f'begun.{reaction.name}', delivery).tokens}"
+    place = timer(of(reaction.service, f"{BEGUN}.{reaction.name}", delivery).tokens)
     try:
         for number in range(1, CHANCES + 1):
             if await _note(context, f"{place}.{number}"):
@@ -49,7 +46,7 @@ async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) 
 async def _note(context: Context, subject: str) -> bool:
     """Whether this chance was not taken before."""
     try:
-        await context.publisher.record(Message(subject, b"", {"Nats-TTL": REMEMBERED}, Guard(subject, 0)))
+        await context.publisher.record(Message(subject, b"", {Nats.TTL: REMEMBERED}, Guard(subject, 0)))
     except Refused:
         return False
     return True

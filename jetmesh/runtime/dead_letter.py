@@ -7,17 +7,14 @@ from hashlib import sha256
 from jetmesh.cloudevents import now
 from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import Headers, encode_headers, foreign
+from jetmesh.jetstream.headers import Headers, Jetmesh, encode_headers, foreign
 from jetmesh.jetstream.limits import HEADER_BYTES_MAX
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime import origin
+from jetmesh.topology import names
 from jetmesh.topology.names import DEAD_LETTERS
 
-TRACEPARENT = "Jetmesh-Traceparent"
-"""The context of the last attempt: that of the message may be none, or a stranger's."""
-OMITTED = "Jetmesh-Omitted-Bytes"
-"""How many bytes of the headers and the body were left out, for the letter to fit."""
 GUARD_BYTES = 512
 LETTER_BYTES_MIN = 256
 SHORT = 100
@@ -25,24 +22,24 @@ SHORT = 100
 
 def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
     """One subject per reaction and source message: a second letter about the same failure is refused."""
-    return f"dead.{origin.of(service, reaction, delivery).tokens}"
+    return names.dead_letter(origin.of(service, reaction, delivery).tokens)
 
 
 def evidence(service: str, reaction: str, delivery: Delivery, error: BaseException) -> Headers:
     """What is known about the failure, as headers beside the original ones."""
     trace = "".join(traceback.format_exception(error))
     return {
-        "Jetmesh-Service": service,
-        "Jetmesh-Reaction": reaction,
-        "Jetmesh-Error-Type": type(error).__qualname__,
-        "Jetmesh-Reason": (str(error) or type(error).__qualname__)[:REASON_MAX],
-        "Jetmesh-Traceback-Digest": sha256(trace.encode()).hexdigest()[:16],
-        "Jetmesh-Attempts": str(delivery.delivered),
-        "Jetmesh-Subject": delivery.subject,
-        "Jetmesh-Stream": delivery.stream,
-        "Jetmesh-Sequence": str(delivery.sequence),
-        "Jetmesh-First-Time": repr(delivery.timestamp),
-        "Jetmesh-Last-Time": now(),
+        Jetmesh.SERVICE: service,
+        Jetmesh.REACTION: reaction,
+        Jetmesh.ERROR_TYPE: type(error).__qualname__,
+        Jetmesh.REASON: (str(error) or type(error).__qualname__)[:REASON_MAX],
+        Jetmesh.TRACEBACK_DIGEST: sha256(trace.encode()).hexdigest()[:16],
+        Jetmesh.ATTEMPTS: str(delivery.delivered),
+        Jetmesh.SUBJECT: delivery.subject,
+        Jetmesh.STREAM: delivery.stream,
+        Jetmesh.SEQUENCE: str(delivery.sequence),
+        Jetmesh.FIRST_TIME: repr(delivery.timestamp),
+        Jetmesh.LAST_TIME: now(),
     }
 
 
@@ -61,11 +58,11 @@ def _fitting(headers: Headers, known: Headers, data: bytes, bytes_max: int) -> t
         kept, omitted = whole, 0
     else:
         omitted = _size(headers)
-    room = max(0, bytes_max - _size(kept) - len(OMITTED) - 16)
+    room = max(0, bytes_max - _size(kept) - len(Jetmesh.OMITTED_BYTES) - 16)
     omitted += max(0, len(data) - room)
     if not omitted:
         return kept, data
-    return ({**kept, OMITTED: str(omitted)} if kept else {}), data[:room]
+    return ({**kept, Jetmesh.OMITTED_BYTES: str(omitted)} if kept else {}), data[:room]
 
 
 def _evidence_in(known: Headers, bytes_max: int) -> Headers:
@@ -90,7 +87,7 @@ async def bury(
     headers = foreign(delivery.headers)
     known = evidence(service, reaction, delivery, error)
     if traceparent:
-        known[TRACEPARENT] = traceparent
+        known[Jetmesh.TRACEPARENT] = traceparent
     for bytes_max in _sizes(publisher.payload_bytes_max - GUARD_BYTES):
         try:
             return await _store(

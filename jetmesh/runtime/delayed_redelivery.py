@@ -8,31 +8,24 @@ from contextlib import suppress
 
 from jetmesh.common import lenient
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import Headers, foreign
+from jetmesh.jetstream.headers import Headers, Jetmesh, Nats, foreign
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime.origin import of
-
-REACTION = "Jetmesh-Reaction"
-REPLAY = "Jetmesh-Replay"
-"""On a delivery that is a replay: the sequence of the letter that it was."""
-_SUBJECT = "Jetmesh-Subject"
-_ATTEMPTS = "Jetmesh-Attempts"
-_FIRST = "Jetmesh-First-Time"
-_UNKNOWN = "Jetmesh-Unknown-Since"
+from jetmesh.topology.names import due, timer
 
 
 def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
     """The headers with which a message set aside finds back, after so many attempts."""
     return {
-        REACTION: reaction,
-        _SUBJECT: delivery.subject,
-        "Jetmesh-Stream": delivery.stream,
-        "Jetmesh-Sequence": str(delivery.sequence),
-        _ATTEMPTS: str(attempts),
-        _FIRST: repr(delivery.timestamp),  # exactly: the id and key of what has none are derived from it
-        **({REPLAY: str(delivery.replay)} if delivery.replay else {}),
-        **({_UNKNOWN: repr(delivery.unknown_since)} if delivery.unknown_since else {}),
+        Jetmesh.REACTION: reaction,
+        Jetmesh.SUBJECT: delivery.subject,
+        Jetmesh.STREAM: delivery.stream,
+        Jetmesh.SEQUENCE: str(delivery.sequence),
+        Jetmesh.ATTEMPTS: str(attempts),
+        Jetmesh.FIRST_TIME: repr(delivery.timestamp),  # exactly: the id and key of what has none are derived from it
+        **({Jetmesh.REPLAY: str(delivery.replay)} if delivery.replay else {}),
+        **({Jetmesh.UNKNOWN_SINCE: repr(delivery.unknown_since)} if delivery.unknown_since else {}),
     }
 
 
@@ -51,9 +44,9 @@ async def set_aside(
     place = of(service, reaction, delivery).tokens
     at = publisher.clock.utc(max(0.0, seconds))
     headers = foreign(delivery.headers) | origin(reaction, delivery, attempts)
-    headers["Nats-Schedule"] = f"@at {at.isoformat().replace('+00:00', 'Z')}"
-    headers["Nats-Schedule-Target"] = f"due.{place}"
-    subject = f"timers.{place}"
+    headers[Nats.SCHEDULE] = f"@at {at.isoformat().replace('+00:00', 'Z')}"
+    headers[Nats.SCHEDULE_TARGET] = due(place)
+    subject = timer(place)
     with suppress(Refused):
         await publisher.record_surely(Message(subject, delivery.data, headers, Guard(subject, 0)))
 
@@ -65,16 +58,16 @@ def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
     _, _, reaction, stream, place, *_ = [*delivery.subject.split("."), "", "", ""]
     said, sequence = delivery.headers, 0 if {"*", ">"} & {reaction, stream} else lenient.whole(place)
     original = Delivery(
-        subject=said.get(_SUBJECT) or delivery.subject,
+        subject=said.get(Jetmesh.SUBJECT) or delivery.subject,
         headers=foreign(said),
         data=delivery.data,
         reply=delivery.reply,
         stream=stream if sequence else delivery.stream,
         sequence=sequence or delivery.sequence,
-        delivered=lenient.whole(said.get(_ATTEMPTS, "")) + delivery.delivered,
-        timestamp=lenient.seconds(said.get(_FIRST, "")) or delivery.timestamp,
+        delivered=lenient.whole(said.get(Jetmesh.ATTEMPTS, "")) + delivery.delivered,
+        timestamp=lenient.seconds(said.get(Jetmesh.FIRST_TIME, "")) or delivery.timestamp,
     )
     original.shared = delivery.shared
-    original.replay = lenient.whole(said.get(REPLAY, ""))
-    original.unknown_since = lenient.seconds(said.get(_UNKNOWN, ""))
+    original.replay = lenient.whole(said.get(Jetmesh.REPLAY, ""))
+    original.unknown_since = lenient.seconds(said.get(Jetmesh.UNKNOWN_SINCE, ""))
     return reaction if sequence else "", original

@@ -5,6 +5,7 @@ from hashlib import sha256
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
+from jetmesh.topology import names
 
 
 async def claim(context: Context, service: Service, token: str, value: bytes) -> bytes:
@@ -13,12 +14,12 @@ async def claim(context: Context, service: Service, token: str, value: bytes) ->
     Raises:
         Unavailable: the broker does not answer; whether the claim is taken is unknown, and asking again is safe.
     """
-    subject = f"claims.{service.name}.{sha256(token.encode()).hexdigest()[:40]}"
+    subject = names.claim(service.name, sha256(token.encode()).hexdigest()[:40])
     for _ in range(3):
         try:
             await context.publisher.record(Message(subject, value, {}, Guard(subject, 0)))
         except Refused:
-            holders = await context.stories.last(f"{service.stream}_CLAIMS", [subject])
+            holders = await context.stories.last(names.claims_of(service.stream), [subject])
             if holders:
                 return holders[0].data
         else:

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from opentelemetry.trace import Span
 
 from jetmesh.cloudevents import Envelope, read_event
-from jetmesh.event import Event, EventType, entity_of, story_subject, subject_of
+from jetmesh.event import Event, EventType, entity_of
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import Stored, StoryReader, last_sequence
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import BATCH_MAX
+from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.outcome import EventsRecorded, NextBatch, Settled
 from jetmesh.runtime.batching import Batching
 from jetmesh.runtime.crash_guard import is_suspect, last_chance

@@ -6,10 +6,12 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
 from jetmesh.cloudevents import JSON, event_lines
-from jetmesh.event import Event, entity_of, story_subject, subject_of
+from jetmesh.event import Event, entity_of
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import CloudEvents
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
+from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.telemetry.spans import trace_headers, trace_lines
@@ -50,7 +52,7 @@ async def _record(context: Context, service: Service, message: Message, event_id
             await context.publisher.record_event(message)
         except (Refused, Unknown):
             story = await context.stories.last(service.stream, [message.guard.subject])
-            ours = attempt > 0 and any(s.headers.get("ce-id") == event_id for s in story)
+            ours = attempt > 0 and any(s.headers.get(CloudEvents.ID) == event_id for s in story)
             if story:
                 return [] if ours else story
         else:
@@ -68,11 +70,11 @@ async def publish_outside(context: Context, event: Event) -> None:
     event_id = derived_id("outside", event_type.type, event.key)
     span = context.telemetry.publishing.span(_current(), event_type, event.key, event_id, event.key)
     headers = {
-        "ce-specversion": "1.0",
-        "ce-id": event_id,
-        "ce-type": event_type.type,
-        "ce-source": "/jetmesh/edge",
-        "ce-datacontenttype": JSON,
+        CloudEvents.SPECVERSION: "1.0",
+        CloudEvents.ID: event_id,
+        CloudEvents.TYPE: event_type.type,
+        CloudEvents.SOURCE: "/jetmesh/edge",
+        CloudEvents.DATACONTENTTYPE: JSON,
         **trace_headers(span.get_span_context()),
     }
     try:

@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
-from jetmesh.cloudevents import BEGAN, Envelope, read_event
+from jetmesh.cloudevents import Envelope, read_event
 from jetmesh.common.throttled_log import reason_of
-from jetmesh.event import Event, story_subject, subject_of
+from jetmesh.event import Event
 from jetmesh.failure import BrokenContract, Disowned, NotYet, Permanent, Unavailable, growing, let_go
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import Stored, last_sequence
+from jetmesh.jetstream.headers import CloudEvents
 from jetmesh.jetstream.message import Guard, Refused, Unknown
+from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.outcome import EventsRecorded, Nothing, Outcome, Settled
 from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
 from jetmesh.runtime.crash_guard import last_chance
@@ -267,7 +269,7 @@ class Single(Worker):
         if not others:
             return False
         outcome_id = self.outcome_id(envelope)
-        return any(message.headers.get("ce-id") == outcome_id for message in others)
+        return any(message.headers.get(CloudEvents.ID) == outcome_id for message in others)
 
     def _is_late(self, event: Event) -> bool:
         """What comes about an archived story is settled by it.
@@ -287,8 +289,8 @@ class Single(Worker):
         Raises:
             Permanent: other contents stand under its key.
         """
-        caused = [message for message in stored if message.headers.get("ce-causationid") == envelope.id]
-        if any(message.headers.get(BEGAN, envelope.began) == envelope.began for message in caused):
+        caused = [message for message in stored if message.headers.get(CloudEvents.CAUSATION_ID) == envelope.id]
+        if any(message.headers.get(CloudEvents.BEGAN, envelope.began) == envelope.began for message in caused):
             return True
         same = next((message for message in stored if message.type == envelope.type), None)
         if same is None and not caused:

@@ -10,10 +10,11 @@ from typing import Any
 
 from jetmesh.cloudevents import as_written
 from jetmesh.common.throttled_log import reason_of
-from jetmesh.event import Recorded, is_ended
+from jetmesh.event import Recorded
 from jetmesh.history import UNTOLD, History
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import Headers
+from jetmesh.jetstream.headers import CloudEvents, Headers
+from jetmesh.jetstream.subject import is_marker
 from jetmesh.outcome import Kept, Outcome, Retried
 from jetmesh.runtime.batching import Batching
 from jetmesh.telemetry.otlp import trace_id_of
@@ -34,7 +35,7 @@ class Sink(Batching):
 
     def accept(self, delivery: Delivery) -> None:
         """The marker of an archived story is no event, and nothing to keep."""
-        if is_ended(delivery.subject):
+        if is_marker(delivery.subject):
             self.context.in_flight.ack(delivery)
             return
         super().accept(delivery)
@@ -103,10 +104,10 @@ def recorded(delivery: Delivery, history: History = UNTOLD) -> Recorded:
         type=delivery.type,
         key=delivery.key,
         time=datetime.fromtimestamp(delivery.timestamp, UTC),
-        id=written.id if written else headers.get("ce-id", ""),
-        source=written.source if written else headers.get("ce-source", ""),
+        id=written.id if written else headers.get(CloudEvents.ID, ""),
+        source=written.source if written else headers.get(CloudEvents.SOURCE, ""),
         trace_id=trace_id_of(written.traceparent if written else headers.get("traceparent", "")),
-        causation_id=written.causation_id if written else headers.get("ce-causationid", ""),
+        causation_id=written.causation_id if written else headers.get(CloudEvents.CAUSATION_ID, ""),
         data=delivery.data,
         history=history,
     )

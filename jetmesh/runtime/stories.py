@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 from jetmesh.cloudevents import read_event
-from jetmesh.event import EventType, is_ended
+from jetmesh.event import EventType
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.subject import is_marker
 
 STORIES_MAX = 16_384
 
@@ -64,4 +65,4 @@ def _unreadable(known: Iterable[tuple[EventType, Stored]]) -> str:
 
 def has_ended(stored: Iterable[Stored]) -> bool:
     """Whether the story is archived: nothing that comes about its key is to be decided any more."""
-    return any(is_ended(message.subject) for message in stored)
+    return any(is_marker(message.subject) for message in stored)

@@ -18,10 +18,11 @@ from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.service import INTAKE, Reaction
-from jetmesh.topology.difference import covers, filters_of, takes_of
+from jetmesh.topology.difference import filters_of, takes_of
 
 log = logging.getLogger("jetmesh.versions")
 

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from opentelemetry.trace import Span
 
-from jetmesh.cloudevents import BEGAN, Envelope, bare, event_lines, understand
+from jetmesh.cloudevents import Envelope, bare, event_lines, understand
 from jetmesh.common.throttled_log import Conditions, kind_of, reason_of
-from jetmesh.event import Event, EventType, subject_of
+from jetmesh.event import Event, EventType
 from jetmesh.failure import (
     BrokenContract,
     Deferred,
@@ -26,7 +26,9 @@ from jetmesh.failure import (
 )
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import CloudEvents
 from jetmesh.jetstream.message import Guard, Message, Unknown
+from jetmesh.jetstream.subject import subject_of
 from jetmesh.outcome import Again, DeadLettered, GivenBack, Held, Later, Outcome, Retried
 from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
@@ -181,7 +183,7 @@ class Worker:
         span = attempt.publish(event_type, key, event_id, correlation)
         lines = event_lines(
             event_type, key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
-            more=f"{trace_lines(span.get_span_context())}{BEGAN}: {cause.began}\r\n",
+            more=f"{trace_lines(span.get_span_context())}{CloudEvents.BEGAN}: {cause.began}\r\n",
         )  # fmt: skip
         return Message(subject_of(event_type, key), outcome.model_dump_json().encode(), lines, guard), span
 

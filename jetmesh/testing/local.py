@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from jetmesh.cloudevents import cloud_event
-from jetmesh.event import Event, entity_of, stream_of, subject_of
+from jetmesh.event import Event, entity_of, stream_of
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
+from jetmesh.jetstream.subject import subject_of
 from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import Context, connect
@@ -23,7 +24,7 @@ from jetmesh.service import INTAKE, Service
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
 from jetmesh.topology import provision
-from jetmesh.topology.names import DEAD_LETTERS, timers_of
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, timers_of
 from jetmesh.topology.streams import Consumer, Stream, Topology, topology
 
 Recorded = TypeVar("Recorded", bound=Event)
@@ -168,7 +169,7 @@ class LocalMesh:
         """The dead letters, once there are `count` of them; their headers say why."""
 
         async def look() -> list[Stored] | None:
-            letters = await self.context.stories.last(DEAD_LETTERS, ["dead.>"])
+            letters = await self.context.stories.last(DEAD_LETTERS, [DEAD_SUBJECTS])
             return letters if len(letters) >= count else None
 
         if count == 0:
@@ -214,7 +215,7 @@ class LocalMesh:
 
     def _logs(self) -> list[str]:
         beside = {INTAKE, DEAD_LETTERS}
-        beside |= {name for s in self.services for name in (timers_of(s.stream), f"{s.stream}_CLAIMS")}
+        beside |= {name for s in self.services for name in (timers_of(s.stream), claims_of(s.stream))}
         return [stream.name for stream in self.topology.streams if stream.name not in beside]
 
     def _wire(self, service: Service) -> process.Wire | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message, Refused
+from jetmesh.jetstream.subject import covers
 
 
 class Memory:
@@ -38,7 +39,7 @@ class Memory:
     async def last(self, _stream: str, subjects: Sequence[str]) -> list[Stored]:
         """The newest message of every subject that one of `subjects` names, oldest first."""
         seen = self.messages[: self._horizon]
-        newest = {m.subject: m for m in seen if any(matches(subject, m.subject) for subject in subjects)}
+        newest = {m.subject: m for m in seen if any(covers(subject, m.subject) for subject in subjects)}
         return sorted(newest.values(), key=lambda message: message.sequence)
 
     async def last_sequence(self, guarded: str, _subject: str) -> int:
@@ -52,15 +53,7 @@ class Memory:
         last = self._last_on(message.guard.subject)
         if last != message.guard.sequence:
             self._horizon = None
-            raise Refused(f"wrong last sequence: {last} (10071)")
+            raise Refused(f"wrong last sequence: {last}", last)
 
     def _last_on(self, guarded: str) -> int:
-        return max((m.sequence for m in self.messages if matches(guarded, m.subject)), default=0)
-
-
-def matches(pattern: str, subject: str) -> bool:
-    """Whether `subject` is one that the wildcard `pattern` names (`*`: one token, `>`: the rest)."""
-    wanted, tokens = pattern.split("."), subject.split(".")
-    if wanted[-1] == ">":
-        wanted, tokens = wanted[:-1], tokens[: len(wanted) - 1]
-    return len(wanted) == len(tokens) and all(w in ("*", t) for w, t in zip(wanted, tokens, strict=True))
+        return max((m.sequence for m in self.messages if covers(guarded, m.subject)), default=0)

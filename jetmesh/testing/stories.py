@@ -14,10 +14,11 @@ from opentelemetry.trace import NoOpTracer
 
 from jetmesh import forms
 from jetmesh.cloudevents import cloud_event
-from jetmesh.event import Event, stream_of, subject_of
+from jetmesh.event import Event, stream_of
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.subject import subject_of
 from jetmesh.outcome import Outcome
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.many import Many

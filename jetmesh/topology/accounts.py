@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
+from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.jetstream.transport import API
 from jetmesh.service import Service
-from jetmesh.topology import partitions
+from jetmesh.topology import names, partitions
 from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.streams import MESSAGE_BYTES_MAX, WHOLE, Consumer, consumers_of
+from jetmesh.topology.streams import WHOLE, Consumer, consumers_of
 
 CORE = "MESH"
 """The account that has JetStream, and everything in it; people who operate the mesh are its users."""
@@ -43,7 +44,7 @@ class Limits:
 
     connections: int
     subscriptions: int
-    payload_bytes: int = MESSAGE_BYTES_MAX
+    payload_bytes: int = PAYLOAD_BYTES_MAX
 
 
 _KIND = re.compile("[a-z][a-z0-9]{0,31}")
@@ -66,10 +67,10 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
         parts = partitions.names(service.stream, split)
         found += [each for part in parts for each in _api(f"DIRECT.GET.{part}", is_stream=True)]
     if service.claims is not None:
-        found.append(Import(f"claims.{service.name}.*"))
-        found += _api(f"DIRECT.GET.{service.stream}_CLAIMS", is_stream=True)
-    found.append(Import(f"dead.{service.name}.>"))
-    found.append(Import(f"timers.{service.name}.>"))
+        found.append(Import(names.claim_subjects(service.name)))
+        found += _api(f"DIRECT.GET.{names.claims_of(service.stream)}", is_stream=True)
+    found.append(Import(names.dead_letters_of(service.name)))
+    found.append(Import(names.timer_subjects(service.name)))
     return list(dict.fromkeys(found))
 
 

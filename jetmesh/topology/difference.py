@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jetmesh.jetstream.consumer_config import Config
+from jetmesh.jetstream.subject import covers
 
 Field = tuple[str, Any, Any]
 """A field's name, what it has, and what it needs."""
@@ -95,16 +96,6 @@ def filters_of(config: Config) -> list[str]:
 def takes_of(config: Config) -> set[str]:
     """The types that some version takes from an intake's durable."""
     return set(filter(None, (config.get("metadata") or {}).get(TAKES, "").split(",")))
-
-
-def covers(pattern: str, subject: str) -> bool:
-    """Whether every subject of the second is one of the first."""
-    wide, narrow = pattern.split("."), subject.split(".")
-    if wide[-1] == ">":
-        wide, narrow = wide[:-1], narrow[: len(wide) - 1] if len(narrow) >= len(wide) else []
-    return len(wide) == len(narrow) and all(
-        w == n or (w == "*" and n != ">") for w, n in zip(wide, narrow, strict=True)
-    )
 
 
 def _merge_subjects(merged: _Merged, has: Config, needs: Config, name: str, *, prune: bool) -> str:

@@ -1,4 +1,20 @@
-"""The names that the mesh has on the broker, beside those of its events."""
+"""The names that the mesh has on the broker, beside those of its events: streams, and the subjects in them.
+
+A message that stands for another one (a dead letter, a timer, what comes back from one) has the same tokens behind its
+first: whose reaction had which message (`jetmesh.runtime.origin`).
+"""
+
+DEAD_LETTERS = "DEAD_LETTERS"
+DEAD_SUBJECTS = "dead.>"
+DEAD_LOG_SUBJECTS = "dead_log.>"
+"""Who replayed and discarded what."""
+NO_LETTER = "dead.none"
+"""A subject that no dead letter has."""
+RESTORING = "JETMESH_RESTORING"
+"""A stream that is there while a backup is being restored, and says whose (`jetmesh.operate.backup`)."""
+RESTORING_SUBJECT = "jetmesh.restoring"
+BEGUN = "begun"
+"""In a timer's subject, in the place of the reaction: the note of a last attempt that began. It waits for nothing."""
 
 
 def timers_of(stream: str) -> str:
@@ -6,19 +22,64 @@ def timers_of(stream: str) -> str:
     return f"{stream}_TIMERS"
 
 
+def claims_of(stream: str) -> str:
+    """The stream of idempotency keys beside the stream of a service."""
+    return f"{stream}_CLAIMS"
+
+
+def closed_subject(stream: str) -> str:
+    """What a stream listens to while it is being restored: nothing that anybody publishes."""
+    return f"{RESTORING_SUBJECT}.{stream}"
+
+
+def dead_letter(origin: str) -> str:
+    """The subject of the dead letter about a message."""
+    return f"dead.{origin}"
+
+
+def dead_letters_of(whose: str) -> str:
+    """The subjects of all dead letters of a service, or of one reaction (`payments.authorize`)."""
+    return f"dead.{whose}.>"
+
+
+def dead_log(letter: str) -> str:
+    """The subject on which it is recorded who replayed or discarded the letter of this subject."""
+    return f"dead_log.{letter.partition('.')[2]}"
+
+
+def timer(origin: str) -> str:
+    """The subject of what waits for its time."""
+    return f"timers.{origin}"
+
+
+def timer_subjects(service: str) -> str:
+    """All timers of a service."""
+    return f"timers.{service}.>"
+
+
+def is_note(subject: str) -> bool:
+    """Whether a message of a timer stream is the note of a last attempt that began."""
+    return subject.startswith("timers.") and subject.split(".")[2] == BEGUN
+
+
+def due(origin: str) -> str:
+    """The subject on which what was set aside comes back."""
+    return f"due.{origin}"
+
+
 def due_subjects(service: str) -> str:
     """The lane on which what was set aside comes back to a service."""
     return f"due.{service}.>"
 
 
-DEAD_LETTERS = "DEAD_LETTERS"
+def claim(service: str, token: str) -> str:
+    """The subject of one idempotency key of a service."""
+    return f"claims.{service}.{token}"
 
 
-DEAD_SUBJECTS = "dead.>"
-
-
-DEAD_LOG_SUBJECTS = "dead_log.>"
-"""Who replayed and discarded what."""
+def claim_subjects(service: str) -> str:
+    """All idempotency keys of a service."""
+    return claim(service, "*")
 
 
 def endpoint_subject(service: str, name: str) -> str:

@@ -13,6 +13,7 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
 from jetmesh.topology import account_limits, difference
 from jetmesh.topology.difference import Difference, Field
+from jetmesh.topology.names import RESTORING
 from jetmesh.topology.streams import Config, Consumer, Stream, Topology
 
 ROOM_BYTES_MIN = 64 << 20
@@ -23,8 +24,6 @@ NO_ROOM = frozenset(
         ErrorCode.STORAGE_RESOURCES_EXCEEDED,
     }
 )
-RESTORING = "JETMESH_RESTORING"
-"""A stream that is there while a backup is being restored, and says whose (`jetmesh.operate.backup`)."""
 AGAIN = "mend that and run `jetmesh topology apply` again: it does the rest"
 
 

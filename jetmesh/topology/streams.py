@@ -6,11 +6,21 @@ from enum import StrEnum
 from typing import Any
 
 from jetmesh.event import entity_of, stream_of
-from jetmesh.jetstream import headers
+from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.topology import partitions
 from jetmesh.topology.difference import TAKES, TUNABLE
-from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS, DEAD_SUBJECTS, due_subjects, timers_of
+from jetmesh.topology.names import (
+    DEAD_LETTERS,
+    DEAD_LOG_SUBJECTS,
+    DEAD_SUBJECTS,
+    NO_LETTER,
+    claim_subjects,
+    claims_of,
+    due_subjects,
+    timer_subjects,
+    timers_of,
+)
 from jetmesh.topology.partitions import Partitions
 
 Config = Mapping[str, Any]
@@ -18,15 +28,12 @@ Config = Mapping[str, Any]
 WHOLE: Partitions = {}
 """No stream is split."""
 
-MESSAGE_BYTES_MAX = 1 << 20
-TAKEN_BYTES_MAX = headers.MESSAGE_BYTES_MAX
-"""What is taken from outside leaves room for where it came from, and for the evidence of a dead letter."""
 INTAKE_BYTES_MAX = 4 << 30
 DEAD_LETTERS_BYTES_MAX = 1 << 30
 """What strangers can fill does not fill the disk. Operators may set others: once a stream is there, theirs counts."""
 
 
-NO_SOURCE = {"name": DEAD_LETTERS, "filter_subject": "dead.none"}
+NO_SOURCE = {"name": DEAD_LETTERS, "filter_subject": NO_LETTER}
 """A source of nothing, no letter having this subject. A stream without any source remembers every `Nats-Msg-Id` for two
 minutes, and takes no second message with it: a stranger could make an order vanish by guessing its id. One that has a
 source may remember none. An order that comes twice is known by its key, for ever, and by its owner."""
@@ -192,7 +199,7 @@ def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> I
     yield _letters(replicas)
     keyless = sorted({f"{entity}.*" for service in services for entity in outside(service)})
     if keyless:
-        intake = {"max_bytes": INTAKE_BYTES_MAX, "max_msg_size": TAKEN_BYTES_MAX}
+        intake = {"max_bytes": INTAKE_BYTES_MAX, "max_msg_size": MESSAGE_BYTES_MAX}
         yield _log(INTAKE, keyless, replicas, duplicate_window=0, sources=[NO_SOURCE], **intake)
     for service in services:
         if service.records:
@@ -226,7 +233,7 @@ def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:
             "storage": "file",
             "discard": "new",
             "num_replicas": replicas,
-            "max_msg_size": MESSAGE_BYTES_MAX,
+            "max_msg_size": PAYLOAD_BYTES_MAX,
             "allow_direct": True,
             **more,
         },
@@ -249,7 +256,7 @@ def _timers(service: Service, replicas: int) -> Stream:
         name,
         {
             "name": name,
-            "subjects": [f"timers.{service.name}.>", due_subjects(service.name)],
+            "subjects": [timer_subjects(service.name), due_subjects(service.name)],
             "retention": "workqueue",
             "storage": "file",
             "discard": "old",
@@ -262,13 +269,13 @@ def _timers(service: Service, replicas: int) -> Stream:
 
 def _claims(service: Service, replicas: int) -> Stream:
     """Who took a token first; forgotten after a while."""
-    name = f"{service.stream}_CLAIMS"
+    name = claims_of(service.stream)
     assert service.claims is not None
     return Stream(
         name,
         {
             "name": name,
-            "subjects": [f"claims.{service.name}.*"],
+            "subjects": [claim_subjects(service.name)],
             "retention": "limits",
             "storage": "file",
             "discard": "old",

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 
 from jetmesh.common.ports import HOST, free_ports
+from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.local import broker
 from jetmesh.local.state import State
 from jetmesh.local.supervisor import Spec
 from jetmesh.topology import accounts, nkeys
-from jetmesh.topology.streams import MESSAGE_BYTES_MAX
 from jetmesh_shop.flow import SERVICES
 from tests.chaos.network import Network
 
@@ -105,7 +105,7 @@ def configuration(state: State, node: Node, peers: list[Node], without: str = ""
 server_name: {node.name}
 listen: "{node.host}:{node.port}"
 http: "{node.host}:{node.monitor_port}"
-max_payload: {MESSAGE_BYTES_MAX}
+max_payload: {PAYLOAD_BYTES_MAX}
 jetstream {{
   store_dir: {json.dumps(str(store(state, node).resolve()))}
   max_file_store: 100GB

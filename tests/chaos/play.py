@@ -14,10 +14,9 @@ from jetmesh.jetstream import api
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.local.state import State
 from jetmesh.runtime.context import Context
-from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.worker import Exhausted
 from jetmesh.testing import until
-from jetmesh.topology.names import DEAD_LETTERS, endpoint_subject
+from jetmesh.topology.names import DEAD_LETTERS, endpoint_subject, is_note
 from jetmesh.topology.provision import Drift
 from jetmesh_shop.orders.service import orders as orders_service
 from jetmesh_shop.reference.audit import Audit

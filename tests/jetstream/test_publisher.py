@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from jetmesh import Permanent, Unavailable
-from jetmesh.event import story_subject
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX
 from jetmesh.jetstream.in_flight import InFlight
+from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.subject import story_subject
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
 from tests.support.jobs import Asked, Failed, Finished, Work, work

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX
 from jetmesh.operate.doctor import Finding, Grade, Patient, examine
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
-from jetmesh.topology.streams import DEAD_LETTERS_BYTES_MAX, INTAKE_BYTES_MAX, TAKEN_BYTES_MAX
+from jetmesh.topology.streams import DEAD_LETTERS_BYTES_MAX, INTAKE_BYTES_MAX
 from jetmesh_shop.flow import SERVICES
 
 GIVEN = {"INTAKE": INTAKE_BYTES_MAX, "DEAD_LETTERS": DEAD_LETTERS_BYTES_MAX}
@@ -51,9 +52,9 @@ async def room(mesh: LocalMesh) -> list[Finding]:
 
 
 async def test_the_intake_takes_less_than_a_letter_may_hold(mesh: LocalMesh) -> None:
-    assert (await state(mesh, "INTAKE"))["config"]["max_msg_size"] == TAKEN_BYTES_MAX
+    assert (await state(mesh, "INTAKE"))["config"]["max_msg_size"] == MESSAGE_BYTES_MAX
     assert (await state(mesh, "DEAD_LETTERS"))["config"]["max_msg_size"] == -1
-    assert mesh.context.connection.limits.payload_bytes_max > TAKEN_BYTES_MAX + 32_000
+    assert mesh.context.connection.limits.payload_bytes_max > MESSAGE_BYTES_MAX + 32_000
     assert {stream: await limit(mesh, stream) for stream in GIVEN} == GIVEN
     assert [finding.grade for finding in await room(mesh)] == [Grade.GOOD]
 

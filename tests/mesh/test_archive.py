@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from jetmesh.commands import commands
-from jetmesh.event import ended_subject, matches
 from jetmesh.history import History, Restoration
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.subject import marker_subject
 from jetmesh.operate.archive import job as jobs
 from jetmesh.operate.archive import marker, parquet
 from jetmesh.operate.archive.job import Job
@@ -113,7 +113,7 @@ def subjects(archive: Archive) -> list[str]:
 
 def left(order_id: str) -> set[str]:
     """What stays of an order that went well."""
-    return {ended_subject(entity, order_id) for entity in ("orders", "payments", "inventory")}
+    return {marker_subject(entity, order_id) for entity in ("orders", "payments", "inventory")}
 
 
 async def test_a_story_leaves_down_to_a_marker_for_each_owner(mesh: LocalMesh, archive: Archive) -> None:
@@ -434,22 +434,6 @@ def test_an_archive_has_one_writer_at_a_time(archive: Archive) -> None:
 def test_what_a_direct_get_adds_to_the_headers_is_taken_off_again(stored: bytes, added: bytes) -> None:
     block = added + b"Nats-Stream: ORDERS\r\nNats-Subject: orders.placed.o-1\r\nNats-Sequence: 1\r\n\r\n"
     assert as_stored(block) == stored
-
-
-@pytest.mark.parametrize(
-    ("pattern", "subject", "holds"),
-    [
-        (">", "orders.placed", True),
-        ("", "orders.placed", True),
-        ("orders.*", "orders.placed", True),
-        ("orders.*", "orders.placed.o-1", False),
-        ("orders.placed.*", "orders.placed.o-1", True),
-        ("orders.placed.*", "orders.confirmed.o-1", False),
-        ("orders.>", "payments.captured.o-1", False),
-    ],
-)
-def test_a_durable_waits_for_what_its_filter_matches(pattern: str, subject: str, holds: bool) -> None:
-    assert matches(pattern, subject) is holds
 
 
 async def jetmesh(mesh: LocalMesh, *arguments: str, **more: str) -> tuple[int, str]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from jetmesh.failure import TooLarge
-from jetmesh.jetstream.headers import MESSAGE_BYTES_MAX, encode_headers
+from jetmesh.jetstream.headers import encode_headers
+from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh_contracts import OrderPlaced, OrderRefused
 from jetmesh_shop.inventory.service import inventory

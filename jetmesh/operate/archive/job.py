@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from jetmesh.event import entity_of, is_ended, matches
+from jetmesh.event import entity_of
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.subject import Subject, covers, is_marker
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.marker import forget, mark_ended
 from jetmesh.operate.archive.open_work import OpenWork, open_work
@@ -147,7 +148,7 @@ class Job:
         """Why a story is not archived; empty where it is."""
         told: dict[str, set[str]] = {}
         for row in story:
-            ended = self._parts[row.stream].endings if is_ended(row.subject) else {row.type}
+            ended = self._parts[row.stream].endings if is_marker(row.subject) else {row.type}
             told.setdefault(row.stream, set()).update(ended)
         told.pop(INTAKE, None)
         if not told or not all(types & self._parts[stream].endings for stream, types in told.items()):
@@ -183,7 +184,7 @@ class Job:
         """The filter by which a type is purged; empty where it stays, or is a level."""
         if (stream, event_type) not in self._filters:
             subject = event_type if stream == INTAKE else f"{event_type}.key"
-            found = (each for each in self._parts[stream].purgeable if matches(each, subject))
+            found = (each for each in self._parts[stream].purgeable if covers(each, subject))
             self._filters[stream, event_type] = next(found, "")
         return self._filters[stream, event_type]
 
@@ -211,12 +212,12 @@ def _lane(services: Sequence[Service], split: Partitions) -> Callable[[str], str
     """What markers an atomic batch may hold together: those of one stream."""
     counts = {entity_of(event): split.get(service.stream, 1) for service in services for event in service.records}
     lanes = {entity: partitions.lane(count) for entity, count in counts.items()}
-    return lambda subject: lanes[subject.partition(".")[0]](subject)
+    return lambda subject: lanes[Subject.parse(subject).entity](subject)
 
 
 def _events(story: Sequence[Row]) -> list[Row]:
     """A story without its markers."""
-    return [row for row in story if not is_ended(row.subject)]
+    return [row for row in story if not is_marker(row.subject)]
 
 
 def _dated(story: Sequence[Row]) -> list[tuple[Row, str]]:

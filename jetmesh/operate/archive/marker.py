@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from jetmesh.event import ENDED, ended_subject, is_ended, story_subject
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.subject import Subject, is_marker, marker_subject, story_subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row
 from jetmesh.operate.archive.scan import scan
@@ -21,9 +21,10 @@ def unmarked(story: Iterable[Row]) -> dict[Part, list[Row]]:
     """The parts of a story that have no marker yet, each with all that was recorded in it."""
     found: dict[Part, list[Row]] = {}
     for row in story:
-        if row.subject.count(".") > 1:
-            found.setdefault((row.stream, row.type.partition(".")[0], row.key), []).append(row)
-    return {part: rows for part, rows in found.items() if not any(is_ended(row.subject) for row in rows)}
+        subject = Subject.parse(row.subject)
+        if subject.key:
+            found.setdefault((row.stream, subject.entity, row.key), []).append(row)
+    return {part: rows for part, rows in found.items() if not any(is_marker(row.subject) for row in rows)}
 
 
 async def mark_ended(publisher: Publisher, story: Sequence[Row], endings: Mapping[str, frozenset[str]]) -> bool:
@@ -49,7 +50,7 @@ async def forget(connection: Transport, stream: str, entities: Iterable[str], be
         Unavailable: the broker does not answer; again is safe.
     """
     removed = 0
-    for subjects in sorted({f"{entity}.{ENDED}.*" for entity in entities}):
+    for subjects in sorted({marker_subject(entity, "*") for entity in entities}):
         body = {"filter": subjects, "seq": await _first_since(connection, stream, subjects, before)}
         answer = await request(connection, f"STREAM.PURGE.{stream}", body, strict=True, timeout_seconds=600.0)
         removed += int(answer["purged"])
@@ -70,7 +71,7 @@ def _marker(part: Part, rows: Sequence[Row], endings: frozenset[str]) -> Message
     stood: dict[str, tuple[int, str]] = {row.type: _place(row) for row in rows if row.type in endings}
     last = max(row.sequence for row in rows)
     data = json.dumps(stood, separators=(",", ":")).encode()
-    return Message(ended_subject(entity, key), data, {}, Guard(story_subject(entity, key), last))
+    return Message(marker_subject(entity, key), data, {}, Guard(story_subject(entity, key), last))
 
 
 def _place(row: Row) -> tuple[int, str]:

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.event import matches
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Place, Row
-from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
-from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, timers_of
+from jetmesh.topology.difference import filters_of
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, is_note, timers_of
 from jetmesh.topology.streams import reacts_singly
 
 DEAD, ASIDE = "has a dead letter", "is set aside for a later attempt"
@@ -28,7 +28,7 @@ class Durable:
 
     def waits_for(self, row: Row) -> bool:
         """Whether the message is still to be acknowledged by it."""
-        return row.sequence > self.floor and any(matches(subject, row.subject) for subject in self.filters)
+        return row.sequence > self.floor and any(covers(subject, row.subject) for subject in self.filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ async def _consumers(connection: Transport, stream: str) -> AsyncIterator[dict[s
 
 
 def _durable(info: dict[str, Any]) -> Durable:
-    config = info["config"]
-    filters = config.get("filter_subjects") or [config.get("filter_subject") or ">"]
-    return Durable(info["name"], tuple(filters), int(info["ack_floor"].get("stream_seq", 0)))
+    return Durable(
+        info["name"], tuple(filters_of(info["config"]) or [">"]), int(info["ack_floor"].get("stream_seq", 0))
+    )
 
 
 async def set_aside(connection: Transport, services: Sequence[Service]) -> list[Origin]:

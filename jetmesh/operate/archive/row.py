@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.headers import Headers, decode_headers
+from jetmesh.jetstream.headers import Headers, Nats, decode_headers
+from jetmesh.jetstream.subject import Subject
 from jetmesh.telemetry.otlp import parse_traceparent
 
-ADDED = b"Nats-Stream: "
+ADDED = f"{Nats.STREAM}: ".encode()
 """The first of the lines that a direct get appends to the headers of a message."""
 BARE = b"NATS/1.0\r\n"
 
@@ -33,7 +34,7 @@ class Row(NamedTuple):
     @property
     def type(self) -> str:
         """The type that the subject says: its first two tokens."""
-        return ".".join(self.subject.split(".")[:2])
+        return Subject.parse(self.subject).type
 
     @property
     def day(self) -> str:

@@ -8,11 +8,12 @@ from datetime import datetime
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import passing_consumer
+from jetmesh.jetstream.status import Kind, Status
+from jetmesh.jetstream.subject import Subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row
 
 TIMEOUT_SECONDS = 30.0
-ENDS = (b"404", b"408")
 
 
 class Scan:
@@ -55,17 +56,18 @@ class Scan:
         if delivered != self._delivered:
             self._ended.set_exception(Unavailable(f"a delivery of the stream {self._stream} was lost"))
             return
-        key = subject.split(".", 2)[2] if subject.count(".") > 1 else ""
-        self._page.append(Row(key, self._stream, sequence, time_ns, subject, raw, data))
+        self._page.append(Row(Subject.parse(subject).key, self._stream, sequence, time_ns, subject, raw, data))
         if len(self._page) == self._size:
             self._ended.set_result(None)
 
     def _on_status(self, raw: bytes) -> None:
-        if raw[9:12] in ENDS:
+        status = Status.of(raw)
+        if status is None or status.kind is Kind.IDLE:
+            return
+        if status.kind in (Kind.NOTHING, Kind.EXPIRED):
             self._ended.set_result(None)
-        elif raw[9:12] != b"100":
-            words = raw.decode("utf-8", "replace").splitlines()[0]
-            self._ended.set_exception(Unavailable(f"the stream {self._stream} could not be read: {words}"))
+        else:
+            self._ended.set_exception(Unavailable(f"the stream {self._stream} could not be read: {status}"))
 
 
 @asynccontextmanager

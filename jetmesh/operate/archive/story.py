@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from jetmesh.cloudevents import read_event, understand
-from jetmesh.event import EventType, entity_of, story_subject
+from jetmesh.event import EventType, entity_of
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import SUBJECT_BYTES
-from jetmesh.jetstream.headers import decode_headers
+from jetmesh.jetstream.headers import Nats, decode_headers
+from jetmesh.jetstream.status import Kind, Status
+from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row, as_stored, unix_nano
 from jetmesh.service import Service
@@ -60,7 +62,7 @@ async def _newest(connection: Transport, stream: str, subjects: Sequence[str]) -
     end: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def on_frame(_subject: str, _reply: str, raw: bytes, data: bytes) -> None:
-        if not raw.startswith(b"NATS/1.0 "):
+        if Status.of(raw) is None:
             found.append(_row(stream, raw, data))
         elif not end.done():
             end.set_result(raw)
@@ -72,16 +74,17 @@ async def _newest(connection: Transport, stream: str, subjects: Sequence[str]) -
             raw = await asyncio.wait_for(end, TIMEOUT_SECONDS)
         except TimeoutError:
             raise Unavailable(f"the stream {stream} did not answer within {TIMEOUT_SECONDS:g} s") from None
-    if raw[9:12] != b"404" and decode_headers(raw).get("Nats-Num-Pending") != "0":
-        raise Unavailable(f"the stream {stream} could not be read: {raw.decode('utf-8', 'replace').splitlines()[0]}")
+    status = Status.of(raw)
+    if status and status.kind is not Kind.NOTHING and decode_headers(raw).get(Nats.NUM_PENDING) != "0":
+        raise Unavailable(f"the stream {stream} could not be read: {status}")
     return found
 
 
 def _row(stream: str, raw: bytes, data: bytes) -> Row:
     added = decode_headers(raw)
-    subject, sequence = added["Nats-Subject"], int(added["Nats-Sequence"])
+    subject, sequence = added[Nats.SUBJECT], int(added[Nats.SEQUENCE])
     key = subject.rpartition(".")[2]
-    return Row(key, stream, sequence, unix_nano(added["Nats-Time-Stamp"]), subject, as_stored(raw), data)
+    return Row(key, stream, sequence, unix_nano(added[Nats.TIME_STAMP]), subject, as_stored(raw), data)
 
 
 def with_keys(rows: Iterable[Row], types: Mapping[str, EventType]) -> list[Row]:

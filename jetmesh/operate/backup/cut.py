@@ -18,6 +18,7 @@ from jetmesh.cloudevents import understand
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import Jetmesh
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.operate.backup.manifest import BackupError
@@ -122,5 +123,5 @@ def fact_of(stream: str, message: Mapping[str, Any]) -> Fact:
 
 def _source(letter: Delivery) -> Place | str:
     """Where the message is that a dead letter is about; nowhere for the record of who dealt with one."""
-    stream, sequence = letter.headers.get("Jetmesh-Stream", ""), letter.headers.get("Jetmesh-Sequence", "")
+    stream, sequence = letter.headers.get(Jetmesh.STREAM, ""), letter.headers.get(Jetmesh.SEQUENCE, "")
     return (stream, int(sequence)) if stream and sequence.isdecimal() else ""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.transport import Transport
-from jetmesh.topology.provision import RESTORING
+from jetmesh.topology.names import RESTORING, RESTORING_SUBJECT
 
 BACKUP = "jetmesh.backup"
 """In the metadata of the sign, and of each stream that is being restored: the id of the backup."""
@@ -26,7 +26,7 @@ async def find(connection: Transport) -> Sign | None:
 
 async def put(connection: Transport, backup: str, replicas: int) -> Sign:
     """Put the sign up, with as many copies as the streams have."""
-    config = {"name": RESTORING, "subjects": ["jetmesh.restoring"], "storage": "file", "max_msgs": 1,
+    config = {"name": RESTORING, "subjects": [RESTORING_SUBJECT], "storage": "file", "max_msgs": 1,
               "num_replicas": replicas, "metadata": {BACKUP: backup}}  # fmt: skip
     info = await request(connection, f"STREAM.CREATE.{RESTORING}", config, strict=True)
     return Sign(backup, info["created"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jetmesh.contracts.registry import BUCKET
 from jetmesh.service import INTAKE, Service
-from jetmesh.topology.names import timers_of
+from jetmesh.topology.names import claims_of, timers_of
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import Consumer, Topology, topology
 
@@ -33,7 +33,7 @@ def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack
     """The parts of a mesh of these services."""
     needed = topology(services, replicas, ack_wait_seconds, split)
     timers = {timers_of(service.stream) for service in services}
-    claims = {f"{service.stream}_CLAIMS" for service in services}
+    claims = {claims_of(service.stream) for service in services}
     names = [stream.name for stream in needed.streams]
     sinks = {r.durable for service in services for r in service.reactions if r.form.keeps_all}
     return Parts(

@@ -21,13 +21,13 @@ from jetmesh.operate.backup.parts import CONTRACTS, Parts, parts
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.topology import provision
+from jetmesh.topology.names import RESTORING, closed_subject
 from jetmesh.topology.provision import Change
 
 Tell = Callable[[str], None]
 Examine = Callable[[], Awaitable[list[str]]]
 """The app's own audit of what was restored: what is wrong, in words."""
 
-CLOSED = "jetmesh.restoring"
 AT_ONCE = 64
 TIMEOUT_SECONDS = 600.0
 OPERATORS = {"deny_delete": False, "deny_purge": False, "max_age": 0}
@@ -94,7 +94,7 @@ class Restoring:
         if sign and sign.backup != told.id:
             raise BackupError(
                 f"another backup ({sign.backup}) is being restored since {sign.created}: finish that one, or remove "
-                f"the streams that it made and {provision.RESTORING}"
+                f"the streams that it made and {RESTORING}"
             )
         foreign = [each async for each in self._there(told) if sign is None or each.backup != told.id]
         if full := [each for each in foreign if each.last_sequence and each.name != CONTRACTS]:
@@ -132,7 +132,7 @@ class Restoring:
     def _closed(self, stream: str, saved: Snapshot, backup: str, at: float) -> dict[str, Any]:
         """The stream's configuration while nobody may use it, with its history and one copy: a cluster makes the others
         when it is opened."""
-        config = {**saved.config, "subjects": [f"{CLOSED}.{stream}"], "num_replicas": 1, **OPERATORS, "sealed": False}
+        config = {**saved.config, "subjects": [closed_subject(stream)], "num_replicas": 1, **OPERATORS, "sealed": False}
         history = history_of({"config": saved.config, "created": saved.created})
         kept = int(saved.state["last_seq"]) if saved.kept is None else saved.kept
         own = {**history.after(Restoration(at, kept)).metadata, marker.BACKUP: backup}

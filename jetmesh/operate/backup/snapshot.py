@@ -12,6 +12,7 @@ from jetmesh.common.fsync import to_disk
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
+from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup.manifest import BackupError, digest
 
@@ -78,8 +79,8 @@ async def _download(
 
 
 def _check_end(stream: str, headers: bytes) -> None:
-    status = headers[9:].split(b"\r\n", 1)[0].decode("utf-8", "replace")
-    if status and not status.startswith("204"):
+    status = Status.of(headers)
+    if status and status.kind is not Kind.END:
         raise BackupError(f"{stream}: the broker broke the snapshot off ({status}): take the backup again")
 
 

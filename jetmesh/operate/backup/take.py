@@ -13,11 +13,10 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import cut, manifest, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, Snapshot
 from jetmesh.operate.backup.parts import Parts, durable_of, parts
-from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
 from jetmesh.telemetry.providers import jetmesh_version
-from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS, is_note
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import check_split
 

@@ -14,18 +14,19 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from jetmesh.jetstream.headers import Headers, decode_headers, encode_headers
+from jetmesh.jetstream.errors import ErrorCode
+from jetmesh.jetstream.headers import Headers, Nats, decode_headers, encode_headers
 from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer
 from jetmesh.testing.simulation.loop import EPOCH_SECONDS, SimulatedLoop
-from jetmesh.testing.simulation.stream import SCHEDULE, Answer, Kept, Publish, Stream
+from jetmesh.testing.simulation.stream import Answer, Kept, Publish, Stream
 from jetmesh.topology.streams import Topology
 
 Listener = Callable[[str, str, str, bytes, bytes], None]
 """Called with inbox, subject, reply, headers and data of what the server sends."""
 
 NO_RESPONDERS = b"NATS/1.0 503\r\n\r\n"
-NOT_FOUND = {"STREAM": 10059, "CONSUMER": 10014}
-FIRED = ("Nats-Schedule", "Nats-Expected-")
+NOT_FOUND = {"STREAM": ErrorCode.STREAM_NOT_FOUND, "CONSUMER": ErrorCode.CONSUMER_NOT_FOUND}
+FIRED = (Nats.SCHEDULE, Nats.EXPECTED)
 """The headers of a schedule that what it publishes does not have."""
 
 
@@ -192,7 +193,11 @@ class Broker:
         found = stream.last_of_each(subjects, up_to)
         for left, kept in zip(range(len(found) - 1, -1, -1), found, strict=True):
             self.send(inbox, inbox, "", _as_read(stream, kept, left), kept.data)
-        end = b"NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\n\r\n" if found else b"NATS/1.0 404 No Results\r\n\r\n"
+        end = (
+            f"NATS/1.0 204 EOB\r\n{Nats.NUM_PENDING}: 0\r\n\r\n".encode()
+            if found
+            else b"NATS/1.0 404 No Results\r\n\r\n"
+        )
         self.send(inbox, inbox, "", end, b"")
 
     def _publish(self, subject: str, reply: str, raw_headers: bytes, data: bytes) -> None:
@@ -230,9 +235,9 @@ class Broker:
                 consumer.deliver()
 
     def _schedule(self, stream: Stream, kept: Kept) -> None:
-        if f"\n{SCHEDULE}:".encode() not in kept.raw_headers or not stream.config.get("allow_msg_schedules"):
+        if f"\n{Nats.SCHEDULE}:".encode() not in kept.raw_headers or not stream.config.get("allow_msg_schedules"):
             return
-        due = datetime.fromisoformat(kept.headers[SCHEDULE].removeprefix("@at ")).timestamp() - EPOCH_SECONDS
+        due = datetime.fromisoformat(kept.headers[Nats.SCHEDULE].removeprefix("@at ")).timestamp() - EPOCH_SECONDS
         self.at(max(due, self.now()), lambda: self._fire(stream, kept))
 
     def _fire(self, stream: Stream, kept: Kept) -> None:
@@ -241,9 +246,9 @@ class Broker:
         self._fired = [fired for fired in self._fired if fired[0] > self.now() - FLUSH_SECONDS]
         self._fired.append((self.now(), stream, kept))
         headers: Headers = {name: value for name, value in kept.headers.items() if not name.startswith(FIRED)}
-        headers |= {"Nats-Scheduler": kept.subject, "Nats-Schedule-Next": "purge"}
+        headers |= {Nats.SCHEDULER: kept.subject, Nats.SCHEDULE_NEXT: "purge"}
         before = stream.last_sequence
-        target = kept.headers["Nats-Schedule-Target"]
+        target = kept.headers[Nats.SCHEDULE_TARGET]
         stream.keep(Publish(target, encode_headers(headers), headers, kept.data), self._wall_clock())
         self._stored(stream, before)
 
@@ -262,7 +267,7 @@ def _as_read(stream: Stream, kept: Kept, left: int) -> bytes:
     """The header block of one message in the answer to a reading."""
     at = datetime.fromtimestamp(kept.time, UTC).isoformat().replace("+00:00", "Z")
     block = (
-        f"Nats-Stream: {stream.name}\r\nNats-Subject: {kept.subject}\r\nNats-Sequence: {kept.sequence}\r\n"
-        f"Nats-Time-Stamp: {at}\r\nNats-Num-Pending: {left}\r\n\r\n"
+        f"{Nats.STREAM}: {stream.name}\r\n{Nats.SUBJECT}: {kept.subject}\r\n{Nats.SEQUENCE}: {kept.sequence}\r\n"
+        f"{Nats.TIME_STAMP}: {at}\r\n{Nats.NUM_PENDING}: {left}\r\n\r\n"
     )
     return (kept.raw_headers[:-2] or b"NATS/1.0\r\n") + block.encode()

@@ -6,7 +6,9 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from jetmesh.testing.simulation.stream import Kept, Stream, matches
+from jetmesh.jetstream.headers import Nats
+from jetmesh.jetstream.subject import covers
+from jetmesh.testing.simulation.stream import Kept, Stream
 
 FLUSH_SECONDS = 0.1
 """How much of a consumer's state a crash of the broker may undo, whatever `sync_interval` says."""
@@ -178,7 +180,7 @@ class Consumer:
         return None
 
     def _selects(self, subject: str) -> bool:
-        return any(matches(pattern, subject) for pattern in self.config["filter_subjects"])
+        return any(covers(pattern, subject) for pattern in self.config["filter_subjects"])
 
     def _hand_out(self, pull: Pull, kept: Kept) -> None:
         delivered = self.progress.get(kept.sequence, Progress()).delivered + 1
@@ -246,10 +248,8 @@ class Consumer:
         if not pull.ended:
             pull.ended = True
             self.pulls.remove(pull)
-            headers = (
-                f"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: {pull.left}\r\nNats-Pending-Bytes: 0\r\n\r\n"
-            )
-            self.send(pull.inbox, pull.inbox, "", headers.encode(), b"")
+            left = f"{Nats.PENDING_MESSAGES}: {pull.left}\r\n{Nats.PENDING_BYTES}: 0"
+            self.send(pull.inbox, pull.inbox, "", f"NATS/1.0 408 Request Timeout\r\n{left}\r\n\r\n".encode(), b"")
 
     def _beat(self, pull: Pull) -> None:
         if pull.ended:

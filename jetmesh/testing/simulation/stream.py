@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.jetstream.headers import Headers, decode_headers
+from jetmesh.jetstream.errors import ErrorCode
+from jetmesh.jetstream.headers import Headers, Nats, decode_headers
+from jetmesh.jetstream.subject import covers
 
 Answer = dict[str, Any]
 
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
-SCHEDULE = "Nats-Schedule"
 DEDUPE_NANOSECONDS = 120 * 10**9
 """What a stream has that says nothing of it."""
 
@@ -41,18 +40,6 @@ class Kept:
         return decode_headers(self.raw_headers)
 
 
-def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject is one of those that a pattern with wildcards means."""
-    wanted, found = pattern.split("."), subject.split(".")
-    if wanted[-1] == ">":
-        return len(found) >= len(wanted) and _all_match(wanted[:-1], found)
-    return len(wanted) == len(found) and _all_match(wanted, found)
-
-
-def _all_match(wanted: Sequence[str], found: Sequence[str]) -> bool:
-    return all(token in ("*", other) for token, other in zip(wanted, found, strict=False))
-
-
 def refusal(code: int, number: int, words: str) -> Answer:
     """An error as the server words it."""
     return {"error": {"code": code, "err_code": number, "description": words}}
@@ -78,11 +65,11 @@ class Stream:
 
     def takes(self, subject: str) -> bool:
         """Whether a subject is one of the stream's."""
-        return any(matches(pattern, subject) for pattern in self.config["subjects"])
+        return any(covers(pattern, subject) for pattern in self.config["subjects"])
 
     def publish(self, message: Publish, now: float) -> Answer | None:
         """The acknowledgement or refusal; None where the server answers with nothing but the empty message."""
-        if batch := message.headers.get("Nats-Batch-Id"):
+        if batch := message.headers.get(Nats.BATCH_ID):
             return self._batch(batch, message, now)
         refused = self._refuse(message, now)
         return refused or self._acknowledge(self.keep(message, now))
@@ -92,7 +79,7 @@ class Stream:
         self.last_sequence += 1
         kept = Kept(message.subject, self.last_sequence, message.raw_headers, message.data, now)
         self.restore(kept)
-        if known := message.headers.get("Nats-Msg-Id"):
+        if known := message.headers.get(Nats.MSG_ID):
             self._seen[known] = (kept.sequence, now)
         return kept
 
@@ -140,21 +127,21 @@ class Stream:
         entity, middle, key = (*pattern.split("."), "", "")[:3]
         if middle == "*" and pattern.count(".") == 2 and "*" not in entity + key and ">" not in key:
             return self._of_key.get((entity, key), [])
-        return [kept.sequence for kept in self.messages.values() if matches(pattern, kept.subject)]
+        return [kept.sequence for kept in self.messages.values() if covers(pattern, kept.subject)]
 
     def _refuse(self, message: Publish, now: float) -> Answer | None:
         """Why a message is not stored; on one replica the guard comes before the id."""
-        if EXPECTED in message.headers:
-            found = self.last(message.headers.get(EXPECTED_SUBJECT, message.subject))
-            if found != int(message.headers[EXPECTED]):
-                return refusal(400, 10071, f"wrong last sequence: {found}")
+        if Nats.EXPECTED_LAST in message.headers:
+            found = self.last(message.headers.get(Nats.EXPECTED_LAST_SUBJECT, message.subject))
+            if found != int(message.headers[Nats.EXPECTED_LAST]):
+                return refusal(400, ErrorCode.WRONG_LAST_SEQUENCE, f"wrong last sequence: {found}")
         if known := self._known(message, now):
             return {"stream": self.name, "seq": known, "duplicate": True}
-        return refusal(503, 10077, "maximum bytes exceeded") if self.full else None
+        return refusal(503, ErrorCode.STORE_FAILED, "maximum bytes exceeded") if self.full else None
 
     def _known(self, message: Publish, now: float) -> int:
         """The sequence of the message with the same id, while it is remembered; else 0."""
-        sequence, at = self._seen.get(message.headers.get("Nats-Msg-Id", ""), (0, 0.0))
+        sequence, at = self._seen.get(message.headers.get(Nats.MSG_ID, ""), (0, 0.0))
         window = self.config.get("duplicate_window", DEDUPE_NANOSECONDS) / 1e9
         return sequence if now - at < window else 0
 
@@ -163,17 +150,17 @@ class Stream:
 
     def _batch(self, batch: str, message: Publish, now: float) -> Answer | None:
         """Collect a batch; with its last message all are stored, or none. Guards see what stood before the batch."""
-        number = int(message.headers["Nats-Batch-Sequence"])
+        number = int(message.headers[Nats.BATCH_SEQUENCE])
         if not self.config.get("allow_atomic"):
-            return refusal(400, 10174, "atomic publish is disabled")
+            return refusal(400, ErrorCode.ATOMIC_PUBLISH_DISABLED, "atomic publish is disabled")
         collected = self._batches.setdefault(batch, [])
         complete = len(collected) == number - 1
         collected.append(message)
-        if "Nats-Batch-Commit" not in message.headers:
+        if Nats.BATCH_COMMIT not in message.headers:
             return None
         del self._batches[batch]
         if not complete:
-            return refusal(400, 10176, "atomic publish batch is incomplete")
+            return refusal(400, ErrorCode.ATOMIC_PUBLISH_INCOMPLETE_BATCH, "atomic publish batch is incomplete")
         if refused := self._refuse_batch(collected, now):
             return refused
         for member in collected:
@@ -184,11 +171,18 @@ class Stream:
         """Why a batch is not stored: a subject that it writes can't be guarded by a later message of it."""
         written, ids = set[str](), set[str]()
         for message in collected:
-            named = message.headers.get("Nats-Msg-Id", "")
+            named = message.headers.get(Nats.MSG_ID, "")
             if self._known(message, now) or named in ids:
-                return refusal(400, 10201, "atomic publish batch contains duplicate message id")
-            if EXPECTED in message.headers and message.headers.get(EXPECTED_SUBJECT, message.subject) in written:
-                return refusal(400, 10164, "wrong last sequence")
+                return refusal(
+                    400,
+                    ErrorCode.ATOMIC_PUBLISH_DUPLICATE_MESSAGE,
+                    "atomic publish batch contains duplicate message id",
+                )
+            if (
+                Nats.EXPECTED_LAST in message.headers
+                and message.headers.get(Nats.EXPECTED_LAST_SUBJECT, message.subject) in written
+            ):
+                return refusal(400, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT, "wrong last sequence")
             if refused := self._refuse(message, now):
                 return refused
             written.add(message.subject)

@@ -14,7 +14,6 @@ from jetmesh.jetstream.direct_get import StoryReader
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime.context import Context
-from jetmesh.runtime.crash_guard import is_note
 from jetmesh.runtime.runner import Runner
 from jetmesh.service import Service
 from jetmesh.settings import Settings
@@ -22,6 +21,7 @@ from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing.simulation.broker import Broker
 from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import OWNER, SimulatedLoop, virtual_clock
+from jetmesh.topology.names import is_note
 from jetmesh.topology.streams import topology
 
 T = TypeVar("T")

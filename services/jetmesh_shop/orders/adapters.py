@@ -9,8 +9,8 @@ from typing import Any
 
 import jetmesh
 from jetmesh.common import json_body
-from jetmesh.event import story_subject
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.subject import story_subject
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.idempotency import claim
 from jetmesh.runtime.publish import publish_outside, record_first

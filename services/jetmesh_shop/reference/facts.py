@@ -10,12 +10,12 @@ from typing import Any
 
 from jetmesh.cloudevents import bare, read_event, understand
 from jetmesh.common import json_body
-from jetmesh.event import is_ended
 from jetmesh.failure import BrokenContract
 from jetmesh.history import history_of
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery, id_of_place
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.subject import is_marker
 from jetmesh.jetstream.transport import Transport
 from jetmesh.local.state import ARCHIVE, State
 from jetmesh.operate.archive.open_work import set_aside
@@ -134,7 +134,7 @@ async def collect(context: Context, state: State, archive: Path | None = None) -
     kept.follow(await histories(context.connection, (INTAKE, *_streams(context))))
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(_streams(context)):
-        events += (_fact(stream, message) for message in await reader.read(stream) if not is_ended(message.subject))
+        events += (_fact(stream, message) for message in await reader.read(stream) if not is_marker(message.subject))
     buried = await reader.read(DEAD_LETTERS)
     letters = [_letter(message) for message in buried if _is_ours(message.subject, "dead")]
     discarded = [

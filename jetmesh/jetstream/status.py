@@ -1,0 +1,60 @@
+"""What the server says instead of a message: a status, in the first line of a header block."""
+
+from enum import Enum, auto
+from typing import NamedTuple, Self
+
+STATUS_LINE = b"NATS/1.0 "
+"""A message's header block has nothing behind the version."""
+
+
+class Kind(Enum):
+    """What a status means to whoever asked."""
+
+    IDLE = auto()
+    """A heartbeat: the request stays open."""
+    END = auto()
+    """All that was asked for has come."""
+    NOTHING = auto()
+    EXPIRED = auto()
+    BATCH_COMPLETED = auto()
+    MESSAGE_TOO_LARGE = auto()
+    """The next message alone is more than was asked for."""
+    CONSUMER_DELETED = auto()
+    NO_RESPONDERS = auto()
+    """Nobody listens on the subject that was asked."""
+    OTHER = auto()
+
+
+_BY_CODE = {100: Kind.IDLE, 204: Kind.END, 404: Kind.NOTHING, 408: Kind.EXPIRED, 503: Kind.NO_RESPONDERS}
+CONFLICT = 409
+_OF_CONFLICT = {
+    "Batch Completed": Kind.BATCH_COMPLETED,
+    "Message Size Exceeds MaxBytes": Kind.MESSAGE_TOO_LARGE,
+    "Consumer Deleted": Kind.CONSUMER_DELETED,
+}
+"""The server has one code for all of these: its words are the only difference."""
+
+
+class Status(NamedTuple):
+    """A code, as in HTTP, and the server's words."""
+
+    code: int
+    description: str
+
+    @classmethod
+    def of(cls, headers: bytes) -> Self | None:
+        """The status that a header block is; None for a message's."""
+        if not headers.startswith(STATUS_LINE):
+            return None
+        code, _, words = headers[len(STATUS_LINE) :].partition(b"\r\n")[0].decode("utf-8", "replace").partition(" ")
+        return cls(int(code) if code.isdecimal() else 0, words)
+
+    @property
+    def kind(self) -> Kind:
+        """What it means."""
+        if self.code == CONFLICT:
+            return _OF_CONFLICT.get(self.description, Kind.OTHER)
+        return _BY_CODE.get(self.code, Kind.OTHER)
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.description}".strip()
