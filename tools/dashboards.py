@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jetmesh_contracts.money import DECIMALS
+
 FOLDER = Path(__file__).resolve().parent.parent / "observability" / "grafana" / "dashboards"
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
 WIDTH, HEIGHT = 24, 8
@@ -259,6 +261,16 @@ JETSTREAM = Dashboard(
 )
 
 
+def revenue(function: str, window: str) -> str:
+    """What was taken in each currency, in its own unit: some have cents, some have none."""
+    queries = []
+    for decimals in sorted(set(DECIMALS.values()), reverse=True):
+        currencies = "|".join(currency for currency, known in DECIMALS.items() if known == decimals)
+        taken = of("shop_revenue_minor_total", f'currency=~"{currencies}"')
+        queries.append(f"max by (currency) ({function}({taken}{window})) / {10**decimals}")
+    return " or ".join(queries)
+
+
 def orders(status: str) -> str:
     """The orders of a status."""
     return of("shop_orders_total", f'order_status="{status}"')
@@ -286,14 +298,14 @@ BUSINESS = Dashboard(
         ),
         Panel(
             "Revenue",
-            {"{{currency}}": f"max by (currency) (increase({of('shop_revenue_minor_total')}[$__range])) / 100"},
+            {"{{currency}}": revenue("increase", "[$__range]")},
             "short",
             "stat",
             6,
         ),
         Panel(
             "Revenue an hour",
-            {"{{currency}}": f"max by (currency) (rate({of('shop_revenue_minor_total')}{RATE})) * 36"},
+            {"{{currency}}": revenue("3600 * rate", RATE)},
             width=12,
         ),
         Panel(

@@ -7,6 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jetmesh_contracts.money import money
+
 Row = Mapping[str, Any]
 Report = Mapping[str, Sequence[Row]]
 
@@ -69,8 +71,3 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     return f"{seconds * 1000:,.1f} ms" if seconds < 1 else f"{seconds:,.2f} s"
-
-
-def money(amount_minor: int, currency: str) -> str:
-    """The amount as people write it."""
-    return f"{amount_minor:,} {currency}" if currency == "JPY" else f"{amount_minor / 100:,.2f} {currency}"

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from jetmesh_contracts.money import money
 from jetmesh_shop.notifications.mailer import Mail
 
-WITHOUT_MINOR_UNIT = frozenset({"JPY"})
 CANCELLATIONS = {
     "payment_declined": "your card was declined",
     "out_of_stock": "an article is out of stock",
@@ -75,13 +75,6 @@ def receipt(order_id: str, currency: str, amount_minor: int) -> Letter:
     """The money is taken."""
     rows = [("Paid by card", money(amount_minor, currency))]
     return letter(f"Receipt for your order {order_id}", "We have received your payment. Thank you!", rows)
-
-
-def money(amount_minor: int, currency: str) -> str:
-    """The amount as people write it: 1,234.50 EUR."""
-    if currency in WITHOUT_MINOR_UNIT:
-        return f"{amount_minor:,} {currency}"
-    return f"{amount_minor // 100:,}.{amount_minor % 100:02d} {currency}"
 
 
 def letter(title: str, said: str, rows: Sequence[tuple[str, str]] = ()) -> Letter:

@@ -18,6 +18,7 @@ from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.common.visible import visible
 from jetmesh.local.state import State
+from jetmesh_contracts.money import amount
 from jetmesh_shop.reference.checks import Finding, findings, outcome, sent_again, shelves
 from jetmesh_shop.reference.facts import Facts, collect
 from jetmesh_shop.reference.sheets import sheet
@@ -131,7 +132,7 @@ def money_table(facts: Facts) -> Table:
     """What the bank moved."""
     table = sheet("money", "held", "= taken", "+ let go", "+ open")
     for currency, row in sorted(money(facts).items()):
-        table.add_row(currency, *(f"{amount / 100:,.2f}" for amount in row.values()))
+        table.add_row(currency, *(amount(minor, currency) for minor in row.values()))
     return table
 
 
