@@ -1,7 +1,6 @@
 """Which services there are: the tuple that a mesh names as its app."""
 
 import importlib
-import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from jetmesh.service import INTAKE, DeclarationError, Service
+from jetmesh.settings import Project, read
 from jetmesh.topology.names import DEAD_LETTERS, claims_of, timers_of
 
 
@@ -42,7 +42,7 @@ def reference_of(reference: str = "") -> str:
     Raises:
         AppError: nothing does.
     """
-    return reference or os.environ.get("JETMESH_APP", "") or _of_project(Path()) or _installed()
+    return reference or read(Project).app or _of_project(Path()) or _installed()
 
 
 def hidden_by(module: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
@@ -124,6 +125,10 @@ class Settings(BaseModel):
     log_format: Annotated[str, Field(pattern="^(auto|json|text)$", description="auto: text on a terminal.")] = "auto"
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     state: Annotated[Path, Field(description="Folder of a mesh on one machine.")] = Path(".jetmesh")
+    after_seconds: Annotated[
+        dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]],
+        Field(alias="JETMESH_AFTER_*_SECONDS", description="A deadline's delay, by <SERVICE>_<REACTION>."),
+    ] = {}
 
     @field_validator("nats_api_prefix")
     @classmethod
@@ -143,31 +148,55 @@ class Settings(BaseModel):
         return {stream_of(service): count for service, count in self.partitions.items()}
 
 
+class Project(BaseModel):
+    """Which app a command is about, and which package of contracts, where no option says it."""
+
+    app: str = ""
+    contracts: str = ""
+
+
+class Debugging(BaseModel):
+    """Whether a command shows where an error comes from: a text that is no level is told elsewhere."""
+
+    log_level: str = ""
+
+
+def environment() -> dict[str, str]:
+    """The variables that are set; an empty one counts as unset."""
+    return {name: value for name, value in os.environ.items() if value}
+
+
 def variable(model: type[BaseModel], name: str) -> str:
-    """The environment variable of a field."""
+    """The environment variable of a field; with a `*`, one for each key of it."""
     return model.model_fields[name].alias or f"JETMESH_{name.upper()}"
 
 
-def read(model: type[Model], environment: Mapping[str, str] = os.environ) -> Model:
-    """The settings of `model` from the environment; an empty variable counts as unset.
+def read(model: type[Model], variables: Mapping[str, str] | None = None) -> Model:
+    """The settings of `model`, from the environment where no other variables are given.
 
     Raises:
         SettingsError: naming each variable that does not hold what it must.
     """
     names = {name: variable(model, name) for name in model.model_fields}
-    values = {
-        (model.model_fields[name].alias or name): environment[var]
-        for name, var in names.items()
-        if environment.get(var)
-    }
+    given = environment() if variables is None else variables
+    found = {model.model_fields[name].alias or name: _given(pattern, given) for name, pattern in names.items()}
     try:
-        return model.model_validate(values)
+        return model.model_validate({name: value for name, value in found.items() if value})
     except ValidationError as invalid:
         told = [(_named(names, e["loc"]), e["msg"].removeprefix("Value error, ")) for e in invalid.errors()]
         wrong = "; ".join(f"{name}: {words}" for name, words in told)
         raise SettingsError(f"settings: {wrong}") from None
 
 
+def _given(pattern: str, variables: Mapping[str, str]) -> str | dict[str, str]:
+    """What the variable holds; of a pattern, what each that fits it holds."""
+    if "*" not in pattern:
+        return variables.get(pattern, "")
+    before, after = pattern.split("*")
+    fitting = {name: value for name, value in variables.items() if value and fnmatchcase(name, pattern)}
+    return {name.removeprefix(before).removesuffix(after): value for name, value in fitting.items()}
+
+
 def _named(names: Mapping[str, str], location: tuple[int | str, ...]) -> str:
-    first = str(location[0]) if location else "?"
-    return names.get(first, first)
+    first, *inside = map(str, location or ("?",))
+    return names.get(first, first).replace("*", inside[0] if inside else "*")

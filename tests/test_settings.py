@@ -52,7 +52,7 @@ def test_all_wrong_variables_are_named_at_once() -> None:
         read(Settings, {"JETMESH_SLOTS": "x", "JETMESH_REPLICAS": "x"})
 
 
-def test_a_deadline_is_set_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadline_is_set_by_its_own_variable() -> None:
     service = work()
 
     @service.after(minutes=15)
@@ -61,9 +61,9 @@ def test_a_deadline_is_set_by_its_own_variable(monkeypatch: pytest.MonkeyPatch) 
         return Failed(job_id=asked.job_id)
 
     (deadline,) = service.reactions
-    assert delay_seconds(deadline) == 900
-    monkeypatch.setenv("JETMESH_AFTER_WORK_TIME_OUT_SECONDS", "2.5")
-    assert delay_seconds(deadline) == 2.5
-    monkeypatch.setenv("JETMESH_AFTER_WORK_TIME_OUT_SECONDS", "soon")
-    with pytest.raises(SettingsError, match="JETMESH_AFTER_WORK_TIME_OUT_SECONDS: 'soon' is no number of seconds"):
-        delay_seconds(deadline)
+    assert delay_seconds(deadline, read(Settings, {}).after_seconds) == 900
+    chosen = read(Settings, {"JETMESH_AFTER_WORK_TIME_OUT_SECONDS": "2.5"})
+    assert delay_seconds(deadline, chosen.after_seconds) == 2.5
+    for wrong in ("soon", "-1", "nan"):
+        with pytest.raises(SettingsError, match="JETMESH_AFTER_WORK_TIME_OUT_SECONDS: Input should be"):
+            read(Settings, {"JETMESH_AFTER_WORK_TIME_OUT_SECONDS": wrong})

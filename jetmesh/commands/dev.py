@@ -43,7 +43,7 @@ def dev(app: str, state: State, port: int | None) -> None:
 
 def _plan(app: str, state: State, chosen: Settings, port: int | None) -> Plan:
     services = apps.load(app)
-    theirs = chosen.nats_url if os.environ.get("NATS_URL") else ""
+    theirs = chosen.nats_url if "nats_url" in chosen.model_fields_set else ""
     own_port, monitor_port = free_ports(2)
     return Plan(
         app=apps.reference_of(app),

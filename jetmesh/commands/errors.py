@@ -6,6 +6,7 @@ import traceback
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError, ErrorCode, error_code_of
+from jetmesh.settings import Debugging, read
 from jetmesh.topology.provision import Drift
 
 EXPECTED = (ValueError, TypeError, ConnectionError, LookupError, ApiError, Drift, Unavailable)
@@ -43,7 +44,7 @@ def sentence(error: Exception) -> str:
         return f"{error.object[:80]!r} is no text: it has bytes that are no UTF-8"
     if isinstance(error, EXPECTED) and not isinstance(error, NAMELESS):
         return str(error)
-    if os.environ.get("JETMESH_LOG_LEVEL") == "DEBUG":
+    if read(Debugging).log_level == "DEBUG":
         return "".join(traceback.format_exception(error))
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{os.path.basename(frame.filename)}:{frame.lineno}"

@@ -1,7 +1,6 @@
 """Which mesh a command speaks to: the one that `NATS_URL` names, else the demo that runs here."""
 
 import logging
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -51,24 +50,27 @@ class Target:
     @property
     def sources(self) -> dict[str, str]:
         """Where each variable that is set came from."""
-        mine = {name for name, value in self.variables.items() if os.environ.get(name) == value}
+        environment = settings.environment()
+        mine = {name for name, value in self.variables.items() if environment.get(name) == value}
         found = {name: "environment" if name in mine else self.found for name in self.variables}
         if CONNECT_SECONDS_VARIABLE not in mine:
             found[CONNECT_SECONDS_VARIABLE] = "the command's own: nobody waits longer at a terminal"
         return found
 
 
-def settings_of_target(environment: Mapping[str, str] = os.environ, connect_seconds: float = CONNECT_SECONDS) -> Target:
+def settings_of_target(
+    environment: Mapping[str, str] | None = None, connect_seconds: float = CONNECT_SECONDS
+) -> Target:
     """The mesh that `NATS_URL` names, else the demo on the state folder, else the broker at the default address.
     `connect_seconds` is how long a broker is waited for where `JETMESH_CONNECT_SECONDS` does not say it.
 
     Raises:
         SettingsError: a variable does not hold what it must.
     """
-    variables = {name: value for name, value in environment.items() if value}
+    variables = settings.environment() if environment is None else {n: v for n, v in environment.items() if v}
     variables.setdefault(CONNECT_SECONDS_VARIABLE, str(connect_seconds))
     chosen = settings.read(Settings, variables)
-    if environment.get("NATS_URL"):
+    if "NATS_URL" in variables:
         return Target(chosen, "NATS_URL", variables)
     endpoints = endpoints_file.read(State(chosen.state).endpoints)
     if endpoints is None:
@@ -112,7 +114,7 @@ async def reach_running(state: State) -> AsyncIterator[Context]:
         click.ClickException: neither is there.
     """
     told = endpoints_file.read(state.endpoints) if state.is_held else None
-    if told is None and not os.environ.get("NATS_URL"):
+    if told is None and "NATS_URL" not in settings.environment():
         raise click.ClickException(
             f"no mesh runs in {state.folder}: start one with `jetmesh dev` (or `jetmesh demo`), or name a broker with "
             "NATS_URL"
@@ -129,9 +131,8 @@ async def connected_with(nats_args: Sequence[str] = ()) -> AsyncIterator[Context
         Unreachable: nobody answers there, or does not let us in.
     """
     found = "endpoints.json" if nats_args else "NATS_URL"
-    variables = {**os.environ, **variables_of(nats_args)}
-    if not variables.get(CONNECT_SECONDS_VARIABLE):
-        variables[CONNECT_SECONDS_VARIABLE] = str(CONNECT_SECONDS)
+    variables = {**settings.environment(), **variables_of(nats_args)}
+    variables.setdefault(CONNECT_SECONDS_VARIABLE, str(CONNECT_SECONDS))
     async with reach(Target(settings.read(Settings, variables), found, variables)) as mesh:
         yield mesh
 

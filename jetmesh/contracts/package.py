@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import sys
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from jetmesh.contracts.schema import Contracts, contract
 from jetmesh.event import EventType
 from jetmesh.service import Service
+from jetmesh.settings import Project, read
 
 
 class PackageError(ValueError):
@@ -84,7 +84,7 @@ def load(reference: str = "") -> Package:
     Raises:
         PackageError: nothing names a package, or it has no tuple `EVENTS`.
     """
-    name = reference or os.environ.get("JETMESH_CONTRACTS", "") or _of_project(Path()) or _installed()
+    name = reference or read(Project).contracts or _of_project(Path()) or _installed()
     try:
         module = importlib.import_module(name)
         events: Sequence[EventType] = module.EVENTS

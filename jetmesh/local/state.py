@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from pydantic import BaseModel
 
 from jetmesh.common.private_files import close
 from jetmesh.local.lock import Held, is_held, lock, write_pid
+from jetmesh.settings import read
 
 ARCHIVE = "JETMESH_ARCHIVE"
+
+
+class Elsewhere(BaseModel):
+    """What need not be in the state folder."""
+
+    archive: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,7 @@ class State:
     @property
     def archive(self) -> Path:
         """The stories that ended long ago: `JETMESH_ARCHIVE`, where that is set."""
-        return Path(os.environ.get(ARCHIVE) or self.folder / "archive")
+        return read(Elsewhere).archive or self.folder / "archive"
 
     @property
     def endpoints(self) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from jetmesh.local.lock import Held, lock, write_pid
 from jetmesh.local.state import State
+from jetmesh.settings import environment
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -87,7 +88,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self._spec.environment},
+                env={**environment(), **self._spec.environment},
                 pass_fds=(held.fileno(),),
                 start_new_session=True,
             )

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -163,7 +162,7 @@ class Runner:
             case forms.SINK:
                 return Sink(*arguments)
             case forms.AFTER:
-                return After(*arguments, delay_seconds=delay_seconds(reaction))
+                return After(*arguments, delay_seconds=delay_seconds(reaction, self.context.settings.after_seconds))
             case _:
                 return Single(*arguments)
 
@@ -267,16 +266,7 @@ async def _ended(task: "asyncio.Task[None]") -> None:
     task.result()
 
 
-def delay_seconds(reaction: Reaction) -> float:
+def delay_seconds(reaction: Reaction, chosen: Mapping[str, float]) -> float:
     """The delay of a deadline: as declared, or as `JETMESH_AFTER_<SERVICE>_<REACTION>_SECONDS` says."""
-    name = f"JETMESH_AFTER_{reaction.service}_{reaction.name}_SECONDS".upper().replace("-", "_")
     declared = reaction.delay.total_seconds() if reaction.delay else 0.0
-    text = os.environ.get(name)
-    if not text:
-        return declared
-    try:
-        return float(text)
-    except ValueError:
-        from jetmesh.settings import SettingsError
-
-        raise SettingsError(f"settings: {name}: {text!r} is no number of seconds") from None
+    return chosen.get(f"{reaction.service}_{reaction.name}".upper().replace("-", "_"), declared)

@@ -1,7 +1,6 @@
 """OpenTelemetry's providers of a process, started from its environment."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +15,7 @@ from jetmesh.telemetry.instruments import Histograms, WithHistograms
 from jetmesh.telemetry.otlp import settings as otlp_settings
 from jetmesh.telemetry.otlp import tracer_provider
 from jetmesh.telemetry.otlp.settings import Signal
-from jetmesh.telemetry.otlp.variables import check
+from jetmesh.telemetry.otlp.variables import PROCESS, check
 from jetmesh.telemetry.spans import SCOPE, Telemetry
 
 
@@ -28,7 +27,7 @@ def jetmesh_version() -> str:
         return "0"
 
 
-def start(service: str, environment: Mapping[str, str] = os.environ) -> Telemetry:
+def start(service: str, environment: Mapping[str, str] = PROCESS) -> Telemetry:
     """Telemetry by the `OTEL_*` variables: each signal over OTLP where an endpoint for it is named, else none.
 
     Raises:

@@ -1,7 +1,6 @@
 """The real Jaeger (2.x) with its memory storage on free ports, for tests that ask it."""
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -10,16 +9,24 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from pydantic import BaseModel
 
 from jetmesh.common.ports import free_ports
+from jetmesh.settings import read
 
 START_TIMEOUT_SECONDS = 30.0
 TRACES_MAX = 100_000
 
 
+class Programs(BaseModel):
+    """`JETMESH_JAEGER`, where jaeger is neither in `.tools/bin` nor on PATH."""
+
+    jaeger: str = ""
+
+
 def jaeger_binary() -> str | None:
     """Where ``jaeger`` is: ``JETMESH_JAEGER``, else ``.tools/bin`` of this folder, else PATH; None if nowhere."""
-    named = os.environ.get("JETMESH_JAEGER")
+    named = read(Programs).jaeger
     return named or shutil.which("jaeger", path=Path(".tools/bin").absolute()) or shutil.which("jaeger")
 
 

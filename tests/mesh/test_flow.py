@@ -122,12 +122,11 @@ async def test_a_bank_that_is_closed_for_a_while_delays_and_loses_nothing(whole:
     await whole.is_balanced(await whole.ended(*orders, within_seconds=60))
 
 
-async def test_time_ends_what_nobody_decides(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_time_ends_what_nobody_decides(whole: Whole) -> None:
     by_name = {service.name: service for service in SERVICES}
     await whole.mesh.stop(by_name["orders"])
     await whole.mesh.stop(by_name["payments"])
-    monkeypatch.setenv("JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS", "1")
-    await whole.mesh.start(by_name["orders"])
+    await whole.mesh.start(by_name["orders"], JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS="1")
     await place(whole, "o-1")
     assert await whole.mesh.until(lambda: _has(whole, "o-1", "orders.cancelled"))
     await whole.mesh.start(by_name["payments"])

@@ -134,9 +134,8 @@ async def test_a_deadline_that_finds_nothing_to_do_is_no_part_of_the_story(
         """The time is up: it failed, unless it is finished."""
         return None if story.finished else Failed(job_id=asked.job_id)
 
-    monkeypatch.setenv("JETMESH_AFTER_WORK_TIME_OUT_SECONDS", "0.3")
     async with traced(tmp_path, monkeypatch) as kept:
-        mesh = await mesh_of(service)
+        mesh = await mesh_of(service, JETMESH_AFTER_WORK_TIME_OUT_SECONDS="0.3")
         headers = {"traceparent": CALLER}
         for asked in (Asked(job_id="j-done"), Asked(job_id="j-late", effort=2)):
             await mesh.publish(f"jobs.asked.{asked.job_id}", asked.model_dump_json(), headers)

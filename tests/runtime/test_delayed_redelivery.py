@@ -9,9 +9,7 @@ from jetmesh.testing import LocalMesh, MeshOf
 from tests.support.jobs import Asked, Dropped, Failed, Finished, Work, work
 
 
-async def test_a_deadline_comes_after_its_delay_counted_from_the_event(
-    mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_deadline_comes_after_its_delay_counted_from_the_event(mesh_of: MeshOf) -> None:
     service = work()
     came: list[float] = []
 
@@ -26,8 +24,7 @@ async def test_a_deadline_comes_after_its_delay_counted_from_the_event(
         """Nobody wants it any more: that is as good as done."""
         return Finished(job_id=dropped.job_id)
 
-    monkeypatch.setenv("JETMESH_AFTER_WORK_TIME_OUT_SECONDS", "0.8")
-    mesh = await mesh_of(service)
+    mesh = await mesh_of(service, JETMESH_AFTER_WORK_TIME_OUT_SECONDS="0.8")
     began = time.time()
     await mesh.record(Asked(job_id="j-1"))
     await mesh.record(Asked(job_id="j-2"))

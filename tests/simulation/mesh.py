@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 from jetmesh import Service, Unavailable
 from jetmesh.jetstream import group_commit
 from jetmesh.jetstream.message import Message
-from jetmesh.settings import Settings
+from jetmesh.settings import Settings, read
 from jetmesh.testing.simulation import FAULTS, Fault, World, storm
 from jetmesh_contracts import Customer, Line, OrderPlaced
 from jetmesh_shop.analytics.service import Analytics
@@ -43,7 +42,13 @@ class OrderMesh:
         self.random = random.Random(f"customers {seed}")
         self.bank, self.mailer, self.warehouse = SimulatedBank(seed), SimulatedMailer(seed), SimulatedWarehouse(seed)
         slots = self.random.choice((1, 4, 64, 256))
-        settings = Settings(ack_wait_seconds=ACK_WAIT_SECONDS, slots=slots, drain_seconds=5)
+        told = {
+            "JETMESH_ACK_WAIT_SECONDS": str(ACK_WAIT_SECONDS),
+            "JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS": str(DEADLINE_SECONDS),
+            "JETMESH_DRAIN_SECONDS": "5",
+            "JETMESH_SLOTS": str(slots),
+        }
+        settings = read(Settings, told)
         self.world = World(seed, SERVICES, self._dependencies, settings)
         self.faults = {**FAULTS, **{f"{name} in trouble": self._trouble(t) for name, t in self._troubles().items()}}
         self.acked: set[str] = set()
@@ -151,17 +156,6 @@ class OrderMesh:
         return strike
 
 
-@contextmanager
-def deadline_of(seconds: float) -> Iterator[None]:
-    """Orders time out after so many seconds, by the setting that the runtime reads at start."""
-    name = "JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS"
-    os.environ[name] = str(seconds)
-    try:
-        yield
-    finally:
-        del os.environ[name]
-
-
 def order_of(order_id: str, dice: random.Random) -> OrderPlaced:
     """An order, now and then one that can't be taken."""
     skus = dice.sample(ARTICLES, dice.choice((1, 1, 2)))
@@ -253,7 +247,7 @@ def play(seed: int, watch: Any = None) -> OrderMesh:
     mesh = OrderMesh(seed)
     mesh.world.broker.watch = watch
     try:
-        with deadline_of(DEADLINE_SECONDS), batches_of(2 if seed % 2 else group_commit.BATCH_MIN):
+        with batches_of(2 if seed % 2 else group_commit.BATCH_MIN):
             mesh.world.run(story(mesh))
     finally:
         mesh.world.close()

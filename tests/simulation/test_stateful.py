@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from jetmesh.testing.simulation import FAULTS
-from tests.simulation.mesh import ARTICLES, DEADLINE_SECONDS, OrderMesh, deadline_of, order_of
+from tests.simulation.mesh import ARTICLES, OrderMesh, order_of
 
 EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "15"))
 STRIKES = sorted(FAULTS.keys() - {"process stopped"})
@@ -72,14 +72,12 @@ class Mesh(RuleBasedStateMachine):
         if not hasattr(self, "mesh"):
             return
         try:
-            with deadline_of(DEADLINE_SECONDS):
-                self.mesh.world.run(self.mesh.settle())
+            self.mesh.world.run(self.mesh.settle())
         finally:
             self.mesh.world.close()
 
     def _pass(self, seconds: float, *, begin: bool = False) -> None:
-        with deadline_of(DEADLINE_SECONDS):
-            self.mesh.world.run(self.mesh.wait(seconds, begin=begin))
+        self.mesh.world.run(self.mesh.wait(seconds, begin=begin))
 
 
 TestMesh = Mesh.TestCase

@@ -1,7 +1,5 @@
 """Tracing at a third of the official SDK's cost: OpenTelemetry's interfaces, spans encoded by hand, one connection."""
 
-import os
-
 from opentelemetry import metrics
 from opentelemetry.sdk.resources import Resource
 
@@ -12,7 +10,7 @@ from jetmesh.telemetry.otlp.settings import Signal
 from jetmesh.telemetry.otlp.traceparent import format_traceparent, parse_traceparent, trace_id_of
 from jetmesh.telemetry.otlp.tracing import DisabledTracerProvider, Span, Tracer, TracerProvider
 from jetmesh.telemetry.otlp.transport import connect
-from jetmesh.telemetry.otlp.variables import Environment, SettingError, check
+from jetmesh.telemetry.otlp.variables import PROCESS, Environment, SettingError, check
 
 __all__ = [
     "SettingError",
@@ -26,7 +24,7 @@ __all__ = [
 ]
 
 
-def tracer_provider(resource: Resource, env: Environment = os.environ) -> TracerProvider:
+def tracer_provider(resource: Resource, env: Environment = PROCESS) -> TracerProvider:
     """A provider that exports every sampled span by OTLP, as the `OTEL_*` variables say; the receiver may come later.
 
     Raises SettingError.

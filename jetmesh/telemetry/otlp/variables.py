@@ -3,12 +3,15 @@
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from itertools import product
 
 Environment = Mapping[str, str]
+PROCESS: Environment = os.environ
+"""What this process was started with."""
 
 _SIGNALS = ("", "TRACES_", "METRICS_", "LOGS_")
 _OF_AN_EXPORTER = (

@@ -11,6 +11,7 @@ from jetmesh.local.plan import PYTHON, Plan, Ready, health_ports
 from jetmesh.local.state import State
 from jetmesh.local.supervisor import Spec
 from jetmesh.telemetry.otlp.settings import GRPC, Signal, has_receiver, receiver
+from jetmesh.telemetry.otlp.variables import PROCESS
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.ports import Ports
 from jetmesh_shop.reference.state import Stores
@@ -106,14 +107,15 @@ def fleet(state: State, ports: Ports, nats_url: str = "", *, own_broker: bool = 
 
 def their_broker() -> str:
     """The address of a broker that runs already; empty where the demo starts its own."""
-    return settings.read(settings.Settings).nats_url if os.environ.get("NATS_URL") else ""
+    chosen = settings.read(settings.Settings)
+    return chosen.nats_url if "nats_url" in chosen.model_fields_set else ""
 
 
 def forward_to() -> str:
     """Where spans go besides the demo's own store: as the user says, else to a Jaeger on its usual port."""
-    if not has_receiver(os.environ, Signal.TRACES):
+    if not has_receiver(PROCESS, Signal.TRACES):
         return f"grpc://{HOST}:{JAEGER_GRPC_PORT}" if is_taken(JAEGER_GRPC_PORT) else ""
-    chosen = receiver(os.environ, Signal.TRACES)
+    chosen = receiver(PROCESS, Signal.TRACES)
     if chosen.protocol == GRPC and chosen.url.scheme == "http":
         return f"grpc://{chosen.url.netloc}"
     return chosen.url._replace(path=chosen.url.path.removesuffix("/v1/traces")).geturl()

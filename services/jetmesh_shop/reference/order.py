@@ -1,7 +1,6 @@
 """`jetmesh order`: the story of one order, each event and each attempt, as a tree."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import click
 import httpx
+from pydantic import BaseModel
 
 from jetmesh.commands import options
 from jetmesh.commands.target import reach_running
@@ -18,6 +18,7 @@ from jetmesh.local.state import State
 from jetmesh.operate import timeline
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.span_record import SpanRecord
+from jetmesh.settings import read
 from jetmesh.topology.provision import check_split, histories
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
@@ -27,6 +28,14 @@ from jetmesh_shop.reference.tracestore.jaeger import JaegerTraces
 from jetmesh_shop.reference.tracestore.store import Damaged, TraceStore
 
 JAEGER_URL = "JETMESH_JAEGER_URL"
+
+
+class Elsewhere(BaseModel):
+    """Where the traces of a mesh elsewhere are."""
+
+    jaeger_url: str = ""
+
+
 NO_KEY = frozenset(" .*>\t\r\n")
 
 
@@ -79,7 +88,7 @@ async def _events(order_id: str, state: State, archive: Archive) -> list[StoryEv
 def _spans(order_id: str, events: Sequence[StoryEvent], state: State) -> list[SpanRecord]:
     """The spans of the order's traces: from the demo's own store, from Jaeger, or none."""
     traces: TraceStore | JaegerTraces
-    if url := os.environ.get(JAEGER_URL, ""):
+    if url := read(Elsewhere).jaeger_url:
         traces = _jaeger(url)
     elif state.is_held and Stores.of(state).traces.exists():
         traces = TraceStore(Stores.of(state).traces)

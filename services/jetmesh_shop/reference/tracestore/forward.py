@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import logging
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ import grpc.aio
 import httpx
 from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_HEADERS
 from opentelemetry.util.re import parse_env_headers
+
+from jetmesh.telemetry.otlp.variables import PROCESS, text
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def sender_to(endpoint: str) -> Sender:
     address = urlsplit(endpoint if "://" in endpoint else f"grpc://{endpoint}")
     if address.scheme not in ("grpc", "http", "https") or not address.hostname:
         raise ValueError(f"not an OTLP endpoint: {endpoint!r}; write http://host:4318 or grpc://host:4317")
-    headers = parse_env_headers(os.environ.get(OTEL_EXPORTER_OTLP_HEADERS, ""), liberal=True)
+    headers = parse_env_headers(text(PROCESS, OTEL_EXPORTER_OTLP_HEADERS), liberal=True)
     if address.scheme == "grpc" or address.port == GRPC_PORT:
         target = f"{address.hostname}:{address.port or GRPC_PORT}"
         return GrpcSender(target, headers, secure=address.scheme == "https")
