@@ -1,10 +1,11 @@
 """What runs where: a broker, and each service of an app in a process of its own."""
 
+import asyncio
 import sys
+import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import httpx
+from http.client import HTTPException
 
 from jetmesh.common.ports import HOST, free_ports
 from jetmesh.local import broker
@@ -17,6 +18,8 @@ from jetmesh.topology.accounts import API_PREFIX, OPERATOR, inbox_of, published
 from jetmesh.topology.partitions import Partitions
 
 PROBE_TIMEOUT_SECONDS = 2.0
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A page of this machine: no proxy is asked for it."""
 PYTHON = (sys.executable, "-P", "-m")
 """A folder of the app's name where the mesh is started must not hide the installed package (-P)."""
 
@@ -103,10 +106,14 @@ def answers(url: str) -> Ready:
     """Whether a page says that all is well."""
 
     async def ready() -> bool:
-        async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_SECONDS) as client:
-            try:
-                return (await client.get(url)).is_success
-            except httpx.HTTPError:
-                return False
+        return await asyncio.to_thread(_is_well, url)
 
     return ready
+
+
+def _is_well(url: str) -> bool:
+    try:
+        with DIRECT.open(url, timeout=PROBE_TIMEOUT_SECONDS):
+            return True
+    except (OSError, HTTPException):  # a page of a status that is no success is one of them
+        return False
