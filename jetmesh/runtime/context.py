@@ -94,8 +94,8 @@ async def connect(
         await _reach(connection, settings, name, waiting or _nothing)
         if public:
             await _reach(public, settings, f"{name}-micro", waiting or _nothing)
-        async with _on(connection, public, settings, telemetry) as mesh:
-            yield mesh
+        async with context_on(connection, settings, telemetry, public) as context:
+            yield context
     finally:
         await _close(connection)
         if public:
@@ -103,10 +103,11 @@ async def connect(
 
 
 @asynccontextmanager
-async def _on(
-    connection: Transport, public: Transport | None, settings: Settings, telemetry: Telemetry
+async def context_on(
+    connection: Transport, settings: Settings, telemetry: Telemetry, public: Transport | None = None
 ) -> AsyncIterator[Context]:
-    mesh = Context(
+    """What runs on a connection, real or simulated, from the return on to the end of the block."""
+    context = Context(
         settings=settings,
         connection=connection,
         publisher=Publisher(connection),
@@ -115,13 +116,13 @@ async def _on(
         telemetry=telemetry,
         public=public,
     )
-    await mesh.publisher.start()
-    await mesh.stories.start()
+    await context.publisher.start()
+    await context.stories.start()
     try:
-        yield mesh
+        yield context
     finally:
-        await mesh.publisher.close()
-        await mesh.stories.close()
+        await context.publisher.close()
+        await context.stories.close()
 
 
 async def _reach(connection: Connection, settings: Settings, name: str, waiting: Waiting) -> None:

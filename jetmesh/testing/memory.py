@@ -1,59 +1,52 @@
-"""What a service recorded, in memory, with the guard's rules: the stream of a story test."""
+"""A broker in memory, on the loop that runs: the model of the simulation, without its faults, delays and seeds."""
 
+import asyncio
+import random
+import time
 from collections.abc import Sequence
+from contextvars import copy_context
+from itertools import count
 
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.message import Message, Refused
-from jetmesh.jetstream.subject import covers
+from jetmesh.jetstream.headers import encode_headers
+from jetmesh.jetstream.message import Message
+from jetmesh.testing.simulation.broker import Broker
+from jetmesh.testing.simulation.connection import SimulatedConnection
+from jetmesh.testing.simulation.stream import Publish
+from jetmesh.topology.streams import Topology
 
 
 class Memory:
-    """Stands where the recorder and the story reader stand: the guards hold as they do at the broker (10071)."""
+    """The streams of a topology, and connections to them."""
 
-    def __init__(self) -> None:
-        self.messages: list[Stored] = []
-        self._horizon: int | None = None
+    def __init__(self, topology: Topology) -> None:
+        loop = asyncio.get_running_loop()
+        self.broker = Broker(loop, seed=0, epoch=time.time() - loop.time())
+        self.broker.create(topology)
+        self._numbers = count(1)
 
-    def lag(self, sequence: int) -> None:
-        """Answer readings as of `sequence`, like a replica that lags, until a guard finds out."""
-        self._horizon = sequence
+    async def connect(self) -> SimulatedConnection:
+        """A connection that loses nothing, and on which nothing takes time."""
+        connection = SimulatedConnection(
+            self.broker, f"memory-{next(self._numbers)}", random.Random(0), copy_context(), delay_seconds=0.0
+        )
+        await connection.join()
+        return connection
 
-    async def record(self, message: Message, *, limited: bool = True) -> int:
-        """Store one message. Raises Refused where its guard does not hold."""
-        message.encoded(limited=limited)
-        return await self.record_all([message])
-
-    async def record_event(self, message: Message) -> int:
-        """Store one event of a story."""
-        return await self.record(message)
-
-    async def record_all(self, messages: Sequence[Message]) -> int:
-        """Store all messages or none; every guard is checked against what stood before."""
+    def keep(self, stream: str, messages: Sequence[Message]) -> None:
+        """Have messages in a stream without asking it."""
         for message in messages:
-            self._check(message)
-        for message in messages:
-            at = len(self.messages) + 1
-            self.messages.append(Stored(message.subject, at, "", dict(message.headers), message.data))
-        return len(self.messages)
+            headers = message.headers
+            kept = Publish(message.subject, encode_headers(headers), headers, message.data)
+            self.broker.streams[stream].keep(kept, time.time())
 
-    async def last(self, _stream: str, subjects: Sequence[str]) -> list[Stored]:
-        """The newest message of every subject that one of `subjects` names, oldest first."""
-        seen = self.messages[: self._horizon]
-        newest = {m.subject: m for m in seen if any(covers(subject, m.subject) for subject in subjects)}
-        return sorted(newest.values(), key=lambda message: message.sequence)
+    def messages(self, stream: str, after: int = 0) -> list[Stored]:
+        """What a stream has behind a sequence, oldest first; nothing where there is no such stream."""
+        found = self.broker.streams[stream].messages if stream in self.broker.streams else {}
+        behind = [kept for sequence, kept in sorted(found.items()) if sequence > after]
+        return [Stored(kept.subject, kept.sequence, "", kept.headers, kept.data) for kept in behind]
 
-    async def last_sequence(self, guarded: str, _subject: str) -> int:
-        """The last sequence on `guarded`, as a leader knows it; a replica that lags has caught up by then."""
-        self._horizon = None
-        return self._last_on(guarded)
-
-    def _check(self, message: Message) -> None:
-        if message.guard is None:
-            return
-        last = self._last_on(message.guard.subject)
-        if last != message.guard.sequence:
-            self._horizon = None
-            raise Refused(f"wrong last sequence: {last}", last)
-
-    def _last_on(self, guarded: str) -> int:
-        return max((m.sequence for m in self.messages if covers(guarded, m.subject)), default=0)
+    def lag(self, stream: str, sequence: int) -> None:
+        """Answer readings of the stream as of `sequence`, like a replica that lags, until a guard finds out."""
+        if stream in self.broker.streams:
+            self.broker.streams[stream].horizon = sequence

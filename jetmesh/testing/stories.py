@@ -6,8 +6,8 @@ more to a reader that lags behind what the first recorded. Only the first may re
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
@@ -15,12 +15,11 @@ from opentelemetry.trace import NoOpTracer
 from jetmesh import forms
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import Event, stream_of
-from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.delivery import Delivery, derived_id
-from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
 from jetmesh.outcome import Outcome
-from jetmesh.runtime.context import Context
+from jetmesh.runtime.context import Context, context_on
 from jetmesh.runtime.many import Many
 from jetmesh.runtime.single import After, Single
 from jetmesh.runtime.worker import Worker
@@ -28,6 +27,7 @@ from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Attempt, ReactionTelemetry, Telemetry
 from jetmesh.testing.memory import Memory
+from jetmesh.topology.streams import Topology, topology
 
 Function = Callable[..., Awaitable[Any]]
 
@@ -68,7 +68,6 @@ class When:
     reaction: Reaction
     arrived: tuple[Event, ...]
     dependencies: Any
-    _memory: Memory = field(default_factory=Memory)
 
     async def then(self, *expected: Event) -> None:
         """Exactly these events are recorded, in this order (none: nothing), and none of them again.
@@ -97,41 +96,32 @@ class When:
 
     async def _run(self) -> tuple[list[Event], list[Exception]]:
         """What the first delivery recorded and raised, once the same was delivered twice more."""
-        self._memory = Memory()
-        for event in self.given:
-            self._keep(event)
-        before = len(self._memory.messages)
-        errors = await self._deliver(1)
-        recorded = self._recorded(before)
+        memory = Memory(Topology(topology([self.service]).streams, ()))
+        memory.keep(self.service.stream, [_message(event) for event in self.given])
+        errors = await self._deliver(memory, 1)
+        recorded = self._recorded(memory, len(self.given))
         if not errors:
-            await self._expect_nothing_new("again")
-            self._memory.lag(before)
-            await self._expect_nothing_new("again, with a reading that lags,")
+            before = len(self.given) + len(recorded)
+            await self._expect_nothing_new(memory, before, "again")
+            memory.lag(self.service.stream, len(self.given))
+            await self._expect_nothing_new(memory, before, "again, with a reading that lags,")
         return recorded, errors
 
-    async def _expect_nothing_new(self, how: str) -> None:
+    async def _expect_nothing_new(self, memory: Memory, before: int, how: str) -> None:
         """Everything comes twice: what was recorded settles a second delivery, or its guard refuses it."""
-        before = len(self._memory.messages)
-        errors = await self._deliver(2)
-        doubled = self._recorded(before)
+        errors = await self._deliver(memory, 2)
+        doubled = self._recorded(memory, before)
         assert not doubled, f"{self}\nit ran {how} and recorded more: {_listed(doubled)}; expect everything twice"
         assert not errors, f"{self}\nit ran {how} and raised {errors[0]!r}; expect everything twice"
 
-    async def _deliver(self, delivered: int) -> list[Exception]:
+    async def _deliver(self, memory: Memory, delivered: int) -> list[Exception]:
         """Hand the events to the runtime's own form of the reaction; what it raised."""
         watch = _Watch(self.service.name)
-        mesh = Context(
-            settings=Settings(),
-            connection=cast(Any, _Line()),
-            publisher=cast(Any, self._memory),
-            stories=cast(Any, self._memory),
-            in_flight=cast(Any, _Hands()),
-            telemetry=watch,
-        )
-        worker = self._worker(mesh)
-        for index, event in enumerate(self.arrived):
-            worker.accept(_delivery(self.reaction, event, index, delivered))
-        await worker.drained()
+        async with context_on(await memory.connect(), Settings(), watch) as context:
+            worker = self._worker(context)
+            for index, event in enumerate(self.arrived):
+                worker.accept(_delivery(self.reaction, event, index, delivered))
+            await worker.drained()
         return watch.errors
 
     def _worker(self, context: Context) -> Worker:
@@ -144,17 +134,9 @@ class When:
             case _:
                 return Single(*arguments)
 
-    def _keep(self, event: Event) -> None:
-        at = len(self._memory.messages) + 1
-        self._memory.messages.append(_stored(event, at))
-
-    def _recorded(self, since: int) -> list[Event]:
+    def _recorded(self, memory: Memory, after: int) -> list[Event]:
         types = {event.type: event for event in self.service.records}
-        return [
-            types[message.type].read(message.data)
-            for message in self._memory.messages[since:]
-            if message.type in types and message.subject.count(".") == 2
-        ]
+        return [types[kept.type].read(kept.data) for kept in memory.messages(self.service.stream, after)]
 
 
 def given(*events: Event) -> Given:
@@ -189,29 +171,6 @@ def _check(service: Service, reaction: Reaction, before: Sequence[Event], arrive
         raise ValueError(f"when {unknown[0]!r} arrives: {name} does not react to it")
     if len(arrived) != 1 and not reaction.form.is_joint:
         raise ValueError(f"{name} reacts to one event at a time, not to {len(arrived)}")
-
-
-class _Line:
-    """A connection that never breaks."""
-
-    def __init__(self) -> None:
-        self.clock = BrokerClock()
-
-    def on_reconnected(self, callback: Callable[[], None]) -> None:
-        """It is never lost, and so never there again."""
-
-
-class _Hands:
-    """Custody of deliveries that no broker waits for."""
-
-    is_sure = True
-    orphans: frozenset[str] = frozenset()
-
-    async def certainty(self) -> None: ...
-
-    def ack(self, delivery: Delivery) -> None: ...
-
-    def nak(self, delivery: Delivery, pause_seconds: float = 0.0) -> None: ...
 
 
 class _Watch(Telemetry):
@@ -257,9 +216,8 @@ def _headers(event: Event) -> dict[str, str]:
     return cloud_event(type(event), event.key, event_id=event_id, correlation_id=event.key, causation_id="", trace={})
 
 
-def _stored(event: Event, sequence: int) -> Stored:
-    subject = subject_of(type(event), event.key)
-    return Stored(subject, sequence, "", _headers(event), event.model_dump_json().encode())
+def _message(event: Event) -> Message:
+    return Message(subject_of(type(event), event.key), event.model_dump_json().encode(), _headers(event))
 
 
 def _listed(events: Sequence[Event]) -> str:

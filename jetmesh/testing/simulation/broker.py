@@ -5,6 +5,7 @@ counts, an answer may be lost or late though the message is stored, a replica an
 schedule may fire twice, a pull outlives its connection. A test holds its answers against those of the real server.
 """
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -17,7 +18,7 @@ from typing import Any
 from jetmesh.jetstream.errors import ErrorCode
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers, encode_headers
 from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer
-from jetmesh.testing.simulation.loop import EPOCH_SECONDS, SimulatedLoop
+from jetmesh.testing.simulation.loop import EPOCH_SECONDS
 from jetmesh.testing.simulation.stream import Answer, Kept, Publish, Stream
 from jetmesh.topology.streams import Topology
 
@@ -33,8 +34,10 @@ FIRED = (Nats.SCHEDULE, Nats.EXPECTED)
 class Broker:
     """One JetStream domain: its streams, its consumers, and who listens where."""
 
-    def __init__(self, loop: SimulatedLoop, seed: int, *, replicated: bool = False) -> None:
-        self.loop, self.replicated = loop, replicated
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seed: int, *, replicated: bool = False, epoch: float = EPOCH_SECONDS
+    ) -> None:
+        self.loop, self.replicated, self._epoch = loop, replicated, epoch
         self.random = random.Random(f"broker {seed}")
         self.streams: dict[str, Stream] = {}
         self.consumers: dict[tuple[str, str], Consumer] = {}
@@ -104,7 +107,7 @@ class Broker:
         kind, _, name = call.removeprefix("$JS.API.").partition(".INFO.")
         stream, _, durable = name.partition(".")
         found: Any = self.consumers.get((stream, durable)) if kind == "CONSUMER" else self.streams.get(stream)
-        told = datetime.fromtimestamp(EPOCH_SECONDS + self.loop.time(), UTC).isoformat()
+        told = datetime.fromtimestamp(self._wall_clock(), UTC).isoformat()
         return {"config": found.config, "ts": told} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
 
     def send(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
@@ -186,7 +189,7 @@ class Broker:
         if stream is None or stream.leaderless:
             self.send(inbox, inbox, "", NO_RESPONDERS, b"")
             return
-        up_to = stream.last_sequence
+        up_to = stream.readable
         if self.chance(self.readings_stale):
             self.seen["reading of the past"] += 1
             up_to -= self.random.randint(1, 6)
@@ -237,7 +240,7 @@ class Broker:
     def _schedule(self, stream: Stream, kept: Kept) -> None:
         if f"\n{Nats.SCHEDULE}:".encode() not in kept.raw_headers or not stream.config.get("allow_msg_schedules"):
             return
-        due = datetime.fromisoformat(kept.headers[Nats.SCHEDULE].removeprefix("@at ")).timestamp() - EPOCH_SECONDS
+        due = datetime.fromisoformat(kept.headers[Nats.SCHEDULE].removeprefix("@at ")).timestamp() - self._epoch
         self.at(max(due, self.now()), lambda: self._fire(stream, kept))
 
     def _fire(self, stream: Stream, kept: Kept) -> None:
@@ -253,7 +256,7 @@ class Broker:
         self._stored(stream, before)
 
     def _wall_clock(self) -> float:
-        return EPOCH_SECONDS + self.now()
+        return self._epoch + self.now()
 
     def _note(self, line: str, raw_headers: bytes, data: bytes) -> None:
         self.history.update(f"{self.now():.9f} {line}\n".encode())

@@ -56,12 +56,14 @@ class SimulatedConnection(Notices):
     server_host = ""
     peer_certificate = b""
 
-    def __init__(self, broker: Broker, name: str, dice: random.Random, context: Context) -> None:
+    def __init__(
+        self, broker: Broker, name: str, dice: random.Random, context: Context, delay_seconds: float = 0.002
+    ) -> None:
         super().__init__()
         self.broker, self.name = broker, name
         self.clock = BrokerClock()
         self._closed = asyncio.Event()
-        self.delay_seconds = 0.002
+        self.delay_seconds = delay_seconds
         self._is_there = self._is_gone = False
         self._dice, self._context = dice, context
         self._out = Lane(broker.loop, dice, Context())

@@ -53,6 +53,8 @@ class Stream:
         self.messages: dict[int, Kept] = {}
         self.last_sequence = 0
         self.full = self.leaderless = False
+        self.horizon: int | None = None
+        """How far a replica that lags has come; None: it has everything."""
         self._of_subject: dict[str, list[int]] = {}
         self._of_key: dict[tuple[str, str], list[int]] = {}
         self._batches: dict[str, list[Publish]] = {}
@@ -106,6 +108,11 @@ class Stream:
         found = self._found(pattern)
         return found[-1] if found else 0
 
+    @property
+    def readable(self) -> int:
+        """The last sequence that a reading may see."""
+        return self.last_sequence if self.horizon is None else min(self.horizon, self.last_sequence)
+
     def last_of_each(self, patterns: Iterable[str], up_to: int) -> list[Kept]:
         """The newest message of every subject that a pattern means, as it was at sequence `up_to`; oldest first."""
         newest: dict[str, Kept] = {}
@@ -134,6 +141,7 @@ class Stream:
         if Nats.EXPECTED_LAST in message.headers:
             found = self.last(message.headers.get(Nats.EXPECTED_LAST_SUBJECT, message.subject))
             if found != int(message.headers[Nats.EXPECTED_LAST]):
+                self.horizon = None
                 return refusal(400, ErrorCode.WRONG_LAST_SEQUENCE, f"wrong last sequence: {found}")
         if known := self._known(message, now):
             return {"stream": self.name, "seq": known, "duplicate": True}

@@ -10,10 +10,7 @@ from typing import Any, TypeVar
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh.jetstream.direct_get import StoryReader
-from jetmesh.jetstream.in_flight import InFlight
-from jetmesh.jetstream.publisher import Publisher
-from jetmesh.runtime.context import Context
+from jetmesh.runtime.context import context_on
 from jetmesh.runtime.runner import Runner
 from jetmesh.service import Service
 from jetmesh.settings import Settings
@@ -29,6 +26,8 @@ T = TypeVar("T")
 Step = Callable[[], None]
 
 UNTRACED = Telemetry("", NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+
+END_SECONDS = 60.0
 
 
 class Restless(AssertionError):
@@ -67,31 +66,22 @@ class Process:
 
     async def _live(self) -> None:
         await self.connection.join()
-        self.context = self._context()
-        await self.context.publisher.start()
-        await self.context.stories.start()
-        if self.service is None:
-            self.ready.set()
-            return
-        runner = Runner(self.context, self.service, self.world.services)
+        async with context_on(self.connection, self.world.settings, UNTRACED) as self.context:
+            if self.service is None:
+                self.ready.set()
+                await self.stopping.wait()
+            else:
+                await self._serve(self.service)
+        await self.connection.close()
+
+    async def _serve(self, service: Service) -> None:
+        runner = Runner(self.context, service, self.world.services)
         await runner.wait_for_topology(lambda _: None)
-        await runner.start(self.world.dependencies(self.service))
+        await runner.start(self.world.dependencies(service))
         self.ready.set()
         await self.stopping.wait()
         await runner.stop()
         await self.connection.flush()
-        await self.connection.close()
-
-    def _context(self) -> Context:
-        connection = self.connection
-        return Context(
-            settings=self.world.settings,
-            connection=connection,
-            publisher=Publisher(connection),
-            stories=StoryReader(connection),
-            in_flight=InFlight(connection, self.world.settings.ack_wait_seconds),
-            telemetry=UNTRACED,
-        )
 
 
 class World:
@@ -133,9 +123,14 @@ class World:
         """End whatever still runs."""
 
         async def end() -> None:
+            owners = [owner for owner in self.loop.tasks if owner]
+            left = [task for owner in owners for task in self.loop.tasks[owner] if not task.done()]
             for process in self.processes:
                 process.kill()
-            await asyncio.sleep(0)
+            for owner in owners:
+                self.loop.end(owner)
+            if left:
+                await asyncio.wait(left, timeout=END_SECONDS)
 
         self.run(end())
         self.loop.close()
