@@ -17,9 +17,10 @@ from typing import Any
 
 from jetmesh.jetstream.errors import ErrorCode
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers, encode_headers
+from jetmesh.jetstream.subject import covers
 from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer
 from jetmesh.testing.simulation.loop import EPOCH_SECONDS
-from jetmesh.testing.simulation.stream import Answer, Kept, Publish, Stream
+from jetmesh.testing.simulation.stream import Answer, Kept, Publish, Stream, ttl_seconds
 from jetmesh.topology.streams import Topology
 
 Listener = Callable[[str, str, str, bytes, bytes], None]
@@ -42,6 +43,8 @@ class Broker:
         self.streams: dict[str, Stream] = {}
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.down = self.stalled = False
+        self.denies: tuple[str, ...] = ()
+        """Subjects that nobody may publish to."""
         self.answers_lost = self.answers_late = self.readings_stale = 0.0
         self.seen: Counter[str] = Counter()
         self.history = sha256()
@@ -90,12 +93,22 @@ class Broker:
         """Send what is for `inbox` and everything below it to `listener`."""
         self._listeners[inbox] = listener
 
+    def ignore(self, inbox: str) -> None:
+        """A client has unsubscribed: its pulls are dropped, since nobody listens there."""
+        self._listeners.pop(inbox, None)
+        for consumer in self.consumers.values():
+            consumer.drop(inbox)
+
     def leave(self, inboxes: list[str]) -> None:
         """A connection is lost: nobody listens there any more; the server may notice its pulls late."""
         for inbox in inboxes:
             self._listeners.pop(inbox, None)
         for consumer in self.consumers.values():
             consumer.abandon(inboxes)
+
+    def may_publish(self, subject: str) -> bool:
+        """Whether clients may publish to a subject."""
+        return not any(covers(pattern, subject) for pattern in self.denies)
 
     def receive(self, subject: str, reply: str, raw_headers: bytes, data: bytes) -> None:
         """One message arrives from a client."""
@@ -238,10 +251,17 @@ class Broker:
                 consumer.deliver()
 
     def _schedule(self, stream: Stream, kept: Kept) -> None:
+        self._expire(stream, kept)
         if f"\n{Nats.SCHEDULE}:".encode() not in kept.raw_headers or not stream.config.get("allow_msg_schedules"):
             return
         due = datetime.fromisoformat(kept.headers[Nats.SCHEDULE].removeprefix("@at ")).timestamp() - self._epoch
         self.at(max(due, self.now()), lambda: self._fire(stream, kept))
+
+    def _expire(self, stream: Stream, kept: Kept) -> None:
+        """Forget the message when its time to live is over."""
+        if f"\n{Nats.TTL}:".encode() in kept.raw_headers and stream.config.get("allow_msg_ttl"):
+            due = kept.time + ttl_seconds(kept.headers[Nats.TTL]) - self._epoch
+            self.at(max(due, self.now()), lambda: stream.forget(kept))
 
     def _fire(self, stream: Stream, kept: Kept) -> None:
         if stream.remove(kept.sequence) is None:

@@ -5,7 +5,7 @@ import json
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from typing import Any
 
@@ -17,6 +17,8 @@ from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame
 from jetmesh.testing.simulation.broker import Broker
 
 Step = Callable[[], None]
+
+FLUSH_SECONDS = 2
 
 
 class Lane:
@@ -106,8 +108,19 @@ class SimulatedConnection(Notices):
         return len(self._subscriptions) - 1
 
     async def stop_listening(self, subscription: int) -> None:
-        """Unsubscribe; what is under way still arrives."""
-        self.broker.leave([self._subscriptions[subscription]])
+        """Unsubscribe, and return once everything that the broker sent before has gone to its frame; it may be away."""
+        inbox = self._subscriptions[subscription]
+        ended = asyncio.Event()
+
+        def unsubscribe() -> None:
+            self.broker.ignore(inbox)
+            self._in.carry(ended.set, self.delay_seconds)
+
+        if self.is_connected:
+            self._out.carry(unsubscribe, self.delay_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), FLUSH_SECONDS)
+        self._heard.pop(inbox, None)
 
     @asynccontextmanager
     async def answers(self, frame: Frame) -> AsyncIterator[str]:
@@ -124,7 +137,15 @@ class SimulatedConnection(Notices):
         if not self.is_connected:
             raise BrokerUnavailable(NOT_CONNECTED, 0.25)
         self.limits.require(subject, len(headers), len(data), reply)
-        self._out.carry(lambda: self.broker.receive(subject, reply, headers, data), self.delay_seconds)
+        self._out.carry(lambda: self._arrive(subject, reply, headers, data), self.delay_seconds)
+
+    def _arrive(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
+        """At the broker, which does not answer what it denies: it names an error, in lower case."""
+        if self.broker.may_publish(subject):
+            self.broker.receive(subject, reply, headers, data)
+        else:
+            words = f'nats: permissions violation for publish to "{subject.lower()}"'
+            self._in.carry(lambda: self.denied(words), self.delay_seconds)
 
     async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:
         """Ask for information about the topology. Raises Unavailable where nobody answers."""
@@ -133,7 +154,7 @@ class SimulatedConnection(Notices):
             raise Unavailable(f"no answer to {subject}")
         return json.dumps(self.broker.request(subject)).encode()
 
-    async def flush(self, timeout: int = 2) -> None:  # noqa: ASYNC109
+    async def flush(self, timeout: int = FLUSH_SECONDS) -> None:  # noqa: ASYNC109
         """Return when the broker has what was sent."""
         async with asyncio.timeout(timeout):
             while len(self._out):  # noqa: ASYNC110
@@ -185,5 +206,5 @@ class SimulatedConnection(Notices):
         self.reconnected()
 
     def _receive(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> None:
-        frame: Any = self._heard[inbox.rpartition(".")[0]]
+        frame: Frame = self._heard[inbox.rpartition(".")[0]]
         self._in.carry(lambda: frame(subject, reply, headers, data), self.delay_seconds)

@@ -119,6 +119,13 @@ class Consumer:
             if status:
                 self.send(pull.inbox, pull.inbox, "", f"NATS/1.0 {status}\r\n\r\n".encode(), b"")
 
+    def drop(self, inbox: str) -> None:
+        """Nobody listens below this inbox any more, and the server knows."""
+        for pull in list(self.pulls):
+            if pull.inbox.rpartition(".")[0] == inbox:
+                pull.ended = True
+                self.pulls.remove(pull)
+
     def abandon(self, inboxes: Container[str]) -> None:
         """The connection of these inboxes is lost: the server notices some of their pulls later, as orphans."""
         for pull in list(self.pulls):

@@ -40,6 +40,12 @@ class Kept:
         return decode_headers(self.raw_headers)
 
 
+def ttl_seconds(text: str) -> float:
+    """How long a message lives: whole seconds, or a duration of Go with one unit."""
+    units = {"h": 3_600.0, "m": 60.0, "s": 1.0}
+    return float(text[:-1]) * units[text[-1]] if text[-1] in units else float(text)
+
+
 def refusal(code: int, number: int, words: str) -> Answer:
     """An error as the server words it."""
     return {"error": {"code": code, "err_code": number, "description": words}}
@@ -98,6 +104,11 @@ class Stream:
         for index in self._indexes(kept.subject) if kept else ():
             index.remove(sequence)
         return kept
+
+    def forget(self, kept: Kept) -> None:
+        """Forget this message, if it is still there."""
+        if self.messages.get(kept.sequence) is kept:
+            self.remove(kept.sequence)
 
     def forget_batches(self) -> None:
         """Batches that were not committed are gone."""
