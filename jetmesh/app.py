@@ -1,4 +1,4 @@
-"""Which services there are: the tuple that a mesh names as its app."""
+"""Finds the app: the tuple of all services of a mesh."""
 
 import importlib
 import sys
@@ -13,7 +13,7 @@ from jetmesh.topology.names import DEAD_LETTERS, claims_of, timers_of
 
 
 class AppError(ValueError):
-    """The app can't be found or is not what it must be; the text says where it was looked for."""
+    """The app can't be found, or is no sequence of services; the text names the reference."""
 
 
 def load(reference: str = "") -> tuple[Service, ...]:
@@ -37,7 +37,7 @@ def load(reference: str = "") -> tuple[Service, ...]:
 
 
 def reference_of(reference: str = "") -> str:
-    """What names the app, by the same order.
+    """The reference of the app, looked for in the same order.
 
     Raises:
         AppError: nothing does.
@@ -46,7 +46,7 @@ def reference_of(reference: str = "") -> str:
 
 
 def hidden_by(module: str) -> str:
-    """What to do about a folder here that has the name of the package; empty where there is none."""
+    """A hint for a folder here that hides the installed package; empty if there is none."""
     package = module.partition(".")[0]
     here = Path.cwd() / package
     return f"; the folder {here} hides an installed package {package}: run this elsewhere" if here.is_dir() else ""
@@ -70,7 +70,7 @@ def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]
     except TypeError:
         whole = ()
     if not whole or not all(isinstance(service, Service) for service in whole):
-        raise AppError(f"app {reference}: is no sequence of services")
+        raise AppError(f"app {reference} is no sequence of services; name a tuple such as SERVICES = (orders,)")
     names = [service.name for service in whole]
     if twice := {name for name in names if names.count(name) > 1}:
         raise DeclarationError(f"app {reference}: two services are named {twice.pop()}; rename one")
@@ -79,8 +79,8 @@ def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]
 
 
 def _check_streams(reference: str, services: Sequence[Service]) -> None:
-    """Each stream is one service's, and so is the broker's account of the same name."""
-    owners = {INTAKE: "what comes from outside", DEAD_LETTERS: "the dead letters"}
+    """No two services share a stream, or the broker's account of the same name."""
+    owners = {INTAKE: "the intake", DEAD_LETTERS: "the dead letters"}
     for service in services:
         for stream in (service.stream, timers_of(service.stream), claims_of(service.stream)):
             if stream in owners:

@@ -1,4 +1,4 @@
-"""Events on the wire: CloudEvents 1.0 over NATS, binary mode written, binary, structured and plain read.
+"""Events as NATS messages: writes CloudEvents 1.0 in binary mode, reads binary, structured and plain ones.
 
 Binding: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md
 """
@@ -29,7 +29,7 @@ DATA = ("data", "data_base64")
 LARGE_BYTES = 1 << 16
 ATTRIBUTE_BYTES_MAX = 1_024
 PASSED_ON = ("id", "correlationid", "causationid")
-"""Each event of a story carries them on: what is long at the entrance would break the last of them."""
+"""The longest attribute. Each event passes them on, so that a long one would make a later event too large."""
 
 _UNENCODED = re.compile(r"[!#$&-~]*")
 _INSTANT = r"[0-9T:.Z+-]{1,40}"
@@ -39,7 +39,7 @@ _AS_WE_WRITE = re.compile(
     rf'{Ce.DATACONTENTTYPE}: {JSON}\r\n{Ce.CORRELATION_ID}: ([^\r\n%"]+)\r\n{Ce.CAUSATION_ID}: ([^\r\n%"]*)\r\n'
     rf"(?:traceparent: ([^\r\n]+)\r\n)?(?:{Ce.BEGAN}: ({_INSTANT})\r\n)?(?:{Nats.PREFIX}[^\r\n]+\r\n)*\r\n"
 )
-"""A header block as `event_lines` and the guard write it, with nothing encoded: most of what is read is."""
+"""The fast path: a header block as `event_lines` and the guard write it, with nothing percent-encoded."""
 _EVENT_LINES = (
     f"{Ce.SPECVERSION}: 1.0\r\n{Ce.ID}: %s\r\n{Ce.TYPE}: %s\r\n{Ce.SOURCE}: /jetmesh/%s\r\n{Ce.SUBJECT}: %s\r\n"
     f"{Ce.TIME}: %s\r\n{Ce.DATACONTENTTYPE}: {JSON}\r\n{Ce.CORRELATION_ID}: %s\r\n{Ce.CAUSATION_ID}: %s\r\n%s"
@@ -49,7 +49,7 @@ _PRINTABLE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
 
 @dataclass(slots=True)
 class Envelope:
-    """A delivery understood: the CloudEvents attributes, the trace it continues, and the JSON body."""
+    """A decoded delivery: the CloudEvents attributes, the trace context and the JSON body."""
 
     id: str
     type: str
@@ -66,7 +66,7 @@ class Envelope:
 
     @property
     def began(self) -> str:
-        """When the story began that this belongs to: what comes from outside begins one."""
+        """When the trace began; a message from outside begins one."""
         if not self.first_time:
             self.first_time = _instant(self.delivery.timestamp)
         return self.first_time
@@ -87,7 +87,7 @@ def instant_of(text: str) -> float:
     """A time in RFC 3339, in seconds since 1970.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no time in RFC 3339.
     """
     if text.endswith("Z") and text[19:20] == ".":
         return _seconds_of(text[:19]) + float(text[19:-1])
@@ -108,8 +108,7 @@ def event_lines(
     causation_id: str,
     more: str = "",
 ) -> str:
-    """The header lines of an event in binary mode, as `understand` knows them again; `more` are those of its W3C trace
-    context, and that of when its story began.
+    """The header lines of an event in binary mode. `more` are the lines of its trace context and its `ce-begantime`.
 
     Correlation and causation are the CloudEvents extension of that name.
     """
@@ -123,7 +122,7 @@ def event_lines(
 def cloud_event(
     event_type: EventType, key: str, *, event_id: str, correlation_id: str, causation_id: str, trace: Headers
 ) -> Headers:
-    """The same as a mapping, for those who look at it."""
+    """The same headers as a mapping."""
     lines = event_lines(
         event_type, key, event_id=event_id, correlation_id=correlation_id, causation_id=causation_id,
         more=header_lines(trace),
@@ -132,7 +131,7 @@ def cloud_event(
 
 
 def understand(delivery: Delivery) -> Envelope:
-    """The envelope of a delivery: binary, structured, or plain with what is missing derived from where it stands.
+    """Decode a delivery: binary, structured, or plain with the missing attributes derived from its place in the stream.
 
     Raises:
         BrokenContract: naming the header or member that is wrong.
@@ -155,7 +154,7 @@ def understand(delivery: Delivery) -> Envelope:
 
 
 def as_written(delivery: Delivery) -> Envelope | None:
-    """The envelope of a delivery that the runtime wrote, where nothing in it is encoded; None: look closer."""
+    """The fast path: the envelope of a delivery that the runtime wrote; None if its headers have another form."""
     written = _AS_WE_WRITE.fullmatch(delivery.header_block.decode("utf-8", "replace"))
     if written is None:
         return None
@@ -190,13 +189,13 @@ def _structured(delivery: Delivery, headers: Headers) -> Envelope:
 
 
 def _data(document: Mapping[str, Any]) -> bytes:
-    """The body in a structured event: JSON as it stands, or bytes in base64 (some SDKs write JSON so, too)."""
+    """The body of a structured event: JSON in `data`, or bytes in `data_base64` (some SDKs send JSON so)."""
     if "data" in document:
         return json.dumps(document["data"]).encode()
     try:
         data = b64decode(document["data_base64"], validate=True)
     except (TypeError, ValueError):
-        raise BrokenContract("data_base64: not base64") from None
+        raise BrokenContract("data_base64: not base64; encode the bytes in base64") from None
     try:
         return json_body.canonical(data)
     except json_body.Malformed as wrong:
@@ -204,12 +203,12 @@ def _data(document: Mapping[str, Any]) -> bytes:
 
 
 def _text(value: Any) -> Any:
-    """An attribute's canonical text: JSON also has integers and booleans for it (CloudEvents 1.0, type system)."""
+    """An attribute as canonical text: in JSON it may be an integer or a boolean (CloudEvents 1.0, type system)."""
     return json.dumps(value) if isinstance(value, int) else value
 
 
 def _decoded(name: str, value: str) -> str:
-    """A header's value: perhaps quoted, percent-encoded once."""
+    """A header's value without quotes and percent-encoding."""
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     if "%" not in value:
@@ -217,11 +216,13 @@ def _decoded(name: str, value: str) -> str:
     try:
         return unquote(value, errors="strict")
     except UnicodeDecodeError:
-        raise BrokenContract(f"header {name}: percent-encoded bytes that are no UTF-8") from None
+        raise BrokenContract(
+            f"header {name}: percent-encoded bytes that are not UTF-8; encode the text as UTF-8 first"
+        ) from None
 
 
 def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Mapping[str, Any]) -> Envelope:
-    """What the attributes say, and in the place of those that are not there what can be derived."""
+    """The envelope from the attributes; missing ones are derived."""
     key, carrier = delivery.key, headers if headers.get("traceparent") else attributes
     return Envelope(
         id=attributes.get("id") or delivery.place_id,
@@ -245,10 +246,10 @@ def _check(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
 
 
 def _check_attributes(attributes: Mapping[str, Any]) -> None:
-    """Whether they are what CloudEvents asks for, and JSON is what they say of the body."""
+    """Check the attributes by CloudEvents, and that they declare a JSON body."""
     for name, value in attributes.items():
         if not isinstance(value, str):
-            raise BrokenContract(f"CloudEvents attribute {name}: {_shown(value)} is no string")
+            raise BrokenContract(f"CloudEvents attribute {name}: {_shown(value)} is not a string")
     version = attributes.get("specversion")
     if version != "1.0":
         raise BrokenContract(f"CloudEvents attribute specversion: {_shown(version)} is not known; send 1.0")
@@ -264,7 +265,7 @@ def _check_attributes(attributes: Mapping[str, Any]) -> None:
 
 
 def _check_place(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
-    """Whether they belong to the subject."""
+    """Check that type and subject are those of the NATS subject."""
     if attributes["type"] != delivery.type:
         raise BrokenContract(
             f"CloudEvents attribute type: {_shown(attributes['type'])} does not belong on the subject "
@@ -277,7 +278,7 @@ def _check_place(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A value in an error: enough to find it by, and no control character of it."""
+    """A value for an error text: shortened, without control characters."""
     shown = repr(value[:80]) if isinstance(value, str) else reprlib.repr(value)
     return shown if shown.isprintable() else ascii(shown)
 
@@ -288,12 +289,12 @@ def _instant(timestamp: float) -> str:
 
 
 def _encoded(value: str) -> str:
-    """Percent-encoded as the binding asks: what is not printable ASCII, the quote and the percent sign itself."""
+    """Percent-encoded as the binding demands: all but printable ASCII, also the quote and the percent sign."""
     return value if _UNENCODED.fullmatch(value) else quote(value, safe=_PRINTABLE)
 
 
 def bare(delivery: Delivery) -> Envelope:
-    """The envelope of a delivery that can't be understood: enough to trace it and to bury it."""
+    """The fallback for a delivery that can't be decoded: enough to trace it and to store it as a dead letter."""
     headers = {name.lower(): value for name, value in delivery.headers.items()}
     return Envelope(
         delivery.place_id, delivery.type, "", _instant(delivery.timestamp), delivery.key, delivery.key, "",
@@ -302,7 +303,7 @@ def bare(delivery: Delivery) -> Envelope:
 
 
 def read_event(event_type: EventType, data: bytes, key_default: str = "") -> Any:
-    """The event in a JSON body. `key_default` is its key where the body names none.
+    """The event in a JSON body. `key_default` is its key if the body names none.
 
     Raises:
         BrokenContract: naming each field that the contract does not allow.
@@ -313,12 +314,12 @@ def read_event(event_type: EventType, data: bytes, key_default: str = "") -> Any
         except json_body.Malformed as wrong:
             raise BrokenContract(str(wrong)) from None
         except ValueError:
-            pass  # what it is, the contract says better
+            pass  # the contract's own error is the better one
     try:
         return event_type.read(data)
     except ValueError as invalid:
         complaint = _complaint(invalid)
-    # Not inside the handler: pydantic's error holds all that it is about, and would live as long as ours.
+    # Raised outside of the handler: pydantic's error holds the whole body, and ours would keep it alive.
     if key_default and (named := _with_key(event_type, data, key_default)):
         return read_event(event_type, named)
     raise BrokenContract(complaint)
@@ -335,7 +336,7 @@ def _with_key(event_type: EventType, data: bytes, key: str) -> bytes | None:
 
 
 def _complaint(invalid: ValueError) -> str:
-    """Each wrong field with what is wrong about it, without the values: they may be personal data."""
+    """Each wrong field and the reason, without the values: they may be personal data."""
     errors = getattr(invalid, "errors", None)
     if errors is None:
         return f"body: {invalid}"

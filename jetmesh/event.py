@@ -1,4 +1,4 @@
-"""What the runtime asks of an event: a type, an owner, a key, JSON in and out. Any contract package can give it."""
+"""What the runtime needs of an event: a type, an owner, a key, and JSON in and out."""
 
 from datetime import datetime
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
@@ -8,13 +8,13 @@ from jetmesh.history import UNTOLD, History
 
 @runtime_checkable
 class Event(Protocol):
-    """A fact in the past tense, owned by one service (structural: a pydantic model with these members is an event).
+    """A fact in the past tense, owned by one service. Any class with these members is an event, such as `EventModel`.
 
     `type` is the CloudEvents type and, followed by the key, the subject (`payments.authorized` is recorded on
-    `payments.authorized.o-1042`). `from_outside` types may be published without a key in the subject, for their owner
-    to check and record; by whom, an optional member `publisher` says (`publisher_of`). A `state` type is a level: its
-    newest message per key is the one that counts. An optional member `ending` says that with it its owner's part of
-    the key's story is over (`is_ending`).
+    `payments.authorized.o-1042`). A type that is `from_outside` may be published without a key in the subject, for its
+    owner to check and record; the optional member `publisher` names the kind of user that may do so (`publisher_of`).
+    Of a `state` type only the newest message per key counts. The optional member `ending` says that its owner's part
+    of the key's story is over with it (`is_ending`).
     """
 
     type: ClassVar[str]
@@ -41,7 +41,7 @@ CLIENT = "client"
 
 
 class Recorded(NamedTuple):
-    """An event as it stands in a stream: where, when, why, and its JSON body. What a sink gets."""
+    """An event in a stream, as a sink gets it: its place, time, cause and JSON body."""
 
     stream: str
     sequence: int
@@ -54,17 +54,16 @@ class Recorded(NamedTuple):
     causation_id: str
     data: bytes
     history: History = UNTOLD
-    """That of the stream: the position of a store is of one history."""
+    """The history of the stream: a stored position is valid in one history."""
 
 
 def publisher_of(event_type: EventType) -> str:
-    """The kind of the broker's users who may publish the type from outside: what its member `publisher` says, else
-    those that everybody is, `client`."""
+    """The kind of user that may publish the type from outside: its member `publisher`, else `client`."""
     return str(getattr(event_type, "publisher", CLIENT))
 
 
 def is_ending(event_type: EventType) -> bool:
-    """Whether its owner's part of a story is over with it: what its member `ending` says, else not."""
+    """Whether its owner's part of a story is over with it: its member `ending`, else False."""
     return bool(getattr(event_type, "ending", False))
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a failure: tried again, with how long a pause, or given up to the dead letters."""
+"""Decides what becomes of a failed delivery: another attempt after a pause, or a dead letter."""
 
 import random
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from jetmesh.outcome import DeadLettered, Later, Retried
 
 REASON_MAX = 1_000
-"""Characters of a reason: it may quote what somebody sent."""
+"""The most characters of a reason: it may quote a message from outside."""
 
 
 class NotYet(Exception):
-    """The story can only be stale, or what the reaction waits for has not happened: come again shortly."""
+    """The story that was read is old, or what the reaction waits for has not happened: try again shortly."""
 
 
 class Permanent(Exception):
@@ -25,7 +25,7 @@ class BrokenContract(Permanent):
 
 
 class TooLarge(Permanent):
-    """It is more than the broker takes: sent all the same, it would cost the connection."""
+    """The message is larger than the broker takes. Sending it would end the connection."""
 
 
 class UnknownType(BrokenContract):
@@ -41,23 +41,25 @@ class Unavailable(Exception):
 
 
 class BrokerUnavailable(Unavailable):
-    """It is the broker: what else the reaction needs is not to blame."""
+    """The broker is down; circuit breakers of other dependencies do not count it."""
 
 
 class Disowned(Exception):
-    """The delivery is nobody's any more, for its durable is gone: it comes again if it is still in the stream."""
+    """The durable of the delivery is gone. A new durable delivers the message again if it is still in the stream."""
 
 
 class Deferred(Exception):
-    """What the reaction needs is there and puts off this delivery alone: the pauses grow, and the attempts have an end.
-    It is no sign of an outage, but of the contrary."""
+    """What the reaction needs answers, and puts off this delivery alone: pauses grow until the attempts are used up.
+
+    A circuit breaker counts it as a success.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a delivery is tried and how long it rests between attempts.
+    """How often a delivery is tried, and the pauses between attempts.
 
-    `attempts`: deliveries before it is a dead letter; None never gives up (compensations pause and page instead).
+    `attempts`: deliveries before it is a dead letter; None never gives up (for compensations).
     `first_seconds`, `longest_seconds`: the pause after attempt n is drawn evenly from 0 to
     min(longest, first · 2ⁿ⁻¹): exponential back-off with full jitter
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
@@ -78,8 +80,8 @@ class Retry:
 
 
 def growing(first_seconds: float, attempt: int, longest_seconds: float = 60.0) -> float:
-    """The pause after the `attempt`th failure of what has to be tried for ever: exponential back-off, the upper half of
-    it drawn evenly."""
+    """The pause after the `attempt`th failure of something that is tried for ever: exponential back-off, drawn evenly
+    from its upper half."""
     ceiling = min(longest_seconds, first_seconds * 2.0 ** min(attempt - 1, 30))
     return random.uniform(ceiling / 2, ceiling)
 
@@ -96,8 +98,11 @@ def verdict(error: Exception, retry: Retry, delivered: int) -> Later | Retried |
 
 
 def let_go(error: BaseException) -> None:
-    """Part an error, and those that it came from, from their frames: all is told. Frames that hold the error, and the
-    message with it, would wait for the garbage collector, and messages can be large."""
+    """Remove the frames from an error that is logged, and from its causes.
+
+    Frames and error refer to each other and to the message, which can be large: only the garbage collector would free
+    them.
+    """
     left: list[BaseException | None] = [error]
     while left:
         one = left.pop()

@@ -1,4 +1,4 @@
-"""The forms of a reaction, as data: how deliveries reach its function, and what its recording rests on.
+"""The forms of a reaction, as data: how deliveries reach its function, and what guards its recording.
 
 Everything that depends on the form asks one of these flags; only `jetmesh.runtime.workers` asks which form it is.
 """

@@ -1,4 +1,4 @@
-"""What a service is: a name and its reactions, read from the signatures of plain async functions."""
+"""A service: a name and its reactions, declared by the signatures of async functions."""
 
 import inspect
 import sys
@@ -17,16 +17,16 @@ from jetmesh.snapshot import Snapshot
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 
 INTAKE = "INTAKE"
-"""The stream of what comes from outside, without a key in the subject, for its owner to check and record."""
+"""The stream of messages from outside: without a key in the subject, for their owner to check and record."""
 
 
 class DeclarationError(TypeError):
-    """A reaction's signature does not say what it must; the text names the function, the type and the fix."""
+    """A reaction's signature is wrong; the text names the function, the type and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """One function of a service from what happened to what may happen next."""
+    """One function of a service: from an event to the events that may follow."""
 
     service: str
     name: str
@@ -44,7 +44,7 @@ class Reaction:
 
     @property
     def durable(self) -> str:
-        """The name of its durable consumers. Renaming the function makes a new one, which reads everything again."""
+        """The name of its durable consumers. A renamed function gets a new one, which reads everything again."""
         return f"{self.service}-{self.name}"
 
     @property
@@ -54,11 +54,11 @@ class Reaction:
 
     @property
     def entity(self) -> str:
-        """The first token of the subjects that it records on."""
+        """The first token of the subjects on which it records."""
         return entity_of(self.outcomes[0]) if self.outcomes else self.service
 
     def takes_from_outside(self, event: EventType) -> bool:
-        """Whether deliveries of this event come from the intake: the owner reads what others publish without a key."""
+        """Whether deliveries of this event come from the intake, where others publish without a key."""
         return event.owner == self.service and event.from_outside and self.form.takes_outside
 
 
@@ -66,9 +66,9 @@ class Service:
     """A name, the type of what its reactions need, and the reactions in the order of their declaration.
 
     `dependencies` is the type (usually a frozen dataclass of Protocols) whose instance is handed to every parameter
-    annotated with it. `claims` is for how long the service remembers who took a token first
-    (`jetmesh.runtime.idempotency`); None: it takes no claims. The decorators return the function unchanged, so that a
-    test awaits it like any other.
+    annotated with it. `claims` is for how long the service remembers idempotency keys
+    (`jetmesh.runtime.idempotency`); None: it keeps none. The decorators return the function unchanged, so that a test
+    can await it.
     """
 
     def __init__(self, name: str, dependencies: type | None = None, *, claims: timedelta | None = None) -> None:
@@ -79,12 +79,12 @@ class Service:
 
     @property
     def reactions(self) -> tuple[Reaction, ...]:
-        """All reactions, as declared."""
+        """All reactions, in the order of declaration."""
         return tuple(self._reactions)
 
     @property
     def stream(self) -> str:
-        """The stream of what this service recorded."""
+        """The stream of the events that this service records."""
         return stream_of(self.name)
 
     @property
@@ -94,8 +94,8 @@ class Service:
 
     @property
     def endings(self) -> tuple[EventType, ...]:
-        """Its events after which its part of a story is over: whatever comes about the key after the story was archived
-        is settled without asking a reaction. None: its stories are never archived."""
+        """The events after which its part of a story is over. A delivery about an archived story is settled without
+        calling a reaction. A service without endings is never archived."""
         return tuple(event for event in self.records if is_ending(event))
 
     @property
@@ -121,7 +121,7 @@ class Service:
     @overload
     def begins(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
     def begins(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
-        """React to the event that begins this service's story of its key: a story that is there already settles it."""
+        """React to the event that begins this service's story of its key; an existing story settles the delivery."""
         return self._declare(forms.BEGINS, function, retry=retry, needs=needs)
 
     @overload
@@ -129,13 +129,13 @@ class Service:
     @overload
     def intake(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
     def intake(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
-        """React to what anybody published without a key in the subject: check it, and record it once."""
+        """React to a message from outside, published without a key in the subject: check it and record it once."""
         return self._declare(forms.INTAKE, function, retry=retry, needs=needs)
 
     def after(
         self, *, minutes: float = 0, seconds: float = 0, retry: Retry = Retry(attempts=None), needs: str | None = None
     ) -> Callable[[Function], Function]:
-        """React to an event of one's own a while after it happened: a deadline.
+        """React to an event of the service's own a while after it happened: a deadline.
 
         The delay is a default: `JETMESH_AFTER_<SERVICE>_<REACTION>_SECONDS` sets another one.
         """
@@ -147,11 +147,11 @@ class Service:
     @overload
     def on_many(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
     def on_many(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
-        """React to many deliveries at once, decided together on shared state and recorded in one atomic commit."""
+        """React to many deliveries at once: decide them together on shared state, record them in one atomic batch."""
         return self._declare(forms.MANY, function, retry=retry, needs=needs)
 
     def sink(self, function: Function) -> Function:
-        """Keep everything that happens, in batches, in a store that remembers the position itself."""
+        """Keep every event, in batches, in a store that keeps its own position."""
         return self._add(forms.SINK, function, retry=Retry(attempts=None))
 
     def _declare(self, form: Form, function: Any, **options: Any) -> Any:
@@ -171,7 +171,7 @@ class Service:
 
 
 class _Signature:
-    """Reads one function's annotations into a Reaction, and says what is wrong with them."""
+    """Makes a Reaction of one function's annotations, or says what is wrong with them."""
 
     def __init__(self, service: Service, function: Callable[..., Any]) -> None:
         self.service, self.function = service, function
@@ -187,7 +187,7 @@ class _Signature:
         return DeclarationError(f"{self.service.name}.{self.name} {problem}; {fix}.")
 
     def reaction(self, form: Form, **options: Any) -> Reaction:
-        """The declared reaction, whole."""
+        """The declared reaction."""
         parameters = list(inspect.signature(self.function).parameters)
         if not parameters:
             raise self.error("takes no event", "let its first parameter be the event that it reacts to")
@@ -247,12 +247,12 @@ class _Signature:
 
     def _event(self, hint: Any, where: str) -> EventType:
         if not (isinstance(hint, type) and hasattr(hint, "type") and hasattr(hint, "read")):
-            raise self.error(f"names {hint!r} in {where}, which is no event with a contract", "name an event's class")
+            raise self.error(f"names {hint!r} in {where}, which is not an event", "name an event's class")
         event: EventType = hint
         return event
 
     def _arguments(self, names: Sequence[str]) -> tuple[type | None, tuple[str, ...]]:
-        """Which argument each parameter after the first gets: the story, the dependencies or the snapshot."""
+        """What each parameter after the first gets: the story, the dependencies or the snapshot."""
         story, arguments = None, []
         for name in names:
             hint = self.hints[name]
@@ -265,7 +265,7 @@ class _Signature:
                 arguments.append("story")
             else:
                 raise self.error(
-                    f"has a parameter `{name}: {hint}` that nobody fills",
+                    f"has a parameter `{name}: {hint}` that the runtime can't fill",
                     "annotate it with the service's dependencies, with a story (a class with `evolve`) or, in a "
                     "reaction to many, with Snapshot",
                 )

@@ -1,4 +1,4 @@
-"""Settings: read from the environment, checked at start, every error names its variable."""
+"""Settings from the environment, checked at start. An error names its variable."""
 
 import os
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from jetmesh.event import stream_of
 Model = TypeVar("Model", bound=BaseModel)
 
 SCHEMES = frozenset({"nats", "tls"})
-"""How a server is spoken to."""
+"""The schemes of a server's address."""
 
 
 class SettingsError(ValueError):
-    """A variable of the environment does not hold what it must; the text names it and says what would do."""
+    """A variable of the environment has a wrong value; the text names it and says what to write."""
 
 
 def _pairs(text: object) -> object:
@@ -32,7 +32,7 @@ def _pairs(text: object) -> object:
 
 
 def _servers(text: object) -> object:
-    """Addresses of servers, each with its scheme; spaces and commas that separate nothing are left out."""
+    """Addresses of servers, each with its scheme, without empty ones."""
     urls = [_with_scheme(url) for part in str(text).split(",") if (url := part.strip())]
     for url in urls:
         if not _is_server(url):
@@ -60,7 +60,7 @@ def _is_server(url: str) -> bool:
 
 
 class Settings(BaseModel):
-    """What every process of the mesh can be told. `NATS_URL` and the `OTEL_*` variables keep their standard names, the
+    """The settings of every process of the mesh. `NATS_URL` and the `OTEL_*` variables keep their standard names, the
     others are `JETMESH_` and the field's name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,10 +90,10 @@ class Settings(BaseModel):
     nats_tls_certificate: Annotated[str, Field(description="File with the client's certificate.")] = ""
     nats_tls_key: Annotated[str, Field(description="File with the key of the client's certificate.")] = ""
     connect_seconds: Annotated[float, Field(gt=0, description="How long to wait for the broker at start.")] = 30.0
-    drain_seconds: Annotated[float, Field(gt=0, description="How long a stop waits for what is running.")] = 20.0
-    ack_wait_seconds: Annotated[float, Field(ge=1, description="After how long what is not settled comes again.")] = (
-        30.0
-    )
+    drain_seconds: Annotated[float, Field(gt=0, description="How long a stop waits for what is in flight.")] = 20.0
+    ack_wait_seconds: Annotated[
+        float, Field(ge=1, description="After how long an unacknowledged delivery comes again.")
+    ] = 30.0
     unknown_seconds: Annotated[
         float,
         Field(
@@ -102,15 +102,21 @@ class Settings(BaseModel):
             "for it, before it is a dead letter.",
         ),
     ] = 86_400.0
-    slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in this process.")] = 512
-    held_bytes: Annotated[int, Field(ge=1 << 20, description="Bytes of all deliveries in this process.")] = 64 << 20
+    slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in flight in this process.")] = (
+        512
+    )
+    held_bytes: Annotated[int, Field(ge=1 << 20, description="Bytes of all deliveries in flight in this process.")] = (
+        64 << 20
+    )
     replicas: Annotated[int, Field(ge=1, le=5, description="Copies of each stream (topology apply).")] = 1
     outside_connections: Annotated[
         int, Field(ge=1, description="Connections of each outside user on each server (topology permissions).")
     ] = 256
     nats_inbox_prefix: Annotated[
         str,
-        Field(pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$", description="Where answers come, if this user may hear no other."),
+        Field(
+            pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$", description="Prefix of the inboxes that this user may subscribe to."
+        ),
     ] = "_INBOX"
     partitions: Annotated[
         dict[str, Annotated[int, Field(ge=2, le=64)]],
@@ -139,7 +145,7 @@ class Settings(BaseModel):
 
     @property
     def api_prefix(self) -> str:
-        """Where the JetStream API is found, on every call."""
+        """The subject prefix of the JetStream API."""
         return self.nats_api_prefix or (f"$JS.{self.nats_domain}.API" if self.nats_domain else "$JS.API")
 
     @property
@@ -175,7 +181,7 @@ def read(model: type[Model], variables: Mapping[str, str] | None = None) -> Mode
     """The settings of `model`, from the environment where no other variables are given.
 
     Raises:
-        SettingsError: naming each variable that does not hold what it must.
+        SettingsError: naming each variable that has a wrong value.
     """
     names = {name: variable(model, name) for name in model.model_fields}
     given = environment() if variables is None else variables

@@ -37,11 +37,11 @@ def blocking(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
         (without_event, "work.without_event takes no event; let its first parameter be the event"),
         (
             takes_text,
-            "work.takes_text names <class 'str'> in parameter `asked`, which is no event with a contract; name",
+            "work.takes_text names <class 'str'> in parameter `asked`, which is not an event; name",
         ),
-        (returns_text, "work.returns_text names <class 'str'> in its return type, which is no event with a contract"),
+        (returns_text, "work.returns_text names <class 'str'> in its return type, which is not an event"),
         (returns_foreign, "work.returns_foreign returns Dropped, which jobs owns; return an event that work owns"),
-        (unfilled, "work.unfilled has a parameter `size: <class 'int'>` that nobody fills; annotate it with"),
+        (unfilled, "work.unfilled has a parameter `size: <class 'int'>` that the runtime can't fill; annotate it with"),
         (foreign_needs, "work.foreign_needs has a parameter `needs:"),
         (
             unresolved,

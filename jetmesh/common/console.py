@@ -1,4 +1,4 @@
-"""What people see laid out: tables and colours, in which what came from outside is data."""
+"""Tables and colours for the terminal. Text from outside is shown as data and controls nothing."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,19 +13,19 @@ from jetmesh.common.visible import lines, visible
 
 
 def field(text: object, style: str = "") -> Text:
-    """A field, for a cell of a table or as part of a line."""
+    """A field for a cell of a table or a part of a line."""
     return Text(visible(text), style)
 
 
 class Console(rich.console.Console):
-    """Prints what rich lays out. No markup is read from it: that may come from outside, too."""
+    """Prints what rich lays out. It reads no markup, because markup may come from outside."""
 
     def __init__(self, *, stderr: bool = False, **options: Any) -> None:
         super().__init__(stderr=stderr, **{"highlight": False, "markup": False, "emoji": False, **options})
         prepare([self.file])
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments, none of which says anything to the terminal but rich's own."""
+        """The segments; only rich's own may hold control sequences."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment

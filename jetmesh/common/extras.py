@@ -1,16 +1,16 @@
-"""What an installation of the bare package does not have: each use of it names the extra that brings it."""
+"""Optional packages: an import that fails names the extra that installs them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class MissingExtra(ValueError):
-    """A package is needed that an extra brings; the text names both, and the command that installs it."""
+    """A package of an extra is not installed; the text names both and the command that installs it."""
 
 
 @contextmanager
 def brought_by(extra: str, what: str) -> Iterator[None]:
-    """Import inside what only this extra brings.
+    """Import the packages of this extra inside the context.
 
     Raises:
         MissingExtra: it is not installed.

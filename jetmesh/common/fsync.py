@@ -1,11 +1,11 @@
-"""Written is not kept: a file, or a folder's names, survives a power cut once the disk has it."""
+"""Force files to the disk: only then do they survive a power cut."""
 
 import os
 from pathlib import Path
 
 
 def to_disk(path: Path) -> None:
-    """Have the disk keep a file, or a folder's names."""
+    """Force a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""A JSON body that comes from outside, read by one rule: over NATS, over HTTP and by `jetmesh validate`.
+"""Reads JSON bodies from outside by one rule: over NATS, over HTTP and in `jetmesh validate`.
 
-The rule is I-JSON (RFC 7493): UTF-8, no name twice in one object, no half of a surrogate pair, no number that is none.
-Two habits of other languages are borne: a byte order mark in front, and 2.0 for 2.
+The rule is I-JSON (RFC 7493): UTF-8, no name twice in one object, no half of a surrogate pair, no NaN or Infinity.
+A byte order mark and 2.0 for 2 are accepted, because other languages write them.
 """
 
 import json
@@ -14,18 +14,18 @@ from pydantic.fields import FieldInfo
 from pydantic_core import from_json, to_json
 
 WHOLE_MAX = 1 << 53
-"""Up to here each whole number is exactly one double."""
+"""The largest whole number up to which each one is exactly one double."""
 
 
 class Malformed(ValueError):
-    """The body is no JSON that every reader understands alike; the text says why."""
+    """The body is not JSON that every reader reads alike; the text says why."""
 
 
 def document(data: bytes) -> Any:
-    """What the body says, with 2.0 as 2.
+    """The value of the body, with 2.0 as 2.
 
     Raises:
-        Malformed: it says nothing, or not the same to every reader.
+        Malformed: it is not JSON, or readers would differ about it.
     """
     plain = data.removeprefix(BOM_UTF8)
     try:
@@ -38,7 +38,7 @@ def document(data: bytes) -> Any:
 
 
 def canonical(data: bytes) -> bytes:
-    """The body as every reader takes it.
+    """The body rewritten so that every reader reads the same.
 
     Raises what `document` raises.
     """
@@ -46,10 +46,10 @@ def canonical(data: bytes) -> bytes:
 
 
 def lean(data: bytes, fields: Mapping[str, FieldInfo]) -> bytes:
-    """A canonical body with these fields alone: what nobody reads would make an error about the others large.
+    """A canonical body with these fields alone: unread fields would only make an error text large.
 
     Raises:
-        Malformed: a field has more items than it may; each of them might be wrong in its own way.
+        Malformed: a field has more items than its contract allows.
     """
     said = from_json(data)
     if not isinstance(said, dict):
@@ -72,7 +72,7 @@ def _why(data: bytes, parser_says: str) -> str:
 
 
 def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; which of two members of one name counts, each reader decides differently."""
+    """An object without duplicate names: readers differ about which of two members counts."""
     found = dict(members)
     if len(found) < len(members):
         twice, _ = Counter(name for name, _ in members).most_common(1)[0]
@@ -81,7 +81,7 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(text: str) -> float:
-    """One number in JSON Schema is 2.0 and 2, and some languages write no other."""
+    """2.0 as 2: JSON Schema takes them for one number, and some languages write only the first."""
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise Malformed(f"{text[:40]} is too large a number")

@@ -1,4 +1,4 @@
-"""Ports on loopback: those that nobody uses."""
+"""Free ports on loopback."""
 
 import errno
 import random
@@ -7,22 +7,22 @@ from itertools import islice
 
 HOST = "127.0.0.1"
 SERVERS = range(10_000, 32_768)
-"""Below those that outgoing connections are given: one of them may be gone before its server starts."""
+"""Below the ports of outgoing connections: the system could give away one of those before its server starts."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now, all different."""
+    """Different ports that are free now."""
     free = (port for port in random.sample(SERVERS, len(SERVERS)) if not is_taken(port))
     return list(islice(free, count))
 
 
 def free_port() -> int:
-    """One of them."""
+    """A port that is free now."""
     return free_ports(1)[0]
 
 
 def is_taken(port: int) -> bool:
-    """Whether somebody listens there (or the port may not be used at all)."""
+    """Whether a process listens there, or the port may not be used."""
     try:
         socket.create_server((HOST, port)).close()
     except OSError as error:

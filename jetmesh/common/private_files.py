@@ -1,4 +1,4 @@
-"""What the mesh keeps in files is for its owner alone: orders with addresses, payments, mails, traces and logs."""
+"""File modes: what the mesh keeps in files (addresses, payments, mails, traces) is for its owner alone."""
 
 import os
 from contextlib import suppress
@@ -8,13 +8,15 @@ OWNER_ALONE = 0o077
 
 
 def keep_private() -> None:
-    """Whatever this process makes from now on, and whatever it starts, is made for its owner alone: 0600 and 0700."""
+    """From now on this process and its children create files and folders for their owner alone (0600, 0700)."""
     os.umask(OWNER_ALONE)
 
 
 def close(path: Path) -> None:
-    """Take from others what they may do with a file or a folder that was made for more; what is in a folder is out of
-    their reach then. Nothing where it is not there, or somebody else's."""
+    """Take the permissions of group and others from a file or folder; a closed folder protects what is in it.
+
+    A path that does not exist, or has another owner, is left alone.
+    """
     with suppress(FileNotFoundError, PermissionError):
         mode = path.stat().st_mode & 0o777
         if mode & OWNER_ALONE:

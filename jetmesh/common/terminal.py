@@ -1,4 +1,4 @@
-"""The one way to standard output and error: what came from outside is data there, and tells the terminal nothing."""
+"""Writes to standard output and error. Text from outside is escaped, so that it controls no terminal."""
 
 import codecs
 import logging
@@ -10,7 +10,7 @@ import click
 from jetmesh.common.visible import OneLine, in_json, lines, written
 
 PLAIN = "jetmesh.plain"
-"""The error handler of a stream that can't show every character."""
+"""The name of the error handler for streams that can't show every character."""
 _GLYPHS = str.maketrans("✓✗·–−…→×▲━│├└─’“”", '+x.--~>x!=||`-\'""')
 
 
@@ -25,22 +25,22 @@ def show(document: object, indent: int | None = None) -> None:
 
 
 def quiet_logs() -> None:
-    """What libraries log while a command runs is a line on standard error, and no traceback."""
+    """Let libraries log one line on standard error, without a traceback, while a command runs."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine())
     logging.getLogger().handlers[:] = [handler]
-    logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it says there, the command says in its own words
+    logging.getLogger("nats").setLevel(logging.CRITICAL)  # the command reports the same in its own words
 
 
 def prepare(streams: Iterable[IO[str]]) -> None:
-    """Let text streams take every character, whatever their encoding can show."""
+    """Let text streams accept every character, whatever their encoding."""
     for stream in streams:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors=PLAIN)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """A sign that looks like it, else its escape."""
+    """An ASCII character that looks like it, else its escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     characters = error.object[error.start : error.end].translate(_GLYPHS)

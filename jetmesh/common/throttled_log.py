@@ -1,7 +1,7 @@
-"""One line in the log for what lasts, with a count: a stream that is full says the same to a thousand deliveries.
+"""Logs a repeated condition once and then with a count: a full stream fails a thousand deliveries in the same way.
 
-The first of a kind is told at once, with everything that is known about it. Those that follow are counted, and told
-together with growing pauses, for as long as there are any.
+The first occurrence is logged at once, with its details. Later ones are counted; the count is logged after growing
+pauses, for as long as the condition lasts.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Kind = tuple[type[BaseException], CodeType | None, int]
 
 @dataclass(slots=True)
 class Told:
-    """What a condition says at present, and how often it was so since it was told."""
+    """The text of a condition, and how often it occurred since the last line."""
 
     level: int = logging.INFO
     words: str = ""
@@ -33,7 +33,7 @@ class Told:
 
 
 class Conditions:
-    """Tells each condition once, and then how often it was so."""
+    """Logs each condition once, and then how often it occurred."""
 
     def __init__(self, log: logging.Logger, first_seconds: float | None = None) -> None:
         self._log, self._first_seconds = log, first_seconds
@@ -48,7 +48,7 @@ class Conditions:
         extra: Mapping[str, object] | None = None,
         error: BaseException | None = None,
     ) -> None:
-        """Say `words` about `condition`, now or with a count; the traceback of `error` goes with the first."""
+        """Log `words` about `condition`, now or later with a count; the first line has the traceback of `error`."""
         told = self._told.get(condition)
         if told is None:
             if not self._log.isEnabledFor(level):
@@ -60,11 +60,11 @@ class Conditions:
         told.level, told.words, told.arguments, told.extra = level, words, arguments, extra
 
     def say(self, level: int, condition: str, words: str) -> None:
-        """Say `words` about `condition`, now or with a count."""
+        """Log `words` about `condition`, now or later with a count."""
         self.tell(condition, level, "%s", words)
 
     def over(self, condition: str = "") -> None:
-        """The condition has ended (all of them, if none is named): the next time it is news."""
+        """The condition has ended (all, if none is named): its next occurrence is logged at once."""
         for ended in [condition] if condition else list(self._told):
             if told := self._told.pop(ended, None):
                 self._summary(told)
@@ -79,7 +79,7 @@ class Conditions:
         told.timer = asyncio.get_running_loop().call_later(told.pause, self._again, condition)
 
     def _again(self, condition: Hashable) -> None:
-        """A while has passed: tell how often it was so; where it was not, it is over, and the next one is news."""
+        """After a pause: log the count; without a new occurrence the condition is over."""
         told = self._told[condition]
         if told.times:
             self._summary(told)
@@ -89,7 +89,7 @@ class Conditions:
             del self._told[condition]
 
     def _summary(self, told: Told) -> None:
-        """Tell how often it was so since it was told."""
+        """Log how often it occurred since the last line."""
         if told.timer:
             told.timer.cancel()
         if told.times:
@@ -98,7 +98,7 @@ class Conditions:
 
 
 def kind_of(error: BaseException) -> Kind:
-    """What a failure has in common with others: its type and the line that raised it."""
+    """What groups failures: the type of the error and the line that raised it."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
@@ -106,5 +106,5 @@ def kind_of(error: BaseException) -> Kind:
 
 
 def reason_of(error: BaseException) -> tuple[Any, ...]:
-    """A failure's kind, and its words where they say what is away and not what it is about."""
+    """The group of a failure, with its text if that names what is unavailable rather than one delivery."""
     return (*kind_of(error), str(error)) if isinstance(error, (Unavailable, Deferred)) else kind_of(error)

@@ -1,7 +1,7 @@
-"""What came from outside as it may be shown: every character of it is one that can be seen.
+"""Escapes text from outside, so that every character of it is visible.
 
-Control characters, the beginnings of escape sequences (the 8-bit ones too), bidirectional overrides, line ends inside a
-field and half surrogate pairs stand there as their escapes.
+Control characters, starts of escape sequences (8-bit ones too), bidirectional overrides, line ends inside a field and
+half surrogate pairs become escapes such as \\x1b.
 """
 
 import json
@@ -13,7 +13,7 @@ _SEEN = "".join(map(chr, range(0x20, 0x7F)))
 
 
 class _Escapes(dict[int, str]):
-    """What stands for each character; those that are not `kept` are looked at anew, for there are a million."""
+    """The replacement of each character. Only `kept` ones are remembered: there are a million others."""
 
     def __init__(self, escape: Callable[[str], str], kept: str = _SEEN) -> None:
         super().__init__({ord(character): character for character in kept})
@@ -39,7 +39,7 @@ _JSON = _Escapes(in_json, f"{_SEEN}\n")
 
 
 def visible(text: object) -> str:
-    """A field, on one line."""
+    """A field on one line."""
     said = str(text)
     return said if said.isprintable() else said.translate(_LINE)
 
@@ -51,13 +51,13 @@ def lines(text: object) -> str:
 
 
 def written(document: object, **options: Any) -> str:
-    """A document as JSON: what can't be seen is escaped, and means the same."""
+    """A document as JSON, with invisible characters as JSON escapes: the value stays the same."""
     text = json.dumps(document, ensure_ascii=False, default=str, **options)
     return text if text.isprintable() else text.translate(_JSON)
 
 
 class OneLine(logging.Formatter):
-    """A log record as one line, whatever was raised."""
+    """Formats a log record as one line, without a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -66,7 +66,7 @@ class OneLine(logging.Formatter):
 
 
 class LineFormatter(logging.Formatter):
-    """A log record as a line for people. A traceback below it is set off, so that no part of it can pass for a line."""
+    """Formats a log record as a line for people. A traceback is indented, so that it can't pass for a log line."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")

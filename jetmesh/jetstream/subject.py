@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 from jetmesh.event import EventType
 
 MARKER = "ENDED"
-"""In the place of an event's name: the marker of a story that ended and is archived. No event's name is in capitals."""
+"""The second token of a marker's subject, in place of an event's name. No event has a name in capitals."""
 
 
 class Subject(NamedTuple):
@@ -37,18 +37,21 @@ def subject_of(event_type: EventType, key: str) -> str:
 
 
 def story_subject(entity: str, key: str) -> str:
-    """All events of one entity about one key. Every guard of the key is spelled by this function and no other: on a
-    replicated stream the server compares the spelling of guards in flight (two spellings: both writers pass)."""
+    """The filter of all events of one entity about one key.
+
+    Only this function spells the guard of a key: on a replicated stream the server compares the spelling of guards in
+    flight, so that two spellings would let two writers pass.
+    """
     return f"{entity}.*.{key}"
 
 
 def marker_subject(entity: str, key: str) -> str:
-    """The subject of the marker that stays of an archived story: the guards of the key stand on it."""
+    """The subject of the marker that replaces an archived story; the guards of the key rest on it."""
     return f"{entity}.{MARKER}.{key}"
 
 
 def is_marker(subject: str) -> bool:
-    """Whether it is the subject of such a marker, and of no event."""
+    """Whether it is the subject of a marker, not of an event."""
     return subject.split(".", 2)[1:2] == [MARKER]
 
 

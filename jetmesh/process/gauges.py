@@ -19,7 +19,7 @@ log = logging.getLogger("jetmesh.gauges")
 
 POLL_SECONDS = 15.0
 DELIVERIES_MAX = 10
-"""Attempts beyond so many at one delivery are counted together."""
+"""Attempts beyond this number of one delivery are counted together."""
 
 KIND = "jetmesh.consumer.kind"
 
@@ -27,7 +27,7 @@ Read = Callable[[], Iterable[Observation]]
 
 
 class Gauges:
-    """Observable instruments over a runner: what they report is read when it is exported, and costs nothing else."""
+    """Observable instruments of a runner: values are read at export and cost nothing in between."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -36,39 +36,29 @@ class Gauges:
         runner.context.connection.on_denied(self._count_denial)
         meter = runner.context.telemetry.meter
         for name, unit, read, meaning in (
-            ("jetmesh.consumer.pending", "{message}", self._info("num_pending"), "Waiting for their first delivery."),
+            ("jetmesh.consumer.pending", "{message}", self._info("num_pending"), "Waiting for the first delivery."),
             ("jetmesh.consumer.ack_pending", "{message}", self._info("num_ack_pending"), "Delivered, not settled."),
-            (
-                "jetmesh.consumer.redelivered",
-                "{message}",
-                self._info("num_redelivered"),
-                "Of those, not for the first time.",
-            ),
-            ("jetmesh.consumer.missing", "1", self._gone, "1 where the broker has no such durable, or no such stream."),
-            ("jetmesh.deliveries.in_flight", "{message}", self._held, "In this process, waiting or running."),
-            ("jetmesh.deliveries.oldest.age", "s", self._oldest, "For how long the oldest of them has been held."),
+            ("jetmesh.consumer.redelivered", "{message}", self._info("num_redelivered"), "Of these, more than once."),
+            ("jetmesh.consumer.missing", "1", self._gone, "1 if the broker has no such durable or stream."),
+            ("jetmesh.deliveries.in_flight", "{message}", self._in_flight, "In this process, waiting or running."),
+            ("jetmesh.deliveries.oldest.age", "s", self._oldest, "Age of the oldest delivery in flight."),
             ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
-            ("jetmesh.storing.failing", "s", self._unstored, "For how long the broker has stored nothing of it."),
+            ("jetmesh.storing.failing", "s", self._unstored, "For how long the broker has stored nothing."),
             ("jetmesh.circuit_breaker.state", "1", self._breakers, "0 closed, 1 half-open, 2 open."),
-            (
-                "jetmesh.clock.ahead",
-                "s",
-                self._clock,
-                "Wall clock less the broker's.",
-            ),
+            ("jetmesh.clock.ahead", "s", self._clock, "Wall clock less the broker's."),
         ):
             meter.create_observable_gauge(name, [_callback(read)], unit, meaning)
         for name, unit, read, meaning in (
-            ("jetmesh.delivery.attempts", "{attempt}", self._attempts, "Attempts, by how often the delivery had come."),
+            ("jetmesh.delivery.attempts", "{attempt}", self._attempts, "Attempts, by the delivery count."),
             ("jetmesh.dead_letters", "{message}", self._dead_letters, "Given up, by the type of the error."),
-            ("jetmesh.guard.refusals", "{message}", self._refusals, "Recordings refused: decided on a stale story."),
+            ("jetmesh.guard.refusals", "{message}", self._refusals, "Records refused: decided on an old story."),
             ("jetmesh.circuit_breaker.openings", "1", self._openings, "How often a circuit breaker opened."),
             ("jetmesh.permissions.denied", "1", self._denials, "Subjects that the broker denied to this user."),
         ):
             meter.create_observable_counter(name, [_callback(read)], unit, meaning)
 
     async def watch(self) -> None:
-        """Ask for the state of each durable, every 15 seconds or so."""
+        """Ask for the state of each durable, about every 15 seconds."""
         await self._runner.durables.watch(POLL_SECONDS)
 
     def _info(self, name: str) -> Read:
@@ -82,7 +72,7 @@ class Gauges:
         missing = self._runner.durables.missing
         return [Observation(int(place in missing), self._durable(*place)) for place in self._kinds]
 
-    def _held(self) -> list[Observation]:
+    def _in_flight(self) -> list[Observation]:
         return [Observation(pull.held, self._durable(pull.stream, pull.durable)) for pull in self._runner.pulls]
 
     def _oldest(self) -> list[Observation]:
@@ -146,16 +136,16 @@ class Gauges:
 
 
 def report_readiness(meter: Meter, health: Health) -> None:
-    """Tell whether a service is ready: from the start of its process, so that one that waits is seen as well."""
+    """Export whether a service is ready, from the start of its process: one that waits is seen as well."""
 
     def read() -> list[Observation]:
         return [Observation(int(not health.why_not))]
 
-    meter.create_observable_gauge("jetmesh.service.ready", [_callback(read)], "1", "1 where the service is ready.")
+    meter.create_observable_gauge("jetmesh.service.ready", [_callback(read)], "1", "1 if the service is ready.")
 
 
 def report(runner: Runner) -> dict[str, Any]:
-    """What a service tells about itself in this process, for `nats micro stats` and `jetmesh top`."""
+    """The report of a service in this process, for `nats micro stats` and `jetmesh top`."""
     return {
         "reactions": {name: _told(runner, name) for name in runner.workers},
         "breakers": {name: {"state": str(s.state), "reason": s.reason} for name, s in runner.breakers.items()},

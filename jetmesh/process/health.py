@@ -1,4 +1,4 @@
-"""Whether a process lives and whether it is ready, with the reason in words: `/livez` and `/readyz` over HTTP."""
+"""Answers `/livez` and `/readyz` over HTTP: whether a process lives, whether it is ready, and why not."""
 
 import asyncio
 import json
@@ -13,41 +13,41 @@ log = logging.getLogger("jetmesh.health")
 REQUEST_BYTES_MAX = 4096
 REQUEST_SECONDS = 2.0
 PROBES_MAX = 32
-"""Connections at once; beyond them the oldest goes: a probe asks at once, and half a request blocks no other."""
+"""The most connections; beyond them the oldest is closed, so that an unfinished request blocks no probe."""
 
 
 @dataclass(slots=True)
 class Health:
-    """The state of one service in one process. Not ready until `reason` is empty and `trouble` finds nothing."""
+    """The state of one service in one process. It is ready when `reason` is empty and `trouble` finds nothing."""
 
     service: str
     reason: str = "starting"
     trouble: Callable[[], str] = field(default=lambda: "")
     notes: Callable[[], Mapping[str, str]] = field(default=dict)
-    """What is worth knowing and no reason to be not ready: a dependency is down, and its circuit breaker open."""
+    """Notes that don't make it unready: the circuit breakers that are not closed, by dependency."""
     remarks: Callable[[], Mapping[str, str]] = field(default=dict)
-    """The same, of what is no dependency: by what it is about."""
+    """Further notes, by their subject."""
     _conditions: Conditions = field(default_factory=lambda: Conditions(log))
 
     def waiting(self, reason: str) -> None:
-        """Not ready, because of this; logged at once, and then seldom."""
+        """Set the reason for being unready; it is logged at once, and then seldom."""
         self.reason = reason
         self._conditions.say(logging.INFO, reason, f"{self.service}: {reason}")
 
     def ready(self) -> None:
-        """Nothing of its own stands in the way any more."""
+        """Take back the reason."""
         self.reason = ""
         self._conditions.over()
 
     @property
     def why_not(self) -> str:
-        """Why the service is not ready; empty where it is."""
+        """Why the service is not ready; empty if it is."""
         return self.reason or self.trouble()
 
 
 async def serve(services: list[Health], host: str, port: int) -> asyncio.Server:
-    """Answer Kubernetes' probes. Liveness asks only whether the event loop turns: a broker that is away for a while
-    must not restart every replica at once."""
+    """Answer Kubernetes' probes. Liveness asks only whether the event loop runs: a broker's outage must not restart
+    every replica."""
 
     probes: dict[asyncio.StreamWriter, None] = {}
 

@@ -1,4 +1,4 @@
-"""Every service also answers as a NATS micro service: `nats micro ls`, `info`, `stats`, `ping`."""
+"""Makes every service a NATS micro service too: `nats micro ls`, `info`, `stats`, `ping`."""
 
 import asyncio
 import json
@@ -24,8 +24,8 @@ WITHDRAW_SECONDS = 2.0
 async def answer(
     context: Context, service: Service, health: Health, report: Callable[[], Mapping[str, Any]]
 ) -> MicroService:
-    """Announce the service: its reactions as metadata, its health, its report and its own endpoints as endpoints. The
-    report is also what `nats micro stats` shows beside the endpoint `reactions`."""
+    """Announce the service: its reactions as metadata; its health, its report and its own endpoints as endpoints. `nats
+    micro stats` shows the report too, at the endpoint `reactions`."""
 
     async def tell_health(_: bytes) -> bytes:
         state = {"ready": not health.why_not, "reason": health.why_not}
@@ -56,11 +56,11 @@ async def answer(
 
 
 async def withdraw(announced: MicroService) -> None:
-    """Answer no more. A broker that is away or hangs has nobody to be told."""
+    """Withdraw the announcement; a broker that does not answer is left alone."""
     try:
         await asyncio.wait_for(announced.stop(), WITHDRAW_SECONDS)
     except TimeoutError:
-        log.debug("%s could not be withdrawn in time", announced)
+        log.debug("%s was not withdrawn in time", announced)
 
 
 def _types(events: tuple[Any, ...], none: str) -> str:
@@ -68,6 +68,6 @@ def _types(events: tuple[Any, ...], none: str) -> str:
 
 
 def _semantic(version: str) -> str:
-    """A version that ADR-32 accepts: three numbers."""
+    """The version in the form that ADR-32 accepts: three numbers."""
     numbers = version.split("+")[0].split(".")[:3]
     return ".".join([*numbers, *["0"] * (3 - len(numbers))])

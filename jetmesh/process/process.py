@@ -1,4 +1,4 @@
-"""A process of the mesh: one service or several, each with its own connection, until it is told to stop."""
+"""Runs services in a process, each with its own connection, until SIGTERM or SIGINT."""
 
 import asyncio
 import contextlib
@@ -31,10 +31,10 @@ log = logging.getLogger("jetmesh")
 Wire = Callable[[Context], AbstractAsyncContextManager[Any]]
 
 EXPECTED = (ConnectionError, TimeoutError, DeclarationError, ValueError, ApiError, Drift, Unavailable)
-"""What ends a process with one line and no traceback."""
+"""Errors that end a process with one line, without a traceback."""
 SIGNALS = signal.SIGTERM, signal.SIGINT
 STOP_SECONDS = 10.0
-"""How long a stop may take beyond the time to drain, before what is left is cancelled."""
+"""How long a stop may take after the drain, before the rest is cancelled."""
 
 
 def run(services: Sequence[Service], everyone: Sequence[Service], settings: Settings) -> int:
@@ -43,7 +43,7 @@ def run(services: Sequence[Service], everyone: Sequence[Service], settings: Sett
 
 
 def _loop(main: Coroutine[Any, Any, int]) -> int:
-    """On uvloop where it is installed."""
+    """Run on uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:
@@ -84,7 +84,7 @@ def _each(failed: BaseExceptionGroup[Exception]) -> Iterable[Exception]:
 
 
 def _report(error: Exception) -> None:
-    """What ends the process, in one line; with its traceback only where nobody foresaw it."""
+    """Log what ends the process in one line; an unexpected error has its traceback."""
     expected = isinstance(error, EXPECTED)
     words = str(error) if expected else f"{type(error).__name__}: {error}"
     log.error("%s", " ".join(words.split()), exc_info=None if expected else error)
@@ -97,7 +97,7 @@ async def _serve_health(states: list[Health], settings: Settings) -> asyncio.Ser
         return await probes.serve(states, settings.health_host, settings.health_port)
     except OSError as taken:
         place = f"{settings.health_host}:{settings.health_port}"
-        why = f"{place} can't be listened on ({taken.strerror or taken}); choose another port, 0 for none"
+        why = f"{place} can't be used ({taken.strerror or taken}); choose another port, or 0 for none"
         raise SettingsError(f"settings: JETMESH_HEALTH_PORT: {why}") from None
 
 
@@ -109,8 +109,8 @@ async def serve(
     stopping: asyncio.Event,
     wire: Wire | None = None,
 ) -> None:
-    """Run one service until `stopping` is set, then let go of everything in order. `wire` makes its dependencies
-    where the module `wiring` beside its reactions shall not."""
+    """Run one service until `stopping` is set, then release everything in order. `wire` makes its dependencies; without
+    it, the module `wiring` beside its reactions."""
     observed = providers.start(service.name)
     report_readiness(observed.meter, health)
     begun = asyncio.Event()
@@ -135,8 +135,7 @@ async def serve(
 async def _until_stopped(
     life: "asyncio.Task[None]", begun: asyncio.Event, stopping: asyncio.Event, seconds: float
 ) -> None:
-    """Until the service has ended. A stop ends at once what still waits for something; what has begun to work gets so
-    long to end in order."""
+    """Wait until the service has ended. A stop ends a service at once that still waits; one at work gets this long."""
     try:
         await _first([stopping], [life])
         if begun.is_set():
@@ -150,7 +149,7 @@ async def _until_stopped(
 
 
 async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: asyncio.Event, wire: Wire) -> None:
-    """Wait for what the service needs, work until told to stop, and stop."""
+    """Wait for what the service needs, work until it is stopped, and stop."""
     mesh = runner.context
     health.reason = "waiting for the topology"
     await runner.wait_for_topology(health.waiting)
@@ -181,14 +180,14 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
 
 
 async def _keep(beside: Beside) -> None:
-    """Run what has to run for as long as the service does.
+    """Run what must run for as long as the service does, such as an HTTP server.
 
     Raises:
-        Exception: it failed, or has just ended.
+        Exception: it failed or ended.
     """
     try:
         await beside.run()
-    except SystemExit as left:  # as uvicorn does where it can't listen; it would end the event loop with all in it
+    except SystemExit as left:  # uvicorn raises it if it can't listen; it would end the event loop
         raise RuntimeError(f"{beside.name} has ended with status {left.code}") from None
     raise RuntimeError(f"{beside.name} has ended, and the service can't work without it")
 
@@ -196,7 +195,7 @@ async def _keep(beside: Beside) -> None:
 async def _until_up(
     background: Sequence[Beside], health: Health, stopping: asyncio.Event, running: Sequence["asyncio.Task[None]"]
 ) -> None:
-    """Until everything beside the reactions takes requests, or it is of no use to wait for it."""
+    """Wait until everything beside the reactions takes requests, or one of them has ended."""
     for beside in background:
         if beside.up:
             health.reason = f"waiting for {beside.name}"
@@ -204,7 +203,7 @@ async def _until_up(
 
 
 async def _first(events: Sequence[asyncio.Event], tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Until one of the events is set or one of the tasks has ended."""
+    """Wait until one of the events is set or one of the tasks has ended."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait([*waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -214,8 +213,8 @@ async def _first(events: Sequence[asyncio.Event], tasks: Sequence["asyncio.Task[
 
 
 def _collect_seldom() -> None:
-    """What a process has loaded stays, and deliveries leave few cycles behind: left to its defaults, the garbage
-    collector takes a fifth of a busy process to look at both again and again."""
+    """Freeze what is loaded and collect garbage seldom: with its defaults it takes a fifth of a busy process, while
+    deliveries leave few cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -1,4 +1,4 @@
-"""Whether the broker's account may have what is missing: its limits, asked before anything is made."""
+"""Compares the missing streams and consumers with the limits of the broker's account, before any is created."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ Config = Mapping[str, Any]
 
 
 def shortage(account: Mapping[str, Any], streams: Sequence[Config], consumers: Sequence[Config]) -> str:
-    """Why an account can't have these streams and consumers beside what it has; empty where it can.
+    """Why an account has no room for these streams and consumers; empty if it has.
 
     `account` is the answer to the API's INFO.
     """
@@ -28,7 +28,7 @@ def _reasons(account: Mapping[str, Any], streams: Sequence[Config], consumers: S
     if 0 < limits.get("max_ack_pending", -1) < pending:
         yield f"the account allows max_ack_pending {limits['max_ack_pending']}, and a durable needs {pending}"
     if limits.get("max_bytes_required") and not all(config.get("max_bytes", 0) > 0 for config in streams):
-        yield "the account wants max_bytes of every stream (max_bytes_required)"
+        yield "the account demands max_bytes of every stream (max_bytes_required): take that limit off"
 
 
 def _count(what: str, has: int, missing: int, limit: int) -> str:

@@ -1,7 +1,7 @@
-"""One NATS account per user of the broker, with imports of exactly what it may pull, acknowledge, record and publish.
+"""One NATS account per user, with imports of exactly the subjects that it may pull, acknowledge, record and publish.
 
-Subject permissions inside one account leave a hole: whoever may pull may name any reply subject, and so have the broker
-publish what it pulled wherever it likes. An account has no subjects but its own and those that it imports.
+Subject permissions inside one account are not enough: a user that may pull can name any reply subject, and so let the
+broker publish there. An account has only its own subjects and those that it imports.
 """
 
 import re
@@ -18,13 +18,12 @@ from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import WHOLE, Consumer, consumers_of
 
 CORE = "MESH"
-"""The account that has JetStream, and everything in it; people who operate the mesh are its users."""
+"""The account that has JetStream and all streams; operators are its users."""
 OPERATOR = "operator"
 API_PREFIX = "jetmesh.api"
-"""Where a service finds the JetStream API: an import of `$JS.API.CONSUMER.INFO` under its own name would be answered
-locally."""
+"""The prefix under which a service imports the JetStream API: under `$JS.API` its own account would answer."""
 SYSTEM = "$SYS.>"
-"""What the server tells every account about itself, its connections with their addresses among it."""
+"""The server's own subjects in every account; they show the addresses of connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,14 @@ class Import:
 
     subject: str
     is_stream: bool = False
-    """Whether several answers come: a pull, or a reading of several messages."""
+    """Whether there are several answers: to a pull, or to a direct get of several messages."""
     local: str = ""
-    """The subject under which the importing account knows it; empty: the same."""
+    """The subject in the importing account; empty: the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the server allows one account: connections on each server; subscriptions and message size per connection."""
+    """Limits of one account: connections on each server; subscriptions and message size per connection."""
 
     connections: int
     subscriptions: int
@@ -49,13 +48,13 @@ class Limits:
 
 _KIND = re.compile("[a-z][a-z0-9]{0,31}")
 USER = re.compile("[a-z][a-z0-9-]{0,62}[a-z0-9]")
-"""What an outside user may be called."""
+"""The names that an outside user may have."""
 OUTSIDE = Limits(connections=256, subscriptions=64)
 SERVICE = Limits(connections=1_024, subscriptions=1_024)
 
 
 def imports_of(service: Service, services: Sequence[Service], split: Partitions = WHOLE) -> list[Import]:
-    """Everything that a service may say, from its declarations."""
+    """Every subject that a service may publish to, from its declarations."""
     found: list[Import] = []
     for consumer in consumers_of(service, services, split=split):
         found += _pulling(consumer)
@@ -75,7 +74,7 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
 
 
 def published(services: Sequence[Service]) -> Mapping[str, Sequence[EventType]]:
-    """What each kind of outside user may publish, without a key: the types that the services take from outside.
+    """The types that each kind of outside user may publish, without a key.
 
     Raises:
         ValueError: a contract names a publisher that can't be a user.
@@ -92,12 +91,12 @@ def published(services: Sequence[Service]) -> Mapping[str, Sequence[EventType]]:
 
 
 def inbox_of(user: str) -> str:
-    """The prefix of the inboxes in which an outside user gets answers; what `nats --inbox-prefix` is told."""
+    """The prefix of an outside user's inboxes, for `nats --inbox-prefix`."""
     return f"_INBOX_{user}"
 
 
 def kind_of(user: str, kinds: Iterable[str]) -> str:
-    """The kind of a user: `client` of `client` and of `client-berlin`; empty where it is none of these."""
+    """The kind of a user: `client` for `client` and for `client-berlin`; empty if it is of no kind."""
     return max((kind for kind in kinds if user == kind or user.startswith(f"{kind}-")), key=len, default="")
 
 
@@ -109,9 +108,9 @@ def configuration(
 ) -> str:
     """The `accounts` block of a nats-server configuration, with the mappings of streams that are split.
 
-    `keys` names the public nkeys of each user (`jetmesh.topology.nkeys.users`); two keys for one name are both good,
-    so that keys can be rotated while they are in use. `<service>-micro` may answer `nats micro` for the service.
-    `outside` is what each user who is no service may take.
+    `keys` are the public nkeys of each user (`jetmesh.topology.nkeys.users`); a user may have two, so that keys can be
+    rotated while they are in use. `<service>-micro` may answer `nats micro` for the service. `outside` are the limits
+    of each user that is not a service.
     """
     open_to = {kind: [Import(event.type) for event in events] for kind, events in published(services).items()}
     kinds = {user: kind_of(user, open_to) for user in keys}
@@ -126,7 +125,7 @@ def configuration(
 
 
 def mappings(services: Sequence[Service], split: Partitions) -> dict[str, str]:
-    """How the broker routes the events of streams that are split: from, to."""
+    """The broker's subject mappings for the streams that are split: from, to."""
     owners = [service for service in services if service.stream in split]
     entities = [(entity_of(event), split[owner.stream]) for owner in owners for event in owner.records]
     return dict(partitions.mapping(entity, count) for entity, count in entities)
@@ -145,8 +144,8 @@ def _pulling(consumer: Consumer) -> Iterable[Import]:
 
 
 def _api(call: str, *, is_stream: bool = False) -> list[Import]:
-    """A call of the JetStream API under the services' prefix. Pulls and readings under their own names, too: there an
-    older version looks for them, and goes on while it is replaced."""
+    """A call of the JetStream API under the services' prefix. Pulls and direct gets also have their usual names: an
+    older version of a service uses those during an upgrade."""
     found = [Import(f"{API}.{call}", is_stream, f"{API_PREFIX}.{call}")]
     return [*found, Import(f"{API}.{call}", is_stream)] if is_stream else found
 
@@ -192,7 +191,7 @@ def _export(export: Import, accounts: Sequence[str]) -> str:
 
 
 def _micro(service: str, key: str) -> str:
-    """A user that may only answer: discovery, and the endpoints of its service."""
+    """A user that may only answer: to discovery, and at the endpoints of its service."""
     verbs = ["PING", "INFO", "STATS"]
     heard = [f"$SRV.{verb}" for verb in verbs] + [f"$SRV.{verb}.{service}" for verb in verbs]
     heard += [f"$SRV.{verb}.{service}.*" for verb in verbs] + [endpoint_subject(service, "*")]
@@ -201,7 +200,7 @@ def _micro(service: str, key: str) -> str:
 
 
 def _outside_permissions(user: str, imports: Sequence[Import]) -> str:
-    """Publish what is imported, hear the answers: the server's own subjects are in every account."""
+    """Publish to the imported subjects and get the answers, but not the server's own subjects."""
     allowed = _list([imported.subject for imported in imports])
     return f"publish: {{allow: {allowed}}}, subscribe: {{allow: {_list([f'{inbox_of(user)}.>'])}}}"
 
@@ -211,7 +210,7 @@ def _list(subjects: Iterable[str]) -> str:
 
 
 SERVICE_PERMISSIONS = f"publish: {{deny: {_list([SYSTEM])}}}, subscribe: {{allow: {_list(['_INBOX.>'])}}}"
-"""Its account has nothing else to publish to; what is denied costs less than a list of what is allowed."""
+"""The account has no other subjects, so that it suffices to deny the server's; a list of allowed ones costs more."""
 
 
 def _account(user: str, keys: Sequence[str], imports: Sequence[Import], permissions: str, limits: Limits) -> str:

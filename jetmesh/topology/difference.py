@@ -1,8 +1,8 @@
-"""How what the broker has differs from what the services need: what is changed, what is kept, what can't be changed.
+"""Compares the broker's configuration with what the services need: what changes, what stays, what can't change.
 
-Three kinds of fields. What the mesh relies on is made as it is declared. What operators tune (`TUNABLE`, and whatever
-is declared nowhere) stays as they left it. Of subjects and filters, what is not declared here may be a newer version's:
-it is kept, until somebody says that it may go.
+There are three kinds of fields. A field that the mesh relies on is set as declared. A field that operators tune
+(`TUNABLE`, and every undeclared one) stays as they set it. Undeclared subjects and filters may belong to a newer
+version of a service: they stay unless `prune` is given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,34 +13,34 @@ from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.subject import covers
 
 Field = tuple[str, Any, Any]
-"""A field's name, what it has, and what it needs."""
+"""A field's name, its value on the broker, and the value that is needed."""
 
 TAKES = "jetmesh.takes"
-"""In the metadata of an intake's durable: the types that some version takes from it, separated by commas."""
+"""A metadata key of an intake's durable: the types that any version takes from it, separated by commas."""
 IMMUTABLE = frozenset({"storage", "retention"})
 IMMUTABLE_CONSUMER = frozenset({"deliver_policy", "ack_policy", "replay_policy"})
 LOSES_WHEN_LOWERED = frozenset({"max_age", "max_msgs", "max_msgs_per_subject"})
 TUNABLE = {"ack_wait": 30_000_000_000, "max_ack_pending": 8192}
-"""Fields of a durable that operators may set, each with its default. What jetmesh set itself, where that is something
-else, is remembered in the metadata (`jetmesh.<field>`); a value that is neither was set by somebody."""
+"""Fields of a durable that operators may set, with their defaults. The metadata (`jetmesh.<field>`) remember a value
+that jetmesh set and that is not the default; an operator set any other value."""
 
 UNWANTED_OF_STREAM = {"no_ack": False, "subject_transform": None}
 UNWANTED_OF_CONSUMER = {"headers_only": False, "priority_policy": None, "priority_groups": None}
-"""What nobody may tune: a recording would wait for ever or be found by nobody, a reaction would get nothing to read."""
+"""Fields that are always set back: with another value, records would wait for ever or reactions get no body."""
 NO_HINDRANCE = frozenset({"metadata", "description", *TUNABLE})
-"""A service runs whatever these say."""
+"""Fields whose value does not keep a service from running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`config` is the whole configuration as it would be; `kept` says what stays though nobody declares it here."""
+    """`config` is the resulting configuration; `kept` names what stays although it is not declared."""
 
     config: Config
     fields: tuple[Field, ...] = ()
     kept: tuple[str, ...] = ()
     undeclared: tuple[str, ...] = ()
     reason: str = ""
-    """Why it can't be changed; empty where it can."""
+    """Why it can't be changed; empty if it can."""
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class _Merged:
 
 
 def of_stream(has: Config, needs: Config, *, holds: int = 0, prune: bool = False) -> Difference:
-    """Compare a stream's configuration; it holds so many bytes. With `prune`, subjects that are not declared go."""
+    """Compare a stream's configuration. `holds` are its bytes; `prune` removes undeclared subjects."""
     needs = {**UNWANTED_OF_STREAM, **needs}
     merged = _Merged({**has, **needs})
     _keep_room(merged, has, needs, holds)
@@ -59,12 +59,12 @@ def of_stream(has: Config, needs: Config, *, holds: int = 0, prune: bool = False
     changed = _changed(has, merged.config, needs)
     reason = next((why for each in changed if (why := _forbidden(*each))), reason)
     if has.get("sealed"):
-        reason = "the stream is sealed, which can't be undone, and takes nothing"
+        reason = "the stream is sealed, which can't be undone: restore it from a backup into a new stream"
     return Difference(merged.config, changed, tuple(merged.kept), merged.undeclared, reason)
 
 
 def of_consumer(has: Config, needs: Config, *, prune: bool = False) -> Difference:
-    """Compare a durable's configuration; with `prune`, filters that are not declared go."""
+    """Compare a durable's configuration; `prune` removes undeclared filters."""
     has, needs = {**has, "filter_subjects": filters_of(has)}, {**needs, **UNWANTED_OF_CONSUMER}
     merged = _Merged({**has, **needs})
     merged.config.pop("filter_subject", None)
@@ -83,23 +83,23 @@ def of_consumer(has: Config, needs: Config, *, prune: bool = False) -> Differenc
 
 
 def new_consumer(needs: Config) -> Config:
-    """The configuration of a durable that is not there yet."""
+    """The configuration of a new durable."""
     metadata = _noted(needs.get("metadata") or {}, needs, needs)
     return {**needs, "metadata": metadata} if metadata else needs
 
 
 def filters_of(config: Config) -> list[str]:
-    """The subjects that a durable admits; none where it admits all."""
+    """The filter subjects of a durable; none if it takes all."""
     return list(config.get("filter_subjects") or ([config["filter_subject"]] if config.get("filter_subject") else []))
 
 
 def takes_of(config: Config) -> set[str]:
-    """The types that some version takes from an intake's durable."""
+    """The types that any version takes from an intake's durable."""
     return set(filter(None, (config.get("metadata") or {}).get(TAKES, "").split(",")))
 
 
 def _merge_subjects(merged: _Merged, has: Config, needs: Config, name: str, *, prune: bool) -> str:
-    """Keep what is not declared; the reason why that can't be."""
+    """Keep undeclared subjects, or remove them; the reason if they can't be removed."""
     declared = needs[name]
     extra = [one for one in has.get(name) or () if not any(covers(each, one) for each in declared)]
     merged.undeclared = tuple(extra)
@@ -114,8 +114,8 @@ def _merge_subjects(merged: _Merged, has: Config, needs: Config, name: str, *, p
 
 
 def _keep_room(merged: _Merged, has: Config, needs: Config, holds: int) -> None:
-    """How much a stream may hold is for operators to say. Where nobody has, it is what is declared, unless the stream
-    were half full then: what was taken yesterday must be taken today."""
+    """Keep `max_bytes` if an operator set it. Else it is the declared value, unless the stream would be half full then:
+    it must not refuse today what it took yesterday."""
     limit, declared = has.get("max_bytes", -1), needs.get("max_bytes", -1)
     if declared > 0 and limit != declared and (limit > 0 or 2 * holds > declared):
         merged.config["max_bytes"] = limit
@@ -123,7 +123,7 @@ def _keep_room(merged: _Merged, has: Config, needs: Config, holds: int) -> None:
 
 
 def _metadata(has: Config, needs: Config, *, prune: bool) -> dict[str, str]:
-    """What stands there, and what we say; the types that an intake takes are everybody's."""
+    """The metadata on the broker, with ours; the types of an intake are those of all versions."""
     metadata = {**(has.get("metadata") or {}), **(needs.get("metadata") or {})}
     if takes := takes_of(needs) | (set() if prune else takes_of(has)):
         metadata[TAKES] = ",".join(sorted(takes))
@@ -131,7 +131,7 @@ def _metadata(has: Config, needs: Config, *, prune: bool) -> dict[str, str]:
 
 
 def _tune(merged: _Merged, name: str, has: Config, needs: Config, ours: int) -> None:
-    """Leave a field as it is if somebody set it."""
+    """Leave a field as it is if an operator set it."""
     if name not in needs or has.get(name) in (ours, needs[name], None):
         return
     merged.config[name] = has[name]
@@ -139,7 +139,7 @@ def _tune(merged: _Merged, name: str, has: Config, needs: Config, ours: int) -> 
 
 
 def _noted(metadata: Mapping[str, str], config: Config, needs: Config) -> dict[str, str]:
-    """The metadata with what we set ourselves, where that is not the default."""
+    """The metadata, with each value that we set and that is not the default."""
     noted = dict(metadata)
     for name, default in TUNABLE.items():
         if config.get(name) == needs.get(name) == default:
@@ -160,7 +160,7 @@ def _same(has: Any, needs: Any) -> bool:
 
 
 def _forbidden(name: str, has: Any, needs: Any) -> str:
-    """Why a stream's field can't be changed without losing what is kept; empty where it can."""
+    """Why a stream's field can't be changed without losing messages; empty if it can."""
     if name in IMMUTABLE:
         return f"{name} of a stream can't be changed; move its messages to a new stream"
     if name in LOSES_WHEN_LOWERED and needs not in (-1, 0, None) and (has in (-1, 0, None) or needs < has):

@@ -1,6 +1,6 @@
-"""The topology as custom resources of NACK, for teams whose cluster makes streams and durables from objects.
+"""The topology as custom resources of NACK, for clusters that create streams and durables from objects.
 
-https://github.com/nats-io/nack, `jetstream.nats.io/v1beta2`. What has no field there is named, not dropped.
+https://github.com/nats-io/nack, `jetstream.nats.io/v1beta2`. A setting without a field there is reported by name.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from jetmesh.topology.streams import Config, Consumer, Stream, Topology
 
 API_VERSION = "jetstream.nats.io/v1beta2"
 SINCE = {"allowAtomicPublish": "0.21", "allowMsgSchedules": "0.21"}
-"""The versions of NACK that brought a field: an older one's API server prunes it without a word."""
+"""The NACK version that added each field: the API server drops the field for an older one, without an error."""
 
 
 STREAM = {
@@ -45,29 +45,29 @@ CONSUMER = {
     "replay_policy": "replayPolicy",
     "metadata": "metadata",
 }
-"""JetStream's fields, and what NACK calls them."""
+"""NACK's names of JetStream's fields."""
 DURATIONS = frozenset({"max_age", "duplicate_window", "ack_wait"})
 """Nanoseconds in JetStream, text in NACK."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """The objects, and for each field that they can't express: whose it is, its name and what it should be."""
+    """The objects; and each field that they can't express, with its owner, name and value."""
 
     resources: tuple[dict[str, Any], ...]
     missing: tuple[tuple[str, str, Any], ...]
 
     @property
     def needs_version(self) -> dict[str, str]:
-        """The fields that are used and that not every NACK knows, and since when."""
+        """The used fields that older NACK versions lack, with the version that added them."""
         used = {field for resource in self.resources for field in resource["spec"]}
         return {field: version for field, version in SINCE.items() if field in used}
 
 
 def export(topology: Topology, account: str = "") -> Export:
-    """What NACK has to make. `account` names its Account object; empty: the connection that the controller has.
+    """The objects for NACK. `account` names its Account object; empty: the controller's own connection.
 
-    Whoever deletes an object deletes no message: `preventDelete` is set on all of them.
+    Deleting an object deletes no message: `preventDelete` is set on all of them.
     """
     wanted: list[Stream | Consumer] = [*topology.streams, *topology.durables]
     missing = [(one, field) for one in wanted for field in one.config if field not in _fields(one)]
@@ -78,7 +78,7 @@ def export(topology: Topology, account: str = "") -> Export:
 
 
 def object_name(wanted: Stream | Consumer) -> str:
-    """A name that Kubernetes takes: small letters, digits and dashes."""
+    """A name that Kubernetes accepts: lower-case letters, digits and dashes."""
     name = f"{wanted.stream}-{wanted.durable}" if isinstance(wanted, Consumer) else wanted.name
     return name.lower().replace("_", "-")
 
@@ -104,7 +104,7 @@ def _spec(config: Config, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(name: str, value: Any) -> Any:
-    """As NACK writes it."""
+    """The value as NACK writes it."""
     if name == "sources":
         return [{"name": source["name"], "filterSubject": source["filter_subject"]} for source in value]
     if name == "subject_transform":
@@ -113,6 +113,6 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _duration(nanoseconds: int) -> str:
-    """As Go reads it."""
+    """A duration as Go reads it."""
     seconds, rest = divmod(nanoseconds, 10**9)
     return f"{nanoseconds}ns" if rest else f"{seconds}s"

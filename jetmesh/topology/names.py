@@ -7,18 +7,18 @@ first: whose reaction had which message (`jetmesh.runtime.origin`).
 DEAD_LETTERS = "DEAD_LETTERS"
 DEAD_SUBJECTS = "dead.>"
 DEAD_LOG_SUBJECTS = "dead_log.>"
-"""Who replayed and discarded what."""
+"""The record of who replayed or discarded which dead letter."""
 NO_LETTER = "dead.none"
 """A subject that no dead letter has."""
 RESTORING = "JETMESH_RESTORING"
-"""A stream that is there while a backup is being restored, and says whose (`jetmesh.operate.backup`)."""
+"""A stream that exists while a backup is restored (`jetmesh.operate.backup`)."""
 RESTORING_SUBJECT = "jetmesh.restoring"
 BEGUN = "begun"
 """In a timer's subject, in the place of the reaction: the note of a last attempt that began. It waits for nothing."""
 
 
 def timers_of(stream: str) -> str:
-    """The timer stream beside the stream of a service."""
+    """The stream of a service's delayed redeliveries."""
     return f"{stream}_TIMERS"
 
 
@@ -68,7 +68,7 @@ def due(origin: str) -> str:
 
 
 def due_subjects(service: str) -> str:
-    """The lane on which what was set aside comes back to a service."""
+    """The subjects on which delayed redeliveries come back to a service."""
     return f"due.{service}.>"
 
 
@@ -83,5 +83,5 @@ def claim_subjects(service: str) -> str:
 
 
 def endpoint_subject(service: str, name: str) -> str:
-    """The subject of an endpoint of a service: apart from those that the intake reads."""
+    """The subject of an endpoint of a service; the intake does not read it."""
     return f"jetmesh.{service}.{name}"

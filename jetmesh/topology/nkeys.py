@@ -1,4 +1,4 @@
-"""The nkeys of a mesh's users: made once, kept in files that only their owner can read, rotated without a stop."""
+"""The nkeys of a mesh's users: created once, kept in files for their owner alone, rotated without a stop."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ PREVIOUS = ".previous"
 
 
 def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
-    """Everybody who connects: each service and what answers `nats micro` for it, one user of each kind that may publish
-    from outside, and operators; then those who were added in the folder of the seeds.
+    """All users of the broker: each service and its `nats micro` user, one user of each kind that may publish from
+    outside, operators, and the users that were added in the folder of the seeds.
 
     Raises:
-        ValueError: a service has the name of somebody else, or a file in the folder a name that no user can have.
+        ValueError: a service has the name of another user, or a file in the folder has a name that no user can have.
     """
     names, kinds = [service.name for service in services], list(accounts.published(services))
     micro = [f"{name}-micro" for name in names]
@@ -35,12 +35,12 @@ def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
 
 
 def seed_file(folder: Path, user: str) -> Path:
-    """Where a user's seed is kept: what `JETMESH_NATS_NKEY_SEED` and `nats --nkey` name."""
+    """The file of a user's seed, for `JETMESH_NATS_NKEY_SEED` and `nats --nkey`."""
     return folder / f"{user}.nk"
 
 
 def ensure(folder: Path, names: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """The public keys of each user, after making the seeds that are missing; one that was rotated out stays good.
+    """The public keys of each user; missing seeds are created, and a key that was rotated out stays valid.
 
     Raises:
         ValueError: a file holds no seed, or that of another user; the text names it.
@@ -57,7 +57,7 @@ def ensure(folder: Path, names: Sequence[str]) -> Mapping[str, Sequence[str]]:
 
 
 def _check_own(folder: Path, found: Mapping[str, Sequence[str]]) -> None:
-    """The server knows a user by the key alone."""
+    """Refuse a seed that two users share: the server knows a user by the key alone."""
     owners: dict[str, str] = {}
     for name, public in found.items():
         for key in public:
@@ -68,23 +68,23 @@ def _check_own(folder: Path, found: Mapping[str, Sequence[str]]) -> None:
 
 
 def rotate(folder: Path, user: str) -> None:
-    """Make a new seed for a user; the old one stays good until `retire`, so that processes can change one by one.
+    """Create a new seed for a user; the old one stays valid until `retire`, so that processes can change one by one.
 
     Raises:
-        ValueError: an older one is still good, and would be forgotten while somebody may use it.
+        ValueError: an older key is still valid and may be in use.
     """
     current = seed_file(folder, user)
     previous = current.with_name(current.name + PREVIOUS)
     if previous.exists():
         raise ValueError(
-            f"{user} has an old key that is still good: --retire {user} once nobody uses it, then --rotate"
+            f"{user} has an old key that is still valid: --retire {user} once nobody uses it, then --rotate"
         )
     current.rename(previous)
     _make(current)
 
 
 def retire(folder: Path, user: str) -> bool:
-    """Forget the key that was rotated out; False where there is none."""
+    """Remove the key that was rotated out; False if there is none."""
     previous = seed_file(folder, user).with_name(seed_file(folder, user).name + PREVIOUS)
     if not previous.exists():
         return False

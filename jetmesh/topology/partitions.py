@@ -1,9 +1,9 @@
-"""A busy owner's stream in several, split by key, so that several brokers lead it and several logs are synced at once.
+"""Partitions: the stream of a busy service split by key, so that several brokers lead it and several disks sync it.
 
 The broker routes. A mapping in its configuration turns `orders.placed.o-1` into `partition.2.0.orders.placed.o-1`; the
-one stream that takes it stores it as `orders.placed.o-1` again. So guards, filters and publishers know one subject, as
-ever; only who names a stream has to know which. The count stands in the mapped subject: a broker that counts otherwise
-than the topology finds no stream at all, and never another one for a key that has a story already.
+partition that takes it stores it as `orders.placed.o-1` again. So publishers, guards and filters keep their subjects;
+only code that names a stream computes the partition. The mapped subject holds the count: if the broker and the topology
+disagree about it, the message finds no stream, instead of a second stream for a key that has a story already.
 """
 
 from collections import defaultdict
@@ -14,13 +14,13 @@ from jetmesh.jetstream.direct_get import Stored, StoryReader
 from jetmesh.jetstream.transport import Transport
 
 Partitions = Mapping[str, int]
-"""In how many each stream that is split is split, by the name of the whole."""
+"""The number of partitions of each stream that is split, by the name of the whole stream."""
 
 _FNV_OFFSET, _FNV_PRIME, _32_BITS = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 
 
 def partition_of(key: str, count: int) -> int:
-    """The partition of a key, as the server's `{{partition(count,…)}}` has it: FNV-1a in 32 bits."""
+    """The partition of a key, as the server's `{{partition(count,…)}}` computes it: FNV-1a in 32 bits."""
     found = _FNV_OFFSET
     for byte in key.encode():
         found = (found ^ byte) * _FNV_PRIME & _32_BITS
@@ -28,7 +28,7 @@ def partition_of(key: str, count: int) -> int:
 
 
 def names(stream: str, partitions: Partitions) -> list[str]:
-    """The streams that hold what `stream` would; itself, where it is whole. No service's own stream has a dash."""
+    """The partitions of `stream`, or itself if it is not split. No service's own stream has a dash."""
     count = partitions.get(stream, 1)
     return [f"{stream}-{number}" for number in range(count)] if count > 1 else [stream]
 
@@ -40,7 +40,7 @@ def name_for(stream: str, key: str, partitions: Partitions) -> str:
 
 
 def places(stream: str, subjects: Iterable[str], partitions: Partitions) -> dict[str, list[str]]:
-    """Which subjects to ask which stream for: those that name no key, all that hold `stream`'s."""
+    """The subjects to ask of each partition; a subject without a key is asked of all of them."""
     found: dict[str, list[str]] = defaultdict(list)
     for subject in subjects:
         key = subject.rpartition(".")[2]
@@ -64,7 +64,7 @@ def mapping(entity: str, count: int) -> tuple[str, str]:
 
 
 def lane(count: int) -> Callable[[str], str]:
-    """What subjects an atomic batch may hold together: those of one stream."""
+    """Groups subjects by the stream that stores them: an atomic batch is of one stream."""
 
     def of(subject: str) -> str:
         entity, _, rest = subject.partition(".")
@@ -74,14 +74,14 @@ def lane(count: int) -> Callable[[str], str]:
 
 
 class PartitionedReader(StoryReader):
-    """Asks for each story where its key is."""
+    """Reads each story from the partition of its key."""
 
     def __init__(self, connection: Transport, partitions: Partitions) -> None:
         super().__init__(connection)
         self._partitions = partitions
 
     async def last(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
-        """As of a whole stream. The messages of one key come oldest first, those of several keys by partition."""
+        """The last messages of the subjects: those of one key oldest first, those of several keys by partition."""
         if stream not in self._partitions:
             return await super().last(stream, subjects)
         found: list[Stored] = []

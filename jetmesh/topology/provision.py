@@ -1,4 +1,4 @@
-"""The difference between what the services need and what the broker has: shown, made, or refused at start."""
+"""Compares what the services need with what the broker has; `apply` makes the difference, `check` refuses it."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -24,12 +24,12 @@ NO_ROOM = frozenset(
         ErrorCode.STORAGE_RESOURCES_EXCEEDED,
     }
 )
-AGAIN = "mend that and run `jetmesh topology apply` again: it does the rest"
+AGAIN = "fix that and run `jetmesh topology apply` again: it does the rest"
 
 
 class Drift(Exception):
-    """The broker's topology is not what the services need; the text shows the difference. `is_missing`: some of it is
-    not there yet."""
+    """The broker's topology is not what the services need; the text shows the difference. `is_missing`: a stream or
+    durable does not exist yet."""
 
     def __init__(self, difference: str, *, is_missing: bool = False) -> None:
         super().__init__(difference)
@@ -37,7 +37,7 @@ class Drift(Exception):
 
 
 class Change(Enum):
-    """What applying would do."""
+    """What `apply` would do."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -47,10 +47,10 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stream or consumer: what would be done about it, and each field that differs as (name, has, needs).
+    """The change of one stream or consumer, with each field that differs as (name, has, needs).
 
-    `config` is the whole configuration that it would get. `kept` is what stays as it is though these services do not
-    declare it: a newer version's subjects, an operator's own values.
+    `config` is the resulting configuration. `kept` names what stays although these services do not declare it: a newer
+    version's subjects, an operator's values.
     """
 
     change: Change
@@ -73,12 +73,12 @@ class Step:
 
     @property
     def what(self) -> str:
-        """What is done, to what."""
+        """The change and its stream or consumer, in words."""
         return f"{self.change.value} {self.kind} {self.name}"
 
 
 async def plan(connection: Transport, wanted: Topology, *, prune: bool = False) -> list[Step]:
-    """Compare, changing nothing. `prune` also takes away the subjects and filters that are not declared.
+    """Compare and change nothing. `prune` also removes undeclared subjects and filters.
 
     Raises:
         Unavailable: the broker does not answer.
@@ -98,7 +98,7 @@ async def compare(connection: Transport, wanted: Topology, *, prune: bool = Fals
 
 
 async def restoring(connection: Transport) -> str:
-    """That a restore is under way, and what to do; empty where none is."""
+    """A sentence that a restore is under way, with the fix; empty if none is."""
     info = await request(connection, f"STREAM.INFO.{RESTORING}")
     if info is None:
         return ""
@@ -106,13 +106,12 @@ async def restoring(connection: Transport) -> str:
 
 
 async def apply(connection: Transport, steps: Iterable[Step]) -> None:
-    """Carry out a plan: what is new before what changes, streams before consumers. Deletes nothing.
+    """Carry out a plan: creations before changes, streams before consumers. It deletes nothing.
 
     Raises:
-        Drift: a restore is under way, the plan has a step that would lose data or can't be made, or the account has no
-            room, and nothing is changed then; or the broker refuses a step, and the text says what is done and what is
-            not.
-        Unavailable: the broker does not take a step now; the text says the same.
+        Drift: a restore is under way, a step would lose data or is impossible, or the account has no room (nothing is
+            changed then); or the broker refuses a step (the text says what is done and what is not).
+        Unavailable: the broker can't carry out a step now; the text says what is done and what is not.
     """
     if why_not := await restoring(connection):
         raise Drift(why_not)
@@ -136,11 +135,11 @@ async def carry_out(connection: Transport, steps: Iterable[Step]) -> None:
 
 
 async def check(connection: Transport, consumers: Iterable[Consumer]) -> dict[str, Config]:
-    """The configurations of a service's durables, by `stream/durable`, if each does what the code declares. More
-    subjects than that, and operators' own values, are no drift.
+    """The configurations of a service's durables, by `stream/durable`, if each is as the code declares. More subjects
+    and operators' values are no drift.
 
     Raises:
-        Drift: with the difference, and the command that mends it.
+        Drift: the text has the difference and the command that applies it.
     """
     steps = [await _plan_consumer(connection, consumer) for consumer in consumers]
     if drift := [step for step in steps if step.change in (Change.CREATE, Change.REFUSE) or step.lacks]:
@@ -151,15 +150,15 @@ async def check(connection: Transport, consumers: Iterable[Consumer]) -> dict[st
 
 
 async def check_split(connection: Transport, wanted: Topology) -> None:
-    """Whether the broker splits its streams as these are split: who looks for a key elsewhere finds no story at all.
+    """Check that the broker's partitions are those of the setting: else a reader would look for a story elsewhere.
 
     Raises:
-        SettingsError: it does not; the text names the setting.
+        SettingsError: they differ; the text names the setting.
     """
     for stream in wanted.streams:
         info = await request(connection, f"STREAM.INFO.{stream.name}")
-        if info is None and stream.rival and await request(connection, f"STREAM.INFO.{stream.rival}"):
-            raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker has {stream.rival}, not {stream.name}")
+        if info is None and stream.conflicting and await request(connection, f"STREAM.INFO.{stream.conflicting}"):
+            raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker has {stream.conflicting}, not {stream.name}")
         routed = stream.config.get("subject_transform")
         if info and routed and info["config"].get("subject_transform") != routed:
             raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number")
@@ -177,10 +176,12 @@ async def _plan_stream(connection: Transport, stream: Stream, prune: bool) -> St
 
 
 async def _plan_new_stream(connection: Transport, stream: Stream) -> Step:
-    """Refused where the same events are held by a stream that was split otherwise: a key would have two stories."""
+    """Refuse a stream if one with another number of partitions holds the same events: a key would have two stories."""
     reason = ""
-    if stream.rival and await request(connection, f"STREAM.INFO.{stream.rival}"):
-        reason = f"{stream.rival} is there: JETMESH_PARTITIONS must stay what it was when the first event was recorded"
+    if stream.conflicting and await request(connection, f"STREAM.INFO.{stream.conflicting}"):
+        reason = (
+            f"{stream.conflicting} is there: JETMESH_PARTITIONS must stay what it was when the first event was recorded"
+        )
     reason = reason or await _overlap(connection, stream)
     change = Change.REFUSE if reason else Change.CREATE
     return Step(change, "stream", stream.name, stream, reason=reason, config=stream.config)
@@ -192,7 +193,7 @@ async def _history(connection: Transport, stream: str) -> History | None:
 
 
 async def histories(connection: Transport, streams: Iterable[str]) -> dict[str, History]:
-    """The histories of those of these streams that are there."""
+    """The histories of the streams that exist."""
     found = {stream: await _history(connection, stream) for stream in streams}
     return {stream: history for stream, history in found.items() if history}
 
@@ -200,7 +201,7 @@ async def histories(connection: Transport, streams: Iterable[str]) -> dict[str, 
 async def _plan_consumer(
     connection: Transport, consumer: Consumer, prune: bool = False, history: History | None = None
 ) -> Step:
-    """Compare a durable; where the stream's history is known, the durable shall tell it."""
+    """Compare a durable; its metadata get the stream's history if that is known."""
     name = f"{consumer.stream}/{consumer.durable}"
     needs = _telling(consumer.config, history) if history else consumer.config
     info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
@@ -220,7 +221,7 @@ def _step(kind: str, name: str, wanted: Stream | Consumer, found: Difference, re
 
 
 async def _overlap(connection: Transport, stream: Stream) -> str:
-    """Which other stream takes some of the same subjects already: the broker has one stream for each."""
+    """The other stream that takes some of the same subjects already; empty if there is none."""
     for subject in stream.config["subjects"]:
         names = (await request(connection, "STREAM.NAMES", {"subject": subject}) or {}).get("streams") or []
         if others := sorted(set(names) - {stream.name}):
@@ -229,7 +230,7 @@ async def _overlap(connection: Transport, stream: Stream) -> str:
 
 
 async def _still_held(connection: Transport, stream: Stream, found: Difference) -> str:
-    """What would be lost if the subjects went that are not declared."""
+    """The messages that would be lost with the undeclared subjects; empty if there are none."""
     for subject in set(found.undeclared) - set(found.config["subjects"]):
         info = await request(connection, f"STREAM.INFO.{stream.name}", {"subjects_filter": subject})
         if info and (info["state"].get("subjects") or {}):
@@ -238,7 +239,7 @@ async def _still_held(connection: Transport, stream: Stream, found: Difference) 
 
 
 async def _shortage(connection: Transport, steps: Iterable[Step]) -> str:
-    """Why the account can't have what is missing; empty where it can."""
+    """Why the account has no room for what is missing; empty if it has."""
     new = [step for step in steps if step.change is Change.CREATE]
     if not new:
         return ""
@@ -248,12 +249,12 @@ async def _shortage(connection: Transport, steps: Iterable[Step]) -> str:
 
 
 def _turn(step: Step) -> tuple[bool, bool]:
-    """Streams first; and first of all what is new, since that is what a broker may not have room for."""
+    """The sort key: creations first, for which the broker may have no room; streams before consumers."""
     return step.kind != "stream", step.change is not Change.CREATE
 
 
 def _how_far(done: Sequence[Step], failed: Step, why: Exception, left: Sequence[Step]) -> str:
-    """What happened to a plan that could not be carried out whole."""
+    """The report of a plan that failed halfway: done, failed, not done."""
     lines = [f"could not {failed.what}: {why}"]
     lines.append(f"done: {', '.join(step.what for step in done)}" if done else "nothing was changed")
     if done and left:
@@ -269,13 +270,13 @@ async def _make(connection: Transport, step: Step) -> None:
     else:
         config = step.config
         if BORN not in (config.get("metadata") or {}) and (history := await _history(connection, wanted.stream)):
-            config = _telling(config, history)  # the stream was not there when it was planned
+            config = _telling(config, history)  # the stream did not exist when this was planned
         body = {"stream_name": wanted.stream, "config": config}
         await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
 
 
 async def _make_stream(connection: Transport, call: str, config: Config) -> None:
-    """The broker sets aside what a stream may hold. Where it has less room than that, a third of it, and so on."""
+    """The broker reserves `max_bytes`. If it has less room, ask for a third of it, and so on."""
     limit = config.get("max_bytes", -1)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The streams and durable consumers that the services need, derived from their signatures and declared nowhere else."""
+"""The streams and durable consumers that the services need, derived from the reactions' signatures alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,30 +30,33 @@ WHOLE: Partitions = {}
 
 INTAKE_BYTES_MAX = 4 << 30
 DEAD_LETTERS_BYTES_MAX = 1 << 30
-"""What strangers can fill does not fill the disk. Operators may set others: once a stream is there, theirs counts."""
+"""Limits of the streams that anybody can fill, so that they don't fill the disk. Operators may set others."""
 
 
 NO_SOURCE = {"name": DEAD_LETTERS, "filter_subject": NO_LETTER}
-"""A source of nothing, no letter having this subject. A stream without any source remembers every `Nats-Msg-Id` for two
-minutes, and takes no second message with it: a stranger could make an order vanish by guessing its id. One that has a
-source may remember none. An order that comes twice is known by its key, for ever, and by its owner."""
+"""The intake's source, from which nothing comes: no dead letter has this subject.
+
+A stream without a source remembers every `Nats-Msg-Id` for two minutes and drops a second message with it, so that
+anybody who guesses an id could make an order vanish. Only a stream with a source may have no duplicate window. The
+owner recognises an order that comes twice by its key.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream: its name and the part of its configuration that the mesh relies on (JetStream's own field names).
+    """One stream: its name and the part of its configuration that the mesh relies on (JetStream's field names).
 
-    `rival`: a stream that holds the same events if they were split otherwise before, so that it must not be there.
+    `conflicting`: a stream that would hold the same events with another number of partitions; it must not exist.
     """
 
     name: str
     config: Config
-    rival: str = ""
+    conflicting: str = ""
 
 
 class Kind(StrEnum):
-    """What waits in a durable: work, to be done at once; a delivery that rests until its time is up, so that lag is no
-    delay; or a dead letter, for a person to decide on. Metrics, alerts, autoscaling and tests tell them apart."""
+    """What a durable is for: work to be done at once; a deadline, whose deliveries wait by design; dead letters, which
+    a person decides. Metrics, alerts, autoscaling and tests read it."""
 
     WORK = "work"
     DEADLINE = "deadline"
@@ -71,12 +74,12 @@ class Consumer:
     ack_wait_seconds: float = 30.0
     kind: Kind = Kind.WORK
     takes: tuple[str, ...] = ()
-    """Of an intake: the types that its service takes. Its filter admits more, for what nobody takes must end as a
-    letter; what another version takes must not."""
+    """Of an intake: the types that its service takes. Its filter is wider: a type that no version takes must become a
+    dead letter, a type that another version takes must not."""
 
     @property
     def config(self) -> Config:
-        """Explicit acks, delivered without limit: the failure policy decides in the process, and in one place."""
+        """Explicit acks and no delivery limit: the failure policy in the process decides."""
         return {
             "durable_name": self.durable,
             "description": f"jetmesh {self.kind} of {self.service}",
@@ -93,12 +96,12 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Everything that a broker must have for these services to run."""
+    """The streams and durables that these services need."""
 
     streams: tuple[Stream, ...]
     consumers: tuple[Consumer, ...]
     counts: tuple[Consumer, ...] = ()
-    """Durables that nobody pulls: their lag is a number that the broker keeps and its exporter shows."""
+    """Durables that no process pulls: the broker counts their lag, and its exporter shows it."""
 
     @property
     def durables(self) -> tuple[Consumer, ...]:
@@ -107,17 +110,17 @@ class Topology:
 
     @property
     def work(self) -> list[Consumer]:
-        """The durables in which nothing waits once all is done."""
+        """The durables of work: nothing waits in them once everything is done."""
         return [consumer for consumer in self.consumers if consumer.kind is Kind.WORK]
 
 
 def topology(
     services: Sequence[Service], replicas: int = 1, ack_wait_seconds: float = 30.0, split: Partitions = WHOLE
 ) -> Topology:
-    """What these services need together; `split` says which streams are split, and in how many.
+    """The topology of these services; `split` has the number of partitions of each stream that is split.
 
     Raises:
-        ValueError: a stream can't be split, or is none of these services'.
+        ValueError: a stream can't be split, or no service here has it.
     """
     _check(services, split)
     return Topology(
@@ -143,7 +146,7 @@ def _check(services: Sequence[Service], split: Partitions) -> None:
 def consumers_of(
     service: Service, services: Sequence[Service] = (), ack_wait_seconds: float = 30.0, split: Partitions = WHOLE
 ) -> Iterable[Consumer]:
-    """The durables of one service, one in each partition; a sink reads the streams of all `services`."""
+    """The durables of one service, one per partition; a sink reads the streams of all `services`."""
 
     def durable(
         stream: str, name: str, *subjects: str, kind: Kind = Kind.WORK, takes: Iterable[str] = ()
@@ -172,7 +175,7 @@ def consumers_of(
 
 
 def inside(reaction: Reaction) -> dict[str, list[str]]:
-    """What a reaction reads from the streams of the services that recorded it: owner → types."""
+    """The types that a reaction reads from each owner's stream."""
     found: dict[str, list[str]] = {}
     for event in reaction.events:
         if not reaction.takes_from_outside(event):
@@ -181,17 +184,17 @@ def inside(reaction: Reaction) -> dict[str, list[str]]:
 
 
 def taken(service: Service) -> set[str]:
-    """The types that a service takes from outside."""
+    """The types that a service takes from the intake."""
     return {e.type for reaction in service.reactions for e in reaction.events if reaction.takes_from_outside(e)}
 
 
 def outside(service: Service) -> set[str]:
-    """The entities of what a service takes from outside: the first tokens of the keyless subjects that it owns."""
+    """The entities of the types that a service takes from the intake: the first tokens of their subjects."""
     return {entity_of(e) for reaction in service.reactions for e in reaction.events if reaction.takes_from_outside(e)}
 
 
 def reacts_singly(service: Service) -> bool:
-    """Whether the service has deliveries that may be set aside: a sink keeps what it gets until its store takes it."""
+    """Whether its deliveries may need a delayed redelivery: a sink keeps them until its store takes them."""
     return any(not reaction.form.keeps_all for reaction in service.reactions)
 
 
@@ -213,16 +216,16 @@ def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> I
 
 
 def _letters(replicas: int) -> Stream:
-    """Dead letters. One is what was taken and the evidence, and no larger than `max_payload`; a `max_msg_size` here
-    would have to be the intake's, which has this stream for its source (10046)."""
+    """The stream of dead letters. Its `max_msg_size` would have to be the intake's, whose source it is (10046), so that
+    only `max_payload` limits a dead letter."""
     subjects = [DEAD_SUBJECTS, DEAD_LOG_SUBJECTS]
     return _log(DEAD_LETTERS, subjects, replicas, max_bytes=DEAD_LETTERS_BYTES_MAX, max_msg_size=-1)
 
 
 def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:
-    """Facts: kept on disk, read by anyone, nothing pushed out by what comes later (`discard: new` is back-pressure).
+    """A stream of events: on disk, with limits retention, and full streams refuse new messages (`discard: new`).
 
-    Limits retention, because work-queue and interest streams forget what they have seen.
+    Work-queue and interest retention would forget acknowledged messages, and with them the guards.
     """
     return Stream(
         name,
@@ -241,16 +244,16 @@ def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:
 
 
 def _parts(whole: Stream, split: Partitions) -> Iterable[Stream]:
-    """The stream, or its partitions; the one is refused where the others are."""
+    """The stream or its partitions; each names the other form as conflicting."""
     is_split = whole.name in split
-    rival = whole.name if is_split else f"{whole.name}-0"
+    conflicting = whole.name if is_split else f"{whole.name}-0"
     for config in partitions.configs(whole.config, split):
-        yield Stream(str(config["name"]), config, rival)
+        yield Stream(str(config["name"]), config, conflicting)
 
 
 def _timers(service: Service, replicas: int) -> Stream:
-    """Schedules and what they bring back, gone when acknowledged; and notes of last chances, gone when their time is
-    up. Schedules exclude `discard: new` (10052)."""
+    """Delayed redeliveries: schedules and the messages that they publish, gone once acknowledged; and the crash guard's
+    markers, gone after their TTL. Schedules exclude `discard: new` (10052)."""
     name = timers_of(service.stream)
     return Stream(
         name,
@@ -268,7 +271,7 @@ def _timers(service: Service, replicas: int) -> Stream:
 
 
 def _claims(service: Service, replicas: int) -> Stream:
-    """Who took a token first; forgotten after a while."""
+    """Idempotency keys, forgotten after `claims`."""
     name = claims_of(service.stream)
     assert service.claims is not None
     return Stream(

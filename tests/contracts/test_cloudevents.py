@@ -156,7 +156,7 @@ def test_quoted_and_percent_encoded_headers_are_decoded(sent: str, source: str) 
 
 
 def test_percent_encoded_bytes_that_are_no_utf8_are_refused() -> None:
-    with pytest.raises(BrokenContract, match="no UTF-8"):
+    with pytest.raises(BrokenContract, match="not UTF-8"):
         understood({**BINARY, "ce-source": "/%C3%28"})
 
 
