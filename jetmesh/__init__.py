@@ -1,22 +1,70 @@
-"""A runtime for event-driven services on NATS JetStream: think in events, record them once, see every path."""
+"""A runtime for event-driven services on NATS JetStream: think in events, record them once, see every path.
 
+What is public is here and in `jetmesh.testing`; services import nothing else of it. What only a service at work needs,
+with a connection, is loaded when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from jetmesh.common.json_body import Malformed as MalformedJson
+from jetmesh.common.json_body import document as read_json
 from jetmesh.event import Event, Recorded
 from jetmesh.event_model import EventModel, Token
-from jetmesh.failure import Deferred, NotYet, Permanent, Retry, Unavailable
+from jetmesh.failure import Deferred, NotYet, Permanent, Retry, TooLarge, Unavailable
 from jetmesh.service import DeclarationError, Service
+from jetmesh.settings import SettingsError
+from jetmesh.settings import read as read_settings
 from jetmesh.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from jetmesh.common.throttled_log import Conditions
+    from jetmesh.jetstream.direct_get import Stored
+    from jetmesh.runtime.context import Context
+    from jetmesh.runtime.idempotency import claim
+    from jetmesh.runtime.publish import publish, record_first
+    from jetmesh.telemetry.spans import from_outside
+
 __all__ = [
+    "Conditions",
+    "Context",
     "DeclarationError",
     "Deferred",
     "Event",
     "EventModel",
+    "MalformedJson",
     "NotYet",
     "Permanent",
     "Recorded",
     "Retry",
     "Service",
+    "SettingsError",
     "Snapshot",
+    "Stored",
     "Token",
+    "TooLarge",
     "Unavailable",
+    "claim",
+    "from_outside",
+    "publish",
+    "read_json",
+    "read_settings",
+    "record_first",
 ]
+
+_AT_WORK = {
+    "Conditions": "jetmesh.common.throttled_log",
+    "Context": "jetmesh.runtime.context",
+    "Stored": "jetmesh.jetstream.direct_get",
+    "claim": "jetmesh.runtime.idempotency",
+    "from_outside": "jetmesh.telemetry.spans",
+    "publish": "jetmesh.runtime.publish",
+    "record_first": "jetmesh.runtime.publish",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _AT_WORK:
+        raise AttributeError(f"module 'jetmesh' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_AT_WORK[name]), name)
+    return found

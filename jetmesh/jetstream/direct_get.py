@@ -4,13 +4,14 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
+from jetmesh.common import json_body
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers
 from jetmesh.jetstream.status import Kind, Status
@@ -52,6 +53,15 @@ class Stored(NamedTuple):
     def key(self) -> str:
         """The key that the subject says: its last token."""
         return self.subject.rpartition(".")[2]
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The event's body; empty where somebody wrote none into the stream."""
+        try:
+            said = json_body.document(self.data)
+        except json_body.Malformed:
+            return {}
+        return said if isinstance(said, dict) else {}
 
     def endings(self) -> "list[Stored]":
         """Of the marker of an archived story, the endings that it stands for, without what they said; else itself."""

@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from jetmesh.event import entity_of
 from jetmesh.history import Histories
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
-from jetmesh.jetstream.direct_get import StoryReader
+from jetmesh.jetstream.direct_get import Stored, StoryReader
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
+from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Telemetry
 from jetmesh.topology.partitions import PartitionedReader
@@ -60,6 +63,15 @@ class Context:
 
     def __post_init__(self) -> None:
         self.versions = Versions(self.connection, self.publisher, self.in_flight, self.settings.unknown_seconds)
+
+    async def story(self, service: Service, key: str) -> list[Stored]:
+        """What a service recorded about a key: of each type the last event, oldest first.
+
+        Raises:
+            Unavailable: its stream did not answer.
+        """
+        entities = dict.fromkeys(map(entity_of, service.records))
+        return await self.stories.last(service.stream, [story_subject(entity, key) for entity in entities])
 
     def endpoint(self, name: str, answer: Endpoint) -> None:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""

@@ -60,7 +60,7 @@ async def _record(context: Context, service: Service, message: Message, event_id
     raise Unknown("the broker did not say whether it recorded the event")
 
 
-async def publish_outside(context: Context, event: Event) -> None:
+async def publish(context: Context, event: Event) -> None:
     """Publish an event as anybody outside may: without a key in the subject, for its owner to check and record.
 
     Raises:

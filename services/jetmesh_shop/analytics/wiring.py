@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from jetmesh.runtime.context import Context
-from jetmesh.settings import read
+from jetmesh import Context, read_settings
 from jetmesh_shop.analytics.adapters import Warehouse, WarehouseBusy
 from jetmesh_shop.analytics.figures import Figures
 from jetmesh_shop.analytics.service import Analytics
@@ -29,7 +28,7 @@ class Settings(BaseModel):
 @asynccontextmanager
 async def wire(context: Context) -> AsyncIterator[Analytics]:
     """The warehouse, and the endpoint `analytics.report` that answers while this process holds its file."""
-    warehouse = await _take(read(Settings).warehouse or context.settings.state / "analytics.duckdb")
+    warehouse = await _take(read_settings(Settings).warehouse or context.settings.state / "analytics.duckdb")
 
     async def report(_: bytes) -> bytes:
         return json.dumps(await warehouse.report(), default=str).encode()

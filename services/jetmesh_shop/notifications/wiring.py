@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from pydantic import BaseModel
 
-from jetmesh.runtime.context import Context
-from jetmesh.settings import SettingsError, read
+from jetmesh import Context, SettingsError, read_settings
 from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mail_server import Server
 from jetmesh_shop.notifications.service import Notifications
@@ -24,7 +23,7 @@ class Settings(BaseModel):
 @asynccontextmanager
 async def wire(context: Context) -> AsyncIterator[Notifications]:
     """The mailer, its connections open for as long as the service runs."""
-    mailer = mailer_of(read(Settings))
+    mailer = mailer_of(read_settings(Settings))
     try:
         yield Notifications(mailer)
     finally:

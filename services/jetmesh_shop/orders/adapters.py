@@ -5,15 +5,9 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 import jetmesh
-from jetmesh.common import json_body
-from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.subject import story_subject
-from jetmesh.runtime.context import Context
-from jetmesh.runtime.idempotency import claim
-from jetmesh.runtime.publish import publish_outside, record_first
+from jetmesh import Context, Stored
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced, OrderRefused
 from jetmesh_shop.orders import domain
 from jetmesh_shop.orders.edge.port import (
@@ -42,10 +36,10 @@ class MeshOrders:
         """Record the order, or its refusal."""
         outcome = domain.check(order, self._prices, smtputf8=self._smtputf8)
         try:
-            story = await record_first(self._mesh, orders, outcome)
+            story = await jetmesh.record_first(self._mesh, orders, outcome)
         except jetmesh.Unavailable as unavailable:
             raise Unavailable(max(1, round(unavailable.retry_after_seconds))) from unavailable
-        except jetmesh.failure.TooLarge as too_large:
+        except jetmesh.TooLarge as too_large:
             raise TooLarge from too_large
         if story:
             return _known(order, story)
@@ -57,7 +51,7 @@ class MeshOrders:
         """Who took the Idempotency-Key first."""
         value = json.dumps([claimed.fingerprint, claimed.order_id]).encode()
         try:
-            fingerprint, order_id = json.loads(await claim(self._mesh, orders, claimed.idempotency_key, value))
+            fingerprint, order_id = json.loads(await jetmesh.claim(self._mesh, orders, claimed.idempotency_key, value))
         except jetmesh.Unavailable as unavailable:
             raise Unavailable(max(1, round(unavailable.retry_after_seconds))) from unavailable
         return Claim(claimed.idempotency_key, fingerprint, order_id)
@@ -65,7 +59,7 @@ class MeshOrders:
     async def story(self, order_id: str) -> Sequence[StoryEvent]:
         """What orders recorded about the order."""
         try:
-            stored = await self._mesh.stories.last(orders.stream, [story_subject("orders", order_id)])
+            stored = await self._mesh.story(orders, order_id)
         except jetmesh.Unavailable as unavailable:
             raise Unavailable from unavailable
         return [_story_event(told) for message in stored for told in message.endings()]
@@ -83,7 +77,7 @@ class MeshOrders:
     async def request_cancellation(self, order_id: str) -> None:
         """Say that the customer does not want the order any more; the intake decides what comes of it."""
         try:
-            await publish_outside(self._mesh, OrderCancellationRequested(order_id=order_id))
+            await jetmesh.publish(self._mesh, OrderCancellationRequested(order_id=order_id))
         except jetmesh.Unavailable as unavailable:
             raise Unavailable from unavailable
 
@@ -106,14 +100,5 @@ def _story_event(message: Stored) -> StoryEvent:
         time=datetime.fromisoformat(message.time),
         stream=orders.stream,
         sequence=message.sequence,
-        data=_document(message.data),
+        data=message.document,
     )
-
-
-def _document(data: bytes) -> Mapping[str, Any]:
-    """An event's body; empty where somebody wrote none into the stream."""
-    try:
-        said = json_body.document(data)
-    except json_body.Malformed:
-        return {}
-    return said if isinstance(said, dict) else {}

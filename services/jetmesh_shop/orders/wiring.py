@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from jetmesh.runtime.context import Context
-from jetmesh.settings import SettingsError, read
+from jetmesh import Context, SettingsError, read_settings
 from jetmesh_shop.orders.adapters import MeshOrders
 from jetmesh_shop.orders.catalogue import prices
 from jetmesh_shop.orders.edge.app import create_app
@@ -34,7 +33,7 @@ class Settings(BaseModel):
 @asynccontextmanager
 async def wire(context: Context) -> AsyncIterator[Orders]:
     """The catalogue; where `JETMESH_HTTP_PORT` is set, the edge listens as well."""
-    settings = read(Settings)
+    settings = read_settings(Settings)
     catalogue = prices(settings.catalogue)
     if settings.http_port:
         edge = _edge(context, settings, MeshOrders(context, catalogue, smtputf8=settings.mail_smtputf8))

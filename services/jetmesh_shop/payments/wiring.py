@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from jetmesh.runtime.context import Context
-from jetmesh.settings import read
+from jetmesh import Context, read_settings
 from jetmesh_shop.payments.adapters import SandboxBank
 from jetmesh_shop.payments.service import Payments
 
@@ -21,7 +20,7 @@ class Settings(BaseModel):
 @asynccontextmanager
 async def wire(context: Context) -> AsyncIterator[Payments]:
     """The gateway, open for as long as the service runs."""
-    bank = SandboxBank(read(Settings).bank_ledger or context.settings.state / "bank.sqlite")
+    bank = SandboxBank(read_settings(Settings).bank_ledger or context.settings.state / "bank.sqlite")
     try:
         yield Payments(bank)
     finally:

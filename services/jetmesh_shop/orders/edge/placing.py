@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jetmesh.common import json_body
+from jetmesh import MalformedJson, read_json
 from jetmesh_contracts.orders import OrderPlaced
 from jetmesh_shop.orders.edge.limits import Limits, Slots, answered_within, read_body
 from jetmesh_shop.orders.edge.links import links_of, path_of
@@ -139,8 +139,8 @@ def read_order(data: bytes, order_id: str) -> OrderPlaced:
         Problem: 400 where the body is no JSON, 422 naming each field that the contract does not allow.
     """
     try:
-        document = json_body.document(data)
-    except json_body.Malformed as error:
+        document = read_json(data)
+    except MalformedJson as error:
         raise Problem(MALFORMED, f"Send one JSON object in UTF-8: {error}.") from None
     if isinstance(document, dict):
         document = {"order_id": order_id, **document}

@@ -14,8 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from jetmesh.common.throttled_log import Conditions
-from jetmesh.settings import SettingsError
+from jetmesh import Conditions, SettingsError
 from jetmesh_shop.orders.edge.limits import Limits
 from jetmesh_shop.orders.edge.problems import CROWDED, HEAD_TIMEOUT, HEAD_TOO_LARGE, Problem, retry_later
 

@@ -17,7 +17,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jetmesh.telemetry.spans import from_outside
+from jetmesh import from_outside
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _PROPAGATED = {b"traceparent": "traceparent", b"tracestate": "tracestate"}
