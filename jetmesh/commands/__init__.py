@@ -23,6 +23,7 @@ OWN = (
     "contracts",
     "validate",
     "example",
+    "story",
     "dlq",
     "archive",
     "backup",

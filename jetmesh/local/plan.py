@@ -2,11 +2,10 @@
 
 import asyncio
 import sys
-import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPException
 
+from jetmesh.common.http import NO_ANSWER, get
 from jetmesh.common.ports import HOST, free_ports
 from jetmesh.local import broker
 from jetmesh.local.endpoints import Endpoints
@@ -18,8 +17,6 @@ from jetmesh.topology.accounts import API_PREFIX, OPERATOR, inbox_of, published
 from jetmesh.topology.partitions import Partitions
 
 PROBE_TIMEOUT_SECONDS = 2.0
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""A page of this machine: no proxy is asked for it."""
 PYTHON = (sys.executable, "-P", "-m")
 """A folder of the app's name where the mesh is started must not hide the installed package (-P)."""
 
@@ -106,14 +103,10 @@ def answers(url: str) -> Ready:
     """Whether a page says that all is well."""
 
     async def ready() -> bool:
-        return await asyncio.to_thread(_is_well, url)
+        try:
+            await asyncio.to_thread(get, url, PROBE_TIMEOUT_SECONDS)
+        except NO_ANSWER:
+            return False
+        return True
 
     return ready
-
-
-def _is_well(url: str) -> bool:
-    try:
-        with DIRECT.open(url, timeout=PROBE_TIMEOUT_SECONDS):
-            return True
-    except (OSError, HTTPException):  # a page of a status that is no success is one of them
-        return False

@@ -1,19 +1,16 @@
 """A server's monitoring pages: at its port, else from the system account, where this user may ask it."""
 
 import asyncio
-import urllib.error
-import urllib.request
-from http.client import HTTPException
 from typing import TypeVar
+from urllib.error import HTTPError
 
+from jetmesh.common.http import NO_ANSWER, get
 from jetmesh.operate.findings import Patient
 from jetmesh.operate.service_answers import Answer, ask_everybody, read
 
 Page = TypeVar("Page", bound=Answer)
 
 TIMEOUT_SECONDS = 2
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""A page of the mesh's own: no proxy is asked for it."""
 
 
 class Told(Answer):
@@ -34,11 +31,9 @@ async def page(patient: Patient, name: str, form: type[Page]) -> Page | None:
 
 def _get(url: str) -> bytes:
     try:
-        with DIRECT.open(url, timeout=TIMEOUT_SECONDS) as response:
-            found: bytes = response.read()
-    except urllib.error.HTTPError as refused:  # a server that is not healthy says why
+        return get(url, TIMEOUT_SECONDS)
+    except HTTPError as refused:  # a server that is not healthy says why
         with refused:
             return refused.read()
-    except (OSError, ValueError, HTTPException):  # nobody, no address, or something else: the port for clients
+    except NO_ANSWER:  # it may be the port for clients
         return b""
-    return found

@@ -52,11 +52,18 @@ class SpanRecord:
     events: tuple[SpanEvent, ...] = ()
 
 
+class UnreadableTraces(ValueError):
+    """What is there are no traces, or nobody answers; the text says where it is and what to do."""
+
+
 class Traces(Protocol):
-    """Where spans can be asked for: the small store of the demo, or Jaeger."""
+    """Where spans can be asked for: the small store of the demo, or Jaeger. Raises UnreadableTraces."""
 
     def spans_of(self, trace_id: str) -> list[SpanRecord]:
         """Every span of the trace, by start; empty for a trace that is not (or no longer) kept."""
 
     def trace_ids_of(self, conversation_id: str) -> list[str]:
         """The traces with a span about this conversation (an order's id); a healthy order has exactly one."""
+
+    def close(self) -> None:
+        """Let go of the file or the connection."""

@@ -11,7 +11,8 @@ async def test_a_card_is_held_once(mesh_of: MeshOf) -> None:
     await mesh.recorded(PaymentAuthorized, placed.key)
 """
 
-from jetmesh.testing.broker import Broker, nats_server_binary
+from jetmesh.local.broker import nats_server_binary
+from jetmesh.testing.broker import Broker
 from jetmesh.testing.faults import Proxy
 from jetmesh.testing.local import LocalMesh, MeshOf, Replica, until
 from jetmesh.testing.stories import given

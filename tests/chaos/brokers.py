@@ -78,7 +78,7 @@ def spec(state: State, node: Node, peers: list[Node], network: Network) -> Spec:
     folder.mkdir(parents=True, exist_ok=True)
     file = configuration_file(state, node)
     file.write_text(configuration(state, node, peers))
-    command = network.inside(node.name, (broker.binary(), "--config", str(file)))
+    command = network.inside(node.name, (broker.nats_server_binary(), "--config", str(file)))
     return Spec(node.name, command, node.is_healthy)
 
 

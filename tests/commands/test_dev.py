@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import free_port
+from jetmesh.jetstream.message import Message
 from jetmesh.testing import until
 
 HELLO = """
@@ -80,6 +82,16 @@ async def test_an_app_runs_with_one_command_and_is_found_by_its_folder(
     told = await endpoints(tmp_path, running)
     assert (set(told["health_urls"]), set(told["pids"])) == ({"hello"}, {"nats", "hello"})
     assert jetmesh("dlq", "list", state=tmp_path).returncode == 0
+
+    async with connected_with(told["nats_args"]) as mesh:
+        await mesh.publisher.record(Message("hello.greeted", b'{"name": "ada"}', {}))
+
+    async def told_of_ada() -> bool:
+        return "hello.greeted" in jetmesh("story", "ada", state=tmp_path).stdout
+
+    await until(told_of_ada, SECONDS_MAX, "the story of ada")
+    unknown = jetmesh("story", "bob", state=tmp_path)
+    assert (unknown.returncode, "nothing is recorded about bob" in unknown.stderr) == (1, True)
 
     second = jetmesh("dev", state=tmp_path)
     assert (second.returncode, "a mesh runs in" in second.stderr) == (1, True), second.stderr

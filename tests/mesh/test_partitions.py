@@ -13,6 +13,7 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.local.state import State
+from jetmesh.operate.key_history import story
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import accounts, nkeys, provision
@@ -22,7 +23,6 @@ from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
-from jetmesh_shop.reference.stories import story
 from tests.mesh.routing import PARTITIONS, SPLIT, routing_broker
 from tests.mesh.whole import whole_mesh
 from tests.support.samples import body
@@ -67,7 +67,7 @@ async def test_the_whole_mesh_runs_on_split_streams(
         await whole.is_balanced(await whole.ended(*orders))
         audited = findings(await collect(whole.mesh.context, State(tmp_path)))
         assert not [finding for finding in audited if finding.offences]
-        told = [event.type for event in await story(whole.mesh.context, orders[0])]
+        told = [event.type for event in await story(whole.mesh.context, SERVICES, orders[0])]
         assert told.count("orders.placed") == told.count("orders.confirmed") == 1
         for stream in SPLIT:
             found = {part: await keys_in(whole.mesh.context, part) for part in names(stream, SPLIT)}

@@ -25,11 +25,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
+from jetmesh.operate.jaeger import JaegerTraces
 from jetmesh.operate.span_record import SpanRecord, Traces
 from jetmesh.testing.jaeger import Jaeger, jaeger_binary
 from jetmesh_shop.reference.tracestore import TraceStore, TraceWriter
 from jetmesh_shop.reference.tracestore.forward import Forwarder, GrpcSender, HttpSender, Request, sender_to
-from jetmesh_shop.reference.tracestore.jaeger import JaegerTraces
 from jetmesh_shop.reference.tracestore.lens import Malformed
 from jetmesh_shop.reference.tracestore.receiver import BODY_BYTES_MAX, serve
 from tests.support.waiting import wait_until

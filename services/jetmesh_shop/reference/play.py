@@ -11,10 +11,11 @@ from jetmesh.commands.target import connected_with
 from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
 from jetmesh.local.lifecycle import Lifecycle, provide
+from jetmesh.operate.key_history import follow
 from jetmesh.runtime.context import Context
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import audit, mix, placing, stock, stories, summary
+from jetmesh_shop.reference import audit, mix, placing, stock, summary
 from jetmesh_shop.reference.audit import Audit
 from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
@@ -99,7 +100,7 @@ class Play:
         async with placing.browser(self._fleet.http_url) as client:
             click_time = time.time()
             placing_it = asyncio.create_task(placing.post(client, order))
-            async for event in stories.follow(context, order.order_id, FIRST_STORY_SECONDS):
+            async for event in follow(context, SERVICES, order.order_id, FIRST_STORY_SECONDS):
                 self.voice.event(event, click_time)
             await placing_it
         return order.order_id

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from jetmesh.common.console import Console
 from jetmesh.common.visible import lines
+from jetmesh.operate.key_history import StoryEvent
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference.fleet import Fleet
-from jetmesh_shop.reference.stories import StoryEvent
 
 COLOURS = {"orders": "cyan", "payments": "green", "inventory": "magenta", "notifications": "yellow"}
 NAME_WIDTH = 10

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from jetmesh.operate.span_record import SpanRecord
+from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
 from jetmesh_shop.reference.tracestore.lens import contents_of, records_of
 
 SPANS_MAX = 500_000
@@ -96,7 +96,7 @@ class TraceWriter:
         self._mentioned = {pair: request for pair, request in self._mentioned.items() if request > last - REFRESH}
 
 
-class Damaged(ValueError):
+class Damaged(UnreadableTraces):
     """The file holds no traces; the text names it and the fix."""
 
 

@@ -1,27 +1,30 @@
-"""The events of one order, from the streams of all services: as they stand, and as they come."""
+"""The events of one key, from the streams of all services and from the archive: as they stand, and as they come."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import CloudEvents
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.flow import is_over
 from jetmesh.runtime.context import Context
+from jetmesh.service import Service
 from jetmesh.topology import partitions
 from jetmesh.topology.partitions import Partitions
-from jetmesh_shop.flow import SERVICES
+from jetmesh.topology.provision import check_split, histories
+from jetmesh.topology.streams import topology
 
 POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class StoryEvent:
-    """One event of an order's story, without what it says: that may be personal."""
+    """One event of a key's story, without what it says: that may be personal."""
 
     type: str
     time: datetime
@@ -40,39 +43,60 @@ class StoryEvent:
         return self.traceparent[3:35]
 
 
-async def story(context: Context, key: str) -> list[StoryEvent]:
+async def story(context: Context, services: Sequence[Service], key: str) -> list[StoryEvent]:
     """What every service recorded about the key, oldest first.
 
     Raises:
         Unavailable: a stream does not answer.
     """
-    places = [(s.name, partitions.name_for(s.stream, key, context.settings.split)) for s in SERVICES if s.records]
+    places = [(s.name, partitions.name_for(s.stream, key, context.settings.split)) for s in services if s.records]
     found = [await _recorded(context, service, stream, key) for service, stream in places]
     return sorted((event for events in found for event in events), key=lambda event: (event.time, event.type))
 
 
-def archived(archive: Archive, key: str, split: Partitions) -> list[StoryEvent]:
+def archived(archive: Archive, services: Sequence[Service], key: str, split: Partitions) -> list[StoryEvent]:
     """What an archive keeps of what services recorded about the key, oldest first.
 
     Raises:
         ArchiveError: it can't be read.
     """
-    names = {partitions.name_for(service.stream, key, split): service.name for service in SERVICES}
+    names = {partitions.name_for(service.stream, key, split): service.name for service in services}
     rows = [row for row in archive.of([key]) if row.stream in names]
     return [replace(_event(row.stored(), names[row.stream], row.stream), archived=True) for row in rows]
 
 
-async def follow(context: Context, key: str, seconds: float) -> AsyncIterator[StoryEvent]:
+async def whole(context: Context, services: Sequence[Service], key: str, archive: Archive | None) -> list[StoryEvent]:
+    """What the streams hold about the key, and what has left them, oldest first.
+
+    Raises:
+        Unavailable: a stream does not answer.
+        ArchiveError: the archive can't be read, or is that of another mesh.
+        SettingsError: the streams are split otherwise.
+    """
+    split = context.settings.split
+    needed = topology(services, split=split)
+    await check_split(context.connection, needed)
+    if archive:
+        archive.follow(await histories(context.connection, [stream.name for stream in needed.streams]))
+    events = {(event.stream, event.sequence): event for event in await story(context, services, key)}
+    for event in archived(archive, services, key, split) if archive else ():
+        place = event.stream, event.sequence
+        if place not in events or not events[place].id:  # all that a marker knows of it is its type and its time
+            events[place] = event
+    return sorted(events.values(), key=lambda event: (event.time, event.type))
+
+
+async def follow(context: Context, services: Sequence[Service], key: str, seconds: float) -> AsyncIterator[StoryEvent]:
     """The events as they come, until nothing more can happen or the time is up."""
     told: set[str] = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        events = await story(context, key)
+        events = await story(context, services, key)
         for event in events:
             if event.type not in told:
                 told.add(event.type)
                 yield event
-        if is_over(SERVICES, events):
+        if is_over(services, events):
             return
         await asyncio.sleep(POLL_SECONDS)
 
@@ -95,7 +119,7 @@ def _event(message: Stored, service: str, stream: str) -> StoryEvent:
         service=service,
         stream=stream,
         sequence=message.sequence,
-        id=headers.get("ce-id", ""),
-        causation_id=headers.get("ce-causationid", ""),
+        id=headers.get(CloudEvents.ID, ""),
+        causation_id=headers.get(CloudEvents.CAUSATION_ID, ""),
         traceparent=headers.get("traceparent", ""),
     )

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Self
+from urllib.error import HTTPError
+from urllib.parse import urlencode
 
-import httpx
-
-from jetmesh.operate.span_record import CONVERSATION_ID, SpanEvent, SpanLink, SpanRecord
+from jetmesh.common.http import NO_ANSWER, get
+from jetmesh.operate.span_record import CONVERSATION_ID, SpanEvent, SpanLink, SpanRecord, UnreadableTraces
 
 TIMEOUT_SECONDS = 10.0
 TRACES_MAX = 20
@@ -18,13 +20,10 @@ Json = Mapping[str, Any]
 
 
 class JaegerTraces:
-    """Implements ``Traces``. Raises ``httpx.HTTPError`` where Jaeger does not answer, or something else does.
-
-    A search covers the last two days (Jaeger's own default).
-    """
+    """Implements `Traces`. A search covers the last two days (Jaeger's own default)."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._url = url.rstrip("/")
 
     def __enter__(self) -> Self:
         return self
@@ -33,46 +32,46 @@ class JaegerTraces:
         self.close()
 
     def close(self) -> None:
-        """Ends the connections."""
-        self._client.close()
+        """Nothing: no connection outlives its answer."""
 
     def spans_of(self, trace_id: str) -> list[SpanRecord]:
         """Every span of the trace, by start; empty for a trace that Jaeger does not have."""
-        response = self._client.get(f"/api/traces/{trace_id}")
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return []
-        with _is_jaegers():
-            spans = [span for trace in _data(response) for span in _records(trace)]
+        with self._readable():
+            try:
+                found = _data(get(f"{self._url}/api/traces/{trace_id}", TIMEOUT_SECONDS))
+            except HTTPError as refused:
+                if refused.code == HTTPStatus.NOT_FOUND:
+                    return []
+                raise
+            spans = [span for trace in found for span in _records(trace)]
             return sorted(spans, key=lambda span: span.start_unix_nano)
 
     def trace_ids_of(self, conversation_id: str) -> list[str]:
         """The traces with a span about this conversation, in whichever service (Jaeger searches one at a time)."""
         tags = json.dumps({CONVERSATION_ID: conversation_id})
-        found = (self._search(service, tags) for service in self.services())
-        with _is_jaegers():
+        with self._readable():
+            services = sorted(_data(get(f"{self._url}/api/services", TIMEOUT_SECONDS)))
+            found = [self._search(service, tags) for service in services]
             return sorted({trace["traceID"].zfill(32) for traces in found for trace in traces})
 
-    def services(self) -> list[str]:
-        """The services that Jaeger has spans of."""
-        with _is_jaegers():
-            return sorted(_data(self._client.get("/api/services")))
-
     def _search(self, service: str, tags: str) -> list[Json]:
-        parameters = {"service": service, "tags": tags, "limit": str(TRACES_MAX)}
-        return _data(self._client.get("/api/traces", params=parameters))
+        query = urlencode({"service": service, "tags": tags, "limit": TRACES_MAX})
+        return _data(get(f"{self._url}/api/traces?{query}", TIMEOUT_SECONDS))
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Read an answer, which may be of anybody, or none."""
+        try:
+            yield
+        except NO_ANSWER as nobody:
+            raise UnreadableTraces(f"no spans of Jaeger at {self._url}: {nobody}") from nobody
+        except (LookupError, TypeError, AttributeError) as strange:
+            words = f"no spans of Jaeger at {self._url}: the answer is not Jaeger's ({type(strange).__name__})"
+            raise UnreadableTraces(words) from strange
 
 
-@contextmanager
-def _is_jaegers() -> Iterator[None]:
-    """Read an answer, which may be of anybody."""
-    try:
-        yield
-    except (ValueError, LookupError, TypeError, AttributeError) as strange:
-        raise httpx.DecodingError(f"the answer is not Jaeger's ({type(strange).__name__})") from strange
-
-
-def _data(response: httpx.Response) -> list[Any]:
-    return response.raise_for_status().json()["data"] or []
+def _data(answer: bytes) -> list[Any]:
+    return json.loads(answer)["data"] or []
 
 
 def _records(trace: Json) -> Iterable[SpanRecord]:
