@@ -19,8 +19,8 @@ from jetmesh.common import json_body
 from jetmesh.event import EventType
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, Headers, Nats, header_lines, lines_read
 from jetmesh.jetstream.headers import CloudEvents as Ce
-from jetmesh.jetstream.headers import Headers, Nats, header_lines, lines_read
 
 JSON = "application/json"
 STRUCTURED = "application/cloudevents"
@@ -223,7 +223,7 @@ def _decoded(name: str, value: str) -> str:
 
 def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Mapping[str, Any]) -> Envelope:
     """The envelope from the attributes; missing ones are derived."""
-    key, carrier = delivery.key, headers if headers.get("traceparent") else attributes
+    key, carrier = delivery.key, headers if headers.get(TRACEPARENT) else attributes
     return Envelope(
         id=attributes.get("id") or delivery.place_id,
         type=delivery.type,
@@ -232,8 +232,8 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
         key=key,
         correlation_id=attributes.get("correlationid") or key,
         causation_id=attributes.get("causationid", ""),
-        traceparent=carrier.get("traceparent", ""),
-        tracestate=carrier.get("tracestate", ""),
+        traceparent=carrier.get(TRACEPARENT, ""),
+        tracestate=carrier.get(TRACESTATE, ""),
         data=data,
         delivery=delivery,
         first_time=began if key and re.fullmatch(_INSTANT, began := attributes.get("begantime", "")) else "",
@@ -298,7 +298,7 @@ def bare(delivery: Delivery) -> Envelope:
     headers = {name.lower(): value for name, value in delivery.headers.items()}
     return Envelope(
         delivery.place_id, delivery.type, "", _instant(delivery.timestamp), delivery.key, delivery.key, "",
-        headers.get("traceparent", ""), headers.get("tracestate", ""), delivery.data, delivery,
+        headers.get(TRACEPARENT, ""), headers.get(TRACESTATE, ""), delivery.data, delivery,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from jetmesh.contracts.schema import FACTS, Contract, Contracts, Schema, mapped
 from jetmesh.event import EventType, stream_of
+from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, CloudEvents, Nats
 from jetmesh.service import INTAKE, Reaction, Service
 
 VERSION = "3.1.0"
@@ -19,20 +20,34 @@ HEADERS: Schema = {
     "description": "CloudEvents 1.0 in binary mode (NATS protocol binding) and W3C Trace Context. What is read may "
     "lack all of them; values are percent-encoded outside printable ASCII.",
     "properties": {
-        "ce-specversion": {"type": "string", "const": "1.0"},
-        "ce-id": {"type": "string", "description": "Unique per source; the same at every attempt to record the event."},
-        "ce-type": {"type": "string", "description": "The type of the event: the first two tokens of the subject."},
-        "ce-source": {"type": "string", "description": "Who recorded it: `/jetmesh/<service>`."},
-        "ce-subject": {"type": "string", "description": "The key: the third token of the subject."},
-        "ce-time": {"type": "string", "format": "date-time", "description": "When it was recorded, in UTC."},
-        "ce-datacontenttype": {"type": "string", "const": "application/json"},
-        "ce-correlationid": {"type": "string", "description": "The key of the story that it belongs to."},
-        "ce-causationid": {"type": "string", "description": "The ce-id of the event that it follows from."},
-        "traceparent": {"type": "string", "description": "The span that published it: the parent of what reacts."},
-        "tracestate": {"type": "string"},
-        "Nats-Msg-Id": {"type": "string", "description": "The ce-id again, for the stream's window of duplicates."},
+        CloudEvents.SPECVERSION: {"type": "string", "const": "1.0"},
+        CloudEvents.ID: {
+            "type": "string", "description": "Unique per source; the same at every attempt to record the event.",
+        },
+        CloudEvents.TYPE: {
+            "type": "string", "description": "The type of the event: the first two tokens of the subject.",
+        },
+        CloudEvents.SOURCE: {"type": "string", "description": "Who recorded it: `/jetmesh/<service>`."},
+        CloudEvents.SUBJECT: {"type": "string", "description": "The key: the third token of the subject."},
+        CloudEvents.TIME: {"type": "string", "format": "date-time", "description": "When it was recorded, in UTC."},
+        CloudEvents.DATACONTENTTYPE: {"type": "string", "const": "application/json"},
+        CloudEvents.CORRELATION_ID: {"type": "string", "description": "The key of the story that it belongs to."},
+        CloudEvents.CAUSATION_ID: {"type": "string", "description": "The ce-id of the event that it follows from."},
+        CloudEvents.BEGAN: {
+            "type": "string", "format": "date-time", "description": "When the first event of the story was stored.",
+        },
+        TRACEPARENT: {"type": "string", "description": "The span that published it: the parent of what reacts."},
+        TRACESTATE: {"type": "string", "description": "What other tracing systems passed on."},
+        Nats.EXPECTED_LAST: {
+            "type": "string", "description": "The guard: the sequence of the story's last event when this was decided.",
+        },
+        Nats.EXPECTED_LAST_SUBJECT: {"type": "string", "description": "The subjects of the story that it guards."},
+        Nats.BATCH_ID: {"type": "string", "description": "Of what was recorded together: the name of the batch."},
+        Nats.BATCH_SEQUENCE: {"type": "string", "description": "The place of the event in its batch, from 1."},
+        Nats.BATCH_COMMIT: {"type": "string", "description": "On the last event of a batch."},
     },
-}
+}  # fmt: skip
+"""What stands on a recorded event; what comes from outside has whatever its publisher wrote."""
 
 
 def document(info: dict[str, Any], contracts: Contracts, services: Sequence[Service]) -> dict[str, Any]:

@@ -73,6 +73,9 @@ class CloudEvents:
     """When the first event of the story was stored (an extension): passed on from each event to the next."""
 
 
+TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
+"""W3C Trace Context."""
+
 _OWN = (Nats.PREFIX.lower(), Jetmesh.PREFIX.lower())
 
 

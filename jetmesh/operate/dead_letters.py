@@ -18,7 +18,7 @@ from jetmesh.cloudevents import now
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import delete_message
-from jetmesh.jetstream.headers import Headers, Jetmesh, Nats, decode_headers, foreign
+from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, Nats, decode_headers, foreign
 from jetmesh.jetstream.message import Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.transport import Transport
@@ -115,7 +115,7 @@ class Letter:
     def traceparent(self) -> str:
         """That of the last attempt: what came from outside may have asked for another one."""
         given = {name.lower(): value for name, value in self.headers.items()}
-        return self.headers.get(Jetmesh.TRACEPARENT) or given.get("traceparent", "")
+        return self.headers.get(Jetmesh.TRACEPARENT) or given.get(TRACEPARENT, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import Headers, Jetmesh, decode_headers, foreign
+from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, decode_headers, foreign
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
@@ -64,8 +64,8 @@ def again(letter: int, subject: str, found: Delivery, traceparent: str) -> Messa
         **delayed_redelivery.origin(origin.reaction, found, attempts=0),
         Jetmesh.REPLAY: str(letter),
     }
-    if traceparent and "traceparent" not in {name.lower() for name in headers}:
-        headers["traceparent"] = traceparent
+    if traceparent and TRACEPARENT not in {name.lower() for name in headers}:
+        headers[TRACEPARENT] = traceparent
     subject = due(origin.tokens)
     return Message(subject, found.data, headers, Guard(subject, 0))
 

@@ -13,7 +13,7 @@ from jetmesh.common.throttled_log import reason_of
 from jetmesh.event import Recorded
 from jetmesh.history import UNTOLD, History
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import CloudEvents, Headers
+from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents, Headers
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.outcome import Kept, Outcome, Retried
 from jetmesh.runtime.batching import Batching
@@ -106,7 +106,7 @@ def recorded(delivery: Delivery, history: History = UNTOLD) -> Recorded:
         time=datetime.fromtimestamp(delivery.timestamp, UTC),
         id=written.id if written else headers.get(CloudEvents.ID, ""),
         source=written.source if written else headers.get(CloudEvents.SOURCE, ""),
-        trace_id=trace_id_of(written.traceparent if written else headers.get("traceparent", "")),
+        trace_id=trace_id_of(written.traceparent if written else headers.get(TRACEPARENT, "")),
         causation_id=written.causation_id if written else headers.get(CloudEvents.CAUSATION_ID, ""),
         data=delivery.data,
         history=history,

@@ -26,7 +26,7 @@ from jetmesh.failure import (
 )
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.headers import CloudEvents
+from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, CloudEvents
 from jetmesh.jetstream.message import Guard, Message, Unknown
 from jetmesh.jetstream.subject import subject_of
 from jetmesh.outcome import Again, DeadLettered, GivenBack, Held, Later, Outcome, Retried
@@ -190,9 +190,7 @@ class Worker:
     def join(self, envelope: Envelope, attempt: Attempt, stored: Iterable[Stored]) -> None:
         """What came from outside about a key that has a story goes on in the trace that the story began in."""
         for message in stored:
-            if began := parse_traceparent(
-                message.headers.get("traceparent", ""), message.headers.get("tracestate", "")
-            ):
+            if began := parse_traceparent(message.headers.get(TRACEPARENT, ""), message.headers.get(TRACESTATE, "")):
                 attempt.join(envelope, began)
                 return
 
@@ -248,7 +246,7 @@ class Worker:
                         ("gives up", *reason_of(reason)), logging.ERROR, "%s gives up on %s: %s",
                         self.reaction.durable, delivery.subject, reason, extra=extra,
                     )  # fmt: skip
-                    traceparent = attempt.headers().get("traceparent", "")
+                    traceparent = attempt.headers().get(TRACEPARENT, "")
                     await dead_letter.bury(
                         self.context.publisher, self.service.name, self.reaction.name, delivery, reason, traceparent
                     )

@@ -20,7 +20,7 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from jetmesh.cloudevents import Envelope, instant_of
 from jetmesh.event import EventType
-from jetmesh.jetstream.headers import Headers, header_lines
+from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, Headers, header_lines
 from jetmesh.outcome import Outcome
 from jetmesh.service import Reaction
 from jetmesh.telemetry.instruments import Counter, CounterSeries, Histograms, Series
@@ -130,9 +130,9 @@ def trace_headers(context: SpanContext) -> dict[str, str]:
     """`traceparent`, and `tracestate` where there is one; nothing where nothing is traced."""
     if not context.is_valid:
         return {}
-    headers = {"traceparent": format_traceparent(context)}
+    headers = {TRACEPARENT: format_traceparent(context)}
     if context.trace_state:
-        headers["tracestate"] = context.trace_state.to_header()
+        headers[TRACESTATE] = context.trace_state.to_header()
     return headers
 
 
@@ -141,7 +141,7 @@ def trace_lines(context: SpanContext) -> str:
     _, _, _, _, trace_state, is_valid = context
     if not is_valid or trace_state is not DEFAULT_TRACE_STATE:
         return header_lines(trace_headers(context))
-    return f"traceparent: {format_traceparent(context)}\r\n"
+    return f"{TRACEPARENT}: {format_traceparent(context)}\r\n"
 
 
 class Attempt:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.headers import Headers, Nats, decode_headers
+from jetmesh.jetstream.headers import TRACEPARENT, Headers, Nats, decode_headers
 from jetmesh.jetstream.subject import Subject
 from jetmesh.telemetry.otlp import parse_traceparent
 
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     def trace_id(self) -> str:
         """The trace that it belongs to, 32 hexadecimal digits; empty where there is none."""
         given = {name.lower(): value for name, value in self.header_fields().items()}
-        trace = parse_traceparent(given.get("traceparent", ""))
+        trace = parse_traceparent(given.get(TRACEPARENT, ""))
         return f"{trace.trace_id:032x}" if trace else ""
 
     def header_fields(self) -> Headers:
