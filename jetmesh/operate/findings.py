@@ -51,4 +51,4 @@ class Patient:
     @property
     def server(self) -> Mapping[str, Any]:
         """What the server said of itself when it was connected to."""
-        return self.connection.about_server
+        return self.connection.server.info

@@ -82,7 +82,7 @@ class Gauges:
 
     def _certificates(self) -> list[Observation]:
         mesh = self._runner.context
-        ends = certificates.ends(mesh.settings, mesh.connection.peer_certificate)
+        ends = certificates.ends(mesh.settings, mesh.connection.server.certificate)
         return [Observation(end, {"jetmesh.certificate": name}) for name, end in ends.items()]
 
     def _unstored(self) -> list[Observation]:

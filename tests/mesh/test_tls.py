@@ -113,7 +113,7 @@ async def test_a_service_knows_when_the_certificates_of_its_connection_end(
 ) -> None:
     settings = settings_of(verifying, tmp_path, "operator", **files.client())
     async with connect(settings, providers.start("test", {}), "test") as mesh:
-        ends = certificates.ends(settings, mesh.connection.peer_certificate)
+        ends = certificates.ends(settings, mesh.connection.server.certificate)
     assert set(ends) == {"broker", "client", "ca"}
     assert all(end > time.time() for end in ends.values())
 

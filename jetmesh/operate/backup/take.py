@@ -58,7 +58,7 @@ class Taking:
             ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
             services=[service.name for service in self.services],
             partitions=dict(self.split),
-            versions={"jetmesh": jetmesh_version(), "nats-server": str(self.connection.about_server.get("version"))},
+            versions={"jetmesh": jetmesh_version(), "nats-server": str(self.connection.server.info.get("version"))},
             streams={stream: each for stream, each in taken.items() if each},
             floors=[Floor(stream=s, durable=d, sequence=at) for (s, d), at in floors.items()],
         )

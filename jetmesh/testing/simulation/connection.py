@@ -4,16 +4,15 @@ import asyncio
 import json
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from typing import Any
 
 from jetmesh.failure import BrokerUnavailable, Unavailable
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.limits import Limits
 from jetmesh.jetstream.notices import Notices
-from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame
+from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame, Server
 from jetmesh.testing.simulation.broker import Broker
 
 Step = Callable[[], None]
@@ -54,9 +53,7 @@ class SimulatedConnection(Notices):
     api_prefix = API
     limits = Limits(1 << 20)
     short_lives = 0
-    about_server: Mapping[str, Any] = {}
-    server_host = ""
-    peer_certificate = b""
+    server = Server({})
 
     def __init__(
         self, broker: Broker, name: str, dice: random.Random, context: Context, delay_seconds: float = 0.002
