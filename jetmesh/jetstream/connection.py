@@ -2,20 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
+from jetmesh.common.tasks import cancelled, finished
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import TooLarge, Unavailable
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.headers import decode_headers
+from jetmesh.jetstream.identity import Anybody, Identity
 from jetmesh.jetstream.lifetimes import Lifetimes
 from jetmesh.jetstream.limits import Limits
-from jetmesh.jetstream.nats_private import RECONNECT_SECONDS, Identity, NatsClient
+from jetmesh.jetstream.nats_private import RECONNECT_SECONDS, NatsClient
 from jetmesh.jetstream.notices import Notices
 from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame, Server
 
@@ -23,18 +25,6 @@ log = logging.getLogger("jetmesh.connection")
 
 CLOSE_SECONDS = 2.0
 FLUSH_SECONDS = 2
-
-
-class Anybody:
-    """A client that proves nothing, but for what stands in the address."""
-
-    def options(self) -> Mapping[str, Any]:
-        """Nothing."""
-        return {}
-
-    def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:
-        """Nothing is known."""
-        return ""
 
 
 class Connection(Notices):
@@ -80,7 +70,7 @@ class Connection(Notices):
             **self._identity.options(),
             **options,
         )
-        await _finished(connecting, within_seconds)
+        await finished(connecting, within_seconds)
         self._lifetimes.begin()
         self._tell = self._warn
         self._conditions.over()
@@ -94,7 +84,7 @@ class Connection(Notices):
         with suppress(TimeoutError):
             await asyncio.wait_for(self._client.close(), CLOSE_SECONDS)
         if self._client.reconnecting is not None:
-            await _cancelled(self._client.reconnecting)
+            await cancelled(self._client.reconnecting)
 
     async def ended(self) -> str:
         """Return when nothing will connect it again: what it failed with."""
@@ -219,27 +209,3 @@ class Connection(Notices):
 
     async def _on_closed(self) -> None:
         self._closed.set()
-
-
-async def _finished(work: Coroutine[Any, Any, None], within_seconds: float | None) -> None:
-    """Return when the work is done. It has ended when this is cancelled or the time is up, also where its cancellation
-    is lost in `asyncio.wait_for` (before Python 3.12).
-
-    Raises:
-        TimeoutError: it was not done in time.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait([task], timeout=within_seconds)
-    finally:
-        if not task.done():
-            await _cancelled(task)
-    if task.cancelled():
-        raise TimeoutError
-    task.result()
-
-
-async def _cancelled(task: "asyncio.Task[Any]") -> None:
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import ParseResult, unquote
 
 from nats.aio.client import Client
@@ -21,6 +21,7 @@ from nats.errors import Error
 
 from jetmesh.common.throttled_log import Conditions, kind_of
 from jetmesh.failure import BrokerUnavailable
+from jetmesh.jetstream.identity import Identity
 from jetmesh.jetstream.limits import HEADER_BYTES_MAX, SHORT_SUBJECT, Limits
 from jetmesh.jetstream.parser import Splitter
 from jetmesh.jetstream.transport import NOT_CONNECTED, Frame
@@ -69,18 +70,6 @@ PRIVATE: Mapping[type, frozenset[str]] = {
     TcpTransport: frozenset({"_io_writer"}),
 }
 """The members of nats-py that are not public and that this module uses or overrides."""
-
-
-class Identity(Protocol):
-    """How a client proves who it is (`jetmesh.jetstream.credentials`)."""
-
-    def options(self) -> Mapping[str, Any]:
-        """What nats-py is told: `nkeys_seed_str`, `tls`, `inbox_prefix`."""
-        ...
-
-    def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:
-        """Why a broker that is there does not let it in; empty where it would."""
-        ...
 
 
 class _Address(ParseResult):

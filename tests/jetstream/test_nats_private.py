@@ -11,7 +11,7 @@ from nats.aio.transport import TcpTransport
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.jetstream import nats_private
-from jetmesh.jetstream.connection import Anybody
+from jetmesh.jetstream.identity import Anybody
 from jetmesh.jetstream.nats_private import PRIVATE
 
 SAMPLES = {Client: Client(), Subscription: Subscription(Client(), 1), TcpTransport: TcpTransport()}  # type: ignore[no-untyped-call]
