@@ -16,13 +16,13 @@ from benchmarks.progress import Step
 from jetmesh.jetstream import subject
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Guard, Message
+from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.runtime.context import Context
 from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference.streams import raw_reader
 
 PART = "footprint"
 KEYS = 200_000
@@ -109,7 +109,7 @@ async def _of_orders(running: Running, orders: Sequence[OrderPlaced]) -> list[Ro
 
 async def _owners(running: Running, orders: Sequence[OrderPlaced]) -> int:
     """How many services have recorded something about the orders, each counted for each order."""
-    reader, keys = await raw_reader(running.client.connection), {order.key for order in orders}
+    reader, keys = await stream_reader(running.client.connection), {order.key for order in orders}
     streams = [service.stream for service in SERVICES if service.records]
     return sum([len({message.key for message in await reader.read(stream)} & keys) for stream in streams])
 

@@ -7,10 +7,10 @@ from benchmarks import meshes, workload
 from benchmarks.figures import Row
 from benchmarks.meshes import Running
 from benchmarks.progress import Step
+from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh_shop.reference import placing
-from jetmesh_shop.reference.streams import raw_reader
 
 PART = "memory"
 GOAL_BYTES = {"analytics": "200 MB"}
@@ -65,7 +65,7 @@ async def _start(running: Running, skus: list[str]) -> Row:
     meshes.start(running, STARTING)
     await running.pulled(STARTING)
     await running.drained()
-    (authorized,) = await (await raw_reader(running.client.connection)).read(
+    (authorized,) = await (await stream_reader(running.client.connection)).read(
         "PAYMENTS", f"payments.authorized.{order.key}"
     )
     seconds = (unix_nano(authorized.time) - started_unix_nano) / 1e9

@@ -18,6 +18,7 @@ from jetmesh import settings
 from jetmesh.common.ports import HOST, free_port
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Message
+from jetmesh.operate.progress import Progress, gauge, progress
 from jetmesh.runtime.context import Context, connect
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
@@ -28,7 +29,6 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders
 from jetmesh_shop.reference import placing
 from jetmesh_shop.reference.fleet import AFTERWARDS, niceness
-from jetmesh_shop.reference.streams import Progress, gauge, progress
 
 NAMES = tuple(service.name for service in SERVICES)
 WITHOUT_MAIL = tuple(name for name in NAMES if name != "notifications")

@@ -13,9 +13,9 @@ from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import BATCH_MAX
+from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference.streams import raw_reader
 
 PART = "stored"
 FEW = 10_000
@@ -68,7 +68,7 @@ async def _store(running: Running, skus: Sequence[str], *, already: int, stored:
     """Make the streams hold so many orders. Nobody shall react to the copies: the services stop meanwhile, and their
     durables go on behind them."""
     running.processes.stop(*running.processes)
-    reader = await raw_reader(running.client.connection)
+    reader = await stream_reader(running.client.connection)
     for stream in STREAMS:
         stories = [m for m in await reader.read(stream) if m.key.startswith("o-model-")]
         await _publish(running, _copies(stories, already // MODELS, stored // MODELS))

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from jetmesh.service import INTAKE, DeclarationError, Service
 from jetmesh.settings import Project, read
@@ -50,6 +51,13 @@ def hidden_by(module: str) -> str:
     package = module.partition(".")[0]
     here = Path.cwd() / package
     return f"; the folder {here} hides an installed package {package}: run this elsewhere" if here.is_dir() else ""
+
+
+def added(services: Sequence[Service], group: str) -> list[Any]:
+    """What the app brings for the runtime's commands: entry points of this group, under the name that the app has in
+    `jetmesh.apps`."""
+    names = {point.name for point in entry_points(group="jetmesh.apps") if load(point.value) == tuple(services)}
+    return [point.load() for point in entry_points(group=group) if point.name in names]
 
 
 def named(services: Sequence[Service], names: Sequence[str]) -> tuple[Service, ...]:

@@ -24,6 +24,7 @@ OWN = (
     "validate",
     "example",
     "story",
+    "audit",
     "dlq",
     "archive",
     "backup",
@@ -34,7 +35,7 @@ OWN = (
 """The runtime's commands, each in the module of its name: a service that starts imports `run` and no other."""
 
 
-OF_THE_DEMO = ("audit", "bank", "demo", "load", "order", "report")
+OF_THE_DEMO = ("bank", "demo", "load", "order", "report")
 """What `jetmesh[demo]` adds."""
 
 SHARED = (["new"], ["contracts"])

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -77,10 +76,8 @@ async def _run(
 
 
 def audits(services: Sequence[Service]) -> list[Audit]:
-    """The audits of restored streams that the app brings: entry points of the group `jetmesh.restored`, under the name
-    that the app has in `jetmesh.apps`."""
-    names = {point.name for point in entry_points(group="jetmesh.apps") if apps.load(point.value) == tuple(services)}
-    return [point.load() for point in entry_points(group="jetmesh.restored") if point.name in names]
+    """The audits of restored streams that the app brings."""
+    return apps.added(services, "jetmesh.restored")
 
 
 def _refused(offences: Offences) -> int:

@@ -12,7 +12,6 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from jetmesh.local.state import State
-from jetmesh_shop.reference import audit
 from jetmesh_shop.reference.checks import sent_again
 from jetmesh_shop.reference.sheets import sheet
 from tests.chaos.arena import Tell, Wishes
@@ -88,7 +87,7 @@ def render(result: Result) -> RenderableType:
     notes += [Text(f"cancelled before its time was up: {key}", "bold red") for key in result.early]
     notes += [Text(f"given up, and kills nobody: {subject}", "bold red") for subject in result.bystanders]
     notes += [Text(f"came to nothing, {count} times: {what}", "dim") for what, count in figures.prevented.items()]
-    return Group(audit.render(result.audit), Text(), strikes, Text(), costs, *notes)
+    return Group(result.audit.shown(), Text(), strikes, Text(), costs, *notes)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,18 @@ from datetime import datetime
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.errors import ApiError
+from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.local.state import State
+from jetmesh.operate.progress import Progress, progress
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.worker import Exhausted
 from jetmesh.testing import until
 from jetmesh.topology.names import DEAD_LETTERS, endpoint_subject, is_note
 from jetmesh.topology.provision import Drift
 from jetmesh_shop.orders.service import orders as orders_service
-from jetmesh_shop.reference.audit import Audit
-from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference import audit
+from jetmesh_shop.reference.audit import ShopAudit
 from jetmesh_shop.reference.facts import collect
-from jetmesh_shop.reference.streams import Progress, progress, raw_reader
 from tests.chaos import brokers, wrapped
 from tests.chaos.arena import Arena, Tell, Wishes
 from tests.chaos.figures import Figures
@@ -47,7 +48,7 @@ class Result:
     struck: dict[str, int]
     impossible: Mapping[str, str]
     figures: Figures
-    audit: Audit
+    audit: ShopAudit
     waits: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
     """Orders that a deadline cancelled before it was over."""
@@ -131,20 +132,20 @@ async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Tel
     return waits
 
 
-async def audited(context: Context, state: State) -> Audit:
+async def audited(context: Context, state: State) -> ShopAudit:
     """The books."""
     facts = await collect(context, state)
-    return Audit(facts, findings(facts, crashed=True))
+    return audit.audited(facts, crashed=True)
 
 
 async def given_up_for_nothing(context: Context) -> list[str]:
     """The dead letters that say that the attempts are used up, but for those of deadly orders."""
-    letters = await (await raw_reader(context.connection)).read(DEAD_LETTERS)
+    letters = await (await stream_reader(context.connection)).read(DEAD_LETTERS)
     exhausted = [letter for letter in letters if letter.headers.get("Jetmesh-Error-Type") == Exhausted.__name__]
     return [letter.subject for letter in exhausted if wrapped.DEADLY.encode() not in letter.data]
 
 
-async def warehouse_differs(context: Context, done: Audit) -> list[str]:
+async def warehouse_differs(context: Context, done: ShopAudit) -> list[str]:
     """How often each event is counted, and how often it is there."""
     said = json.loads(await context.connection.ask(endpoint_subject("analytics", "report"), b"", ASK_SECONDS))
     counted = Counter({row["type"]: row["stored"] for row in said["events"]})
@@ -155,7 +156,7 @@ async def warehouse_differs(context: Context, done: Audit) -> list[str]:
 
 async def cancelled_early(context: Context, deadline: float) -> list[str]:
     """The orders that were cancelled because their time was up, and it was not, by the broker's clock."""
-    events = await (await raw_reader(context.connection)).read(orders_service.stream)
+    events = await (await stream_reader(context.connection)).read(orders_service.stream)
     at = {(event.type, event.key): datetime.fromisoformat(event.time).timestamp() for event in events}
     late = [e.key for e in events if e.type == "orders.cancelled" and b'"timed_out"' in e.data]
     return [key for key in late if at["orders.cancelled", key] - at.get(("orders.placed", key), 0.0) < deadline - 1.0]

@@ -93,6 +93,10 @@ async def test_an_app_runs_with_one_command_and_is_found_by_its_folder(
     unknown = jetmesh("story", "bob", state=tmp_path)
     assert (unknown.returncode, "nothing is recorded about bob" in unknown.stderr) == (1, True)
 
+    audited = jetmesh("audit", "--json", state=tmp_path)
+    found = json.loads(audited.stdout)
+    assert (audited.returncode, found["clean"], found["types"]) == (0, True, {"hello.greeted": 1}), audited.stderr
+
     second = jetmesh("dev", state=tmp_path)
     assert (second.returncode, "a mesh runs in" in second.stderr) == (1, True), second.stderr
 

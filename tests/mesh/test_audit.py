@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from jetmesh.jetstream.delivery import id_of_place
+from jetmesh.operate.books import Fact, Letter
 from jetmesh.runtime.origin import Origin
 from jetmesh_shop.payments.ledger import Balance
 from jetmesh_shop.reference.checks import findings
-from jetmesh_shop.reference.facts import Fact, Facts, Letter
+from jetmesh_shop.reference.facts import Facts
 
 STREAMS = {"orders": "ORDERS", "payments": "PAYMENTS", "inventory": "INVENTORY", "stock": "INVENTORY"}
 GOODS = [{"sku": "cola", "quantity": 2}]
@@ -216,7 +217,7 @@ def test_a_cancellation_of_an_order_that_was_archived_comes_too_late() -> None:
 
 def test_a_message_without_a_key_is_known_by_where_it_stands() -> None:
     message = replace(fact("orders.placed", "", stream="INTAKE"), id="chosen")
-    assert message.named == id_of_place("INTAKE", message.unix_nano / 1e9, message.sequence)
+    assert books().named(message) == id_of_place("INTAKE", message.unix_nano / 1e9, message.sequence)
 
 
 def test_an_order_buried_as_a_dead_letter_is_not_lost() -> None:

@@ -22,6 +22,7 @@ from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.local.state import State
 from jetmesh.local.supervisor import Spec, Supervisor
+from jetmesh.operate.progress import progress
 from jetmesh.runtime.context import Context
 from jetmesh.testing import until
 from jetmesh.topology import nkeys
@@ -34,7 +35,6 @@ from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
 from jetmesh_shop.reference.fleet import Fleet, fleet
 from jetmesh_shop.reference.ports import any_free
-from jetmesh_shop.reference.streams import progress
 from jetmesh_shop.reference.summary import ENDS
 from tests.chaos import brokers
 from tests.chaos.network import Network

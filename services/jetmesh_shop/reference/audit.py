@@ -1,86 +1,56 @@
-"""`jetmesh audit`: the books, from the streams, the bank's ledger, the stock and the mail sink alone."""
+"""The audit of the reference mesh: the books of its streams, the bank's ledger, the stock, the mail sink."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
-from jetmesh.commands import options
-from jetmesh.commands.target import reach_running
-from jetmesh.common.console import Console
-from jetmesh.common.terminal import show
-from jetmesh.common.visible import visible
 from jetmesh.local.state import State
+from jetmesh.operate.audit import Audit
+from jetmesh.runtime.context import Context
 from jetmesh_contracts.money import amount
-from jetmesh_shop.reference.checks import Finding, findings, outcome, sent_again, shelves
+from jetmesh_shop.reference.checks import findings, outcome, sent_again, shelves
 from jetmesh_shop.reference.facts import Facts, collect
 from jetmesh_shop.reference.sheets import sheet
 
-OFFENCES_SHOWN = 10
 ENDS = ("confirmed", "cancelled", "refused", "pending")
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """The books and what is wrong with them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShopAudit(Audit):
+    """The audit, and what it goes by."""
 
     facts: Facts
-    findings: Sequence[Finding]
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing is wrong."""
-        return not any(finding.offences for finding in self.findings)
 
 
-@click.command()
-@options.state
-@options.archive
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def audit(state: State, archive: Path | None, as_json: bool) -> None:
-    """Check that nothing was lost and nothing happened twice; exit 1 with the offending ids otherwise.
-
-    Goes by the streams, the archive, the bank's ledger, the stock and the mail sink alone, past all services. The
-    ledger and the mails are those of the state folder.
-    """
-    done = asyncio.run(_audit(state, archive))
-    if as_json:
-        show(document(done))
-    else:
-        Console().print(render(done))
-    raise SystemExit(not done.is_clean)
+async def audit(context: Context, state: State, archive: Path) -> Audit:
+    """The audit of this app, for `jetmesh audit`."""
+    return audited(await collect(context, state, archive))
 
 
-async def _audit(state: State, archive: Path | None) -> Audit:
-    async with reach_running(state) as mesh:
-        facts = await collect(mesh, state, archive)
-    return Audit(facts, findings(facts))
+def audited(facts: Facts, *, crashed: bool = False) -> ShopAudit:
+    """The checks of the books, and their figures."""
+    tables = [orders_table(facts), *([] if facts.balances is None else [money_table(facts)]), stock_table(facts)]
+    return ShopAudit(findings(facts, crashed=crashed), document(facts), tables, facts=facts)
 
 
-def document(done: Audit) -> dict[str, Any]:
+def document(facts: Facts) -> dict[str, Any]:
     """The audit as JSON."""
-    first, last = span_seconds(done.facts)
+    first, last = span_seconds(facts)
     return {
-        "clean": done.is_clean,
-        "orders": ends(done.facts),
-        "money": money(done.facts),
+        "orders": ends(facts),
+        "money": money(facts),
         "stock": {sku: {"restocked": s.restocked, "reserved": s.reserved, "released": s.released, "level": s.level}
-                  for sku, s in shelves(done.facts).items()},
-        "mails": None if done.facts.mails is None else done.facts.mails.total(),
-        "mails_twice": len(sent_again(done.facts)),
-        "dead_letters": len(done.facts.letters),
-        "discarded": len(done.facts.discarded),
-        "set_aside": len(done.facts.aside),
-        "events": len(done.facts.events),
+                  for sku, s in shelves(facts).items()},
+        "mails": None if facts.mails is None else facts.mails.total(),
+        "mails_twice": len(sent_again(facts)),
+        "dead_letters": len(facts.letters),
+        "discarded": len(facts.discarded),
+        "set_aside": len(facts.aside),
+        "events": len(facts.events),
         "seconds": round(last - first, 3),
-        "offences": {finding.check: list(finding.offences) for finding in done.findings if finding.offences},
     }  # fmt: skip
 
 
@@ -108,16 +78,6 @@ def span_seconds(facts: Facts) -> tuple[float, float]:
     return (min(times) / 1e9, max(times) / 1e9) if times else (0.0, 0.0)
 
 
-def render(done: Audit) -> RenderableType:
-    """The books as tables, then each check with its offences."""
-    facts = done.facts
-    parts: list[RenderableType] = [orders_table(facts), Text()]
-    if facts.balances is not None:
-        parts += [money_table(facts), Text()]
-    parts += [stock_table(facts), Text(), *map(verdict, done.findings), Text(), conclusion(done)]
-    return Group(*parts)
-
-
 def orders_table(facts: Facts) -> Table:
     """How the orders ended, and what else there is."""
     counts = ends(facts)
@@ -143,23 +103,3 @@ def stock_table(facts: Facts) -> Table:
         pieces = (shelf.restocked, shelf.level, shelf.reserved, shelf.released, shelf.out)
         table.add_row(sku, *(f"{count:,}" for count in pieces))
     return table
-
-
-def verdict(finding: Finding) -> Text:
-    """One line for a check that holds; the offences below one that does not."""
-    if not finding.offences:
-        return Text.assemble(("✓ ", "green"), finding.check)
-    line = Text.assemble(("✗ ", "bold red"), (finding.check, "bold"), (f": {len(finding.offences):,}", "bold red"))
-    for offence in finding.offences[:OFFENCES_SHOWN]:
-        line.append(f"\n    {visible(offence)}", "red")
-    if len(finding.offences) > OFFENCES_SHOWN:
-        line.append(f"\n    … and {len(finding.offences) - OFFENCES_SHOWN:,} more (--json has all)", "dim")
-    return line
-
-
-def conclusion(done: Audit) -> Text:
-    """The last line."""
-    wrong = sum(len(finding.offences) for finding in done.findings)
-    if wrong:
-        return Text(f"The books do not balance: {wrong:,} {'offence' if wrong == 1 else 'offences'}.", "bold red")
-    return Text("The books balance: nothing lost, nothing twice.", "bold green")

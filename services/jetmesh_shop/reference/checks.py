@@ -1,13 +1,23 @@
 """What must hold in the books: each check is one function that names what offends against it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from jetmesh.telemetry.otlp.traceparent import trace_id_of
+from jetmesh.operate import checks
+from jetmesh.operate.books import Fact
+from jetmesh.operate.checks import (
+    Finding,
+    Offences,
+    each_event_once,
+    every_event_keeps_its_contract,
+    letters_have_a_source,
+    lost,
+    nothing_is_set_aside,
+    one_trace_each,
+)
 from jetmesh_contracts import (
     CancellationSent,
     ConfirmationSent,
@@ -27,7 +37,7 @@ from jetmesh_contracts import (
     StockRestocked,
 )
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference.facts import PLACED, REFUSED, Fact, Facts, total
+from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts, total
 
 CONFIRMED, CANCELLED, REQUESTED = OrderConfirmed.type, OrderCancelled.type, OrderCancellationRequested.type
 CAPTURED, VOIDED, DECLINED = PaymentCaptured.type, PaymentVoided.type, PaymentDeclined.type
@@ -37,23 +47,13 @@ RESTOCKED, LEVEL = StockRestocked.type, StockLevel.type
 LETTERS = ConfirmationSent.type, CancellationSent.type, ReceiptSent.type
 
 Story: TypeAlias = Mapping[str, Fact]
-Offences: TypeAlias = Iterator[str]
 Check: TypeAlias = Callable[[Facts], Offences]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A check, in words, and the offences that it found."""
-
-    check: str
-    offences: Sequence[str] = field(default=())
 
 
 def findings(facts: Facts, *, crashed: bool = False) -> list[Finding]:
     """All checks, in reading order. Where services have `crashed` between SMTP and recording, a mail may have gone out
     again under its own Message-ID, which mail clients show once: no offence then (`sent_again` has them)."""
-    checks = [check for check in CHECKS if not (crashed and check is no_mail_twice)]
-    return [Finding((check.__doc__ or "").strip(), sorted(set(check(facts)))) for check in checks]
+    return checks.findings([check for check in CHECKS if not (crashed and check is no_mail_twice)], facts)
 
 
 def outcome(story: Story) -> str:
@@ -65,71 +65,20 @@ def outcome(story: Story) -> str:
     return "confirmed" if CONFIRMED in story else "pending"
 
 
-ANSWERS: Mapping[str, set[str]] = {
-    PLACED: {PLACED, REFUSED},
-    REQUESTED: {REQUESTED, CANCELLED, REFUSED},
-    RESTOCKED: {RESTOCKED},
-}
-"""What may come of a message from outside."""
-
-
 def acknowledged_are_stored(facts: Facts) -> Offences:
     """every message that was acknowledged is stored, refused, set aside, or a dead letter"""
-    elsewhere = {letter.place for letter in [*facts.letters, *facts.discarded]}
-    elsewhere |= {waiting.place for waiting in facts.aside}
-    recorded = {(event.type, event.key) for event in facts.events}
-    for message in facts.intake:
-        answers = {(answer, message.named) for answer in ANSWERS.get(message.type, ())}
-        if message.place not in elsewhere and not answers & recorded and not _came_too_late(facts, message):
-            yield f"{message.named}: {message} led to nothing"
-
-
-def _came_too_late(facts: Facts, message: Fact) -> bool:
-    """Whether it asks for an order back of which nothing but the ending was left."""
-    placed = facts.stories.get(message.named, {}).get(PLACED)
-    return message.type == REQUESTED and placed is not None and placed.place in facts.gone
-
-
-def nothing_is_set_aside(facts: Facts) -> Offences:
-    """nothing is set aside for a later attempt"""
-    for waiting in facts.aside:
-        yield f"{waiting.stream} {waiting.sequence}: waits for {waiting.whose}"
-
-
-def every_event_keeps_its_contract(facts: Facts) -> Offences:
-    """every event keeps its contract"""
-    for event in facts.events:
-        if event.wrong:
-            yield f"{event}: {event.wrong}"
-
-
-def let_go(facts: Facts) -> Mapping[str, frozenset[str]]:
-    """What will not happen any more, by key, since somebody discarded the letter that it depended on."""
-    found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-    lost = {letter.place: consequences(letter.reaction) for letter in facts.discarded}
-    for message in [*facts.intake, *facts.events] if lost else ():
-        if message.place in lost:
-            found[message.key or message.named] |= lost[message.place]
-    return found
-
-
-@lru_cache
-def consequences(reaction: str) -> frozenset[str]:
-    """The types of what a reaction may record, and of all that others may record because of it."""
-    reactions = [each for service in SERVICES for each in service.reactions]
-    found = {event.type for each in reactions if f"{each.service}.{each.name}" == reaction for event in each.outcomes}
-    before: set[str] = set()
-    while found != before:
-        before = set(found)
-        found |= {event.type for each in reactions if before & {cause.type for cause in each.events}
-                  for event in each.outcomes}  # fmt: skip
-    return frozenset(found)
+    answers = checks.answers_of(SERVICES)
+    for message in checks.unanswered(facts, {**answers, REQUESTED: answers[REQUESTED] | {REFUSED}}):
+        placed = facts.stories.get(facts.named(message), {}).get(PLACED)
+        # An order of which nothing but the ending was left can't be asked back.
+        if message.type != REQUESTED or placed is None or placed.place not in facts.gone:
+            yield f"{facts.named(message)}: {message} led to nothing"
 
 
 def one_end_each(facts: Facts) -> Offences:
     """every order has exactly one end"""
     yield from no_two_ends(facts)
-    missing = let_go(facts)
+    missing = lost(facts)
     for key, story in facts.stories.items():
         is_open = PLACED in story and outcome(story) == "pending"
         if is_open and not {CONFIRMED, CANCELLED} & missing[key]:
@@ -147,7 +96,7 @@ def no_two_ends(facts: Facts) -> Offences:
 
 def ends_have_their_effects(facts: Facts) -> Offences:
     """every end has its effects: on the money, on the goods, and a mail"""
-    missing = let_go(facts)
+    missing = lost(facts)
     for key, story in facts.stories.items():
         for alternatives in EFFECTS[outcome(story)]:
             if not alternatives & (story.keys() | missing[key]):
@@ -172,29 +121,9 @@ EFFECTS: Mapping[str, Sequence[set[str]]] = {
 }
 
 
-def each_event_once(facts: Facts) -> Offences:
-    """every event was recorded once"""
-    ids = Counter(event.id for event in facts.events)
-    subjects = Counter(event.subject for event in facts.events if event.type != LEVEL)
-    yield from (f"{event}: its id {event.id} was recorded twice" for event in facts.events if ids[event.id] > 1)
-    yield from (f"{subject}: recorded {count} times" for subject, count in subjects.items() if count > 1)
-
-
-def one_trace_each(facts: Facts) -> Offences:
-    """every order is one trace"""
-    for key, story in facts.stories.items():
-        traces = {trace_id for event in story.values() if (trace_id := trace_id_of(event.traceparent))}
-        if len(traces) > 1:
-            yield f"{key}: its events are of {len(traces)} traces: {', '.join(sorted(traces))}"
-
-
 def every_event_has_its_cause(facts: Facts) -> Offences:
     """every event has its cause among the messages"""
-    known = {message.id for message in facts.intake} | {event.id for event in facts.events}
-    for event in facts.events:
-        begins = event.type in (PLACED, REFUSED) and not event.causation_id
-        if not begins and event.causation_id not in known:
-            yield f"{event}: its cause {event.causation_id or '(none)'} is nowhere"
+    yield from checks.without_cause(facts, {PLACED, REFUSED})
 
 
 def nothing_for_unknown_orders(facts: Facts) -> Offences:
@@ -226,7 +155,7 @@ def charged_once(facts: Facts) -> Offences:
 
 def money_balances(facts: Facts) -> Offences:
     """money held = taken + let go, for every order that has ended"""
-    missing = let_go(facts)
+    missing = lost(facts)
     for balance in facts.balances or ():
         if {CAPTURED, VOIDED} & missing[balance.key] and balance.open_minor > 0:
             continue
@@ -320,16 +249,6 @@ def no_mail_twice(facts: Facts) -> Offences:
 def sent_again(facts: Facts) -> dict[str, int]:
     """The Message-IDs that went out more than once, with the number of copies."""
     return {message_id: copies for message_id, copies in (facts.mails or {}).items() if copies > 1}
-
-
-def letters_have_a_source(facts: Facts) -> Offences:
-    """every dead letter points to a message that is there"""
-    sources = {(message.stream, message.sequence): message.subject for message in [*facts.intake, *facts.events]}
-    for letter in facts.letters:
-        found = sources.get(letter.place)
-        if found is None or letter.source_subject not in ("", found):  # a letter that was cut may not say its subject
-            stream, sequence = letter.place
-            yield f"{letter}: no {letter.source_subject} at {stream} {sequence}"
 
 
 CHECKS: Sequence[Check] = (

@@ -18,14 +18,15 @@ from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.local.state import State
+from jetmesh.operate.books import Fact
+from jetmesh.operate.progress import gauge
 from jetmesh.runtime.context import Context
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix
 from jetmesh_shop.reference.checks import AUTHORIZED, CANCELLED, CAPTURED, CONFIRMED, LETTERS, RESERVED
-from jetmesh_shop.reference.facts import PLACED, Fact, collect
+from jetmesh_shop.reference.facts import PLACED, collect
 from jetmesh_shop.reference.placing import publish
 from jetmesh_shop.reference.sheets import sheet
-from jetmesh_shop.reference.streams import gauge
 from jetmesh_shop.reference.summary import ENDS, percentile
 
 POLL_SECONDS = 0.5

@@ -12,15 +12,14 @@ from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
 from jetmesh.local.lifecycle import Lifecycle, provide
 from jetmesh.operate.key_history import follow
+from jetmesh.operate.progress import Gauge, gauge, progress
 from jetmesh.runtime.context import Context
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import audit, mix, placing, stock, summary
-from jetmesh_shop.reference.audit import Audit
-from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference import mix, placing, stock, summary
+from jetmesh_shop.reference.audit import audited
 from jetmesh_shop.reference.facts import collect
 from jetmesh_shop.reference.fleet import Fleet, forward_to
-from jetmesh_shop.reference.streams import Gauge, gauge, progress
 from jetmesh_shop.reference.summary import ENDS
 from jetmesh_shop.reference.voice import Voice
 
@@ -140,9 +139,9 @@ class Play:
             await self.mesh.stop_services()
             said.append("stopped, each after what it had in flight")
         facts = await collect(context, self._fleet.mesh.state)
-        done = Audit(facts, findings(facts))
+        done = audited(facts)
         found = summary.summarize(done, placed, self._fleet.stores.traces)
-        self.voice.show(audit.render(done))
+        self.voice.show(done.shown())
         self.voice.show(summary.render(found))
         if self.asked.as_json:
             show(summary.document(found))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from jetmesh.common import terminal
 from jetmesh.local.state import State
+from jetmesh.operate import checks as books
 from jetmesh.runtime.context import Context
 from jetmesh_shop.reference import checks
 from jetmesh_shop.reference.checks import Check, addressee
@@ -15,7 +16,7 @@ SHOWN = 20
 CHECKS: Sequence[Check] = (
     checks.no_two_ends,
     checks.promises_are_secured,
-    checks.each_event_once,
+    books.each_event_once,
     checks.every_event_has_its_cause,
     checks.nothing_for_unknown_orders,
     checks.charged_once,
@@ -23,7 +24,7 @@ CHECKS: Sequence[Check] = (
     checks.never_below_zero,
     checks.stock_balances,
     checks.goods_follow_the_end,
-    checks.letters_have_a_source,
+    books.letters_have_a_source,
 )
 
 

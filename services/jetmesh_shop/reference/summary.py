@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from jetmesh.operate.books import Fact, Letter
 from jetmesh_shop.orders.service import orders
-from jetmesh_shop.reference.audit import Audit
+from jetmesh_shop.reference.audit import ShopAudit
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
-from jetmesh_shop.reference.facts import PLACED, REFUSED, Fact, Facts, Letter
+from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts
 from jetmesh_shop.reference.sheets import counts, row
 from jetmesh_shop.reference.tracestore.store import Damaged, TraceStore
 
@@ -44,7 +45,7 @@ class Summary:
         return not (self.pending or self.charged_twice or self.oversold or self.dead_letters or self.offences)
 
 
-def summarize(done: Audit, order_ids: Collection[str], traces: Path) -> Summary:
+def summarize(done: ShopAudit, order_ids: Collection[str], traces: Path) -> Summary:
     """The summary of the orders with these ids; what the mesh did before counts only in the audit."""
     facts = done.facts
     stories = {key: facts.stories.get(key, {}) for key in order_ids}
@@ -94,8 +95,8 @@ def _clicks(facts: Facts, stories: dict[str, dict[str, Fact]]) -> dict[str, int]
         if first := story.get(PLACED) or story.get(REFUSED):
             clicks[key] = first.unix_nano
     for message in reversed(facts.intake):
-        if message.type == PLACED and message.named in clicks:
-            clicks[message.named] = message.unix_nano
+        if message.type == PLACED and facts.named(message) in clicks:
+            clicks[facts.named(message)] = message.unix_nano
     return clicks
 
 

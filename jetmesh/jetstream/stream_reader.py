@@ -1,23 +1,19 @@
-"""Reading the streams raw: every message as the broker kept it, by batched direct gets (ADR-31), past all services."""
+"""Whole streams: every message as the broker kept it, by batched direct gets (ADR-31)."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.api import passing_consumer, request
+from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.headers import decode_headers
+from jetmesh.jetstream.headers import Nats, decode_headers
 from jetmesh.jetstream.transport import Transport
-from jetmesh.topology.streams import Consumer
 
 BATCH = 5_000
 TIMEOUT_SECONDS = 15.0
 
 
-class RawReader:
+class StreamReader:
     """Reads whole streams over one inbox, one batch at a time."""
 
     def __init__(self, connection: Transport) -> None:
@@ -60,7 +56,7 @@ class RawReader:
             return [], False
         if raw[9:12] != b"204":
             raise Unavailable(f"the stream {stream} could not be read: {raw.decode('utf-8', 'replace').strip()}")
-        return self._messages, int(decode_headers(raw).get("Nats-Num-Pending", "0")) > 0
+        return self._messages, int(decode_headers(raw).get(Nats.NUM_PENDING, "0")) > 0
 
     def _on_frame(self, _subject: str, _reply: str, raw: bytes, data: bytes) -> None:
         if raw.startswith(b"NATS/1.0 "):
@@ -68,59 +64,12 @@ class RawReader:
                 self._ended.set_result(raw)
             return
         headers = decode_headers(raw)
-        place = headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"]
+        place = headers[Nats.SUBJECT], int(headers[Nats.SEQUENCE]), headers[Nats.TIME_STAMP]
         self._messages.append(Stored(*place, headers, data))
 
 
-async def raw_reader(connection: Transport) -> RawReader:
+async def stream_reader(connection: Transport) -> StreamReader:
     """A reader that listens."""
-    reader = RawReader(connection)
+    reader = StreamReader(connection)
     await reader.start()
     return reader
-
-
-class Gauge:
-    """Counts the messages on some subjects from now on: a consumer that nobody pulls, asked what waits for it."""
-
-    def __init__(self, connection: Transport, stream: str, name: str) -> None:
-        self._connection, self._place = connection, f"{stream}.{name}"
-
-    async def count(self) -> int:
-        """How many there are by now.
-
-        Raises:
-            Unavailable: the broker does not answer.
-        """
-        info = await request(self._connection, f"CONSUMER.INFO.{self._place}")
-        return int(info["num_pending"]) if info else 0
-
-
-@asynccontextmanager
-async def gauge(connection: Transport, stream: str, subjects: Sequence[str]) -> AsyncIterator[Gauge]:
-    """A gauge on some subjects of a stream, gone afterwards."""
-    config = {"deliver_policy": "new", "filter_subjects": list(subjects)}
-    async with passing_consumer(connection, stream, "gauge", **config) as name:
-        yield Gauge(connection, stream, name)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where some durables stand: how many deliveries they still have before them or in hands, and how far each came."""
-
-    waiting: int
-    delivered: tuple[int, ...]
-
-
-async def progress(connection: Transport, consumers: Iterable[Consumer]) -> Progress:
-    """Where these durables stand now.
-
-    Raises:
-        Unavailable: the broker does not answer.
-        ApiError: a durable is missing.
-    """
-    waiting, delivered = 0, []
-    for consumer in consumers:
-        info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}", strict=True)
-        waiting += int(info["num_pending"]) + int(info["num_ack_pending"])
-        delivered.append(int(info["delivered"]["stream_seq"]))
-    return Progress(waiting, tuple(delivered))

@@ -1,0 +1,46 @@
+"""`jetmesh audit`: whether anything was lost or happened twice, from what is stored alone, past all services."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import click
+
+from jetmesh import app as apps
+from jetmesh.commands import options
+from jetmesh.commands.target import reach_running
+from jetmesh.common.console import Console
+from jetmesh.common.terminal import show
+from jetmesh.local.state import State
+from jetmesh.operate.audit import Audit, of_streams
+from jetmesh.runtime.context import Context
+from jetmesh.service import Service
+
+OwnAudit = Callable[[Context, State, Path], Awaitable[Audit]]
+GROUP = "jetmesh.audits"
+"""Entry points under the name that an app has in `jetmesh.apps`: an audit of its own, which knows its business."""
+
+
+@click.command()
+@options.app
+@options.state
+@options.archive
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def audit(app: str, state: State, archive: Path | None, *, as_json: bool) -> None:
+    """Check that nothing was lost and nothing happened twice; exit 1 with the offending ids otherwise.
+
+    Goes by the streams and the archive alone, past all services, and by what the app's own audit knows besides.
+    """
+    done = asyncio.run(_audit(apps.load(app), state, archive or state.archive))
+    if as_json:
+        show(done.told())
+    else:
+        Console().print(done.shown())
+    raise SystemExit(not done.is_clean)
+
+
+async def _audit(services: Sequence[Service], state: State, archive: Path) -> Audit:
+    async with reach_running(state) as mesh:
+        for own in apps.added(services, GROUP):
+            return await own(mesh, state, archive)  # type: ignore[no-any-return]
+        return await of_streams(mesh, services, archive)

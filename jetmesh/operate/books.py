@@ -1,0 +1,264 @@
+"""What an audit goes by, collected past all services: the messages of every stream, the dead letters, the archive."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jetmesh.cloudevents import bare, read_event, understand
+from jetmesh.common import json_body
+from jetmesh.event import EventType
+from jetmesh.failure import BrokenContract
+from jetmesh.history import History, history_of
+from jetmesh.jetstream.api import request
+from jetmesh.jetstream.delivery import Delivery, id_of_place
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import Jetmesh
+from jetmesh.jetstream.stream_reader import stream_reader
+from jetmesh.jetstream.subject import is_marker
+from jetmesh.jetstream.transport import Transport
+from jetmesh.operate.archive.open_work import set_aside
+from jetmesh.operate.archive.parquet import Archive, ArchiveError
+from jetmesh.operate.archive.purge import archived_until
+from jetmesh.operate.archive.row import Place, Row, unix_nano
+from jetmesh.runtime.context import Context
+from jetmesh.runtime.origin import Origin, origin_of
+from jetmesh.service import INTAKE, Service
+from jetmesh.topology import partitions
+from jetmesh.topology.names import DEAD_LETTERS
+from jetmesh.topology.provision import check_split, histories
+from jetmesh.topology.streams import topology
+
+GONE = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One message of a stream: what it is, about which key, why it is there, what it says (nothing where it is no JSON
+    object), and what is `wrong` with it where nobody can read it."""
+
+    stream: str
+    sequence: int
+    subject: str
+    type: str
+    key: str
+    unix_nano: int
+    id: str
+    causation_id: str
+    traceparent: str
+    body: dict[str, Any]
+    wrong: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return self.stream, self.sequence
+
+    def __str__(self) -> str:
+        return f"{self.subject} ({self.stream} {self.sequence})"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter, or what is noted of one that was dealt with: whose it is, and where its message stands."""
+
+    sequence: int
+    unix_nano: int
+    subject: str
+    reaction: str
+    place: Place
+    source_subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} (DEAD_LETTERS {self.sequence})"
+
+
+@dataclass(slots=True, kw_only=True)
+class Books:
+    """Everything; `stories` has the events of each key by type, but for those that only say how things stand. Some
+    letters wait for somebody, others somebody `discarded`. `gone` are the messages that have left their streams."""
+
+    services: Sequence[Service]
+    intake: list[Fact]
+    events: list[Fact]
+    letters: list[Letter]
+    discarded: list[Letter] = field(default_factory=list)
+    aside: list[Origin] = field(default_factory=list)
+    gone: frozenset[Place] = frozenset()
+    restorations: int = 0
+    """How often the mesh was restored: each time, what services did outside may be done again."""
+    types: Mapping[str, EventType] = field(init=False)
+    stories: dict[str, dict[str, Fact]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.types = types_of(self.services)
+        self.stories = defaultdict(dict)
+        for event in self.events:
+            if not event.wrong and self.is_of_a_story(event):
+                self.stories[event.key][event.type] = event
+
+    def is_of_a_story(self, event: Fact) -> bool:
+        """Whether it happened once, to one key."""
+        event_type = self.types.get(event.type)
+        return event_type is None or not event_type.state
+
+    def of_type(self, *types: str) -> Iterator[Fact]:
+        """The events of these types that can be read."""
+        return (event for event in self.events if event.type in types and not event.wrong)
+
+    def named(self, message: Fact) -> str:
+        """The key of a message from outside: the one that its body names, else the one that is made of its place."""
+        event_type = self.types.get(message.type)
+        said = message.body.get(event_type.key_field) if event_type else None
+        return said if isinstance(said, str) else id_of_place(message.stream, message.unix_nano / 1e9, message.sequence)
+
+
+def types_of(services: Sequence[Service]) -> dict[str, EventType]:
+    """Every event that the services read or record, by its type."""
+    reactions = [reaction for service in services for reaction in service.reactions]
+    return {event.type: event for reaction in reactions for event in (*reaction.events, *reaction.outcomes)}
+
+
+async def collect(context: Context, services: Sequence[Service], archive: Path) -> Books:
+    """Read everything.
+
+    Raises:
+        Unavailable: a stream does not answer.
+        ArchiveError: stories are archived, and the archive is not there.
+        SettingsError: the streams are split otherwise.
+    """
+    await check_split(context.connection, topology(services, split=context.settings.split))
+    reader, streams = await stream_reader(context.connection), _streams(services, context)
+    types = types_of(services)
+    events: list[Fact] = []
+    await _refuse_halves(context, archive, streams)
+    told = await histories(context.connection, (INTAKE, *streams))
+    # Effects before causes: what is read here was caused by something that is there when its stream is read later.
+    for stream in reversed(streams):
+        stored = await reader.read(stream)
+        events += (_fact(types, stream, message) for message in stored if not is_marker(message.subject))
+    buried = await reader.read(DEAD_LETTERS)
+    aside = await set_aside(context.connection, services)
+    intake = [_fact(types, INTAKE, message) for message in await reader.read(INTAKE)]
+    # The archive last: what leaves a stream while it is read is there by then.
+    archived = [_fact(types, row.stream, row.stored()) for row in _archived(archive, told)]
+    return Books(
+        services=services,
+        intake=_together(intake, (fact for fact in archived if fact.stream == INTAKE)),
+        events=_together(events, (fact for fact in archived if fact.stream != INTAKE)),
+        letters=[_letter(message) for message in buried if _is_ours(services, message.subject, "dead")],
+        discarded=[_letter(message) for message in buried if _is_discarded(services, message)],
+        aside=aside,
+        gone=frozenset(fact.place for fact in archived) - {fact.place for fact in [*intake, *events]},
+        restorations=await _restorations(context.connection),
+    )
+
+
+async def _refuse_halves(context: Context, folder: Path, streams: Sequence[str]) -> None:
+    """An ending whose beginning is in an archive that nobody names looks like a story that never began.
+
+    Raises:
+        ArchiveError: stories have left the streams, and the archive is not where it is looked for.
+    """
+    until = [await archived_until(context.connection, stream) for stream in (INTAKE, *streams)]
+    if any(until) and not _exists(folder):
+        raise ArchiveError(
+            f"stories that ended before {max(until)} are archived, and no archive is in {folder}: "
+            f"name it with JETMESH_ARCHIVE"
+        )
+
+
+def _exists(folder: Path) -> bool:
+    return folder.is_dir() and Archive(folder).exists
+
+
+def _archived(folder: Path, told: Mapping[str, History]) -> Iterable[Row]:
+    """What the archive holds, if there is one: to open it needs DuckDB."""
+    if not folder.is_dir():
+        return ()
+    kept = Archive(folder)
+    kept.follow(told)
+    return kept.all()
+
+
+async def _restorations(connection: Transport) -> int:
+    info = await request(connection, f"STREAM.INFO.{DEAD_LETTERS}")
+    return len(history_of(info).restorations) if info else 0
+
+
+def _is_ours(services: Sequence[Service], subject: str, first: str) -> bool:
+    """Whether a letter (or what was done with one) is about a service of this mesh: others may share the broker."""
+    return subject.startswith(tuple(f"{first}.{service.name}." for service in services))
+
+
+def _is_discarded(services: Sequence[Service], message: Stored) -> bool:
+    return _is_ours(services, message.subject, "dead_log") and _object(message.data).get("action") == GONE
+
+
+def _streams(services: Sequence[Service], context: Context) -> list[str]:
+    """Where the services record, causes before effects; the partitions of those that are split."""
+    wholes = [service.stream for service in services if service.records]
+    return [part for whole in wholes for part in partitions.names(whole, context.settings.split)]
+
+
+def _together(kept: Iterable[Fact], archived: Iterable[Fact]) -> list[Fact]:
+    """Each message once, in the order of its stream: the endings of an archived story are in both."""
+    by_place = {fact.place: fact for fact in [*archived, *kept]}
+    return sorted(by_place.values(), key=lambda fact: (fact.stream, fact.sequence))
+
+
+def _fact(types: Mapping[str, EventType], stream: str, message: Stored) -> Fact:
+    """What a message is, read as the services read it. What they could not read either says so."""
+    at = unix_nano(message.time)
+    delivery = Delivery(message.subject, message.headers, message.data, "", stream, message.sequence, 1, at / 1e9)
+    try:
+        envelope, wrong = understand(delivery), ""
+    except BrokenContract as broken:
+        envelope, wrong = bare(delivery), str(broken)
+    said = _object(envelope.data)
+    return Fact(
+        stream=stream,
+        sequence=message.sequence,
+        subject=message.subject,
+        type=delivery.type,
+        key=delivery.key,
+        unix_nano=at,
+        id=envelope.id,
+        causation_id=envelope.causation_id,
+        traceparent=envelope.traceparent,
+        body=said,
+        wrong=wrong or _wrong(types.get(delivery.type), delivery, envelope.data),
+    )
+
+
+def _wrong(event_type: EventType | None, delivery: Delivery, data: bytes) -> str:
+    """What its contract does not allow; nothing where it comes from outside (its owner says that), or has none here."""
+    if event_type is None or not delivery.key:
+        return ""
+    try:
+        return "" if read_event(event_type, data).key == delivery.key else "its key is not that of its subject"
+    except BrokenContract as broken:
+        return str(broken)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        said = json_body.document(data)
+    except json_body.Malformed:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _letter(message: Stored) -> Letter:
+    origin = origin_of(message.subject)
+    return Letter(
+        sequence=message.sequence,
+        unix_nano=unix_nano(message.time),
+        subject=message.subject,
+        reaction=origin.whose,
+        place=origin.place,
+        source_subject=message.headers.get(Jetmesh.SUBJECT, ""),
+        reason=message.headers.get(Jetmesh.REASON, ""),
+    )

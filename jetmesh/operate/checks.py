@@ -1,0 +1,161 @@
+"""What must hold in the books of any mesh: each check is one function that names what offends against it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from jetmesh.operate.books import Books, Fact
+from jetmesh.operate.flow import is_over
+from jetmesh.service import Reaction, Service
+from jetmesh.telemetry.otlp.traceparent import trace_id_of
+
+Kept = TypeVar("Kept", bound=Books)
+Offences = Iterator[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A check, in words, and the offences that it found."""
+
+    check: str
+    offences: Sequence[str] = field(default=())
+
+
+def findings(checks: Sequence[Callable[[Kept], Offences]], books: Kept) -> list[Finding]:
+    """What each check found, in reading order."""
+    return [Finding((check.__doc__ or "").strip(), sorted(set(check(books)))) for check in checks]
+
+
+def acknowledged_are_stored(books: Books) -> Offences:
+    """every message that was acknowledged is stored, refused, set aside, or a dead letter"""
+    for message in unanswered(books, answers_of(books.services)):
+        yield f"{books.named(message)}: {message} led to nothing"
+
+
+def answers_of(services: Sequence[Service]) -> dict[str, set[str]]:
+    """What may come of each message from outside, by its type."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for reaction in _reactions(services):
+        for event in filter(reaction.takes_from_outside, reaction.events):
+            found[event.type] |= {outcome.type for outcome in reaction.outcomes}
+    return found
+
+
+def unanswered(books: Books, answers: Mapping[str, Set[str]]) -> Iterator[Fact]:
+    """The messages from outside that led to none of these, and are nowhere else."""
+    elsewhere = {letter.place for letter in [*books.letters, *books.discarded]}
+    elsewhere |= {waiting.place for waiting in books.aside}
+    recorded = {(event.type, event.key) for event in books.events}
+    for message in books.intake:
+        key = books.named(message)
+        wanted = {(answer, key) for answer in answers.get(message.type, ())}
+        if message.place not in elsewhere and not wanted & recorded:
+            yield message
+
+
+def nothing_is_set_aside(books: Books) -> Offences:
+    """nothing is set aside for a later attempt"""
+    for waiting in books.aside:
+        yield f"{waiting.stream} {waiting.sequence}: waits for {waiting.whose}"
+
+
+def every_event_keeps_its_contract(books: Books) -> Offences:
+    """every event keeps its contract"""
+    for event in books.events:
+        if event.wrong:
+            yield f"{event}: {event.wrong}"
+
+
+def every_story_is_over(books: Books) -> Offences:
+    """every story is over: nothing more follows from its events"""
+    if not all(service.endings for service in books.services if service.records):
+        return  # nobody has said which events end it
+    missing = lost(books)
+    for key, story in books.stories.items():
+        if not is_over(books.services, list(story.values())) and not missing[key]:
+            yield f"{key}: something still has to follow from {', '.join(sorted(story))}"
+
+
+def lost(books: Books) -> Mapping[str, frozenset[str]]:
+    """What will not happen any more, by key, since somebody discarded the letter that it depended on."""
+    found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    places = {letter.place: consequences(books.services, letter.reaction) for letter in books.discarded}
+    for message in [*books.intake, *books.events] if places else ():
+        if message.place in places:
+            found[message.key or books.named(message)] |= places[message.place]
+    return found
+
+
+def consequences(services: Sequence[Service], reaction: str) -> frozenset[str]:
+    """The types of what a reaction may record, and of all that others may record because of it."""
+    reactions = _reactions(services)
+    found = {event.type for each in reactions if f"{each.service}.{each.name}" == reaction for event in each.outcomes}
+    before: set[str] = set()
+    while found != before:
+        before = set(found)
+        found |= {event.type for each in reactions if before & {cause.type for cause in each.events}
+                  for event in each.outcomes}  # fmt: skip
+    return frozenset(found)
+
+
+def each_event_once(books: Books) -> Offences:
+    """every event was recorded once"""
+    ids = Counter(event.id for event in books.events)
+    subjects = Counter(event.subject for event in books.events if not is_state(books, event))
+    yield from (f"{event}: its id {event.id} was recorded twice" for event in books.events if ids[event.id] > 1)
+    yield from (f"{subject}: recorded {count} times" for subject, count in subjects.items() if count > 1)
+
+
+def is_state(books: Books, event: Fact) -> bool:
+    """Whether it only says how things stand, and is said again and again."""
+    event_type = books.types.get(event.type)
+    return event_type is not None and event_type.state
+
+
+def one_trace_each(books: Books) -> Offences:
+    """every story is one trace"""
+    for key, story in books.stories.items():
+        traces = {trace_id for event in story.values() if (trace_id := trace_id_of(event.traceparent))}
+        if len(traces) > 1:
+            yield f"{key}: its events are of {len(traces)} traces: {', '.join(sorted(traces))}"
+
+
+def every_event_has_its_cause(books: Books) -> Offences:
+    """every event has its cause among the messages"""
+    yield from without_cause(books, set().union(*answers_of(books.services).values()))
+
+
+def without_cause(books: Books, begins: Set[str]) -> Offences:
+    """The events whose cause is nowhere, but for those of types that may begin a story."""
+    known = {message.id for message in books.intake} | {event.id for event in books.events}
+    for event in books.events:
+        may_begin = event.type in begins and not event.causation_id
+        if not may_begin and event.causation_id not in known:
+            yield f"{event}: its cause {event.causation_id or '(none)'} is nowhere"
+
+
+def letters_have_a_source(books: Books) -> Offences:
+    """every dead letter points to a message that is there"""
+    sources = {(message.stream, message.sequence): message.subject for message in [*books.intake, *books.events]}
+    for letter in books.letters:
+        found = sources.get(letter.place)
+        if found is None or letter.source_subject not in ("", found):  # a letter that was cut may not say its subject
+            stream, sequence = letter.place
+            yield f"{letter}: no {letter.source_subject} at {stream} {sequence}"
+
+
+def _reactions(services: Sequence[Service]) -> list[Reaction]:
+    return [reaction for service in services for reaction in service.reactions]
+
+
+CHECKS: Sequence[Callable[[Books], Offences]] = (
+    acknowledged_are_stored,
+    nothing_is_set_aside,
+    every_event_keeps_its_contract,
+    every_story_is_over,
+    each_event_once,
+    one_trace_each,
+    every_event_has_its_cause,
+    letters_have_a_source,
+)
