@@ -11,7 +11,7 @@ from pathlib import Path
 from jetmesh.contracts import generate, package
 from jetmesh.operate import flow
 from jetmesh_shop.flow import SERVICES
-from tools import chart_files, chart_readme, chart_renders, chart_values, dashboards, keys, versions
+from tools import chart_files, chart_readme, chart_renders, chart_values, dashboards, keys, service_lists, versions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +47,7 @@ GENERATORS: Sequence[Callable[[], Files]] = (
     versions.files,
     contracts,
     tables,
+    service_lists.files,
     chart_values.files,
     chart_readme.files,
     dashboards.files,

@@ -26,6 +26,7 @@ from jetmesh.service import Reaction
 from jetmesh.telemetry.spans import Attempt
 from jetmesh.topology.streams import Consumer, Topology
 from jetmesh_contracts import OrderCancellationRequested, OrderRefused
+from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.inventory import domain
 from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mailer import Mail
@@ -42,8 +43,8 @@ BEFORE_ACK = "between recording and ack"
 IN_THE_BANK = "inside the bank call"
 AFTER_THE_MAIL = "between SMTP and recording"
 POINTS = {
-    BEFORE_RECORDING: ("orders", "payments", "inventory", "notifications"),
-    BEFORE_ACK: ("orders", "payments", "inventory", "notifications", "analytics"),
+    BEFORE_RECORDING: tuple(service.name for service in SERVICES if service.records),
+    BEFORE_ACK: tuple(service.name for service in SERVICES),
     IN_THE_BANK: ("payments",),
     AFTER_THE_MAIL: ("notifications",),
 }

@@ -12,6 +12,7 @@ import pytest
 
 from jetmesh.testing import Broker
 from jetmesh_contracts import OrderPlaced
+from jetmesh_shop.flow import SERVICES
 from tests.mesh.whole import Whole
 from tests.support.programs import program
 from tests.support.samples import body
@@ -102,7 +103,7 @@ async def test_the_cli_reads_the_story_back(whole: Whole, nats: Nats) -> None:
 async def test_the_cli_sees_the_mesh_as_micro_services(whole: Whole, nats: Nats) -> None:
     listed = await nats("micro", "ls", "--json")
     names = {service["name"] for service in json.loads(listed)}
-    assert names == {"orders", "payments", "inventory", "notifications", "analytics"}
+    assert names == {service.name for service in SERVICES}
     assert "orders.placed -> payments.authorized, payments.declined" in await nats("micro", "info", "payments")
     assert "payments" in await nats("micro", "ping")
     assert "health" in await nats("micro", "stats", "payments")

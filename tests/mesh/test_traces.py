@@ -14,11 +14,13 @@ import pytest
 
 from jetmesh.testing import MeshOf, until
 from jetmesh.testing.jaeger import Jaeger
+from jetmesh_shop.flow import SERVICES
 from tests.mesh.whole import whole_mesh
 from tests.support.programs import ROOT, program
 from tests.support.samples import TRUFFLE, body
 
 CONVERSATION = "messaging.message.conversation_id"
+RECORDING = [service.name for service in SERVICES if service.records]
 CONFIRMED = {("orders", "payments"), ("orders", "inventory"), ("payments", "orders"), ("inventory", "orders")}
 TOLD = {("orders", "notifications")}
 WAYS: dict[str, dict[str, Any]] = {
@@ -52,7 +54,7 @@ async def ask(jaeger: Jaeger, path: str, **parameters: Any) -> Any:
 async def traces_of(jaeger: Jaeger, order_id: str) -> dict[str, dict[str, Any]]:
     """Every trace in which any service says that it is about the order."""
     found: dict[str, dict[str, Any]] = {}
-    for service in ("orders", "payments", "inventory", "notifications"):
+    for service in RECORDING:
         tags = json.dumps({CONVERSATION: order_id})
         for trace in await ask(jaeger, "traces", service=service, tags=tags, limit=100):
             found[trace["traceID"]] = trace
@@ -175,5 +177,4 @@ async def test_the_searches_of_the_guide_find_what_they_say(
 
 async def found_anywhere(jaeger: Jaeger, tags: dict[str, str]) -> list[Any]:
     """The traces of any service with these tags."""
-    services = ("orders", "payments", "inventory", "notifications")
-    return [trace for name in services for trace in await ask(jaeger, "traces", service=name, tags=json.dumps(tags))]
+    return [trace for name in RECORDING for trace in await ask(jaeger, "traces", service=name, tags=json.dumps(tags))]

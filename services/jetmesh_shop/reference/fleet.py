@@ -12,7 +12,10 @@ from jetmesh.local.state import State
 from jetmesh.local.supervisor import Spec
 from jetmesh.telemetry.otlp.settings import GRPC, Signal, has_receiver, receiver
 from jetmesh.telemetry.otlp.variables import PROCESS
+from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.notifications.service import notifications
+from jetmesh_shop.orders.service import orders
 from jetmesh_shop.reference.ports import Ports
 from jetmesh_shop.reference.state import Stores
 
@@ -20,7 +23,7 @@ APP = "jetmesh_shop.flow:SERVICES"
 JAEGER_GRPC_PORT = 4317
 SPANS_MAX = 2_000_000
 """An order takes some 25 spans."""
-NOBODY_WAITS_FOR = frozenset({"notifications", "analytics"})
+NOBODY_WAITS_FOR = frozenset({notifications.name, analytics.name})
 AFTERWARDS = 15
 """The niceness of what a confirmed order does not need: in a burst on few cores it comes after what does."""
 
@@ -69,10 +72,10 @@ class Fleet:
     def service(self, name: str) -> Spec:
         """One of them, which stands back for those that a customer waits for if nobody waits for it."""
         told = self._environment()
-        if name == "orders":
+        if name == orders.name:
             told |= {"JETMESH_HTTP_PORT": str(self.ports.http), "JETMESH_HTTP_SECRET": self.stores.secret()}
         spec = replace(self.mesh.service(name, told), niceness=niceness(name))
-        return replace(spec, ready=_both(spec.ready, _listens(self.ports.http))) if name == "orders" else spec
+        return replace(spec, ready=_both(spec.ready, _listens(self.ports.http))) if name == orders.name else spec
 
     def mail_sink(self) -> Spec:
         """The mail server that keeps every mail."""

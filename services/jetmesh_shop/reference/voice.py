@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -11,10 +12,12 @@ from rich.text import Text
 from jetmesh.common.console import Console
 from jetmesh.common.visible import lines
 from jetmesh.operate.key_history import StoryEvent
+from jetmesh.operate.timeline import COLOURS
 from jetmesh_contracts import OrderPlaced
+from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.fleet import Fleet
 
-COLOURS = {"orders": "cyan", "payments": "green", "inventory": "magenta", "notifications": "yellow"}
+COLOUR_OF = dict(zip((service.name for service in SERVICES), cycle(COLOURS)))
 NAME_WIDTH = 10
 
 
@@ -52,7 +55,7 @@ class Voice:
         """One event of a story, with the time since the story began."""
         offset = f"+{(event.time.timestamp() - began) * 1_000:.1f} ms"
         who = f"{event.service:<{NAME_WIDTH + 4}}"
-        self.console.print(Text.assemble((f"{offset:>12}  ", "dim"), (who, COLOURS.get(event.service, "")), event.type))
+        self.console.print(Text.assemble((f"{offset:>12}  ", "dim"), (who, COLOUR_OF[event.service]), event.type))
 
     def invitation(self, fleet: Fleet, order_id: str, next_order: OrderPlaced, nats_args: Sequence[str]) -> None:
         """Where everything is, and what to try."""
