@@ -81,7 +81,8 @@ class MicroService:
         self._description = description
         self._started = datetime.now(UTC)
         self._subscriptions: list[int] = []
-        self._answering: set[asyncio.Task[None]] = set()
+        self.answering: set[asyncio.Task[None]] = set()
+        """Requests that were taken and are not answered yet."""
 
     async def start(self) -> None:
         """Answer, from the return on."""
@@ -97,7 +98,7 @@ class MicroService:
         """Take no more requests, and return when those that were taken are answered."""
         subscriptions, self._subscriptions = self._subscriptions, []
         await asyncio.gather(*map(self._transport.stop_listening, subscriptions))
-        await asyncio.gather(*self._answering)
+        await asyncio.gather(*self.answering)
 
     def _control_subjects(self, verb: str) -> list[str]:
         """All services, those of this name, this process."""
@@ -130,8 +131,8 @@ class MicroService:
 
         def frame(_subject: str, reply: str, _headers: bytes, data: bytes) -> None:
             task = asyncio.get_running_loop().create_task(serve(reply, data))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            self.answering.add(task)
+            task.add_done_callback(self.answering.discard)
 
         return frame
 
