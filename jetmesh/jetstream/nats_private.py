@@ -147,10 +147,11 @@ class NatsClient(Client):
         """Unsubscribe, and return once everything that the broker sent before has gone to its frame; it may be away.
         The broker drops the pulls of an inbox that nobody listens to."""
         subscription = self._heard.pop(number, None)
-        if subscription is not None and self.is_connected:
+        if subscription is not None:
             with suppress(Error, OSError):
                 await subscription.unsubscribe()
-                await self.flush(timeout=FLUSH_SECONDS)
+                if self.is_connected:
+                    await self.flush(timeout=FLUSH_SECONDS)
         self._frames.pop(number, None)
 
     def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
 from jetmesh.process import process
@@ -188,6 +189,19 @@ async def test_a_connection_without_one_of_its_tasks_is_made_anew(
         end(connection)
         await until(lambda: again, 20)
         assert await works(connection)
+
+
+async def test_what_is_unsubscribed_while_the_broker_is_away_is_not_subscribed_again(broker: Broker) -> None:
+    async with opened(broker.url) as connection:
+        again = _reconnections(connection)
+        subscription = await connection.listen("x.*", lambda *_: None)
+        broker.kill()
+        await until(lambda: not connection.is_connected)
+        await connection.stop_listening(subscription)
+        broker.start()
+        await until(lambda: again, 20)
+        with pytest.raises(Unavailable, match="nobody answers"):
+            await connection.ask("x.y", b"")
 
 
 async def test_a_stranger_at_the_address_does_not_end_the_trying(broker: Broker) -> None:
