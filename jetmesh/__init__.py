@@ -7,11 +7,14 @@ with a connection, is loaded when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jetmesh.app import App
 from jetmesh.common.json_body import Malformed as MalformedJson
 from jetmesh.common.json_body import document as read_json
 from jetmesh.event import Event, Recorded
 from jetmesh.event_model import EventModel, Token
 from jetmesh.failure import Deferred, NotYet, Permanent, Retry, TooLarge, Unavailable
+from jetmesh.middleware import CallNext, Delivery, Middleware
+from jetmesh.outcome import Outcome
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import SettingsError
 from jetmesh.settings import read as read_settings
@@ -26,14 +29,19 @@ if TYPE_CHECKING:
     from jetmesh.telemetry.spans import from_outside
 
 __all__ = [
+    "App",
+    "CallNext",
     "Conditions",
     "Context",
     "DeclarationError",
     "Deferred",
+    "Delivery",
     "Event",
     "EventModel",
     "MalformedJson",
+    "Middleware",
     "NotYet",
+    "Outcome",
     "Permanent",
     "Recorded",
     "Retry",

@@ -3,11 +3,12 @@
 import importlib
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from jetmesh.middleware import Middleware
 from jetmesh.service import INTAKE, DeclarationError, Service
 from jetmesh.settings import Project, read
 from jetmesh.topology.names import DEAD_LETTERS, claims_of, timers_of
@@ -17,7 +18,23 @@ class AppError(ValueError):
     """The app can't be found, or is no sequence of services; the text names the reference."""
 
 
-def load(reference: str = "") -> tuple[Service, ...]:
+class App(tuple[Service, ...]):
+    """The services of a mesh, and the middlewares around the reactions of them all. A plain tuple is an app, too."""
+
+    middlewares: tuple[Middleware, ...]
+
+    def __new__(cls, services: Iterable[Service], middlewares: Iterable[Middleware] = ()) -> Self:
+        app = super().__new__(cls, services)
+        app.middlewares = tuple(middlewares)
+        return app
+
+
+def middlewares_of(services: Sequence[Service]) -> tuple[Middleware, ...]:
+    """Those of the app that the services are."""
+    return services.middlewares if isinstance(services, App) else ()
+
+
+def load(reference: str = "") -> App:
     """The services of the app `module:attribute`: as given, else `JETMESH_APP`, else `[tool.jetmesh] app` in this
     folder's pyproject.toml, else the only installed entry point of the group `jetmesh.apps`.
 
@@ -72,11 +89,11 @@ def named(services: Sequence[Service], names: Sequence[str]) -> tuple[Service, .
     return tuple(known[name] for name in names) or tuple(services)
 
 
-def _checked(reference: str, services: Sequence[Service]) -> tuple[Service, ...]:
+def _checked(reference: str, services: Sequence[Service]) -> App:
     try:
-        whole = tuple(services)
+        whole = App(services, middlewares_of(services))
     except TypeError:
-        whole = ()
+        whole = App(())
     if not whole or not all(isinstance(service, Service) for service in whole):
         raise AppError(f"app {reference} is no sequence of services; name a tuple such as SERVICES = (orders,)")
     names = [service.name for service in whole]

@@ -6,12 +6,13 @@ import types
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+from typing import Any, TypedDict, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints, overload
 
 from jetmesh import forms
 from jetmesh.event import EventType, Recorded, entity_of, is_ending, stream_of
 from jetmesh.failure import Retry
 from jetmesh.forms import Form
+from jetmesh.middleware import Middleware
 from jetmesh.snapshot import Snapshot
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
@@ -39,6 +40,7 @@ class Reaction:
     delay: timedelta | None = None
     story: type | None = None
     arguments: tuple[str, ...] = ()
+    middlewares: tuple[Middleware, ...] = ()
     is_optional: bool = False
     """Whether it may record nothing: its return type includes None."""
 
@@ -62,19 +64,38 @@ class Reaction:
         return event.owner == self.service and event.from_outside and self.form.takes_outside
 
 
+class Options(TypedDict, total=False):
+    """What a decorator of `Service` may be told about a reaction."""
+
+    retry: Retry
+    """How often it is tried, and how long it rests between attempts."""
+    needs: str | None
+    """What it can't work without: while that is down, it pauses."""
+    middlewares: Sequence[Middleware]
+    """What is around this reaction alone, inside those of its service and of the app."""
+
+
 class Service:
     """A name, the type of what its reactions need, and the reactions in the order of their declaration.
 
     `dependencies` is the type (usually a frozen dataclass of Protocols) whose instance is handed to every parameter
     annotated with it. `claims` is for how long the service remembers idempotency keys
     (`jetmesh.runtime.idempotency`); None: it keeps none. The decorators return the function unchanged, so that a test
-    can await it.
+    can await it. `middlewares` are around its reactions (`jetmesh.middleware`).
     """
 
-    def __init__(self, name: str, dependencies: type | None = None, *, claims: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        dependencies: type | None = None,
+        *,
+        claims: timedelta | None = None,
+        middlewares: Sequence[Middleware] = (),
+    ) -> None:
         self.name = name
         self.dependencies = dependencies
         self.claims = claims
+        self.middlewares = tuple(middlewares)
         self._reactions: list[Reaction] = []
 
     @property
@@ -111,44 +132,45 @@ class Service:
     @overload
     def on(self, function: Function, /) -> Function: ...
     @overload
-    def on(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
-    def on(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
+    def on(self, /, **options: Unpack[Options]) -> Callable[[Function], Function]: ...
+    def on(self, function: Any = None, /, **options: Unpack[Options]) -> Any:
         """React to one event, after reading this service's own story of its key."""
-        return self._declare(forms.ON, function, retry=retry, needs=needs)
+        return self._declare(forms.ON, function, **options)
 
     @overload
     def begins(self, function: Function, /) -> Function: ...
     @overload
-    def begins(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
-    def begins(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
+    def begins(self, /, **options: Unpack[Options]) -> Callable[[Function], Function]: ...
+    def begins(self, function: Any = None, /, **options: Unpack[Options]) -> Any:
         """React to the event that begins this service's story of its key; an existing story settles the delivery."""
-        return self._declare(forms.BEGINS, function, retry=retry, needs=needs)
+        return self._declare(forms.BEGINS, function, **options)
 
     @overload
     def intake(self, function: Function, /) -> Function: ...
     @overload
-    def intake(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
-    def intake(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
+    def intake(self, /, **options: Unpack[Options]) -> Callable[[Function], Function]: ...
+    def intake(self, function: Any = None, /, **options: Unpack[Options]) -> Any:
         """React to a message from outside, published without a key in the subject: check it and record it once."""
-        return self._declare(forms.INTAKE, function, retry=retry, needs=needs)
+        return self._declare(forms.INTAKE, function, **options)
 
     def after(
-        self, *, minutes: float = 0, seconds: float = 0, retry: Retry = Retry(attempts=None), needs: str | None = None
+        self, *, minutes: float = 0, seconds: float = 0, **options: Unpack[Options]
     ) -> Callable[[Function], Function]:
-        """React to an event of the service's own a while after it happened: a deadline.
+        """React to an event of the service's own a while after it happened: a deadline, by default never given up.
 
         The delay is a default: `JETMESH_AFTER_<SERVICE>_<REACTION>_SECONDS` sets another one.
         """
         delay = timedelta(minutes=minutes, seconds=seconds)
-        return lambda function: self._add(forms.AFTER, function, retry=retry, needs=needs, delay=delay)
+        options.setdefault("retry", Retry(attempts=None))
+        return lambda function: self._add(forms.AFTER, function, delay=delay, **options)
 
     @overload
     def on_many(self, function: Function, /) -> Function: ...
     @overload
-    def on_many(self, /, *, retry: Retry = ..., needs: str | None = ...) -> Callable[[Function], Function]: ...
-    def on_many(self, function: Any = None, /, *, retry: Retry = Retry(), needs: str | None = None) -> Any:
+    def on_many(self, /, **options: Unpack[Options]) -> Callable[[Function], Function]: ...
+    def on_many(self, function: Any = None, /, **options: Unpack[Options]) -> Any:
         """React to many deliveries at once: decide them together on shared state, record them in one atomic batch."""
-        return self._declare(forms.MANY, function, retry=retry, needs=needs)
+        return self._declare(forms.MANY, function, **options)
 
     def sink(self, function: Function) -> Function:
         """Keep every event, in batches, in a store that keeps its own position."""
@@ -160,6 +182,7 @@ class Service:
         return lambda later: self._add(form, later, **options)
 
     def _add(self, form: Form, function: Function, **options: Any) -> Function:
+        options["middlewares"] = tuple(options.get("middlewares", ()))
         reaction = _Signature(self, function).reaction(form, **options)
         if any(other.name == reaction.name for other in self._reactions):
             raise DeclarationError(

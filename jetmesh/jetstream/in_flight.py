@@ -79,6 +79,12 @@ class InFlight:
         delay = b" " + json.dumps({"delay": int(pause_seconds * 1e9)}).encode() if pause_seconds > 0 else b""
         self._settle(delivery, b"-NAK" + delay)
 
+    def rest(self, delivery: Delivery, seconds: float) -> None:
+        """Give it back for so long. Nothing behind it is due sooner: its pull asks for nothing meanwhile."""
+        if held := self._held.get(delivery.reply):
+            held[1].rest(seconds)
+        self.nak(delivery, seconds)
+
     def in_progress(self) -> None:
         """Called by a ticker: whatever has been held for a third of the ack wait says that it is still worked on."""
         now = time.monotonic()

@@ -51,8 +51,7 @@ class Pull:
     ) -> None:
         self.stream, self.durable = stream, durable
         self._trouble = ""
-        self.lost: Callable[[], None] = lambda: None
-        """Called when the durable does not answer: it may be another one, of another stream, when it does again."""
+        self._on_lost: list[Callable[[], None]] = []
         self.last_frame = time.monotonic()
         self._connection = connection
         self._deliver = deliver
@@ -74,6 +73,10 @@ class Pull:
         self.hold_seconds = math.inf
         self._batch_max = BATCH_MAX
         self._expires_seconds = EXPIRES_SECONDS
+
+    def on_lost(self, call: Callable[[], None]) -> None:
+        """Call it when the durable does not answer: it may be another one, of another stream, when it does again."""
+        self._on_lost.append(call)
 
     @property
     def held(self) -> int:
@@ -249,7 +252,8 @@ class Pull:
             self._trouble, logging.INFO, "pull of %s/%s ended: %s", self.stream, self.durable, self._trouble
         )
         if kind in (Kind.NO_RESPONDERS, Kind.CONSUMER_DELETED):
-            self.lost()
+            for call in self._on_lost:
+                call()
         self._pull_later(1.0 if kind is Kind.NO_RESPONDERS else 0.25)
 
     def _pull_later(self, seconds: float) -> None:

@@ -104,10 +104,10 @@ class Gauges:
         kinds = {durable: kind for (_, durable), kind in self._kinds.items()}
         for name, worker in self._runner.workers.items():
             counts: dict[int, int] = {}
-            for delivered, count in list(worker.telemetry.tally.deliveries.items()):
+            for delivered, count in list(worker.binding.telemetry.tally.deliveries.items()):
                 attempt = min(delivered, DELIVERIES_MAX)
                 counts[attempt] = counts.get(attempt, 0) + count
-            of = {"jetmesh.reaction": name, KIND: kinds.get(worker.reaction.durable, Kind.WORK)}
+            of = {"jetmesh.reaction": name, KIND: kinds.get(worker.binding.reaction.durable, Kind.WORK)}
             found += [Observation(n, {**of, "jetmesh.attempt": attempt}) for attempt, n in counts.items()]
         return found
 
@@ -115,7 +115,7 @@ class Gauges:
         return [
             Observation(count, {"jetmesh.reaction": name, "error.type": error})
             for name, worker in self._runner.workers.items()
-            for error, count in list(worker.telemetry.tally.dead_letters.items())
+            for error, count in list(worker.binding.telemetry.tally.dead_letters.items())
         ]
 
     def _durable(self, stream: str, durable: str) -> dict[str, str]:
@@ -156,10 +156,10 @@ def report(runner: Runner) -> dict[str, Any]:
 
 def _told(runner: Runner, name: str) -> dict[str, Any]:
     worker = runner.workers[name]
-    tally, minute = worker.telemetry.tally, worker.telemetry.tally.last_minute()
-    breaker = worker.breaker
+    tally, minute = worker.binding.telemetry.tally, worker.binding.telemetry.tally.last_minute()
+    breaker = worker.binding.breaker
     return {
-        "durable": worker.reaction.durable,
+        "durable": worker.binding.reaction.durable,
         "attempts": tally.outcomes.total(),
         "outcomes": dict(tally.outcomes),
         "dead_letters": dict(tally.dead_letters),

@@ -1,46 +1,66 @@
-"""Reactions that take whatever waits: deliveries gather while a batch is worked on, and are the next one."""
+"""The worker that takes whatever waits: deliveries gather while a batch is worked on, and are the next one."""
 
 import asyncio
 import logging
-from typing import Any
+from contextlib import suppress
+from typing import Protocol
 
 from jetmesh.common.throttled_log import reason_of
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.runtime.worker import Worker
+from jetmesh.runtime.binding import Binding
 
 
-class Batching(Worker):
-    """One batch after the other; its subclasses say how large one may be and what is done with it."""
+class BatchHandler(Protocol):
+    """What a form of reaction does with a batch."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    async def size(self) -> int:
+        """How many deliveries the next batch may have; 0: none, and what waits goes back."""
+        ...
+
+    async def handle(self, batch: list[Delivery], queue: "Batches") -> None:
+        """Work on a batch and settle each of its deliveries, or put it back into the queue."""
+
+
+class Batches:
+    """One batch after the other."""
+
+    def __init__(self, binding: Binding, handler: BatchHandler) -> None:
+        self.binding = binding
         self.waiting: list[Delivery] = []
-        self._arrived = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._handler, self._in_flight = handler, binding.context.in_flight
+        self._arrived, self._idle, self._enough = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._enough_is = 1
         self._idle.set()
         self._loop = asyncio.ensure_future(self._work())
 
-    async def batch_max(self) -> int:
-        """How many deliveries the next batch may have; 0: none, and what waits goes back."""
-        raise NotImplementedError
-
-    async def handle(self, batch: list[Delivery]) -> None:
-        """Work on a batch and settle each of its deliveries."""
-        raise NotImplementedError
-
     def accept(self, delivery: Delivery) -> None:
+        """A delivery has arrived; does not block."""
         self.waiting.append(delivery)
         self._idle.clear()
         self._arrived.set()
+        if len(self.waiting) >= self._enough_is:
+            self._enough.set()
 
     def give_back(self) -> None:
+        """What waits goes back to the broker at once."""
         waiting, self.waiting = self.waiting, []
         for delivery in waiting:
-            self.context.in_flight.nak(delivery)
+            self._in_flight.nak(delivery)
 
     async def drained(self) -> None:
+        """Returns when nothing of what was accepted is running any more."""
         await self._idle.wait()
         self._loop.cancel()
+
+    async def gather(self, count: int, seconds: float) -> None:
+        """Until so many deliveries wait, or the time is up."""
+        if len(self.waiting) >= count:
+            return
+        self._enough_is = count
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._enough.wait()
 
     async def _work(self) -> None:
         while True:
@@ -51,17 +71,17 @@ class Batching(Worker):
             self._idle.set()
 
     async def _next(self) -> None:
-        size = await self.batch_max()
+        size = await self._handler.size()
         if not size:
             self.give_back()
         batch, self.waiting = self.waiting[:size], self.waiting[size:]
         try:
-            await self.handle(batch)
+            await self._handler.handle(batch, self)
         except Exception as error:
             # Nothing may end the loop: what is not settled yet comes again.
-            self.conditions.tell(
+            self.binding.conditions.tell(
                 reason_of(error), logging.ERROR, "%s: a batch of %d could not be settled",
-                self.reaction.durable, len(batch), error=error,
+                self.binding.reaction.durable, len(batch), error=error,
             )  # fmt: skip
             for delivery in batch:
-                self.context.in_flight.nak(delivery, 1.0)
+                self._in_flight.nak(delivery, 1.0)

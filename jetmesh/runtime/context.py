@@ -62,7 +62,7 @@ class Context:
     versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:
-        self.versions = Versions(self.connection, self.publisher, self.in_flight, self.settings.unknown_seconds)
+        self.versions = Versions(self.connection, self.publisher, self.settings.unknown_seconds)
 
     async def story(self, service: Service, key: str) -> list[Stored]:
         """What a service recorded about a key: of each type the last event, oldest first.

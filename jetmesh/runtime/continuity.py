@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from jetmesh.failure import Unavailable
@@ -32,7 +33,7 @@ class Continuity:
         self._is_lost = asyncio.Event()
         context.connection.on_reconnected(self._on_reconnected)
         for pull in pulls:
-            pull.lost = lambda pull=pull: self._on_lost(pull)  # type: ignore[misc]
+            pull.on_lost(partial(self._on_lost, pull))
 
     async def keep(self) -> None:
         """Look, now and after each loss, again and again until every durable is there."""

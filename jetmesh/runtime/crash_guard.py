@@ -8,6 +8,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.message import Guard, Message, Refused
+from jetmesh.outcome import Retried
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import of
 from jetmesh.service import Reaction
@@ -26,21 +27,22 @@ def is_suspect(reaction: Reaction, delivery: Delivery) -> bool:
     return delivery.delivered > (reaction.retry.attempts or SUSPECT_AFTER)
 
 
-async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) -> bool:
-    """Give the delivery one attempt more, noted as begun; it stays as it was, if it had all its chances. False: the
-    broker takes no note now, and it comes again. One that is never given up has no last chance."""
+async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) -> Retried | None:
+    """Give the delivery one attempt more, noted as begun; it stays as it was, if it had all its chances. One that is
+    never given up has no last chance. Where the broker takes no note now, the delivery is given back, and that is its
+    outcome."""
     if reaction.retry.attempts is None:
-        return True
+        return None
     place = timer(of(reaction.service, f"{BEGUN}.{reaction.name}", delivery).tokens)
     try:
         for number in range(1, CHANCES + 1):
             if await _note(context, f"{place}.{number}"):
                 delivery.delivered = reaction.retry.attempts
                 break
-    except Unavailable:
+    except Unavailable as trouble:
         context.in_flight.nak(delivery, PAUSE_SECONDS)
-        return False
-    return True
+        return Retried(trouble, PAUSE_SECONDS)
+    return None
 
 
 async def _note(context: Context, subject: str) -> bool:

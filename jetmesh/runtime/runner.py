@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from jetmesh import forms
+from jetmesh.app import middlewares_of
 from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.jetstream.consumer_config import Config
@@ -16,19 +16,22 @@ from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
+from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.circuit_breaker import CircuitBreakers, breakers
 from jetmesh.runtime.context import Beside, Context
 from jetmesh.runtime.continuity import Continuity
+from jetmesh.runtime.deadline import when_due
 from jetmesh.runtime.durable_watch import Durables, Place
-from jetmesh.runtime.many import Many
-from jetmesh.runtime.single import After, Single
-from jetmesh.runtime.sink import Sink
+from jetmesh.runtime.strays import Strays
 from jetmesh.runtime.worker import Worker
+from jetmesh.runtime.workers import worker_of
 from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Consumer, consumers_of
 
 log = logging.getLogger("jetmesh.runner")
+
+Deliver: TypeAlias = Callable[[Delivery], None]
 
 TICK_SECONDS = 1.0
 TOPOLOGY_SECONDS, TOPOLOGY_SECONDS_MAX = 0.5, 4.0
@@ -97,8 +100,10 @@ class Runner:
         """Make the reactions and begin to pull."""
         self.breakers |= breakers(self.service.name, (r.needs for r in self.service.reactions if r.needs))
         for reaction in self.service.reactions:
-            self.workers[reaction.name] = worker = self._worker(reaction, dependencies)
-            worker.breaker = self.breakers.get(reaction.needs or "")
+            breaker = self.breakers.get(reaction.needs or "")
+            around = (*middlewares_of(self.others), *self.service.middlewares, *reaction.middlewares)
+            worker = worker_of(Binding(self.context, self.service, reaction, dependencies, breaker, around))
+            self.workers[reaction.name] = worker
             self._intakes |= {e.type: worker for e in reaction.events if reaction.takes_from_outside(e)}
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
@@ -128,7 +133,7 @@ class Runner:
                 if task:
                     task.cancel()
             for worker in self.workers.values():
-                worker.conditions.over()
+                worker.binding.conditions.over()
         return True
 
     @property
@@ -154,51 +159,47 @@ class Runner:
             found["nats micro"] = self.context.public.trouble
         return found
 
-    def _worker(self, reaction: Reaction, dependencies: Any) -> Worker:
-        arguments = (self.context, self.service, reaction, dependencies)
-        match reaction.form:
-            case forms.MANY:
-                return Many(*arguments)
-            case forms.SINK:
-                return Sink(*arguments)
-            case forms.AFTER:
-                return After(*arguments, delay_seconds=delay_seconds(reaction, self.context.settings.after_seconds))
-            case _:
-                return Single(*arguments)
-
     def _pull(self, consumer: Consumer) -> Pull:
         """A pull whose deliveries go to the reaction they are for."""
-        deliver: Callable[[Delivery], None]
-        worker = next((r for r in self.workers.values() if r.reaction.durable == consumer.durable), None)
-        if consumer.stream == INTAKE:
-            deliver = self._from_outside
-        elif worker is None:
-            deliver = self._due
-        else:
-            deliver = worker.accept_when_due if isinstance(worker, After) else worker.accept
-        slots = self.context.settings.slots * (4 if self._is_bulk(consumer) else 1)
-
+        worker = self._worker(consumer)
+        strays = Strays((worker or next(iter(self.workers.values()))).binding)
+        deliver = self._way(consumer, worker, strays)
         needs = self._needs(consumer)
-        shared = len(needs) > 1
+        is_shared = len(needs) > 1
 
         def take(delivery: Delivery) -> None:
-            delivery.shared = shared
+            delivery.shared = is_shared
             if self.context.in_flight.take(delivery, pull):
                 try:
                     deliver(delivery)
                 except Exception as surprise:
-                    (worker or self._anybody).surprised(delivery, surprise)
+                    strays.surprised(delivery, surprise)
 
+        slots = self.context.settings.slots * (4 if worker and worker.binding.reaction.form.keeps_all else 1)
         # A pull may hold twice its share for a moment.
         bytes_max = self.context.settings.held_bytes // (2 * len(self.consumers))
         pull = Pull(self.context.connection, consumer.stream, consumer.durable, slots, take, bytes_max)
         if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
             pull.obey(config)
-        if isinstance(worker, After):
-            worker.rest = pull.rest
-        if not shared and (breaker := self.breakers.get(needs.pop())):
+        if not is_shared and (breaker := self.breakers.get(needs.pop())):
             breaker.pauses(pull, slots)
         return pull
+
+    def _worker(self, consumer: Consumer) -> Worker | None:
+        """The worker whose durable this is; None: it is the lane of what comes from outside or back."""
+        return next((one for one in self.workers.values() if one.binding.reaction.durable == consumer.durable), None)
+
+    def _way(self, consumer: Consumer, worker: Worker | None, strays: Strays) -> Deliver:
+        """What takes the deliveries of a consumer."""
+        if consumer.stream == INTAKE:
+            return self._from_outside
+        if worker is None:
+            return partial(self._due, strays)
+        reaction = worker.binding.reaction
+        if reaction.form.is_delayed:
+            delay = delay_seconds(reaction, self.context.settings.after_seconds)
+            return when_due(self.context, delay, worker.accept)
+        return worker.accept
 
     def _obey(self, place: Place, config: Config) -> None:
         """Keep to what an operator has set since."""
@@ -209,39 +210,31 @@ class Runner:
     def _needs(self, consumer: Consumer) -> set[str]:
         """What the reactions need to which this consumer's deliveries go; the empty string: nothing. Several on the
         lane of what comes back or from outside: it is not paused, and nothing waits in its slots."""
-        reactions = [worker.reaction for worker in self.workers.values()]
+        reactions = [worker.binding.reaction for worker in self.workers.values()]
         if own := [reaction for reaction in reactions if reaction.durable == consumer.durable]:
             reactions = own
         elif consumer.stream == INTAKE:
             reactions = [r for r in reactions if any(r.takes_from_outside(event) for event in r.events)]
         return {reaction.needs or "" for reaction in reactions}
 
-    def _is_bulk(self, consumer: Consumer) -> bool:
-        return any(r.reaction.form.keeps_all and r.reaction.durable == consumer.durable for r in self.workers.values())
-
     def _from_outside(self, delivery: Delivery) -> None:
         """To the intake that knows the type; what nobody knows goes to the first, which buries it with that reason."""
         (self._intakes.get(delivery.type) or next(iter(self._intakes.values()))).accept(delivery)
 
-    def _due(self, delivery: Delivery) -> None:
+    def _due(self, strays: Strays, delivery: Delivery) -> None:
         """What was set aside comes back to its reaction. One that is not known may be known to another version of the
         service; nothing waits for that for ever."""
         name, original = delayed_redelivery.brought_back(delivery)
         worker = self.workers.get(name)
-        if original.stream == INTAKE and (worker is None or original.type not in worker.types):
+        if original.stream == INTAKE and (worker is None or original.type not in worker.binding.types):
             worker = self._intakes.get(original.type) or worker
         if worker:
             worker.accept(original)
         elif name:
-            self._anybody.pass_on(original, name)
+            strays.pass_on(original, name)
         else:
             why = "it names no reaction to go back to"
-            self._anybody.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
-
-    @property
-    def _anybody(self) -> Worker:
-        """Who buries what is for no reaction of the service."""
-        return next(iter(self.workers.values()))
+            strays.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
 
     async def _tick(self) -> None:
         while True:

@@ -1,12 +1,9 @@
 """Sinks: everything that happens, in batches, into a store that keeps the position itself."""
 
-import asyncio
 import logging
 import time
 from collections import Counter
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
 from jetmesh.cloudevents import as_written
 from jetmesh.common.throttled_log import reason_of
@@ -16,7 +13,8 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents, Headers
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.outcome import Kept, Outcome, Retried
-from jetmesh.runtime.batching import Batching
+from jetmesh.runtime.batching import Batches
+from jetmesh.runtime.binding import Binding
 from jetmesh.telemetry.otlp import trace_id_of
 
 BATCH_MAX = 2_000
@@ -24,74 +22,72 @@ BATCH_WORTHWHILE = 1_000
 TOGETHER_MAX = 3
 REST_SECONDS_MAX = 0.5
 REST_PER_SECOND_OF_WORK = 20
+PAUSE_SECONDS_MAX = 5.0
 
 
-class Sink(Batching):
+def sink(binding: Binding) -> Batches:
+    """The worker of a sink."""
+    return Batches(binding, Sink(binding))
+
+
+class Sink:
     """Hands over whatever waits, and acknowledges it once the store has it. What fails is tried until it succeeds."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._enough = asyncio.Event()
+    def __init__(self, binding: Binding) -> None:
+        self._binding, self._context, self._reaction = binding, binding.context, binding.reaction
 
-    def accept(self, delivery: Delivery) -> None:
-        """The marker of an archived story is no event, and nothing to keep."""
-        if is_marker(delivery.subject):
-            self.context.in_flight.ack(delivery)
-            return
-        super().accept(delivery)
-        if len(self.waiting) >= BATCH_WORTHWHILE:
-            self._enough.set()
-
-    async def batch_max(self) -> int:
+    async def size(self) -> int:
         """As much as a transaction takes well."""
         return BATCH_MAX
 
-    async def handle(self, batch: list[Delivery]) -> None:
+    async def handle(self, batch: list[Delivery], queue: Batches) -> None:
         """Keep the batch. Where more has come meanwhile, let still more gather: a transaction costs as much for few
         events as for many. An event that comes alone is kept at once, and in a flood nobody rests. What has come often
         goes alone: it may be what the store can't take."""
         began = time.monotonic()
-        if together := [delivery for delivery in batch if delivery.delivered <= TOGETHER_MAX]:
+        events = [delivery for delivery in batch if not self._is_marker(delivery)]
+        if together := [delivery for delivery in events if delivery.delivered <= TOGETHER_MAX]:
             await self._keep(together)
-        for delivery in batch:
+        for delivery in events:
             if delivery.delivered > TOGETHER_MAX:
                 await self._keep([delivery])
-        if self.waiting:
+        if queue.waiting:
             worked_seconds = time.monotonic() - began
-            await self._gather(min(REST_PER_SECOND_OF_WORK * worked_seconds, REST_SECONDS_MAX))
+            await queue.gather(BATCH_WORTHWHILE, min(REST_PER_SECOND_OF_WORK * worked_seconds, REST_SECONDS_MAX))
 
-    async def _gather(self, seconds: float) -> None:
-        """Until enough waits, or the time is up."""
-        if len(self.waiting) >= BATCH_WORTHWHILE:
-            return
-        self._enough.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._enough.wait()
+    def _is_marker(self, delivery: Delivery) -> bool:
+        """The marker of an archived story is no event, and nothing to keep."""
+        if not is_marker(delivery.subject):
+            return False
+        self._context.in_flight.ack(delivery)
+        return True
 
     async def _keep(self, batch: list[Delivery]) -> None:
         began = time.monotonic()
+        arguments = [self._binding.dependencies for _ in self._reaction.arguments]
         outcome: type[Outcome]
-        arguments = [self.dependencies for _ in self.reaction.arguments]
         try:
-            of = self.context.histories.of
-            await self.reaction.function([recorded(each, of(each.stream)) for each in batch], *arguments)
+            of = self._context.histories.of
+            await self._reaction.function([recorded(each, of(each.stream)) for each in batch], *arguments)
         except Exception as error:
-            self.conditions.tell(
-                reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
-                self.reaction.durable, len(batch), error, error=error,
-            )  # fmt: skip
-            pause = self.reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
-            for delivery in batch:
-                self.context.in_flight.nak(delivery, min(pause, 5.0))
+            self._give_back(batch, error)
             outcome = Retried
         else:
             for delivery in batch:
-                self.context.in_flight.ack(delivery)
+                self._context.in_flight.ack(delivery)
             outcome = Kept
         seconds = time.monotonic() - began
         for delivered, times in Counter(delivery.delivered for delivery in batch).items():
-            self.telemetry.tally.add(outcome, "", seconds, delivered, times)
+            self._binding.telemetry.tally.add(outcome, "", seconds, delivered, times)
+
+    def _give_back(self, batch: list[Delivery], error: Exception) -> None:
+        self._binding.conditions.tell(
+            reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
+            self._reaction.durable, len(batch), error, error=error,
+        )  # fmt: skip
+        pause = self._reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
+        for delivery in batch:
+            self._context.in_flight.nak(delivery, min(pause, PAUSE_SECONDS_MAX))
 
 
 def recorded(delivery: Delivery, history: History = UNTOLD) -> Recorded:

@@ -1,6 +1,7 @@
 """The stories that reactions decide by: read back as events, and remembered where this process recorded them."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from jetmesh.cloudevents import read_event
 from jetmesh.event import EventType
@@ -52,6 +53,20 @@ def events_of(stored: Iterable[Stored], types: dict[str, EventType]) -> list[obj
         return [message.event or event_type.read(message.data) for event_type, message in known]
     except ValueError:
         raise BrokenContract(f"the story can't be read: {_unreadable(known)}") from None
+
+
+def folded(story: type | None, stored: Iterable[Stored], types: dict[str, EventType]) -> Any:
+    """The events of known types among the stored messages, folded into a `story`; None where there is none to fold.
+
+    Raises:
+        BrokenContract: one of them can't be read.
+    """
+    if story is None:
+        return None
+    state = story()
+    for event in events_of(stored, types):
+        state = state.evolve(event)
+    return state
 
 
 def _unreadable(known: Iterable[tuple[EventType, Stored]]) -> str:

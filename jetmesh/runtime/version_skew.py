@@ -12,14 +12,14 @@ import time
 from typing import Any
 
 from jetmesh.common.throttled_log import Conditions
-from jetmesh.failure import TooLarge
+from jetmesh.failure import TooLarge, UnknownType
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
+from jetmesh.outcome import GivenBack
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.service import INTAKE, Reaction
 from jetmesh.topology.difference import filters_of, takes_of
@@ -36,14 +36,14 @@ PAUSE_SECONDS_MAX = 60.0
 class Versions:
     """Gives back what this process does not know, for as long as `wait_seconds`."""
 
-    def __init__(self, connection: Transport, publisher: Publisher, in_flight: InFlight, wait_seconds: float) -> None:
-        self._connection, self._publisher, self._in_flight = connection, publisher, in_flight
+    def __init__(self, connection: Transport, publisher: Publisher, wait_seconds: float) -> None:
+        self._connection, self._publisher = connection, publisher
         self._wait_seconds = wait_seconds
         self._answers: dict[str, tuple[float, asyncio.Future[Any]]] = {}
         self._conditions = Conditions(log)
 
-    async def give_back(self, reaction: Reaction, delivery: Delivery) -> bool:
-        """Leave the delivery to another version; False: there is none that takes it, or none came in time.
+    async def give_back(self, reaction: Reaction, delivery: Delivery, error: UnknownType) -> GivenBack | None:
+        """Leave the delivery to another version; None: there is none that takes it, or none came in time.
 
         A few short naks, since the next process that pulls may be a newer one. Then it is set aside, which uses up no
         attempt and holds nothing up.
@@ -52,14 +52,15 @@ class Versions:
             Unavailable: the broker does not answer, or does not take it now.
         """
         if self._wait_seconds <= 0 or not await self._is_taken(reaction, delivery):
-            return False
+            return None
         if delivery.delivered <= NAKS and not delivery.unknown_since:
-            self._in_flight.nak(delivery, random.uniform(0.1, NAK_SECONDS))
-            return True
-        return await self.leave(reaction.service, reaction.name, delivery)
+            return GivenBack(error, random.uniform(0.1, NAK_SECONDS))
+        return await self.leave(reaction.service, reaction.name, delivery, error)
 
-    async def leave(self, service: str, reaction: str, delivery: Delivery, attempts: int = 0) -> bool:
-        """Set the delivery aside for a version that knows it; False: none came in time, or it does not fit.
+    async def leave(
+        self, service: str, reaction: str, delivery: Delivery, error: Exception, attempts: int = 0
+    ) -> GivenBack | None:
+        """Set the delivery aside for a version that knows it; None: none came in time, or it does not fit.
 
         Raises:
             Unavailable: the broker does not take it now.
@@ -69,15 +70,14 @@ class Versions:
             delivery.unknown_since = now
         waited = now - delivery.unknown_since
         if waited >= self._wait_seconds:
-            return False
+            return None
         pause = min(PAUSE_SECONDS_MAX, max(2 * NAK_SECONDS, waited / 2)) * random.uniform(0.5, 1.0)
         log.info("%s: %r waits %.1f s for a version that knows it", service, delivery.subject[:200], pause)
         try:
             await delayed_redelivery.set_aside(self._publisher, service, reaction, delivery, pause, attempts)
         except TooLarge:
-            return False
-        self._in_flight.ack(delivery)
-        return True
+            return None
+        return GivenBack(error, pause, is_aside=True)
 
     async def _is_taken(self, reaction: Reaction, delivery: Delivery) -> bool:
         """Whether some version takes the type, as the durable of the reaction says."""

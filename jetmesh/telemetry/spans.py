@@ -19,7 +19,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from jetmesh.cloudevents import Envelope, instant_of
-from jetmesh.event import EventType
+from jetmesh.event import Event, EventType
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, Headers, header_lines
 from jetmesh.outcome import Outcome
 from jetmesh.service import Reaction
@@ -145,15 +145,43 @@ def trace_lines(context: SpanContext) -> str:
 
 
 class Attempt:
-    """The span of one attempt at one delivery, and what it reports when it ends."""
+    """One attempt at one delivery: what goes down the chain of handlers, its span, and what it reports when it ends.
 
-    __slots__ = ("_home", "_started", "context", "delivered", "span", "type")
+    `fault` is what was found wrong with the delivery before its body was read. A middleware sees an attempt as
+    `jetmesh.middleware.Delivery`.
+    """
 
-    def __init__(self, home: "ReactionTelemetry", envelope: Envelope) -> None:
-        self._home, self.type, self.delivered = home, envelope.type, envelope.delivery.delivered
+    __slots__ = ("_home", "_started", "context", "delivered", "delivery", "envelope", "event", "fault", "span", "type")
+
+    event: Event
+
+    def __init__(self, home: "ReactionTelemetry", envelope: Envelope, fault: Exception | None = None) -> None:
+        self._home, self.envelope, self.fault = home, envelope, fault
+        self.type, self.delivery = envelope.type, envelope.delivery
+        self.delivered = self.delivery.delivered
         self._started = time.perf_counter()
         self.span = home.start_process(envelope)
         self.context = self.span.get_span_context()
+
+    @property
+    def service(self) -> str:
+        """The name of the service whose reaction it is for."""
+        return self._home.reaction.service
+
+    @property
+    def reaction(self) -> str:
+        """The name of that reaction."""
+        return self._home.reaction.name
+
+    @property
+    def key(self) -> str:
+        """The entity that the event is about."""
+        return self.envelope.key
+
+    @property
+    def headers(self) -> Headers:
+        """The headers of the message."""
+        return self.delivery.headers
 
     def is_about(self, correlation_id: str) -> None:
         """The key became known with the body: what came from outside has none in its subject."""
@@ -165,18 +193,18 @@ class Attempt:
         if self.context.is_valid:
             attach(trace.set_span_in_context(self.span, NO_CONTEXT))
 
-    def join(self, envelope: Envelope, story: SpanContext) -> None:
+    def join(self, story: SpanContext) -> None:
         """Belong to the trace of the story that this attempt adds to. That of the message becomes a link; the span
         that was begun in it is never told."""
         if story.trace_id == self.context.trace_id:
             return
-        began, self.span = self.span, self._home.start_process(envelope, story)
+        began, self.span = self.span, self._home.start_process(self.envelope, story)
         if isinstance(began, HotSpan) and isinstance(self.span, HotSpan):
             self.span.start_time = began.start_time
         self.context = self.span.get_span_context()
-        self.is_about(envelope.correlation_id)
+        self.is_about(self.envelope.correlation_id)
 
-    def headers(self) -> Headers:
+    def trace_headers(self) -> Headers:
         """The W3C trace context that makes the reader of a message a child of this attempt."""
         return trace_headers(self.context)
 
@@ -202,7 +230,7 @@ class ReactionTelemetry:
         self.tally = Tally()
         self.publishing = telemetry.publishing
         self._tracer = telemetry.tracer if isinstance(telemetry.tracer, HotTracer) else None
-        self._reaction = reaction
+        self.reaction = reaction
         self._taken = frozenset(event.type for event in reaction.events)
         self._process: dict[str, Description] = {}
         self._is_late = reaction.form.is_delayed
@@ -211,9 +239,9 @@ class ReactionTelemetry:
         self._elapsed: dict[str, Series] = {}
         self._telemetry = telemetry
 
-    def attempt(self, envelope: Envelope) -> Attempt:
+    def attempt(self, envelope: Envelope, fault: Exception | None = None) -> Attempt:
         """Begin an attempt."""
-        return Attempt(self, envelope)
+        return Attempt(self, envelope, fault)
 
     def start_process(self, envelope: Envelope, story: SpanContext | None = None) -> trace.Span:
         """Begin the span of an attempt, a child of the message's context, or of that of the `story` which it joins,
@@ -275,8 +303,8 @@ class ReactionTelemetry:
             return self._process[name]
         common = {
             **_common("process", "process", name),
-            "messaging.consumer.group.name": self._reaction.durable,
-            "jetmesh.reaction": self._reaction.name,
+            "messaging.consumer.group.name": self.reaction.durable,
+            "jetmesh.reaction": self.reaction.name,
         }
         described = self._process[name] = Description(f"process {name}", SpanKind.CONSUMER, common)
         return described
@@ -288,8 +316,8 @@ class ReactionTelemetry:
             return known
         labels = {
             **_common("process", "process", name),
-            "messaging.consumer.group.name": self._reaction.durable,
-            "jetmesh.reaction": self._reaction.name,
+            "messaging.consumer.group.name": self.reaction.durable,
+            "jetmesh.reaction": self.reaction.name,
             OUTCOME: outcome,
         }
         if kind:

@@ -12,17 +12,15 @@ from typing import Any
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh import forms
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import Event, stream_of
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
 from jetmesh.outcome import Outcome
-from jetmesh.runtime.context import Context, context_on
-from jetmesh.runtime.many import Many
-from jetmesh.runtime.single import After, Single
-from jetmesh.runtime.worker import Worker
+from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.context import context_on
+from jetmesh.runtime.workers import worker_of
 from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Attempt, ReactionTelemetry, Telemetry
@@ -118,21 +116,11 @@ class When:
         """Hand the events to the runtime's own form of the reaction; what it raised."""
         watch = _Watch(self.service.name)
         async with context_on(await memory.connect(), Settings(), watch) as context:
-            worker = self._worker(context)
+            worker = worker_of(Binding(context, self.service, self.reaction, self.dependencies))
             for index, event in enumerate(self.arrived):
                 worker.accept(_delivery(self.reaction, event, index, delivered))
             await worker.drained()
         return watch.errors
-
-    def _worker(self, context: Context) -> Worker:
-        arguments = (context, self.service, self.reaction, self.dependencies)
-        match self.reaction.form:
-            case forms.MANY:
-                return Many(*arguments)
-            case forms.AFTER:
-                return After(*arguments, delay_seconds=0.0)
-            case _:
-                return Single(*arguments)
 
     def _recorded(self, memory: Memory, after: int) -> list[Event]:
         types = {event.type: event for event in self.service.records}

@@ -1,9 +1,10 @@
 """The order mesh: its services, in the order in which an order meets them."""
 
+from jetmesh import App
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.inventory.service import inventory
 from jetmesh_shop.notifications.service import notifications
 from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.service import payments
 
-SERVICES = (orders, payments, inventory, notifications, analytics)
+SERVICES = App((orders, payments, inventory, notifications, analytics))

@@ -16,7 +16,7 @@ from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.local.state import State
 from jetmesh.operate.progress import Progress, progress
 from jetmesh.runtime.context import Context
-from jetmesh.runtime.worker import Exhausted
+from jetmesh.runtime.failure_policy import Exhausted
 from jetmesh.testing import until
 from jetmesh.topology.names import DEAD_LETTERS, endpoint_subject, is_note
 from jetmesh.topology.provision import Drift

@@ -12,21 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jetmesh.cloudevents import Envelope
+from jetmesh import App, CallNext, Delivery, Outcome
+from jetmesh.app import middlewares_of
 from jetmesh.commands import main
 from jetmesh.event import EventType
-from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.publisher import Publisher
-from jetmesh.runtime.single import Single
+from jetmesh.runtime.recording import Recording
 from jetmesh.runtime.version_skew import Versions
-from jetmesh.runtime.worker import Worker
 from jetmesh.service import Reaction
-from jetmesh.telemetry.spans import Attempt
 from jetmesh.topology.streams import Consumer, Topology
-from jetmesh_contracts import OrderCancellationRequested, OrderRefused
-from jetmesh_shop.flow import SERVICES
+from jetmesh_contracts import OrderCancellationRequested, OrderPlaced, OrderRefused
+from jetmesh_shop import flow
+from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.inventory import domain
 from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mailer import Mail
@@ -35,6 +33,7 @@ from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.bank import Answer, Call
 from jetmesh_shop.payments.ledger import Bank
 from jetmesh_shop.payments.service import payments
+from tests.support.planted import acknowledged_first
 
 TRAPS, BUG, NEXT_VERSION, OLDER_VERSION = "CHAOS_TRAPS", "CHAOS_BUG", "CHAOS_NEXT_VERSION", "CHAOS_OLDER_VERSION"
 AHEAD = "CHAOS_CLOCK_AHEAD_SECONDS"
@@ -43,8 +42,8 @@ BEFORE_ACK = "between recording and ack"
 IN_THE_BANK = "inside the bank call"
 AFTER_THE_MAIL = "between SMTP and recording"
 POINTS = {
-    BEFORE_RECORDING: tuple(service.name for service in SERVICES if service.records),
-    BEFORE_ACK: tuple(service.name for service in SERVICES),
+    BEFORE_RECORDING: tuple(service.name for service in flow.SERVICES if service.records),
+    BEFORE_ACK: tuple(service.name for service in flow.SERVICES),
     IN_THE_BANK: ("payments",),
     AFTER_THE_MAIL: ("notifications",),
 }
@@ -80,11 +79,9 @@ def passing(point: str) -> None:
 def set_traps() -> None:
     """Lead the code by every point."""
     _trap_recording()
-    ack, perform, send = InFlight.ack, Bank.perform, SmtpMailer.send
-
-    def trapped_ack(self: InFlight, delivery: Delivery) -> None:
-        passing(BEFORE_ACK)
-        ack(self, delivery)
+    flow.SERVICES = App(flow.SERVICES, (*middlewares_of(flow.SERVICES), trapped_before_ack))
+    analytics._reactions = [replace(r, function=_then_trapped(r.function)) for r in analytics.reactions]
+    perform, send = Bank.perform, SmtpMailer.send
 
     def trapped_perform(self: Bank, calls: Sequence[Call]) -> list[Answer | Exception]:
         answers = perform(self, calls)
@@ -95,22 +92,37 @@ def set_traps() -> None:
         await send(self, mail)
         passing(AFTER_THE_MAIL)
 
-    InFlight.ack, Bank.perform = trapped_ack, trapped_perform  # type: ignore[method-assign]
+    Bank.perform = trapped_perform  # type: ignore[method-assign]
     SmtpMailer.send = trapped_send  # type: ignore[method-assign]
+
+
+async def trapped_before_ack(delivery: Delivery, call_next: CallNext) -> Outcome:
+    """What the reaction decided is recorded, and the broker does not know it yet."""
+    outcome = await call_next(delivery)
+    passing(BEFORE_ACK)
+    return outcome
+
+
+def _then_trapped(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """The same point of a sink, which no middleware is around."""
+
+    async def trapped(*arguments: Any) -> None:
+        await function(*arguments)
+        passing(BEFORE_ACK)
+
+    return trapped
+
+
+async def deadly(delivery: Delivery, call_next: CallNext) -> Outcome:
+    """Some orders kill the process that handles them."""
+    if isinstance(delivery.event, OrderPlaced) and delivery.key.startswith(f"{DEADLY}{delivery.service}-"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await call_next(delivery)
 
 
 def be_mortal() -> None:
     """Die of every deadly order, once it is known that this attempt shall be made."""
-    opened: Callable[[Worker, Delivery], tuple[Envelope, Attempt, Exception | None]] = Worker.open
-
-    def deadly_open(self: Worker, delivery: Delivery) -> tuple[Envelope, Attempt, Exception | None]:
-        envelope, attempt, wrong = opened(self, delivery)
-        kills = f'"order_id":"{DEADLY}{self.service.name}-'.encode()
-        if wrong is None and envelope.type == "orders.placed" and kills in delivery.data.replace(b" ", b""):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return envelope, attempt, wrong
-
-    Worker.open = deadly_open  # type: ignore[method-assign]
+    flow.SERVICES = App(flow.SERVICES, (*middlewares_of(flow.SERVICES), deadly))
     for service in (orders, payments):
         service._reactions = [_of_few_attempts(reaction) for reaction in service.reactions]
 
@@ -138,14 +150,14 @@ def _trap_recording() -> None:
 
 def become_the_next_version() -> None:
     """Record events with a field that the version before does not know."""
-    message: Callable[..., tuple[Message, Any]] = Worker.message
+    message: Callable[..., tuple[Message, Any]] = Recording.message
 
-    def newer(self: Worker, *arguments: Any, **more: Any) -> tuple[Message, Any]:
+    def newer(self: Recording, *arguments: Any, **more: Any) -> tuple[Message, Any]:
         made, span = message(self, *arguments, **more)
         made.data = made.data.removesuffix(b"}") + b',"added_by_the_next_version":true}'
         return made, span
 
-    Worker.message = newer  # type: ignore[method-assign]
+    Recording.message = newer  # type: ignore[method-assign]
 
 
 def be_the_older_version() -> None:
@@ -177,22 +189,15 @@ def _narrower_durable(consumer: Consumer) -> Consumer:
 def bury_unknown_types() -> None:
     """The bug: what another version takes is a dead letter, and goes no further."""
 
-    async def never(*_: Any) -> bool:
-        return False
+    async def never(*_: Any) -> None: ...
 
     Versions.give_back = never  # type: ignore[method-assign, assignment]
 
 
 def acknowledge_before_recording() -> None:
     """The bug: a crash in between loses what was delivered."""
-    attempt: Callable[[Single, Delivery], Awaitable[bool]] = Single._attempt
-
-    async def hasty(self: Single, delivery: Delivery) -> bool:
-        self.context.in_flight._say(delivery, b"+ACK")
-        await self.context.connection.flush()
-        return await attempt(self, delivery)
-
-    Single._attempt = hasty  # type: ignore[method-assign]
+    for service in (orders, payments, notifications):
+        service.middlewares = (acknowledged_first,)
 
 
 def leave_the_guard_out() -> None:

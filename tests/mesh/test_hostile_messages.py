@@ -14,7 +14,9 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message, Unknown
-from jetmesh.runtime.single import Single
+from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.handle import begin
+from jetmesh.telemetry.spans import Attempt
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh_contracts import OrderPlaced, StockLevel
 from jetmesh_shop.inventory.service import inventory
@@ -173,7 +175,7 @@ async def test_a_structured_event_of_any_kind_is_one_letter(mesh: LocalMesh, nam
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails is set aside at the first pause that is not the shortest."""
-    monkeypatch.setattr("jetmesh.runtime.worker.NAK_SECONDS_MAX", 0.01)
+    monkeypatch.setattr("jetmesh.runtime.failure_policy.NAK_SECONDS_MAX", 0.01)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -301,7 +303,7 @@ async def test_what_waits_for_a_version_that_never_comes_is_one_letter(
 
 async def test_a_frame_that_surprises_costs_no_slot(mesh: LocalMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A defect of the runtime itself, before the reaction: the delivery is buried, and the lane stays open."""
-    runner_accepts = "jetmesh.runtime.single.Single.accept"
+    runner_accepts = "jetmesh.runtime.one_by_one.OneByOne.accept"
 
     def defect(*_: Any) -> None:
         raise RuntimeError("a defect")
@@ -318,15 +320,15 @@ async def test_a_defect_between_two_attempts_leaves_no_delivery_in_hand(
     mesh: LocalMesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What fails where no attempt is under way comes again all the same."""
-    settle, failed = Single._settle, list[str]()
+    failed: list[str] = []
 
-    async def defect(worker: Single, delivery: Delivery) -> None:
+    def defect(binding: Binding, delivery: Delivery) -> Attempt:
         if not failed:
             failed.append(delivery.subject)
             raise RuntimeError("a defect")
-        await settle(worker, delivery)
+        return begin(binding, delivery)
 
-    monkeypatch.setattr(Single, "_settle", defect)
+    monkeypatch.setattr("jetmesh.runtime.handle.begin", defect)
     await mesh.publish("orders.placed", body("o-1"))
     await mesh.recorded(OrderPlaced, "o-1")
     assert failed == ["orders.placed"]

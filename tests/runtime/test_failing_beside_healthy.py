@@ -8,7 +8,9 @@ import pytest
 
 from jetmesh import Retry, Service
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.runtime.single import Single
+from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.worker import Worker
+from jetmesh.runtime.workers import worker_of
 from jetmesh.testing import LocalMesh, MeshOf
 from tests.support.jobs import Asked, Finished, Work, work
 
@@ -62,11 +64,11 @@ async def test_what_has_not_begun_again_is_given_back(mesh_of: MeshOf) -> None:
     assert await mesh.count("WORK") == 0
 
 
-async def with_many_again(mesh_of: MeshOf, begun: list[str]) -> tuple[LocalMesh, Single]:
+async def with_many_again(mesh_of: MeshOf, begun: list[str]) -> tuple[LocalMesh, Worker]:
     """A reaction that was just handed many deliveries that come again."""
     service = finishing(begun)
     mesh = await mesh_of(service, start=False)
-    single = Single(mesh.context, service, service.reactions[0], None)
+    single = worker_of(Binding(mesh.context, service, service.reactions[0]))
     for number in range(COUNT):
         single.accept(delivery(f"again-{number}", delivered=2))
     return mesh, single

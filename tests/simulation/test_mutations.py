@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.message import Guard
 from jetmesh.jetstream.publisher import NO_SEQUENCE
-from jetmesh.runtime.single import Single
 from jetmesh_contracts import GoodsReleased, OrderCancelled
 from jetmesh_shop.inventory import domain
+from jetmesh_shop.notifications.service import notifications
+from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.service import payments
 from tests.simulation.seeds import Caught, first_caught
+from tests.support.planted import acknowledged_first
 
 SEEDS = range(100)
 
@@ -25,13 +26,8 @@ def caught() -> Caught:
 
 
 def test_acknowledging_before_recording_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    attempt = Single._attempt
-
-    async def hasty(self: Single, delivery: Delivery) -> bool:
-        self.context.in_flight._say(delivery, b"+ACK")
-        return await attempt(self, delivery)
-
-    monkeypatch.setattr(Single, "_attempt", hasty)
+    for service in (orders, payments, notifications):
+        monkeypatch.setattr(service, "middlewares", (acknowledged_first,))
     caught()
 
 

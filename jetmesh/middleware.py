@@ -1,0 +1,55 @@
+"""A middleware: a plain async function around every attempt at a delivery, for an app, a service or one reaction."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from jetmesh.event import Event
+from jetmesh.outcome import Outcome
+
+
+class Delivery(Protocol):
+    """One attempt at one delivery, as a middleware sees it. What breaks its contract never gets here."""
+
+    event: Event
+    """What has happened, as the contract reads it."""
+
+    @property
+    def service(self) -> str:
+        """The name of the service whose reaction it is for."""
+        ...
+
+    @property
+    def reaction(self) -> str:
+        """The name of that reaction."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """The entity that the event is about."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the message."""
+        ...
+
+    @property
+    def delivered(self) -> int:
+        """How often it has been delivered: 1 the first time."""
+        ...
+
+
+class CallNext(Protocol):
+    """What a middleware stands around: the next one of the list or, at its end, the reaction and its recording."""
+
+    async def __call__(self, delivery: Delivery, /) -> Outcome:
+        """Go on with the delivery; how that ended."""
+        ...
+
+
+class Middleware(Protocol):
+    """`async def tenant(delivery, call_next)`: returns what `call_next` returned, and may raise what a reaction may."""
+
+    async def __call__(self, delivery: Delivery, call_next: CallNext, /) -> Outcome:
+        """Do something around one attempt."""
+        ...

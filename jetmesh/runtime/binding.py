@@ -1,0 +1,32 @@
+"""One reaction at work in this process: what every form of worker stands on, complete when it is made."""
+
+import logging
+from typing import Any
+
+from jetmesh.common.throttled_log import Conditions
+from jetmesh.event import EventType
+from jetmesh.middleware import Middleware
+from jetmesh.runtime.circuit_breaker import CircuitBreaker
+from jetmesh.runtime.context import Context
+from jetmesh.service import Reaction, Service
+
+log = logging.getLogger("jetmesh.reaction")
+
+
+class Binding:
+    """A reaction of a service, with the context that it runs in, its dependencies and its middlewares."""
+
+    def __init__(
+        self,
+        context: Context,
+        service: Service,
+        reaction: Reaction,
+        dependencies: Any = None,
+        breaker: CircuitBreaker | None = None,
+        middlewares: tuple[Middleware, ...] = (),
+    ) -> None:
+        self.context, self.service, self.reaction = context, service, reaction
+        self.dependencies, self.breaker, self.middlewares = dependencies, breaker, middlewares
+        self.telemetry = context.telemetry.reaction(reaction)
+        self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
+        self.conditions = Conditions(log)

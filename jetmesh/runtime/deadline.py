@@ -1,0 +1,28 @@
+"""Deadlines: a durable that reads the stream late.
+
+Events come in the order of their time. So while the first is not due, none is, and nothing has to be scheduled.
+"""
+
+from collections.abc import Callable
+
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.runtime.context import Context
+
+CLOCK_SECONDS = 1.0
+"""How long a deadline waits for the broker's time, which decides it."""
+
+
+def when_due(context: Context, delay_seconds: float, accept: Callable[[Delivery], None]) -> Callable[[Delivery], None]:
+    """Accept a delivery when its time is up, counted from when it was recorded or the mesh was restored, by the clock
+    of the broker. Until then it is given back, and its pull rests."""
+    clock = context.connection.clock
+
+    def take(delivery: Delivery) -> None:
+        began = context.histories.of(delivery.stream).counted_from(delivery.timestamp)
+        left = began + delay_seconds - clock.now() if clock.is_known else CLOCK_SECONDS
+        if left <= 0:
+            accept(delivery)
+        else:
+            context.in_flight.rest(delivery, left)
+
+    return take

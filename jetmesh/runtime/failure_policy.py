@@ -1,0 +1,111 @@
+"""What becomes of a delivery whose attempt failed: the verdict of `jetmesh.failure`, carried out."""
+
+import logging
+import random
+
+from jetmesh.common.throttled_log import reason_of
+from jetmesh.failure import Deferred, Permanent, TooLarge, Unavailable, UnknownType, growing, let_go, verdict
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import TRACEPARENT
+from jetmesh.outcome import Again, DeadLettered, GivenBack, Later, Outcome, Retried
+from jetmesh.runtime import dead_letter, delayed_redelivery
+from jetmesh.runtime.binding import Binding, log
+from jetmesh.runtime.circuit_breaker import CircuitBreaker
+from jetmesh.telemetry.logs import log_context
+from jetmesh.telemetry.spans import Attempt
+
+NAK_SECONDS_MAX = 2.0
+"""A longer pause is a scheduled message: a delayed nak holds one of the consumer's ack-pending slots."""
+
+
+class Exhausted(Permanent):
+    """The attempts are used up before the reaction ran once more: its handling may have killed its process."""
+
+
+class FailurePolicy:
+    """Decides and does what follows an error of one reaction. It does not answer the broker: its outcomes say how."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._context, self._reaction = binding.context, binding.reaction
+        self._conditions = binding.conditions
+
+    async def outcome(self, attempt: Attempt, error: Exception) -> Outcome:
+        """What follows the error; where that can't be done either, the delivery simply comes again."""
+        if attempt.delivery.reply in self._context.in_flight.orphans:
+            return GivenBack(error, 0.0)
+        try:
+            return await self._carried_out(attempt, error)
+        except Exception as failed:
+            pause = growing(NAK_SECONDS_MAX, attempt.delivered)
+            self._conditions.tell(
+                ("not settled", *reason_of(failed)), logging.WARNING, "%s: %s: %s; again in %.2f s",
+                self._reaction.durable, attempt.delivery.subject, failed, pause, extra=self._pointers(attempt),
+            )  # fmt: skip
+            return await self._put_off(attempt.delivery, Retried(error, pause), blameless=False)
+
+    async def spare(self, delivery: Delivery, breaker: CircuitBreaker) -> Outcome:
+        """Free the slot of a delivery, for others or because the service stops, until the breaker may be closed."""
+        pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + breaker.probe_in_seconds
+        return await self._put_off(delivery, Retried(Unavailable(breaker.reason), pause), blameless=True)
+
+    async def _carried_out(self, attempt: Attempt, error: Exception) -> Outcome:
+        delivery = attempt.delivery
+        if isinstance(error, UnknownType):
+            given_back = await self._context.versions.give_back(self._reaction, delivery, error)
+            if given_back is not None:
+                return given_back
+        decided = verdict(error, self._reaction.retry, delivery.delivered)
+        if isinstance(decided, DeadLettered):
+            await self._bury(attempt, error)
+            return decided
+        self._tell(attempt, decided)
+        return await self._come_again(delivery, decided, blameless=isinstance(error, Unavailable))
+
+    async def _bury(self, attempt: Attempt, error: Exception) -> None:
+        delivery, reaction = attempt.delivery, self._reaction
+        self._conditions.tell(
+            ("gives up", *reason_of(error)), logging.ERROR, "%s gives up on %s: %s",
+            reaction.durable, delivery.subject, error, extra=self._pointers(attempt),
+        )  # fmt: skip
+        traceparent = attempt.trace_headers().get(TRACEPARENT, "")
+        await dead_letter.bury(self._context.publisher, reaction.service, reaction.name, delivery, error, traceparent)
+
+    def _tell(self, attempt: Attempt, again: Later | Retried) -> None:
+        error = again.error
+        is_foreseen = isinstance(error, (Unavailable, Deferred)) or isinstance(again, Later)
+        self._conditions.tell(
+            reason_of(error), logging.INFO if is_foreseen else logging.WARNING, "%s: %s: %s; again in %.2f s",
+            self._reaction.durable, attempt.delivery.subject, str(error) or type(error).__name__, again.pause_seconds,
+            extra=self._pointers(attempt), error=None if is_foreseen else error,
+        )  # fmt: skip
+
+    def _pointers(self, attempt: Attempt) -> dict[str, str]:
+        return log_context(attempt, self._reaction.durable, attempt.delivery.key)
+
+    async def _come_again(self, delivery: Delivery, again: Again, *, blameless: bool) -> Again:
+        """A pause that is short is a nak, which counts as an attempt for ever. An outage must not use the attempts up:
+        before they are half gone the delivery is set aside, and its count begins anew. What does not fit, with where it
+        came from beside it, waits on its consumer instead."""
+        is_short = again.pause_seconds <= NAK_SECONDS_MAX
+        if is_short and not (blameless and self._reaction.retry.exhausted(2 * delivery.delivered)):
+            return again
+        attempts = 0 if blameless else delivery.delivered
+        try:
+            await delayed_redelivery.set_aside(
+                self._context.publisher, self._reaction.service, self._reaction.name, delivery,
+                again.pause_seconds, attempts,
+            )  # fmt: skip
+        except TooLarge as too_large:
+            log.info("%s: not set aside: %s", self._reaction.durable, too_large)
+        else:
+            again.is_aside = True
+        return again
+
+    async def _put_off(self, delivery: Delivery, again: Again, *, blameless: bool) -> Again:
+        """Let it come again. It stays on its consumer only where it can't be set aside: while the dead letters are
+        full, those that wait for room there would hold every slot, and good ones with them."""
+        try:
+            return await self._come_again(delivery, again, blameless=blameless)
+        except Exception as refused:
+            let_go(refused)
+            return again

@@ -1,0 +1,246 @@
+"""The way of one delivery: down the steps of `DELIVERY`, then of `ATTEMPT`, to the reaction; up comes its outcome.
+
+Each step gets the handler that comes next and returns one that does its part around it. The chain of a reaction is put
+together once, when its worker is made, so that a step which a reaction does not need costs nothing.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias, TypeVar
+
+from jetmesh.cloudevents import Envelope, bare, read_event, understand
+from jetmesh.common.throttled_log import kind_of
+from jetmesh.event import Event
+from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType, let_go
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.in_flight import InFlight
+from jetmesh.middleware import Delivery as Seen
+from jetmesh.middleware import Middleware
+from jetmesh.outcome import Again, Held, Outcome
+from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.crash_guard import last_chance
+from jetmesh.runtime.failure_policy import Exhausted, FailurePolicy
+from jetmesh.telemetry.spans import Attempt
+
+T = TypeVar("T")
+Handler: TypeAlias = Callable[[T], Awaitable[Outcome]]
+
+
+def crash_guard(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
+    """What came so often that it may have killed its process is handled alone, and gets few chances more."""
+    context, reaction = binding.context, binding.reaction
+
+    async def handle(delivery: Delivery) -> Outcome:
+        if not reaction.retry.exhausted(delivery.delivered):
+            return await then(delivery)
+        async with context.alone:
+            return await last_chance(context, reaction, delivery) or await then(delivery)
+
+    return handle
+
+
+def circuit_breaker(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
+    """While what the reaction needs is down, a delivery waits here, and is tried again for as long as it is held."""
+    if binding.breaker is None:
+        return then
+    breaker, policy, in_flight = binding.breaker, FailurePolicy(binding), binding.context.in_flight
+
+    async def handle(delivery: Delivery) -> Outcome:
+        while breaker.admits() or (not delivery.shared and await breaker.admission()):
+            outcome = await then(delivery)
+            if not outcome.is_held:
+                return outcome
+        spared = await policy.spare(delivery, breaker)
+        answer(in_flight, delivery, spared)
+        return spared
+
+    return handle
+
+
+def trace(binding: Binding, then: Handler[Attempt]) -> Handler[Delivery]:
+    """Each attempt has its span, a child of the message's context, which reports how it ended."""
+    in_flight = binding.context.in_flight
+
+    async def handle(delivery: Delivery) -> Outcome:
+        if not in_flight.is_sure:
+            await in_flight.certainty()
+        attempt = begin(binding, delivery)
+        attempt.make_current()
+        outcome = await then(attempt)
+        report(attempt, outcome)
+        return outcome
+
+    return handle
+
+
+def settle(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
+    """The broker learns what became of the delivery."""
+    in_flight = binding.context.in_flight
+
+    async def handle(attempt: Attempt) -> Outcome:
+        outcome = await then(attempt)
+        answer(in_flight, attempt.delivery, outcome)
+        return outcome
+
+    return handle
+
+
+def failure_policy(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
+    """Whatever is raised below becomes an outcome: a retry, a dead letter, another version's delivery."""
+    policy = FailurePolicy(binding)
+
+    async def handle(attempt: Attempt) -> Outcome:
+        try:
+            return await then(attempt)
+        except Exception as error:
+            return await policy.outcome(attempt, error)
+
+    return handle
+
+
+def hold(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
+    """The circuit breaker learns how the attempt ended; while it is open the delivery is held, and nothing is lost."""
+    if binding.breaker is None:
+        return then
+    breaker = binding.breaker
+
+    async def handle(attempt: Attempt) -> Outcome:
+        try:
+            outcome = await then(attempt)
+        except Exception as error:
+            breaker.ended(error)
+            if isinstance(error, Unavailable) and not breaker.is_closed:
+                return Held(error)
+            raise
+        breaker.ended(None)
+        return outcome
+
+    return handle
+
+
+def decode(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
+    """The body becomes the event that the contract promises."""
+
+    async def handle(attempt: Attempt) -> Outcome:
+        attempt.event = event_of(binding, attempt)
+        return await then(attempt)
+
+    return handle
+
+
+def middlewares(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
+    """The users' own steps: those of the app, of the service, of the reaction, in the order of their lists."""
+    for middleware in reversed(binding.middlewares):
+        then = _around(middleware, then)
+    return then
+
+
+def _around(middleware: Middleware, then: Handler[Attempt]) -> Handler[Attempt]:
+    name = getattr(middleware, "__qualname__", repr(middleware))
+
+    async def handle(attempt: Attempt) -> Outcome:
+        raised: list[Exception] = []
+
+        async def call_next(delivery: Seen) -> Outcome:
+            if delivery is not attempt:
+                raise Permanent(f"the middleware {name} called on with {delivery!r}: pass on the delivery that it got")
+            try:
+                return await then(attempt)
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        try:
+            outcome = await middleware(attempt, call_next)
+        except Exception as error:
+            if not any(error is one for one in raised):
+                error.add_note(f"raised by the middleware {name}")
+            raise
+        finally:
+            raised.clear()  # an error that is held here would hold this frame
+        if not isinstance(outcome, Outcome):
+            raise Permanent(f"the middleware {name} returned {outcome!r}: return what `call_next` returned")
+        return outcome
+
+    return handle
+
+
+DELIVERY = (crash_guard, circuit_breaker)
+"""What a delivery goes down through, from the top."""
+ATTEMPT = (settle, failure_policy, hold, decode, middlewares)
+"""And then, inside its span, each attempt at it."""
+
+
+def chain(binding: Binding, react: Handler[Attempt]) -> Handler[Delivery]:
+    """The whole way of a delivery to `react`, and back."""
+    return _stacked(binding, DELIVERY, trace(binding, _stacked(binding, ATTEMPT, react)))
+
+
+def _stacked(
+    binding: Binding, steps: Iterable[Callable[[Binding, Handler[T]], Handler[T]]], then: Handler[T]
+) -> Handler[T]:
+    for step in reversed(tuple(steps)):
+        then = step(binding, then)
+    return then
+
+
+def begin(binding: Binding, delivery: Delivery) -> Attempt:
+    """Decode the envelope of a delivery and begin its span; the attempt knows what is wrong with it."""
+    try:
+        envelope, fault = understand(delivery), None
+    except BrokenContract as broken:
+        envelope, fault = bare(delivery), broken
+    except Exception as surprise:
+        binding.conditions.tell(
+            kind_of(surprise), logging.ERROR, "%s: a delivery could not be understood",
+            binding.reaction.durable, error=surprise,
+        )  # fmt: skip
+        envelope, fault = bare(delivery), BrokenContract(f"it can't be understood: {surprise!r}")
+    return binding.telemetry.attempt(envelope, fault or _unwanted(binding, envelope))
+
+
+def _unwanted(binding: Binding, envelope: Envelope) -> Exception | None:
+    """Why the reaction shall not get what can be understood."""
+    if envelope.type not in binding.types:
+        known = ", ".join(binding.types) or "nothing"
+        return UnknownType(f"type: {binding.service.name} knows no {envelope.type}; it takes {known}")
+    if binding.reaction.retry.exhausted(envelope.delivery.delivered):
+        return Exhausted(f"still not handled after {envelope.delivery.delivered - 1} deliveries")
+    return None
+
+
+def event_of(binding: Binding, attempt: Attempt) -> Event:
+    """The event that a delivery carries. One from outside that names no key gets one from where it stands.
+
+    Raises:
+        Permanent: it breaks its contract, or its key is not that of the subject.
+    """
+    if attempt.fault is not None:
+        raise attempt.fault
+    envelope, form = attempt.envelope, binding.reaction.form
+    event_type = binding.types[envelope.type]
+    event: Event
+    if form.only_outside or (form.takes_outside and not attempt.delivery.key):
+        event = read_event(event_type, envelope.data, attempt.delivery.place_id)
+        envelope.key = envelope.correlation_id = event.key  # a stranger does not choose whose order it is about
+        attempt.is_about(event.key)
+        return event
+    event = read_event(event_type, envelope.data)
+    if event.key != envelope.key:
+        raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {envelope.key}")
+    return event
+
+
+def answer(in_flight: InFlight, delivery: Delivery, outcome: Outcome) -> None:
+    """Tell the broker: done, or again after a pause; nothing while the delivery is held."""
+    if isinstance(outcome, Again) and not outcome.is_aside:
+        in_flight.nak(delivery, outcome.pause_seconds)
+    elif not outcome.is_held:
+        in_flight.ack(delivery)
+
+
+def report(attempt: Attempt, outcome: Outcome) -> None:
+    """End the span of an attempt, and let go of what its error holds."""
+    attempt.end(outcome)
+    if outcome.error is not None:
+        let_go(outcome.error)

@@ -1,0 +1,70 @@
+"""The worker that handles one delivery at a time, each in a task of its own."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from jetmesh.failure import let_go
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.runtime.binding import Binding, log
+from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
+from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX
+from jetmesh.runtime.handle import Handler
+
+
+class OneByOne:
+    """Starts `handle` for each delivery."""
+
+    def __init__(self, binding: Binding, handle: Handler[Delivery], doubt: Doubt | None = None) -> None:
+        self.binding = binding
+        self._handle, self._doubt = handle, doubt
+        self._in_flight = binding.context.in_flight
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._again: deque[Delivery] = deque()
+        self._is_beginning = False
+        self._spawn = asyncio.get_running_loop().create_task
+        self._current: Callable[[], Any] = asyncio.current_task
+
+    def accept(self, delivery: Delivery) -> None:
+        """A delivery has arrived; does not block."""
+        if self._doubt is not None and self._doubt.puts_off(delivery, self.binding.reaction.retry):
+            self._in_flight.nak(delivery, PAUSE_SECONDS)
+            return
+        if delivery.delivered == 1:
+            self._tasks.add(self._spawn(self._run(delivery)))
+            return
+        self._again.append(delivery)
+        if not self._is_beginning:
+            self._is_beginning = True
+            self._tasks.add(self._spawn(self._begin_again()))
+
+    def give_back(self) -> None:
+        """The service stops: what has not begun goes back to the broker at once."""
+        while self._again:
+            self._in_flight.nak(self._again.popleft())
+
+    async def drained(self) -> None:
+        """Returns when nothing of what was accepted is running any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _begin_again(self) -> None:
+        """Of what comes again one begins in each pass of the event loop: a thousand that fail, again and again, shall
+        not hold up what comes for the first time."""
+        while self._again:
+            self._tasks.add(self._spawn(self._run(self._again.popleft())))
+            await asyncio.sleep(0)
+        self._is_beginning = False
+        self._tasks.discard(self._current())
+
+    async def _run(self, delivery: Delivery) -> None:
+        try:
+            await self._handle(delivery)
+        except Exception as surprise:
+            # Whatever it is, the delivery must not stay in hand: it comes again, and its attempts end.
+            log.exception("%s: a delivery could not be settled", self.binding.reaction.durable)
+            let_go(surprise)
+            self._in_flight.nak(delivery, NAK_SECONDS_MAX)
+        finally:
+            self._tasks.discard(self._current())

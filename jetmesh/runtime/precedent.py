@@ -1,0 +1,75 @@
+"""Whether what a service recorded before leaves a delivery nothing to do."""
+
+from collections.abc import Sequence
+
+from jetmesh.cloudevents import Envelope, read_event
+from jetmesh.event import Event
+from jetmesh.failure import Permanent
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import CloudEvents
+from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.recording import Recording
+from jetmesh.runtime.stories import has_ended
+from jetmesh.telemetry.spans import Attempt
+
+
+class Precedent:
+    """Judges for one reaction. A reaction that takes the story judges itself, unless the story is archived."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._form, self._decides_by_story = binding.reaction.form, binding.reaction.story is not None
+        self._declared = frozenset(event.type for event in binding.reaction.outcomes)
+        self._event_id = Recording(binding).event_id
+
+    def settles(self, attempt: Attempt, stored: Sequence[Stored]) -> bool:
+        """Whether the story leaves nothing to decide.
+
+        Raises:
+            Permanent: it contradicts what has come from outside.
+        """
+        event, envelope = attempt.event, attempt.envelope
+        if has_ended(stored):
+            return self._is_late(event)
+        if stored and self._is_recorded(envelope, stored):
+            return True
+        if self._decides_by_story or not stored:
+            return False
+        if self._form.only_outside:
+            return self._is_taken(event, envelope, stored)
+        return self._form.begins or any(message.type in self._declared for message in stored)
+
+    def _is_recorded(self, envelope: Envelope, stored: Sequence[Stored]) -> bool:
+        """Whether another version recorded the outcome of this delivery, of a type that this one does not declare."""
+        others = [message for message in stored if message.type not in self._declared]
+        if not others:
+            return False
+        event_id = self._event_id(envelope)
+        return any(message.headers.get(CloudEvents.ID) == event_id for message in others)
+
+    def _is_late(self, event: Event) -> bool:
+        """What comes about an archived story is settled by it.
+
+        Raises:
+            Permanent: it would begin the story. Whether it is the same can't be seen any more, and what somebody
+                published must not vanish.
+        """
+        if self._form.only_outside and not self._decides_by_story:
+            raise Permanent(f"{event.key}: it has ended, and is archived; publish it under a new key")
+        return True
+
+    def _is_taken(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
+        """Whether what comes from outside was recorded before: by an earlier delivery of it, as the same contents, or
+        without contents, under the id that its publisher gave it. A stranger may choose that id.
+
+        Raises:
+            Permanent: other contents stand under its key.
+        """
+        caused = [message for message in stored if message.headers.get(CloudEvents.CAUSATION_ID) == envelope.id]
+        if any(message.headers.get(CloudEvents.BEGAN, envelope.began) == envelope.began for message in caused):
+            return True
+        same = next((message for message in stored if message.type == envelope.type), None)
+        if same is None and not caused:
+            raise Permanent(f"{event.key}: {stored[0].type} was recorded before; publish it under a new key")
+        if same is not None and read_event(type(event), same.data) != event:
+            raise Permanent(f"{event.key}: {envelope.type} was recorded before with other contents")
+        return True

@@ -1,0 +1,80 @@
+"""What a reaction decided, as a message: its ids, its guard, its cause and its place in the trace."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from opentelemetry.trace import Span
+
+from jetmesh.cloudevents import Envelope, event_lines
+from jetmesh.event import Event
+from jetmesh.failure import Disowned, Permanent
+from jetmesh.jetstream.delivery import derived_id
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, CloudEvents
+from jetmesh.jetstream.message import Guard, Message, Unknown
+from jetmesh.jetstream.subject import subject_of
+from jetmesh.runtime.binding import Binding
+from jetmesh.telemetry.otlp.traceparent import parse_traceparent
+from jetmesh.telemetry.spans import Attempt, trace_lines
+
+
+class Recording:
+    """Makes the messages of one reaction."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._reaction, self._in_flight = binding.reaction, binding.context.in_flight
+
+    def declared(self, decided: Any) -> Event:
+        """What the reaction returned, if its signature declares it.
+
+        Raises:
+            Permanent: it does not.
+        """
+        reaction = self._reaction
+        if type(decided) in reaction.outcomes:
+            event: Event = decided
+            return event
+        declared = ", ".join(event.__name__ for event in reaction.outcomes) or "nothing"
+        raise Permanent(
+            f"{reaction.service}.{reaction.name} returned {type(decided).__name__}, but declares {declared}; "
+            f"it was not recorded"
+        )
+
+    def event_id(self, cause: Envelope, index: int = 0) -> str:
+        """The id of what comes of a cause: the same at every attempt, whatever it is."""
+        if cause.delivery.key:
+            return derived_id(cause.id, self._reaction.durable, str(index))
+        # Two publishers outside may use one id, and each means another event.
+        return derived_id(cause.id, cause.type, quote(cause.key, ""), self._reaction.durable, str(index))
+
+    def message(self, event: Event, attempt: Attempt, guard: Guard, index: int = 0) -> tuple[Message, Span]:
+        """The event as it will be recorded, caused by the delivery of an attempt; and the span of recording it, to be
+        ended when it is.
+
+        Raises:
+            Unknown: not before it is known whether the cause is still to be handled.
+            Disowned: it is not.
+        """
+        if not self._in_flight.is_sure:
+            raise Unknown("the broker was away: what is in hand may have been undone")
+        cause = attempt.envelope
+        if cause.delivery.reply in self._in_flight.orphans:
+            raise Disowned("its durable is gone, and perhaps its stream")
+        event_type, key = type(event), event.key
+        event_id = self.event_id(cause, index)
+        correlation = cause.correlation_id or key
+        span = attempt.publish(event_type, key, event_id, correlation)
+        lines = event_lines(
+            event_type, key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
+            more=f"{trace_lines(span.get_span_context())}{CloudEvents.BEGAN}: {cause.began}\r\n",
+        )  # fmt: skip
+        return Message(subject_of(event_type, key), event.model_dump_json().encode(), lines, guard), span
+
+
+def join_story(attempt: Attempt, stored: Iterable[Stored]) -> None:
+    """What came from outside about a key that has a story goes on in the trace that the story began in."""
+    for message in stored:
+        if began := parse_traceparent(message.headers.get(TRACEPARENT, ""), message.headers.get(TRACESTATE, "")):
+            attempt.join(began)
+            return

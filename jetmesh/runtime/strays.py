@@ -1,0 +1,65 @@
+"""Deliveries that get to no reaction: each is left to another version of the service, or becomes a dead letter."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from jetmesh.cloudevents import bare
+from jetmesh.common.throttled_log import kind_of
+from jetmesh.failure import BrokenContract, Permanent, Unavailable
+from jetmesh.jetstream.delivery import Delivery
+from jetmesh.outcome import Outcome, Retried
+from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX, FailurePolicy
+from jetmesh.runtime.handle import answer, report
+
+
+class Strays:
+    """Settles them in the name of one reaction; nothing here blocks."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding, self._context, self._policy = binding, binding.context, FailurePolicy(binding)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def surprised(self, delivery: Delivery, surprise: Exception) -> None:
+        """Nobody foresaw that the delivery can't be accepted: it is a dead letter, whose traceback the log has."""
+        self._binding.conditions.tell(
+            kind_of(surprise), logging.ERROR, "%s: a delivery could not be accepted",
+            self._binding.reaction.durable, error=surprise,
+        )  # fmt: skip
+        self.refuse(delivery, BrokenContract(f"it can't be accepted: {surprise!r}"))
+
+    def refuse(self, delivery: Delivery, why: Exception) -> None:
+        """Bury what can't be accepted."""
+        self._start(self._refuse(delivery, why))
+
+    def pass_on(self, delivery: Delivery, reaction: str) -> None:
+        """Leave what has come back to a version of the service that has the reaction."""
+        self._start(self._pass_on(delivery, reaction))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, delivery: Delivery, reaction: str) -> None:
+        service = self._binding.service.name
+        why: Permanent = BrokenContract(f"{delivery.subject[:200]}: {service} has no reaction {reaction[:80]!r}")
+        left: Outcome | None = None
+        try:
+            left = await self._context.versions.leave(service, reaction, delivery, why, delivery.delivered - 1)
+        except Unavailable as trouble:
+            left = Retried(trouble, NAK_SECONDS_MAX)
+        except Permanent as refused:
+            why = refused
+        if left:
+            answer(self._context.in_flight, delivery, left)
+        else:
+            await self._refuse(delivery, why)
+
+    async def _refuse(self, delivery: Delivery, why: Exception) -> None:
+        attempt = self._binding.telemetry.attempt(bare(delivery))
+        outcome = await self._policy.outcome(attempt, why)
+        answer(self._context.in_flight, delivery, outcome)
+        report(attempt, outcome)
