@@ -21,7 +21,7 @@ from jetmesh.common.console import Console, field
 from jetmesh.common.terminal import say
 from jetmesh.common.terminal import show as show_json
 from jetmesh.common.visible import lines
-from jetmesh.operate.dead_letters import EVERYTHING, Filter, Group, Letter, Letters, grouped
+from jetmesh.operate.dead_letters import EVERYTHING, DeadLetter, DeadLetters, Filter, Group, grouped
 from jetmesh.operate.replay import Unfit
 
 REACTION = click.option("--reaction", default="", metavar="SERVICE[.REACTION]", help="Letters of this reaction alone.")
@@ -147,21 +147,21 @@ def _who() -> str:
 
 
 @asynccontextmanager
-async def _post() -> AsyncIterator[Letters]:
+async def _post() -> AsyncIterator[DeadLetters]:
     async with reach(settings_of_target()) as mesh:
-        yield Letters(mesh.connection, mesh.publisher, f"{_who()}@{socket.gethostname()}")
+        yield DeadLetters(mesh.connection, mesh.publisher, f"{_who()}@{socket.gethostname()}")
 
 
 def _chosen(
     ids: tuple[int, ...], reaction: str, reason: str, everything: bool, limit: int | None
-) -> Coroutine[Any, Any, list[Letter]]:
+) -> Coroutine[Any, Any, list[DeadLetter]]:
     ways = [bool(ids), bool(reaction or reason), everything]
     if sum(ways) != 1:
         raise click.UsageError("name the letters by ID, by --reaction and --reason, or with --all: one of the three")
     return _choose(ids, Filter(reaction, reason), limit)
 
 
-async def _choose(ids: tuple[int, ...], which: Filter, limit: int | None) -> list[Letter]:
+async def _choose(ids: tuple[int, ...], which: Filter, limit: int | None) -> list[DeadLetter]:
     async with _post() as post:
         if ids:
             return [await _existing(post, sequence) for sequence in ids[:limit]]
@@ -173,14 +173,14 @@ async def _choose(ids: tuple[int, ...], which: Filter, limit: int | None) -> lis
         return letters
 
 
-async def _existing(post: Letters, sequence: int) -> Letter:
+async def _existing(post: DeadLetters, sequence: int) -> DeadLetter:
     letter = await post.one(sequence)
     if letter is None:
         raise click.ClickException(f"no dead letter {sequence}: `jetmesh dlq list --each` shows the IDs")
     return letter
 
 
-async def _replay(letters: list[Letter], rate: float | None) -> dict[int, str]:
+async def _replay(letters: list[DeadLetter], rate: float | None) -> dict[int, str]:
     """Bring the letters back; those that do not fit what they are about, and why."""
     unfit = {}
     async with _post() as post:
@@ -194,13 +194,13 @@ async def _replay(letters: list[Letter], rate: float | None) -> dict[int, str]:
     return unfit
 
 
-async def _discard(letters: list[Letter]) -> None:
+async def _discard(letters: list[DeadLetter]) -> None:
     async with _post() as post:
         for letter in letters:
             await post.discard(letter)
 
 
-def _report(letters: list[Letter], action: str, dry_run: bool, as_json: bool) -> None:
+def _report(letters: list[DeadLetter], action: str, dry_run: bool, as_json: bool) -> None:
     if as_json:
         _print_json({action: 0 if dry_run else len(letters), "letters": [summary(letter) for letter in letters]})
         return
@@ -209,11 +209,11 @@ def _report(letters: list[Letter], action: str, dry_run: bool, as_json: bool) ->
     say(f"{_count(letters)} {'would be ' if dry_run else ''}{action}")
 
 
-def _count(letters: list[Letter]) -> str:
+def _count(letters: list[DeadLetter]) -> str:
     return "1 letter" if len(letters) == 1 else f"{len(letters)} letters"
 
 
-def summary(letter: Letter) -> dict[str, Any]:
+def summary(letter: DeadLetter) -> dict[str, Any]:
     """What is known about a letter, without its body and headers (which may be personal)."""
     stream, sequence = letter.place
     return {
@@ -261,7 +261,7 @@ def _table_of_groups(groups: list[Group]) -> Table:
     return table
 
 
-def _table_of_letters(letters: list[Letter]) -> Table:
+def _table_of_letters(letters: list[DeadLetter]) -> Table:
     table = _table("id", "reaction", "event", "reason", "last")
     for letter in letters:
         reason = field(f"{letter.error_type}: {letter.reason}")
@@ -270,7 +270,7 @@ def _table_of_letters(letters: list[Letter]) -> Table:
     return table
 
 
-def _print_whole(letter: Letter, console: Console) -> None:
+def _print_whole(letter: DeadLetter, console: Console) -> None:
     facts = Table.grid(padding=(0, 2, 0, 0))
     for name, value in summary(letter).items():
         facts.add_row(Text(name.replace("_", " "), style="bold"), field(value))

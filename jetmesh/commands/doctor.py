@@ -14,7 +14,7 @@ from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.common.console import Console, field
 from jetmesh.common.terminal import say, show
 from jetmesh.operate import doctor as doctors
-from jetmesh.operate.doctor import Finding, Grade, Patient
+from jetmesh.operate.doctor import CheckContext, Finding, Grade
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 
@@ -46,8 +46,8 @@ async def _examine(monitor: str, app: str) -> list[Finding]:
     try:
         async with reach(target) as mesh:
             monitor_url = monitor or str(target.endpoints.get("monitor_url", ""))
-            patient = Patient(mesh.connection, services, target.settings, monitor_url)
-            findings += [finding async for finding in doctors.examine(patient)]
+            context = CheckContext(mesh.connection, services, target.settings, monitor_url)
+            findings += [finding async for finding in doctors.run_checks(context)]
     except click.ClickException as unreachable:
         fix = "start a broker (`jetmesh demo`, or nats-server -js), or correct NATS_URL"
         findings.append(Finding("broker", Grade.WRONG, unreachable.message, fix))

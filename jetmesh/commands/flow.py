@@ -26,7 +26,7 @@ def flow(form: str | None, app: str) -> None:
         Console().print(_table(flows.rows(services)))
 
 
-def _table(rows: list[flows.Row]) -> Table:
+def _table(rows: list[flows.FlowRow]) -> Table:
     table = Table(show_lines=True, box=None, padding=(0, 2, 0, 0))
     table.add_column("what happened", style="cyan")
     table.add_column("who reacts")

@@ -17,7 +17,7 @@ from jetmesh.commands import options
 from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.common.console import Console, field
 from jetmesh.common.terminal import show
-from jetmesh.operate.overview import Overview, Row, StreamState, look
+from jetmesh.operate.overview import Overview, ReactionRow, StreamState, look
 from jetmesh.service import Service
 
 WIDE = 110
@@ -105,7 +105,7 @@ def _replicas(overview: Overview, service: str) -> str:
     return " not running" if count == 0 else f" ×{count}" if count > 1 else ""
 
 
-def _numbers(row: Row, *, wide: bool) -> list[Text]:
+def _numbers(row: ReactionRow, *, wide: bool) -> list[Text]:
     rate = row.attempts_per_second if row.settled_per_second is None else row.settled_per_second
     lag_style = "dim" if row.waits else ""
     more = [
@@ -130,7 +130,7 @@ def _number(value: float, style: str = "") -> Text:
     return Text(f"{value:,.{decimals}f}", style=style)
 
 
-def _breaker(row: Row) -> str:
+def _breaker(row: ReactionRow) -> str:
     return "" if row.breaker == "closed" else row.breaker
 
 

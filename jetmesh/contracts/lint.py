@@ -20,7 +20,7 @@ CATCH_ALL = frozenset({"other", "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """A rule, where it is broken, and what would mend it."""
 
     rule: str
@@ -32,17 +32,17 @@ class Finding:
         return f"{self.event}{f' {self.field}' if self.field else ''}: {self.rule}: {self.fix}"
 
 
-def lint(contracts: Contracts) -> list[Finding]:
+def lint(contracts: Contracts) -> list[LintFinding]:
     """What breaks a rule, in the order of the contracts."""
     return [finding for contract in contracts.values() for finding in _findings(contract)]
 
 
-def _findings(contract: Contract) -> Iterator[Finding]:
+def _findings(contract: Contract) -> Iterator[LintFinding]:
     for rule, fix in _event_rules(contract):
-        yield Finding(rule, contract.type, "", fix)
+        yield LintFinding(rule, contract.type, "", fix)
     for field in fields(contract.consumer):
         for rule, fix in _field_rules(field):
-            yield Finding(rule, contract.type, field.path, fix)
+            yield LintFinding(rule, contract.type, field.path, fix)
 
 
 def _event_rules(contract: Contract) -> Iterator[tuple[str, str]]:

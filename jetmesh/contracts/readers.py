@@ -12,7 +12,7 @@ from jetmesh.contracts.schema import Contract, Contracts, fields
 from jetmesh.service import Service
 
 
-class Consumer(BaseModel):
+class Reader(BaseModel):
     """What another team reads: `contracts/consumers/<team>.yaml`.
 
     `events` maps a type to the fields that are read of it (`lines[].sku`; a field stands for all that is in it).
@@ -39,7 +39,7 @@ def _within(inner: str, outer: str) -> bool:
     return inner == outer or inner.startswith((f"{outer}.", f"{outer}["))
 
 
-def registered(folder: Path) -> list[Consumer]:
+def registered(folder: Path) -> list[Reader]:
     """The consumers registered in a folder of YAML files; none where there is no folder.
 
     Raises:
@@ -48,11 +48,11 @@ def registered(folder: Path) -> list[Consumer]:
     return [_read(file) for file in sorted(folder.glob("*.yaml"))]
 
 
-def _read(file: Path) -> Consumer:
+def _read(file: Path) -> Reader:
     with brought_by("contracts", str(file)):
         import yaml
     try:
-        return Consumer.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return Reader.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except ValidationError as invalid:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in invalid.errors())
         raise ValueError(f"{file}: {wrong}") from None
@@ -60,7 +60,7 @@ def _read(file: Path) -> Consumer:
         raise ValueError(f"{file}: {error}") from None
 
 
-def strangers(consumer: Consumer, contracts: Contracts) -> list[str]:
+def strangers(consumer: Reader, contracts: Contracts) -> list[str]:
     """What a registered consumer says it reads and no contract has: a misspelling, or gone since."""
     wrong = [f"no event {name}" for name in consumer.events if name not in contracts]
     for name in consumer.events.keys() & contracts.keys():
@@ -74,7 +74,7 @@ class Readers:
     """Everybody who is known to write or read events."""
 
     services: Sequence[Service]
-    consumers: Sequence[Consumer]
+    consumers: Sequence[Reader]
 
     def of(self, event: str) -> list[str]:
         """Everybody who reads a type."""

@@ -1,1 +1,1 @@
-"""What an operator reads and does: the overview, the doctor, dead letters, archives, backups."""
+"""What an operator uses: the overview, the doctor, dead letters, the archive, backups."""

@@ -18,7 +18,7 @@ from jetmesh.jetstream.headers import Jetmesh
 from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.jetstream.transport import Transport
-from jetmesh.operate.archive.open_work import set_aside
+from jetmesh.operate.archive.open_work import delayed
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
 from jetmesh.operate.archive.purge import archived_until
 from jetmesh.operate.archive.row import Place, Row, unix_nano
@@ -140,7 +140,7 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
         stored = await reader.read(stream)
         events += (_fact(types, stream, message) for message in stored if not is_marker(message.subject))
     buried = await reader.read(DEAD_LETTERS)
-    aside = await set_aside(context.connection, services)
+    aside = await delayed(context.connection, services)
     intake = [_fact(types, INTAKE, message) for message in await reader.read(INTAKE)]
     # The archive last: what leaves a stream while it is read is there by then.
     archived = [_fact(types, row.stream, row.stored()) for row in _archived(archive, told)]

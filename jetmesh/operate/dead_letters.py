@@ -1,7 +1,7 @@
-"""Dead letters read, grouped, replayed and discarded; who did what is kept beside them, append-only.
+"""Reads, groups, replays and discards dead letters, and records who did so in an append-only log.
 
-A replay goes to the failing reaction alone, through the lane on which what was set aside comes back. The event keeps
-its identity and its trace; its attempts begin anew. What was handled meanwhile is settled and does nothing.
+A replay goes to the one reaction that gave up, as a delayed redelivery. The event keeps its id and its trace; its
+attempts start again. If it was handled meanwhile, the redelivery is settled and does nothing.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ VARIES = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter: what could not be handled, whole, and what is known about why."""
+class DeadLetter:
+    """One dead letter: the whole delivery that was given up, and the reason."""
 
     sequence: int
     subject: str
@@ -49,12 +49,12 @@ class Letter:
 
     @property
     def service(self) -> str:
-        """The service that could not handle it: its subject says so, which no other service may write to."""
+        """The service that gave up, by the subject: no other service may publish there."""
         return origin_of(self.subject).service
 
     @property
     def reaction(self) -> str:
-        """`<service>.<reaction>` that could not handle it."""
+        """The `<service>.<reaction>` that gave up."""
         return f"{self.service}.{origin_of(self.subject).reaction}"
 
     @property
@@ -69,7 +69,7 @@ class Letter:
 
     @property
     def source(self) -> str:
-        """The subject on which it came."""
+        """The subject of the original message."""
         return self.headers.get(Jetmesh.SUBJECT, "")
 
     @property
@@ -90,51 +90,50 @@ class Letter:
 
     @property
     def last_time(self) -> datetime:
-        """When it was given up."""
+        """When the reaction gave up."""
         return lenient.moment(self.headers.get(Jetmesh.LAST_TIME, ""))
 
     @property
     def trace_id(self) -> str:
-        """The trace that it belongs to, 32 hexadecimal digits; empty where there was none."""
+        """Its trace id, 32 hexadecimal digits; empty if there was none."""
         trace = parse_traceparent(self.traceparent)
         return f"{trace.trace_id:032x}" if trace else ""
 
     @property
     def original(self) -> Headers:
-        """The headers as they came."""
+        """The original headers."""
         return foreign(self.headers)
 
     @property
     def kind(self) -> str:
-        """The reason without what differs from event to event, so that equal failures fall into one group."""
+        """The reason without ids and numbers, so that equal failures form one group."""
         _, key = _split(self.source)
         reason = self.reason.replace(key, "…") if key else self.reason
         return f"{self.error_type}: {VARIES.sub('#', reason)}"
 
     @property
     def traceparent(self) -> str:
-        """That of the last attempt: what came from outside may have asked for another one."""
+        """The trace context of the last attempt; a message from outside may carry another one."""
         given = {name.lower(): value for name, value in self.headers.items()}
         return self.headers.get(Jetmesh.TRACEPARENT) or given.get(TRACEPARENT, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which letters: of a reaction (`payments.authorize`, or a service's name), with a text in the reason; all where
-    neither is said."""
+    """Selects dead letters by reaction (`payments.authorize`, or a service's name) and by a text in the reason."""
 
     reaction: str = ""
     reason: str = ""
 
-    def takes(self, letter: Letter) -> bool:
-        """Whether the letter is among them."""
+    def takes(self, letter: DeadLetter) -> bool:
+        """Whether it selects the letter."""
         mine = self.reaction in ("", letter.reaction, letter.service)
         text = f"{letter.error_type}: {letter.reason}\n{letter.kind}"
         return mine and self.reason.lower() in text.lower()
 
     @property
     def subject(self) -> str:
-        """The subjects of letters that can be among them."""
+        """The subjects of the letters that it can select."""
         return names.dead_letters_of(self.reaction) if self.reaction else names.DEAD_SUBJECTS
 
 
@@ -143,19 +142,19 @@ EVERYTHING = Filter()
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Letters of one reaction that failed for one reason."""
+    """The dead letters of one reaction with one reason."""
 
     reaction: str
     kind: str
     count: int
     first: datetime
     last: datetime
-    example: Letter
+    example: DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the record: who did what with which letter."""
+    """One entry of the log: who replayed or discarded which letter."""
 
     action: str
     by: str
@@ -169,9 +168,9 @@ class Entry:
 _ENTRY = TypeAdapter(Entry)
 
 
-def grouped(letters: Iterable[Letter]) -> list[Group]:
-    """The letters by reaction and reason, the largest group first."""
-    together: dict[tuple[str, str], list[Letter]] = {}
+def grouped(letters: Iterable[DeadLetter]) -> list[Group]:
+    """Group letters by reaction and reason, the largest group first."""
+    together: dict[tuple[str, str], list[DeadLetter]] = {}
     for letter in letters:
         together.setdefault((letter.reaction, letter.kind), []).append(letter)
     groups = [
@@ -188,60 +187,60 @@ def grouped(letters: Iterable[Letter]) -> list[Group]:
     return sorted(groups, key=lambda group: -group.count)
 
 
-class Letters:
-    """The dead letters of a mesh. Everything that changes them is recorded under the name of whoever did it."""
+class DeadLetters:
+    """The dead letters of a mesh. Each replay and discard is logged with the name of the operator."""
 
     def __init__(self, connection: Transport, publisher: Publisher, by: str = "") -> None:
         self._connection, self._publisher, self._by = connection, publisher, by
 
-    async def all(self, which: Filter = EVERYTHING) -> AsyncIterator[Letter]:
-        """The letters, oldest first.
+    async def all(self, which: Filter = EVERYTHING) -> AsyncIterator[DeadLetter]:
+        """The selected letters, oldest first.
 
         Raises:
             Unavailable: the stream does not answer.
         """
         async for sequence, headers, data in self._messages(which.subject):
-            letter = Letter(sequence, headers.pop(Nats.SUBJECT, ""), headers, data)
+            letter = DeadLetter(sequence, headers.pop(Nats.SUBJECT, ""), headers, data)
             if which.takes(letter):
                 yield letter
 
-    async def one(self, sequence: int) -> Letter | None:
-        """The letter of this sequence, if it is there."""
+    async def one(self, sequence: int) -> DeadLetter | None:
+        """The letter of this sequence; None if there is none."""
         async for found, headers, data in self._messages(names.DEAD_SUBJECTS, sequence, 1):
-            return Letter(found, headers.pop(Nats.SUBJECT, ""), headers, data) if found == sequence else None
+            return DeadLetter(found, headers.pop(Nats.SUBJECT, ""), headers, data) if found == sequence else None
         return None
 
-    async def replay(self, letter: Letter) -> None:
-        """Bring the message of a letter back to its reaction. The letter leaves the list once that is stored; if it
-        fails again a new one appears.
+    async def replay(self, letter: DeadLetter) -> None:
+        """Deliver the original message to its reaction again, and remove the letter once that is stored. A reaction
+        that gives up again makes a new letter.
 
         Raises:
-            Unfit: the letter is not about what stands in the stream of origin; it is still there.
-            Unavailable: the broker does not take it now; the letter is still there.
+            Unfit: the letter does not match the message in its stream; it stays.
+            Unavailable: the broker does not store it now; the letter stays.
         """
         found = await replay.original(self._connection, letter.subject, letter.headers, letter.data)
         message = replay.again(letter.sequence, letter.subject, found, letter.traceparent)
-        with contextlib.suppress(Refused):  # an earlier replay of it is still on its way
+        with contextlib.suppress(Refused):  # an earlier replay is still under way
             await self._publisher.record(message, limited=False)
         await self._remove(letter, "replayed")
 
-    async def discard(self, letter: Letter) -> None:
+    async def discard(self, letter: DeadLetter) -> None:
         """Remove a letter for good."""
         await self._remove(letter, "discarded")
 
     async def record(self) -> list[Entry]:
-        """Who replayed and discarded what, oldest first."""
+        """The log of replays and discards, oldest first."""
         return [entry async for _, _, data in self._messages(DEAD_LOG_SUBJECTS) if (entry := _entry(data))]
 
-    async def _remove(self, letter: Letter, action: str) -> None:
-        """The record comes first: a crash in between shows a letter that was dealt with, never the reverse."""
+    async def _remove(self, letter: DeadLetter, action: str) -> None:
+        """Log first, then delete: a crash in between leaves a logged letter, never a deletion without an entry."""
         entry = {
             "action": action, "by": self._by, "at": now(), "letter": letter.sequence, "reaction": letter.reaction,
             "source": letter.source, "reason": f"{letter.error_type}: {letter.reason}",
         }  # fmt: skip
         subject = names.dead_log(letter.subject)
         await self._publisher.record(Message(subject, json.dumps(entry).encode(), {}), limited=False)
-        await delete_message(self._connection, DEAD_LETTERS, letter.sequence)  # somebody else may have been faster
+        await delete_message(self._connection, DEAD_LETTERS, letter.sequence)  # another operator may have deleted it
 
     async def _messages(
         self, subject: str, start: int = 1, count: int = PAGE
@@ -277,7 +276,7 @@ class Letters:
 
 
 def _entry(data: bytes) -> Entry | None:
-    """A line of the record; None where somebody has left something else there."""
+    """An entry of the log; None if the message is no entry."""
     try:
         return _ENTRY.validate_json(data)
     except ValidationError:
@@ -285,7 +284,7 @@ def _entry(data: bytes) -> Entry | None:
 
 
 def _conclude(end: "asyncio.Future[int]", raw: bytes, headers: Headers) -> None:
-    """A page ends with 204 and what is left, or with 404 where there is nothing."""
+    """The end of a page: 204 with the number that is left, or 404 if there is nothing."""
     status, words = raw[9:12], raw[9:].split(b"\r\n", 1)[0].decode("utf-8", "replace")
     if status in (b"204", b"404"):
         end.set_result(int(headers.get(Nats.NUM_PENDING) or 0))

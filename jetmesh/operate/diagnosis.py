@@ -1,4 +1,4 @@
-"""What goes wrong with a mesh's streams, durables, clocks and services while it runs, and how each is mended."""
+"""Checks streams, durables, clocks and services of a running mesh; each problem has its fix."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from jetmesh.contracts.releases import NoRelease
 from jetmesh.jetstream import api
 from jetmesh.jetstream.clock import DIFFERENCE_SECONDS_MAX
 from jetmesh.operate import monitoring
-from jetmesh.operate.findings import Finding, Findings, Grade, Patient
+from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
 from jetmesh.operate.service_answers import ServerHealth, State, ask_everybody
 from jetmesh.service import Service
 from jetmesh.topology import provision
@@ -21,7 +21,7 @@ from jetmesh.topology.streams import Stream
 
 BACKUPS = "docs/operations.md#backups"
 NEAR, FULL = 0.8, 0.99
-"""The part of a limit from which on a stream is near it, and as good as full."""
+"""The shares of a limit at which a stream is near it, and as good as full."""
 RESTART = (
     "make room, or raise the limit of open files; then restart the server: it keeps a write error until it is restarted"
 )
@@ -32,11 +32,11 @@ START_SERVERS = f"start the server that has it, or restore the mesh from its bac
 SYNCHRONISE = "synchronise the clocks (chrony, systemd-timesyncd): deadlines go by the broker's"
 
 
-async def storing(patient: Patient) -> Findings:
-    """Whether the server can store, by its own word: it answers nothing to who publishes where it can't."""
-    health = await monitoring.page(patient, "healthz", ServerHealth)
-    if health is None and patient.monitor_url:
-        found = f"nothing at {patient.monitor_url} tells the server's health"
+async def storing(context: CheckContext) -> Findings:
+    """Check that the server can store, by its health page: a server that can't gives publishers no answer."""
+    health = await monitoring.page(context, "healthz", ServerHealth)
+    if health is None and context.monitor_url:
+        found = f"nothing at {context.monitor_url} shows the server's health"
         fix = (
             "correct --monitor (http://host:8222, the server's `http`); a server without free open files answers nobody"
         )
@@ -50,16 +50,16 @@ async def storing(patient: Patient) -> Findings:
         yield Finding("storing", Grade.GOOD, "the server says that it is healthy")
 
 
-async def streams(patient: Patient) -> Findings:
-    """Whether streams and durables are what the services need."""
-    if not patient.services:
+async def streams(context: CheckContext) -> Findings:
+    """Check that streams and durables are what the services need."""
+    if not context.services:
         fix = "name it with --app or JETMESH_APP"
         yield Finding("topology", Grade.NOTE, "no app is named, so nothing to compare with", fix)
         return
-    steps = await provision.plan(patient.connection, patient.topology)
-    lost = await _lost(patient, steps)
+    steps = await provision.plan(context.connection, context.topology)
+    lost = await _lost(context, steps)
     drift = [step for step in steps if step.change is not Change.KEEP]
-    unreadable = await _unreadable(patient, drift)
+    unreadable = await _unreadable(context, drift)
     for name in sorted(unreadable):
         yield Finding("topology", Grade.WRONG, f"the broker has {name}, and can't read it", OPEN_FILES)
     for step in (step for step in drift if step.name not in unreadable):
@@ -71,12 +71,12 @@ async def streams(patient: Patient) -> Findings:
         yield Finding("topology", Grade.GOOD, f"{len(steps)} streams and durables are as the services need them")
 
 
-async def _unreadable(patient: Patient, drift: Sequence[Step]) -> set[str]:
-    """The durables that the server knows by name, and says that they are not there: it could not open their files."""
+async def _unreadable(context: CheckContext, drift: Sequence[Step]) -> set[str]:
+    """Durables that the server lists but does not find: it could not open their files."""
     missing = {step.name for step in drift if step.kind == "consumer" and step.change is Change.CREATE}
     known: set[str] = set()
     for stream in {name.partition("/")[0] for name in missing}:
-        answer = await api.request(patient.connection, f"CONSUMER.NAMES.{stream}")
+        answer = await api.request(context.connection, f"CONSUMER.NAMES.{stream}")
         known |= {f"{stream}/{name}" for name in (answer or {}).get("consumers") or ()}
     return missing & known
 
@@ -93,51 +93,51 @@ def _fix(step: Step, lost: frozenset[str]) -> str:
     if step.name.partition("/")[0] in lost:
         return f"restore its stream first ({BACKUPS})"
     if step.change is Change.REFUSE:
-        return "mend the reason it gives: `jetmesh topology apply` refuses this"
+        return "remove the reason: `jetmesh topology apply` refuses this"
     return "run `jetmesh topology apply`"
 
 
-async def _lost(patient: Patient, steps: Sequence[Step]) -> frozenset[str]:
-    """The streams that are missing although they were there: their service is deployed, and the mesh holds data."""
+async def _lost(context: CheckContext, steps: Sequence[Step]) -> frozenset[str]:
+    """The missing streams that existed before: their service is deployed, and the mesh holds data."""
     missing = [step.name for step in steps if step.kind == "stream" and step.change is Change.CREATE]
-    if not missing or not await _holds_data(patient):
+    if not missing or not await _holds_data(context):
         return frozenset()
-    deployed = await _deployed(patient)
-    owners = {stream.name: _owner(stream.name, patient.services) for stream in patient.topology.streams}
+    deployed = await _deployed(context)
+    owners = {stream.name: _owner(stream.name, context.services) for stream in context.topology.streams}
     return frozenset(name for name in missing if deployed is None or owners[name] in (None, *deployed))
 
 
-async def _holds_data(patient: Patient) -> bool:
-    read = {consumer.stream for consumer in patient.topology.consumers}
-    infos = [await _info(patient, name) for name in sorted(read | {stream.name for stream in patient.topology.streams})]
+async def _holds_data(context: CheckContext) -> bool:
+    read = {consumer.stream for consumer in context.topology.consumers}
+    infos = [await _info(context, name) for name in sorted(read | {stream.name for stream in context.topology.streams})]
     return any(info and info["state"]["messages"] for info in infos)
 
 
-async def _deployed(patient: Patient) -> set[str] | None:
-    """The services whose contracts are deployed; None where that is not known."""
+async def _deployed(context: CheckContext) -> set[str] | None:
+    """The services whose contracts are deployed; None if unknown."""
     try:
-        return {contract.owner for contract in (await registry.fetch(patient.connection)).values()}
+        return {contract.owner for contract in (await registry.fetch(context.connection)).values()}
     except NoRelease:
         return None
 
 
 def _owner(stream: str, services: Sequence[Service]) -> str | None:
-    """The service that a stream belongs to; None: to all of them."""
+    """The service that owns a stream; None if all share it."""
     return next((s.name for s in services if stream == s.stream or stream.startswith((f"{s.stream}_", f"{s.stream}-"))),
                 None)  # fmt: skip
 
 
-async def room(patient: Patient) -> Findings:
-    """Whether a stream is near the limit of what it may hold, or has none where strangers can fill it."""
-    found = [finding for stream in patient.topology.streams async for finding in _room_of(patient, stream)]
+async def room(context: CheckContext) -> Findings:
+    """Check that no stream is near its limits, and that those that anybody can fill have one."""
+    found = [finding for stream in context.topology.streams async for finding in _room_of(context, stream)]
     for finding in found:
         yield finding
-    if not found and patient.services:
-        yield Finding("room", Grade.GOOD, "no stream is near the limit of what it may hold")
+    if not found and context.services:
+        yield Finding("room", Grade.GOOD, "no stream is near its limits")
 
 
-async def _room_of(patient: Patient, stream: Stream) -> Findings:
-    info = await _info(patient, stream.name)
+async def _room_of(context: CheckContext, stream: Stream) -> Findings:
+    info = await _info(context, stream.name)
     if info is None:
         return
     config, state = info["config"], info["state"]
@@ -154,16 +154,16 @@ async def _room_of(patient: Patient, stream: Stream) -> Findings:
         yield Finding("room", Grade.WRONG, words + ending * (state["messages"] >= max_msgs), f"{edit} --max-msgs`")
     elif max_bytes <= 0 and (declared := stream.config.get("max_bytes", 0)):
         fix = f"archive, and run `jetmesh topology apply` once it holds less than {declared / 2e6:,.0f} MB"
-        yield Finding("room", Grade.DOUBT, f"{stream.name} has no max_bytes: strangers can fill the disk with it", fix)
+        yield Finding("room", Grade.DOUBT, f"{stream.name} has no max_bytes: anybody can fill the disk with it", fix)
 
 
-async def durables(patient: Patient) -> Findings:
-    """Whether each durable delivers, and each that reads the services' streams belongs to somebody."""
-    needed = patient.topology
+async def durables(context: CheckContext) -> Findings:
+    """Check that each durable delivers, and that each one on the services' streams is used."""
+    needed = context.topology
     ours = {(consumer.stream, consumer.durable) for consumer in (*needed.consumers, *needed.counts)}
     own = {stream.name for stream in needed.streams}
     for stream in sorted(own | {stream for stream, _ in ours}):
-        for info in await _consumers(patient, stream):
+        for info in await _consumers(context, stream):
             name = info["config"].get("durable_name") or info["name"]
             if _is_offline(info):
                 yield _offline(stream, name)
@@ -175,7 +175,7 @@ async def durables(patient: Patient) -> Findings:
 
 
 def _is_offline(info: Mapping[str, Any]) -> bool:
-    """Whether no server that has it answers: others tell of it what they know, and leave out its name."""
+    """Whether all servers that have it are away: others then describe it without its name."""
     copies = info.get("cluster", {}).get("replicas") or ()
     return not info["name"] or (not info.get("cluster", {}).get("leader") and any(c.get("offline") for c in copies))
 
@@ -190,30 +190,30 @@ def _paused(stream: str, name: str) -> Finding:
 
 
 def _stranger(stream: str, info: Mapping[str, Any]) -> Finding:
-    """One that no reaction has. If nobody pulls it, it keeps what it reads for ever: a reaction was renamed."""
+    """A durable without a reaction, after a rename for instance. Unpulled, it keeps its messages from the archive."""
     place = f"{stream}/{info['name']}"
     if info.get("num_waiting") or info.get("push_bound"):
-        return Finding("durables", Grade.NOTE, f"{place} is none of these services', and somebody reads it")
-    found = f"{place} belongs to no reaction, and nobody pulls it: what it has not acknowledged is never archived"
+        return Finding("durables", Grade.NOTE, f"{place} belongs to none of these services, and a client reads it")
+    found = f"{place} belongs to no reaction, and no client pulls it: what it has not acknowledged is never archived"
     return Finding("durables", Grade.WRONG, found, f"if it is not needed: `nats consumer rm {stream} {info['name']}`")
 
 
-async def _consumers(patient: Patient, stream: str) -> list[Any]:
-    """Everything that reads a stream: the server tells some at a time."""
+async def _consumers(context: CheckContext, stream: str) -> list[Any]:
+    """All consumers of a stream, page by page."""
     found: list[Any] = []
-    while answer := await api.request(patient.connection, f"CONSUMER.LIST.{stream}", {"offset": len(found)}):
+    while answer := await api.request(context.connection, f"CONSUMER.LIST.{stream}", {"offset": len(found)}):
         found += answer["consumers"] or ()
         if not answer["consumers"] or len(found) >= answer["total"]:
             break
     return found
 
 
-async def clock(patient: Patient) -> Findings:
-    """How far the clock of each server that leads a stream is from the one here, by the time in its answer."""
+async def clock(context: CheckContext) -> Findings:
+    """Compare the clock here with that of each server that leads a stream, by the time in its answer."""
     ahead: dict[str, float] = {}
-    for stream in patient.topology.streams:
+    for stream in context.topology.streams:
         asked = time.time()
-        info = await _info(patient, stream.name)
+        info = await _info(context, stream.name)
         if info and "ts" in info:
             told = datetime.fromisoformat(info["ts"]).timestamp()
             server = info.get("cluster", {}).get("leader") or "the broker"
@@ -228,42 +228,44 @@ async def clock(patient: Patient) -> Findings:
     yield Finding("clock", Grade.GOOD if good else Grade.WRONG, found, "" if good else SYNCHRONISE)
 
 
-async def services(patient: Patient) -> Findings:
-    """What each process of each service says about itself, on a subject that no other service's user may hear."""
-    subjects = [endpoint_subject(service.name, "health") for service in patient.services]
-    asked = await asyncio.gather(*(ask_everybody(patient.connection, subject, State) for subject in subjects))
-    told = {service.name: answers for service, answers in zip(patient.services, asked, strict=True)}
+async def services(context: CheckContext) -> Findings:
+    """Check the health report of each process, which comes on a subject that no other service may subscribe to."""
+    subjects = [endpoint_subject(service.name, "health") for service in context.services]
+    asked = await asyncio.gather(*(ask_everybody(context.connection, subject, State) for subject in subjects))
+    told = {service.name: answers for service, answers in zip(context.services, asked, strict=True)}
     if len(told) > 1 and not any(told.values()):
         fix = f"start them: `jetmesh run {' '.join(told)}`"
         yield Finding("services", Grade.WRONG, "no service runs (or none may be seen by this user)", fix)
     for name, answers in told.items():
         if not answers:
-            yield await _silent(patient, name)
+            yield await _silent(context, name)
         for answer in answers:
             for finding in _state(name, answer):
                 yield finding
 
 
-async def _silent(patient: Patient, name: str) -> Finding:
-    """A service of which nothing is heard: something waits for it, or it may be that it was scaled to nothing."""
-    infos = [await api.request(patient.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
-             for consumer in patient.topology.consumers if consumer.service == name]  # fmt: skip
+async def _silent(context: CheckContext, name: str) -> Finding:
+    """A service without an answer: deliveries wait for it, or it was scaled to zero."""
+    infos = [await api.request(context.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
+             for consumer in context.topology.consumers if consumer.service == name]  # fmt: skip
     waiting = sum(info["num_pending"] for info in infos if info and not info.get("num_waiting"))
     words = f"{name} does not run (or may not be seen by this user)"
     fix = f"start it: `jetmesh run {name}`"
     if waiting:
         return Finding("services", Grade.WRONG, f"{words}, and {waiting:,} deliveries wait for it", fix)
-    alone = len(patient.services) == 1
+    alone = len(context.services) == 1
     return Finding("services", Grade.WRONG if alone else Grade.DOUBT, words, fix)
 
 
 def _state(name: str, answer: State) -> Iterable[Finding]:
     for topic, said in answer.remarks.items():
-        fix = SYNCHRONISE if topic == "clock" else "mend what it names"
+        fix = SYNCHRONISE if topic == "clock" else "fix what it names"
         yield Finding("services", Grade.WRONG, f"{name}: {topic}: {said}", fix)
     notes = "; ".join(f"the circuit breaker of {needs} is {state}" for needs, state in answer.notes.items())
     if not answer.ready:
-        yield Finding("services", Grade.WRONG, f"{name} is not ready: {answer.reason}", "mend the reason it gives")
+        yield Finding(
+            "services", Grade.WRONG, f"{name} is not ready: {answer.reason}", "remove the reason that it names"
+        )
     elif notes:
         fix = "bring back what it needs; it resumes by itself"
         yield Finding("services", Grade.DOUBT, f"{name} is ready, but {notes}", fix)
@@ -271,5 +273,5 @@ def _state(name: str, answer: State) -> Iterable[Finding]:
         yield Finding("services", Grade.GOOD, f"{name} is ready")
 
 
-async def _info(patient: Patient, stream: str) -> Any:
-    return await api.request(patient.connection, f"STREAM.INFO.{stream}")
+async def _info(context: CheckContext, stream: str) -> Any:
+    return await api.request(context.connection, f"STREAM.INFO.{stream}")

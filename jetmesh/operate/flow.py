@@ -1,4 +1,4 @@
-"""Who reacts to what, read from the signatures: as a table, as a picture, and as what a story still waits for."""
+"""The flow of events, read from the signatures: as a table, as a flowchart, and as a test whether a key is done."""
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jetmesh.service import Reaction, Service
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FlowRow:
     """One line of the flow."""
 
     happened: str
@@ -18,16 +18,16 @@ class Row:
     outcomes: str
 
 
-def rows(services: Sequence[Service]) -> list[Row]:
+def rows(services: Sequence[Service]) -> list[FlowRow]:
     """Every reaction, service by service, in the order of declaration."""
     return [_row(reaction) for service in services for reaction in service.reactions]
 
 
-def _row(reaction: Reaction) -> Row:
+def _row(reaction: Reaction) -> FlowRow:
     events = ", ".join(event.type for event in reaction.events) or "everything"
     when = " from outside" if reaction.form.only_outside else f" + {_minutes(reaction)}" if reaction.delay else ""
     outcomes = " / ".join(event.type for event in reaction.outcomes) or "—"
-    return Row(f"{events}{when}", f"{reaction.service}.{reaction.name}", reaction.meaning, outcomes)
+    return FlowRow(f"{events}{when}", f"{reaction.service}.{reaction.name}", reaction.meaning, outcomes)
 
 
 def _minutes(reaction: Reaction) -> str:
@@ -63,7 +63,7 @@ def _node(event_type: str, outside: str = "") -> str:
 
 
 class Happened(Protocol):
-    """One event of a story: what it is, and which event it follows from."""
+    """An event about a key, with the id of its cause."""
 
     @property
     def type(self) -> str: ...
@@ -74,8 +74,8 @@ class Happened(Protocol):
 
 
 def is_over(services: Sequence[Service], story: Sequence[Happened]) -> bool:
-    """Whether nothing more follows from these events of one key: every service that has a part in it has recorded an
-    ending, and every reaction that must answer has."""
+    """Whether nothing follows any more from these events of one key: every service with a part in it has recorded an
+    ending, and every reaction that must answer has answered."""
     types = {event.type for event in story}
     parts = [service for service in services if types & _types(service.records)]
     ended = {service.name for service in parts if types & _types(service.endings)}
@@ -85,8 +85,7 @@ def is_over(services: Sequence[Service], story: Sequence[Happened]) -> bool:
 
 
 def _waits(reaction: Reaction, story: Sequence[Happened], ended: Container[str]) -> bool:
-    """Whether the reaction has not answered one of the events; it may leave one unanswered once its service's part has
-    ended."""
+    """Whether the reaction still has to answer one of the events; after its service's ending it need not."""
     if reaction.is_optional and reaction.service in ended:
         return False
     inside = _types(event for event in reaction.events if not reaction.takes_from_outside(event))

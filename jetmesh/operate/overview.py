@@ -1,4 +1,4 @@
-"""The whole mesh at one moment, as an operator sees it: reactions, lag, circuit breakers, dead letters, streams."""
+"""Reads the state of the mesh for operators: reactions, lag, circuit breakers, dead letters, streams."""
 
 import asyncio
 import time
@@ -19,18 +19,18 @@ from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import WHOLE, Consumer, Kind, topology
 
 Reports = dict[str, list[Report]]
-"""What the instances of each service tell."""
+"""The reports of each service's instances."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """What waits for one durable, over all replicas."""
+    """The lag of one durable, for all replicas."""
 
     pending: int = 0
     ack_pending: int = 0
     redelivered: int = 0
     handled: int = 0
-    """How many deliveries it has settled in its life: two readings make a rate."""
+    """Deliveries settled since it was created: two readings make a rate."""
 
     def __add__(self, other: "Lag") -> "Lag":
         return Lag(
@@ -42,9 +42,9 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One reaction, or one lane that several share. Rates are per second over the last minute, by the services' own
-    account; `settled_per_second` comes from the broker and needs two readings."""
+class ReactionRow:
+    """One reaction, or one consumer that several share. Rates are per second over the last minute, as the services
+    report them; `settled_per_second` is the broker's and needs two readings."""
 
     service: str
     name: str
@@ -57,12 +57,12 @@ class Row:
     dead_letters: int = 0
     breaker: str = "closed"
     waits: bool = False
-    """A deadline: what is pending waits for its time."""
+    """Whether it is a deadline, whose pending deliveries wait by design."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """One stream: how much it holds."""
+    """The size of one stream."""
 
     name: str
     messages: int
@@ -72,10 +72,10 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One reading of the mesh. `missing` says what did not answer."""
+    """One reading of the mesh. `missing` names what did not answer."""
 
     at: float
-    rows: tuple[Row, ...]
+    rows: tuple[ReactionRow, ...]
     streams: tuple[StreamState, ...]
     instances: dict[str, int] = field(default_factory=dict)
     breakers: dict[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Overview:
 async def look(
     connection: Transport, services: Sequence[Service], before: Overview | None = None, split: Partitions = WHOLE
 ) -> Overview:
-    """Read the state of the mesh; with an earlier reading, rates by the broker's own count."""
+    """Read the state of the mesh; an earlier reading adds the broker's rates."""
     needed = topology(services, split=split)
     reports, infos, streams, letters = await asyncio.gather(
         _reports(connection, services),
@@ -115,7 +115,7 @@ async def look(
 
 def _rows(
     services: Sequence[Service], lags: dict[str, Lag], reports: Reports, letters: dict[str, int]
-) -> Iterable[Row]:
+) -> Iterable[ReactionRow]:
     for service in services:
         for reaction in service.reactions:
             reporting = reports.get(service.name, [])
@@ -123,13 +123,13 @@ def _rows(
             yield _row(reaction, lags.get(reaction.durable), told, letters)
         for lane in ("intake", "due"):
             if f"{service.name}-{lane}" in lags:
-                yield Row(service.name, f"({lane})", lags[f"{service.name}-{lane}"])
+                yield ReactionRow(service.name, f"({lane})", lags[f"{service.name}-{lane}"])
 
 
-def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letters: dict[str, int]) -> Row:
+def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letters: dict[str, int]) -> ReactionRow:
     """A reaction by what its replicas report: rates add up; of latencies and circuit breakers the worst counts."""
     breakers = {answer.breaker for answer in told}
-    return Row(
+    return ReactionRow(
         service=reaction.service,
         name=reaction.name,
         lag=lag or Lag(),
@@ -142,7 +142,7 @@ def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letter
     )
 
 
-def _with_rates(rows: Iterable[Row], before: Overview | None) -> Iterable[Row]:
+def _with_rates(rows: Iterable[ReactionRow], before: Overview | None) -> Iterable[ReactionRow]:
     earlier = {(row.service, row.name): row.lag.handled for row in before.rows} if before else {}
     for row in rows:
         handled = earlier.get((row.service, row.name))
@@ -154,7 +154,7 @@ def _with_rates(rows: Iterable[Row], before: Overview | None) -> Iterable[Row]:
 
 
 def _breakers(reports: Reports) -> dict[str, str]:
-    """The circuit breakers that are not closed, with their reasons."""
+    """The circuit breakers that are not closed, with their states."""
     return {
         f"{service}/{name}": f"{breaker.state}: {breaker.reason}"
         for service, answers in reports.items()
@@ -165,8 +165,7 @@ def _breakers(reports: Reports) -> dict[str, str]:
 
 
 async def _reports(connection: Transport, services: Sequence[Service]) -> Reports:
-    """What every instance of each service tells about itself (`$SRV.STATS.<service>`, which no other service's user may
-    hear), by service."""
+    """The reports of every instance, by service (`$SRV.STATS.<service>`, which no other service may subscribe to)."""
     answers = await _all(ask_everybody(connection, f"$SRV.STATS.{service.name}", Stats) for service in services)
     told = {service.name: list(_told(got)) for service, got in zip(services, answers, strict=True)}
     return {name: reports for name, reports in told.items() if reports}
@@ -198,7 +197,7 @@ async def _stream(connection: Transport, name: str) -> StreamState | None:
 
 
 async def _letters(connection: Transport) -> dict[str, int]:
-    """How many dead letters each reaction has, as `service.reaction`."""
+    """The number of dead letters of each `service.reaction`."""
     info = await _ask(connection, f"STREAM.INFO.{DEAD_LETTERS}", {"subjects_filter": DEAD_SUBJECTS})
     found: dict[str, int] = {}
     for subject, count in ((info or {}).get("state", {}).get("subjects") or {}).items():

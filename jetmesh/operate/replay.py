@@ -1,8 +1,8 @@
-"""A dead letter brought back to its reaction: the message of the stream that it came from, not the letter's own words.
+"""Replays a dead letter: delivers the original message of its stream, not what the letter says.
 
-Whoever may bury a letter chooses its headers and its body. The server chose its subject's first tokens, for an account
-buries under its own name alone, and what stands in the stream of origin. So these two decide: the reaction is that of
-the subject, what it gets is the original, and a letter that says something else is refused.
+A service that stores a dead letter chooses its headers and its body. It can't choose the first tokens of the subject,
+because an account may publish dead letters under its own name alone, nor the message in the stream. So the reaction is
+that of the subject, the delivery is the original message, and a letter that says something else is refused.
 """
 
 from base64 import b64decode
@@ -23,23 +23,23 @@ from jetmesh.topology.names import due
 
 
 class Unfit(Exception):
-    """A letter that does not fit the message that it is about; the text says how."""
+    """A dead letter does not match its original message; the text says how, and what to do."""
 
 
 async def original(connection: Transport, subject: str, headers: Headers, data: bytes) -> Delivery:
-    """The message that a letter is about, from the stream of origin, as the reaction had it.
+    """The original message of a letter, read from its stream, as the reaction got it.
 
     Raises:
-        Unfit: there is none, it is another one, or it is none that this reaction reads.
+        Unfit: it is gone, it is another message, or the reaction does not read it.
         Unavailable: the broker does not answer.
     """
     origin = origin_of(subject)
     if not origin.sequence:
-        raise Unfit(f"{subject} is no letter's subject; discard it")
+        raise Unfit(f"{subject} is not the subject of a dead letter; discard it")
     found = await _stored(connection, origin)
     if not origin.is_of(found.timestamp):
         raise Unfit(
-            f"{origin.stream} {origin.sequence} is another message now, for the stream was made anew or restored: "
+            f"{origin.stream} {origin.sequence} is another message now: the stream is a new or restored one: "
             f"publish its body again by hand if it is needed (`jetmesh dlq show`), and discard it"
         )
     for name, is_so in (
@@ -57,7 +57,7 @@ async def original(connection: Transport, subject: str, headers: Headers, data: 
 
 
 def again(letter: int, subject: str, found: Delivery, traceparent: str) -> Message:
-    """The message that brings the original back to the reaction of a letter's subject, once."""
+    """The message that delivers the original to the reaction of the letter's subject, once."""
     origin = origin_of(subject)
     headers = {
         **foreign(found.headers),
@@ -89,15 +89,14 @@ async def _stored(connection: Transport, origin: Origin) -> Delivery:
 
 
 def _seconds(instant: str) -> float:
-    """The time of the server, to the nanosecond, as a delivery has it: ids are derived from it."""
+    """The server's time to the nanosecond, as in a delivery: ids are derived from it."""
     whole, _, fraction = instant.rstrip("Z").partition(".")
     seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
     return (seconds * 10**9 + int(fraction.ljust(9, "0")[:9])) / 1e9
 
 
 async def _check_reads(connection: Transport, origin: Origin, subject: str) -> None:
-    """Whether the service's durable would have delivered it: a letter must not fetch for its service what it may not
-    read."""
+    """Check that the service's durable delivers the message: a letter must not fetch what the service may not read."""
     durable = f"{origin.service}-{'intake' if origin.stream == INTAKE else origin.reaction}"
     info: Any = await request(connection, f"CONSUMER.INFO.{origin.stream}.{durable}")
     if info is None or not any(covers(pattern, subject) for pattern in filters_of(info["config"]) or [">"]):

@@ -1,4 +1,4 @@
-"""What services, or whoever says that it is one, answer on the broker. What has not this form is no answer."""
+"""The answers of services on the broker. A message of another form is ignored: any client could send it."""
 
 import asyncio
 from typing import Any, Literal, TypeVar
@@ -9,26 +9,26 @@ from jetmesh.jetstream.status import Status
 from jetmesh.jetstream.transport import Transport
 
 ANSWERS_SECONDS = 0.4
-"""How long the services are waited for: nobody knows how many there are."""
+"""How long to collect answers: the number of instances is unknown."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class Answer(BaseModel):
-    """A part of an answer; what else stands in it is for others."""
+    """A part of an answer; further fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Endpoint(Answer):
-    """What one endpoint tells in `$SRV.STATS`."""
+    """The statistics of one endpoint in `$SRV.STATS`."""
 
     name: str = ""
     data: Any = None
 
 
 class Stats(Answer):
-    """`$SRV.STATS`: what one instance of a service tells."""
+    """The answer of one instance to `$SRV.STATS`."""
 
     endpoints: tuple[Endpoint, ...] | None = None
 
@@ -51,7 +51,7 @@ class BreakerReport(Answer):
 
 
 class Report(Answer):
-    """What a service tells about itself in one process (`jetmesh.process.gauges.report`)."""
+    """The report of a service in one process (`jetmesh.process.gauges.report`)."""
 
     reactions: dict[str, ReactionReport]
     breakers: dict[str, BreakerReport] = {}
@@ -67,7 +67,7 @@ class State(Answer):
 
 
 class Server(Answer):
-    """What a server tells of itself (`/varz`), as far as it is asked for."""
+    """The parts of a server's `/varz` that are read."""
 
     jetstream: dict[str, Any] = {}
 
@@ -82,7 +82,7 @@ class ServerHealth(Answer):
 async def ask_everybody(
     connection: Transport, subject: str, form: type[Model], seconds: float = ANSWERS_SECONDS
 ) -> list[Model]:
-    """All answers of a form to one request that come within `seconds`."""
+    """All answers of this form to one request within `seconds`."""
     answers: list[Model] = []
 
     def on_frame(_subject: str, _reply: str, headers: bytes, data: bytes) -> None:
@@ -96,7 +96,7 @@ async def ask_everybody(
 
 
 def read(form: type[Model], data: bytes | Any) -> Model | None:
-    """The answer in JSON, or in what was read of it; None where it has another form."""
+    """The answer in JSON or in parsed JSON; None if it has another form."""
     try:
         return form.model_validate_json(data) if isinstance(data, bytes) else form.model_validate(data)
     except ValidationError:

@@ -1,19 +1,19 @@
-"""A span as it is read back, wherever it is kept, and the two questions a trace store answers."""
+"""A span as a trace store returns it, and the interface of a trace store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 CONVERSATION_ID = "messaging.message.conversation_id"
-"""The attribute that holds the key of a story, an order's id (OpenTelemetry messaging conventions)."""
+"""The attribute with the key, such as an order's id (OpenTelemetry messaging conventions)."""
 
 Attributes = Mapping[str, Any]
-"""OTLP values as Python has them: str, bool, int, float, bytes, None, and lists and dicts of these."""
+"""OTLP values in Python: str, bool, int, float, bytes, None, and lists and dicts of these."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanEvent:
-    """Something that happened at one moment of a span, an exception for instance."""
+    """An event within a span, such as an exception."""
 
     name: str
     time_unix_nano: int
@@ -60,10 +60,10 @@ class Traces(Protocol):
     """Where spans can be asked for: the small store of the demo, or Jaeger. Raises UnreadableTraces."""
 
     def spans_of(self, trace_id: str) -> list[SpanRecord]:
-        """Every span of the trace, by start; empty for a trace that is not (or no longer) kept."""
+        """The spans of a trace, by start; empty if the trace is not kept."""
 
     def trace_ids_of(self, conversation_id: str) -> list[str]:
-        """The traces with a span about this conversation (an order's id); a healthy order has exactly one."""
+        """The traces with a span about this conversation (an order's id): exactly one, unless something is wrong."""
 
     def close(self) -> None:
         """Let go of the file or the connection."""

@@ -1,4 +1,4 @@
-"""The story of one key in the terminal: who reacted to what, when, for how long, and how it ended, as a tree."""
+"""Prints the timeline of one key as a tree: who reacted to what, when, for how long, and with what outcome."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ OUTCOMES = {
     "refused": ("refused", "dim"),
 }
 TOLD_OF_EVENTS = {"failed", "refused"}
-"""Nothing is said of an event that was recorded; one that was refused must not look as if it had happened twice."""
+"""The note of each outcome of a publish span: a refused event must not look as if it happened twice."""
 TOLD_WHY = {Later.name, Retried.name, DeadLettered.name, "failed"}
 
 EVENT, BRANCH, LAST, TRUNK, BLANK, BAR = "→ ", "├ ", "└ ", "│ ", "  ", "━"
@@ -36,11 +36,11 @@ EVENT, BRANCH, LAST, TRUNK, BLANK, BAR = "→ ", "├ ", "└ ", "│ ", "  ", "
 WIDTH_MAX = 140
 BAR_WIDTH_MIN, BAR_WIDTH_GOOD = 8, 24
 FIXED_WIDTH = len("+12.3 ms" + "dead letter" + "12.3 ms") + 3 + 4
-"""Of the columns time, outcome and duration, and of the gaps between all five."""
+"""The width of the columns time, outcome and duration, and of all gaps."""
 
 
-class Recorded(Protocol):
-    """What is shown of an event of the story; ``time`` has a zone, ``sequence`` is its place in the stream."""
+class TimelineEvent(Protocol):
+    """An event of the timeline; ``time`` has a zone, ``sequence`` is its place in the stream."""
 
     @property
     def type(self) -> str: ...
@@ -54,7 +54,7 @@ class Recorded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row: a span or an event, where it hangs in the tree, and what is said below it."""
+    """One row: a span or an event, its place in the tree, and the reason below it."""
 
     connector: str
     indent: str
@@ -67,17 +67,17 @@ class Line:
     reason: str = ""
 
 
-def render(console: Console, key: str, events: Sequence[Recorded], spans: Sequence[SpanRecord]) -> None:
-    """Prints the story; with the events alone where no spans are kept, and says so."""
+def render(console: Console, key: str, events: Sequence[TimelineEvent], spans: Sequence[SpanRecord]) -> None:
+    """Print the timeline; if no spans are kept, say so and print the events alone."""
     lines = [*_Tree(spans).lines(), *_unseen(events, spans)]
     console.print(_title(key, events, spans, lines))
     if lines:
         console.print(_table(lines, min(console.width, WIDTH_MAX)))
     if events and not spans:
-        console.print("No spans of it are kept: these are the events alone.", style="dim")
+        console.print("No spans are kept: these are the events alone.", style="dim")
 
 
-def _title(key: str, events: Sequence[Recorded], spans: Sequence[SpanRecord], lines: Sequence[Line]) -> Text:
+def _title(key: str, events: Sequence[TimelineEvent], spans: Sequence[SpanRecord], lines: Sequence[Line]) -> Text:
     if not lines:
         return Text.assemble((visible(key), "bold"), (" · nothing is known about it", "dim"))
     traces = sorted({span.trace_id for span in spans})
@@ -95,7 +95,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 class _Tree:
-    """Spans as rows; an event stands on the level of the reaction that recorded it, so deep stories stay narrow."""
+    """Spans as rows. An event has the level of the reaction that recorded it, so that long timelines stay narrow."""
 
     def __init__(self, spans: Sequence[SpanRecord]) -> None:
         known = {span.span_id for span in spans}
@@ -121,7 +121,7 @@ class _Tree:
                 yield from self._below(row, inner)
 
     def _level(self, span: SpanRecord) -> Iterator[SpanRecord]:
-        """The span's children, each event followed by those who reacted to it."""
+        """The span's children, each event followed by the reactions to it."""
         for child in self._children[span.span_id]:
             yield child
             if _is_event(child):
@@ -172,8 +172,8 @@ def _reason(span: SpanRecord) -> str:
     return span.status_message or str(next(thrown, None) or "")
 
 
-def _unseen(events: Sequence[Recorded], spans: Sequence[SpanRecord]) -> Iterator[Line]:
-    """The events that no span tells of, by time."""
+def _unseen(events: Sequence[TimelineEvent], spans: Sequence[SpanRecord]) -> Iterator[Line]:
+    """The events without a span, by time."""
     seen = {_event_type(span) for span in spans if _is_event(span)}
     for event in sorted(events, key=lambda event: (event.time, event.sequence)):
         if event.type not in seen:
@@ -202,7 +202,7 @@ def _table(lines: Sequence[Line], width: int) -> Table:
 
 
 def _label_width(lines: Sequence[Line], room: int) -> int:
-    """Labels come before the waterfall, the waterfall before reasons, which may be wrapped."""
+    """The width of labels: they come before the waterfall, and that before reasons, which may wrap."""
     labels = max(len(line.connector + line.label) for line in lines)
     reasons = max(len(line.indent + BLANK + line.reason) for line in lines)
     return min(max(labels, min(reasons, room - BAR_WIDTH_GOOD)), room - BAR_WIDTH_MIN)
@@ -219,7 +219,7 @@ def _cells(line: Line, colours: Mapping[str, str], scale: "_Scale", label_width:
 
 
 class _Scale:
-    """Time as columns of the waterfall: the first row begins at the left, the last one ends at the right."""
+    """Maps time to columns of the waterfall: the first row begins at the left, the last one ends at the right."""
 
     def __init__(self, lines: Sequence[Line], width: int) -> None:
         self._start = min(line.start_unix_nano for line in lines)
@@ -238,7 +238,7 @@ class _Scale:
 
 
 def _duration(nanoseconds: int) -> str:
-    """Three digits or so, in the unit that suits: 0.4 ms, 12.3 ms, 1.25 s, 15 min."""
+    """A duration with about three digits in a fitting unit: 0.4 ms, 12.3 ms, 1.25 s, 15 min."""
     milliseconds = nanoseconds / 1_000_000
     if milliseconds < 999.5:
         return f"{milliseconds:.1f} ms" if milliseconds < 99.95 else f"{milliseconds:.0f} ms"

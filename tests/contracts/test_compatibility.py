@@ -8,7 +8,7 @@ from pydantic import Field
 
 import jetmesh_contracts
 from jetmesh.contracts.compatibility import Break, Mode, check
-from jetmesh.contracts.readers import Consumer, Readers, counted
+from jetmesh.contracts.readers import Reader, Readers, counted
 from jetmesh.contracts.schema import Contract, Contracts, contract, mapped
 from jetmesh_contracts import Event, OrderPlaced, Token
 from jetmesh_contracts.orders import Part
@@ -148,7 +148,7 @@ def test_a_field_with_a_default_comes_and_goes_without_a_break() -> None:
     gone = check({OLD.type: OLD}, [grown])
     assert [(each.rule, each.field, each.only_if_read) for each in gone] == [("field-removed", "seal", True)]
     assert counted(gone, Readers((), ()), grown) == []
-    reader = Consumer(team="customs", contact="customs@example.com", events={OLD.type: ("seal",)})
+    reader = Reader(team="customs", contact="customs@example.com", events={OLD.type: ("seal",)})
     assert [whom for _, whom in counted(gone, Readers((), (reader,)), grown)] == [["customs (customs@example.com)"]]
 
 
@@ -177,8 +177,8 @@ def test_who_is_broken_is_named_and_who_does_not_read_the_field_is_not() -> None
     roles = [mapped(schema, lambda node: node) for schema in (old.producer, old.consumer)]
     for role in roles:
         remove("payment_method")(role)
-    fulfilment = Consumer(team="fulfilment", contact="fulfilment@example.com", events={old.type: ("lines",)})
-    fraud = Consumer(team="fraud", contact="fraud@example.com", events={old.type: ("payment_method", "customer")})
+    fulfilment = Reader(team="fulfilment", contact="fulfilment@example.com", events={old.type: ("lines",)})
+    fraud = Reader(team="fraud", contact="fraud@example.com", events={old.type: ("payment_method", "customer")})
     found = check({old.type: Contract(old.type, *roles)}, [{old.type: old}])
     (_, whom), *more = counted(found, Readers(SERVICES, (fulfilment, fraud)), {old.type: old})
     assert whom == ["orders", "payments", "inventory", "fraud (fraud@example.com)"]

@@ -13,7 +13,7 @@ from jetmesh.jetstream import api
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.operate.doctor import Grade, Patient, examine
+from jetmesh.operate.doctor import CheckContext, Grade, run_checks
 from jetmesh.process.gauges import Gauges
 from jetmesh.runtime import broker_crash
 from jetmesh.runtime.context import connect
@@ -103,8 +103,8 @@ async def test_a_service_says_that_its_clock_is_wrong_and_is_ready(
     assert f" s {way} the broker's, whose time is used instead" in health.remarks()["clock"]
     assert "3600." in health.remarks()["clock"] or "3599." in health.remarks()["clock"]
     await until(lambda: f" s {way} the broker's" in caplog.text)
-    patient = Patient(mesh.context.connection, mesh.services, mesh.settings)
-    wrong = {f.topic: f async for f in examine(patient) if f.grade is Grade.WRONG}
+    context = CheckContext(mesh.context.connection, mesh.services, mesh.settings)
+    wrong = {f.topic: f async for f in run_checks(context) if f.grade is Grade.WRONG}
     assert "the clock of the broker differs by 3,600," in wrong["clock"].found or "3,599," in wrong["clock"].found
     assert f"work: clock: 3600.0 s {way} the broker's" in wrong["services"].found
     assert "synchronise the clocks" in wrong["services"].fix

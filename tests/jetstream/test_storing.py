@@ -16,7 +16,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.storing import Storing
-from jetmesh.operate.doctor import Grade, Patient, examine
+from jetmesh.operate.doctor import CheckContext, Grade, run_checks
 from jetmesh.operate.findings import Finding
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
@@ -84,8 +84,10 @@ async def test_a_disk_that_was_full_is_told_until_the_server_is_restarted(disk: 
             await mesh.record(Asked(job_id="j-1"))
             await until(lambda: "the broker has stored nothing on work.>" in replica.health.why_not, 30)
             assert "a write error lasts until it is restarted" in replica.health.why_not
-            patient = Patient(mesh.context.connection, [service], mesh.settings, f"http://127.0.0.1:{broker.monitor}")
-            wrong = {f.topic: f async for f in examine(patient) if f.grade is Grade.WRONG}
+            context = CheckContext(
+                mesh.context.connection, [service], mesh.settings, f"http://127.0.0.1:{broker.monitor}"
+            )
+            wrong = {f.topic: f async for f in run_checks(context) if f.grade is Grade.WRONG}
             assert "write error" in wrong["storing"].found
             assert "restart the server" in wrong["storing"].fix
             assert "stored nothing" in wrong["services"].found
@@ -142,7 +144,7 @@ async def test_a_server_that_is_out_of_open_files_is_told_and_not_taken_for_an_e
             for number in range(20):
                 await mesh.record(Asked(job_id=f"j-{number}"))
             wrong = await _wrong_of(
-                Patient(mesh.context.connection, [service], mesh.settings, f"http://127.0.0.1:{port}")
+                CheckContext(mesh.context.connection, [service], mesh.settings, f"http://127.0.0.1:{port}")
             )
             assert "http://127.0.0.1" in wrong["storing"].found
             assert "has WORK_TIMERS/work-due, and can't read it" in wrong["topology"].found
@@ -150,5 +152,5 @@ async def test_a_server_that_is_out_of_open_files_is_told_and_not_taken_for_an_e
             assert "apply" not in wrong["topology"].fix
 
 
-async def _wrong_of(patient: Patient) -> dict[str, Finding]:
-    return {f.topic: f async for f in examine(patient) if f.grade is Grade.WRONG}
+async def _wrong_of(context: CheckContext) -> dict[str, Finding]:
+    return {f.topic: f async for f in run_checks(context) if f.grade is Grade.WRONG}

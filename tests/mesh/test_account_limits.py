@@ -8,7 +8,7 @@ import pytest
 
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX
-from jetmesh.operate.doctor import Finding, Grade, Patient, examine
+from jetmesh.operate.doctor import CheckContext, Finding, Grade, run_checks
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
 from jetmesh.topology.streams import DEAD_LETTERS_BYTES_MAX, INTAKE_BYTES_MAX
@@ -47,8 +47,8 @@ async def limit(mesh: LocalMesh, stream: str) -> int:
 
 async def room(mesh: LocalMesh) -> list[Finding]:
     """What doctor says of it."""
-    patient = Patient(mesh.context.connection, mesh.services, mesh.settings)
-    return [finding async for finding in examine(patient) if finding.topic == "room"]
+    context = CheckContext(mesh.context.connection, mesh.services, mesh.settings)
+    return [finding async for finding in run_checks(context) if finding.topic == "room"]
 
 
 async def test_the_intake_takes_less_than_a_letter_may_hold(mesh: LocalMesh) -> None:

@@ -313,7 +313,7 @@ async def test_what_answers_for_one_service_does_not_answer_for_another(
         await micro.listen("jetmesh.orders.health", answer)
         await micro.flush()
         seen = await overview.look(operator, SERVICES)
-        found = [f async for f in doctor._health(doctor.Patient(operator, SERVICES, Settings()))]
+        found = [f async for f in doctor._health(doctor.CheckContext(operator, SERVICES, Settings()))]
 
     assert "payments" not in seen.instances
     assert "service payments" in seen.missing

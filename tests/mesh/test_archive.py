@@ -23,7 +23,7 @@ from jetmesh.operate.archive import job as jobs
 from jetmesh.operate.archive import marker, parquet
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
-from jetmesh.operate.archive.purge import Leaving, archived_until
+from jetmesh.operate.archive.purge import PurgeFilter, archived_until
 from jetmesh.operate.archive.report import Report
 from jetmesh.operate.archive.row import Row, as_stored
 from jetmesh.runtime import dead_letter, delayed_redelivery
@@ -351,9 +351,9 @@ CRASHES: dict[str, tuple[Any, str, int]] = {
     "before its markers are left": (jobs, "mark_ended", 0),
     "before anything is purged": (jobs, "mark", 0),
     "between two marks": (jobs, "mark", 1),
-    "before the first purge": (Leaving, "purge", 0),
-    "between two purges": (Leaving, "purge", 1),
-    "between the last two purges": (Leaving, "purge", 2),
+    "before the first purge": (PurgeFilter, "purge", 0),
+    "between two purges": (PurgeFilter, "purge", 1),
+    "between the last two purges": (PurgeFilter, "purge", 2),
 }
 
 
@@ -393,14 +393,14 @@ async def test_a_message_that_is_gone_is_told_from_one_that_may_not_be_deleted(m
     connection = mesh.context.connection
     last = await tell(mesh, *(placed(f"o-{number}") for number in range(4)))
     await request(connection, "STREAM.MSG.DELETE.ORDERS", {"seq": 2}, strict=True)
-    leaving = Leaving("ORDERS", "orders.placed.*", {2, 3, last + 1})
-    leaving.saw(1)
-    assert await leaving.purge(connection) == 1
+    purging = PurgeFilter("ORDERS", "orders.placed.*", {2, 3, last + 1})
+    purging.saw(1)
+    assert await purging.purge(connection) == 1
     info = await request(connection, "STREAM.INFO.ORDERS", strict=True)
     await request(connection, "STREAM.UPDATE.ORDERS", {**info["config"], "deny_delete": True}, strict=True)
-    leaving.sequences = {last}
+    purging.sequences = {last}
     with pytest.raises(ApiError, match="not permitted"):
-        await leaving.purge(connection)
+        await purging.purge(connection)
 
 
 @pytest.mark.parametrize("text", ["99999999d", f"{'9' * 5_000}s", "36501d", "-1d", "1e9d", ""])

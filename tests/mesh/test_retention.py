@@ -18,12 +18,12 @@ from jetmesh.local.state import State
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.open_work import DEAD
 from jetmesh.operate.archive.parquet import Archive
-from jetmesh.operate.archive.remains import events_from_outside
 from jetmesh.operate.archive.report import Report
+from jetmesh.operate.archive.retention import events_from_outside
 from jetmesh.operate.archive.row import Row
 from jetmesh.operate.archive.scan import scan
 from jetmesh.operate.archive.story import with_keys
-from jetmesh.operate.dead_letters import Letters
+from jetmesh.operate.dead_letters import DeadLetters
 from jetmesh.runtime import delayed_redelivery, origin
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology.names import timers_of
@@ -216,7 +216,7 @@ async def test_an_order_placed_again_under_an_archived_id_is_a_dead_letter_and_n
     await shop.run()
     await shop.restart()
     before, balances, mails = recorded(await shop.messages()), shop.whole.balances(), shop.whole.mails()
-    post = Letters(shop.whole.mesh.context.connection, shop.whole.mesh.context.publisher, "ada@desk")
+    post = DeadLetters(shop.whole.mesh.context.connection, shop.whole.mesh.context.publisher, "ada@desk")
 
     await place(shop.whole, "o-good")
     await place(shop.whole, "o-good", payment_method="pm_card_mastercard")

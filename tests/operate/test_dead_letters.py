@@ -13,7 +13,7 @@ import pytest
 from jetmesh.commands.target import settings_of_target
 from jetmesh.jetstream.api import request
 from jetmesh.operate import replay
-from jetmesh.operate.dead_letters import Filter, Letter, Letters, grouped
+from jetmesh.operate.dead_letters import DeadLetter, DeadLetters, Filter, grouped
 from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
@@ -22,15 +22,15 @@ EVERYTHING = Filter()
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-async def _letters(mesh: LocalMesh, which: Filter = EVERYTHING) -> list[Letter]:
+async def _letters(mesh: LocalMesh, which: Filter = EVERYTHING) -> list[DeadLetter]:
     return [letter async for letter in _post(mesh).all(which)]
 
 
-def _post(mesh: LocalMesh) -> Letters:
-    return Letters(mesh.context.connection, mesh.context.publisher, by="ada@desk")
+def _post(mesh: LocalMesh) -> DeadLetters:
+    return DeadLetters(mesh.context.connection, mesh.context.publisher, by="ada@desk")
 
 
-async def _refuse(mesh: LocalMesh, bank: Bank, *plates: str) -> list[Letter]:
+async def _refuse(mesh: LocalMesh, bank: Bank, *plates: str) -> list[DeadLetter]:
     """Cars that the bank refuses for good: one dead letter each."""
     bank.blacklist |= set(plates)
     await asyncio.gather(*(mesh.record(CarArrived(plate=plate)) for plate in plates))
@@ -108,7 +108,7 @@ async def test_a_replay_that_fails_before_its_letter_is_removed_is_not_lost(mesh
     assert [one.sequence for one in await _letters(mesh)] == [both[1].sequence]
 
 
-async def _two(mesh: LocalMesh) -> list[Letter]:
+async def _two(mesh: LocalMesh) -> list[DeadLetter]:
     letters = await _letters(mesh)
     return letters if len(letters) == 2 else []
 
@@ -191,8 +191,8 @@ FORGED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
     "of a message that is not there": ({}, {"subject": "dead.tolls.charge.CARS.99"}, "CARS has no message 99"),
     "of a stream that is not there": ({}, {"subject": "dead.tolls.charge.BOATS.1"}, "BOATS has no message 1"),
     "of what the reaction does not read": ({}, {"subject": "dead.tolls.note.CARS.1"}, "does not read cars.arrived"),
-    "without a place": ({}, {"subject": "dead.tolls.charge"}, "is no letter's subject"),
-    "with a place that is none": ({}, {"subject": "dead.tolls.charge.CARS.²"}, "is no letter's subject"),
+    "without a place": ({}, {"subject": "dead.tolls.charge"}, "is not the subject of a dead letter"),
+    "with a place that is none": ({}, {"subject": "dead.tolls.charge.CARS.²"}, "is not the subject of a dead letter"),
 }  # fmt: skip
 
 
@@ -206,7 +206,7 @@ async def test_a_letter_that_is_not_about_the_message_it_names_is_refused(mesh_o
     said = {**honest.headers, "Jetmesh-Reaction": subject.split(".")[2], **headers}
     bank.blacklist.clear()
     with pytest.raises(Unfit, match=words):
-        await _post(mesh).replay(Letter(honest.sequence, subject, said, changes.get("data", honest.data)))
+        await _post(mesh).replay(DeadLetter(honest.sequence, subject, said, changes.get("data", honest.data)))
     assert bank.calls == ["car-1"]
     assert await mesh.count("TOLLS_TIMERS") == 0
 
@@ -229,7 +229,7 @@ async def test_a_letter_that_was_cut_is_replayed_whole(mesh_of: MeshOf) -> None:
     bank = Bank()
     mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
     (whole,) = await _refuse(mesh, bank, "car-1")
-    cut = Letter(whole.sequence, whole.subject, {**whole.headers, "Jetmesh-Omitted-Bytes": "9"}, whole.data[:-9])
+    cut = DeadLetter(whole.sequence, whole.subject, {**whole.headers, "Jetmesh-Omitted-Bytes": "9"}, whole.data[:-9])
     bank.blacklist.clear()
     await _post(mesh).replay(cut)
     assert (await mesh.recorded(TollPaid, "car-1")).plate == "car-1"

@@ -17,7 +17,7 @@ from jetmesh.contracts import registry
 from jetmesh.contracts.schema import contract
 from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
-from jetmesh.operate.doctor import Finding, Grade, Patient, examine, redacted_url, settings_in_force, traces
+from jetmesh.operate.doctor import CheckContext, Finding, Grade, redacted_url, run_checks, settings_in_force, traces
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from tests.support.jobs import SERVICES
@@ -25,8 +25,8 @@ from tests.support.tollgate import Bank, CarArrived, Gate, tollgate
 
 
 async def _examined(mesh: LocalMesh) -> dict[str, Finding]:
-    patient = Patient(mesh.context.connection, mesh.services, mesh.settings)
-    return {finding.topic: finding async for finding in examine(patient)}
+    context = CheckContext(mesh.context.connection, mesh.services, mesh.settings)
+    return {finding.topic: finding async for finding in run_checks(context)}
 
 
 async def test_a_mesh_as_it_should_be_has_nothing_wrong(mesh_of: MeshOf) -> None:
@@ -49,8 +49,8 @@ async def test_drift_is_wrong_and_says_how_to_mend_it(mesh_of: MeshOf) -> None:
 
 async def _wrong(mesh: LocalMesh, topic: str, monitor_url: str = "") -> dict[str, str]:
     """What is wrong about a topic, with its fix."""
-    patient = Patient(mesh.context.connection, mesh.services, mesh.settings, monitor_url)
-    found = [finding async for finding in examine(patient)]
+    context = CheckContext(mesh.context.connection, mesh.services, mesh.settings, monitor_url)
+    found = [finding async for finding in run_checks(context)]
     return {finding.found: finding.fix for finding in found if finding.topic == topic and finding.grade is Grade.WRONG}
 
 
@@ -77,7 +77,7 @@ async def test_a_durable_that_belongs_to_no_reaction_is_wrong_unless_somebody_re
     await _api(mesh, "CONSUMER.CREATE.TOLLS.tolls-old_name", {"stream_name": "TOLLS", "config": config})
     wrong = await _wrong(mesh, "durables")
     assert wrong == {
-        "TOLLS/tolls-old_name belongs to no reaction, and nobody pulls it: what it has not acknowledged is never "
+        "TOLLS/tolls-old_name belongs to no reaction, and no client pulls it: what it has not acknowledged is never "
         "archived": "if it is not needed: `nats consumer rm TOLLS tolls-old_name`"
     }
     async with mesh.context.connection.answers(lambda *_: None) as inbox:
@@ -233,7 +233,7 @@ async def test_a_cluster_without_a_majority_is_told_from_a_server_without_jetstr
     with Broker(tmp_path / "store", "-c", str(alone)) as server:
         connection = Connection()
         await connection.open(server.url, "test", within_seconds=10)
-        found = [finding async for finding in examine(Patient(connection, [], Settings()))]
+        found = [finding async for finding in run_checks(CheckContext(connection, [], Settings()))]
         await connection.close()
     (jetstream,) = [finding for finding in found if finding.topic == "jetstream"]
     assert "majority" in jetstream.fix

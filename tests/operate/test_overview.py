@@ -15,7 +15,7 @@ from opentelemetry.trace import NoOpTracer
 from rich.console import Console
 
 from jetmesh.commands.top import picture
-from jetmesh.operate.overview import Lag, Overview, Row, StreamState, look
+from jetmesh.operate.overview import Lag, Overview, ReactionRow, StreamState, look
 from jetmesh.outcome import DeadLettered, EventsRecorded
 from jetmesh.process.gauges import Gauges
 from jetmesh.runtime.context import connect
@@ -26,7 +26,7 @@ from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 
-def _row(overview: Overview, name: str) -> Row:
+def _row(overview: Overview, name: str) -> ReactionRow:
     return next(row for row in overview.rows if row.name == name)
 
 
@@ -128,7 +128,9 @@ def test_a_tally_knows_rates_and_percentiles() -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_picture_fits_the_terminal(width: int) -> None:
     rows = [
-        Row("notifications", "apologize", Lag(123_456, 256, 12, 9), 1234.5, 0.25, None, 12.5, 3_364.0, 12, "half-open")
+        ReactionRow(
+            "notifications", "apologize", Lag(123_456, 256, 12, 9), 1234.5, 0.25, None, 12.5, 3_364.0, 12, "half-open"
+        )
     ]
     streams = [StreamState(f"NOTIFICATIONS_{n}", 1_234_567, 890_000_000, 9) for n in range(6)]
     breakers = {"notifications/smtp": "open: MailUnavailable: no SMTP server answers"}

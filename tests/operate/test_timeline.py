@@ -10,7 +10,7 @@ import pytest
 
 from jetmesh.common.console import Console
 from jetmesh.operate.span_record import SpanRecord
-from jetmesh.operate.timeline import Recorded, render
+from jetmesh.operate.timeline import TimelineEvent, render
 
 CLICK = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CLICK_UNIX_NANO = int(CLICK.timestamp()) * 1_000_000_000
@@ -86,7 +86,9 @@ EVENTS = [
 ]
 
 
-def shown(events: Sequence[Recorded], spans: Sequence[SpanRecord], width: int = 80, ascii_only: bool = False) -> str:
+def shown(
+    events: Sequence[TimelineEvent], spans: Sequence[SpanRecord], width: int = 80, ascii_only: bool = False
+) -> str:
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii" if ascii_only else "utf-8", errors="strict")
     render(Console(file=file, width=width), "o-1042", events, spans)
     file.seek(0)

@@ -10,7 +10,7 @@ import pytest
 from jetmesh import Recorded
 from jetmesh.history import UNTOLD, History, Restoration, history_of
 from jetmesh.jetstream import api
-from jetmesh.operate.dead_letters import Letters
+from jetmesh.operate.dead_letters import DeadLetters
 from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf
 from jetmesh.topology import provision
@@ -59,7 +59,7 @@ async def test_a_letter_of_the_stream_before_is_not_replayed_with_the_message_of
     await mesh.record(CarArrived(plate="car-1"))
     await mesh.dead_letters(2)
     bank.blacklist.clear()
-    post = Letters(mesh.context.connection, mesh.context.publisher, by="ada@desk")
+    post = DeadLetters(mesh.context.connection, mesh.context.publisher, by="ada@desk")
     old, new = [letter async for letter in post.all()]
     with pytest.raises(Unfit, match="made anew or restored"):
         await post.replay(old)

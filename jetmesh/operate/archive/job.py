@@ -12,9 +12,9 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.marker import forget, mark_ended
 from jetmesh.operate.archive.open_work import OpenWork, open_work
 from jetmesh.operate.archive.parquet import Archive
-from jetmesh.operate.archive.purge import Departures, Leaving, mark
-from jetmesh.operate.archive.remains import Part, events_from_outside, parts
+from jetmesh.operate.archive.purge import Purge, PurgeFilter, mark
 from jetmesh.operate.archive.report import Report, StreamReport
+from jetmesh.operate.archive.retention import Part, events_from_outside, parts
 from jetmesh.operate.archive.row import Row, day_of
 from jetmesh.operate.archive.scan import scan
 from jetmesh.operate.archive.story import by_key, newest, stories, with_keys
@@ -55,7 +55,7 @@ class Job:
         self._split, self._needed = split, topology(services, split=split)
         self._parts = {part.stream: part for part in parts(services, split)}
         self._outside = events_from_outside(services)
-        self._leaving = Departures()
+        self._to_purge = Purge()
         self._filters: dict[tuple[str, str], str] = {}
         self._work = OpenWork({}, {})
         self._report = Report("", dry_run=True)
@@ -87,8 +87,8 @@ class Job:
         for part in self._parts.values():
             await self._read(part, part.purgeable, self._take_stories)
             await self._read(part, part.levels, self._take_levels)
-        for leaving in self._leaving:
-            self._report.of(leaving.stream).ended += len(leaving.sequences)
+        for purging in self._to_purge:
+            self._report.of(purging.stream).ended += len(purging.sequences)
         if not dry_run:
             await self._purge()
             await self._forget()
@@ -105,7 +105,7 @@ class Job:
                 old = [row for row in page if row.time_ns <= self._until_ns]
                 await take(with_keys(old, self._outside))
                 for row in page:
-                    self._leaving_of(row).saw(row.sequence)
+                    self._filter_for(row).saw(row.sequence)
                 read += len(old)
                 self._tell(f"{part.stream}: {read:,} messages looked through, {self._report.stories:,} stories ended")
                 if len(old) < len(page):
@@ -116,7 +116,7 @@ class Job:
         kept = self._report.kept
         kept |= {f"{row.stream} {row.sequence}": STRANGE for row in rows if not row.key}
         mine = by_key(
-            row for row in rows if row.sequence not in self._leaving_of(row).sequences and row.key not in kept
+            row for row in rows if row.sequence not in self._filter_for(row).sequences and row.key not in kept
         )
         ended: list[list[Row]] = []
         for key, told in (await stories(self._connection, self._services, mine, self._split)).items():
@@ -130,7 +130,7 @@ class Job:
         for whole in await self._marked(ended):
             for row in _events(whole):
                 if self._filter_of(row.stream, row.type):
-                    self._leaving_of(row).sequences.add(row.sequence)
+                    self._filter_for(row).sequences.add(row.sequence)
 
     async def _marked(self, ended: Sequence[list[Row]]) -> list[list[Row]]:
         """Those of the stories that have their markers: the others have gone on meanwhile, and stay for now."""
@@ -166,7 +166,7 @@ class Job:
         past = [row for row in past if not open_work[row]]
         await self._keep([(row, row.day) for row in past])
         for row in past:
-            self._leaving_of(row).sequences.add(row.sequence)
+            self._filter_for(row).sequences.add(row.sequence)
 
     async def _latest(self, rows: Iterable[Row]) -> list[Row]:
         by_stream = {row.stream: sorted({each.subject for each in rows}) for row in rows}
@@ -188,9 +188,9 @@ class Job:
             self._filters[stream, event_type] = next(found, "")
         return self._filters[stream, event_type]
 
-    def _leaving_of(self, row: Row) -> Leaving:
+    def _filter_for(self, row: Row) -> PurgeFilter:
         """What leaves with it: all messages of its type, or of its subject where that is a level."""
-        return self._leaving.of(row.stream, self._filter_of(row.stream, row.type) or row.subject)
+        return self._to_purge.of(row.stream, self._filter_of(row.stream, row.type) or row.subject)
 
     async def _forget(self) -> None:
         for part in self._parts.values():
@@ -200,12 +200,12 @@ class Job:
                 self._tell(f"{part.stream}: {forgotten:,} markers are forgotten")
 
     async def _purge(self) -> None:
-        for stream in sorted({leaving.stream for leaving in self._leaving}):
+        for stream in sorted({purging.stream for purging in self._to_purge}):
             await mark(self._connection, stream, self._report.until)
-        for leaving in self._leaving:
-            report = self._report.of(leaving.stream)
-            report.purged += await leaving.purge(self._connection)
-            self._tell(f"{leaving.stream}: {report.purged:,} messages purged")
+        for purging in self._to_purge:
+            report = self._report.of(purging.stream)
+            report.purged += await purging.purge(self._connection)
+            self._tell(f"{purging.stream}: {report.purged:,} messages purged")
 
 
 def _lane(services: Sequence[Service], split: Partitions) -> Callable[[str], str]:

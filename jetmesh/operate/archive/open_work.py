@@ -15,7 +15,7 @@ from jetmesh.topology.difference import filters_of
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, is_note, timers_of
 from jetmesh.topology.streams import reacts_singly
 
-DEAD, ASIDE = "has a dead letter", "is set aside for a later attempt"
+DEAD, DELAYED = "has a dead letter", "waits for a delayed redelivery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ async def open_work(connection: Transport, services: Sequence[Service], streams:
     durables = {stream: [_durable(info) async for info in _consumers(connection, stream)] for stream in streams}
     # Positions first: what is set aside or buried is that before it is acknowledged. Timers twice: what comes back from
     # one may become a letter meanwhile, and a letter that is replayed goes the other way.
-    before = await set_aside(connection, services)
+    before = await delayed(connection, services)
     letters = await _origins(connection, DEAD_LETTERS, DEAD_SUBJECTS)
-    kept = {origin.place: ASIDE for origin in [*before, *await set_aside(connection, services)]}
+    kept = {origin.place: DELAYED for origin in [*before, *await delayed(connection, services)]}
     return OpenWork(defaultdict(list, durables), kept | {origin.place: DEAD for origin in letters})
 
 
@@ -82,7 +82,7 @@ def _durable(info: dict[str, Any]) -> Durable:
     )
 
 
-async def set_aside(connection: Transport, services: Sequence[Service]) -> list[Origin]:
+async def delayed(connection: Transport, services: Sequence[Service]) -> list[Origin]:
     """What is set aside for these services.
 
     Raises:

@@ -21,7 +21,7 @@ MARK = "jetmesh.archived_until"
 
 
 @dataclass(slots=True)
-class Leaving:
+class PurgeFilter:
     """What leaves one stream on the subjects of one filter."""
 
     stream: str
@@ -69,18 +69,18 @@ class Leaving:
         return removed
 
 
-class Departures:
+class Purge:
     """All that leaves, by stream and filter."""
 
     def __init__(self) -> None:
-        self._by_filter: dict[tuple[str, str], Leaving] = {}
+        self._by_filter: dict[tuple[str, str], PurgeFilter] = {}
 
-    def __iter__(self) -> Iterator[Leaving]:
-        return iter([leaving for leaving in self._by_filter.values() if leaving.sequences])
+    def __iter__(self) -> Iterator[PurgeFilter]:
+        return iter([purging for purging in self._by_filter.values() if purging.sequences])
 
-    def of(self, stream: str, subjects: str) -> Leaving:
+    def of(self, stream: str, subjects: str) -> PurgeFilter:
         """What leaves a stream on a filter."""
-        return self._by_filter.setdefault((stream, subjects), Leaving(stream, subjects))
+        return self._by_filter.setdefault((stream, subjects), PurgeFilter(stream, subjects))
 
 
 async def mark(connection: Transport, stream: str, until: str) -> None:

@@ -47,7 +47,7 @@ class Taking:
         await check_split(self.connection, mine.needed)
         self._open_folder()
         floors = await self._floors(mine)
-        _lower(floors, [place async for place in self._set_aside(mine.timers)])
+        _lower(floors, [place async for place in self._delayed(mine.timers)])
         as_of = datetime.now(UTC)
         kept = await cut.make(self.connection, mine.facts)
         taken = {stream: await self._take(stream, kept.get(stream)) for stream in (*mine.facts, *mine.beside)}
@@ -78,7 +78,7 @@ class Taking:
         places = [(consumer.stream, consumer.durable) for consumer in mine.durables]
         return dict(zip(places, await asyncio.gather(*(floor(*place) for place in places)), strict=True))
 
-    async def _set_aside(self, timers: Sequence[str]) -> AsyncIterator[Origin]:
+    async def _delayed(self, timers: Sequence[str]) -> AsyncIterator[Origin]:
         """What is acknowledged and not done: it is set aside, or a replay on its way."""
         for stream in timers:
             offset, total = 0, 1
