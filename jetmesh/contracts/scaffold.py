@@ -56,13 +56,18 @@ def _module(package: Package, draft: Draft, before: str) -> str:
         f'"""What {draft.owner} tells the world."""\n\nfrom pydantic import Field\n\n'
         f"from {package.name}.event import Event, Token\n"
     )
-    return head + "\n\n" + "\n".join(_class(draft))
+    return head + "\n\n" + "\n".join(_class(draft, head))
 
 
-def _class(draft: Draft) -> Iterator[str]:
-    yield f'class {draft.name}(Event, type="{draft.type}", owner="{draft.owner}", key_field="{draft.key}"):'
+def _class(draft: Draft, module: str) -> Iterator[str]:
+    """The class; where the module has a base of the same owner and key, it has those from there."""
+    alike = rf'^class (\w+)\(Event, owner="{draft.owner}", key_field="{draft.key}"\):$'
+    base = re.search(alike, module, re.MULTILINE)
+    facts = "" if base else f', owner="{draft.owner}", key_field="{draft.key}"'
+    yield f'class {draft.name}({base[1] if base else "Event"}, type="{draft.type}"{facts}):'
     yield '    """What happened, in one sentence.\n\n    Recorded when …\n    """\n'
-    yield f'    {draft.key}: Token = Field(description="What it is about: the key.")\n'
+    if not base:
+        yield f'    {draft.key}: Token = Field(description="What it is about: the key.")\n'
 
 
 def _listed(package: Package, draft: Draft, init: str) -> str:

@@ -37,7 +37,7 @@ def test_a_new_service_passes_its_tests_with_the_wheel_alone(python: Path, tmp_p
     made = run(jetmesh, "new", "service", name, cwd=tmp_path, env=bare)
     assert f"{name}/pyproject.toml" in made
     passed = run(str(python), "-m", "pytest", "-q", cwd=tmp_path / name, env=bare)
-    assert "4 passed" in passed
+    assert "6 passed" in passed
     flow = run(jetmesh, "flow", "--markdown", cwd=tmp_path / name, env=bare)
     assert f"**{name}.answer**: A question was recorded: answer it." in flow
     where = run(str(python), "-c", "import jetmesh; print(jetmesh.__file__)", cwd=tmp_path, env=bare)
