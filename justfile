@@ -23,9 +23,9 @@ bench *arguments: tools
 chaos *arguments:
     uv run --group test python -m tests.chaos "$@"
 
-# all tests, or some: just test tests/runtime -k guard
+# all tests, or some, a file at a time on each processor: just test tests/runtime -k guard
 test *arguments: tools
-    uv run --group test pytest "$@"
+    uv run --group test pytest --numprocesses=auto --dist=loadfile "$@"
 
 # the chart on a real control plane, dashboards and alerts on a real Prometheus (their first build takes 20 minutes)
 test-operations *arguments: (tools "nats" "jaeger" "helm" "kube" "prometheus")

@@ -15,27 +15,27 @@ from jetmesh.testing.local import LocalMesh, MeshOf
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One nats-server for all tests that ask for it. What they leave behind stays: prefer `broker`."""
+    """One nats-server for all tests that ask for it. What they leave behind stays: prefer `nats_broker`."""
     with Broker(tmp_path_factory.mktemp("nats-server")) as server:
         yield server
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
+def nats_broker(tmp_path: Path) -> Iterator[Broker]:
     """A nats-server of the test's own, fresh (it starts in 30 ms): the test may kill and restart it."""
     with Broker(tmp_path / "broker") as server:
         yield server
 
 
 @pytest_asyncio.fixture
-async def mesh_of(broker: Broker) -> AsyncIterator[MeshOf]:
+async def mesh_of(nats_broker: Broker) -> AsyncIterator[MeshOf]:
     """Services at work on the test's broker: `mesh = await mesh_of(payments, dependencies=[Payments(bank)])`."""
     async with AsyncExitStack() as stack:
 
         async def make(
             *services: Service, dependencies: Sequence[Any] = (), start: bool = True, **environment: str
         ) -> LocalMesh:
-            mesh = LocalMesh(services, dependencies, {"NATS_URL": broker.url, **environment})
+            mesh = LocalMesh(services, dependencies, {"NATS_URL": nats_broker.url, **environment})
             await stack.enter_async_context(mesh)
             for service in services if start else ():
                 await mesh.start(service)

@@ -3,6 +3,6 @@
 from importlib.util import find_spec
 
 if find_spec("pytest_asyncio"):
-    from jetmesh.testing.fixtures import broker, mesh_of, nats_server
+    from jetmesh.testing.fixtures import mesh_of, nats_broker, nats_server
 
-    __all__ = ["broker", "mesh_of", "nats_server"]
+    __all__ = ["mesh_of", "nats_broker", "nats_server"]

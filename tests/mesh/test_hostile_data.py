@@ -101,7 +101,7 @@ CASES: dict[str, list[Case]] = {
     "bank outage": [Case("bank --state {tmp} outage status", (1,))],
     "bank ledger show": [Case("bank --state {tmp} ledger show", (1,))],
     "demo": [Case("demo --state {tmp} --json", (2,))],
-    "load": [Case("load --state {tmp} --rate 5 --seconds 0.2", (0,))],
+    "load": [Case("load --state {tmp} --rate 5 --seconds 0.2 --wait 1", (0,))],
     "order": [
         *(Case(f"order {key} --state {{tmp}}") for key in KEYS),
         *(Case(f"order {key} --state {{tmp}} --json") for key in KEYS),

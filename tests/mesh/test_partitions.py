@@ -29,7 +29,7 @@ from tests.support.samples import body
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
+def nats_broker(tmp_path: Path) -> Iterator[Broker]:
     """A broker whose configuration routes by key."""
     with routing_broker(tmp_path, SPLIT) as server:
         yield server

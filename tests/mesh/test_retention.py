@@ -130,7 +130,7 @@ def partitions() -> str:
 
 
 @pytest.fixture
-def broker(tmp_path: Path, partitions: str) -> Iterator[Broker]:
+def nats_broker(tmp_path: Path, partitions: str) -> Iterator[Broker]:
     """The broker that this needs."""
     with routing_broker(tmp_path, SPLIT if partitions else {}) as server:
         yield server

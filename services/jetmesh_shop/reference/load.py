@@ -54,14 +54,17 @@ Clicks = Mapping[str, float]
 @click.option("--rate", type=Figure(0.1, RATE_MAX), default=100.0, show_default=True, help="Orders a second.")
 @click.option("--seconds", type=Figure(0.1, SECONDS_MAX), default=60.0, show_default=True, help="For how long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same orders.")
+@click.option(
+    "--wait", type=Figure(0, SECONDS_MAX), help="Seconds for the last orders to end (60, and twice --seconds)."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, latencies in milliseconds.")
-def load(state: State, rate: float, seconds: float, seed: int, *, as_json: bool) -> None:
+def load(state: State, rate: float, seconds: float, seed: int, wait: float | None, *, as_json: bool) -> None:
     """Place orders at a steady rate on a mesh that runs, and print how long each step took.
 
     Open loop: the rate holds whatever the mesh does, and each latency counts from the instant that the order was due.
     """
     orders = list(mix.orders(secrets.token_hex(3), round(rate * seconds), seed))
-    steps = asyncio.run(_load(state, orders, rate, wait_seconds=60 + 2 * seconds))
+    steps = asyncio.run(_load(state, orders, rate, wait_seconds=60 + 2 * seconds if wait is None else wait))
     if as_json:
         found = {name: {f"p{percent}_ms": percentile(ms, percent) for percent in PERCENTS} | {"orders": len(ms)}
                  for name, ms in steps.items()}  # fmt: skip
