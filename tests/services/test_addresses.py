@@ -14,8 +14,8 @@ from jetmesh_shop.notifications.mail_server import Server
 from jetmesh_shop.notifications.mailer import MailRefused
 from jetmesh_shop.orders import domain
 from jetmesh_shop.orders.catalogue import PRICES
-from jetmesh_shop.orders.edge import Refused
 from jetmesh_shop.orders.edge.placing import refusal
+from jetmesh_shop.orders.edge.port import Refused
 from jetmesh_shop.orders.service import Orders, orders
 from tests.services.mail_server import MailServer, serving
 from tests.services.test_mail import MAIL, SENDER

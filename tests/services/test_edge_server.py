@@ -16,8 +16,10 @@ from jetmesh.process.health import Health
 from jetmesh.settings import SettingsError, read
 from jetmesh.testing import MeshOf, until
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.orders.edge import Limits, Tokens, create_app
+from jetmesh_shop.orders.edge.app import create_app
+from jetmesh_shop.orders.edge.limits import Limits
 from jetmesh_shop.orders.edge.server import Edge
+from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.wiring import Settings, _tokens
 from tests.services.test_edge import ADA, TOKENS, InMemoryOrders, bearer
 from tests.support.processes import running

@@ -1,8 +1,7 @@
 """The orders as the HTTP edge sees them, on the mesh."""
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -22,8 +21,6 @@ from jetmesh_shop.orders.edge.port import (
     Unavailable,
 )
 from jetmesh_shop.orders.service import orders
-
-FOLLOW_SECONDS = 0.2
 
 
 class MeshOrders:
@@ -64,16 +61,6 @@ class MeshOrders:
             raise Unavailable from unavailable
         return [_story_event(told) for message in stored for told in message.endings()]
 
-    async def follow(self, order_id: str, after: Mapping[str, int]) -> AsyncGenerator[StoryEvent, None]:
-        """The story as it goes on: read again a few times a second, which needs no consumer per customer."""
-        position = after.get(orders.stream, 0)
-        while True:
-            for event in await self.story(order_id):
-                if event.sequence > position:
-                    position = event.sequence
-                    yield event
-            await asyncio.sleep(FOLLOW_SECONDS)
-
     async def request_cancellation(self, order_id: str) -> None:
         """Say that the customer does not want the order any more; the intake decides what comes of it."""
         try:
@@ -98,7 +85,6 @@ def _story_event(message: Stored) -> StoryEvent:
     return StoryEvent(
         type=message.type,
         time=datetime.fromisoformat(message.time),
-        stream=orders.stream,
         sequence=message.sequence,
         data=message.document,
     )

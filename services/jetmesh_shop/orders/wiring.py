@@ -19,13 +19,14 @@ from jetmesh_shop.orders.service import Orders
 
 class Settings(BaseModel):
     """`JETMESH_HTTP_PORT` and so on. `http_pause_seconds`: how long the edge goes on after a stop, not ready any more,
-    while those who send requests take it out."""
+    while those who send requests take it out. `http_requests_per_second`: of one address, in bursts of 20; unset: any."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 0
     http_secret: str = ""
     http_operator_token: str = ""
     http_pause_seconds: float = Field(default=0.0, ge=0, le=60)
+    http_requests_per_second: float | None = Field(default=None, gt=0)
     catalogue: Path | None = None
     mail_smtputf8: bool = False
 
@@ -42,7 +43,7 @@ async def wire(context: Context) -> AsyncIterator[Orders]:
 
 
 def _edge(context: Context, settings: Settings, port: MeshOrders) -> Edge:
-    limits = Limits()
+    limits = Limits(requests_per_second=settings.http_requests_per_second)
     leaving = asyncio.Event()
     app = create_app(
         port, _tokens(settings), context.telemetry.tracer, limits,

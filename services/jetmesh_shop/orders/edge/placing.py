@@ -3,9 +3,12 @@
 import re
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Annotated, Any
+from urllib.parse import quote
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
-from pydantic import BaseModel, Field, ValidationError
+from fastapi import Header
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -14,7 +17,7 @@ from starlette.responses import Response
 from jetmesh import MalformedJson, read_json
 from jetmesh_contracts.orders import OrderPlaced
 from jetmesh_shop.orders.edge.limits import Limits, Slots, answered_within, read_body
-from jetmesh_shop.orders.edge.links import links_of, path_of
+from jetmesh_shop.orders.edge.outside import name_order
 from jetmesh_shop.orders.edge.port import AlreadyPlaced, Claim, Conflict, Orders, Placed, Placement, Refused, TooLarge
 from jetmesh_shop.orders.edge.problems import (
     BAD_HEADER,
@@ -30,16 +33,43 @@ from jetmesh_shop.orders.edge.problems import (
     field_errors,
 )
 from jetmesh_shop.orders.edge.tokens import Tokens
-from jetmesh_shop.orders.edge.tracing import name_order
 
 KEY_PATTERN = r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$'
-_KEY = re.compile(KEY_PATTERN)
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=KEY_PATTERN,
+        description="Makes a retry the same order (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable "
+        "characters, best a UUID in quotes; remembered for 24 hours.",
+        examples=['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
+    ),
+]
 _JSON = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 _ORDER_IDS = uuid5(NAMESPACE_DNS, "orders.jetmesh")
 
 
+EXAMPLE_ORDER: dict[str, Any] = {
+    "order_id": "o-1042",
+    "customer": {"customer_id": "c-7", "email": "ada@example.com"},
+    "lines": [{"sku": "pizza-margherita", "quantity": 2, "unit_price_minor": 1150}],
+    "currency": "EUR",
+    "payment_method": "pm_card_visa",
+}
+EXAMPLE_RECEIPT: dict[str, Any] = {
+    "order_id": "o-1042",
+    "status": "placed",
+    "total_minor": 2300,
+    "currency": "EUR",
+    "token": "kWn4bY1v3m0c6T1uO8xN0c8ZQv7m1q0oZl0n2b8m7xE",
+    "links": {"self": "/orders/o-1042", "events": "/orders/o-1042/events", "cancel": "/orders/o-1042"},
+}
+
+
 class Receipt(BaseModel):
     """What the customer gets for an order that is stored."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE_RECEIPT})
 
     order_id: str
     status: str = Field(default="placed", examples=["placed"])
@@ -56,10 +86,11 @@ class Placing:
         self._orders, self._tokens, self._limits = orders, tokens, limits
         self._slots = Slots(limits.placing_max)
 
-    async def place(self, request: Request) -> Response:
+    async def place(self, request: Request, response: Response, idempotency_key: IdempotencyKey = None) -> Receipt:
         """A customer clicked "Buy": store the order, once, however often it is sent."""
-        key = idempotency_key(request.headers)
+        require_one_key(request.headers)
         require_json(request.headers)
+        key = idempotency_key and idempotency_key.strip('"')
         self._slots.require()
         with self._slots:
             order = read_order(await read_body(request, self._limits), order_id_for(key))
@@ -67,7 +98,9 @@ class Placing:
             async with answered_within(self._limits.answer_timeout_seconds):
                 if key:
                     await self._claim(key, order)
-                return self._answer(order, await self._place(order))
+                response.status_code = _status(order, await self._place(order))
+        response.headers.update({"Location": path_of(order.order_id), "Cache-Control": "no-store"})
+        return self._receipt(order)
 
     async def _place(self, order: OrderPlaced) -> Placement:
         try:
@@ -82,41 +115,43 @@ class Placing:
         if await self._orders.claim(claim) != claim:
             raise Problem(KEY_REUSED, "Send another order under a new Idempotency-Key, and the same one unchanged.")
 
-    def _answer(self, order: OrderPlaced, placement: Placement) -> Response:
-        match placement:
-            case Placed():
-                return self._receipt(order, 201)
-            case AlreadyPlaced():
-                return self._receipt(order, 200)
-            case Conflict():
-                raise Problem(ORDER_EXISTS, "Send this order under a new order_id, or the earlier one unchanged.")
-            case Refused():
-                raise refusal(order, placement)
-
-    def _receipt(self, order: OrderPlaced, status: int) -> Response:
-        receipt = Receipt(
+    def _receipt(self, order: OrderPlaced) -> Receipt:
+        return Receipt(
             order_id=order.order_id,
             total_minor=order.total_minor,
             currency=order.currency,
             token=self._tokens.token(order.order_id),
             links=links_of(order.order_id),
         )
-        headers = {"Location": path_of(order.order_id), "Cache-Control": "no-store"}
-        return Response(receipt.model_dump_json(), status, headers, "application/json")
 
 
-def idempotency_key(headers: Headers) -> str | None:
-    """The Idempotency-Key, a structured-field string (draft-ietf-httpapi-idempotency-key-header); bare is accepted too.
+def path_of(order_id: str) -> str:
+    """The path of the order."""
+    return f"/orders/{quote(order_id, safe='')}"
 
-    Raises:
-        Problem: 400 where it is repeated or no such string.
-    """
-    keys = headers.getlist("idempotency-key")
-    if not keys:
-        return None
-    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
-        raise Problem(BAD_HEADER, "Send one Idempotency-Key of 1 to 255 printable characters, best a UUID in quotes.")
-    return keys[0].strip('"')
+
+def links_of(order_id: str) -> dict[str, str]:
+    """The order, its live story, and (DELETE) its cancellation."""
+    path = path_of(order_id)
+    return {"self": path, "events": f"{path}/events", "cancel": path}
+
+
+def _status(order: OrderPlaced, placement: Placement) -> int:
+    match placement:
+        case Placed():
+            return 201
+        case AlreadyPlaced():
+            return 200
+        case Conflict():
+            raise Problem(ORDER_EXISTS, "Send this order under a new order_id, or the earlier one unchanged.")
+        case Refused():
+            raise refusal(order, placement)
+
+
+def require_one_key(headers: Headers) -> None:
+    """Raise a `Problem` (400) where the Idempotency-Key is repeated."""
+    if len(headers.getlist("idempotency-key")) > 1:
+        raise Problem(BAD_HEADER, "Send one Idempotency-Key.")
 
 
 def require_json(headers: Headers) -> None:
@@ -154,16 +189,21 @@ def _invalid(errors: Sequence[FieldError]) -> Problem:
     return Problem(INVALID_ORDER, "Mend the fields in errors and send the order again.", errors=errors)
 
 
+_SLASH = FieldError(
+    pointer="#/order_id", message="The id has a slash.", fix="Send an id that is one segment of a path."
+)
+
+
 def _addressable(order: OrderPlaced) -> OrderPlaced:
     """Refuse an id with a slash: it is a subject token, but no segment of a path."""
     if "/" in order.order_id:
-        raise _invalid([FieldError("#/order_id", "The id has a slash.", "Send an id that is one segment of a path.")])
+        raise _invalid([_SLASH])
     return order
 
 
 _REFUSED_FIELDS = {
-    "unknown_article": ("sku", "Order an article of the catalogue."),
-    "price_changed": ("unit_price_minor", "Send the catalogue's price."),
+    "unknown_article": ("#/lines", "Order articles of the catalogue."),
+    "price_changed": ("#/lines", "Send the catalogue's price."),
     "currency_not_sold": ("#/currency", "Send a currency that is sold."),
     "email_unusable": ("#/customer/email", "Send an address that a mail can reach, such as ada@example.com."),
 }
@@ -171,14 +211,11 @@ _REFUSED_FIELDS = {
 
 def refusal(order: OrderPlaced, refused: Refused) -> Problem:
     """What can't be taken, at the field in question. The refusal is recorded: it stays under this id."""
-    field, fix = _REFUSED_FIELDS.get(refused.reason, ("#", "Send another order."))
-    pointer = field
-    if not field.startswith("#"):
-        pointer = "#/lines" if refused.line is None else f"#/lines/{refused.line}/{field}"
+    pointer, fix = _REFUSED_FIELDS.get(refused.reason, ("#", "Send another order."))
     return Problem(
         REFUSED,
         f"{refused.detail.rstrip('.')}. Send the corrected order under a new order_id and Idempotency-Key.",
-        errors=[FieldError(pointer, refused.detail, fix)],
+        errors=[FieldError(pointer=pointer, message=refused.detail, fix=fix)],
         reason=refused.reason,
         order_id=order.order_id,
     )

@@ -1,6 +1,6 @@
 """What the HTTP edge needs of the mesh, and the answers that it may get."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -25,14 +25,10 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The catalogue does not allow the order; `orders.refused` is stored with this reason.
-
-    `line` is the index of the line in question, where there is one.
-    """
+    """The order can't be taken; `orders.refused` is stored with this reason."""
 
     reason: str
     detail: str
-    line: int | None = None
 
 
 Placement = Placed | AlreadyPlaced | Conflict | Refused
@@ -49,11 +45,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class StoryEvent:
-    """One recorded event of an order: its place is the sequence in its stream, its data are JSON values."""
+    """One event that orders recorded about an order; `sequence` is its place in their stream, the data are JSON."""
 
     type: str
     time: datetime
-    stream: str
     sequence: int
     data: Mapping[str, Any]
 
@@ -83,15 +78,7 @@ class Orders(Protocol):
         ...
 
     async def story(self, order_id: str) -> Sequence[StoryEvent]:
-        """Every event of every service about the order, oldest first; empty for an order that nobody knows."""
-        ...
-
-    def follow(self, order_id: str, after: Mapping[str, int]) -> AsyncGenerator[StoryEvent, None]:
-        """The story behind the positions `after` (sequence by stream), then live, until closed by either side.
-
-        Events of one stream come in the order of their sequence; an event may come twice. The mesh ends it when it
-        shuts down, so that open streams do not hold up the stop: clients resume elsewhere.
-        """
+        """What orders recorded about the order, oldest first; empty for an order that nobody knows."""
         ...
 
     async def request_cancellation(self, order_id: str) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic_core import ErrorDetails, to_json
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,6 +34,7 @@ FORBIDDEN = Kind(403, "token-wrong", "The token does not fit")
 NOT_FOUND = Kind(404, "not-found", "There is nothing here")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
 BODY_TIMEOUT = Kind(408, "body-timeout", "The body took too long")
+HEAD_TIMEOUT = Kind(408, "head-timeout", "The request took too long")
 ORDER_EXISTS = Kind(409, "order-exists", "Another order has this id")
 TOO_LATE = Kind(409, "too-late", "The order has ended")
 TOO_LARGE = Kind(413, "body-too-large", "The body is too large")
@@ -41,22 +43,30 @@ INVALID_ORDER = Kind(422, "invalid-order", "The order breaks its contract")
 KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key belongs to another order")
 REFUSED = Kind(422, "order-refused", "The order is refused")
 TOO_MANY_REQUESTS = Kind(429, "too-many-requests", "Too many requests")
-INTERNAL = Kind(500, "internal-error", "The service failed")
-HEAD_TIMEOUT = Kind(408, "head-timeout", "The request took too long")
 HEAD_TOO_LARGE = Kind(431, "head-too-large", "The headers are too large")
+INTERNAL = Kind(500, "internal-error", "The service failed")
 CROWDED = Kind(503, "crowded", "Too many connections")
 UNAVAILABLE = Kind(503, "unavailable", "The mesh is not taking this now")
 
-_BY_STATUS = {kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED)}
 
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(BaseModel):
     """One wrong field: where it is (a JSON pointer as a URI fragment), what is wrong with it, what would be right."""
 
-    pointer: str
-    message: str
-    fix: str
+    pointer: str = Field(examples=["#/lines/0/quantity"])
+    message: str = Field(examples=["Input should be greater than or equal to 1"])
+    fix: str = Field(examples=["Send 1 or more."])
+
+
+class ProblemDocument(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = Field(json_schema_extra={"format": "uri"})
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str = Field(description="What to do about it.")
+    errors: Sequence[FieldError] = ()
+    reason: str = Field(default="", description="Why the order was refused.")
+    order_id: str = Field(default="", description="The id under which the refusal is recorded.")
 
 
 class Problem(Exception):
@@ -76,16 +86,11 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The problem document."""
-        document: dict[str, Any] = {
-            "type": self.kind.type,
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "detail": self.detail,
-            **self.members,
-        }
-        if self.errors:
-            document["errors"] = self.errors
-        return Response(to_json(document), self.kind.status, self.headers, MEDIA_TYPE)
+        kind = self.kind
+        document = ProblemDocument(
+            type=kind.type, title=kind.title, status=kind.status, detail=self.detail, errors=self.errors, **self.members
+        )
+        return Response(document.model_dump_json(exclude_defaults=True), kind.status, self.headers, MEDIA_TYPE)
 
 
 def retry_later(kind: Kind, detail: str, retry_after_seconds: float) -> Problem:
@@ -97,8 +102,11 @@ def retry_later(kind: Kind, detail: str, retry_after_seconds: float) -> Problem:
 def field_errors(errors: Sequence[ErrorDetails]) -> list[FieldError]:
     """What the contract says is wrong, without any value that was sent."""
     broken = {error["loc"] for error in errors}
-    told = (error for error in errors if not _echoes(error, broken))
-    return [FieldError(_pointer(error), _message(error), _fix(error)) for error in told]
+    return [
+        FieldError(pointer=_pointer(error), message=_MESSAGES.get(error["type"], error["msg"]), fix=_fix(error))
+        for error in errors
+        if not _echoes(error, broken)
+    ]
 
 
 def _echoes(error: ErrorDetails, broken: Collection[tuple[int | str, ...]]) -> bool:
@@ -113,16 +121,11 @@ def _pointer(error: ErrorDetails) -> str:
     return "#" + "".join(f"/{token}" for token in tokens)
 
 
-def _message(error: ErrorDetails) -> str:
-    return _MESSAGES.get(error["type"]) or error["msg"]
-
-
 _MESSAGES = {
     "missing": "The field is missing.",
     "extra_forbidden": "The field is not part of an order.",
     "string_pattern_mismatch": "The text does not have the form of this field.",
 }
-
 _FIXES = {
     "missing": "Add the field.",
     "extra_forbidden": "Leave the field out.",
@@ -141,10 +144,7 @@ _FIXES = {
     "model_type": "Send a JSON object.",
     "model_attributes_type": "Send a JSON object.",
 }
-
-_FORMS = {
-    "email": "Send an e-mail address, such as ada@example.com.",
-}
+_FORMS = {"email": "Send an e-mail address, such as ada@example.com."}
 _TOKEN_FORM = "Send 1 to 64 printable ASCII characters without space, '.', '*' and '>'."
 
 
@@ -160,10 +160,18 @@ async def problem_response(_: Request, problem: Exception) -> Response:
     return problem.response()
 
 
+async def header_problem(_: Request, error: Exception) -> Response:
+    """The answer to a header that has not its form: all else that a route is given has none."""
+    assert isinstance(error, RequestValidationError)
+    names = " and ".join(str(each["loc"][-1]) for each in error.errors())
+    return Problem(BAD_HEADER, f"Send {names} in the form that /docs tells, or not at all.").response()
+
+
 async def http_problem(request: Request, error: Exception) -> Response:
     """The answer where no route fits: a path that nobody serves, a method that the path does not know."""
     assert isinstance(error, HTTPException)
-    kind = _BY_STATUS.get(error.status_code) or Kind(error.status_code, "http", str(error.detail))
+    known = {kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED)}
+    kind = known.get(error.status_code) or Kind(error.status_code, "http", str(error.detail))
     headers = {"Allow": _allowed(request)} if kind is METHOD_NOT_ALLOWED else error.headers
     return Problem(kind, f"{kind.title}: see /docs.", headers=headers).response()
 
