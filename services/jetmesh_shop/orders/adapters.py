@@ -1,7 +1,7 @@
 """The orders as the HTTP edge sees them, on the mesh."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 

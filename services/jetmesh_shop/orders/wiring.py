@@ -19,7 +19,7 @@ from jetmesh_shop.orders.service import Orders
 
 class Settings(BaseModel):
     """`JETMESH_HTTP_PORT` and so on. `http_pause_seconds`: how long the edge goes on after a stop, not ready any more,
-    while those who send requests take it out. `http_requests_per_second`: of one address, in bursts of 20; unset: any."""
+    while those who send requests take it out. `http_requests_per_second`: of one address, in bursts of 20."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 0
