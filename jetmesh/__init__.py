@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from jetmesh.runtime.context import Context
     from jetmesh.runtime.idempotency import claim
     from jetmesh.runtime.publish import publish, record_first
-    from jetmesh.telemetry.spans import from_outside
 
 __all__ = [
     "App",
@@ -53,7 +52,6 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "claim",
-    "from_outside",
     "publish",
     "read_json",
     "read_settings",
@@ -65,7 +63,6 @@ _AT_WORK = {
     "Context": "jetmesh.runtime.context",
     "Stored": "jetmesh.jetstream.direct_get",
     "claim": "jetmesh.runtime.idempotency",
-    "from_outside": "jetmesh.telemetry.spans",
     "publish": "jetmesh.runtime.publish",
     "record_first": "jetmesh.runtime.publish",
 }
