@@ -32,7 +32,7 @@ def evidence(service: str, reaction: str, delivery: Delivery, error: BaseExcepti
         Jetmesh.SERVICE: service,
         Jetmesh.REACTION: reaction,
         Jetmesh.ERROR_TYPE: type(error).__qualname__,
-        Jetmesh.REASON: (str(error) or type(error).__qualname__)[:REASON_MAX],
+        Jetmesh.REASON: _reason(error)[:REASON_MAX],
         Jetmesh.TRACEBACK_DIGEST: sha256(trace.encode()).hexdigest()[:16],
         Jetmesh.ATTEMPTS: str(delivery.delivered),
         Jetmesh.SUBJECT: delivery.subject,
@@ -41,6 +41,12 @@ def evidence(service: str, reaction: str, delivery: Delivery, error: BaseExcepti
         Jetmesh.FIRST_TIME: repr(delivery.timestamp),
         Jetmesh.LAST_TIME: now(),
     }
+
+
+def _reason(error: BaseException) -> str:
+    """What the error says, and which middleware raised it."""
+    notes = (f"({note})" for note in getattr(error, "__notes__", ()))
+    return " ".join([str(error) or type(error).__qualname__, *notes])
 
 
 def _sizes(bytes_max: int) -> Iterator[int]:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from jetmesh.app import App
+from jetmesh.middleware import Middleware
 from jetmesh.service import Service
 from jetmesh.testing.broker import Broker
 from jetmesh.testing.local import LocalMesh, MeshOf
@@ -33,9 +35,13 @@ async def mesh_of(nats_broker: Broker) -> AsyncIterator[MeshOf]:
     async with AsyncExitStack() as stack:
 
         async def make(
-            *services: Service, dependencies: Sequence[Any] = (), start: bool = True, **environment: str
+            *services: Service,
+            dependencies: Sequence[Any] = (),
+            middlewares: Sequence[Middleware] = (),
+            start: bool = True,
+            **environment: str,
         ) -> LocalMesh:
-            mesh = LocalMesh(services, dependencies, {"NATS_URL": nats_broker.url, **environment})
+            mesh = LocalMesh(App(services, middlewares), dependencies, {"NATS_URL": nats_broker.url, **environment})
             await stack.enter_async_context(mesh)
             for service in services if start else ():
                 await mesh.start(service)

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
+from jetmesh.app import App, middlewares_of
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import Event, entity_of, stream_of
 from jetmesh.failure import Unavailable
@@ -17,6 +18,7 @@ from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
+from jetmesh.middleware import Middleware
 from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import Context, connect
@@ -57,7 +59,7 @@ class LocalMesh:
     def __init__(
         self, services: Sequence[Service], dependencies: Sequence[Any], environment: Mapping[str, str]
     ) -> None:
-        self.services = tuple(services)
+        self.services = App(services, middlewares_of(services))
         self.environment = dict(environment)
         self.settings: Settings = read(Settings, self.environment)
         self.replicas: list[Replica] = []
@@ -234,12 +236,18 @@ class LocalMesh:
 class MeshOf(Protocol):
     """The fixture `mesh_of`: the given services, started one after the other, on a broker of the test's own.
 
-    `dependencies` go to the services that declare their types; `environment` are settings by their variables.
+    `dependencies` go to the services that declare their types; `middlewares` are the app's; `environment` are settings
+    by their variables.
     `start=False` leaves the services to `LocalMesh.start`.
     """
 
     async def __call__(
-        self, *services: Service, dependencies: Sequence[Any] = (), start: bool = True, **environment: str
+        self,
+        *services: Service,
+        dependencies: Sequence[Any] = (),
+        middlewares: Sequence[Middleware] = (),
+        start: bool = True,
+        **environment: str,
     ) -> LocalMesh:
         """Make one."""
         ...

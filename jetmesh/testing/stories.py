@@ -116,7 +116,8 @@ class When:
         """Hand the events to the runtime's own form of the reaction; what it raised."""
         watch = _Watch(self.service.name)
         async with context_on(await memory.connect(), Settings(), watch) as context:
-            worker = worker_of(Binding(context, self.service, self.reaction, self.dependencies))
+            around = (*self.service.middlewares, *self.reaction.middlewares)
+            worker = worker_of(Binding(context, self.service, self.reaction, self.dependencies, middlewares=around))
             for index, event in enumerate(self.arrived):
                 worker.accept(_delivery(self.reaction, event, index, delivered))
             await worker.drained()

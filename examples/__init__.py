@@ -1,0 +1,1 @@
+"""Small services that show one thing each; tests/examples runs them."""
