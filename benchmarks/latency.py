@@ -9,8 +9,8 @@ from benchmarks.meshes import Running
 from benchmarks.progress import Step
 from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.operate.archive.row import unix_nano
+from jetmesh.operate.load import Clicks, drive
 from jetmesh.testing.jaeger import Jaeger
-from jetmesh_shop.reference.load import Clicks, drive
 
 PART = "latency"
 WARM_UP_ORDERS = 300

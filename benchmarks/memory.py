@@ -9,8 +9,8 @@ from benchmarks.meshes import Running
 from benchmarks.progress import Step
 from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.operate.archive.row import unix_nano
+from jetmesh.operate.load import publish_all
 from jetmesh.testing.jaeger import Jaeger
-from jetmesh_shop.reference import placing
 
 PART = "memory"
 GOAL_BYTES = {"analytics": "200 MB"}
@@ -37,7 +37,7 @@ async def _backlog(running: Running, count: int, skus: list[str]) -> list[Row]:
     meshes.start(running, "inventory")
     await meshes.fill_shelves(running, workload.restocks(skus))
     running.processes.stop("inventory")
-    await placing.over_nats(running.client, workload.orders("backlog", count, skus), lambda: None)
+    await publish_all(running.client, workload.orders("backlog", count, skus))
     meshes.start(running, *meshes.NAMES)
     await running.pulled()
     await running.drained()
@@ -60,7 +60,7 @@ async def _start(running: Running, skus: list[str]) -> Row:
     """From the start of the process to the first event that it records."""
     running.processes.stop(STARTING)
     (order,) = workload.good_orders("first", 1, skus)
-    await placing.over_nats(running.client, [order], lambda: None)
+    await publish_all(running.client, [order])
     started_unix_nano = time.time_ns()
     meshes.start(running, STARTING)
     await running.pulled(STARTING)

@@ -18,6 +18,7 @@ from jetmesh import settings
 from jetmesh.common.ports import HOST, free_port
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Message
+from jetmesh.operate.load import publish_all
 from jetmesh.operate.progress import Progress, gauge, progress
 from jetmesh.runtime.context import Context, connect
 from jetmesh.telemetry import providers
@@ -27,7 +28,6 @@ from jetmesh.topology.streams import Consumer, Kind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders
-from jetmesh_shop.reference import placing
 from jetmesh_shop.reference.fleet import AFTERWARDS, niceness
 
 NAMES = tuple(service.name for service in SERVICES)
@@ -108,7 +108,7 @@ class Running:
         before = self.processes.cpu_seconds()
         async with gauge(self.client.connection, "ORDERS", self.endings) as ended:
             began = time.perf_counter()
-            await placing.over_nats(self.client, orders, lambda: None)
+            await publish_all(self.client, orders)
             await until(ended.count, len(orders), "orders have ended")
             ended_seconds = time.perf_counter() - began
         await self.drained()

@@ -6,8 +6,8 @@ from benchmarks.progress import Step
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.operate.archive.row import unix_nano
+from jetmesh.operate.load import publish_all
 from jetmesh.testing.jaeger import Jaeger
-from jetmesh_shop.reference import placing
 
 PART = "replicas"
 BOTTLENECK, STREAM = "payments", "PAYMENTS"
@@ -35,7 +35,7 @@ async def _drain(count: int, replicas: int) -> tuple[float, float]:
     names = ("orders", BOTTLENECK)
     with Jaeger() as jaeger:
         async with meshes.jetmesh(jaeger.otlp_http, skus=skus, names=names, sync=servers.DEFAULT_SYNC) as running:
-            await placing.over_nats(running.client, workload.good_orders("replica", count, skus), lambda: None)
+            await publish_all(running.client, workload.good_orders("replica", count, skus))
             meshes.start(running, "orders")
             await running.drained("orders")
             running.processes.stop("orders")

@@ -11,9 +11,9 @@ import click
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from jetmesh.common.tables import sheet
 from jetmesh.local.state import State
 from jetmesh_shop.reference.checks import sent_again
-from jetmesh_shop.reference.sheets import sheet
 from tests.chaos.arena import Tell, Wishes
 from tests.chaos.play import Result, UnknownFault, play
 from tests.chaos.wrapped import BUGS

@@ -17,10 +17,11 @@ import pytest
 from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import free_ports
 from jetmesh.jetstream import api
+from jetmesh.operate.load import publish
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, until
 from jetmesh_contracts import OrderPlaced
-from jetmesh_shop.reference import mix, placing, stock
+from jetmesh_shop.reference import mix, stock
 from tests.mesh.whole import start_mail
 from tests.support.processes import started
 from tests.support.programs import ROOT
@@ -122,7 +123,7 @@ async def sell(shop: Shop, placed: list[OrderPlaced], seconds: float) -> None:
     """Orders at a steady rate."""
     async with shop.client() as mesh:
         for order in placed:
-            await placing.publish(mesh, order)
+            await publish(mesh, order)
             await asyncio.sleep(seconds / len(placed))
 
 

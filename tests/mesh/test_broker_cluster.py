@@ -22,6 +22,7 @@ from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.local.state import State
 from jetmesh.local.supervisor import Spec, Supervisor
+from jetmesh.operate.load import publish
 from jetmesh.operate.progress import progress
 from jetmesh.runtime.context import Context
 from jetmesh.testing import until
@@ -30,7 +31,7 @@ from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import mix, placing, stock
+from jetmesh_shop.reference import mix, stock
 from jetmesh_shop.reference.checks import findings
 from jetmesh_shop.reference.facts import collect
 from jetmesh_shop.reference.fleet import Fleet, fleet
@@ -230,7 +231,7 @@ async def placed(operator: Context, orders: list[OrderPlaced]) -> None:
     """Place the orders at a steady rate, each until the broker has it."""
     async with asyncio.TaskGroup() as group:
         for order in orders:
-            group.create_task(placing.publish(operator, order))
+            group.create_task(publish(operator, order))
             await asyncio.sleep(1 / RATE)
 
 

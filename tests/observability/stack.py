@@ -12,8 +12,9 @@ import httpx
 
 from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import free_ports
+from jetmesh.operate.load import publish_all
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import mix, placing, stock
+from jetmesh_shop.reference import mix, stock
 from tests.support.processes import started
 from tests.support.programs import ROOT, program, run
 from tests.support.waiting import wait_until
@@ -180,5 +181,5 @@ async def _trade(nats_url: str) -> None:
         await stock.seed(mesh)
         for name in ("first", "second"):
             mesh.connection.send("orders.placed", b"no order at all")
-            await placing.over_nats(mesh, mix.orders(name, 60, seed=7), lambda: None)
+            await publish_all(mesh, mix.orders(name, 60, seed=7))
             await asyncio.sleep(SCRAPES_SECONDS)

@@ -7,13 +7,13 @@ from typing import Any
 
 from rich.table import Table
 
+from jetmesh.common.tables import sheet
 from jetmesh.local.state import State
 from jetmesh.operate.audit import Audit
 from jetmesh.runtime.context import Context
 from jetmesh_contracts.money import amount
 from jetmesh_shop.reference.checks import findings, outcome, sent_again, shelves
 from jetmesh_shop.reference.facts import Facts, collect
-from jetmesh_shop.reference.sheets import sheet
 
 ENDS = ("confirmed", "cancelled", "refused", "pending")
 

@@ -1,16 +1,11 @@
-"""`jetmesh load`: orders at a steady rate, whatever the mesh does, and how long each step of the flow took.
-
-Open loop: every order has its instant in the plan, and its latency counts from there. An order that goes in late
-because the mesh was slow is slow; a driver that waits for the mesh would leave it out (coordinated omission).
-"""
+"""`jetmesh load`: orders at a steady rate, whatever the mesh does, and how long each step of the flow took."""
 
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import click
-from rich.table import Table
 
 from jetmesh.commands import options
 from jetmesh.commands.options import Figure
@@ -18,35 +13,27 @@ from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.local.state import State
-from jetmesh.operate.books import Fact
+from jetmesh.operate.load import Step, drive, figures, latencies, table
 from jetmesh.operate.progress import gauge
-from jetmesh.runtime.context import Context
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix
 from jetmesh_shop.reference.checks import AUTHORIZED, CANCELLED, CAPTURED, CONFIRMED, LETTERS, RESERVED
 from jetmesh_shop.reference.facts import PLACED, collect
-from jetmesh_shop.reference.placing import publish
-from jetmesh_shop.reference.sheets import sheet
-from jetmesh_shop.reference.summary import ENDS, percentile
+from jetmesh_shop.reference.summary import ENDS
 
 POLL_SECONDS = 0.5
 RATE_MAX, SECONDS_MAX = 100_000, 86_400
-PERCENTS = (50, 90, 95, 99, 100)
-STEPS: Sequence[tuple[str, str, str]] = (
-    ("intake", "", PLACED),
-    ("hold the money", PLACED, AUTHORIZED),
-    ("reserve the goods", PLACED, RESERVED),
-    ("promise", PLACED, CONFIRMED),
-    ("give up", PLACED, CANCELLED),
-    ("take the money", CONFIRMED, CAPTURED),
-    ("confirm by mail", CONFIRMED, LETTERS[0]),
-    ("send the receipt", CAPTURED, LETTERS[2]),
-    ("click to promise", "", CONFIRMED),
+STEPS = (
+    Step("intake", "", PLACED),
+    Step("hold the money", PLACED, AUTHORIZED),
+    Step("reserve the goods", PLACED, RESERVED),
+    Step("promise", PLACED, CONFIRMED),
+    Step("give up", PLACED, CANCELLED),
+    Step("take the money", CONFIRMED, CAPTURED),
+    Step("confirm by mail", CONFIRMED, LETTERS[0]),
+    Step("send the receipt", CAPTURED, LETTERS[2]),
+    Step("click to promise", "", CONFIRMED),
 )
-"""What is measured: a name, the event where it begins (none: the click), and the event where it ends."""
-
-Clicks = Mapping[str, float]
-"""When each order was to be placed, Unix time in seconds."""
 
 
 @click.command()
@@ -66,11 +53,10 @@ def load(state: State, rate: float, seconds: float, seed: int, wait: float | Non
     orders = list(mix.orders(secrets.token_hex(3), round(rate * seconds), seed))
     steps = asyncio.run(_load(state, orders, rate, wait_seconds=60 + 2 * seconds if wait is None else wait))
     if as_json:
-        found = {name: {f"p{percent}_ms": percentile(ms, percent) for percent in PERCENTS} | {"orders": len(ms)}
-                 for name, ms in steps.items()}  # fmt: skip
+        found = {name: figures(taken) | {"orders": len(taken)} for name, taken in steps.items()}
         show({"rate": rate, "seconds": seconds, "steps": found})
     else:
-        Console().print(table(steps))
+        Console().print(table(steps, "orders"))
 
 
 async def _load(
@@ -83,37 +69,4 @@ async def _load(
             if await ended.count() >= len(orders):
                 break
             await asyncio.sleep(POLL_SECONDS)
-        return latencies((await collect(mesh, state)).stories, clicks)
-
-
-async def drive(context: Context, orders: Sequence[OrderPlaced], rate: float) -> Clicks:
-    """Publish each order at its instant, without waiting for those before it; returns once the broker has all."""
-    began = time.time()
-    clicks = {order.order_id: began + number / rate for number, order in enumerate(orders)}
-    async with asyncio.TaskGroup() as group:
-        for order in orders:
-            await asyncio.sleep(max(0.0, clicks[order.order_id] - time.time()))
-            group.create_task(publish(context, order))
-    return clicks
-
-
-def latencies(stories: Mapping[str, Mapping[str, Fact]], clicks: Clicks) -> dict[str, list[float]]:
-    """The milliseconds of each step, in ascending order, of the orders that took it."""
-    found = {}
-    for name, start, end in STEPS:
-        taken = []
-        for order_id, clicked in clicks.items():
-            story = stories.get(order_id, {})
-            if end in story and (not start or start in story):
-                since = story[start].unix_nano / 1e9 if start else clicked
-                taken.append((story[end].unix_nano / 1e9 - since) * 1_000)
-        found[name] = sorted(taken)
-    return found
-
-
-def table(steps: Mapping[str, Sequence[float]]) -> Table:
-    """One row a step, latencies in milliseconds."""
-    figures = sheet("step, in ms", "orders", *(f"p{percent}" if percent < 100 else "max" for percent in PERCENTS))
-    for name, taken in steps.items():
-        figures.add_row(name, f"{len(taken):,}", *(f"{percentile(taken, percent):,.1f}" for percent in PERCENTS))
-    return figures
+        return latencies((await collect(mesh, state)).stories, clicks, STEPS)

@@ -12,6 +12,7 @@ from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
 from jetmesh.local.lifecycle import Lifecycle, provide
 from jetmesh.operate.key_history import follow
+from jetmesh.operate.load import publish_all
 from jetmesh.operate.progress import Gauge, gauge, progress
 from jetmesh.runtime.context import Context
 from jetmesh.topology.streams import topology
@@ -114,7 +115,7 @@ class Play:
                 if self.asked.via == "http":
                     await placing.over_http(self._fleet.http_url, orders, bar.advance)
                 else:
-                    await placing.over_nats(context, orders, bar.advance)
+                    await publish_all(context, orders, bar.advance)
             seconds = time.monotonic() - began
             self.voice.console.print(f"{len(orders):,} orders placed over {self.asked.via.upper()} in {seconds:.1f} s")
         return [order.order_id for order in orders]

@@ -1,18 +1,19 @@
 """What became of the orders of one run: how they ended, how long it took, whether all of it can be seen."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from jetmesh.common.tables import counts, row
 from jetmesh.operate.books import Fact, Letter
+from jetmesh.operate.load import percentile
 from jetmesh_shop.orders.service import orders
 from jetmesh_shop.reference.audit import ShopAudit
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
 from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts
-from jetmesh_shop.reference.sheets import counts, row
 from jetmesh_shop.reference.tracestore.store import Damaged, TraceStore
 
 ENDS = tuple(event.type for event in orders.endings)
@@ -76,11 +77,6 @@ def summarize(done: ShopAudit, order_ids: Collection[str], traces: Path) -> Summ
         drained_seconds=round((last - began) / 1e9, 3),
         offences=sum(len(finding.offences) for finding in done.findings),
     )
-
-
-def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The value that so many of a hundred do not exceed (nearest rank); 0 where there are none."""
-    return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 1) if ordered else 0.0
 
 
 def letters_since(facts: Facts, unix_nano: int) -> list[Letter]:

@@ -8,10 +8,11 @@ from jetmesh.commands.target import connected_with
 from jetmesh.common.terminal import say
 from jetmesh.failure import Unavailable
 from jetmesh.operate.key_history import follow
+from jetmesh.operate.load import publish_all
 from jetmesh.runtime.context import Context
 from jetmesh_contracts import ReceiptSent
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference import mix, placing, stock
+from jetmesh_shop.reference import mix, stock
 
 END = ReceiptSent.type
 
@@ -37,7 +38,7 @@ async def _place(within_seconds: float) -> list[str]:
 async def _follow(context: Context, order_id: str, within_seconds: float) -> list[str]:
     """Publish the order; the types of what happened to it."""
     told = []
-    await placing.over_nats(context, [mix.first(order_id)], lambda: say(f"{order_id} is published"))
+    await publish_all(context, [mix.first(order_id)], lambda: say(f"{order_id} is published"))
     async for event in follow(context, SERVICES, order_id, within_seconds):
         say(f"{event.time:%H:%M:%S.%f} {event.type}")
         told.append(event.type)

@@ -1,0 +1,117 @@
+"""Load: events from outside at a steady rate, whatever the mesh does, and how long each step took.
+
+Open loop: every event has its instant in the plan, and its latency counts from there. An event that goes in late
+because the mesh was slow is slow; a driver that waits for the mesh would leave it out (coordinated omission).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from rich.table import Table
+
+from jetmesh.common.tables import sheet
+from jetmesh.event import Event
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.message import Message
+from jetmesh.operate.books import Fact
+from jetmesh.runtime.context import Context
+
+CONCURRENCY = 1_024
+PERCENTS = (50, 90, 95, 99, 100)
+
+Item = TypeVar("Item")
+Clicks = Mapping[str, float]
+"""When the event of each key was to be published, Unix time in seconds."""
+
+
+class Step(NamedTuple):
+    """What is measured: the type of event where it begins (none: the click), and that of the event where it ends."""
+
+    name: str
+    start: str
+    end: str
+
+
+async def drive(context: Context, events: Sequence[Event], rate: float) -> Clicks:
+    """Publish each event at its instant, without waiting for those before it; returns once the broker has all."""
+    began = time.time()
+    clicks = {event.key: began + number / rate for number, event in enumerate(events)}
+    async with asyncio.TaskGroup() as group:
+        for event in events:
+            await asyncio.sleep(max(0.0, clicks[event.key] - time.time()))
+            group.create_task(publish(context, event))
+    return clicks
+
+
+async def publish(context: Context, event: Event) -> None:
+    """Publish one event, again and again until the broker has it: its owner takes the same twice for the same."""
+    message = Message(event.type, event.model_dump_json().encode(), {})
+    while True:
+        try:
+            await context.publisher.record(message)
+        except Unavailable as unavailable:
+            await asyncio.sleep(unavailable.retry_after_seconds)
+        else:
+            return
+
+
+async def publish_all(context: Context, events: Iterable[Event], told: Callable[[], None] = lambda: None) -> None:
+    """Publish each event as fast as the broker takes them; returns once it has all. `told` hears of each."""
+
+    async def place(event: Event) -> None:
+        await publish(context, event)
+        told()
+
+    await at_once(place, events, CONCURRENCY)
+
+
+async def at_once(do: Callable[[Item], Awaitable[None]], items: Iterable[Item], workers: int) -> None:
+    """All items, so many at a time; raises what the first raised that failed."""
+    waiting = iter(items)
+
+    async def work() -> None:
+        for item in waiting:
+            await do(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+def latencies(
+    stories: Mapping[str, Mapping[str, Fact]], clicks: Clicks, steps: Sequence[Step]
+) -> dict[str, list[float]]:
+    """The milliseconds of each step, in ascending order, of the keys that took it."""
+    found = {}
+    for step in steps:
+        taken = []
+        for key, clicked in clicks.items():
+            story = stories.get(key, {})
+            if step.end in story and (not step.start or step.start in story):
+                since = story[step.start].unix_nano / 1e9 if step.start else clicked
+                taken.append((story[step.end].unix_nano / 1e9 - since) * 1_000)
+        found[step.name] = sorted(taken)
+    return found
+
+
+def percentile(ordered: Sequence[float], percent: int) -> float:
+    """The value that so many of a hundred do not exceed (nearest rank); 0 where there are none."""
+    return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 1) if ordered else 0.0
+
+
+def figures(milliseconds: Sequence[float]) -> dict[str, float]:
+    """The percentiles of one step."""
+    return {f"p{percent}_ms": percentile(milliseconds, percent) for percent in PERCENTS}
+
+
+def table(steps: Mapping[str, Sequence[float]], what: str) -> Table:
+    """One row a step, latencies in milliseconds; `what` are those that took it."""
+    shown = sheet("step, in ms", what, *(f"p{percent}" if percent < 100 else "max" for percent in PERCENTS))
+    for name, taken in steps.items():
+        shown.add_row(name, f"{len(taken):,}", *(f"{value:,.1f}" for value in figures(taken).values()))
+    return shown
