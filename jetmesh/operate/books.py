@@ -138,18 +138,18 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(streams):
         stored = await reader.read(stream)
-        events += (_fact(types, stream, message) for message in stored if not is_marker(message.subject))
+        events += (fact_of(types, stream, message) for message in stored if not is_marker(message.subject))
     buried = await reader.read(DEAD_LETTERS)
     aside = await delayed(context.connection, services)
-    intake = [_fact(types, INTAKE, message) for message in await reader.read(INTAKE)]
+    intake = [fact_of(types, INTAKE, message) for message in await reader.read(INTAKE)]
     # The archive last: what leaves a stream while it is read is there by then.
-    archived = [_fact(types, row.stream, row.stored()) for row in _archived(archive, told)]
+    archived = [fact_of(types, row.stream, row.stored()) for row in _archived(archive, told)]
     return Books(
         services=services,
         intake=_together(intake, (fact for fact in archived if fact.stream == INTAKE)),
         events=_together(events, (fact for fact in archived if fact.stream != INTAKE)),
-        letters=[_letter(message) for message in buried if _is_ours(services, message.subject, "dead")],
-        discarded=[_letter(message) for message in buried if _is_discarded(services, message)],
+        letters=[letter_of(message) for message in buried if _is_ours(services, message.subject, "dead")],
+        discarded=[letter_of(message) for message in buried if _is_discarded(services, message)],
         aside=aside,
         gone=frozenset(fact.place for fact in archived) - {fact.place for fact in [*intake, *events]},
         restorations=await _restorations(context.connection),
@@ -209,7 +209,7 @@ def _together(kept: Iterable[Fact], archived: Iterable[Fact]) -> list[Fact]:
     return sorted(by_place.values(), key=lambda fact: (fact.stream, fact.sequence))
 
 
-def _fact(types: Mapping[str, EventType], stream: str, message: Stored) -> Fact:
+def fact_of(types: Mapping[str, EventType], stream: str, message: Stored) -> Fact:
     """What a message is, read as the services read it. What they could not read either says so."""
     at = unix_nano(message.time)
     delivery = Delivery(message.subject, message.headers, message.data, "", stream, message.sequence, 1, at / 1e9)
@@ -251,7 +251,8 @@ def _object(data: bytes) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _letter(message: Stored) -> Letter:
+def letter_of(message: Stored) -> Letter:
+    """A dead letter, read from where it was and why it is one."""
     origin = origin_of(message.subject)
     return Letter(
         sequence=message.sequence,
