@@ -44,6 +44,11 @@ def test_every_private_member_that_is_used_is_named_and_no_other() -> None:
     assert used == {name for _, name in NAMED} | _own()
 
 
+def test_the_decision_record_tells_how_many_there_are() -> None:
+    (record,) = (Path(__file__).parents[2] / "docs/decisions").glob("0005-*.md")
+    assert f"{len(NAMED)} members of nats-py that are not public" in record.read_text()
+
+
 def _private(tree: ast.AST) -> Iterator[str]:
     """Every `x._name`, every `"_name"` of a getattr, and every `def _name` of a class."""
     for node in ast.walk(tree):
