@@ -5,6 +5,7 @@ real server has is tested where it is used: TLS, accounts, the API that makes an
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context
@@ -431,6 +432,19 @@ async def test_a_pause_ends_with_the_outage(line: Line) -> None:
     async with line.away():
         pausing = asyncio.create_task(line.transport.pause(1_000.0))
     await pausing
+
+
+@everywhere
+async def test_an_inbox_hears_its_answers_until_nobody_listens_any_more(line: Line) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    inbox = line.transport.new_inbox()
+    subscription = await line.transport.listen(inbox, lambda _subject, _reply, _headers, data: heard.put_nowait(data))
+    line.transport.send("facts.placed.k1", b"{}", reply=inbox)
+    assert json.loads(await heard.get())["seq"] == 1
+    await line.transport.stop_listening(subscription)
+    line.transport.send("facts.placed.k1", b"{}", reply=inbox)
+    assert await line.record("facts.placed.k1") == 3
+    assert heard.empty()
 
 
 @everywhere

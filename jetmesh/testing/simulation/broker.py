@@ -18,13 +18,13 @@ from typing import Any
 from jetmesh.jetstream.errors import ErrorCode
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers, encode_headers
 from jetmesh.jetstream.subject import covers
-from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer
+from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer, hearing
 from jetmesh.testing.simulation.loop import EPOCH_SECONDS
 from jetmesh.testing.simulation.stream import Answer, Kept, Publish, Stream, ttl_seconds
 from jetmesh.topology.streams import Topology
 
 Listener = Callable[[str, str, str, bytes, bytes], None]
-"""Called with inbox, subject, reply, headers and data of what the server sends."""
+"""Called with what it listens to, and subject, reply, headers and data of what the server sends."""
 
 NO_RESPONDERS = b"NATS/1.0 503\r\n\r\n"
 NOT_FOUND = {"STREAM": ErrorCode.STREAM_NOT_FOUND, "CONSUMER": ErrorCode.CONSUMER_NOT_FOUND}
@@ -124,12 +124,12 @@ class Broker:
         return {"config": found.config, "ts": told} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
 
     def send(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
-        """To whoever listens at `inbox`; False where nobody does."""
-        listener = self._listeners.get(inbox.rpartition(".")[0])
-        if listener is None:
-            return False
-        listener(inbox, subject, reply, headers, data)
-        return True
+        """To whoever listens there; False where nobody does."""
+        for heard in hearing(inbox):
+            if listener := self._listeners.get(heard):
+                listener(heard, subject, reply, headers, data)
+                return True
+        return False
 
     # Faults
 

@@ -203,5 +203,5 @@ class SimulatedConnection(Notices):
         self.reconnected()
 
     def _receive(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> None:
-        frame: Frame = self._heard[inbox.rpartition(".")[0]]
+        frame = self._heard[inbox]
         self._in.carry(lambda: frame(subject, reply, headers, data), self.delay_seconds)

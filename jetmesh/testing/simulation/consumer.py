@@ -14,6 +14,11 @@ FLUSH_SECONDS = 0.1
 """How much of a consumer's state a crash of the broker may undo, whatever `sync_interval` says."""
 
 
+def hearing(inbox: str) -> tuple[str, str]:
+    """What somebody listens to who hears what is sent to this inbox: itself, or all below what it is below."""
+    return inbox, inbox.rpartition(".")[0]
+
+
 class Timers(Protocol):
     """When things happen, and chance."""
 
@@ -122,14 +127,14 @@ class Consumer:
     def drop(self, inbox: str) -> None:
         """Nobody listens below this inbox any more, and the server knows."""
         for pull in list(self.pulls):
-            if pull.inbox.rpartition(".")[0] == inbox:
+            if inbox in hearing(pull.inbox):
                 pull.ended = True
                 self.pulls.remove(pull)
 
     def abandon(self, inboxes: Container[str]) -> None:
         """The connection of these inboxes is lost: the server notices some of their pulls later, as orphans."""
         for pull in list(self.pulls):
-            if pull.inbox.rpartition(".")[0] in inboxes and self.timers.chance(0.5):
+            if any(heard in inboxes for heard in hearing(pull.inbox)) and self.timers.chance(0.5):
                 pull.ended = True
                 self.pulls.remove(pull)
 
