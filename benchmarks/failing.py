@@ -14,9 +14,8 @@ from benchmarks.figures import Row, quantile, spread
 from benchmarks.processes import Processes
 from benchmarks.progress import Step
 from jetmesh import Service
-from jetmesh.jetstream import api
+from jetmesh.jetstream import api, stream_reader
 from jetmesh.jetstream.message import Message
-from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.jetstream.subject import subject_of
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.runtime.context import Context, connect
@@ -84,7 +83,7 @@ async def _millis(seconds: float, failing: int) -> list[float]:
         await asyncio.gather(*(_publish(mesh, _order("broken", n, BROKEN)) for n in range(failing)))
         due = await _place(mesh, "well", round(RATE * seconds), RATE)
         await until(lambda: _is_done(mesh, len(due) + WARM_UP_ORDERS), 60.0)
-        stored = await (await stream_reader(mesh.connection)).read(payments.stream)
+        stored = await stream_reader.read(mesh.connection, payments.stream)
     at = {message.key: unix_nano(message.time) / 1e6 for message in stored}
     return [at[key] - moment * 1e3 for key, moment in due.items()]
 

@@ -13,10 +13,9 @@ from benchmarks.figures import Row
 from benchmarks.meshes import Running
 from benchmarks.processes import cpu_seconds, memory_bytes, memory_bytes_max
 from benchmarks.progress import Step
-from jetmesh.jetstream import subject
+from jetmesh.jetstream import stream_reader, subject
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Guard, Message
-from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.runtime.context import Context
 from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.testing.jaeger import Jaeger
@@ -109,9 +108,14 @@ async def _of_orders(running: Running, orders: Sequence[OrderPlaced]) -> list[Ro
 
 async def _owners(running: Running, orders: Sequence[OrderPlaced]) -> int:
     """How many services have recorded something about the orders, each counted for each order."""
-    reader, keys = await stream_reader(running.client.connection), {order.key for order in orders}
+    keys = {order.key for order in orders}
     streams = [service.stream for service in SERVICES if service.records]
-    return sum([len({message.key for message in await reader.read(stream)} & keys) for stream in streams])
+    return sum(
+        [
+            len({message.key for message in await stream_reader.read(running.client.connection, stream)} & keys)
+            for stream in streams
+        ]
+    )
 
 
 def _row(what: str, value: float, unit: str) -> Row:

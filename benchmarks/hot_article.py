@@ -8,7 +8,7 @@ from benchmarks import meshes, workload
 from benchmarks.figures import Row
 from benchmarks.meshes import Drained, Running
 from benchmarks.progress import Step
-from jetmesh.jetstream.stream_reader import stream_reader
+from jetmesh.jetstream import stream_reader
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh_contracts import GoodsReleased, GoodsReserved, OrderPlaced, StockLevel, StockRestocked
 
@@ -58,7 +58,7 @@ def _wanted(orders: Sequence[OrderPlaced]) -> int:
 
 async def _oversold(running: Running) -> int:
     """Pieces that are reserved and were never there, or that the level on the shelf does not account for."""
-    stored = await (await stream_reader(running.client.connection)).read("INVENTORY")
+    stored = await stream_reader.read(running.client.connection, "INVENTORY")
     there, left = Counter[str](), Counter[str]()
     for message in stored:
         match message.type:

@@ -7,7 +7,7 @@ from benchmarks import meshes, workload
 from benchmarks.figures import Row, quantile
 from benchmarks.meshes import Running
 from benchmarks.progress import Step
-from jetmesh.jetstream.stream_reader import stream_reader
+from jetmesh.jetstream import stream_reader
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.operate.load import Clicks, drive
 from jetmesh.testing.jaeger import Jaeger
@@ -45,7 +45,7 @@ async def _at_each_rate(running: Running, skus: Sequence[str], seconds: float, s
 async def confirmations(running: Running, clicks: Clicks) -> list[float]:
     """Milliseconds from when an order was due until its confirmation was stored."""
     confirmed = next(subject for subject in running.endings if subject.startswith("orders.confirmed"))
-    stored = await (await stream_reader(running.client.connection)).read("ORDERS", confirmed)
+    stored = await stream_reader.read(running.client.connection, "ORDERS", confirmed)
     at = {json.loads(message.data)["order_id"]: unix_nano(message.time) / 1e6 for message in stored}
     return [at[order_id] - clicked * 1e3 for order_id, clicked in clicks.items()]
 

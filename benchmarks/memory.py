@@ -7,7 +7,7 @@ from benchmarks import meshes, workload
 from benchmarks.figures import Row
 from benchmarks.meshes import Running
 from benchmarks.progress import Step
-from jetmesh.jetstream.stream_reader import stream_reader
+from jetmesh.jetstream import stream_reader
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.operate.load import publish_all
 from jetmesh.testing.jaeger import Jaeger
@@ -65,8 +65,6 @@ async def _start(running: Running, skus: list[str]) -> Row:
     meshes.start(running, STARTING)
     await running.pulled(STARTING)
     await running.drained()
-    (authorized,) = await (await stream_reader(running.client.connection)).read(
-        "PAYMENTS", f"payments.authorized.{order.key}"
-    )
+    (authorized,) = await stream_reader.read(running.client.connection, "PAYMENTS", f"payments.authorized.{order.key}")
     seconds = (unix_nano(authorized.time) - started_unix_nano) / 1e9
     return Row(PART, "one service: start to first handled event", "jetmesh", seconds, "s", goal="1.5 s")

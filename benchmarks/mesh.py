@@ -100,5 +100,5 @@ async def _is_complete(running: Running, client: httpx.AsyncClient, order: Order
 async def traceparents(running: Running, key: str) -> list[str]:
     """Of every event that was recorded about the key."""
     streams = [service.stream for service in SERVICES if service.records]
-    stories = [await running.client.stories.last(stream, [f"*.*.{key}"]) for stream in streams]
+    stories = [await running.client.direct_get.last(stream, [f"*.*.{key}"]) for stream in streams]
     return [message.headers.get("traceparent", "") for story in stories for message in story]

@@ -3,8 +3,8 @@
 from benchmarks import meshes, servers, workload
 from benchmarks.figures import Row
 from benchmarks.progress import Step
+from jetmesh.jetstream import stream_reader
 from jetmesh.jetstream.api import request
-from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.operate.archive.row import unix_nano
 from jetmesh.operate.load import publish_all
 from jetmesh.testing.jaeger import Jaeger
@@ -47,6 +47,6 @@ async def _drain(count: int, replicas: int) -> tuple[float, float]:
             await request(running.client.connection, PAUSE, {}, strict=True)
             await running.drained(BOTTLENECK)
             used = sum(running.processes.cpu_seconds().values()) - before
-            stored = await (await stream_reader(running.client.connection)).read(STREAM)
+            stored = await stream_reader.read(running.client.connection, STREAM)
     times = [unix_nano(message.time) for message in stored]
     return (count - 1) / (times[-1] - times[0]) * 1e9, used / count * 1e6

@@ -9,11 +9,11 @@ from benchmarks.figures import Row
 from benchmarks.meshes import Running
 from benchmarks.processes import cpu_seconds
 from benchmarks.progress import Step
+from jetmesh.jetstream import stream_reader
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import BATCH_MAX
-from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh_shop.flow import SERVICES
 
@@ -68,9 +68,10 @@ async def _store(running: Running, skus: Sequence[str], *, already: int, stored:
     """Make the streams hold so many orders. Nobody shall react to the copies: the services stop meanwhile, and their
     durables go on behind them."""
     running.processes.stop(*running.processes)
-    reader = await stream_reader(running.client.connection)
     for stream in STREAMS:
-        stories = [m for m in await reader.read(stream) if m.key.startswith("o-model-")]
+        stories = [
+            m for m in await stream_reader.read(running.client.connection, stream) if m.key.startswith("o-model-")
+        ]
         await _publish(running, _copies(stories, already // MODELS, stored // MODELS))
     for consumer in running.consumers:
         info = await request(running.client.connection, f"STREAM.INFO.{consumer.stream}", strict=True)

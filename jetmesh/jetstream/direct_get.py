@@ -1,11 +1,9 @@
-"""Reading stories: the last message per subject of a key, straight from the stream (direct get, ADR-31)."""
+"""Direct get (ADR-31): messages read straight from a stream, without a consumer, from whichever replica answers."""
 
 import asyncio
 import json
-import time
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -14,15 +12,23 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from jetmesh.common import json_body
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers
+from jetmesh.jetstream.inbox import Inbox
 from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.jetstream.transport import Transport
 
 TIMEOUT_SECONDS = 5.0
-SUBJECTS_MAX = 256
-"""How many subjects one reading asks for: the server answers at most 1,024 messages to it."""
+PATIENT_SECONDS = 30.0
+"""For those who read much, and keep no reaction waiting."""
+ANSWERS_MAX = 1_000
+"""How many messages one request may bring: the server answers at most 1,024 to it."""
+EACH = 4
+"""How many subjects a pattern stands for, if nobody says."""
 SUBJECT_BYTES = 160
 """What one of them takes in a request, at most."""
+
+Frame = tuple[bytes, bytes]
+"""The header block of a message as the server sends it, with the lines that it adds, and the body."""
 
 
 def _time(text: str) -> str:
@@ -74,96 +80,132 @@ class Stored(NamedTuple):
         return [Stored(f"{name}.{self.key}", sequence, at, {}, b"{}") for name, (sequence, at) in stood.items()]
 
 
-@dataclass(slots=True)
+class Page(NamedTuple):
+    """Messages in the order of the stream, and how many there are behind them."""
+
+    messages: list[Stored]
+    pending: int
+
+
+class NobodyAnswers(BrokerUnavailable):
+    """There is no such stream for this user, or it has no leader."""
+
+
 class _Reading:
-    answer: "asyncio.Future[list[Stored]]"
-    messages: list[Stored] = field(default_factory=list)
+    """One request: what has come of it, and its end: how many messages are left."""
+
+    __slots__ = ("end", "frames", "stream")
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.frames: list[Frame] = []
+        self.end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def heard(self, headers: bytes, data: bytes) -> None:
+        """One more message, or the end."""
+        status = Status.of(headers)
+        if status is None:
+            self.frames.append((headers, data))
+        elif self.end.done():
+            return
+        elif status.kind in (Kind.END, Kind.NOTHING):
+            self.end.set_result(int(decode_headers(headers).get(Nats.NUM_PENDING) or 0))
+        else:
+            error = NobodyAnswers if status.kind is Kind.NO_RESPONDERS else BrokerUnavailable
+            self.end.set_exception(error(f"the stream {self.stream} could not be read: {status}", 0.25))
+
+    def fail(self, reason: str) -> None:
+        """It has not ended, and will not."""
+        if not self.end.done():
+            self.end.set_exception(BrokerUnavailable(f"the stream {self.stream} could not be read: {reason}", 0.25))
 
 
-class StoryReader:
-    """Reads the newest message per subject. May be answered by a replica that lags: an absence is no evidence."""
+class DirectGet:
+    """Reads messages of streams. May be answered by a replica that lags: an absence is no evidence."""
 
-    def __init__(self, connection: Transport) -> None:
+    def __init__(self, connection: Transport, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._connection = connection
-        self._inbox = connection.new_inbox()
-        self._readings: dict[str, _Reading] = {}
-        self._deadlines: deque[tuple[float, str]] = deque()
-        self._count = 0
-        self.sweeper: asyncio.Task[None] | None = None
+        self._inbox = Inbox[_Reading](
+            connection,
+            timeout_seconds,
+            heard=_Reading.heard,
+            late=lambda reading: reading.fail(f"no answer within {timeout_seconds:g} s"),
+            lost=lambda reading: reading.fail("the connection was lost meanwhile"),
+        )
+
+    @property
+    def sweeper(self) -> "asyncio.Task[None] | None":
+        """What ends a reading that is not answered in time."""
+        return self._inbox.sweeper
 
     async def start(self) -> None:
         """Listen for answers."""
-        await self._connection.listen(f"{self._inbox}.*", self._on_frame)
-        self._connection.on_reconnected(self._fail_all)
-        self.sweeper = asyncio.create_task(self._sweep(), name="story-deadlines")
+        await self._inbox.start("direct-get-deadlines")
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop; whoever still waits is told."""
-        if self.sweeper:
-            self.sweeper.cancel()
-        self._fail_all()
+        self._inbox.stop()
 
-    async def last(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
-        """The newest message of every subject that one of `subjects` (wildcards allowed) names, oldest first.
+    async def leave(self) -> None:
+        """Close, and unsubscribe: the connection goes on without it."""
+        await self._inbox.leave()
+
+    async def last(self, stream: str, subjects: Sequence[str], each: int = EACH) -> list[Stored]:
+        """The newest message of every subject that one of `subjects` (wildcards allowed, each for at most so many)
+        names, oldest first.
 
         Raises:
             Unavailable: the stream did not answer, or not completely.
         """
-        messages: list[Stored] = []
-        step = max(1, min(SUBJECTS_MAX, self._connection.limits.payload_bytes_max // SUBJECT_BYTES))
+        return [_stored(headers, data) for headers, data in await self.last_frames(stream, subjects, each)]
+
+    async def last_frames(self, stream: str, subjects: Sequence[str], each: int = EACH) -> list[Frame]:
+        """The same, as the server sent them."""
+        frames: list[Frame] = []
+        step = max(1, min(ANSWERS_MAX // each, self._connection.limits.payload_bytes_max // SUBJECT_BYTES))
         for start in range(0, len(subjects), step):
-            messages += await self._read(stream, subjects[start : start + step])
-        return messages
+            found, pending = await self._request(stream, {"multi_last": subjects[start : start + step]})
+            if pending:
+                raise BrokerUnavailable(f"the stream {stream} was read in part: {pending} messages are missing", 0.25)
+            frames += found
+        return frames
 
-    async def _read(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
-        self._count += 1
-        token = str(self._count)
-        reading = self._readings[token] = _Reading(asyncio.get_running_loop().create_future())
-        self._deadlines.append((time.monotonic() + TIMEOUT_SECONDS, token))
+    async def page(self, stream: str, subject: str, first: int, batch: int, bytes_max: int = 0) -> Page:
+        """The messages on a subject (wildcards allowed) from a sequence on, at most so many, and so many bytes.
+
+        Raises:
+            NobodyAnswers: there is no such stream, or it has no leader.
+            Unavailable: the stream did not answer.
+        """
+        wanted = {"seq": first, "batch": batch, "next_by_subj": subject}
+        frames, pending = await self._request(stream, wanted | ({"max_bytes": bytes_max} if bytes_max else {}))
+        return Page([_stored(headers, data) for headers, data in frames], pending)
+
+    async def _request(self, stream: str, wanted: dict[str, Any]) -> tuple[list[Frame], int]:
+        reading = _Reading(stream)
+        reply = self._inbox.open(reading)
         try:
-            request = json.dumps({"multi_last": list(subjects)}).encode()
-            self._connection.send(self._connection.api(f"DIRECT.GET.{stream}"), request, reply=f"{self._inbox}.{token}")
-            return await reading.answer
+            subject = self._connection.api(f"DIRECT.GET.{stream}")
+            self._connection.send(subject, json.dumps(wanted).encode(), reply=reply)
+            return reading.frames, await reading.end
         finally:
-            self._readings.pop(token, None)
+            self._inbox.close(reply)
 
-    def _on_frame(self, subject: str, _reply: str, raw: bytes, data: bytes) -> None:
-        reading = self._readings.get(subject[len(self._inbox) + 1 :])
-        if reading is None or reading.answer.done():
-            return
-        if status := Status.of(raw):
-            self._finish(reading, status, raw)
-            return
-        headers = decode_headers(raw)
-        reading.messages.append(
-            Stored(headers[Nats.SUBJECT], int(headers[Nats.SEQUENCE]), headers[Nats.TIME_STAMP], headers, data)
-        )
 
-    def _finish(self, reading: _Reading, status: Status, raw: bytes) -> None:
-        if status.kind is Kind.NOTHING:
-            reading.answer.set_result([])
-        elif status.kind is Kind.END and decode_headers(raw).get(Nats.NUM_PENDING, "0") == "0":
-            reading.answer.set_result(reading.messages)
-        else:
-            reading.answer.set_exception(BrokerUnavailable(f"the story could not be read: {status}", 0.25))
+@asynccontextmanager
+async def reading(connection: Transport, timeout_seconds: float = PATIENT_SECONDS) -> AsyncIterator[DirectGet]:
+    """A patient reader, for as long as the block lasts."""
+    reader = DirectGet(connection, timeout_seconds)
+    await reader.start()
+    try:
+        yield reader
+    finally:
+        await reader.leave()
 
-    def _fail_all(self) -> None:
-        self._fail(list(self._readings.values()), "the connection was lost while the story was read")
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(0.5)
-            now = time.monotonic()
-            late = []
-            while self._deadlines and self._deadlines[0][0] < now:
-                late.append(self._readings.get(self._deadlines.popleft()[1]))
-            self._fail([reading for reading in late if reading], "the stream did not answer a reading in time")
-
-    @staticmethod
-    def _fail(readings: Iterable[_Reading], reason: str) -> None:
-        for reading in readings:
-            if not reading.answer.done():
-                reading.answer.set_exception(BrokerUnavailable(reason, 0.25))
+def _stored(block: bytes, data: bytes) -> Stored:
+    headers = decode_headers(block)
+    return Stored(headers[Nats.SUBJECT], int(headers[Nats.SEQUENCE]), headers[Nats.TIME_STAMP], headers, data)
 
 
 def last_sequence(stored: Sequence[Stored]) -> int:

@@ -7,7 +7,6 @@ as the event is kept; the acknowledgement of the delivery that caused it is only
 import asyncio
 import json
 import re
-import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.group_commit import Groups
 from jetmesh.jetstream.headers import Nats
+from jetmesh.jetstream.inbox import Inbox
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.storing import Storing
@@ -57,6 +57,7 @@ _SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
 _WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 NO_SEQUENCE = 2**62
 TIMEOUT_SECONDS = 5.0
+NO_STREAM = "no stream takes this subject, or it has no leader"
 SILENT = "it does not answer; its log and /healthz say why, and a write error lasts until it is restarted"
 ASK_AGAIN_SECONDS = 0.25
 WINDOW = 1024
@@ -64,29 +65,31 @@ LARGE_BYTES = 4_096
 """A broker that takes less than that is none for a mesh."""
 BATCH_MAX = 1000
 
+Publish = tuple[str, "asyncio.Future[bytes]"]
+"""One that waits for its acknowledgement: the subject, and the answer."""
+
 
 class Publisher:
     """Publishes to JetStream and waits for each acknowledgement, at most `WINDOW` of them at a time."""
 
     def __init__(self, connection: Transport) -> None:
         self._connection = connection
-        self._inbox = connection.new_inbox()
-        self._answers: dict[str, tuple[str, asyncio.Future[bytes]]] = {}
-        self._deadlines: deque[tuple[float, str]] = deque()
+        self._inbox = Inbox[Publish](connection, TIMEOUT_SECONDS, self._heard, self._late, self._lost)
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._count = 0
-        self.sweeper: asyncio.Task[None] | None = None
         self._groups = Groups(self.record, self.record_all)
         self.refused = 0
         self.storing = Storing()
 
     async def start(self) -> None:
         """Listen for acknowledgements."""
-        await self._connection.listen(f"{self._inbox}.*", self._on_answer)
-        self._connection.on_reconnected(self._fail_all)
+        await self._inbox.start("publisher-deadlines")
         self._connection.on_reconnected(self.storing.forget)
         self._connection.on_denied(self._on_denied)
-        self.sweeper = asyncio.create_task(self._sweep(), name="recorder-deadlines")
+
+    @property
+    def sweeper(self) -> "asyncio.Task[None] | None":
+        """What ends a publish that is not answered in time."""
+        return self._inbox.sweeper
 
     @property
     def clock(self) -> BrokerClock:
@@ -104,9 +107,7 @@ class Publisher:
 
     async def close(self) -> None:
         """Stop; whoever still waits learns that the outcome is unknown."""
-        if self.sweeper:
-            self.sweeper.cancel()
-        self._fail_all()
+        self._inbox.stop()
 
     async def record(self, message: Message, *, limited: bool = True) -> int:
         """Store one message; its sequence in the stream.
@@ -179,18 +180,15 @@ class Publisher:
         return self._sequence(subject, await self._ask(subject, data, blocks[-1]))
 
     async def _ask(self, subject: str, data: bytes, headers: bytes) -> bytes:
-        while len(self._answers) >= WINDOW:
+        while len(self._inbox) >= WINDOW:
             await self._room()
-        self._count += 1
-        token = str(self._count)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._answers[token] = (subject, answer)
-        self._deadlines.append((time.monotonic() + TIMEOUT_SECONDS, token))
+        reply = self._inbox.open((subject, answer))
         try:
-            self._connection.send(subject, data, reply=f"{self._inbox}.{token}", headers=headers)
+            self._connection.send(subject, data, reply=reply, headers=headers)
             return await answer
         finally:
-            del self._answers[token]
+            self._inbox.close(reply)
             if self._waiting:
                 self._let_in()
 
@@ -238,39 +236,35 @@ class Publisher:
         pause = 0.05 if code == ErrorCode.ATOMIC_PUBLISH_TOO_MANY_INFLIGHT else 1.0
         return BrokerUnavailable(f"the broker does not take it: {refusal}", pause)
 
-    def _on_answer(self, subject: str, _reply: str, headers: bytes, data: bytes) -> None:
-        published, answer = self._answers.get(subject[len(self._inbox) + 1 :], ("", None))
-        if answer is None or answer.done():
+    def _heard(self, publish: Publish, headers: bytes, data: bytes) -> None:
+        subject, answer = publish
+        if answer.done():
             return
-        status = Status.of(headers)
+        status = Status.of(headers) if headers else None
         if status and status.kind is Kind.NO_RESPONDERS:
-            self.storing.failed(published, "no stream takes this subject, or it has no leader")
-            answer.set_exception(BrokerUnavailable("no stream takes this subject, or it has no leader", 0.5))
+            self.storing.failed(subject, NO_STREAM)
+            answer.set_exception(BrokerUnavailable(NO_STREAM, 0.5))
         else:
             answer.set_result(data)
 
     def _on_denied(self, text: str) -> None:
         """A denied publish is never answered: fail it at once, with the server's words (which come in lower case)."""
-        for subject, answer in self._answers.values():
+        for subject, answer in self._inbox.requests:
             if f'"{subject.lower()}"' in text and not answer.done():
                 answer.set_exception(BrokerUnavailable(f"the broker denied it: {text}", 1.0))
 
-    def _fail_all(self) -> None:
-        for _, answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(Unknown("the connection was lost before the broker answered"))
+    @staticmethod
+    def _lost(publish: Publish) -> None:
+        _, answer = publish
+        if not answer.done():
+            answer.set_exception(Unknown("the connection was lost before the broker answered"))
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(0.5)
-            now = time.monotonic()
-            while self._deadlines and self._deadlines[0][0] < now:
-                _, token = self._deadlines.popleft()
-                subject, answer = self._answers.get(token, ("", None))
-                if answer is not None and not answer.done():
-                    if self._connection.is_connected:
-                        self.storing.failed(subject, SILENT)
-                    answer.set_exception(Unknown(f"the broker did not answer within {TIMEOUT_SECONDS:g} s"))
+    def _late(self, publish: Publish) -> None:
+        subject, answer = publish
+        if not answer.done():
+            if self._connection.is_connected:
+                self.storing.failed(subject, SILENT)
+            answer.set_exception(Unknown(f"the broker did not answer within {TIMEOUT_SECONDS:g} s"))
 
 
 def _last_sequence(refusal: ApiError) -> int | None:

@@ -11,11 +11,11 @@ from jetmesh.common import json_body
 from jetmesh.event import EventType
 from jetmesh.failure import BrokenContract
 from jetmesh.history import History, history_of
+from jetmesh.jetstream import stream_reader
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery, id_of_place
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import Jetmesh
-from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.open_work import delayed
@@ -130,18 +130,18 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
         SettingsError: the streams are split otherwise.
     """
     await check_split(context.connection, topology(services, split=context.settings.split))
-    reader, streams = await stream_reader(context.connection), _streams(services, context)
+    streams = _streams(services, context)
     types = types_of(services)
     events: list[Fact] = []
     await _refuse_halves(context, archive, streams)
     told = await histories(context.connection, (INTAKE, *streams))
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(streams):
-        stored = await reader.read(stream)
+        stored = await stream_reader.read(context.connection, stream)
         events += (fact_of(types, stream, message) for message in stored if not is_marker(message.subject))
-    buried = await reader.read(DEAD_LETTERS)
+    buried = await stream_reader.read(context.connection, DEAD_LETTERS)
     aside = await delayed(context.connection, services)
-    intake = [fact_of(types, INTAKE, message) for message in await reader.read(INTAKE)]
+    intake = [fact_of(types, INTAKE, message) for message in await stream_reader.read(context.connection, INTAKE)]
     # The archive last: what leaves a stream while it is read is there by then.
     archived = [fact_of(types, row.stream, row.stored()) for row in _archived(archive, told)]
     return Books(

@@ -4,11 +4,10 @@ A replay goes to the one reaction that gave up, as a delayed redelivery. The eve
 attempts start again. If it was handled meanwhile, the redelivery is settled and does nothing.
 """
 
-import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,9 +17,11 @@ from jetmesh.cloudevents import now
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import delete_message
-from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, Nats, decode_headers, foreign
+from jetmesh.jetstream.direct_get import NobodyAnswers, Stored, reading
+from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
 from jetmesh.jetstream.message import Message, Refused
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.stream_reader import messages
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import replay
 from jetmesh.runtime.origin import origin_of
@@ -30,7 +31,6 @@ from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
 
 PAGE = 256
 PAGE_BYTES_MAX = 8 << 20
-TIMEOUT_SECONDS = 5.0
 NO_STREAM = (
     f"there is no stream {DEAD_LETTERS} for this user: run `jetmesh topology apply`, or, where users have keys, "
     "name an operator's key with JETMESH_NATS_NKEY_SEED"
@@ -199,16 +199,16 @@ class DeadLetters:
         Raises:
             Unavailable: the stream does not answer.
         """
-        async for sequence, headers, data in self._messages(which.subject):
-            letter = DeadLetter(sequence, headers.pop(Nats.SUBJECT, ""), headers, data)
-            if which.takes(letter):
+        async for message in self._messages(which.subject):
+            if which.takes(letter := _letter(message)):
                 yield letter
 
     async def one(self, sequence: int) -> DeadLetter | None:
         """The letter of this sequence; None if there is none."""
-        async for found, headers, data in self._messages(names.DEAD_SUBJECTS, sequence, 1):
-            return DeadLetter(found, headers.pop(Nats.SUBJECT, ""), headers, data) if found == sequence else None
-        return None
+        with _explained():
+            async with reading(self._connection) as reader:
+                page = await reader.page(DEAD_LETTERS, names.DEAD_SUBJECTS, sequence, 1)
+        return next((_letter(message) for message in page.messages if message.sequence == sequence), None)
 
     async def replay(self, letter: DeadLetter) -> None:
         """Deliver the original message to its reaction again, and remove the letter once that is stored. A reaction
@@ -230,7 +230,7 @@ class DeadLetters:
 
     async def record(self) -> list[Entry]:
         """The log of replays and discards, oldest first."""
-        return [entry async for _, _, data in self._messages(DEAD_LOG_SUBJECTS) if (entry := _entry(data))]
+        return [entry async for each in self._messages(DEAD_LOG_SUBJECTS) if (entry := _entry(each.data))]
 
     async def _remove(self, letter: DeadLetter, action: str) -> None:
         """Log first, then delete: a crash in between leaves a logged letter, never a deletion without an entry."""
@@ -242,37 +242,23 @@ class DeadLetters:
         await self._publisher.record(Message(subject, json.dumps(entry).encode(), {}), limited=False)
         await delete_message(self._connection, DEAD_LETTERS, letter.sequence)  # another operator may have deleted it
 
-    async def _messages(
-        self, subject: str, start: int = 1, count: int = PAGE
-    ) -> AsyncIterator[tuple[int, Headers, bytes]]:
-        """The messages of a subject from a sequence on, page by page (batched direct get, ADR-31)."""
-        more = True
-        while more:
-            page, pending = await self._page(subject, start, count)
-            for sequence, headers, data in page:
-                yield sequence, headers, data
-                start = sequence + 1
-            more = bool(page) and pending > 0 and count == PAGE
+    async def _messages(self, subject: str) -> AsyncIterator[Stored]:
+        with _explained():
+            async for message in messages(self._connection, DEAD_LETTERS, subject, 1, PAGE, PAGE_BYTES_MAX):
+                yield message
 
-    async def _page(self, subject: str, start: int, count: int) -> tuple[list[tuple[int, Headers, bytes]], int]:
-        found: list[tuple[int, Headers, bytes]] = []
-        end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-        def on_frame(_subject: str, _reply: str, raw: bytes, data: bytes) -> None:
-            headers = decode_headers(raw)
-            if not raw.startswith(b"NATS/1.0 "):
-                found.append((lenient.whole(headers.get(Nats.SEQUENCE, "")), headers, data))
-            elif not end.done():
-                _conclude(end, raw, headers)
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say what to do where there is no stream."""
+    try:
+        yield
+    except NobodyAnswers as failed:
+        raise Unavailable(NO_STREAM) from failed
 
-        wanted = {"batch": count, "max_bytes": PAGE_BYTES_MAX, "seq": start, "next_by_subj": subject}
-        async with self._connection.answers(on_frame) as inbox:
-            subject = self._connection.api(f"DIRECT.GET.{DEAD_LETTERS}")
-            self._connection.send(subject, json.dumps(wanted).encode(), reply=inbox)
-            try:
-                return found, await asyncio.wait_for(end, TIMEOUT_SECONDS)
-            except TimeoutError:
-                raise Unavailable(f"{DEAD_LETTERS} did not answer within {TIMEOUT_SECONDS:g} s") from None
+
+def _letter(message: Stored) -> DeadLetter:
+    return DeadLetter(message.sequence, message.subject, message.headers, message.data)
 
 
 def _entry(data: bytes) -> Entry | None:
@@ -281,17 +267,6 @@ def _entry(data: bytes) -> Entry | None:
         return _ENTRY.validate_json(data)
     except ValidationError:
         return None
-
-
-def _conclude(end: "asyncio.Future[int]", raw: bytes, headers: Headers) -> None:
-    """The end of a page: 204 with the number that is left, or 404 if there is nothing."""
-    status, words = raw[9:12], raw[9:].split(b"\r\n", 1)[0].decode("utf-8", "replace")
-    if status in (b"204", b"404"):
-        end.set_result(int(headers.get(Nats.NUM_PENDING) or 0))
-    elif status == b"503":
-        end.set_exception(Unavailable(NO_STREAM))
-    else:
-        end.set_exception(Unavailable(f"{DEAD_LETTERS} could not be read: {words}"))
 
 
 def _split(subject: str) -> tuple[str, str]:

@@ -103,7 +103,7 @@ async def follow(context: Context, services: Sequence[Service], key: str, second
 
 async def _recorded(context: Context, service: str, stream: str, key: str) -> list[StoryEvent]:
     try:
-        stored = await context.stories.last(stream, [f"*.*.{key}"])
+        stored = await context.direct_get.last(stream, [f"*.*.{key}"])
     except Unavailable:
         if await request(context.connection, f"STREAM.INFO.{stream}") is None:
             return []

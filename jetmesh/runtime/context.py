@@ -11,7 +11,7 @@ from jetmesh.event import entity_of
 from jetmesh.history import Histories
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
-from jetmesh.jetstream.direct_get import Stored, StoryReader
+from jetmesh.jetstream.direct_get import DirectGet, Stored
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
@@ -21,7 +21,7 @@ from jetmesh.runtime.version_skew import Versions
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Telemetry
-from jetmesh.topology.partitions import PartitionedReader
+from jetmesh.topology.partitions import PartitionedDirectGet
 
 log = logging.getLogger("jetmesh")
 
@@ -48,7 +48,7 @@ class Context:
     settings: Settings
     connection: Transport
     publisher: Publisher
-    stories: StoryReader
+    direct_get: DirectGet
     in_flight: InFlight
     telemetry: Telemetry
     known: KnownStories = field(default_factory=KnownStories)
@@ -71,7 +71,7 @@ class Context:
             Unavailable: its stream did not answer.
         """
         entities = dict.fromkeys(map(entity_of, service.records))
-        return await self.stories.last(service.stream, [story_subject(entity, key) for entity in entities])
+        return await self.direct_get.last(service.stream, [story_subject(entity, key) for entity in entities])
 
     def endpoint(self, name: str, answer: Endpoint) -> None:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""
@@ -123,18 +123,18 @@ async def context_on(
         settings=settings,
         connection=connection,
         publisher=Publisher(connection),
-        stories=PartitionedReader(connection, settings.split) if settings.split else StoryReader(connection),
+        direct_get=PartitionedDirectGet(connection, settings.split) if settings.split else DirectGet(connection),
         in_flight=InFlight(connection, settings.ack_wait_seconds),
         telemetry=telemetry,
         public=public,
     )
     await context.publisher.start()
-    await context.stories.start()
+    await context.direct_get.start()
     try:
         yield context
     finally:
         await context.publisher.close()
-        await context.stories.close()
+        context.direct_get.close()
 
 
 async def _reach(connection: Connection, settings: Settings, name: str, waiting: Waiting) -> None:

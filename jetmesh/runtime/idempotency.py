@@ -19,7 +19,7 @@ async def claim(context: Context, service: Service, token: str, value: bytes) ->
         try:
             await context.publisher.record(Message(subject, value, {}, Guard(subject, 0)))
         except Refused:
-            holders = await context.stories.last(names.claims_of(service.stream), [subject])
+            holders = await context.direct_get.last(names.claims_of(service.stream), [subject])
             if holders:
                 return holders[0].data
         else:

@@ -12,7 +12,7 @@ from opentelemetry.trace import Span
 from jetmesh.event import Event, EventType, entity_of
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.direct_get import Stored, StoryReader, last_sequence
+from jetmesh.jetstream.direct_get import DirectGet, Stored, last_sequence
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import BATCH_MAX
 from jetmesh.jetstream.subject import story_subject, subject_of
@@ -50,7 +50,7 @@ class Reading:
     guard finds out.
     """
 
-    reader: StoryReader
+    reader: DirectGet
     known: KnownStories
     stream: str
     fold: Any
@@ -219,7 +219,7 @@ class Many:
     async def _commit(self, attempts: list[Attempt]) -> Mapping[str, list[Event]]:
         """What was recorded, by key."""
         for rounds in range(ROUNDS):
-            reading = Reading(self._context.stories, self._context.known, self._binding.service.stream, self._fold)
+            reading = Reading(self._context.direct_get, self._context.known, self._binding.service.stream, self._fold)
             try:
                 decided = [self._recording.declared(event) for event in await self._decide(attempts, reading)]
             except Archived as archived:

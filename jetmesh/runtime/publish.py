@@ -51,7 +51,7 @@ async def _record(context: Context, service: Service, message: Message, event_id
         try:
             await context.publisher.record_event(message)
         except (Refused, Unknown):
-            story = await context.stories.last(service.stream, [message.guard.subject])
+            story = await context.direct_get.last(service.stream, [message.guard.subject])
             ours = attempt > 0 and any(s.headers.get(CloudEvents.ID) == event_id for s in story)
             if story:
                 return [] if ours else story

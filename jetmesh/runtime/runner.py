@@ -63,7 +63,7 @@ class Runner:
     def kept(self) -> list[Beside]:
         """What a service can't work without, beside its reactions: whoever runs it ends it when one of them ends."""
         connections = [one for one in (self.context.connection, self.context.public) if one is not None]
-        tasks = [self._ticker, self._continuity, self.context.publisher.sweeper, self.context.stories.sweeper]
+        tasks = [self._ticker, self._continuity, self.context.publisher.sweeper, self.context.direct_get.sweeper]
         return [
             *(Beside("the connection to the broker", partial(_lost, connection)) for connection in connections),
             *(Beside(task.get_name(), partial(_ended, task)) for task in tasks if task),

@@ -117,7 +117,7 @@ class Single:
 
     async def _read(self, case: Case) -> Sequence[Stored]:
         """The story, whose trace what comes from outside joins."""
-        stored = await self._context.stories.last(self._service.stream, [case.guarded])
+        stored = await self._context.direct_get.last(self._service.stream, [case.guarded])
         if self._is_intake:
             join_story(case.attempt, stored)
             case.attempt.make_current()

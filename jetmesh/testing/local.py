@@ -146,7 +146,7 @@ class LocalMesh:
         """Everything that any service recorded about a key, oldest first."""
         found: list[Stored] = []
         for stream in self._logs():
-            found += await self.context.stories.last(stream, [f"*.*.{key}"])
+            found += await self.context.direct_get.last(stream, [f"*.*.{key}"])
         return sorted(found, key=lambda stored: stored.time)
 
     async def types(self, key: str) -> set[str]:
@@ -157,7 +157,7 @@ class LocalMesh:
         """Wait for an event about a key, and read it."""
 
         async def look() -> list[Stored]:
-            return await self.context.stories.last(stream_of(event_type.owner), [subject_of(event_type, key)])
+            return await self.context.direct_get.last(stream_of(event_type.owner), [subject_of(event_type, key)])
 
         found = await until(look, within_seconds, f"{event_type.type} about {key} is recorded")
         return event_type.read(found[0].data)
@@ -171,7 +171,7 @@ class LocalMesh:
         """The dead letters, once there are `count` of them; their headers say why."""
 
         async def look() -> list[Stored] | None:
-            letters = await self.context.stories.last(DEAD_LETTERS, [DEAD_SUBJECTS])
+            letters = await self.context.direct_get.last(DEAD_LETTERS, [DEAD_SUBJECTS])
             return letters if len(letters) >= count else None
 
         if count == 0:

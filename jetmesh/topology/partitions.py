@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from jetmesh.jetstream.direct_get import Stored, StoryReader
+from jetmesh.jetstream.direct_get import EACH, DirectGet, Stored
 from jetmesh.jetstream.transport import Transport
 
 Partitions = Mapping[str, int]
@@ -73,20 +73,20 @@ def lane(count: int) -> Callable[[str], str]:
     return of
 
 
-class PartitionedReader(StoryReader):
+class PartitionedDirectGet(DirectGet):
     """Reads each story from the partition of its key."""
 
     def __init__(self, connection: Transport, partitions: Partitions) -> None:
         super().__init__(connection)
         self._partitions = partitions
 
-    async def last(self, stream: str, subjects: Sequence[str]) -> list[Stored]:
+    async def last(self, stream: str, subjects: Sequence[str], each: int = EACH) -> list[Stored]:
         """The last messages of the subjects: those of one key oldest first, those of several keys by partition."""
         if stream not in self._partitions:
-            return await super().last(stream, subjects)
+            return await super().last(stream, subjects, each)
         found: list[Stored] = []
         for name, there in places(stream, subjects, self._partitions).items():
-            found += await super().last(name, there)
+            found += await super().last(name, there, each)
         return found
 
 

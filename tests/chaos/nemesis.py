@@ -560,7 +560,7 @@ class Nemesis:
 
     async def _is_buried(self, service: str, order_id: str) -> bool:
         with suppress(Unavailable):
-            letters = await self.context.stories.last(DEAD_LETTERS, [f"dead.{service}.>"])
+            letters = await self.context.direct_get.last(DEAD_LETTERS, [f"dead.{service}.>"])
             return any(order_id.encode() in letter.data for letter in letters)
         return False
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream import api
+from jetmesh.jetstream import api, stream_reader
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.jetstream.stream_reader import stream_reader
 from jetmesh.local.state import State
 from jetmesh.operate.progress import Progress, progress
 from jetmesh.runtime.context import Context
@@ -140,7 +139,7 @@ async def audited(context: Context, state: State) -> ShopAudit:
 
 async def given_up_for_nothing(context: Context) -> list[str]:
     """The dead letters that say that the attempts are used up, but for those of deadly orders."""
-    letters = await (await stream_reader(context.connection)).read(DEAD_LETTERS)
+    letters = await stream_reader.read(context.connection, DEAD_LETTERS)
     exhausted = [letter for letter in letters if letter.headers.get("Jetmesh-Error-Type") == Exhausted.__name__]
     return [letter.subject for letter in exhausted if wrapped.DEADLY.encode() not in letter.data]
 
@@ -156,7 +155,7 @@ async def warehouse_differs(context: Context, done: ShopAudit) -> list[str]:
 
 async def cancelled_early(context: Context, deadline: float) -> list[str]:
     """The orders that were cancelled because their time was up, and it was not, by the broker's clock."""
-    events = await (await stream_reader(context.connection)).read(orders_service.stream)
+    events = await stream_reader.read(context.connection, orders_service.stream)
     at = {(event.type, event.key): datetime.fromisoformat(event.time).timestamp() for event in events}
     late = [e.key for e in events if e.type == "orders.cancelled" and b'"timed_out"' in e.data]
     return [key for key in late if at["orders.cancelled", key] - at.get(("orders.placed", key), 0.0) < deadline - 1.0]

@@ -20,7 +20,7 @@ from jetmesh.failure import TooLarge, Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.direct_get import StoryReader
+from jetmesh.jetstream.direct_get import DirectGet
 from jetmesh.jetstream.headers import Headers
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.message import Guard, Message, Refused
@@ -82,7 +82,7 @@ class Line:
 
     transport: Transport
     publisher: Publisher
-    stories: StoryReader
+    direct_get: DirectGet
     away: Callable[[], AbstractAsyncContextManager[None]]
     """The broker is killed, and there again at the end of the block."""
 
@@ -110,14 +110,14 @@ Away = Callable[[], AbstractAsyncContextManager[None]]
 
 async def play(scenario: Scenario, transport: Transport, away: Away) -> None:
     """The scenario, from the beginning to the end, in time."""
-    publisher, stories = Publisher(transport), StoryReader(transport)
+    publisher, direct_get = Publisher(transport), DirectGet(transport)
     await publisher.start()
-    await stories.start()
+    await direct_get.start()
     try:
-        await asyncio.wait_for(scenario(Line(transport, publisher, stories, away)), WITHIN_SECONDS)
+        await asyncio.wait_for(scenario(Line(transport, publisher, direct_get, away)), WITHIN_SECONDS)
     finally:
         await publisher.close()
-        await stories.close()
+        direct_get.close()
         await transport.close()
 
 
@@ -241,11 +241,11 @@ async def test_a_batch_is_stored_whole_or_not_at_all(line: Line) -> None:
 
     with pytest.raises(Refused):
         await line.publisher.record_all(batch(7))
-    assert await line.stories.last("FACTS", ["facts.*.*"]) == []
+    assert await line.direct_get.last("FACTS", ["facts.*.*"]) == []
     assert await line.publisher.record_all(batch(0)) == 2
     with pytest.raises(Refused):
         await line.publisher.record_all(batch(0))
-    assert [stored.subject for stored in await line.stories.last("FACTS", [">"])] == [
+    assert [stored.subject for stored in await line.direct_get.last("FACTS", [">"])] == [
         "facts.placed.k1",
         "facts.placed.k2",
     ]
@@ -255,14 +255,18 @@ async def test_a_batch_is_stored_whole_or_not_at_all(line: Line) -> None:
 async def test_a_reading_has_the_newest_message_of_each_subject_oldest_first(line: Line) -> None:
     for subject in ("facts.placed.k1", "facts.paid.k1", "facts.placed.k2", "facts.placed.k1"):
         await line.record(subject, headers={"Said-By": "ada"})
-    found = await line.stories.last("FACTS", ["facts.*.k1"])
+    found = await line.direct_get.last("FACTS", ["facts.*.k1"])
     assert [(stored.subject, stored.sequence) for stored in found] == [("facts.paid.k1", 2), ("facts.placed.k1", 4)]
     assert [(stored.data, stored.headers["Said-By"]) for stored in found] == [
         (b"facts.paid.k1", "ada"),
         (b"facts.placed.k1", "ada"),
     ]
-    assert [stored.sequence for stored in await line.stories.last("FACTS", ["facts.*.k2", "facts.*.k1"])] == [2, 3, 4]
-    assert await line.stories.last("FACTS", ["facts.*.nobody"]) == []
+    assert [stored.sequence for stored in await line.direct_get.last("FACTS", ["facts.*.k2", "facts.*.k1"])] == [
+        2,
+        3,
+        4,
+    ]
+    assert await line.direct_get.last("FACTS", ["facts.*.nobody"]) == []
 
 
 @everywhere
@@ -424,7 +428,7 @@ async def test_everything_goes_on_after_a_reconnection(line: Line) -> None:
         await until(lambda: back)
         assert await line.record("facts.placed.k2") == 2
         assert (await pulled.next()).sequence == 2
-        assert [stored.sequence for stored in await line.stories.last("FACTS", [">"])] == [1, 2]
+        assert [stored.sequence for stored in await line.direct_get.last("FACTS", [">"])] == [1, 2]
 
 
 @everywhere

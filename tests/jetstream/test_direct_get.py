@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from jetmesh import Service, Unavailable
-from jetmesh.jetstream.direct_get import SUBJECTS_MAX, Stored, StoryReader, last_sequence
+from jetmesh.jetstream.direct_get import ANSWERS_MAX, EACH, DirectGet, Stored, last_sequence
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from tests.support.jobs import Asked, Failed, Finished, Noted, Work, work
 
@@ -29,20 +29,20 @@ async def mesh(mesh_of: MeshOf) -> LocalMesh:
 async def test_the_newest_message_of_every_subject_is_the_story_oldest_first(mesh: LocalMesh) -> None:
     for event in (Finished(job_id="j-1"), Failed(job_id="j-1"), Noted(job_id="j-2"), Finished(job_id="j-1")):
         await mesh.record(event)
-    story = await mesh.context.stories.last("WORK", ["work.*.j-1"])
+    story = await mesh.context.direct_get.last("WORK", ["work.*.j-1"])
     assert [(stored.type, stored.sequence) for stored in story] == [("work.failed", 2), ("work.finished", 4)]
     assert last_sequence(story) == 4
 
 
 async def test_a_key_without_a_story_has_none(mesh: LocalMesh) -> None:
-    assert await mesh.context.stories.last("WORK", ["work.*.j-9"]) == []
+    assert await mesh.context.direct_get.last("WORK", ["work.*.j-9"]) == []
     assert last_sequence([]) == 0
 
 
 async def test_more_keys_than_one_reading_takes_are_read_in_parts(mesh: LocalMesh) -> None:
-    keys = [f"j-{number}" for number in range(2 * SUBJECTS_MAX + 10)]
+    keys = [f"j-{number}" for number in range(2 * ANSWERS_MAX // EACH + 10)]
     await asyncio.gather(*(mesh.record(Finished(job_id=key)) for key in keys))
-    story = await mesh.context.stories.last("WORK", [f"work.*.{key}" for key in keys])
+    story = await mesh.context.direct_get.last("WORK", [f"work.*.{key}" for key in keys])
     assert {stored.key for stored in story} == set(keys)
 
 
@@ -50,7 +50,7 @@ async def test_a_reading_that_is_cut_off_is_unavailable_and_no_empty_story(mesh:
     broker.kill()
     await mesh.until(lambda: not mesh.context.connection.is_connected)
     with pytest.raises(Unavailable):
-        await mesh.context.stories.last("WORK", ["work.*.j-1"])
+        await mesh.context.direct_get.last("WORK", ["work.*.j-1"])
     broker.start()
 
 
@@ -64,9 +64,9 @@ async def test_a_story_is_remembered_until_it_ends(mesh_of: MeshOf, monkeypatch:
     """What this process recorded need not be read back; of what is over nothing is kept in mind."""
     service = Service("work")
     read: list[str] = []
-    last = StoryReader.last
+    last = DirectGet.last
 
-    async def watched(reader: StoryReader, stream: str, subjects: Sequence[str]) -> list[Stored]:
+    async def watched(reader: DirectGet, stream: str, subjects: Sequence[str]) -> list[Stored]:
         read.extend(subject for subject in subjects if subject == "work.*.j-1")
         return await last(reader, stream, subjects)
 
@@ -78,7 +78,7 @@ async def test_a_story_is_remembered_until_it_ends(mesh_of: MeshOf, monkeypatch:
         return Noted(job_id=asked.job_id) if asked.effort == 1 else Finished(job_id=asked.job_id)
 
     mesh = await mesh_of(service)
-    monkeypatch.setattr(StoryReader, "last", watched)
+    monkeypatch.setattr(DirectGet, "last", watched)
     readings = []
     for effort in (1, 2, 3):
         await mesh.record(Asked(job_id="j-1", effort=effort))
@@ -90,11 +90,11 @@ async def test_a_story_is_remembered_until_it_ends(mesh_of: MeshOf, monkeypatch:
 async def test_a_process_that_traces_nothing_passes_the_trace_on(mesh: LocalMesh) -> None:
     await mesh.publish("jobs.asked.j-1", Asked(job_id="j-1").model_dump_json(), {"traceparent": TRACE})
     await mesh.recorded(Finished, "j-1")
-    (finished,) = await mesh.context.stories.last("WORK", ["work.finished.j-1"])
+    (finished,) = await mesh.context.direct_get.last("WORK", ["work.finished.j-1"])
     assert finished.headers["traceparent"] == TRACE
     await mesh.publish("jobs.asked.j-2", Asked(job_id="j-2").model_dump_json())
     await mesh.recorded(Finished, "j-2")
-    (finished,) = await mesh.context.stories.last("WORK", ["work.finished.j-2"])
+    (finished,) = await mesh.context.direct_get.last("WORK", ["work.finished.j-2"])
     assert "traceparent" not in finished.headers
 
 

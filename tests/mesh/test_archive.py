@@ -135,7 +135,7 @@ async def test_a_marker_says_which_endings_there_were(mesh: LocalMesh, archive: 
     await tell(mesh, *story("o-1"))
     (confirmed_at,) = [stored for stored in await mesh.story("o-1") if stored.type == "orders.confirmed"]
     await run(mesh, archive)
-    (left_there,) = await mesh.context.stories.last("ORDERS", ["orders.*.o-1"])
+    (left_there,) = await mesh.context.direct_get.last("ORDERS", ["orders.*.o-1"])
     (ending,) = left_there.endings()
     assert (ending.subject, ending.sequence) == ("orders.confirmed.o-1", confirmed_at.sequence)
     assert ending.time[:19] == confirmed_at.time[:19]

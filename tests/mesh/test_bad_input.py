@@ -215,7 +215,7 @@ async def test_an_order_without_an_id_gets_one_and_stays_one_order(mesh: LocalMe
     await mesh.settled()
     await mesh.deliver_again(orders)
     await mesh.settled()
-    story = await mesh.context.stories.last("ORDERS", ["orders.placed.*"])
+    story = await mesh.context.direct_get.last("ORDERS", ["orders.placed.*"])
     assert len(story) == 1
     assert await mesh.dead_letters() == []
 

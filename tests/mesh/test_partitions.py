@@ -17,7 +17,7 @@ from jetmesh.operate.key_history import story
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import accounts, nkeys, provision
-from jetmesh.topology.partitions import PartitionedReader, lane, names, partition_of
+from jetmesh.topology.partitions import PartitionedDirectGet, lane, names, partition_of
 from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
@@ -77,7 +77,7 @@ async def test_the_whole_mesh_runs_on_split_streams(
 
 async def keys_in(context: Context, stream: str) -> set[str]:
     """The keys that a stream holds."""
-    return {message.key for message in await context.stories.last(stream, ["*.placed.*", "*.authorized.*"])}
+    return {message.key for message in await context.direct_get.last(stream, ["*.placed.*", "*.authorized.*"])}
 
 
 async def test_the_broker_and_the_mesh_agree_on_the_partition_of_a_key(connection: Connection) -> None:
@@ -119,7 +119,7 @@ async def test_a_batch_is_of_one_partition(connection: Connection) -> None:
 @asynccontextmanager
 async def writers(
     broker: Broker, folder: Path, *, is_guarded: bool
-) -> AsyncIterator[tuple[Publisher, PartitionedReader]]:
+) -> AsyncIterator[tuple[Publisher, PartitionedDirectGet]]:
     """What orders records and reads with, in the one account or in its own."""
     if not is_guarded:
         async with connected(broker.url) as connection:
@@ -140,9 +140,9 @@ def seed(folder: Path, user: str) -> str:
     return nkeys.seed_file(folder / "keys", user).read_text().strip()
 
 
-async def started(connection: Connection) -> tuple[Publisher, PartitionedReader]:
+async def started(connection: Connection) -> tuple[Publisher, PartitionedDirectGet]:
     """Both, at work."""
-    publisher, reader = Publisher(connection), PartitionedReader(connection, SPLIT)
+    publisher, reader = Publisher(connection), PartitionedDirectGet(connection, SPLIT)
     await publisher.start()
     await reader.start()
     return publisher, reader

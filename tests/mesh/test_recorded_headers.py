@@ -29,5 +29,7 @@ async def test_the_document_lists_the_headers_of_recorded_events(
         await mesh.publish("orders.placed", order.model_dump(mode="json"), GIVEN)
         await mesh.recorded(OrderGoodsSecured, order.order_id)
         await mesh.settled()
-        stored = [each for stream in ("ORDERS", "INVENTORY") for each in await mesh.context.stories.last(stream, [">"])]
+        stored = [
+            each for stream in ("ORDERS", "INVENTORY") for each in await mesh.context.direct_get.last(stream, [">"])
+        ]
     assert {name for each in stored for name in each.headers} - ADDED == set(HEADERS["properties"])

@@ -12,7 +12,7 @@ import pytest
 
 from jetmesh.jetstream import api
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.direct_get import Stored, StoryReader
+from jetmesh.jetstream.direct_get import DirectGet, Stored
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf
@@ -109,7 +109,7 @@ async def test_nor_does_a_lost_acknowledgement_beside_a_replica_that_lags(
         return Finished(job_id=asked.job_id)
 
     (service.begins if begins else service.on)(tell)
-    lost, lagging, say, last = [b"+ACK"], [True] * 3, InFlight._say, StoryReader.last
+    lost, lagging, say, last = [b"+ACK"], [True] * 3, InFlight._say, DirectGet.last
 
     def lossy(in_flight: InFlight, delivery: Delivery, word: bytes) -> None:
         if word in lost:
@@ -117,12 +117,12 @@ async def test_nor_does_a_lost_acknowledgement_beside_a_replica_that_lags(
         else:
             say(in_flight, delivery, word)
 
-    async def behind(reader: StoryReader, stream: str, subjects: Sequence[str]) -> list[Stored]:
+    async def behind(reader: DirectGet, stream: str, subjects: Sequence[str]) -> list[Stored]:
         found = await last(reader, stream, subjects)
         return [] if stream == "WORK" and lagging and lagging.pop() else found
 
     monkeypatch.setattr(InFlight, "_say", lossy)
-    monkeypatch.setattr(StoryReader, "last", behind)
+    monkeypatch.setattr(DirectGet, "last", behind)
     mesh = await mesh_of(service, JETMESH_ACK_WAIT_SECONDS="1")
     await mesh.record(Asked(job_id="j-1"))
     await mesh.until(lambda: not lost)

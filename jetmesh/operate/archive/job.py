@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from jetmesh.event import entity_of
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.direct_get import PATIENT_SECONDS, DirectGet
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import Subject, covers, is_marker
 from jetmesh.jetstream.transport import Transport
@@ -48,6 +49,7 @@ class Job:
     ) -> None:
         """`forget_before`: markers that were left before then go, too; None: they stay for ever."""
         self._publisher = Publisher(connection)
+        self._direct_get = DirectGet(connection, PATIENT_SECONDS)
         self._publisher.batch_by(_lane(services, split))
         self._forget_before = forget_before
         self._connection, self._archive, self._tell = connection, archive, tell
@@ -78,9 +80,11 @@ class Job:
         self._archive.follow(await histories(self._connection, self._parts))
         self._work = await open_work(self._connection, self._services, self._parts)
         await self._publisher.start()
+        await self._direct_get.start()
         try:
             return await self._run(dry_run)
         finally:
+            self._direct_get.close()
             await self._publisher.close()
 
     async def _run(self, dry_run: bool) -> Report:
@@ -119,7 +123,7 @@ class Job:
             row for row in rows if row.sequence not in self._filter_for(row).sequences and row.key not in kept
         )
         ended: list[list[Row]] = []
-        for key, told in (await stories(self._connection, self._services, mine, self._split)).items():
+        for key, told in (await stories(self._direct_get, self._services, mine, self._split)).items():
             whole = list({row.place: row for row in [*mine[key], *told]}.values())
             if why := self._stays(whole):
                 kept[key] = why
@@ -171,7 +175,7 @@ class Job:
     async def _latest(self, rows: Iterable[Row]) -> list[Row]:
         by_stream = {row.stream: sorted({each.subject for each in rows}) for row in rows}
         return [
-            row for stream, subjects in by_stream.items() for row in await newest(self._connection, stream, subjects)
+            row for stream, subjects in by_stream.items() for row in await newest(self._direct_get, stream, subjects)
         ]
 
     async def _keep(self, rows: Sequence[tuple[Row, str]]) -> None:

@@ -1,30 +1,22 @@
 """Whole stories: every message about a key, from the intake and from the streams of all services."""
 
-import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from jetmesh.cloudevents import read_event, understand
 from jetmesh.event import EventType, entity_of
-from jetmesh.failure import Permanent, Unavailable
+from jetmesh.failure import Permanent
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.direct_get import SUBJECT_BYTES
+from jetmesh.jetstream.direct_get import DirectGet
 from jetmesh.jetstream.headers import Nats, decode_headers
-from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.subject import story_subject
-from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row, as_stored, unix_nano
 from jetmesh.service import Service
 from jetmesh.topology.partitions import Partitions, places
 
-TIMEOUT_SECONDS = 30.0
-ANSWERS_MAX = 1_000
-"""How many messages one reading may bring: the server answers at most 1,024 to it."""
-
 
 async def stories(
-    connection: Transport, services: Sequence[Service], keys: Iterable[str], split: Partitions
+    direct_get: DirectGet, services: Sequence[Service], keys: Iterable[str], split: Partitions
 ) -> dict[str, list[Row]]:
     """What all services recorded about each key, without levels; of a stream that is split, where the key is.
 
@@ -38,53 +30,26 @@ async def stories(
         entities = sorted({entity_of(event) for event in facts})
         subjects = [story_subject(entity, key) for key in found for entity in entities]
         for stream, there in places(service.stream, subjects, split).items():
-            for row in await newest(connection, stream, there, len(service.records) + 1):
+            for row in await newest(direct_get, stream, there, len(service.records) + 1):
                 if row.type not in levels:
                     found[row.key].append(row)
     return found
 
 
-async def newest(connection: Transport, stream: str, subjects: Sequence[str], each: int = 1) -> list[Row]:
+async def newest(direct_get: DirectGet, stream: str, subjects: Sequence[str], each: int = 1) -> list[Row]:
     """The newest message of every subject that one of `subjects` names, where each may name so many.
 
     Raises:
         Unavailable: the stream does not answer, or not completely.
     """
-    found: list[Row] = []
-    step = max(1, min(ANSWERS_MAX // max(1, each), connection.limits.payload_bytes_max // SUBJECT_BYTES))
-    for start in range(0, len(subjects), step):
-        found += await _newest(connection, stream, subjects[start : start + step])
-    return found
+    return [_row(stream, *frame) for frame in await direct_get.last_frames(stream, subjects, each)]
 
 
-async def _newest(connection: Transport, stream: str, subjects: Sequence[str]) -> list[Row]:
-    found: list[Row] = []
-    end: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def on_frame(_subject: str, _reply: str, raw: bytes, data: bytes) -> None:
-        if Status.of(raw) is None:
-            found.append(_row(stream, raw, data))
-        elif not end.done():
-            end.set_result(raw)
-
-    async with connection.answers(on_frame) as inbox:
-        wanted = json.dumps({"multi_last": subjects}).encode()
-        connection.send(connection.api(f"DIRECT.GET.{stream}"), wanted, reply=inbox)
-        try:
-            raw = await asyncio.wait_for(end, TIMEOUT_SECONDS)
-        except TimeoutError:
-            raise Unavailable(f"the stream {stream} did not answer within {TIMEOUT_SECONDS:g} s") from None
-    status = Status.of(raw)
-    if status and status.kind is not Kind.NOTHING and decode_headers(raw).get(Nats.NUM_PENDING) != "0":
-        raise Unavailable(f"the stream {stream} could not be read: {status}")
-    return found
-
-
-def _row(stream: str, raw: bytes, data: bytes) -> Row:
-    added = decode_headers(raw)
+def _row(stream: str, block: bytes, data: bytes) -> Row:
+    added = decode_headers(block)
     subject, sequence = added[Nats.SUBJECT], int(added[Nats.SEQUENCE])
     key = subject.rpartition(".")[2]
-    return Row(key, stream, sequence, unix_nano(added[Nats.TIME_STAMP]), subject, as_stored(raw), data)
+    return Row(key, stream, sequence, unix_nano(added[Nats.TIME_STAMP]), subject, as_stored(block), data)
 
 
 def with_keys(rows: Iterable[Row], types: Mapping[str, EventType]) -> list[Row]:

@@ -42,5 +42,5 @@ async def seed(context: Context) -> int:
 
 async def _missing(context: Context) -> list[StockRestocked]:
     wanted = {f"{delivery.type}.{delivery.key}": delivery for delivery in deliveries()}
-    counted = {message.subject for message in await context.stories.last(STREAM, list(wanted))}
+    counted = {message.subject for message in await context.direct_get.last(STREAM, list(wanted))}
     return [delivery for subject, delivery in wanted.items() if subject not in counted]
