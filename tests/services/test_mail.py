@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetmesh_shop.notifications import letters
+from jetmesh_shop.notifications import templates
 from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mail_server import Server
 from jetmesh_shop.notifications.mailer import Mail, MailDeferred, MailRefused, MailUnavailable
@@ -23,8 +23,8 @@ from jetmesh_shop.notifications.mime import compose
 from jetmesh_shop.reference.mailsink import MailSink
 
 SENDER = "jetmesh pizza <orders@example.com>"
-LETTER = letters.confirmation("o-1042", [("pizza-margherita", 2, 1150), ("<cola>", 1, 300)], "EUR", 2600)
-MAIL = LETTER.to("ada@example.com", "<o-1042.confirmation@jetmesh.example>")
+CONTENTS = templates.confirmation("o-1042", [("pizza-margherita", 2, 1150), ("<cola>", 1, 300)], "EUR", 2600)
+MAIL = CONTENTS.to("ada@example.com", "<o-1042.confirmation@jetmesh.example>")
 
 
 class Sink:
@@ -197,17 +197,17 @@ def test_a_message_id_is_given_and_never_made_up() -> None:
             compose(replace(MAIL, message_id=wrong), SENDER)
 
 
-def test_the_letters_say_what_was_ordered_and_escape_it() -> None:
-    assert "23.00 EUR" in LETTER.text
-    assert "26.00 EUR" in LETTER.html
-    assert "&lt;cola&gt;" in LETTER.html
-    assert "<cola>" not in LETTER.html
+def test_the_mails_say_what_was_ordered_and_escape_it() -> None:
+    assert "23.00 EUR" in CONTENTS.text
+    assert "26.00 EUR" in CONTENTS.html
+    assert "&lt;cola&gt;" in CONTENTS.html
+    assert "<cola>" not in CONTENTS.html
 
 
 def test_every_reason_is_told_in_words() -> None:
-    assert "out of stock" in letters.cancellation("o-1", "out_of_stock").text
-    assert "no article 'x'." in letters.refusal("o-1", "no article 'x'.").text
-    assert "2,600 JPY" in letters.receipt("o-1", "JPY", 2600).text
+    assert "out of stock" in templates.cancellation("o-1", "out_of_stock").text
+    assert "no article 'x'." in templates.refusal("o-1", "no article 'x'.").text
+    assert "2,600 JPY" in templates.receipt("o-1", "JPY", 2600).text
 
 
 def test_a_server_url_is_read_and_its_password_never_shown() -> None:

@@ -59,7 +59,8 @@ def compose(mail: Mail, sender: str) -> bytes:
     message["Message-ID"] = mail.message_id
     message["Auto-Submitted"] = "auto-generated"
     for kind, text in (("plain", mail.text), ("html", mail.html)):
-        message.attach(MIMEText(text, kind, UTF8))  # type: ignore[arg-type]  # typeshed knows no Charset here
+        lines = "\n".join(text.splitlines())  # each ended alike, whatever ended it before
+        message.attach(MIMEText(lines, kind, UTF8))  # type: ignore[arg-type]  # typeshed knows no Charset here
     return message.as_bytes(policy=SMTPUTF8 if recipient.needs_smtputf8 else SMTP)
 
 

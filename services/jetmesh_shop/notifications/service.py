@@ -12,7 +12,7 @@ from jetmesh_contracts import (
     PaymentCaptured,
     ReceiptSent,
 )
-from jetmesh_shop.notifications import letters
+from jetmesh_shop.notifications import templates
 from jetmesh_shop.notifications.mailer import Mailer, message_id
 
 PATIENT = Retry(attempts=20, longest_seconds=3_600)
@@ -32,9 +32,9 @@ notifications = Service("notifications", Notifications)
 async def confirm(order: OrderConfirmed, deps: Notifications) -> ConfirmationSent:
     """The order is promised: send the confirmation."""
     lines = [(line.sku, line.quantity, line.unit_price_minor) for line in order.lines]
-    letter = letters.confirmation(order.order_id, lines, order.currency, order.total_minor)
+    contents = templates.confirmation(order.order_id, lines, order.currency, order.total_minor)
     sent = message_id("confirmation", order.order_id)
-    await deps.mailer.send(letter.to(order.customer.email, sent))
+    await deps.mailer.send(contents.to(order.customer.email, sent))
     return ConfirmationSent(order_id=order.order_id, message_id=sent)
 
 
@@ -44,18 +44,18 @@ async def apologize(order: OrderCancelled | OrderRefused, deps: Notifications) -
     if isinstance(order, OrderRefused):
         if order.reason == "email_unusable":
             return None
-        letter = letters.refusal(order.order_id, order.detail)
+        contents = templates.refusal(order.order_id, order.detail)
     else:
-        letter = letters.cancellation(order.order_id, order.reason)
+        contents = templates.cancellation(order.order_id, order.reason)
     sent = message_id("cancellation", order.order_id)
-    await deps.mailer.send(letter.to(order.customer.email, sent))
+    await deps.mailer.send(contents.to(order.customer.email, sent))
     return CancellationSent(order_id=order.order_id, message_id=sent)
 
 
 @notifications.on(needs="smtp", retry=PATIENT)
 async def thank(payment: PaymentCaptured, deps: Notifications) -> ReceiptSent:
     """The money is taken: send the receipt."""
-    letter = letters.receipt(payment.order_id, payment.currency, payment.amount_minor)
+    contents = templates.receipt(payment.order_id, payment.currency, payment.amount_minor)
     sent = message_id("receipt", payment.order_id)
-    await deps.mailer.send(letter.to(payment.customer.email, sent))
+    await deps.mailer.send(contents.to(payment.customer.email, sent))
     return ReceiptSent(order_id=payment.order_id, message_id=sent)

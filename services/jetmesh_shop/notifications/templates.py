@@ -40,7 +40,7 @@ PAGE = """<!doctype html>
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Contents:
     """A mail's contents, without an address."""
 
     subject: str
@@ -48,48 +48,50 @@ class Letter:
     html: str
 
     def to(self, address: str, message_id: str) -> Mail:
-        """The mail that carries this letter."""
+        """The mail to this address."""
         return Mail(message_id, address, self.subject, self.text, self.html)
 
 
-def confirmation(order_id: str, lines: Iterable[tuple[str, int, int]], currency: str, total_minor: int) -> Letter:
+def confirmation(order_id: str, lines: Iterable[tuple[str, int, int]], currency: str, total_minor: int) -> Contents:
     """The order is promised: its `lines` (article, quantity, price of one in minor units) and what it costs."""
     rows = [(f"{quantity} × {sku}", money(quantity * price, currency)) for sku, quantity, price in lines]
     said = "Thank you! Everything is in stock and your payment is secured. We charge your card when the order leaves."
-    return letter(f"Your order {order_id} is confirmed", said, [*rows, ("Total", money(total_minor, currency))])
+    return _contents(f"Your order {order_id} is confirmed", said, [*rows, ("Total", money(total_minor, currency))])
 
 
-def cancellation(order_id: str, reason: str) -> Letter:
+def cancellation(order_id: str, reason: str) -> Contents:
     """The order will not be, and why; no money is taken."""
     said = f"We are sorry: your order was cancelled because {CANCELLATIONS.get(reason, 'it could not be completed')}."
-    return letter(f"Your order {order_id} was cancelled", f"{said} No money was taken, and anything held is released.")
+    return _contents(
+        f"Your order {order_id} was cancelled", f"{said} No money was taken, and anything held is released."
+    )
 
 
-def refusal(order_id: str, reason: str) -> Letter:
+def refusal(order_id: str, reason: str) -> Contents:
     """The order can't be taken as it is, and why, in words; nothing was held or reserved."""
     said = f"We can't take your order as it is: {reason.rstrip('.')}."
-    return letter(f"Your order {order_id} could not be taken", f"{said} Nothing was charged; please order again.")
+    return _contents(f"Your order {order_id} could not be taken", f"{said} Nothing was charged; please order again.")
 
 
-def receipt(order_id: str, currency: str, amount_minor: int) -> Letter:
+def receipt(order_id: str, currency: str, amount_minor: int) -> Contents:
     """The money is taken."""
     rows = [("Paid by card", money(amount_minor, currency))]
-    return letter(f"Receipt for your order {order_id}", "We have received your payment. Thank you!", rows)
+    return _contents(f"Receipt for your order {order_id}", "We have received your payment. Thank you!", rows)
 
 
-def letter(title: str, said: str, rows: Sequence[tuple[str, str]] = ()) -> Letter:
+def _contents(title: str, said: str, rows: Sequence[tuple[str, str]] = ()) -> Contents:
     """A title, a sentence and a table of amounts, whose last row is the sum."""
-    return Letter(subject=title, text=as_text(title, said, rows), html=as_html(title, said, rows))
+    return Contents(subject=title, text=as_text(title, said, rows), html=as_html(title, said, rows))
 
 
 def as_text(title: str, said: str, rows: Iterable[tuple[str, str]]) -> str:
-    """The letter for readers of plain text."""
+    """The text for readers of plain text."""
     table = "".join(f"  {name:<44} {amount:>18}\n" for name, amount in rows)
     return f"{title}\n\n{said}\n\n{table}\njetmesh pizza\n"
 
 
 def as_html(title: str, said: str, rows: Sequence[tuple[str, str]]) -> str:
-    """The letter with its style inline, since mail programs drop style sheets."""
+    """The page with its style inline, since mail programs drop style sheets."""
     last = len(rows) - 1
     table = (row(*cells, is_sum=number == last) for number, cells in enumerate(rows))
     return PAGE.format(title=escape(title), said=escape(said), rows="\n".join(table))
