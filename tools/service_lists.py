@@ -1,12 +1,18 @@
 """The services of the reference mesh, wherever a file outside Python lists them: their one registry is its flow."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from jetmesh_contracts import EVENTS
 from jetmesh_shop.flow import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent
+COMPOSE = ROOT / "deploy" / "compose.yaml"
 NAMES = [service.name for service in SERVICES]
+OWNERS = sorted({event.__module__.rpartition(".")[2] for event in EVENTS} - {"orders"})
+"""The modules of contracts beside that of the orders, which the others import."""
+
 LISTS = {
     "README.md": {r"(?<=the reference mesh: )[a-z_, ]+(?= \|)": ", ".join(NAMES)},
     "deploy/compose.yaml": {
@@ -23,6 +29,7 @@ LISTS = {
         r'(?<=containers = \[\n)(?:    "jetmesh_shop\.\w+",\n)+(?=\])': "".join(
             f'    "jetmesh_shop.{name}",\n' for name in sorted(NAMES)
         ),
+        r'(?<=layers = \[")[a-z_ |]+(?=", "orders", "event)': " | ".join(OWNERS),
     },
 }
 """By file: where a list stands, and what it says."""
@@ -30,7 +37,18 @@ LISTS = {
 
 def files() -> dict[Path, str | None]:
     """Each of these files with the services that there are."""
-    return {ROOT / name: with_lists((ROOT / name).read_text(), lists) for name, lists in LISTS.items()}
+    found = {ROOT / name: with_lists((ROOT / name).read_text(), lists) for name, lists in LISTS.items()}
+    return {**found, COMPOSE: with_containers(found[COMPOSE], NAMES)}
+
+
+def with_containers(compose: str, names: Sequence[str]) -> str:
+    """The compose file with a container for each service that has none; what one needs beside, one says there."""
+    missing = [name for name in names if f"\n  {name}:\n" not in compose.partition("\nvolumes:\n")[0]]
+    blocks = (
+        f'  {name}:\n    <<: *mesh\n    command: [run, {name}]\n    volumes: ["keys-{name}:/run/keys:ro"]\n\n'
+        for name in missing
+    )
+    return compose.replace("\n  mail:\n", f"\n{''.join(blocks)}  mail:\n", 1)
 
 
 def with_lists(text: str, lists: dict[str, str]) -> str:

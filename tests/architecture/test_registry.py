@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from jetmesh_shop.flow import SERVICES
-from tools.service_lists import LISTS, NAMES, with_lists
+from tools.service_lists import COMPOSE, LISTS, NAMES, with_containers, with_lists
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +30,13 @@ def test_compose_runs_every_service() -> None:
     compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
     running = {name for name, said in compose.items() if re.search(rf"run\W+{name}\b", str(said.get("command")))}
     assert running == set(NAMES)
+
+
+def test_a_new_service_gets_a_container_of_its_own() -> None:
+    text = with_containers(COMPOSE.read_text(), [*NAMES, "loyalty"])
+    added = yaml.safe_load(text)["services"]["loyalty"]
+    assert (added["command"], added["volumes"]) == (["run", "loyalty"], ["keys-loyalty:/run/keys:ro"])
+    assert with_containers(text, [*NAMES, "loyalty"]) == text
 
 
 def test_the_chart_runs_every_service_of_its_app() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from jetmesh_shop.flow import SERVICES
 from tests.deploy.chart import Object, helm, objects, of_kind, pods, render
 from tools.chart_renders import CHART, KUBERNETES
 from tools.versions import VERSION
@@ -251,7 +252,7 @@ def test_what_is_said_of_pods_is_said_of_every_pod(tmp_path: Path) -> None:
            "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"}, "priorityClassName": "high"}  # fmt: skip
     found = everything(*values(tmp_path, pods=pod, image={"pullSecrets": ["registry"]}))
     running = pods(found)
-    assert len(running) == 5 + len(KINDS) + len(("topology upgrade", "archive volume"))
+    assert len(running) == len(SERVICES) + len(KINDS) + len(("topology upgrade", "archive volume"))
     for each in running:
         assert each["metadata"]["labels"]["a"] == "b"
         assert each["metadata"]["annotations"]["c"] == "d"

@@ -5,7 +5,12 @@ from typing import NamedTuple
 import pytest
 
 from jetmesh.operate.flow import is_over
-from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.inventory.service import inventory
+from jetmesh_shop.notifications.service import notifications
+from jetmesh_shop.orders.service import orders
+from jetmesh_shop.payments.service import payments
+
+SERVICES = (orders, payments, inventory, notifications)
 
 
 class Happened(NamedTuple):
