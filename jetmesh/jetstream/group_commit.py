@@ -8,12 +8,13 @@ refused whole and its members go alone.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.message import Message, Refused
+from jetmesh.jetstream.publisher import Publisher
 
 ALONE_MAX = 16
 """Messages of one stream that may be under way on their own."""
@@ -23,6 +24,7 @@ BATCH_MAX = 512
 BATCHES_MAX = 2
 """One is written while the next is made up: what waits for its turn makes the next one larger, and so cheaper."""
 
+Lane: TypeAlias = Callable[[str], str]
 Waiting = tuple[Message, "asyncio.Future[int | None]"]
 
 
@@ -35,20 +37,25 @@ class Group:
     waiting: deque[Waiting] = field(default_factory=deque)
 
 
-class Groups:
-    """Records each message alone or with others, whichever is sooner done."""
+def entity_lane(subject: str) -> str:
+    """Where an entity's events are all of one stream, its name groups them."""
+    return subject.partition(".")[0]
 
-    def __init__(
-        self, record: Callable[[Message], Awaitable[int]], record_all: Callable[[Sequence[Message]], Awaitable[int]]
-    ) -> None:
-        self._record, self._record_all = record, record_all
-        self.lane: Callable[[str], str] = _entity
+
+class GroupCommit:
+    """Around a publisher: records each message alone or with others, whichever is sooner done.
+
+    `lane` says what subjects may go into one batch: those of one stream.
+    """
+
+    def __init__(self, publisher: Publisher, lane: Lane = entity_lane) -> None:
+        self._record, self._record_all, self._lane = publisher.record, publisher.record_all, lane
         self._groups: dict[str, Group] = defaultdict(Group)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def record(self, message: Message) -> int:
         """Store the message under its guard; its sequence. Raises what recording it alone raises."""
-        group = self._groups[self.lane(message.subject)]
+        group = self._groups[self._lane(message.subject)]
         if group.alone < ALONE_MAX and not group.waiting:
             group.alone += 1
         else:
@@ -118,10 +125,6 @@ class Groups:
             if not turn.done():
                 group.alone += 1
                 turn.set_result(None)
-
-
-def _entity(subject: str) -> str:
-    return subject.partition(".")[0]
 
 
 def _taken(waiting: deque[Waiting]) -> list[Waiting]:

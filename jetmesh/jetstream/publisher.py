@@ -9,12 +9,11 @@ import json
 import re
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from jetmesh.failure import BrokerUnavailable, Permanent, TooLarge, Unavailable, growing
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.errors import ApiError, ErrorCode
-from jetmesh.jetstream.group_commit import Groups
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.inbox import Inbox
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
@@ -76,7 +75,6 @@ class Publisher:
         self._connection = connection
         self._inbox = Inbox[Publish](connection, TIMEOUT_SECONDS, self._heard, self._late, self._lost)
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._groups = Groups(self.record, self.record_all)
         self.refused = 0
         self.storing = Storing()
 
@@ -100,10 +98,6 @@ class Publisher:
     def payload_bytes_max(self) -> int:
         """The server's limit for headers and body together."""
         return int(self._connection.limits.payload_bytes_max)
-
-    def batch_by(self, lane: Callable[[str], str]) -> None:
-        """What subjects may go into one batch, where those of one entity are not all of one stream."""
-        self._groups.lane = lane
 
     async def close(self) -> None:
         """Stop; whoever still waits learns that the outcome is unknown."""
@@ -154,13 +148,6 @@ class Publisher:
                     raise
             attempt += 1
             await self._connection.pause(growing(ASK_AGAIN_SECONDS, attempt, TIMEOUT_SECONDS))
-
-    async def record_event(self, message: Message) -> int:
-        """Store one event of a story in a stream that takes atomic batches: together with others, where many wait.
-
-        Raises what `record` raises.
-        """
-        return await self._groups.record(message)
 
     async def record_all(self, messages: Sequence[Message]) -> int:
         """Store all messages of one stream or none, each under its guard; the sequence of the last.

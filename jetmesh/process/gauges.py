@@ -24,6 +24,8 @@ DELIVERIES_MAX = 10
 KIND = "jetmesh.consumer.kind"
 
 Read = Callable[[], Iterable[Observation]]
+Instrument = tuple[str, str, Read, str]
+"""Name, unit, what reads it, and what it means."""
 
 
 class Gauges:
@@ -35,7 +37,13 @@ class Gauges:
         self._denied = 0
         runner.context.connection.on_denied(self._count_denial)
         meter = runner.context.telemetry.meter
-        for name, unit, read, meaning in (
+        for name, unit, read, meaning in self._gauges():
+            meter.create_observable_gauge(name, [_callback(read)], unit, meaning)
+        for name, unit, read, meaning in self._counters():
+            meter.create_observable_counter(name, [_callback(read)], unit, meaning)
+
+    def _gauges(self) -> Iterable[Instrument]:
+        return (
             ("jetmesh.consumer.pending", "{message}", self._info("num_pending"), "Waiting for the first delivery."),
             ("jetmesh.consumer.ack_pending", "{message}", self._info("num_ack_pending"), "Delivered, not settled."),
             ("jetmesh.consumer.redelivered", "{message}", self._info("num_redelivered"), "Of these, more than once."),
@@ -46,16 +54,16 @@ class Gauges:
             ("jetmesh.storing.failing", "s", self._unstored, "For how long the broker has stored nothing."),
             ("jetmesh.circuit_breaker.state", "1", self._breakers, "0 closed, 1 half-open, 2 open."),
             ("jetmesh.clock.ahead", "s", self._clock, "Wall clock less the broker's."),
-        ):
-            meter.create_observable_gauge(name, [_callback(read)], unit, meaning)
-        for name, unit, read, meaning in (
+        )
+
+    def _counters(self) -> Iterable[Instrument]:
+        return (
             ("jetmesh.delivery.attempts", "{attempt}", self._attempts, "Attempts, by the delivery count."),
             ("jetmesh.dead_letters", "{message}", self._dead_letters, "Given up, by the type of the error."),
             ("jetmesh.guard.refusals", "{message}", self._refusals, "Records refused: decided on an old story."),
             ("jetmesh.circuit_breaker.openings", "1", self._openings, "How often a circuit breaker opened."),
             ("jetmesh.permissions.denied", "1", self._denials, "Subjects that the broker denied to this user."),
-        ):
-            meter.create_observable_counter(name, [_callback(read)], unit, meaning)
+        )
 
     async def watch(self) -> None:
         """Ask for the state of each durable, about every 15 seconds."""

@@ -116,9 +116,8 @@ async def serve(
     begun = asyncio.Event()
 
     async def live() -> None:
-        async with connect(settings, observed, f"jetmesh-{service.name}", health.waiting) as mesh:
-            if count := settings.split.get(service.stream):
-                mesh.publisher.batch_by(partitions.lane(count))
+        lane = partitions.lane(settings.split.get(service.stream, 1))
+        async with connect(settings, observed, f"jetmesh-{service.name}", health.waiting, lane) as mesh:
             runner = Runner(mesh, service, everyone)
             health.trouble = lambda: runner.trouble
             health.notes = runner.breakers.notes

@@ -12,6 +12,7 @@ from jetmesh.history import Histories
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
 from jetmesh.jetstream.direct_get import DirectGet, Stored
+from jetmesh.jetstream.group_commit import GroupCommit, Lane, entity_lane
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
@@ -48,6 +49,8 @@ class Context:
     settings: Settings
     connection: Transport
     publisher: Publisher
+    group_commit: GroupCommit
+    """Around the publisher: what records the events of stories."""
     direct_get: DirectGet
     in_flight: InFlight
     telemetry: Telemetry
@@ -89,9 +92,10 @@ class Context:
 
 @asynccontextmanager
 async def connect(
-    settings: Settings, telemetry: Telemetry, name: str, waiting: Waiting | None = None
+    settings: Settings, telemetry: Telemetry, name: str, waiting: Waiting | None = None, lane: Lane = entity_lane
 ) -> AsyncIterator[Context]:
-    """Connect to the broker, retrying for `connect_seconds`; `waiting` gets the reason why it takes so long.
+    """Connect to the broker, retrying for `connect_seconds`; `waiting` gets the reason why it takes so long, and `lane`
+    says which subjects are of one stream.
 
     Raises:
         ConnectionError: no server let us in; the text names the address and what to try.
@@ -106,7 +110,7 @@ async def connect(
         await _reach(connection, settings, name, waiting or _nothing)
         if public:
             await _reach(public, settings, f"{name}-micro", waiting or _nothing)
-        async with context_on(connection, settings, telemetry, public) as context:
+        async with context_on(connection, settings, telemetry, public, lane) as context:
             yield context
     finally:
         await _close(connection)
@@ -116,13 +120,19 @@ async def connect(
 
 @asynccontextmanager
 async def context_on(
-    connection: Transport, settings: Settings, telemetry: Telemetry, public: Transport | None = None
+    connection: Transport,
+    settings: Settings,
+    telemetry: Telemetry,
+    public: Transport | None = None,
+    lane: Lane = entity_lane,
 ) -> AsyncIterator[Context]:
     """What runs on a connection, real or simulated, from the return on to the end of the block."""
+    publisher = Publisher(connection)
     context = Context(
         settings=settings,
         connection=connection,
-        publisher=Publisher(connection),
+        publisher=publisher,
+        group_commit=GroupCommit(publisher, lane),
         direct_get=PartitionedDirectGet(connection, settings.split) if settings.split else DirectGet(connection),
         in_flight=InFlight(connection, settings.ack_wait_seconds),
         telemetry=telemetry,

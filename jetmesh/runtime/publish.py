@@ -49,7 +49,7 @@ async def _record(context: Context, service: Service, message: Message, event_id
     assert message.guard is not None
     for attempt in range(ATTEMPTS):
         try:
-            await context.publisher.record_event(message)
+            await context.group_commit.record(message)
         except (Refused, Unknown):
             story = await context.direct_get.last(service.stream, [message.guard.subject])
             ours = attempt > 0 and any(s.headers.get(CloudEvents.ID) == event_id for s in story)

@@ -153,7 +153,7 @@ class Single:
             _join_cause(attempt)
         message, span = self._recording.message(event, attempt, guard)
         try:
-            sequence = await self._context.publisher.record_event(message)
+            sequence = await self._context.group_commit.record(message)
         except (Refused, Unknown):
             self._context.known.forget(guard.subject)
             span.set_attribute(OUTCOME, "refused")

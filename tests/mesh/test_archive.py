@@ -17,7 +17,7 @@ from jetmesh.history import History, Restoration
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.group_commit import GroupCommit
 from jetmesh.jetstream.subject import marker_subject
 from jetmesh.operate.archive import job as jobs
 from jetmesh.operate.archive import marker, parquet
@@ -160,10 +160,10 @@ async def test_a_story_that_goes_on_while_it_is_archived_stays(
     await tell(mesh, *story("o-1"), *story("o-2"))
     marked = marker.mark_ended
 
-    async def late(publisher: Publisher, whole: Any, endings: Any) -> bool:
+    async def late(group_commit: GroupCommit, whole: Any, endings: Any) -> bool:
         if whole[0].key == "o-1":
             await tell(mesh, OrderCancellationRequested(order_id="o-1"))
-        return await marked(publisher, whole, endings)
+        return await marked(group_commit, whole, endings)
 
     with monkeypatch.context() as patched:
         patched.setattr(jobs, "mark_ended", late)

@@ -10,6 +10,7 @@ import pytest
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.group_commit import GroupCommit
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.local.state import State
@@ -108,11 +109,11 @@ def begins(key: str) -> Message:
 async def test_a_batch_is_of_one_partition(connection: Connection) -> None:
     await apply(connection, topology(SERVICES, split=SPLIT))
     publisher, _ = await started(connection)
-    publisher.batch_by(lane(SPLIT["ORDERS"]))
-    await asyncio.gather(*(publisher.record_event(begins(f"o-{number}")) for number in range(500)))
+    in_lanes = GroupCommit(publisher, lane(SPLIT["ORDERS"]))
+    await asyncio.gather(*(in_lanes.record(begins(f"o-{number}")) for number in range(500)))
     assert publisher.refused == 0
-    publisher.batch_by(lambda subject: "all together")
-    await asyncio.gather(*(publisher.record_event(begins(f"p-{number}")) for number in range(500)))
+    together = GroupCommit(publisher, lambda subject: "all together")
+    await asyncio.gather(*(together.record(begins(f"p-{number}")) for number in range(500)))
     assert publisher.refused > 0
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from jetmesh.event import entity_of
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import PATIENT_SECONDS, DirectGet
+from jetmesh.jetstream.group_commit import GroupCommit
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import Subject, covers, is_marker
 from jetmesh.jetstream.transport import Transport
@@ -50,7 +51,7 @@ class Job:
         """`forget_before`: markers that were left before then go, too; None: they stay for ever."""
         self._publisher = Publisher(connection)
         self._direct_get = DirectGet(connection, PATIENT_SECONDS)
-        self._publisher.batch_by(_lane(services, split))
+        self._group_commit = GroupCommit(self._publisher, _lane(services, split))
         self._forget_before = forget_before
         self._connection, self._archive, self._tell = connection, archive, tell
         self._services = [service for service in services if service.records]
@@ -144,7 +145,7 @@ class Job:
         found: list[list[Row]] = []
         for start in range(0, len(ended), MARKED_AT_ONCE):
             some = ended[start : start + MARKED_AT_ONCE]
-            done = await asyncio.gather(*(mark_ended(self._publisher, whole, endings) for whole in some))
+            done = await asyncio.gather(*(mark_ended(self._group_commit, whole, endings) for whole in some))
             found += [whole for whole, is_marked in zip(some, done, strict=True) if is_marked]
         return found
 

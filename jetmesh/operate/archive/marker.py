@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.group_commit import GroupCommit
 from jetmesh.jetstream.message import Guard, Message, Refused
-from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import Subject, is_marker, marker_subject, story_subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import Row
@@ -27,7 +27,7 @@ def unmarked(story: Iterable[Row]) -> dict[Part, list[Row]]:
     return {part: rows for part, rows in found.items() if not any(is_marker(row.subject) for row in rows)}
 
 
-async def mark_ended(publisher: Publisher, story: Sequence[Row], endings: Mapping[str, frozenset[str]]) -> bool:
+async def mark_ended(group_commit: GroupCommit, story: Sequence[Row], endings: Mapping[str, frozenset[str]]) -> bool:
     """Leave a marker in every part of a story; False where one of them has gone on since it was read.
 
     `endings` are the types of them in each stream: the marker says which there were, where they stood, and when.
@@ -37,7 +37,7 @@ async def mark_ended(publisher: Publisher, story: Sequence[Row], endings: Mappin
     """
     parts = unmarked(story)
     messages = [_marker(part, rows, endings[part[0]]) for part, rows in parts.items()]
-    done = await asyncio.gather(*map(publisher.record_event, messages), return_exceptions=True)
+    done = await asyncio.gather(*map(group_commit.record, messages), return_exceptions=True)
     for failed in (each for each in done if isinstance(each, BaseException) and not isinstance(each, Refused)):
         raise failed
     return not any(isinstance(each, Refused) for each in done)
