@@ -1,1 +1,1 @@
-"""A service at work: each delivery goes to its reaction, and what comes of it is recorded."""
+"""A service at work: delivers to its reactions and records their outcomes."""

@@ -1,4 +1,4 @@
-"""The worker that takes whatever waits: deliveries gather while a batch is worked on, and are the next one."""
+"""The worker of batches: deliveries that arrive during a batch form the next one."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ class BatchHandler(Protocol):
     """What a form of reaction does with a batch."""
 
     async def size(self) -> int:
-        """How many deliveries the next batch may have; 0: none, and what waits goes back."""
+        """The most deliveries of the next batch; 0: none, and those that wait go back to the broker."""
         ...
 
     async def handle(self, batch: list[Delivery], queue: "Batches") -> None:
@@ -42,18 +42,18 @@ class Batches:
             self._enough.set()
 
     def give_back(self) -> None:
-        """What waits goes back to the broker at once."""
+        """Give the waiting deliveries back to the broker at once."""
         waiting, self.waiting = self.waiting, []
         for delivery in waiting:
             self._in_flight.nak(delivery)
 
     async def drained(self) -> None:
-        """Returns when nothing of what was accepted is running any more."""
+        """Return when no accepted delivery is running any more."""
         await self._idle.wait()
         self._loop.cancel()
 
     async def gather(self, count: int, seconds: float) -> None:
-        """Until so many deliveries wait, or the time is up."""
+        """Wait until so many deliveries wait, or the time is up."""
         if len(self.waiting) >= count:
             return
         self._enough_is = count
@@ -78,7 +78,7 @@ class Batches:
         try:
             await self._handler.handle(batch, self)
         except Exception as error:
-            # Nothing may end the loop: what is not settled yet comes again.
+            # No error may end the loop: an unsettled delivery comes again.
             self.binding.conditions.tell(
                 reason_of(error), logging.ERROR, "%s: a batch of %d could not be settled",
                 self.binding.reaction.durable, len(batch), error=error,

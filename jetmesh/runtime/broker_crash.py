@@ -1,8 +1,8 @@
-"""What may be in other hands: after a crash the broker has forgotten what it delivered in its last moments (a tenth
-of a second, measured), and delivers it anew, to another process as well.
+"""Deliveries that another process may also have: a broker that crashes forgets the deliveries of its last moments (a
+tenth of a second, measured), and makes them again, perhaps to another process.
 
-Whoever does something outside, such as sending a mail, gives such a delivery back once, for a few seconds. So the
-broker knows of it again, and whoever has it in hand says that it is still worked on (`Custody`), or has recorded it.
+A reaction that does something outside, such as sending a mail, gives such a delivery back once, for a few seconds. By
+then the process that had it first has told the broker that it is in progress (`InFlight`), or has recorded its outcome.
 """
 
 import time
@@ -12,9 +12,9 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.transport import Transport
 
 ALL_SECONDS = 2.0
-"""So long after the broker is back everything is put off: others may find it a little later."""
+"""How long after the broker is back every delivery is put off: other processes may reconnect a little later."""
 OLD_SECONDS = 300.0
-"""And so long what is older than that: with full hands it comes late."""
+"""How long older messages are put off: with full slots they arrive late."""
 PAUSE_SECONDS = 4.0
 DELIVERED_MAX = 2
 CLOCKS_SECONDS = 1.0
@@ -24,7 +24,7 @@ Place = tuple[str, int]
 
 
 class Doubt:
-    """Whether a delivery to one reaction in this process may be in other hands; each is put off once."""
+    """Decides whether another process may have a delivery to one reaction; each delivery is put off once."""
 
     def __init__(self, connection: Transport) -> None:
         self._all_until = self._old_until = self._back_at = 0.0
@@ -33,7 +33,7 @@ class Doubt:
         connection.on_reconnected(self._begin)
 
     def puts_off(self, delivery: Delivery, retry: Retry) -> bool:
-        """Whether the delivery shall be given back for `PAUSE_SECONDS`, which must not use up its last attempt."""
+        """Whether to give the delivery back for `PAUSE_SECONDS`; never if that would use up its last attempt."""
         if not self._old_until:
             return False
         now, place = time.monotonic(), (delivery.stream, delivery.sequence)

@@ -17,9 +17,9 @@ from jetmesh.jetstream.pull import Pull
 log = logging.getLogger("jetmesh.circuit_breaker")
 
 FAILURES = 5
-"""So many in a row, without a success between them, open a breaker: one delivery that fails twice does not."""
+"""Failures in a row, without a success in between, that open a breaker."""
 PATIENCE_SECONDS = 0.25
-"""And for so long: under load the failures of a few bad orders can come in a clump."""
+"""How long they must last: under load the failures of a few bad orders can come together."""
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 10.0
 
@@ -36,10 +36,10 @@ class State(Enum):
 
 
 class CircuitBreaker:
-    """Whether what several reactions of one service need is there, learnt from how their calls end.
+    """Watches the calls of a service's reactions to one dependency, and stops the pulling while it is down.
 
-    `pauses` puts a pull under the breaker. A call's end is a failure if it raises Unavailable, and a success if it
-    returns an outcome or raises Deferred; anything else, such as a broker that is away, says nothing about it.
+    `pauses` puts a pull under the breaker. A call that raises Unavailable is a failure; one that returns or raises
+    Deferred is a success; any other error, such as a broker that is away, counts as neither.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CircuitBreaker:
         self._probe_at = 0.0
 
     def pauses(self, pull: Pull, slots: int) -> None:
-        """Let the breaker pause this pull, which has so many slots otherwise."""
+        """Let the breaker pause this pull, whose usual slots are `slots`."""
         self._pulls.append((pull, slots))
 
     @property
@@ -76,7 +76,7 @@ class CircuitBreaker:
 
     @property
     def probe_in_seconds(self) -> float:
-        """How long until the next probe; 0 where none is planned."""
+        """Seconds until the next probe; 0 if none is planned."""
         return max(0.0, self._probe_at - asyncio.get_running_loop().time()) if self.state is State.OPEN else 0.0
 
     def admits(self) -> bool:
@@ -89,7 +89,7 @@ class CircuitBreaker:
         return True
 
     async def admission(self) -> bool:
-        """Return when a delivery may begin; False: not any more, the service stops."""
+        """Wait until a delivery may begin; False if the service stops."""
         if self.admits():
             return True
         if self._stopped:
@@ -115,8 +115,8 @@ class CircuitBreaker:
         return outcome
 
     def ended(self, error: BaseException | None) -> None:
-        """The current task's attempt has ended: if it was the probe and failed, wait again; if it told nothing (the
-        story was settled already), the next one tries."""
+        """The current task's attempt has ended. A failed probe starts another pause; a probe that made no call (its
+        delivery was settled) lets the next one try."""
         if self._prober is None or self._prober is not asyncio.current_task():
             return
         self._prober = None
@@ -128,7 +128,7 @@ class CircuitBreaker:
             self._probe()
 
     def stop(self) -> None:
-        """Admit nobody any more, and leave the pulls alone: the service stops."""
+        """The service stops: admit no delivery any more, and leave the pulls alone."""
         self._stopped = True
         if self._timer:
             self._timer.cancel()
@@ -177,8 +177,8 @@ class CircuitBreaker:
         self._probe()
 
     def _probe(self) -> None:
-        """Admit one delivery that waits; where none does, the pulls fetch one. They fetch one beside it, too: the next
-        probe is another one's, for it may be the delivery that fails and not what it needs."""
+        """Admit one waiting delivery, and let the pulls fetch one more: the next probe is another delivery, because the
+        fault may be this delivery's and not the dependency's."""
         if not self._waiting:
             for pull, _ in self._pulls:
                 pull.resume(1)
@@ -188,7 +188,7 @@ class CircuitBreaker:
             pull.fetch_one(slots)
 
     def _admit(self, *, admitted: bool = True) -> "asyncio.Task[Any] | None":
-        """Let the one that waits longest go on."""
+        """Admit the delivery that has waited longest."""
         task, turn = self._waiting.popleft()
         if not turn.done():
             turn.set_result(admitted)
@@ -203,7 +203,7 @@ class CircuitBreakers(dict[str, CircuitBreaker]):
     """The circuit breakers of one service, by what its reactions need."""
 
     def notes(self) -> dict[str, str]:
-        """Each breaker that is not closed, with its state and reason: worth knowing, and no reason to be not ready."""
+        """Each breaker that is not closed, with its state and reason; they don't make the service unready."""
         return {name: f"{breaker.state}: {breaker.reason}" for name, breaker in self.items() if not breaker.is_closed}
 
 

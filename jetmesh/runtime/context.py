@@ -1,4 +1,4 @@
-"""A service's place in the mesh: the connection and what stands on it. Its wiring gets it, and so its adapters."""
+"""What a service works with: the connection, the publisher, the stories. Its wiring and adapters get it."""
 
 import asyncio
 import logging
@@ -28,13 +28,13 @@ log = logging.getLogger("jetmesh")
 
 Endpoint = Callable[[bytes], Awaitable[bytes]]
 Waiting = Callable[[str], None]
-"""Called with what is waited for, and why it is not there."""
+"""Called with what the process waits for, and why it is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Something that runs beside the reactions for as long as the service does. `up`: set once it takes requests.
-    `drain`: what it does first when the service stops, and is not ready any more."""
+    """A task that runs beside the reactions, such as an HTTP server. `up` is set once it takes requests. `drain` runs
+    first when the service stops, after it has become unready."""
 
     name: str
     run: Callable[[], Awaitable[None]]
@@ -44,7 +44,7 @@ class Beside:
 
 @dataclass(slots=True)
 class Context:
-    """What runs on one connection. Everything in it lives from `connect` to the end of its block."""
+    """The parts of a service that share one connection. They live from `connect` to the end of its block."""
 
     settings: Settings
     connection: Transport
@@ -57,7 +57,7 @@ class Context:
     known: KnownStories = field(default_factory=KnownStories)
     histories: Histories = field(default_factory=Histories)
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a delivery has its last chance (`jetmesh.runtime.crash_guard`)."""
+    """Held while the crash guard runs a delivery alone (`jetmesh.runtime.crash_guard`)."""
     public: Transport | None = None
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Context:
         self.versions = Versions(self.connection, self.publisher, self.settings.unknown_seconds)
 
     async def story(self, service: Service, key: str) -> list[Stored]:
-        """What a service recorded about a key: of each type the last event, oldest first.
+        """A service's story of a key: the last event of each type, oldest first.
 
         Raises:
             Unavailable: its stream did not answer.
@@ -167,16 +167,16 @@ async def _reach(connection: Connection, settings: Settings, name: str, waiting:
 
 
 def _nothing(_reason: str) -> None:
-    """Nobody wants to know."""
+    """Ignore the reason."""
 
 
 def shown(urls: str) -> str:
-    """The servers of `NATS_URL` as they may be seen, without users and passwords."""
+    """The servers of `NATS_URL` without users and passwords."""
     return re.sub(r"//[^/@,]*@", "//", urls)
 
 
 async def _close(connection: Connection) -> None:
-    """Say what is left to be said, and hang up; a broker that is away is no reason to fail."""
+    """Flush and close; a broker that is away is no error."""
     try:
         if connection.is_connected:
             await connection.flush(timeout=2)

@@ -1,9 +1,9 @@
-"""Whether a service still reads what it read before: the same durables, of the same streams.
+"""Checks after a reconnection that the durables are the same ones, of the same streams.
 
-While the broker is away, or a durable does not answer, the streams may be removed and made anew, or a restore may undo
-what is in hand. So after a reconnection nothing is recorded until each durable was looked at. What another one than is
-there now had delivered is nobody's any more: it is not recorded, buried, set aside or settled, and where it is still a
-message of the stream, it comes again.
+While the broker is away, or a durable does not answer, streams may be deleted and created again, or a restore may undo
+what is in flight. So nothing is recorded after a reconnection until each durable has been looked at. A delivery of a
+durable that is gone is dropped: it is not recorded, acknowledged, delayed or stored as a dead letter. If its message is
+still in the stream, the new durable delivers it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ AGAIN_SECONDS, MISSING_SECONDS = 0.25, 1.0
 
 
 class Continuity:
-    """Looks at the durables of the pulls whenever one of them may be another one."""
+    """Looks at the durables of the pulls whenever one of them may have been replaced."""
 
     def __init__(self, context: Context, pulls: Sequence[Pull]) -> None:
         self._context, self._pulls = context, pulls
@@ -36,7 +36,7 @@ class Continuity:
             pull.on_lost(partial(self._on_lost, pull))
 
     async def keep(self) -> None:
-        """Look, now and after each loss, again and again until every durable is there."""
+        """Look now and after each loss, until every durable is there."""
         while True:
             self._is_lost.clear()
             if not await self._look() or self._is_lost.is_set():
@@ -58,13 +58,13 @@ class Continuity:
         self._forget()
 
     def _forget(self) -> None:
-        """Whatever arrives from now on is delivered by the durable that the next look finds."""
+        """Deliveries from now on belong to the durable that the next look finds."""
         self._lost_at = time.monotonic()
         self._context.known.forget_all()
         self._is_lost.set()
 
     async def _look(self) -> bool:
-        """Compare every durable with the one that was there before; False: the broker does not tell."""
+        """Compare every durable with the earlier one; False if the broker does not answer."""
         found: dict[str, Any] = {}
         for pull in self._pulls:
             try:

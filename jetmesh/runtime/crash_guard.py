@@ -1,8 +1,7 @@
-"""The last chance of a delivery whose attempts are used up although it never failed: alone, and noted before it begins.
+"""The crash guard: gives a delivery whose attempts are used up without a failure further attempts, alone.
 
-A process that is killed uses up an attempt of everything that it had in hand, and so does whoever kills it each time.
-Which of them it was is found out by handling one at a time; only an attempt that began counts against it.
-"""
+A process that is killed uses up an attempt of everything that it had in flight. To find the delivery that kills it,
+each suspect runs alone, and a marker is stored before the attempt: only attempts that began count."""
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.delivery import Delivery
@@ -15,21 +14,21 @@ from jetmesh.service import Reaction
 from jetmesh.topology.names import BEGUN, timer
 
 SUSPECT_AFTER = 10
-"""Deliveries of one that is never given up; it goes alone from then on, so that the others get by."""
+"""The delivery count from which a reaction that never gives up runs a delivery alone."""
 CHANCES = 3
-"""A process may be killed by something else just then, but hardly so often."""
+"""Attempts alone: something else may kill the process at that moment, but hardly so often."""
 REMEMBERED = "1h"
 PAUSE_SECONDS = 1.0
 
 
 def is_suspect(reaction: Reaction, delivery: Delivery) -> bool:
-    """Whether its handling may have killed its process, as often as it has come."""
+    """Whether the delivery may have killed its process, by its delivery count."""
     return delivery.delivered > (reaction.retry.attempts or SUSPECT_AFTER)
 
 
 async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) -> Retried | None:
-    """Give the delivery one attempt more, noted as begun; it stays as it was, if it had all its chances. One that is
-    never given up has no last chance. Where the broker takes no note now, the delivery is given back, and that is its
+    """Store the marker of one more attempt of the delivery. A delivery that had all of them stays exhausted; a reaction
+    that never gives up has no limit. If the broker can't store the marker, the delivery is given back, and that is the
     outcome."""
     if reaction.retry.attempts is None:
         return None
@@ -46,7 +45,7 @@ async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) 
 
 
 async def _note(context: Context, subject: str) -> bool:
-    """Whether this chance was not taken before."""
+    """Store a marker; False if it was there already."""
     try:
         await context.publisher.record(Message(subject, b"", {Nats.TTL: REMEMBERED}, Guard(subject, 0)))
     except Refused:

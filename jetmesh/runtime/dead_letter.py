@@ -1,4 +1,4 @@
-"""Dead letters: what could not be handled, with its original bytes and headers, and why; stored before it is acked."""
+"""Stores dead letters: the original body and headers with the reason, before the delivery is acknowledged."""
 
 import traceback
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
 
 
 def evidence(service: str, reaction: str, delivery: Delivery, error: BaseException) -> Headers:
-    """What is known about the failure, as headers beside the original ones."""
+    """The reason of the failure, as headers beside the original ones."""
     trace = "".join(traceback.format_exception(error))
     return {
         Jetmesh.SERVICE: service,
@@ -50,15 +50,15 @@ def _reason(error: BaseException) -> str:
 
 
 def _sizes(bytes_max: int) -> Iterator[int]:
-    """How large a letter may be: what the broker takes, and where its stream takes less, half of it, and so on."""
+    """Sizes to try: what the broker takes; if the stream takes less, half of it, and so on."""
     while bytes_max >= LETTER_BYTES_MIN:
         yield bytes_max
         bytes_max //= 2
 
 
 def _fitting(headers: Headers, known: Headers, data: bytes, bytes_max: int) -> tuple[Headers, bytes]:
-    """The letter in so many bytes: its evidence, then the headers as they came, then the body. What does not fit stays
-    where it is, in the stream that the letter names, and the letter says how much that is."""
+    """The letter within so many bytes: its evidence, then the original headers, then the body. The rest stays in the
+    stream that the letter names, and the letter says how many bytes that is."""
     kept = _evidence_in(known, bytes_max // 2)
     if _size(whole := headers | kept) <= min(bytes_max // 2, HEADER_BYTES_MAX - GUARD_BYTES):
         kept, omitted = whole, 0
@@ -72,7 +72,7 @@ def _fitting(headers: Headers, known: Headers, data: bytes, bytes_max: int) -> t
 
 
 def _evidence_in(known: Headers, bytes_max: int) -> Headers:
-    """The evidence, shortened where it must be. Service, reaction, stream and sequence are in the subject, too."""
+    """The evidence, shortened if it must be. Service, reaction, stream and sequence are in the subject as well."""
     short = {name: value.encode()[:SHORT].decode("utf-8", "ignore") for name, value in known.items()}
     return next((evidence for evidence in (known, short) if _size(evidence) <= bytes_max), {})
 
@@ -84,7 +84,7 @@ def _size(headers: Headers) -> int:
 async def bury(
     publisher: Publisher, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
 ) -> bool:
-    """Store the letter, once, cut until it fits; False where it was there already.
+    """Store the letter once, cut until it fits; False if it was there already.
 
     Raises:
         Unavailable: the broker does not take it now; the delivery must not be acked.
@@ -107,7 +107,7 @@ async def bury(
 
 
 async def _store(publisher: Publisher, subject: str, headers: Headers, data: bytes, replayed: int) -> bool:
-    """A replay that failed again takes the place of the letter that it was, which may not be removed yet."""
+    """Publish the letter. After a failed replay it replaces the earlier letter, which may still be there."""
     for sequence in dict.fromkeys((replayed, 0)):
         try:
             await publisher.record(Message(subject, data, headers, Guard(subject, sequence)), limited=False)

@@ -9,12 +9,12 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.runtime.context import Context
 
 CLOCK_SECONDS = 1.0
-"""How long a deadline waits for the broker's time, which decides it."""
+"""How long a deadline waits until the broker's time is known."""
 
 
 def when_due(context: Context, delay_seconds: float, accept: Callable[[Delivery], None]) -> Callable[[Delivery], None]:
-    """Accept a delivery when its time is up, counted from when it was recorded or the mesh was restored, by the clock
-    of the broker. Until then it is given back, and its pull rests."""
+    """Accept a delivery once its delay has passed since it was recorded, or since the last restore, by the broker's
+    clock. Until then it is given back, and its pull rests."""
     clock = context.connection.clock
 
     def take(delivery: Delivery) -> None:

@@ -1,7 +1,7 @@
-"""Deliveries set aside, for a deadline, a long pause or a replay.
+"""Delayed redeliveries: deliveries taken off their consumer for a long pause or a replay.
 
-A scheduled message (ADR-51) waits in the service's own timer stream and frees the consumer's slot meanwhile. What comes
-back, on a lane that only its reaction reads, is the original message, with where it came from in the headers.
+A scheduled message (ADR-51) waits in the service's timer stream and holds no slot of the consumer. When it is due, the
+original message comes back on a subject that only this service reads; its headers say where it came from.
 """
 
 from contextlib import suppress
@@ -16,14 +16,14 @@ from jetmesh.topology.names import due, timer
 
 
 def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
-    """The headers with which a message set aside finds back, after so many attempts."""
+    """The headers that say where the message came from, and how many attempts it has had."""
     return {
         Jetmesh.REACTION: reaction,
         Jetmesh.SUBJECT: delivery.subject,
         Jetmesh.STREAM: delivery.stream,
         Jetmesh.SEQUENCE: str(delivery.sequence),
         Jetmesh.ATTEMPTS: str(attempts),
-        Jetmesh.FIRST_TIME: repr(delivery.timestamp),  # exactly: the id and key of what has none are derived from it
+        Jetmesh.FIRST_TIME: repr(delivery.timestamp),  # exact: a missing id or key is derived from it
         **({Jetmesh.REPLAY: str(delivery.replay)} if delivery.replay else {}),
         **({Jetmesh.UNKNOWN_SINCE: repr(delivery.unknown_since)} if delivery.unknown_since else {}),
     }
@@ -32,14 +32,14 @@ def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
 async def set_aside(
     publisher: Publisher, service: str, reaction: str, delivery: Delivery, seconds: float, attempts: int
 ) -> None:
-    """Bring the delivery back after `seconds`, once: a second schedule for it would move the first. `attempts` is how
-    many of those it has had shall count.
+    """Schedule the delivery to come back after `seconds`, once: a second schedule would move the first. `attempts` is
+    the number of attempts that count.
 
-    Whether it was taken is asked until it is known: given back as well, it would come on both lanes.
+    It asks until it is known whether the schedule is stored: a nak as well would make two deliveries.
 
     Raises:
         Unavailable: the broker does not take it now; the delivery must not be acked.
-        TooLarge: with where it came from in its headers, it is more than the broker takes.
+        TooLarge: with the additional headers it is larger than the broker takes.
     """
     place = of(service, reaction, delivery).tokens
     at = publisher.clock.utc(max(0.0, seconds))
@@ -52,9 +52,9 @@ async def set_aside(
 
 
 def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
-    """The reaction that a due delivery is for, and the delivery as it was: its attempts go on counting. Its subject
-    says for whom it is and where it comes from; what does not say that is for none, and stands where it was found. The
-    rest is believed because nobody else writes to this lane."""
+    """The reaction of a due delivery, and the original delivery with its attempts. The subject names reaction and
+    place; a message without them is for no reaction. The headers are trusted, because only the service publishes
+    there."""
     _, _, reaction, stream, place, *_ = [*delivery.subject.split("."), "", "", ""]
     said, sequence = delivery.headers, 0 if {"*", ">"} & {reaction, stream} else lenient.whole(place)
     original = Delivery(

@@ -1,4 +1,4 @@
-"""A service's durables, looked at from time to time: which are missing, which are paused, and what time it is there."""
+"""Watches a service's durables: which are missing or paused, and the broker's time."""
 
 import asyncio
 import logging
@@ -18,14 +18,14 @@ log = logging.getLogger("jetmesh.durables")
 
 POLL_SECONDS = 15.0
 MISSING_SECONDS = 1.0
-"""The pause while one is missing: its service is not ready, and shall be as soon as it is there again."""
+"""The pause while one is missing: the service becomes ready as soon as it is there again."""
 
 Place: TypeAlias = tuple[str, str]
 """A stream and a durable of it."""
 
 
 class Durables:
-    """What the broker said of each durable when it was asked last; `found` is told each one's configuration."""
+    """The last state of each durable; `found` is called with each configuration."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Durables:
 
     @property
     def paused(self) -> dict[str, str]:
-        """The durables that deliver nothing because somebody paused them, and until when."""
+        """The durables that an operator paused, and until when."""
         return {
             "/".join(place): f"paused until {info['config'].get('pause_until', '')}: `nats consumer resume` ends it"
             for place, info in list(self.infos.items())

@@ -1,4 +1,4 @@
-"""What becomes of a delivery whose attempt failed: the verdict of `jetmesh.failure`, carried out."""
+"""Carries out the verdict of `jetmesh.failure` on a failed attempt: a nak, a delayed redelivery or a dead letter."""
 
 import logging
 import random
@@ -23,14 +23,14 @@ class Exhausted(Permanent):
 
 
 class FailurePolicy:
-    """Decides and does what follows an error of one reaction. It does not answer the broker: its outcomes say how."""
+    """Decides what follows an error of one reaction. It does not answer the broker: the outcome says how to."""
 
     def __init__(self, binding: Binding) -> None:
         self._context, self._reaction = binding.context, binding.reaction
         self._conditions = binding.conditions
 
     async def outcome(self, attempt: Attempt, error: Exception) -> Outcome:
-        """What follows the error; where that can't be done either, the delivery simply comes again."""
+        """The outcome after the error; if it can't be carried out either, the delivery comes again."""
         if attempt.delivery.reply in self._context.in_flight.orphans:
             return GivenBack(error, 0.0)
         try:
@@ -83,9 +83,9 @@ class FailurePolicy:
         return log_context(attempt, self._reaction.durable, attempt.delivery.key)
 
     async def _come_again(self, delivery: Delivery, again: Again, *, blameless: bool) -> Again:
-        """A pause that is short is a nak, which counts as an attempt for ever. An outage must not use the attempts up:
-        before they are half gone the delivery is set aside, and its count begins anew. What does not fit, with where it
-        came from beside it, waits on its consumer instead."""
+        """A short pause is a nak, which counts as an attempt for ever. An outage must not use the attempts up: before
+        half of them are gone the delivery becomes a delayed redelivery, whose count starts again. A message that is too
+        large for that waits on its consumer."""
         is_short = again.pause_seconds <= NAK_SECONDS_MAX
         if is_short and not (blameless and self._reaction.retry.exhausted(2 * delivery.delivered)):
             return again
@@ -102,8 +102,8 @@ class FailurePolicy:
         return again
 
     async def _put_off(self, delivery: Delivery, again: Again, *, blameless: bool) -> Again:
-        """Let it come again. It stays on its consumer only where it can't be set aside: while the dead letters are
-        full, those that wait for room there would hold every slot, and good ones with them."""
+        """Let it come again, as a delayed redelivery if possible: while DEAD_LETTERS is full, deliveries that wait for
+        room there would hold every slot of the consumer."""
         try:
             return await self._come_again(delivery, again, blameless=blameless)
         except Exception as refused:

@@ -27,7 +27,7 @@ Handler: TypeAlias = Callable[[T], Awaitable[Outcome]]
 
 
 def crash_guard(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
-    """What came so often that it may have killed its process is handled alone, and gets few chances more."""
+    """Handles a delivery alone that may have killed its process, a few times at most."""
     context, reaction = binding.context, binding.reaction
 
     async def handle(delivery: Delivery) -> Outcome:
@@ -40,7 +40,7 @@ def crash_guard(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
 
 
 def circuit_breaker(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
-    """While what the reaction needs is down, a delivery waits here, and is tried again for as long as it is held."""
+    """Keeps a delivery here while what the reaction needs is down, and tries again for as long as it is held."""
     if binding.breaker is None:
         return then
     breaker, policy, in_flight = binding.breaker, FailurePolicy(binding), binding.context.in_flight
@@ -74,7 +74,7 @@ def trace(binding: Binding, then: Handler[Attempt]) -> Handler[Delivery]:
 
 
 def settle(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """The broker learns what became of the delivery."""
+    """Answers the broker by the outcome."""
     in_flight = binding.context.in_flight
 
     async def handle(attempt: Attempt) -> Outcome:
@@ -86,7 +86,7 @@ def settle(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
 
 
 def failure_policy(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """Whatever is raised below becomes an outcome: a retry, a dead letter, another version's delivery."""
+    """Turns an error from below into an outcome: a retry, a dead letter, a delivery given back."""
     policy = FailurePolicy(binding)
 
     async def handle(attempt: Attempt) -> Outcome:
@@ -99,7 +99,7 @@ def failure_policy(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]
 
 
 def hold(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """The circuit breaker learns how the attempt ended; while it is open the delivery is held, and nothing is lost."""
+    """Reports the end of the attempt to the circuit breaker; while that is open the delivery is held."""
     if binding.breaker is None:
         return then
     breaker = binding.breaker
@@ -119,7 +119,7 @@ def hold(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
 
 
 def decode(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """The body becomes the event that the contract promises."""
+    """Decodes the body into the event of its contract."""
 
     async def handle(attempt: Attempt) -> Outcome:
         attempt.event = event_of(binding, attempt)
@@ -129,7 +129,7 @@ def decode(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
 
 
 def middlewares(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """The users' own steps: those of the app, of the service, of the reaction, in the order of their lists."""
+    """The users' middlewares: of the app, of the service, of the reaction, in the order of their lists."""
     for middleware in reversed(binding.middlewares):
         then = _around(middleware, then)
     return then
@@ -157,7 +157,7 @@ def _around(middleware: Middleware, then: Handler[Attempt]) -> Handler[Attempt]:
                 error.add_note(f"raised by the middleware {name}")
             raise
         finally:
-            raised.clear()  # an error that is held here would hold this frame
+            raised.clear()  # else the error would keep this frame alive
         if not isinstance(outcome, Outcome):
             raise Permanent(f"the middleware {name} returned {outcome!r}: return what `call_next` returned")
         return outcome
@@ -166,9 +166,9 @@ def _around(middleware: Middleware, then: Handler[Attempt]) -> Handler[Attempt]:
 
 
 DELIVERY = (crash_guard, circuit_breaker)
-"""What a delivery goes down through, from the top."""
+"""The steps of a delivery, from the top."""
 ATTEMPT = (settle, failure_policy, hold, decode, middlewares)
-"""And then, inside its span, each attempt at it."""
+"""The steps of each attempt, inside its span."""
 
 
 def chain(binding: Binding, react: Handler[Attempt]) -> Handler[Delivery]:
@@ -200,7 +200,7 @@ def begin(binding: Binding, delivery: Delivery) -> Attempt:
 
 
 def _unwanted(binding: Binding, envelope: Envelope) -> Exception | None:
-    """Why the reaction shall not get what can be understood."""
+    """Why the reaction must not get a delivery that was decoded."""
     if envelope.type not in binding.types:
         known = ", ".join(binding.types) or "nothing"
         return UnknownType(f"type: {binding.service.name} knows no {envelope.type}; it takes {known}")
@@ -222,7 +222,7 @@ def event_of(binding: Binding, attempt: Attempt) -> Event:
     event: Event
     if form.only_outside or (form.takes_outside and not attempt.delivery.key):
         event = read_event(event_type, envelope.data, attempt.delivery.place_id)
-        envelope.key = envelope.correlation_id = event.key  # a stranger does not choose whose order it is about
+        envelope.key = envelope.correlation_id = event.key  # a publisher outside does not choose the correlation id
         attempt.is_about(event.key)
         return event
     event = read_event(event_type, envelope.data)
@@ -232,7 +232,7 @@ def event_of(binding: Binding, attempt: Attempt) -> Event:
 
 
 def answer(in_flight: InFlight, delivery: Delivery, outcome: Outcome) -> None:
-    """Tell the broker: done, or again after a pause; nothing while the delivery is held."""
+    """Answer the broker: ack, or nak with a pause; nothing while the delivery is held."""
     if isinstance(outcome, Again) and not outcome.is_aside:
         in_flight.nak(delivery, outcome.pause_seconds)
     elif not outcome.is_held:
@@ -240,7 +240,7 @@ def answer(in_flight: InFlight, delivery: Delivery, outcome: Outcome) -> None:
 
 
 def report(attempt: Attempt, outcome: Outcome) -> None:
-    """End the span of an attempt, and let go of what its error holds."""
+    """End the span of an attempt, and free what its error holds."""
     attempt.end(outcome)
     if outcome.error is not None:
         let_go(outcome.error)

@@ -1,4 +1,4 @@
-"""Claims: who takes a token first, and with what. For idempotency keys of the outside world."""
+"""Idempotency keys of the outside world: the first value that is stored under a key holds."""
 
 from hashlib import sha256
 
@@ -9,7 +9,7 @@ from jetmesh.topology import names
 
 
 async def claim(context: Context, service: Service, token: str, value: bytes) -> bytes:
-    """Take `token` with `value`, unless somebody has it; the value that holds it, for `service.claims`.
+    """Store `value` under `token` unless a value is there; the value that holds, for the time `service.claims`.
 
     Raises:
         Unavailable: the broker does not answer; whether the claim is taken is unknown, and asking again is safe.

@@ -1,4 +1,4 @@
-"""Reactions to many deliveries at once: decided together on one reading, recorded in one atomic commit."""
+"""Reactions to many deliveries: decided together on one reading, recorded in one atomic batch."""
 
 import asyncio
 import random
@@ -91,7 +91,7 @@ class Reading:
                 self.known.put(message.guard.subject, [stored])
 
     def forget(self) -> None:
-        """The commit was refused, or nobody knows: read the levels anew."""
+        """The batch was refused, or its outcome is unknown: read the levels again."""
         for level_subject, level in self.levels.items():
             self.known.forget(story_subject(entity_of(level), level_subject.rpartition(".")[2]))
 
@@ -106,7 +106,7 @@ class Reading:
         return by_key
 
     def _guard(self, subject: str, stored: Sequence[Stored]) -> None:
-        """Of a key whose story is read twice, what was seen first counts: part of the decision rests on it."""
+        """Of a key whose story is read twice the first reading counts: the decision rests on it."""
         sequence = last_sequence(stored)
         if subject in self.guards:
             sequence = min(sequence, self.guards[subject].sequence)
@@ -137,7 +137,7 @@ class Many:
         self._fold = partial(_fold, own)
 
     async def size(self) -> int:
-        """All that the decision takes at once; one, while a circuit breaker finds out whether what it needs is back."""
+        """The most deliveries of a batch; one while a circuit breaker is half-open."""
         if self._breaker and not await self._breaker.admission():
             return 0
         return DELIVERIES_MAX if self._breaker is None or self._breaker.is_closed else 1
@@ -145,7 +145,7 @@ class Many:
     async def handle(self, batch: list[Delivery], queue: Batches) -> None:
         """Decide the batch, at most one delivery of a key; then, each alone, what may have killed its process."""
         suspects = [delivery for delivery in batch if is_suspect(self._reaction, delivery)]
-        random.shuffle(suspects)  # or those behind the one that kills would never have their turn
+        random.shuffle(suspects)  # so that no delivery always waits behind one that kills the process
         await self._handle_together([one for one in batch if not is_suspect(self._reaction, one)], queue)
         for delivery in suspects:
             async with self._context.alone:
@@ -235,7 +235,7 @@ class Many:
         raise Unavailable("what the batch read kept changing", 0.1)
 
     async def _record(self, commit: list[Prepared], decided: list[Event], reading: Reading) -> bool:
-        """Whether the commit is stored; else it was refused, or nobody knows."""
+        """Whether the batch is stored; False if it was refused or its outcome is unknown."""
         messages = [prepared.message for prepared in commit]
         try:
             reading.recorded(messages, decided, await self._context.publisher.record_all(messages))

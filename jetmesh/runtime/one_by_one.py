@@ -40,7 +40,7 @@ class OneByOne:
             self._tasks.add(self._spawn(self._begin_again()))
 
     def give_back(self) -> None:
-        """The service stops: what has not begun goes back to the broker at once."""
+        """The service stops: give back what has not begun."""
         while self._again:
             self._in_flight.nak(self._again.popleft())
 
@@ -50,8 +50,7 @@ class OneByOne:
             await asyncio.wait(self._tasks)
 
     async def _begin_again(self) -> None:
-        """Of what comes again one begins in each pass of the event loop: a thousand that fail, again and again, shall
-        not hold up what comes for the first time."""
+        """Start one redelivery in each pass of the event loop: a thousand that fail again must not hold up new ones."""
         while self._again:
             self._tasks.add(self._spawn(self._run(self._again.popleft())))
             await asyncio.sleep(0)
@@ -62,7 +61,7 @@ class OneByOne:
         try:
             await self._handle(delivery)
         except Exception as surprise:
-            # Whatever it is, the delivery must not stay in hand: it comes again, and its attempts end.
+            # After any error the delivery must not stay in flight: it comes again until its attempts are used up.
             log.exception("%s: a delivery could not be settled", self.binding.reaction.durable)
             let_go(surprise)
             self._in_flight.nak(delivery, NAK_SECONDS_MAX)

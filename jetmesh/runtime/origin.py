@@ -1,8 +1,7 @@
-"""Which message something is about that is kept beside the streams: a dead letter, a delivery set aside.
+"""The origin of a dead letter or delayed redelivery: the reaction, and the place of the original message.
 
-Its subject says whose reaction had it, and where it stands: its stream, its sequence, and when it was stored. The
-sequence alone would not do: a stream that was removed and made anew, or restored, gives it to another message.
-"""
+The subject holds the reaction, the stream, the sequence and the time at which the message was stored. The sequence
+alone is not enough: a stream that was created again or restored gives it to another message."""
 
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from jetmesh.jetstream.delivery import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose reaction had which message; `stamp` is empty in subjects of versions that did not say it."""
+    """A reaction and the place of a message; `stamp` is empty in subjects of older versions."""
 
     service: str
     reaction: str

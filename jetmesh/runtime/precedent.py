@@ -1,4 +1,4 @@
-"""Whether what a service recorded before leaves a delivery nothing to do."""
+"""Decides whether a service's earlier events settle a delivery."""
 
 from collections.abc import Sequence
 
@@ -47,19 +47,18 @@ class Precedent:
         return any(message.headers.get(CloudEvents.ID) == event_id for message in others)
 
     def _is_late(self, event: Event) -> bool:
-        """What comes about an archived story is settled by it.
+        """A delivery about an archived story is settled.
 
         Raises:
-            Permanent: it would begin the story. Whether it is the same can't be seen any more, and what somebody
-                published must not vanish.
+            Permanent: it would begin the story again. Its contents can't be compared any more, and it must not vanish.
         """
         if self._form.only_outside and not self._decides_by_story:
             raise Permanent(f"{event.key}: it has ended, and is archived; publish it under a new key")
         return True
 
     def _is_taken(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
-        """Whether what comes from outside was recorded before: by an earlier delivery of it, as the same contents, or
-        without contents, under the id that its publisher gave it. A stranger may choose that id.
+        """Whether a message from outside was recorded before: by an earlier delivery of it, with the same contents, or
+        under the id that its publisher chose.
 
         Raises:
             Permanent: other contents stand under its key.

@@ -1,4 +1,4 @@
-"""Recording at the edge: an event that begins outside the mesh, with an HTTP request, and not in a reaction."""
+"""Records events that begin outside of a reaction, with an HTTP request for instance."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A service at work: its consumers are pulled, each delivery goes to its reaction, and a stop loses nothing."""
+"""Runs a service: pulls its consumers, passes each delivery to its reaction, and stops without losing any."""
 
 import asyncio
 import logging
@@ -61,7 +61,7 @@ class Runner:
 
     @property
     def kept(self) -> list[Beside]:
-        """What a service can't work without, beside its reactions: whoever runs it ends it when one of them ends."""
+        """The tasks without which a service can't work: when one of them ends, the service ends."""
         connections = [one for one in (self.context.connection, self.context.public) if one is not None]
         tasks = [self._ticker, self._continuity, self.context.publisher.sweeper, self.context.direct_get.sweeper]
         return [
@@ -79,7 +79,7 @@ class Runner:
             pause = min(2 * pause, TOPOLOGY_SECONDS_MAX)
 
     async def _missing(self) -> str:
-        """What the broker has not, or otherwise; empty where everything is as the code declares."""
+        """What is missing or different on the broker; empty if everything is as the code declares."""
         try:
             self._configs = await provision.check(self.context.connection, self.consumers)
             self.context.histories.told(self._configs)
@@ -114,7 +114,7 @@ class Runner:
         self._ticker = asyncio.create_task(self._tick(), name=f"{self.service.name}-ticker")
 
     async def stop(self) -> bool:
-        """Pull no more, give back what has not begun, finish what has; True if all of it ended inside the time."""
+        """Stop pulling, give back what has not begun, finish what has; True if all ended in time."""
         for breaker in self.breakers.values():
             breaker.stop()
         await asyncio.gather(*(pull.stop() for pull in self.pulls))
@@ -138,7 +138,7 @@ class Runner:
 
     @property
     def trouble(self) -> str:
-        """Why deliveries may not arrive; empty where they do."""
+        """Why no deliveries arrive; empty if they do."""
         if trouble := self.context.connection.trouble:
             return trouble
         if unstored := self.context.publisher.storing.trouble(self._entities):
@@ -151,7 +151,7 @@ class Runner:
         return "the broker has no such durable" if gone else pull.trouble
 
     def remarks(self) -> dict[str, str]:
-        """What is worth knowing and no reason to be not ready, by what it is about."""
+        """Notes that don't make the service unready, by their subject."""
         found = self.durables.paused | self.context.publisher.storing.remarks
         if clock := self.context.connection.clock.trouble:
             found["clock"] = clock
@@ -202,7 +202,7 @@ class Runner:
         return worker.accept
 
     def _obey(self, place: Place, config: Config) -> None:
-        """Keep to what an operator has set since."""
+        """Follow what an operator has set since the start."""
         for pull in self.pulls:
             if (pull.stream, pull.durable) == place:
                 pull.obey(config)
@@ -218,12 +218,12 @@ class Runner:
         return {reaction.needs or "" for reaction in reactions}
 
     def _from_outside(self, delivery: Delivery) -> None:
-        """To the intake that knows the type; what nobody knows goes to the first, which buries it with that reason."""
+        """To the intake that takes the type; an unknown type goes to the first one, which makes a dead letter of it."""
         (self._intakes.get(delivery.type) or next(iter(self._intakes.values()))).accept(delivery)
 
     def _due(self, strays: Strays, delivery: Delivery) -> None:
-        """What was set aside comes back to its reaction. One that is not known may be known to another version of the
-        service; nothing waits for that for ever."""
+        """A delayed redelivery comes back to its reaction. Another version of the service may have a reaction that this
+        one lacks; it waits for that version for a limited time."""
         name, original = delayed_redelivery.brought_back(delivery)
         worker = self.workers.get(name)
         if original.stream == INTAKE and (worker is None or original.type not in worker.binding.types):
