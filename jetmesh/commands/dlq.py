@@ -121,7 +121,7 @@ def log(as_json: bool) -> None:
 
     async def read() -> list[dict[str, Any]]:
         async with _post() as post:
-            return [asdict(entry) for entry in await post.record()]
+            return [asdict(entry) for entry in await post.log()]
 
     entries = _run(read())
     if as_json:

@@ -76,6 +76,14 @@ class Delivery:
         return self._headers if isinstance(self._headers, bytes) else b""
 
 
+def ack_facts(reply: str) -> list[str]:
+    """What the reply subject of a delivery says: stream, durable, how often it was delivered, sequence in the stream,
+    sequence of the durable, time in nanoseconds, and how many are pending. `$JS.ACK.` stands before them, and in
+    `js_ack_fc_v2` a domain and a hash of the account."""
+    tokens = reply.split(".")
+    return tokens[4:] if len(tokens) > 9 else tokens[2:]
+
+
 def derived_id(*parts: str) -> str:
     """The same id for the same parts, for ever (UUID version 5): a retry records the same event."""
     digest = sha1(_NAMESPACE + "/".join(parts).encode(), usedforsecurity=False).hexdigest()

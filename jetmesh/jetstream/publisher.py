@@ -1,4 +1,8 @@
-"""Recording: guarded publishes with an acknowledgement inbox of our own, and atomic batches (ADR-50).
+"""Publishing to JetStream: alone or as an atomic batch (ADR-50), each publish acknowledged.
+
+To *publish* is to send a message to a subject. To *record* an event is more: it is published under a guard, and it
+counts once the broker has acknowledged that it is stored. What `runtime/publish.py` records begins with a request from
+outside, not with a delivery.
 
 Recording is the point of no return of every reaction. The server refuses a second writer under the guard, for as long
 as the event is kept; the acknowledgement of the delivery that caused it is only a hint afterwards.
@@ -69,7 +73,7 @@ Publish = tuple[str, "asyncio.Future[bytes]"]
 
 
 class Publisher:
-    """Publishes to JetStream and waits for each acknowledgement, at most `WINDOW` of them at a time."""
+    """Publishes to JetStream and waits until each message is stored, at most `WINDOW` of them at a time."""
 
     def __init__(self, connection: Transport) -> None:
         self._connection = connection

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.consumer_config import Config, hold_seconds
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import Delivery, ack_facts
 from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.transport import Transport
 
@@ -266,18 +266,14 @@ class Pull:
 
 
 def _delivery(subject: str, reply: str, headers: bytes, data: bytes) -> Delivery:
-    """The facts in the reply subject: `$JS.ACK.stream.consumer.delivered.sequence.consumer sequence.time.pending`,
-    or the same behind a domain and an account hash (`js_ack_fc_v2`)."""
-    tokens = reply.split(".")
-    if len(tokens) > 9:
-        tokens = tokens[2:]
+    stream, _, delivered, sequence, _, time_ns, *_ = ack_facts(reply)
     return Delivery(
         subject=subject,
         headers=headers,
         data=data,
         reply=reply,
-        stream=tokens[2],
-        sequence=int(tokens[5]),
-        delivered=int(tokens[4]),
-        timestamp=int(tokens[7]) / 1e9,
+        stream=stream,
+        sequence=int(sequence),
+        delivered=int(delivered),
+        timestamp=int(time_ns) / 1e9,
     )

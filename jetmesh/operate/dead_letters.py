@@ -228,7 +228,7 @@ class DeadLetters:
         """Remove a letter for good."""
         await self._remove(letter, "discarded")
 
-    async def record(self) -> list[Entry]:
+    async def log(self) -> list[Entry]:
         """The log of replays and discards, oldest first."""
         return [entry async for each in self._messages(DEAD_LOG_SUBJECTS) if (entry := _entry(each.data))]
 

@@ -53,7 +53,7 @@ class Replica:
 class LocalMesh:
     """Services on one broker, and a client of one's own that publishes and looks.
 
-    `mesh` is that client's place in the mesh: its recorder, its story reader and its connection.
+    `mesh` is that client's place in the mesh: its publisher, its direct get and its connection.
     """
 
     def __init__(

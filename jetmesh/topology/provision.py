@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from jetmesh.failure import Unavailable
 from jetmesh.history import BORN, History, history_of
@@ -91,8 +92,10 @@ async def plan(connection: Transport, wanted: Topology, *, prune: bool = False) 
 
 async def compare(connection: Transport, wanted: Topology, *, prune: bool = False) -> list[Step]:
     """Compare, also while a restore is under way."""
-    steps = [await _plan_stream(connection, stream, prune) for stream in wanted.streams]
-    told = await histories(connection, {each.stream for each in wanted.durables})
+    names = dict.fromkeys(stream.name for stream in wanted.streams) | dict.fromkeys(c.stream for c in wanted.durables)
+    infos = {name: await request(connection, f"STREAM.INFO.{name}") for name in names}
+    told = {name: history_of(info) for name, info in infos.items() if info}
+    steps = [await _plan_stream(connection, stream, infos[stream.name], prune) for stream in wanted.streams]
     steps += [await _plan_consumer(connection, each, prune, told.get(each.stream)) for each in wanted.durables]
     return steps
 
@@ -164,8 +167,7 @@ async def check_split(connection: Transport, wanted: Topology) -> None:
             raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number")
 
 
-async def _plan_stream(connection: Transport, stream: Stream, prune: bool) -> Step:
-    info = await request(connection, f"STREAM.INFO.{stream.name}")
+async def _plan_stream(connection: Transport, stream: Stream, info: Any, prune: bool) -> Step:
     if info is None:
         return await _plan_new_stream(connection, stream)
     found = difference.of_stream(info["config"], stream.config, holds=info["state"]["bytes"], prune=prune)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "jetmesh").rglob("*.py"))
 HOMES = {
-    re.compile(r"(Nats|Jetmesh)-[A-Z]|^ce-[a-z]"): ["jetstream/headers.py", "contracts/asyncapi.py"],
+    re.compile(r"(Nats|Jetmesh)-[A-Z]|^ce-[a-z]"): ["jetstream/headers.py"],
     re.compile(r"^(dead|dead_log|timers|due|claims)\.|_(TIMERS|CLAIMS)$"): ["topology/names.py"],
 }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
+from jetmesh.jetstream.subject import covers
 from jetmesh.process.micro import REPORT
 from jetmesh.runtime.context import Context
 from jetmesh.topology.names import endpoint_subject
@@ -62,7 +63,8 @@ class Figures:
             if consumer.kind is Kind.DEADLINE or consumer.stream.endswith("_TIMERS"):
                 continue
             messages = [*facts.intake, *facts.events]
-            read = sum(m.stream == consumer.stream and _matches(m.subject, consumer.subjects) for m in messages)
+            theirs = [message.subject for message in messages if message.stream == consumer.stream]
+            read = sum(any(covers(each, subject) for each in consumer.subjects) for subject in theirs)
             self.redeliveries += max(0, await _deliveries(context, consumer) - read)
         self.redeliveries += self._deleted.total()
 
@@ -70,8 +72,3 @@ class Figures:
 async def _deliveries(context: Context, consumer: Consumer) -> int:
     info = await api.request(context.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     return int(info["delivered"]["consumer_seq"]) if info else 0
-
-
-def _matches(subject: str, filters: tuple[str, ...]) -> bool:
-    """Whether a subject is under a filter that ends in a wildcard."""
-    return any(pattern == ">" or subject.startswith(pattern.rstrip("*")) for pattern in filters)

@@ -76,7 +76,7 @@ async def test_a_replay_reaches_its_reaction_with_identity_and_trace_and_leaves_
     (paid,) = [stored for stored in await mesh.story("car-1") if stored.type == "tolls.paid"]
     assert paid.headers["ce-causationid"] == "id-1"
     assert await _letters(mesh) == []
-    (entry,) = await _post(mesh).record()
+    (entry,) = await _post(mesh).log()
     assert (entry.action, entry.by, entry.letter) == ("replayed", "ada@desk", letter.sequence)
 
 
@@ -145,7 +145,7 @@ async def test_a_discarded_letter_is_gone_and_the_record_says_who_did_it(mesh_of
     assert await _post(mesh).one(letter.sequence) == letter
     await _post(mesh).discard(letter)
     assert await _post(mesh).one(letter.sequence) is None
-    assert [(entry.action, entry.source) for entry in await _post(mesh).record()] == [("discarded", letter.source)]
+    assert [(entry.action, entry.source) for entry in await _post(mesh).log()] == [("discarded", letter.source)]
 
 
 def test_a_command_finds_the_demo_that_runs_and_nats_url_goes_before_it(tmp_path: Path) -> None:

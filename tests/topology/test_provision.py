@@ -38,6 +38,24 @@ async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, fin
     assert (info["config"]["description"], info["config"]["discard"]) == ("an operator's words", "new")
 
 
+async def test_a_plan_asks_each_stream_once(
+    mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch, finishing: Service
+) -> None:
+    mesh = await mesh_of(finishing, start=False)
+    asked: list[str] = []
+    ask = mesh.context.connection.ask
+
+    async def counted(subject: str, *arguments: Any, **more: Any) -> bytes:
+        asked.append(subject.removeprefix("$JS.API."))
+        return await ask(subject, *arguments, **more)
+
+    monkeypatch.setattr(mesh.context.connection, "ask", counted)
+    await provision.plan(mesh.context.connection, mesh.topology)
+    streams = sorted(subject for subject in asked if subject.startswith("STREAM.INFO."))
+    wanted = {f"STREAM.INFO.{stream.name}" for stream in mesh.topology.streams}
+    assert streams == sorted(wanted | {"STREAM.INFO.JETMESH_RESTORING"})
+
+
 async def test_what_would_lose_messages_is_refused_and_nothing_is_changed(mesh_of: MeshOf, finishing: Service) -> None:
     mesh = await mesh_of(finishing, start=False)
     await change_stream(mesh, "WORK", subjects=["work.*.*", "labour.*.*"], discard="old")

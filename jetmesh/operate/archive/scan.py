@@ -8,6 +8,7 @@ from datetime import datetime
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import passing_consumer
+from jetmesh.jetstream.delivery import ack_facts
 from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.subject import Subject
 from jetmesh.jetstream.transport import Transport
@@ -50,8 +51,7 @@ class Scan:
         if not reply:
             self._on_status(raw)
             return
-        facts = reply.split(".")
-        sequence, delivered, time_ns = map(int, facts[7:10] if len(facts) > 9 else facts[5:8])
+        sequence, delivered, time_ns = map(int, ack_facts(reply)[3:6])
         self._delivered += 1
         if delivered != self._delivered:
             self._ended.set_exception(Unavailable(f"a delivery of the stream {self._stream} was lost"))
