@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from nats.errors import NoRespondersError
@@ -143,16 +143,6 @@ class Connection(Notices):
         """Unsubscribe, and return once everything that the broker sent before has gone to its frame; it may be away.
         The broker drops the pulls of an inbox that nobody listens to."""
         await self._client.ignore(subscription)
-
-    @asynccontextmanager
-    async def answers(self, frame: Frame) -> AsyncIterator[str]:
-        """An inbox whose messages go to `frame`, for as long as the block lasts."""
-        inbox = self.new_inbox()
-        subscription = await self.listen(inbox, frame)
-        try:
-            yield inbox
-        finally:
-            await self.stop_listening(subscription)
 
     async def flush(self, timeout: int = FLUSH_SECONDS) -> None:  # noqa: ASYNC109
         """Return when the server has what was sent."""

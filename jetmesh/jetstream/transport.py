@@ -1,7 +1,7 @@
 """What the runtime needs of a connection to the broker, real or simulated."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
 from jetmesh.jetstream.clock import BrokerClock
@@ -91,10 +91,6 @@ class Transport(Protocol):
         """Unsubscribe, and return once everything that the server sent before has gone to its frame."""
         ...
 
-    def answers(self, frame: Frame) -> AbstractAsyncContextManager[str]:
-        """An inbox whose messages go to `frame`, for as long as the block lasts."""
-        ...
-
     async def flush(self, timeout: int = ...) -> None:  # noqa: ASYNC109
         """Return when the server has what was sent."""
         ...
@@ -118,3 +114,14 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Close for good, within seconds."""
         ...
+
+
+@asynccontextmanager
+async def answer_inbox(transport: Transport, frame: Frame) -> AsyncIterator[str]:
+    """An inbox whose messages go to `frame`, for as long as the block lasts."""
+    inbox = transport.new_inbox()
+    subscription = await transport.listen(inbox, frame)
+    try:
+        yield inbox
+    finally:
+        await transport.stop_listening(subscription)

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jetmesh.jetstream.status import Status
-from jetmesh.jetstream.transport import Transport
+from jetmesh.jetstream.transport import Transport, answer_inbox
 
 ANSWERS_SECONDS = 0.4
 """How long to collect answers: the number of instances is unknown."""
@@ -89,7 +89,7 @@ async def ask_everybody(
         if data and Status.of(headers) is None and (answer := read(form, data)):
             answers.append(answer)
 
-    async with connection.answers(on_frame) as inbox:
+    async with answer_inbox(connection, on_frame) as inbox:
         connection.send(subject, b"", reply=inbox)
         await asyncio.sleep(seconds)
     return answers

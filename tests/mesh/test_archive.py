@@ -19,6 +19,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.group_commit import GroupCommit
 from jetmesh.jetstream.subject import marker_subject
+from jetmesh.jetstream.transport import answer_inbox
 from jetmesh.operate.archive import job as jobs
 from jetmesh.operate.archive import marker, parquet
 from jetmesh.operate.archive.job import Job
@@ -242,7 +243,7 @@ async def listen(mesh: LocalMesh, stream: str) -> None:
 async def acknowledge(mesh: LocalMesh, stream: str) -> None:
     """That team has dealt with the next of it."""
     connection, replies = mesh.context.connection, list[str]()
-    async with connection.answers(lambda _subject, reply, _headers, _data: replies.append(reply)) as inbox:
+    async with answer_inbox(connection, lambda _subject, reply, _headers, _data: replies.append(reply)) as inbox:
         connection.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.others", b"", reply=inbox)
         await mesh.until(lambda: replies)
     await connection.ask(replies[0], b"+ACK")

@@ -17,6 +17,7 @@ from jetmesh.contracts import registry
 from jetmesh.contracts.schema import contract
 from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.transport import answer_inbox
 from jetmesh.operate.doctor import CheckContext, Finding, Grade, redacted_url, run_checks, settings_in_force, traces
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf
@@ -80,7 +81,7 @@ async def test_a_durable_that_belongs_to_no_reaction_is_wrong_unless_somebody_re
         "TOLLS/tolls-old_name belongs to no reaction, and no client pulls it: what it has not acknowledged is never "
         "archived": "if it is not needed: `nats consumer rm TOLLS tolls-old_name`"
     }
-    async with mesh.context.connection.answers(lambda *_: None) as inbox:
+    async with answer_inbox(mesh.context.connection, lambda *_: None) as inbox:
         pull = json.dumps({"batch": 10, "expires": 30 * 10**9}).encode()
         mesh.context.connection.send("$JS.API.CONSUMER.MSG.NEXT.TOLLS.tolls-old_name", pull, reply=inbox)
         await mesh.context.connection.flush()

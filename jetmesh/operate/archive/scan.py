@@ -11,7 +11,7 @@ from jetmesh.jetstream.api import passing_consumer
 from jetmesh.jetstream.delivery import ack_facts
 from jetmesh.jetstream.status import Kind, Status
 from jetmesh.jetstream.subject import Subject
-from jetmesh.jetstream.transport import Transport
+from jetmesh.jetstream.transport import Transport, answer_inbox
 from jetmesh.operate.archive.row import Row
 
 TIMEOUT_SECONDS = 30.0
@@ -37,7 +37,7 @@ class Scan:
         """
         self._page, self._size, self._ended = [], size, asyncio.get_running_loop().create_future()
         demand = json.dumps({"batch": size, "no_wait": True}).encode()
-        async with self._connection.answers(self._on_frame) as inbox:
+        async with answer_inbox(self._connection, self._on_frame) as inbox:
             self._connection.send(self._next, demand, reply=inbox)
             try:
                 await asyncio.wait_for(self._ended, TIMEOUT_SECONDS)

@@ -13,7 +13,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.status import Kind, Status
-from jetmesh.jetstream.transport import Transport
+from jetmesh.jetstream.transport import Transport, answer_inbox
 from jetmesh.operate.backup.manifest import BackupError, digest
 
 CHUNK_BYTES, WINDOW_BYTES = 256 << 10, 8 << 20
@@ -46,7 +46,7 @@ async def save(connection: Transport, stream: str, file: Path) -> Saved:
     chunks: asyncio.Queue[tuple[str, bytes, bytes]] = asyncio.Queue()
     lost: list[bool] = []
     connection.on_reconnected(lambda: lost.append(True))
-    async with connection.answers(lambda _, *frame: chunks.put_nowait(frame)) as inbox:
+    async with answer_inbox(connection, lambda _, *frame: chunks.put_nowait(frame)) as inbox:
         wanted = {"deliver_subject": inbox, "no_consumers": True, "jsck": True,
                   "chunk_size": CHUNK_BYTES, "window_size": WINDOW_BYTES}  # fmt: skip
         call = f"STREAM.SNAPSHOT.{stream}"
@@ -97,7 +97,7 @@ async def load(connection: Transport, config: dict[str, Any], state: dict[str, A
     call = f"STREAM.RESTORE.{stream}"
     subject = (await request(connection, call, body, strict=True, timeout_seconds=TIMEOUT_SECONDS))["deliver_subject"]
     answers: asyncio.Queue[bytes] = asyncio.Queue()
-    async with connection.answers(lambda _subject, _reply, _headers, data: answers.put_nowait(data)) as inbox:
+    async with answer_inbox(connection, lambda _subject, _reply, _headers, data: answers.put_nowait(data)) as inbox:
         await _upload(connection, stream, subject, inbox, file, answers)
         connection.send(subject, b"", reply=inbox)
         return await _installed(connection, stream, state, answers)

@@ -4,8 +4,8 @@ import asyncio
 import json
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 
 from jetmesh.failure import BrokerUnavailable, Unavailable
@@ -118,16 +118,6 @@ class SimulatedConnection(Notices):
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), FLUSH_SECONDS)
         self._heard.pop(inbox, None)
-
-    @asynccontextmanager
-    async def answers(self, frame: Frame) -> AsyncIterator[str]:
-        """An inbox whose messages go to `frame`, for as long as the block lasts."""
-        inbox = self.new_inbox()
-        subscription = await self.listen(inbox, frame)
-        try:
-            yield inbox
-        finally:
-            await self.stop_listening(subscription)
 
     def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
         """Send one message. Raises Unavailable while there is no connection."""
