@@ -1,6 +1,7 @@
 """A service: a name and its reactions, declared by the signatures of async functions."""
 
 import inspect
+import re
 import sys
 import types
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,13 +37,18 @@ class Reaction:
     events: tuple[EventType, ...]
     outcomes: tuple[EventType, ...]
     retry: Retry = Retry()
-    needs: str | None = None
+    needs: type | None = None
     delay: timedelta | None = None
     story: type | None = None
     arguments: tuple[str, ...] = ()
     middlewares: tuple[Middleware, ...] = ()
     is_optional: bool = False
     """Whether it may record nothing: its return type includes None."""
+
+    @property
+    def needed(self) -> str:
+        """What operators see of what it needs: `Gateway` is gateway, `MailServer` is mail-server. Empty: nothing."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", self.needs.__name__).lower() if self.needs else ""
 
     @property
     def durable(self) -> str:
@@ -69,8 +75,8 @@ class Options(TypedDict, total=False):
 
     retry: Retry
     """How often it is tried, and how long it rests between attempts."""
-    needs: str | None
-    """What it can't work without: while that is down, it pauses."""
+    needs: type | None
+    """The type of the dependency that it can't work without: while that is down, the reaction pauses."""
     middlewares: Sequence[Middleware]
     """What is around this reaction alone, inside those of its service and of the app."""
 
@@ -218,6 +224,7 @@ class _Signature:
             if name not in self.hints:
                 what = "its return type" if name == "return" else f"parameter `{name}`"
                 raise self.error(f"does not annotate {what}", f"annotate {what}: the signature is the wiring")
+        self._check_needs(options.get("needs"))
         story, arguments = self._arguments(parameters[1:])
         return Reaction(
             service=self.service.name,
@@ -231,6 +238,15 @@ class _Signature:
             is_optional=types.NoneType in _members(self.hints["return"]),
             **options,
         )
+
+    def _check_needs(self, needs: type | None) -> None:
+        dependencies = self.service.dependencies
+        known = {dependencies, *get_type_hints(dependencies).values()} if dependencies else set()
+        if needs is not None and needs not in known:
+            raise self.error(
+                f"needs {needs!r}, which is no dependency of {self.service.name}",
+                "name the type of a field of its dependencies, such as `needs=Gateway`",
+            )
 
     def _events(self, form: Form, parameter: str) -> tuple[EventType, ...]:
         hint = self.hints[parameter]

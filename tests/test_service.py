@@ -10,6 +10,7 @@ from jetmesh import DeclarationError, Recorded, Service, Snapshot
 from jetmesh.app import AppError, load, named
 from jetmesh.forms import AFTER, MANY, ON, SINK
 from tests.support.jobs import APP, Asked, Dropped, Failed, Finished, Work, work
+from tests.support.tollgate import Bank, Gate
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,20 @@ def test_a_decorator_leaves_the_function_as_it_is() -> None:
     async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
 
     assert work().on(finish) is finish
-    assert work().begins(needs="bank")(finish) is finish
+    assert Service("work", Bank).begins(needs=Bank)(finish) is finish
+
+
+def test_what_a_reaction_needs_is_a_dependency_of_its_service_and_named_after_its_type() -> None:
+    async def finish(asked: Asked) -> Finished:
+        """Finish."""
+        return Finished(job_id=asked.job_id)
+
+    service = Service("work", Gate)
+    service.begins(needs=Bank)(finish)
+    assert [reaction.needed for reaction in service.reactions] == ["bank"]
+    for wrong in (str, "bank"):
+        with pytest.raises(DeclarationError, match="which is no dependency of work; name the type of a field"):
+            Service("work", Gate).begins(needs=wrong)(finish)  # type: ignore[arg-type]
 
 
 def test_an_app_is_found_by_name_or_the_error_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

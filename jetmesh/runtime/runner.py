@@ -98,9 +98,9 @@ class Runner:
 
     async def start(self, dependencies: Any) -> None:
         """Make the reactions and begin to pull."""
-        self.breakers |= breakers(self.service.name, (r.needs for r in self.service.reactions if r.needs))
+        self.breakers |= breakers(self.service.name, (r.needed for r in self.service.reactions if r.needs))
         for reaction in self.service.reactions:
-            breaker = self.breakers.get(reaction.needs or "")
+            breaker = self.breakers.get(reaction.needed)
             around = (*middlewares_of(self.others), *self.service.middlewares, *reaction.middlewares)
             worker = worker_of(Binding(self.context, self.service, reaction, dependencies, breaker, around))
             self.workers[reaction.name] = worker
@@ -215,7 +215,7 @@ class Runner:
             reactions = own
         elif consumer.stream == INTAKE:
             reactions = [r for r in reactions if any(r.takes_from_outside(event) for event in r.events)]
-        return {reaction.needs or "" for reaction in reactions}
+        return {reaction.needed for reaction in reactions}
 
     def _from_outside(self, delivery: Delivery) -> None:
         """To the intake that takes the type; an unknown type goes to the first one, which makes a dead letter of it."""

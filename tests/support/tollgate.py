@@ -56,7 +56,7 @@ def tollgate(attempts: int = 3, *, watches: bool = False) -> Service:
     reaction that needs nothing notes each car at its second attempt, after a pause so long that it is set aside."""
     tolls = Service("tolls", Gate)
 
-    @tolls.begins(needs="bank", retry=Retry(attempts=attempts, first_seconds=0.01))
+    @tolls.begins(needs=Bank, retry=Retry(attempts=attempts, first_seconds=0.01))
     async def charge(car: CarArrived, gate: Gate) -> TollPaid:
         """A car arrived: charge the toll."""
         await gate.bank.charge(car.plate)

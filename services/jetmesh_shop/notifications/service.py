@@ -28,7 +28,7 @@ class Notifications:
 notifications = Service("notifications", Notifications)
 
 
-@notifications.on(needs="smtp", retry=PATIENT)
+@notifications.on(needs=Mailer, retry=PATIENT)
 async def confirm(order: OrderConfirmed, deps: Notifications) -> ConfirmationSent:
     """The order is promised: send the confirmation."""
     lines = [(line.sku, line.quantity, line.unit_price_minor) for line in order.lines]
@@ -38,7 +38,7 @@ async def confirm(order: OrderConfirmed, deps: Notifications) -> ConfirmationSen
     return ConfirmationSent(order_id=order.order_id, message_id=sent)
 
 
-@notifications.on(needs="smtp", retry=PATIENT)
+@notifications.on(needs=Mailer, retry=PATIENT)
 async def apologize(order: OrderCancelled | OrderRefused, deps: Notifications) -> CancellationSent | None:
     """The order will not be: say so, and why."""
     if isinstance(order, OrderRefused):
@@ -52,7 +52,7 @@ async def apologize(order: OrderCancelled | OrderRefused, deps: Notifications) -
     return CancellationSent(order_id=order.order_id, message_id=sent)
 
 
-@notifications.on(needs="smtp", retry=PATIENT)
+@notifications.on(needs=Mailer, retry=PATIENT)
 async def thank(payment: PaymentCaptured, deps: Notifications) -> ReceiptSent:
     """The money is taken: send the receipt."""
     contents = templates.receipt(payment.order_id, payment.currency, payment.amount_minor)

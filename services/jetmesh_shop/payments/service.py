@@ -31,7 +31,7 @@ class Payments:
 payments = Service("payments", Payments)
 
 
-@payments.begins(needs="bank")
+@payments.begins(needs=Gateway)
 async def authorize(order: OrderPlaced, deps: Payments) -> PaymentAuthorized | PaymentDeclined:
     """An order was placed: hold its total on the customer's card."""
     answer = await deps.gateway.hold(order.order_id, order.total_minor, order.currency, order.payment_method)
@@ -40,7 +40,7 @@ async def authorize(order: OrderPlaced, deps: Payments) -> PaymentAuthorized | P
     return domain.authorization(order, answer)
 
 
-@payments.on(needs="bank", retry=NEVER_GIVE_UP)
+@payments.on(needs=Gateway, retry=NEVER_GIVE_UP)
 async def capture(
     order: OrderConfirmed, payment: Payment, deps: Payments
 ) -> PaymentCaptured | PaymentCaptureFailed | None:
@@ -52,7 +52,7 @@ async def capture(
     return domain.capture(order, await deps.gateway.capture(order.order_id))
 
 
-@payments.on(needs="bank", retry=NEVER_GIVE_UP)
+@payments.on(needs=Gateway, retry=NEVER_GIVE_UP)
 async def void(order: OrderCancelled, payment: Payment, deps: Payments) -> PaymentVoided | None:
     """The order will not be: close the payment at the bank for good, also when no hold is seen yet."""
     if payment.voided or payment.declined:
@@ -65,7 +65,7 @@ async def void(order: OrderCancelled, payment: Payment, deps: Payments) -> Payme
     return PaymentVoided(order_id=order.order_id)
 
 
-@payments.on(needs="bank", retry=NEVER_GIVE_UP)
+@payments.on(needs=Gateway, retry=NEVER_GIVE_UP)
 async def withdraw(
     request: OrderCancellationRequested, payment: Payment, deps: Payments
 ) -> PaymentCaptureFailed | None:
