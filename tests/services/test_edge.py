@@ -5,11 +5,9 @@ import json
 import logging
 import socket
 import sys
-from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +21,18 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import ASGIApp
 
 from jetmesh.testing import until
-from jetmesh_contracts.orders import OrderPlaced
 from jetmesh_shop.orders.edge.app import create_app
 from jetmesh_shop.orders.edge.limits import Limits
 from jetmesh_shop.orders.edge.port import (
-    AlreadyPlaced,
-    Claim,
-    Conflict,
-    Placed,
-    Placement,
-    Refused,
-    StoryEvent,
     TooLarge,
     Unavailable,
 )
 from jetmesh_shop.orders.edge.stories import status_of
 from jetmesh_shop.orders.edge.tokens import Tokens
+from tests.services.orders_in_memory import EverythingSells, InMemoryOrders
 
 OPERATOR = "an-operators-own-token"
 TOKENS = Tokens(secrets=(b"a secret of the tests",), operators=(OPERATOR,))
-PRICES = {"pizza-margherita": 1150, "tiramisu": 650}
 ADA: dict[str, Any] = {
     "order_id": "o-1042",
     "customer": {"customer_id": "c-7", "email": "ada@example.com"},
@@ -50,75 +40,6 @@ ADA: dict[str, Any] = {
     "currency": "EUR",
     "payment_method": "pm_card_visa",
 }
-
-
-@dataclass
-class InMemoryOrders:
-    """The port with no mesh behind it: what is stored is a dict, what happens is what a test says."""
-
-    stored: dict[str, OrderPlaced] = field(default_factory=dict)
-    claims: dict[str, Claim] = field(default_factory=dict)
-    stories: defaultdict[str, list[StoryEvent]] = field(default_factory=lambda: defaultdict(list))
-    cancellations: list[str] = field(default_factory=list)
-    failure: Exception | None = None
-    hang: bool = False
-    released: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def release(self) -> None:
-        """What hangs goes on."""
-        self.released.set()
-
-    async def _reach(self) -> None:
-        if self.hang:
-            await self.released.wait()
-        if self.failure:
-            raise self.failure
-
-    async def place(self, order: OrderPlaced) -> Placement:
-        await self._reach()
-        if earlier := self.stored.get(order.order_id):
-            return AlreadyPlaced() if earlier == order else Conflict()
-        if refused := self._refusal(order):
-            await self.happen(order.order_id, "orders.refused", {"reason": refused.reason})
-            return refused
-        self.stored[order.order_id] = order
-        await self.happen(order.order_id, "orders.placed", order.model_dump(mode="json"))
-        return Placed()
-
-    def _refusal(self, order: OrderPlaced) -> Refused | None:
-        for line in order.lines:
-            if line.sku not in PRICES:
-                return Refused("unknown_article", f"{line.sku} is not sold.")
-            if line.unit_price_minor != PRICES[line.sku]:
-                return Refused("price_changed", f"{line.sku} has another price.")
-        return None
-
-    async def claim(self, claim: Claim) -> Claim:
-        await self._reach()
-        return self.claims.setdefault(claim.idempotency_key, claim)
-
-    async def story(self, order_id: str) -> Sequence[StoryEvent]:
-        await self._reach()
-        return tuple(self.stories.get(order_id, ()))
-
-    async def request_cancellation(self, order_id: str) -> None:
-        await self._reach()
-        self.cancellations.append(order_id)
-
-    async def happen(self, order_id: str, type: str, data: Mapping[str, Any] | None = None) -> None:
-        """Orders record the event."""
-        sequence = 1 + len(self.stories[order_id])
-        self.stories[order_id].append(StoryEvent(type, datetime.now(UTC), sequence, data or {}))
-
-
-class EverythingSells(InMemoryOrders):
-    """A shop where every order that keeps the contract is taken: a refusal can only be the edge's own."""
-
-    def _refusal(self, order: OrderPlaced) -> Refused | None:
-        return None
-
-    async def claim(self, claim: Claim) -> Claim:
-        return claim
 
 
 @dataclass

@@ -21,7 +21,8 @@ from jetmesh_shop.orders.edge.limits import Limits
 from jetmesh_shop.orders.edge.server import Edge
 from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.wiring import Settings, _tokens
-from tests.services.test_edge import ADA, TOKENS, InMemoryOrders, bearer
+from tests.services.orders_in_memory import InMemoryOrders
+from tests.services.test_edge import ADA, TOKENS, bearer
 from tests.support.processes import running
 
 GET = b"GET /orders/o-1042 HTTP/1.1\r\nHost: edge\r\n"
