@@ -27,20 +27,25 @@ def contracts() -> Files:
 
 
 def tables() -> Files:
-    """The flow in the README, the keys in SECURITY.md."""
+    """The flow in the README, the services and their flow in theirs, the keys in SECURITY.md."""
+    drawn = {"services": service_lists.markdown(), "flow": f"```mermaid\n{flow.mermaid(SERVICES)}\n```"}
     return {
-        ROOT / "README.md": between(ROOT / "README.md", "flow", flow.markdown(SERVICES)),
-        ROOT / "SECURITY.md": between(ROOT / "SECURITY.md", "keys", keys.markdown(SERVICES)),
+        ROOT / "README.md": between(ROOT / "README.md", {"flow": flow.markdown(SERVICES)}),
+        ROOT / "services" / "README.md": between(ROOT / "services" / "README.md", drawn),
+        ROOT / "SECURITY.md": between(ROOT / "SECURITY.md", {"keys": keys.markdown(SERVICES)}),
     }
 
 
-def between(page: Path, mark: str, table: str) -> str:
-    """The page with this table between `<!-- mark -->` and `<!-- /mark -->`."""
-    head, begin, rest = page.read_text().partition(f"<!-- {mark} -->\n")
-    _, end, tail = rest.partition(f"<!-- /{mark} -->")
-    if not (begin and end):
-        raise ValueError(f"{page.name} has no table between <!-- {mark} --> and <!-- /{mark} -->")
-    return f"{head}{begin}{table.strip()}\n{end}{tail}"
+def between(page: Path, tables: Mapping[str, str]) -> str:
+    """The page with each table between `<!-- mark -->` and `<!-- /mark -->`."""
+    text = page.read_text()
+    for mark, table in tables.items():
+        head, begin, rest = text.partition(f"<!-- {mark} -->\n")
+        _, end, tail = rest.partition(f"<!-- /{mark} -->")
+        if not (begin and end):
+            raise ValueError(f"{page.name} has no table between <!-- {mark} --> and <!-- /{mark} -->")
+        text = f"{head}{begin}{table.strip()}\n{end}{tail}"
+    return text
 
 
 GENERATORS: Sequence[Callable[[], Files]] = (

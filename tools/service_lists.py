@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from jetmesh_contracts import EVENTS
@@ -62,3 +63,10 @@ def with_lists(text: str, lists: dict[str, str]) -> str:
         if found != 1:
             raise ValueError(f"{found} lists of services at {place}: write one, or change tools/service_lists.py")
     return text
+
+
+def markdown() -> str:
+    """The services as a table, each with the sentence that its module begins with."""
+    said = {name: (import_module(f"jetmesh_shop.{name}.service").__doc__ or "").partition("\n")[0] for name in NAMES}
+    rows = (f"| [`{name}`](jetmesh_shop/{name}) | {words} |" for name, words in said.items())
+    return "\n".join(["| service | what it does |", "|---|---|", *rows])

@@ -12,19 +12,21 @@ from jetmesh.contracts import package
 
 
 @click.command()
-@click.argument("name", metavar="TYPE", default="orders.placed")
+@click.argument("name", metavar="TYPE", default="")
 @click.option("--key", default="", help="The key; a fresh one if none is given.")
 @options.contracts
 def example(name: str, key: str, contracts: str) -> None:
-    """Print a valid body of an event on one line, with a fresh key each time.
+    """Print a valid body of an event (of the first that anybody may publish) on one line, with a fresh key each time.
 
     \b
     jetmesh example orders.placed | nats pub orders.placed --force-stdin
     """
     found = package.load(contracts)
-    event, bodies = found.event(name), found.examples(name)
+    event = found.event(name)
+    bodies = found.examples(event.type)
     if not bodies:
-        raise click.ClickException(f"{name} has no example: write one to {found.folder}/examples/{name}/1.json")
+        told = f"{event.type} has no example: write one to {found.folder}/examples/{event.type}/1.json"
+        raise click.ClickException(told)
     body = {**bodies[0], event.key_field: key or _fresh(str(bodies[0][event.key_field]))}
     event.read(json.dumps(body).encode())
     say(written(body, separators=(",", ":")))

@@ -12,7 +12,7 @@ from jetmesh.contracts.advice import advise
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option("--type", "name", default="orders.placed", show_default=True, help="The type of the event.")
+@click.option("--type", "name", default="", help="The type; else the first that anybody may publish.")
 @options.contracts
 def validate(file: BinaryIO, name: str, contracts: str) -> None:
     """Say what is wrong with the body in FILE (or from standard input), field by field; exit 1 if anything is.

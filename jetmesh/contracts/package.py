@@ -31,12 +31,13 @@ class Package:
     events: tuple[EventType, ...]
     folder: Path
 
-    def event(self, name: str) -> EventType:
-        """The event of a type.
+    def event(self, name: str = "") -> EventType:
+        """The event of a type; where none is named, the first that anybody may publish.
 
         Raises:
             PackageError: there is none; the text names those that there are.
         """
+        name = name or next((event.type for event in self.events if event.from_outside), "")
         for event in self.events:
             if event.type == name:
                 return event
