@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ async def trapped_before_ack(delivery: Delivery, call_next: CallNext) -> Outcome
 def _then_trapped(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """The same point of a sink, which no middleware is around."""
 
+    @wraps(function)  # by its module the service finds its wiring
     async def trapped(*arguments: Any) -> None:
         await function(*arguments)
         passing(BEFORE_ACK)
