@@ -1,4 +1,4 @@
-"""The Transport to a real broker: it tells what happens to it, and has a nats-py client that does the work."""
+"""The Transport to a real broker: it has a nats-py client, and reports what happens to the connection."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ FLUSH_SECONDS = 2
 
 
 class Connection(Notices):
-    """Reconnects for ever, finds a half-open connection in seconds, and reports denials."""
+    """Reconnects for ever, detects a half-open connection within seconds, and reports denials."""
 
     def __init__(self, identity: Identity | None = None) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Connection(Notices):
         self._conditions = Conditions(log)
         self._client = NatsClient(self._identity, self._conditions)
         self.send = self._client.send
-        """As `Transport.send`; the hot path takes no detour."""
+        """See `Transport.send`."""
         self.new_inbox = self._client.new_inbox
         self._tell: Callable[[str], None] = self._warn
         self._lifetimes = Lifetimes()
@@ -49,7 +49,7 @@ class Connection(Notices):
         self, url: str, name: str, *, within_seconds: float | None = None, tell: Callable[[str], None] | None = None,
         **options: Any,
     ) -> None:  # fmt: skip
-        """Connect, trying until a server lets this client in; `tell` gets the reason why none did so far.
+        """Connect; try until a server accepts this client. `tell` gets the reason of each failure.
 
         Raises:
             TimeoutError: none did within that time; `refusal` says why.
@@ -87,7 +87,7 @@ class Connection(Notices):
             await cancelled(self._client.reconnecting)
 
     async def ended(self) -> str:
-        """Return when nothing will connect it again: what it failed with."""
+        """Wait until it is closed for good; the error that ended it."""
         await self._closed.wait()
         return str(self.last_error)
 
@@ -103,12 +103,12 @@ class Connection(Notices):
 
     @property
     def refusal(self) -> str:
-        """Why a broker that is there does not let this client in; empty where none is known to."""
+        """Why a broker refuses this client; empty if none is known to."""
         return self._identity.trouble(self._client.failure, self._client.about_server)
 
     @property
     def trouble(self) -> str:
-        """Why there is no connection; empty where there is one."""
+        """Why there is no connection; empty if there is one."""
         if self.is_connected:
             return ""
         return f"{NOT_CONNECTED}: {why}" if (why := self.refusal) else NOT_CONNECTED
@@ -145,7 +145,7 @@ class Connection(Notices):
         await self._client.ignore(subscription)
 
     async def flush(self, timeout: int = FLUSH_SECONDS) -> None:  # noqa: ASYNC109
-        """Return when the server has what was sent."""
+        """Wait until the server has everything that was sent."""
         await self._client.flush(timeout)
 
     async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:

@@ -1,8 +1,7 @@
-"""How a process proves who it is to the broker, and how it knows the broker: read again at each connect.
+"""The keys and certificates of a connection, read again at each connect.
 
-Keys and certificates are renewed while a process runs. What can't be used at its start is an error that names the
-setting; later the one that was good before stays.
-"""
+They can be renewed while a process runs. A file that can't be used at the start is an error that names the setting;
+later the earlier one stays in use."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""A message as the broker delivered it, and the id that is made from where it stands."""
+"""A message as the broker delivered it, and ids derived from its place in the stream."""
 
 import uuid
 from hashlib import sha1
@@ -9,7 +9,7 @@ _NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
 
 
 class Delivery:
-    """One message as the broker delivered it, not yet understood.
+    """One message as the broker delivered it, not yet decoded.
 
     `headers` may be the header block as it came: it is decoded when somebody asks, and most deliveries nobody asks.
     `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
@@ -60,7 +60,7 @@ class Delivery:
 
     @property
     def place_id(self) -> str:
-        """The id that is made from where the message stands."""
+        """The id derived from the message's place."""
         return id_of_place(self.stream, self.timestamp, self.sequence)
 
     @property
@@ -72,7 +72,7 @@ class Delivery:
 
     @property
     def header_block(self) -> bytes:
-        """The headers as they came; empty where they came decoded, or somebody has asked for them."""
+        """The undecoded header block; empty once the headers are decoded."""
         return self._headers if isinstance(self._headers, bytes) else b""
 
 

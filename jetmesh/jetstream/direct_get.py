@@ -75,7 +75,7 @@ class Stored(NamedTuple):
             return [self]
         try:
             stood = _MARKER.validate_json(self.data)
-        except ValidationError:  # a stranger's, where the broker has no accounts
+        except ValidationError:  # another client's, if the broker has no accounts
             return []
         return [Stored(f"{name}.{self.key}", sequence, at, {}, b"{}") for name, (sequence, at) in stood.items()]
 
@@ -143,7 +143,7 @@ class DirectGet:
         await self._inbox.start("direct-get-deadlines")
 
     def close(self) -> None:
-        """Stop; whoever still waits is told."""
+        """Stop; callers that wait get an error."""
         self._inbox.stop()
 
     async def leave(self) -> None:

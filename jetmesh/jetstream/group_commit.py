@@ -1,4 +1,4 @@
-"""Group commit: events of many stories that wait to be recorded in one stream go to the disk together.
+"""Group commit: events of many stories that wait for one stream are stored together.
 
 A broker that acknowledges what is on the disk (`sync_interval: always`) writes one message at a time, or one atomic
 batch (ADR-50). With few messages under way each goes alone, and at once; what piles up behind them goes as a batch.
@@ -30,7 +30,7 @@ Waiting = tuple[Message, "asyncio.Future[int | None]"]
 
 @dataclass(slots=True)
 class Group:
-    """What is under way to one stream, and what waits for it."""
+    """The messages on their way to one stream, and those that wait."""
 
     alone: int = 0
     batches: int = 0
@@ -73,7 +73,7 @@ class GroupCommit:
                 self._go_on(group)
 
     def _go_on(self, group: Group) -> None:
-        """Let go what may go: a batch, where enough wait for one, else one by one."""
+        """Send what may go: a batch if enough wait for one, else single messages."""
         while group.waiting:
             if len(group.waiting) >= BATCH_MIN:
                 if group.batches >= BATCHES_MAX:
@@ -100,8 +100,8 @@ class GroupCommit:
             self._go_on(group)
 
     async def _record_together(self, group: Group, batch: list[Waiting]) -> None:
-        """Record a batch; its sequences are contiguous. If a guard did not hold, it is taken apart, so that few are
-        left to go alone; if nobody knows, each asks for itself."""
+        """Record a batch; its sequences are contiguous. If a guard does not hold it is halved, so that few messages go
+        alone; if the outcome is unknown, each message asks for itself."""
         try:
             last = await self._record_all([message for message, _ in batch])
         except Refused:
@@ -120,7 +120,7 @@ class GroupCommit:
 
     @staticmethod
     def _release(group: Group, waiting: Sequence[Waiting]) -> None:
-        """Tell them to go alone."""
+        """Let them go alone."""
         for _, turn in waiting:
             if not turn.done():
                 group.alone += 1

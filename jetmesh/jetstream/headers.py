@@ -1,4 +1,4 @@
-"""Headers of NATS messages (ADR-4): as they are written, and as they are read."""
+"""The headers of NATS messages (ADR-4): their names, encoding and decoding."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ Headers = dict[str, str]
 
 
 class Nats:
-    """What the server reads and writes."""
+    """The headers of the server."""
 
     PREFIX = "Nats-"
     STREAM = "Nats-Stream"
@@ -33,7 +33,7 @@ class Nats:
 
 
 class Jetmesh:
-    """What the runtime says about a message that is set aside, and about a dead letter."""
+    """The headers of delayed redeliveries and dead letters."""
 
     PREFIX = "Jetmesh-"
     SERVICE = "Jetmesh-Service"
@@ -48,9 +48,9 @@ class Jetmesh:
     REASON = "Jetmesh-Reason"
     TRACEBACK_DIGEST = "Jetmesh-Traceback-Digest"
     TRACEPARENT = "Jetmesh-Traceparent"
-    """The context of the last attempt: that of the message may be none, or a stranger's."""
+    """The trace context of the last attempt; the message may have none, or another client's."""
     OMITTED_BYTES = "Jetmesh-Omitted-Bytes"
-    """How many bytes of the headers and the body were left out, for a dead letter to fit."""
+    """How many bytes of headers and body were left out, so that a dead letter fits."""
     REPLAY = "Jetmesh-Replay"
     """On a delivery that is a replay: the sequence of the dead letter that it was."""
     UNKNOWN_SINCE = "Jetmesh-Unknown-Since"
@@ -80,9 +80,9 @@ _OWN = (Nats.PREFIX.lower(), Jetmesh.PREFIX.lower())
 
 
 def decode_headers(raw: bytes) -> Headers:
-    """The header block of a NATS message; of repeated names the last counts, bytes that are no UTF-8 are replaced."""
+    """The header block of a NATS message; of repeated names the last counts, bytes that are not UTF-8 are replaced."""
     text = raw.decode("utf-8", "replace")
-    try:  # the way every client writes them
+    try:  # the form in which every client writes them
         if not (text.startswith("NATS/1.0\r\n") and text.endswith("\r\n\r\n")):
             raise ValueError
         return dict([line.split(": ", 1) for line in text[10:-4].split("\r\n")])
@@ -92,8 +92,8 @@ def decode_headers(raw: bytes) -> Headers:
 
 
 def foreign(headers: Mapping[str, str]) -> Headers:
-    """The headers that are their publisher's to choose: what begins with `Nats-` or `Jetmesh-` is said by the broker
-    and by the runtime, on lanes that nobody else may write to, and believed on no other."""
+    """The headers that a publisher may choose. `Nats-` and `Jetmesh-` headers are the broker's and the runtime's, and
+    are trusted only on subjects to which no one else may publish."""
     return {name: value for name, value in headers.items() if not name.lower().startswith(_OWN)}
 
 

@@ -1,4 +1,4 @@
-"""Custody of deliveries: whoever takes one settles it once, and it is kept alive for as long as it is held."""
+"""Deliveries in flight: each is settled once, and reported in progress until then."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
 
 Place: TypeAlias = tuple[int, float]
-"""A message of a stream: its sequence, and when it was stored, for another life of the stream has others there."""
+"""A message of a stream: its sequence, and its time, because a stream that is created again reuses sequences."""
 
 
 class InFlight:
@@ -25,9 +25,9 @@ class InFlight:
         self._held: dict[str, tuple[Delivery, Pull, Place]] = {}
         self._places: dict[tuple[Pull, Place], str] = {}
         self.orphans: set[str] = set()
-        """The replies of deliveries that are nobody's any more: nothing may be recorded because of one."""
+        """Replies of deliveries whose durable is gone: nothing may be recorded because of one."""
         self.is_sure = True
-        """Whether it is known which are; else nothing may be recorded at all."""
+        """Whether these are known; if not, nothing may be recorded at all."""
         self._certain = asyncio.Event()
         self._certain.set()
         self._from_before: set[str] = set()
@@ -37,8 +37,8 @@ class InFlight:
         return len(self._held)
 
     def take(self, delivery: Delivery, pull: Pull) -> bool:
-        """The delivery has arrived; False if the message is in hand here already: it was delivered again to a process
-        that had been stopped, or by a broker that had crashed. Whoever has it goes on, and its settling counts."""
+        """Take a delivery that arrived; False if its message is in flight here already, after a pause of the process or
+        a crash of the broker. The first copy keeps running, and its ack settles both."""
         place = delivery.sequence, delivery.timestamp
         if known := self._places.get((pull, place)):
             self.orphans.discard(known)
@@ -49,29 +49,29 @@ class InFlight:
         return True
 
     def doubt(self) -> None:
-        """Whether what is held is still to be handled is not known until `be_sure`."""
+        """Until `be_sure` it is unknown which deliveries are still to be handled."""
         self.is_sure = False
         self._certain.clear()
 
     def be_sure(self) -> None:
-        """What is held and not disowned is still to be handled."""
+        """All deliveries that are not disowned are still to be handled."""
         self.is_sure = True
         self._certain.set()
 
     async def certainty(self) -> None:
-        """Return once it is known what is still to be handled."""
+        """Wait until it is known which deliveries are still to be handled."""
         await self._certain.wait()
 
     def disown(self, pull: Pull, before: float = math.inf) -> None:
-        """The durable of a pull is gone. What it had delivered is settled with nobody, unless its successor delivers
-        the same message again: said to that one about another message, it would settle what nobody has handled.
-        What arrived after `before`, by the monotonic clock, came from the successor."""
+        """The durable of a pull is gone: its deliveries are not acknowledged any more. An ack that reaches the new
+        durable could settle another message. Deliveries that arrived after `before` (monotonic clock) are the new
+        durable's."""
         self.orphans |= {
             reply for reply, (delivery, of, _) in self._held.items() if of is pull and delivery.held_since < before
         }
 
     def ack(self, delivery: Delivery) -> None:
-        """It is done. Lost acknowledgements do no harm: the delivery comes again and meets what it recorded."""
+        """Acknowledge. A lost ack does no harm: the delivery comes again and is settled by its recorded outcome."""
         self._settle(delivery, b"+ACK")
 
     def nak(self, delivery: Delivery, pause_seconds: float = 0.0) -> None:
@@ -80,13 +80,13 @@ class InFlight:
         self._settle(delivery, b"-NAK" + delay)
 
     def rest(self, delivery: Delivery, seconds: float) -> None:
-        """Give it back for so long. Nothing behind it is due sooner: its pull asks for nothing meanwhile."""
+        """Give it back for so long, and let its pull rest: no delivery behind it is due sooner."""
         if held := self._held.get(delivery.reply):
             held[1].rest(seconds)
         self.nak(delivery, seconds)
 
     def in_progress(self) -> None:
-        """Called by a ticker: whatever has been held for a third of the ack wait says that it is still worked on."""
+        """Report deliveries in progress that have been in flight for a third of the ack wait; called by a ticker."""
         now = time.monotonic()
         self._from_before &= self._held.keys()
         for delivery, pull, _ in self._held.values():
@@ -96,13 +96,13 @@ class InFlight:
                 self._say(delivery, b"+WPI")
 
     def _reassure(self) -> None:
-        """The broker was away: its ack wait may be nearly over, and it may have forgotten what is held and deliver it
-        to somebody else, who gives it back for a moment. So it is told at once, and from then on at every tick."""
+        """After a reconnection report every delivery in progress at once: the ack wait may be nearly over, and a broker
+        that crashed may have delivered the message to another process, which gives it back for a moment."""
         self._from_before = set(self._held)
         self.in_progress()
 
     def oldest_seconds(self) -> dict[tuple[str, str], float]:
-        """For how long the delivery that arrived first has been held, by stream and durable."""
+        """The age of the oldest delivery, by stream and durable."""
         now = time.monotonic()
         found: dict[tuple[str, str], float] = {}
         for delivery, pull, _ in list(self._held.values()):

@@ -1,4 +1,4 @@
-"""How long connections last: a server that ends one after the other (a slow consumer) is asked for less each time."""
+"""Counts short-lived connections: after each one a pull asks for less, as a slow consumer must."""
 
 import time
 

@@ -1,19 +1,19 @@
-"""How large a message may be: what the server says in its INFO, and what no server says and all keep to."""
+"""The limits of a message: those of the server's INFO, and the fixed ones of every server."""
 
 from typing import NamedTuple
 
 from jetmesh.failure import TooLarge
 
 PAYLOAD_BYTES_MAX = 1 << 20
-"""What the brokers of a mesh take (`max_payload`) and its streams keep: headers and body together."""
+"""The largest message of a mesh's brokers and streams (`max_payload`): headers and body together."""
 MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX - (64 << 10)
 """What a service may record and what is taken from outside: it leaves room for what a dead letter adds as evidence."""
 HEADER_BYTES_MAX = (1 << 16) - 1
-"""What JetStream stores of headers (10097)."""
+"""The most bytes of headers that JetStream stores (10097)."""
 SUBJECT_BYTES_MAX = 4_000
 """Subject and reply together: the server ends the connection over a longer line than 4,096 bytes."""
 SHORT_SUBJECT = 900
-"""So many characters fit, whatever they are."""
+"""A number of characters that always fits."""
 
 
 class Limits(NamedTuple):
@@ -23,7 +23,7 @@ class Limits(NamedTuple):
     """Headers and body together (`max_payload`)."""
 
     def require(self, subject: str, headers_size: int, data_size: int, reply: str = "") -> None:
-        """Return where a message of this size fits.
+        """Check that a message of this size fits.
 
         Raises:
             TooLarge: naming the size and the limit.

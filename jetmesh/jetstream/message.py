@@ -1,4 +1,4 @@
-"""What is to be recorded: a message, and the guard under which the broker stores it."""
+"""A message to record, and the guard under which the broker stores it."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ _GUARD_LINES = f"{Nats.EXPECTED_LAST}: %d\r\n{Nats.EXPECTED_LAST_SUBJECT}: %s\r\
 
 
 class Refused(Exception):
-    """The guard found another sequence than was read: somebody recorded meanwhile. Read the story and decide again.
-    `last_sequence` is what it found, where the server told."""
+    """The guard does not hold: another writer has recorded since the story was read. Read the story and decide again.
+    `last_sequence` is the actual one, if the server names it."""
 
     def __init__(self, reason: str, last_sequence: int | None = None) -> None:
         super().__init__(reason)
@@ -23,7 +23,7 @@ class Unknown(BrokerUnavailable):
 
 
 class Guard(NamedTuple):
-    """What must be the last sequence on `subject` (a wildcard) for the message to be stored; 0: nothing there."""
+    """The message is stored only if `sequence` is the last one on `subject` (a wildcard); 0: if there is none."""
 
     subject: str
     sequence: int
@@ -35,7 +35,7 @@ class Guard(NamedTuple):
 
 
 class Message:
-    """What is to be recorded. `headers` may be given as the lines of a block that is written already."""
+    """A message to record. `headers` may be header lines that are encoded already."""
 
     __slots__ = ("data", "guard", "lines", "subject")
 

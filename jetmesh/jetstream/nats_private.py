@@ -1,4 +1,4 @@
-"""All that is used of nats-py beside its public interface, and nothing of it anywhere else.
+"""The only module that uses private members of nats-py.
 
 nats-py hands each message through a queue and a task and parses every header on the way; here a callback gets the
 bytes inside the read loop. nats-py closes for good when the server names an error, and goes on without reading, writing
@@ -110,7 +110,7 @@ class NatsClient(Client):
 
     @property
     def about_server(self) -> Mapping[str, Any]:
-        """What the server said of itself when it was connected to (its INFO); what listens there may be no server."""
+        """The server's INFO of the handshake; the peer may be no NATS server."""
         said: object = self._server_info
         return said if isinstance(said, dict) else {}
 
@@ -178,7 +178,7 @@ class NatsClient(Client):
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
     ) -> None:
-        """What nats-py sends by itself obeys the same limits."""
+        """Apply the same limits to what nats-py sends itself."""
         headers_size = sum(len(f"{name}: {value}\r\n".encode()) for name, value in (headers or {}).items())
         self.limits.require(subject, headers_size + (12 if headers else 0), payload_size, reply)
         await super()._send_publish(subject, reply, payload, payload_size, headers)
@@ -242,7 +242,7 @@ class NatsClient(Client):
         await self._error_cb(self._err)
 
     async def _attempt_reconnect(self) -> None:
-        """Try until it succeeds, also after an error that nats-py did not expect, and which would end its trying."""
+        """Try until it succeeds, also after an error that ends nats-py's own attempts."""
         while not self.is_closed:
             try:
                 await super()._attempt_reconnect()
@@ -264,7 +264,7 @@ class NatsClient(Client):
         await self._or_reconnect(super()._ping_interval(), "pinging")
 
     async def _or_reconnect(self, loop: Coroutine[Any, Any, None], what: str) -> None:
-        """A connection without one of its tasks is none."""
+        """Reconnect when one of the connection's tasks ends."""
         try:
             await loop
         except Exception:
@@ -274,7 +274,7 @@ class NatsClient(Client):
             await self._process_op_err(Error(f"{what} of the connection has ended"))
 
     def _deliver(self, sid: int, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
-        """To the frame of the subscription, if there is one. An error must not end the read loop, silently."""
+        """Call the frame of the subscription, if there is one. An error is logged: it must not end the read loop."""
         frame = self._frames.get(sid)
         if frame is None:
             return False
@@ -287,7 +287,7 @@ class NatsClient(Client):
         return True
 
     async def _hand_on(self, sid: int, subject: str, reply: str, headers: bytes, data: bytes) -> None:
-        """What no frame is for is nats-py's own: the answer to a request."""
+        """A message without a frame is for nats-py: the answer to a request."""
         try:
             await self._process_msg(sid, subject.encode(), reply.encode(), data, headers)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Who is told what happens to a connection: that it is there again, that the server denied a subject."""
+"""Callbacks of a connection: after a reconnection, and when the server denies a subject."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ class Notices:
         self._denied.append(callback)
 
     async def pause(self, seconds: float) -> None:
-        """Return after so long, or as soon as a lost connection is there again."""
+        """Wait so long, or until a lost connection is back."""
         back = asyncio.get_running_loop().create_future()
         self._pausing.add(back)
         try:
@@ -33,7 +33,7 @@ class Notices:
             self._pausing.discard(back)
 
     def reconnected(self) -> None:
-        """The connection is there again. One callback that fails keeps no other from going on."""
+        """Call the callbacks after a reconnection; one that fails does not stop the others."""
         for callback in self._reconnected:
             try:
                 callback()

@@ -1,4 +1,4 @@
-"""Splits what the broker sends into messages: one pass over each chunk, where nats-py matches each part anew."""
+"""The protocol parser: splits the broker's bytes into messages in one pass over each chunk."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -18,19 +18,19 @@ class Other(Protocol):
 
 
 class Splitter:
-    """In the place of nats-py's parser: messages are split here, everything else is for the parser that it replaces."""
+    """Replaces nats-py's parser: it parses messages itself and passes everything else to that parser."""
 
     def __init__(self, other: Other, deliver: Deliver, hand_on: HandOn) -> None:
         self._other, self._deliver, self._hand_on = other, deliver, hand_on
         self._rest = b""
 
     def reset(self) -> None:
-        """A new connection begins: what was left of the old one is gone."""
+        """Start a new connection: drop unfinished input."""
         self._other.reset()
         self._rest = b""
 
     async def parse(self, data: bytes = b"") -> None:
-        """Handle every whole message in what has come, and keep the rest."""
+        """Handle each complete message, and keep the rest."""
         data = self._rest + data if self._rest else data
         at = 0
         while (line := data.find(b"\r\n", at)) >= 0:

@@ -34,9 +34,9 @@ REFUSALS = frozenset(
         ErrorCode.ATOMIC_PUBLISH_INCOMPLETE_BATCH,
     }
 )
-"""Answers that mean "read and decide again": another writer was here, or is in flight, or the batch was not taken."""
+"""Refusals after which the story is read again: another writer recorded or is in flight, or the batch failed."""
 TOO_LARGE = frozenset({ErrorCode.MESSAGE_EXCEEDS_MAXIMUM, ErrorCode.HEADER_EXCEEDS_MAXIMUM})
-"""Answers that mean "never": more than the stream's `max_msg_size`, or than JetStream stores of headers."""
+"""Refusals that are permanent: the message is larger than `max_msg_size`, or its headers than JetStream stores."""
 NEVER = frozenset(
     {
         ErrorCode.MESSAGE_TTL_INVALID,
@@ -53,9 +53,8 @@ NEVER = frozenset(
         ErrorCode.EXPECTED_LAST_SEQUENCE_INVALID,
     }
 )
-"""So do these, about this message alone: its schedule or the time that it shall live is none, its batch is none. Every
-other answer means "not now": the stream or the account is full, or somebody has to mend a setting, and what was done
-already must not be given up for it."""
+"""Permanent too: the message's schedule, TTL or batch is invalid. Every other refusal is temporary (a full stream or
+account, a wrong setting of the broker): what was done outside already must not be given up for it."""
 _SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
 _WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 NO_SEQUENCE = 2**62
@@ -104,7 +103,7 @@ class Publisher:
         return int(self._connection.limits.payload_bytes_max)
 
     async def close(self) -> None:
-        """Stop; whoever still waits learns that the outcome is unknown."""
+        """Stop; callers that wait get Unknown."""
         self._inbox.stop()
 
     async def record(self, message: Message, *, limited: bool = True) -> int:
@@ -163,7 +162,7 @@ class Publisher:
         batch, last = uuid.uuid4().hex, len(messages)
         blocks = [message.encoded(_batch_lines(batch, n, last)) for n, message in enumerate(messages, 1)]
         if max(map(len, blocks)) + max([len(message.data) for message in messages]) > LARGE_BYTES:
-            for message, block in zip(messages, blocks, strict=True):  # none is sent where one does not fit
+            for message, block in zip(messages, blocks, strict=True):  # if one does not fit, none is sent
                 self._connection.limits.require(message.subject, len(block), len(message.data))
         for message, block in zip(messages[:-1], blocks[:-1], strict=True):
             self._connection.send(message.subject, message.data, headers=block)
@@ -184,7 +183,7 @@ class Publisher:
                 self._let_in()
 
     async def _room(self) -> None:
-        """Wait for one of the answers that are under way."""
+        """Wait until one of the open answers arrives."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         await turn
