@@ -45,6 +45,7 @@ def working_long() -> WorkingLong:
     return service, began, gate
 
 
+@pytest.mark.usefixtures("brief_pause_after_a_crash")
 async def test_a_crash_of_the_broker_is_survived_without_end(
     mesh_of: MeshOf, broker: Broker, finishing: Finishing
 ) -> None:
@@ -68,6 +69,7 @@ async def test_a_stop_while_the_broker_is_away_is_a_stop(
     await asyncio.wait_for(mesh.replicas[0].stop(), 10)
 
 
+@pytest.mark.usefixtures("brief_pause_after_a_crash")
 async def test_a_broken_connection_is_made_again(mesh_of: MeshOf, broker: Broker, finishing: Finishing) -> None:
     """What the broker sent into the broken one comes again after the ack wait."""
     service, _ = finishing
@@ -81,7 +83,10 @@ async def test_a_broken_connection_is_made_again(mesh_of: MeshOf, broker: Broker
         await replica.stop()
 
 
-async def test_a_deleted_consumer_is_trouble_until_it_is_there_again(mesh_of: MeshOf, finishing: Finishing) -> None:
+async def test_a_deleted_consumer_is_trouble_until_it_is_there_again(
+    mesh_of: MeshOf, finishing: Finishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "HEARTBEAT_SECONDS", 0.5)
     service, ran = finishing
     mesh = await mesh_of(service)
     await mesh.record(Asked(job_id="j-1"))
@@ -187,11 +192,11 @@ async def test_no_more_is_in_hands_than_there_are_slots(mesh_of: MeshOf) -> None
 
 async def test_long_work_stays_in_progress_beyond_the_ack_wait(mesh_of: MeshOf, working_long: WorkingLong) -> None:
     service, began, gate = working_long
-    mesh = await mesh_of(service, JETMESH_ACK_WAIT_SECONDS="2")
+    mesh = await mesh_of(service, JETMESH_ACK_WAIT_SECONDS="1")
     sequence = await mesh.record(Asked(job_id="j-1"))
     await mesh.until(lambda: began)
     loop = asyncio.get_running_loop()
-    beyond = loop.time() + 5
+    beyond = loop.time() + 2.5
     await mesh.until(lambda: loop.time() > beyond, what="more than twice the ack wait is over")
     gate.set()
     await mesh.recorded(Finished, "j-1")
