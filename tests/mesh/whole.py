@@ -3,9 +3,10 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,10 +102,8 @@ async def whole_mesh(
     }.items():
         monkeypatch.setenv(name, value)
     try:
-        split, trusted = environment.get("JETMESH_PARTITIONS", ""), environment.get("JETMESH_TRUST_TRACES", "")
-        mesh = await mesh_of(
-            *SERVICES, JETMESH_ACK_WAIT_SECONDS="2", JETMESH_PARTITIONS=split, JETMESH_TRUST_TRACES=trusted
-        )
+        common: Any = {"JETMESH_ACK_WAIT_SECONDS": "2", **_settings_of_all(environment)}
+        mesh = await mesh_of(*SERVICES, **common)
         for sku, quantity in STOCK.items():
             await mesh.outside(restocked(f"seed-{sku}", sku, quantity))
         for sku in STOCK:
@@ -117,3 +116,9 @@ async def whole_mesh(
         await asyncio.to_thread(process.wait)
         assert process.stdout is not None
         process.stdout.close()
+
+
+def _settings_of_all(environment: Mapping[str, str]) -> dict[str, str]:
+    """What is no setting of one service's wiring."""
+    common = ("JETMESH_AFTER_", "JETMESH_PARTITIONS", "JETMESH_TRUST_TRACES")
+    return {name: value for name, value in environment.items() if name.startswith(common)}
