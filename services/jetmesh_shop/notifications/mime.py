@@ -5,7 +5,7 @@ from email.charset import QP, Charset
 from email.header import Header
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from email.policy import SMTPUTF8, compat32
+from email.policy import Compat32
 from email.utils import formatdate, parseaddr
 from hashlib import blake2b
 
@@ -16,8 +16,18 @@ MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 SUBJECT_LENGTH_MAX = 200
 UTF8 = Charset("utf-8")
 UTF8.body_encoding = QP
-SMTP = compat32.clone(linesep="\r\n")
-"""`EmailMessage` and its policies parse each header that they are given: 1.3 ms a mail (measured), against 0.4 ms."""
+
+
+class AsWritten(Compat32):
+    """Headers go out as they were set: what is in them is made for that below. (`EmailMessage` parses each: 1.3 ms a
+    mail, measured, against 0.2 ms.)"""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """One header's lines."""
+        return f"{name}: {value}\r\n".encode()
+
+
+AS_WRITTEN = AsWritten(linesep="\r\n")
 
 
 def read_sender(sender: str) -> tuple[str, str]:
@@ -31,7 +41,7 @@ def read_sender(sender: str) -> tuple[str, str]:
         raise ValueError(f"{sender!r} is no sender: what stands before the @ must be ASCII")
     if name.isascii():
         return sender.replace(address, str(envelope)), str(envelope)
-    return f"{Header(name, 'utf-8').encode()} <{envelope}>", str(envelope)
+    return f"{_encoded(name)} <{envelope}>", str(envelope)
 
 
 def recipient_of(mail: Mail) -> Mailable:
@@ -61,7 +71,7 @@ def compose(mail: Mail, sender: str) -> bytes:
     for kind, text in (("plain", mail.text), ("html", mail.html)):
         lines = "\n".join(text.splitlines())  # each ended alike, whatever ended it before
         message.attach(MIMEText(lines, kind, UTF8))  # type: ignore[arg-type]  # typeshed knows no Charset here
-    return message.as_bytes(policy=SMTPUTF8 if recipient.needs_smtputf8 else SMTP)
+    return message.as_bytes(policy=AS_WRITTEN)
 
 
 def _boundary(message_id: str) -> str:
@@ -72,4 +82,8 @@ def _boundary(message_id: str) -> str:
 def subject_line(subject: str) -> str:
     """The subject on one line, as encoded words (RFC 2047) where it is not ASCII."""
     line = " ".join(subject.split())[:SUBJECT_LENGTH_MAX]
-    return line if line.isascii() and line.isprintable() else Header(line, "utf-8").encode()
+    return line if line.isascii() and line.isprintable() else _encoded(line)
+
+
+def _encoded(words: str) -> str:
+    return Header(words, "utf-8").encode(linesep="\r\n")
