@@ -18,11 +18,8 @@ class Outcome:
     is_failure: ClassVar[bool] = False
     events: tuple[Event, ...] = ()
     error: Exception | None = None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the delivery stays in this process and the broker is not answered yet."""
-        return False
+    is_held: ClassVar[bool] = False
+    """Whether the delivery stays in this process and the broker is not answered yet."""
 
 
 @dataclass(slots=True)
@@ -59,10 +56,7 @@ class NextBatch(Outcome):
 
     __slots__ = ()
     name: ClassVar[str] = "later"
-
-    @property
-    def is_held(self) -> bool:
-        return True
+    is_held: ClassVar[bool] = True
 
 
 @dataclass(slots=True)
@@ -72,10 +66,7 @@ class Held(Outcome):
     error: Exception = field()
     name: ClassVar[str] = "retry"
     is_failure: ClassVar[bool] = True
-
-    @property
-    def is_held(self) -> bool:
-        return True
+    is_held: ClassVar[bool] = True
 
 
 @dataclass(slots=True)

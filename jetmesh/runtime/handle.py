@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 from jetmesh.cloudevents import Envelope, bare, read_event, understand
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.event import Event
-from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType, let_go
+from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.middleware import Delivery as Seen
@@ -67,7 +67,7 @@ def trace(binding: Binding, then: Handler[Attempt]) -> Handler[Delivery]:
         attempt = begin(binding, delivery)
         attempt.make_current()
         outcome = await then(attempt)
-        report(attempt, outcome)
+        attempt.end(outcome)
         return outcome
 
     return handle
@@ -233,14 +233,7 @@ def event_of(binding: Binding, attempt: Attempt) -> Event:
 
 def answer(in_flight: InFlight, delivery: Delivery, outcome: Outcome) -> None:
     """Answer the broker: ack, or nak with a pause; nothing while the delivery is held."""
-    if isinstance(outcome, Again) and not outcome.is_aside:
+    if outcome.error is not None and isinstance(outcome, Again) and not outcome.is_aside:
         in_flight.nak(delivery, outcome.pause_seconds)
     elif not outcome.is_held:
         in_flight.ack(delivery)
-
-
-def report(attempt: Attempt, outcome: Outcome) -> None:
-    """End the span of an attempt, and free what its error holds."""
-    attempt.end(outcome)
-    if outcome.error is not None:
-        let_go(outcome.error)

@@ -21,7 +21,7 @@ from jetmesh.runtime.batching import Batches
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.crash_guard import is_suspect, last_chance
 from jetmesh.runtime.failure_policy import FailurePolicy
-from jetmesh.runtime.handle import answer, begin, event_of, middlewares, report
+from jetmesh.runtime.handle import answer, begin, event_of, middlewares
 from jetmesh.runtime.meeting import Meeting
 from jetmesh.runtime.recording import Recording, join_story
 from jetmesh.runtime.stories import KnownStories, events_of, folded, has_ended
@@ -163,7 +163,7 @@ class Many:
                 continue
             attempt.event = event
             if key in attempts:  # wildcard guards of one key do not see each other inside a batch
-                report(attempt, NextBatch())
+                attempt.end(NextBatch())
                 queue.waiting.insert(0, delivery)
             else:
                 attempts[key] = attempt
@@ -187,7 +187,7 @@ class Many:
         if self._breaker and outcome is how:
             self._breaker.ended(None)
         answer(self._context.in_flight, attempt.delivery, outcome)
-        report(attempt, outcome)
+        attempt.end(outcome)
         if outcome.is_held:
             queue.accept(attempt.delivery)
 

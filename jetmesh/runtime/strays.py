@@ -12,7 +12,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import Outcome, Retried
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX, FailurePolicy
-from jetmesh.runtime.handle import answer, report
+from jetmesh.runtime.handle import answer
 
 
 class Strays:
@@ -62,4 +62,4 @@ class Strays:
         attempt = self._binding.telemetry.attempt(bare(delivery))
         outcome = await self._policy.outcome(attempt, why)
         answer(self._context.in_flight, delivery, outcome)
-        report(attempt, outcome)
+        attempt.end(outcome)

@@ -20,6 +20,7 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from jetmesh.cloudevents import Envelope, instant_of
 from jetmesh.event import Event, EventType
+from jetmesh.failure import let_go
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, Headers, header_lines
 from jetmesh.outcome import Outcome
 from jetmesh.service import Reaction
@@ -213,7 +214,7 @@ class Attempt:
         return self._home.publishing.span(self.context, event, key, event_id, correlation_id)
 
     def end(self, outcome: Outcome) -> None:
-        """Report the outcome."""
+        """Report the outcome, and free what its error holds."""
         span, error = self.span, outcome.error
         span.set_attribute(OUTCOME, outcome.name)
         if error is not None:
@@ -221,6 +222,8 @@ class Attempt:
             span.set_status(Status(StatusCode.ERROR, f"{type(error).__qualname__}: {error}"))
         span.end()
         self._home.processed(self, outcome, time.perf_counter() - self._started)
+        if error is not None:
+            let_go(error)
 
 
 class ReactionTelemetry:
