@@ -176,11 +176,13 @@ def real(scenario: Scenario, folder: Path) -> None:
 
         @asynccontextmanager
         async def away() -> AsyncIterator[None]:
+            is_back = asyncio.Event()
+            connection.on_reconnected(is_back.set)  # after the publisher's own: what is sent before it is lost
             server.kill()
             await until(lambda: not connection.is_connected)
             yield
             server.start()
-            await until(lambda: connection.is_connected)
+            await is_back.wait()
 
         await play(scenario, connection, away)
 
