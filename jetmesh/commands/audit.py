@@ -1,7 +1,7 @@
 """`jetmesh audit`: whether anything was lost or happened twice, from what is stored alone, past all services."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,12 +13,11 @@ from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.local.state import State
 from jetmesh.operate.audit import Audit, of_streams
-from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 
-OwnAudit = Callable[[Context, State, Path], Awaitable[Audit]]
 GROUP = "jetmesh.audits"
-"""Entry points under the name that an app has in `jetmesh.apps`: an audit of its own, which knows its business."""
+"""Entry points under the name that an app has in `jetmesh.apps`: an audit of its own, which knows its business, from a
+`Context`, a `State` and the folder of the archive to an `Audit`."""
 
 
 @click.command()
