@@ -33,7 +33,7 @@ PASSED_ON = ("id", "correlationid", "causationid")
 
 _UNENCODED = re.compile(r"[!#$&-~]*")
 _INSTANT = r"[0-9T:.Z+-]{1,40}"
-_AS_WE_WRITE = re.compile(
+_OWN_FORM = re.compile(
     rf'NATS/1\.0\r\n{Ce.SPECVERSION}: 1\.0\r\n{Ce.ID}: ([^\r\n%"]+)\r\n{Ce.TYPE}: ([^\r\n]+)\r\n'
     rf'{Ce.SOURCE}: ([^\r\n%"]+)\r\n{Ce.SUBJECT}: ([^\r\n%"]+)\r\n{Ce.TIME}: ([^\r\n]+)\r\n'
     rf'{Ce.DATACONTENTTYPE}: {JSON}\r\n{Ce.CORRELATION_ID}: ([^\r\n%"]+)\r\n{Ce.CAUSATION_ID}: ([^\r\n%"]*)\r\n'
@@ -130,13 +130,13 @@ def cloud_event(
     return lines_read(lines)
 
 
-def understand(delivery: Delivery) -> Envelope:
+def decode_envelope(delivery: Delivery) -> Envelope:
     """Decode a delivery: binary, structured, or plain with the missing attributes derived from its place in the stream.
 
     Raises:
         BrokenContract: naming the header or member that is wrong.
     """
-    if written := as_written(delivery):
+    if written := decode_own_form(delivery):
         return written
     headers = {name.lower(): value for name, value in delivery.headers.items()}
     if headers.get("content-type", "").lower().startswith(STRUCTURED):
@@ -153,9 +153,9 @@ def understand(delivery: Delivery) -> Envelope:
     return _envelope(delivery, headers, _body(delivery), {})
 
 
-def as_written(delivery: Delivery) -> Envelope | None:
+def decode_own_form(delivery: Delivery) -> Envelope | None:
     """The fast path: the envelope of a delivery that the runtime wrote; None if its headers have another form."""
-    written = _AS_WE_WRITE.fullmatch(delivery.header_block.decode("utf-8", "replace"))
+    written = _OWN_FORM.fullmatch(delivery.header_block.decode("utf-8", "replace"))
     if written is None:
         return None
     event_id, event_type, source, key, time_, correlation_id, causation_id, traceparent, began = written.groups("")
@@ -225,7 +225,7 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
     """The envelope from the attributes; missing ones are derived."""
     key, carrier = delivery.key, headers if headers.get(TRACEPARENT) else attributes
     return Envelope(
-        id=attributes.get("id") or delivery.place_id,
+        id=attributes.get("id") or delivery.position_id,
         type=delivery.type,
         source=attributes.get("source", ""),
         time=attributes.get("time") or _instant(delivery.timestamp),
@@ -293,11 +293,11 @@ def _encoded(value: str) -> str:
     return value if _UNENCODED.fullmatch(value) else quote(value, safe=_PRINTABLE)
 
 
-def bare(delivery: Delivery) -> Envelope:
+def undecoded(delivery: Delivery) -> Envelope:
     """The fallback for a delivery that can't be decoded: enough to trace it and to store it as a dead letter."""
     headers = {name.lower(): value for name, value in delivery.headers.items()}
     return Envelope(
-        delivery.place_id, delivery.type, "", _instant(delivery.timestamp), delivery.key, delivery.key, "",
+        delivery.position_id, delivery.type, "", _instant(delivery.timestamp), delivery.key, delivery.key, "",
         headers.get(TRACEPARENT, ""), headers.get(TRACESTATE, ""), delivery.data, delivery,
     )  # fmt: skip
 

@@ -215,7 +215,7 @@ def _count(letters: list[DeadLetter]) -> str:
 
 def summary(letter: DeadLetter) -> dict[str, Any]:
     """What is known about a letter, without its body and headers (which may be personal)."""
-    stream, sequence = letter.place
+    stream, sequence = letter.position
     return {
         "id": letter.sequence,
         "reaction": letter.reaction,

@@ -15,7 +15,7 @@ DRIFT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _Sample:
     """The broker's time at the zero of the monotonic clock, give or take `error` seconds."""
 
     zero: float
@@ -27,7 +27,7 @@ class BrokerClock:
     """Goes on by the monotonic clock from the best answer so far, so that no jump of the wall clock touches it."""
 
     def __init__(self) -> None:
-        self._best: _Reading | None = None
+        self._best: _Sample | None = None
 
     @property
     def is_known(self) -> bool:
@@ -36,13 +36,13 @@ class BrokerClock:
 
     def learn(self, told: str, asked: float, heard: float) -> None:
         """The broker said that it was `told` (RFC 3339) at some moment between these two of the monotonic clock."""
-        fresh = _Reading(datetime.fromisoformat(told).timestamp() - (asked + heard) / 2, (heard - asked) / 2, heard)
+        fresh = _Sample(datetime.fromisoformat(told).timestamp() - (asked + heard) / 2, (heard - asked) / 2, heard)
         best = self._best
         if best is None or self._is_better(fresh, best):
             self._best = fresh
 
     @staticmethod
-    def _is_better(fresh: _Reading, best: _Reading) -> bool:
+    def _is_better(fresh: _Sample, best: _Sample) -> bool:
         """Whether it is as exact as the other one, or shows that the broker's clock was set meanwhile."""
         error = best.error + DRIFT * (fresh.at - best.at)
         return fresh.error <= error or abs(fresh.zero - best.zero) > fresh.error + error

@@ -59,7 +59,7 @@ class Delivery:
         self.type = f"{entity}.{event}"
 
     @property
-    def place_id(self) -> str:
+    def position_id(self) -> str:
         """The id derived from the message's place."""
         return id_of_place(self.stream, self.timestamp, self.sequence)
 

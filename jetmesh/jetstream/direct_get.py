@@ -91,7 +91,7 @@ class NobodyAnswers(BrokerUnavailable):
     """There is no such stream for this user, or it has no leader."""
 
 
-class _Reading:
+class _Answer:
     """One request: what has come of it, and its end: how many messages are left."""
 
     __slots__ = ("end", "frames", "stream")
@@ -125,10 +125,10 @@ class DirectGet:
 
     def __init__(self, connection: Transport, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._connection = connection
-        self._inbox = Inbox[_Reading](
+        self._inbox = Inbox[_Answer](
             connection,
             timeout_seconds,
-            heard=_Reading.heard,
+            heard=_Answer.heard,
             late=lambda reading: reading.fail(f"no answer within {timeout_seconds:g} s"),
             lost=lambda reading: reading.fail("the connection was lost meanwhile"),
         )
@@ -182,7 +182,7 @@ class DirectGet:
         return Page([_stored(headers, data) for headers, data in frames], pending)
 
     async def _request(self, stream: str, wanted: dict[str, Any]) -> tuple[list[Frame], int]:
-        reading = _Reading(stream)
+        reading = _Answer(stream)
         reply = self._inbox.open(reading)
         try:
             subject = self._connection.api(f"DIRECT.GET.{stream}")

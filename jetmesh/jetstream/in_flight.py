@@ -12,7 +12,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
 
-Place: TypeAlias = tuple[int, float]
+Position: TypeAlias = tuple[int, float]
 """A message of a stream: its sequence, and its time, because a stream that is created again reuses sequences."""
 
 
@@ -22,8 +22,8 @@ class InFlight:
     def __init__(self, connection: Transport, ack_wait_seconds: float) -> None:
         self._connection = connection
         self._ack_wait_seconds = ack_wait_seconds
-        self._held: dict[str, tuple[Delivery, Pull, Place]] = {}
-        self._places: dict[tuple[Pull, Place], str] = {}
+        self._held: dict[str, tuple[Delivery, Pull, Position]] = {}
+        self._positions: dict[tuple[Pull, Position], str] = {}
         self.orphans: set[str] = set()
         """Replies of deliveries whose durable is gone: nothing may be recorded because of one."""
         self.is_sure = True
@@ -39,13 +39,13 @@ class InFlight:
     def take(self, delivery: Delivery, pull: Pull) -> bool:
         """Take a delivery that arrived; False if its message is in flight here already, after a pause of the process or
         a crash of the broker. The first copy keeps running, and its ack settles both."""
-        place = delivery.sequence, delivery.timestamp
-        if known := self._places.get((pull, place)):
+        position = delivery.sequence, delivery.timestamp
+        if known := self._positions.get((pull, position)):
             self.orphans.discard(known)
             pull.release(delivery)
             return False
-        self._places[pull, place] = delivery.reply
-        self._held[delivery.reply] = delivery, pull, place
+        self._positions[pull, position] = delivery.reply
+        self._held[delivery.reply] = delivery, pull, position
         return True
 
     def doubt(self) -> None:
@@ -112,8 +112,8 @@ class InFlight:
     def _settle(self, delivery: Delivery, word: bytes) -> None:
         held = self._held.pop(delivery.reply, None)
         if held is not None:
-            held_delivery, pull, place = held
-            self._places.pop((pull, place), None)
+            held_delivery, pull, position = held
+            self._positions.pop((pull, position), None)
             if delivery.reply in self.orphans:
                 self.orphans.discard(delivery.reply)
             else:

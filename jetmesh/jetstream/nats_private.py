@@ -23,7 +23,7 @@ from jetmesh.common.throttled_log import Conditions, kind_of
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.identity import Identity
 from jetmesh.jetstream.limits import HEADER_BYTES_MAX, SHORT_SUBJECT, Limits
-from jetmesh.jetstream.parser import Splitter
+from jetmesh.jetstream.parser import MessageParser
 from jetmesh.jetstream.transport import NOT_CONNECTED, Frame
 
 log = logging.getLogger("jetmesh.connection")
@@ -91,7 +91,7 @@ class NatsClient(Client):
 
     def __init__(self, identity: Identity, conditions: Conditions) -> None:
         super().__init__()
-        self._ps = Splitter(self._ps, self._deliver, self._hand_on)  # type: ignore[assignment]
+        self._ps = MessageParser(self._ps, self._deliver, self._hand_on)  # type: ignore[assignment]
         self.identity = identity
         self.conditions = conditions
         self._heard: dict[int, Subscription] = {}

@@ -17,7 +17,7 @@ class Other(Protocol):
     def reset(self) -> None: ...
 
 
-class Splitter:
+class MessageParser:
     """Replaces nats-py's parser: it parses messages itself and passes everything else to that parser."""
 
     def __init__(self, other: Other, deliver: Deliver, hand_on: HandOn) -> None:

@@ -56,7 +56,7 @@ def figures(books: Books) -> dict[str, Any]:
         "events": len(books.events),
         "dead_letters": len(books.letters),
         "discarded": len(books.discarded),
-        "set_aside": len(books.aside),
+        "set_aside": len(books.delayed),
         "types": dict(sorted(Counter(event.type for event in books.events).items())),
     }
 

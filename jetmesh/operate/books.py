@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jetmesh.cloudevents import bare, read_event, understand
+from jetmesh.cloudevents import decode_envelope, read_event, undecoded
 from jetmesh.common import json_body
 from jetmesh.event import EventType
 from jetmesh.failure import BrokenContract
@@ -21,7 +21,7 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.open_work import delayed
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
 from jetmesh.operate.archive.purge import archived_until
-from jetmesh.operate.archive.row import Place, Row, unix_nano
+from jetmesh.operate.archive.row import Position, Row, unix_nano
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import INTAKE, Service
@@ -51,7 +51,7 @@ class Fact:
     wrong: str = ""
 
     @property
-    def place(self) -> Place:
+    def position(self) -> Position:
         """Where it stands."""
         return self.stream, self.sequence
 
@@ -67,7 +67,7 @@ class Letter:
     unix_nano: int
     subject: str
     reaction: str
-    place: Place
+    position: Position
     source_subject: str
     reason: str
 
@@ -85,8 +85,8 @@ class Books:
     events: list[Fact]
     letters: list[Letter]
     discarded: list[Letter] = field(default_factory=list)
-    aside: list[Origin] = field(default_factory=list)
-    gone: frozenset[Place] = frozenset()
+    delayed: list[Origin] = field(default_factory=list)
+    gone: frozenset[Position] = frozenset()
     restorations: int = 0
     """How often the mesh was restored: each time, what services did outside may be done again."""
     types: Mapping[str, EventType] = field(init=False)
@@ -139,8 +139,8 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
     for stream in reversed(streams):
         stored = await stream_reader.read(context.connection, stream)
         events += (fact_of(types, stream, message) for message in stored if not is_marker(message.subject))
-    buried = await stream_reader.read(context.connection, DEAD_LETTERS)
-    aside = await delayed(context.connection, services)
+    dead_letters = await stream_reader.read(context.connection, DEAD_LETTERS)
+    waiting = await delayed(context.connection, services)
     intake = [fact_of(types, INTAKE, message) for message in await stream_reader.read(context.connection, INTAKE)]
     # The archive last: what leaves a stream while it is read is there by then.
     archived = [fact_of(types, row.stream, row.stored()) for row in _archived(archive, told)]
@@ -148,10 +148,10 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
         services=services,
         intake=_together(intake, (fact for fact in archived if fact.stream == INTAKE)),
         events=_together(events, (fact for fact in archived if fact.stream != INTAKE)),
-        letters=[letter_of(message) for message in buried if _is_ours(services, message.subject, "dead")],
-        discarded=[letter_of(message) for message in buried if _is_discarded(services, message)],
-        aside=aside,
-        gone=frozenset(fact.place for fact in archived) - {fact.place for fact in [*intake, *events]},
+        letters=[letter_of(message) for message in dead_letters if _is_ours(services, message.subject, "dead")],
+        discarded=[letter_of(message) for message in dead_letters if _is_discarded(services, message)],
+        delayed=waiting,
+        gone=frozenset(fact.position for fact in archived) - {fact.position for fact in [*intake, *events]},
         restorations=await _restorations(context.connection),
     )
 
@@ -205,8 +205,8 @@ def _streams(services: Sequence[Service], context: Context) -> list[str]:
 
 def _together(kept: Iterable[Fact], archived: Iterable[Fact]) -> list[Fact]:
     """Each message once, in the order of its stream: the endings of an archived story are in both."""
-    by_place = {fact.place: fact for fact in [*archived, *kept]}
-    return sorted(by_place.values(), key=lambda fact: (fact.stream, fact.sequence))
+    by_position = {fact.position: fact for fact in [*archived, *kept]}
+    return sorted(by_position.values(), key=lambda fact: (fact.stream, fact.sequence))
 
 
 def fact_of(types: Mapping[str, EventType], stream: str, message: Stored) -> Fact:
@@ -214,9 +214,9 @@ def fact_of(types: Mapping[str, EventType], stream: str, message: Stored) -> Fac
     at = unix_nano(message.time)
     delivery = Delivery(message.subject, message.headers, message.data, "", stream, message.sequence, 1, at / 1e9)
     try:
-        envelope, wrong = understand(delivery), ""
+        envelope, wrong = decode_envelope(delivery), ""
     except BrokenContract as broken:
-        envelope, wrong = bare(delivery), str(broken)
+        envelope, wrong = undecoded(delivery), str(broken)
     said = _object(envelope.data)
     return Fact(
         stream=stream,
@@ -259,7 +259,7 @@ def letter_of(message: Stored) -> Letter:
         unix_nano=unix_nano(message.time),
         subject=message.subject,
         reaction=origin.whose,
-        place=origin.place,
+        position=origin.position,
         source_subject=message.headers.get(Jetmesh.SUBJECT, ""),
         reason=message.headers.get(Jetmesh.REASON, ""),
     )

@@ -44,19 +44,19 @@ def answers_of(services: Sequence[Service]) -> dict[str, set[str]]:
 
 def unanswered(books: Books, answers: Mapping[str, Set[str]]) -> Iterator[Fact]:
     """The messages from outside that led to none of these, and are nowhere else."""
-    elsewhere = {letter.place for letter in [*books.letters, *books.discarded]}
-    elsewhere |= {waiting.place for waiting in books.aside}
+    elsewhere = {letter.position for letter in [*books.letters, *books.discarded]}
+    elsewhere |= {waiting.position for waiting in books.delayed}
     recorded = {(event.type, event.key) for event in books.events}
     for message in books.intake:
         key = books.named(message)
         wanted = {(answer, key) for answer in answers.get(message.type, ())}
-        if message.place not in elsewhere and not wanted & recorded:
+        if message.position not in elsewhere and not wanted & recorded:
             yield message
 
 
-def nothing_is_set_aside(books: Books) -> Offences:
+def nothing_is_delayed(books: Books) -> Offences:
     """nothing is set aside for a later attempt"""
-    for waiting in books.aside:
+    for waiting in books.delayed:
         yield f"{waiting.stream} {waiting.sequence}: waits for {waiting.whose}"
 
 
@@ -80,10 +80,10 @@ def every_story_is_over(books: Books) -> Offences:
 def lost(books: Books) -> Mapping[str, frozenset[str]]:
     """What will not happen any more, by key, since somebody discarded the letter that it depended on."""
     found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-    places = {letter.place: consequences(books.services, letter.reaction) for letter in books.discarded}
-    for message in [*books.intake, *books.events] if places else ():
-        if message.place in places:
-            found[message.key or books.named(message)] |= places[message.place]
+    positions = {letter.position: consequences(books.services, letter.reaction) for letter in books.discarded}
+    for message in [*books.intake, *books.events] if positions else ():
+        if message.position in positions:
+            found[message.key or books.named(message)] |= positions[message.position]
     return found
 
 
@@ -139,9 +139,9 @@ def letters_have_a_source(books: Books) -> Offences:
     """every dead letter points to a message that is there"""
     sources = {(message.stream, message.sequence): message.subject for message in [*books.intake, *books.events]}
     for letter in books.letters:
-        found = sources.get(letter.place)
+        found = sources.get(letter.position)
         if found is None or letter.source_subject not in ("", found):  # a letter that was cut may not say its subject
-            stream, sequence = letter.place
+            stream, sequence = letter.position
             yield f"{letter}: no {letter.source_subject} at {stream} {sequence}"
 
 
@@ -151,7 +151,7 @@ def _reactions(services: Sequence[Service]) -> list[Reaction]:
 
 CHECKS: Sequence[Callable[[Books], Offences]] = (
     acknowledged_are_stored,
-    nothing_is_set_aside,
+    nothing_is_delayed,
     every_event_keeps_its_contract,
     every_story_is_over,
     each_event_once,

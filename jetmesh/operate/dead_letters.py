@@ -73,7 +73,7 @@ class DeadLetter:
         return self.headers.get(Jetmesh.SUBJECT, "")
 
     @property
-    def place(self) -> tuple[str, int]:
+    def position(self) -> tuple[str, int]:
         """The stream and the sequence of the original message."""
         origin = origin_of(self.subject)
         return origin.stream, origin.sequence

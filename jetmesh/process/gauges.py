@@ -112,7 +112,7 @@ class Gauges:
         kinds = {durable: kind for (_, durable), kind in self._kinds.items()}
         for name, worker in self._runner.workers.items():
             counts: dict[int, int] = {}
-            for delivered, count in list(worker.binding.telemetry.tally.deliveries.items()):
+            for delivered, count in list(worker.binding.telemetry.stats.deliveries.items()):
                 attempt = min(delivered, DELIVERIES_MAX)
                 counts[attempt] = counts.get(attempt, 0) + count
             of = {"jetmesh.reaction": name, KIND: kinds.get(worker.binding.reaction.durable, Kind.WORK)}
@@ -123,7 +123,7 @@ class Gauges:
         return [
             Observation(count, {"jetmesh.reaction": name, "error.type": error})
             for name, worker in self._runner.workers.items()
-            for error, count in list(worker.binding.telemetry.tally.dead_letters.items())
+            for error, count in list(worker.binding.telemetry.stats.dead_letters.items())
         ]
 
     def _durable(self, stream: str, durable: str) -> dict[str, str]:
@@ -164,13 +164,13 @@ def report(runner: Runner) -> dict[str, Any]:
 
 def _told(runner: Runner, name: str) -> dict[str, Any]:
     worker = runner.workers[name]
-    tally, minute = worker.binding.telemetry.tally, worker.binding.telemetry.tally.last_minute()
+    stats, minute = worker.binding.telemetry.stats, worker.binding.telemetry.stats.last_minute()
     breaker = worker.binding.breaker
     return {
         "durable": worker.binding.reaction.durable,
-        "attempts": tally.outcomes.total(),
-        "outcomes": dict(tally.outcomes),
-        "dead_letters": dict(tally.dead_letters),
+        "attempts": stats.outcomes.total(),
+        "outcomes": dict(stats.outcomes),
+        "dead_letters": dict(stats.dead_letters),
         "attempts_per_second": round(minute.attempts_per_second, 3),
         "failed_per_second": round(minute.failed_per_second, 3),
         "p50_ms": round(minute.p50_ms, 3),

@@ -18,7 +18,7 @@ from jetmesh.process import health as probes
 from jetmesh.process import micro
 from jetmesh.process.gauges import Gauges, report, report_readiness
 from jetmesh.process.health import Health
-from jetmesh.runtime.context import Beside, Context, connect
+from jetmesh.runtime.context import BackgroundTask, Context, connect
 from jetmesh.runtime.runner import Runner
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import Settings, SettingsError
@@ -159,46 +159,49 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
         if mesh.telemetry.is_measured:
             Gauges(runner)
         announced = await micro.answer(mesh, runner.service, health, partial(report, runner))
-        beside = [asyncio.create_task(_keep(each), name=each.name) for each in (*runner.kept, *mesh.background)]
+        running = [asyncio.create_task(_keep(each), name=each.name) for each in (*runner.kept, *mesh.background)]
         _collect_seldom()
-        await _until_up(mesh.background, health, stopping, beside)
+        await _until_up(mesh.background, health, stopping, running)
         health.ready()
         log.info("%s is ready: %s", runner.service.name, ", ".join(r.name for r in runner.service.reactions))
-        await _first([stopping], beside)
-        failures = [error for task in beside if task.done() and (error := task.exception())]
+        await _first([stopping], running)
+        failures = [error for task in running if task.done() and (error := task.exception())]
         health.reason = str(failures[0]) if failures else "stopping"
         if not failures:
             await asyncio.gather(*(each.drain() for each in mesh.background if each.drain))
         await micro.withdraw(announced)
         await runner.stop()
-        for task in beside:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         for failure in failures:
             raise failure
 
 
-async def _keep(beside: Beside) -> None:
+async def _keep(task: BackgroundTask) -> None:
     """Run what must run for as long as the service does, such as an HTTP server.
 
     Raises:
         Exception: it failed or ended.
     """
     try:
-        await beside.run()
+        await task.run()
     except SystemExit as left:  # uvicorn raises it if it can't listen; it would end the event loop
-        raise RuntimeError(f"{beside.name} has ended with status {left.code}") from None
-    raise RuntimeError(f"{beside.name} has ended, and the service can't work without it")
+        raise RuntimeError(f"{task.name} has ended with status {left.code}") from None
+    raise RuntimeError(f"{task.name} has ended, and the service can't work without it")
 
 
 async def _until_up(
-    background: Sequence[Beside], health: Health, stopping: asyncio.Event, running: Sequence["asyncio.Task[None]"]
+    background: Sequence[BackgroundTask],
+    health: Health,
+    stopping: asyncio.Event,
+    running: Sequence["asyncio.Task[None]"],
 ) -> None:
     """Wait until everything beside the reactions takes requests, or one of them has ended."""
-    for beside in background:
-        if beside.up:
-            health.reason = f"waiting for {beside.name}"
-            await _first([stopping, beside.up], running)
+    for task in background:
+        if task.up:
+            health.reason = f"waiting for {task.name}"
+            await _first([stopping, task.up], running)
 
 
 async def _first(events: Sequence[asyncio.Event], tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -20,7 +20,7 @@ DELIVERED_MAX = 2
 CLOCKS_SECONDS = 1.0
 PLACES_MAX = 16_384
 
-Place = tuple[str, int]
+Position = tuple[str, int]
 
 
 class Doubt:
@@ -28,7 +28,7 @@ class Doubt:
 
     def __init__(self, connection: Transport) -> None:
         self._all_until = self._old_until = self._back_at = 0.0
-        self._put_off: set[Place] = set()
+        self._put_off: set[Position] = set()
         self._clock = connection.clock
         connection.on_reconnected(self._begin)
 
@@ -36,15 +36,15 @@ class Doubt:
         """Whether to give the delivery back for `PAUSE_SECONDS`; never if that would use up its last attempt."""
         if not self._old_until:
             return False
-        now, place = time.monotonic(), (delivery.stream, delivery.sequence)
+        now, position = time.monotonic(), (delivery.stream, delivery.sequence)
         if now > self._old_until or len(self._put_off) > PLACES_MAX:
             self._end()
             return False
         is_old = delivery.timestamp < self._back_at and delivery.delivered <= DELIVERED_MAX
         is_last = retry.exhausted(delivery.delivered + 1)
-        if is_last or place in self._put_off or not (is_old or now < self._all_until):
+        if is_last or position in self._put_off or not (is_old or now < self._all_until):
             return False
-        self._put_off.add(place)
+        self._put_off.add(position)
         return True
 
     def _begin(self) -> None:

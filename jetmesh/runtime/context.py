@@ -32,7 +32,7 @@ Waiting = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class BackgroundTask:
     """A task that runs beside the reactions, such as an HTTP server. `up` is set once it takes requests. `drain` runs
     first when the service stops, after it has become unready."""
 
@@ -61,7 +61,7 @@ class Context:
     public: Transport | None = None
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    background: list[Beside] = field(default_factory=list)
+    background: list[BackgroundTask] = field(default_factory=list)
     versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class Context:
         """Run `task` beside the reactions, for instance an HTTP server. The service is not ready before `up` is set,
         and fails if the task ends earlier than it. When it stops, it is not ready any more, `drain` runs, while the
         reactions still do, and then the task is cancelled."""
-        self.background.append(Beside(name or getattr(task, "__qualname__", "a task"), task, up, drain))
+        self.background.append(BackgroundTask(name or getattr(task, "__qualname__", "a task"), task, up, drain))
 
 
 @asynccontextmanager

@@ -81,7 +81,7 @@ def _size(headers: Headers) -> int:
     return len(encode_headers(headers))
 
 
-async def bury(
+async def store(
     publisher: Publisher, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
 ) -> bool:
     """Store the letter once, cut until it fits; False if it was there already.
@@ -96,7 +96,7 @@ async def bury(
         known[Jetmesh.TRACEPARENT] = traceparent
     for bytes_max in _sizes(publisher.payload_bytes_max - GUARD_BYTES):
         try:
-            return await _store(
+            return await _publish(
                 publisher, subject, *_fitting(headers, known, delivery.data, bytes_max), delivery.replay
             )
         except TooLarge:
@@ -106,7 +106,7 @@ async def bury(
     )
 
 
-async def _store(publisher: Publisher, subject: str, headers: Headers, data: bytes, replayed: int) -> bool:
+async def _publish(publisher: Publisher, subject: str, headers: Headers, data: bytes, replayed: int) -> bool:
     """Publish the letter. After a failed replay it replaces the earlier letter, which may still be there."""
     for sequence in dict.fromkeys((replayed, 0)):
         try:

@@ -29,7 +29,7 @@ def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
     }
 
 
-async def set_aside(
+async def delay(
     publisher: Publisher, service: str, reaction: str, delivery: Delivery, seconds: float, attempts: int
 ) -> None:
     """Schedule the delivery to come back after `seconds`, once: a second schedule would move the first. `attempts` is

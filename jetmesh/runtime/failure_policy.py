@@ -56,19 +56,19 @@ class FailurePolicy:
                 return given_back
         decided = verdict(error, self._reaction.retry, delivery.delivered)
         if isinstance(decided, DeadLettered):
-            await self._bury(attempt, error)
+            await self._dead_letter(attempt, error)
             return decided
         self._tell(attempt, decided)
         return await self._come_again(delivery, decided, blameless=isinstance(error, Unavailable))
 
-    async def _bury(self, attempt: Attempt, error: Exception) -> None:
+    async def _dead_letter(self, attempt: Attempt, error: Exception) -> None:
         delivery, reaction = attempt.delivery, self._reaction
         self._conditions.tell(
             ("gives up", *reason_of(error)), logging.ERROR, "%s gives up on %s: %s",
             reaction.durable, delivery.subject, error, extra=self._pointers(attempt),
         )  # fmt: skip
         traceparent = attempt.trace_headers().get(TRACEPARENT, "")
-        await dead_letter.bury(self._context.publisher, reaction.service, reaction.name, delivery, error, traceparent)
+        await dead_letter.store(self._context.publisher, reaction.service, reaction.name, delivery, error, traceparent)
 
     def _tell(self, attempt: Attempt, again: Later | Retried) -> None:
         error = again.error
@@ -91,7 +91,7 @@ class FailurePolicy:
             return again
         attempts = 0 if blameless else delivery.delivered
         try:
-            await delayed_redelivery.set_aside(
+            await delayed_redelivery.delay(
                 self._context.publisher, self._reaction.service, self._reaction.name, delivery,
                 again.pause_seconds, attempts,
             )  # fmt: skip

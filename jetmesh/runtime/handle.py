@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias, TypeVar
 
-from jetmesh.cloudevents import Envelope, bare, read_event, understand
+from jetmesh.cloudevents import Envelope, decode_envelope, read_event, undecoded
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.event import Event
 from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType
@@ -187,15 +187,15 @@ def _stacked(
 def begin(binding: Binding, delivery: Delivery) -> Attempt:
     """Decode the envelope of a delivery and begin its span; the attempt knows what is wrong with it."""
     try:
-        envelope, fault = understand(delivery), None
+        envelope, fault = decode_envelope(delivery), None
     except BrokenContract as broken:
-        envelope, fault = bare(delivery), broken
+        envelope, fault = undecoded(delivery), broken
     except Exception as surprise:
         binding.conditions.tell(
             kind_of(surprise), logging.ERROR, "%s: a delivery could not be understood",
             binding.reaction.durable, error=surprise,
         )  # fmt: skip
-        envelope, fault = bare(delivery), BrokenContract(f"it can't be understood: {surprise!r}")
+        envelope, fault = undecoded(delivery), BrokenContract(f"it can't be understood: {surprise!r}")
     return binding.telemetry.attempt(envelope, fault or _unwanted(binding, envelope))
 
 
@@ -221,7 +221,7 @@ def event_of(binding: Binding, attempt: Attempt) -> Event:
     event_type = binding.types[envelope.type]
     event: Event
     if form.only_outside or (form.takes_outside and not attempt.delivery.key):
-        event = read_event(event_type, envelope.data, attempt.delivery.place_id)
+        event = read_event(event_type, envelope.data, attempt.delivery.position_id)
         envelope.key = envelope.correlation_id = event.key  # a publisher outside does not choose the correlation id
         attempt.is_about(event.key)
         return event

@@ -25,7 +25,7 @@ class Origin:
         return f"{self.service}.{self.reaction}"
 
     @property
-    def place(self) -> tuple[str, int]:
+    def position(self) -> tuple[str, int]:
         """Where the message stands."""
         return self.stream, self.sequence
 

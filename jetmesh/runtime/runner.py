@@ -18,7 +18,7 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.circuit_breaker import CircuitBreakers, breakers
-from jetmesh.runtime.context import Beside, Context
+from jetmesh.runtime.context import BackgroundTask, Context
 from jetmesh.runtime.continuity import Continuity
 from jetmesh.runtime.deadline import when_due
 from jetmesh.runtime.durable_watch import Durables, Place
@@ -60,14 +60,14 @@ class Runner:
         self._entities = {entity_of(event) for event in self.service.records}
 
     @property
-    def kept(self) -> list[Beside]:
+    def kept(self) -> list[BackgroundTask]:
         """The tasks without which a service can't work: when one of them ends, the service ends."""
         connections = [one for one in (self.context.connection, self.context.public) if one is not None]
         tasks = [self._ticker, self._continuity, self.context.publisher.sweeper, self.context.direct_get.sweeper]
         return [
-            *(Beside("the connection to the broker", partial(_lost, connection)) for connection in connections),
-            *(Beside(task.get_name(), partial(_ended, task)) for task in tasks if task),
-            Beside("the watch over the durables", self.durables.watch),
+            *(BackgroundTask("the connection to the broker", partial(_lost, connection)) for connection in connections),
+            *(BackgroundTask(task.get_name(), partial(_ended, task)) for task in tasks if task),
+            BackgroundTask("the watch over the durables", self.durables.watch),
         ]
 
     async def wait_for_topology(self, waiting: Callable[[str], None]) -> None:

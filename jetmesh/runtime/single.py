@@ -23,7 +23,7 @@ from jetmesh.service import Reaction
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.telemetry.spans import OUTCOME, Attempt
 
-Place: TypeAlias = tuple[str, int, float]
+Position: TypeAlias = tuple[str, int, float]
 """Where a delivery stands, and since when: another life of its stream gives the sequence to another message."""
 
 UNRECORDED_MAX = 4096
@@ -48,10 +48,10 @@ def may_act_outside(reaction: Reaction) -> bool:
 class Case:
     """One attempt being decided: the guard of its recording, and what was decided about it."""
 
-    __slots__ = ("attempt", "decided", "guarded", "place")
+    __slots__ = ("attempt", "decided", "guarded", "position")
 
-    def __init__(self, attempt: Attempt, guarded: str, place: Place, decided: Event | None) -> None:
-        self.attempt, self.guarded, self.place, self.decided = attempt, guarded, place, decided
+    def __init__(self, attempt: Attempt, guarded: str, position: Position, decided: Event | None) -> None:
+        self.attempt, self.guarded, self.position, self.decided = attempt, guarded, position, decided
 
 
 class Single:
@@ -62,7 +62,7 @@ class Single:
         self._context, self._service, self._reaction = binding.context, binding.service, binding.reaction
         self._binding, self._is_careful = binding, is_careful
         self._recording, self._precedent = Recording(binding), Precedent(binding)
-        self._unrecorded: dict[Place, Event] = {}
+        self._unrecorded: dict[Position, Event] = {}
         self._entity, self._story = self._reaction.entity, self._reaction.story
         self._own = {event.type: event for event in self._service.records}
         self._is_intake, self._is_delayed = self._reaction.form.only_outside, self._reaction.form.is_delayed
@@ -73,11 +73,11 @@ class Single:
     async def react(self, attempt: Attempt) -> Outcome:
         """Decide and record, anew whenever the recording was refused or its outcome is not known."""
         delivery = attempt.delivery
-        place = delivery.stream, delivery.sequence, delivery.timestamp
+        position = delivery.stream, delivery.sequence, delivery.timestamp
         guarded = story_subject(self._entity, attempt.envelope.key)
-        case = Case(attempt, guarded, place, self._unrecorded.get(place))
+        case = Case(attempt, guarded, position, self._unrecorded.get(position))
         stored, rounds = self._expected(guarded), 0
-        while rounds < ROUNDS or place in self._unrecorded:
+        while rounds < ROUNDS or position in self._unrecorded:
             try:
                 return await self._round(case, stored)
             except NotYet:
@@ -86,7 +86,7 @@ class Single:
                     raise
             except (Refused, Unavailable, Permanent, Disowned) as trouble:
                 self._keep_in_mind(case)
-                await self._wait(place, rounds, trouble)
+                await self._wait(position, rounds, trouble)
                 rounds += 1
             stored = None
         raise Unavailable(f"the story of {attempt.event.key} kept changing", 0.1)
@@ -169,27 +169,27 @@ class Single:
 
     def _done(self, case: Case, outcome: Outcome) -> Outcome:
         if self._unrecorded:
-            self._unrecorded.pop(case.place, None)
+            self._unrecorded.pop(case.position, None)
         return outcome
 
     def _keep_in_mind(self, case: Case) -> None:
         """What was decided without the story is kept until it is recorded: it may be a mail that is out."""
         if case.decided is not None and self._story is None:
-            self._unrecorded[case.place] = case.decided
+            self._unrecorded[case.position] = case.decided
             if len(self._unrecorded) > UNRECORDED_MAX:
                 del self._unrecorded[next(iter(self._unrecorded))]
 
-    async def _wait(self, place: Place, rounds: int, trouble: Exception) -> None:
+    async def _wait(self, position: Position, rounds: int, trouble: Exception) -> None:
         """Until the next round. What is kept in mind is kept in hand as well, however long the broker takes nothing and
         is away: elsewhere it would be done again."""
         if isinstance(trouble, (Refused, Unknown)):
             await asyncio.sleep(min(0.002 * rounds, ROUND_SECONDS_MAX))
             return
-        if not isinstance(trouble, Unavailable) or place not in self._unrecorded:
+        if not isinstance(trouble, Unavailable) or position not in self._unrecorded:
             raise trouble
         self._binding.conditions.tell(
             ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record what came of %s %d: %s",
-            self._reaction.durable, *place[:2], trouble,
+            self._reaction.durable, *position[:2], trouble,
         )  # fmt: skip
         await self._context.connection.pause(growing(trouble.retry_after_seconds, rounds + 1, WAIT_SECONDS_MAX))
 
@@ -201,7 +201,7 @@ def _require_a_key(attempt: Attempt) -> None:
         BrokenContract: it names none.
     """
     delivery = attempt.delivery
-    if not delivery.key and attempt.envelope.key == delivery.place_id:
+    if not delivery.key and attempt.envelope.key == delivery.position_id:
         raise BrokenContract(f"{delivery.type}: it is about something that was recorded before, and names no key")
 
 

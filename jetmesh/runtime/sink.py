@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from jetmesh.cloudevents import as_written
+from jetmesh.cloudevents import decode_own_form
 from jetmesh.common.throttled_log import reason_of
 from jetmesh.event import Recorded
 from jetmesh.history import UNTOLD, History
@@ -78,7 +78,7 @@ class Sink:
             outcome = Kept
         seconds = time.monotonic() - began
         for delivered, times in Counter(delivery.delivered for delivery in batch).items():
-            self._binding.telemetry.tally.add(outcome, "", seconds, delivered, times)
+            self._binding.telemetry.stats.add(outcome, "", seconds, delivered, times)
 
     def _give_back(self, batch: list[Delivery], error: Exception) -> None:
         self._binding.conditions.tell(
@@ -92,7 +92,7 @@ class Sink:
 
 def recorded(delivery: Delivery, history: History = UNTOLD) -> Recorded:
     """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
-    written = as_written(delivery)
+    written = decode_own_form(delivery)
     headers: Headers = {} if written else delivery.headers
     return Recorded(
         stream=delivery.stream,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from jetmesh.cloudevents import bare
+from jetmesh.cloudevents import undecoded
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.failure import BrokenContract, Permanent, Unavailable
 from jetmesh.jetstream.delivery import Delivery
@@ -59,7 +59,7 @@ class Strays:
             await self._refuse(delivery, why)
 
     async def _refuse(self, delivery: Delivery, why: Exception) -> None:
-        attempt = self._binding.telemetry.attempt(bare(delivery))
+        attempt = self._binding.telemetry.attempt(undecoded(delivery))
         outcome = await self._policy.outcome(attempt, why)
         answer(self._context.in_flight, delivery, outcome)
         attempt.end(outcome)

@@ -74,7 +74,7 @@ class Versions:
         pause = min(PAUSE_SECONDS_MAX, max(2 * NAK_SECONDS, waited / 2)) * random.uniform(0.5, 1.0)
         log.info("%s: %r waits %.1f s for a version that knows it", service, delivery.subject[:200], pause)
         try:
-            await delayed_redelivery.set_aside(self._publisher, service, reaction, delivery, pause, attempts)
+            await delayed_redelivery.delay(self._publisher, service, reaction, delivery, pause, attempts)
         except TooLarge:
             return None
         return GivenBack(error, pause, is_aside=True)

@@ -23,7 +23,7 @@ class LastMinute:
     p95_ms: float
 
 
-class Tally:
+class ReactionStats:
     """Attempts by outcome and by how often the delivery had come, dead letters by the error's type."""
 
     def __init__(self) -> None:

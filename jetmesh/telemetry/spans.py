@@ -29,7 +29,7 @@ from jetmesh.telemetry.otlp import Span as HotSpan
 from jetmesh.telemetry.otlp import Tracer as HotTracer
 from jetmesh.telemetry.otlp.encoding import Description
 from jetmesh.telemetry.otlp.traceparent import format_traceparent, parse_traceparent
-from jetmesh.telemetry.reaction_stats import Tally
+from jetmesh.telemetry.reaction_stats import ReactionStats
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 BUCKETS_STORY_SECONDS = (*BUCKETS_SECONDS, 30, 60, 300, 900, 3600)
@@ -230,7 +230,7 @@ class ReactionTelemetry:
     """Spans and metrics of one reaction; what does not change from delivery to delivery is made once."""
 
     def __init__(self, telemetry: Telemetry, reaction: Reaction) -> None:
-        self.tally = Tally()
+        self.stats = ReactionStats()
         self.publishing = telemetry.publishing
         self._tracer = telemetry.tracer if isinstance(telemetry.tracer, HotTracer) else None
         self.reaction = reaction
@@ -277,7 +277,7 @@ class ReactionTelemetry:
     def processed(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
         """Count an attempt."""
         kind = type(outcome.error).__qualname__ if outcome.error else ""
-        self.tally.add(type(outcome), kind, seconds, attempt.delivered)
+        self.stats.add(type(outcome), kind, seconds, attempt.delivered)
         of = (attempt.type, outcome.name, kind)
         durations, counter = self._series.get(of) or self._make_series(of)
         durations.record(seconds, attempt.context)

@@ -16,7 +16,10 @@ SECONDS_MAX = 240
 KINDS = ("SIGKILL of a service", f"SIGKILL {BEFORE_ACK}", "broker SIGKILL", "connections cut")
 VERSIONS = (UPGRADE, ROLLBACK)
 FINDINGS = {
-    "unknown-types-buried": (ROLLBACK, "every (order that was acknowledged|end has its effects|refusal|request)"),
+    "unknown-types-dead-lettered": (
+        ROLLBACK,
+        "every (order that was acknowledged|end has its effects|refusal|request)",
+    ),
     "ack-before-recording": (f"SIGKILL {BEFORE_RECORDING}", "every (order that was acknowledged|end has its effects)"),
     "guard-left-out": (f"SIGKILL {BEFORE_ACK}", "every event was recorded once"),
     "compensation-left-out": (f"SIGKILL {IN_THE_BANK}", r"money held = taken \+ let go"),

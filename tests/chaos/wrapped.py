@@ -188,7 +188,7 @@ def _narrower_durable(consumer: Consumer) -> Consumer:
     )
 
 
-def bury_unknown_types() -> None:
+def dead_letter_unknown_types() -> None:
     """The bug: what another version takes is a dead letter, and goes no further."""
 
     async def never(*_: Any) -> None: ...
@@ -219,7 +219,7 @@ def leave_the_compensation_out() -> None:
 
 
 BUGS: dict[str, Callable[[], None]] = {
-    "unknown-types-buried": bury_unknown_types,
+    "unknown-types-dead-lettered": dead_letter_unknown_types,
     "ack-before-recording": acknowledge_before_recording,
     "guard-left-out": leave_the_guard_out,
     "compensation-left-out": leave_the_compensation_out,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jetmesh.cloudevents import read_event, understand
+from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.contracts.advice import advise
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
@@ -61,7 +61,7 @@ def over_nats(data: bytes, **headers: str) -> str:
     block = encode_headers(headers) if headers else b""
     delivery = Delivery("orders.placed", block, data, "", "INTAKE", 1, 1, 0.0)
     try:
-        assert read_event(OrderPlaced, understand(delivery).data, "o-2") == OrderPlaced.read(TEXT)
+        assert read_event(OrderPlaced, decode_envelope(delivery).data, "o-2") == OrderPlaced.read(TEXT)
     except BrokenContract as broken:
         return str(broken)
     return ""

@@ -10,7 +10,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_binary, to_binary, 
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from jetmesh.cloudevents import Envelope, cloud_event, read_event, understand
+from jetmesh.cloudevents import Envelope, cloud_event, decode_envelope, read_event
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.testing import Broker, MeshOf
@@ -31,7 +31,7 @@ def delivered(headers: dict[str, str], data: bytes, subject: str = "orders.place
 
 
 def understood(headers: dict[str, str], data: bytes = ORDER.model_dump_json().encode()) -> Envelope:
-    return understand(delivered(headers, data))
+    return decode_envelope(delivered(headers, data))
 
 
 def ours(key: str = "o-1", correlation_id: str = "o-1") -> dict[str, str]:

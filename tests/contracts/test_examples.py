@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import jetmesh_contracts
-from jetmesh.cloudevents import read_event, understand
+from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.contracts import package
 from jetmesh.contracts.schema import contract
 from jetmesh.jetstream.delivery import Delivery
@@ -75,6 +75,6 @@ def test_a_golden_message_is_understood(file: Path) -> None:
         delivered=1,
         timestamp=1772366400.0,
     )
-    envelope = understand(delivery)
+    envelope = decode_envelope(delivery)
     assert {name: getattr(envelope, name) for name in message["understood"]} == message["understood"]
     assert read_event(TYPES[envelope.type], envelope.data).key == "o-1042"

@@ -128,7 +128,7 @@ async def test_a_crash_between_recording_and_acknowledging_doubles_nothing(
     def lose(in_flight: InFlight, delivery: Delivery) -> None:
         lost.append(delivery)
         _, pull, place = in_flight._held.pop(delivery.reply)
-        del in_flight._places[pull, place]
+        del in_flight._positions[pull, place]
         pull.release(delivery)
 
     monkeypatch.setattr(InFlight, "ack", lose)

@@ -313,9 +313,9 @@ async def test_what_is_set_aside_or_a_dead_letter_stays(mesh: LocalMesh, archive
         sequence = await tell(mesh, *story(order_id))
         delivery = Delivery(f"payments.captured.{order_id}", {}, b"{}", "", "PAYMENTS", sequence, 1, 1.0)
         if order_id == "o-1":
-            await delayed_redelivery.set_aside(publisher, "notifications", "thank", delivery, 3_600, attempts=1)
+            await delayed_redelivery.delay(publisher, "notifications", "thank", delivery, 3_600, attempts=1)
         else:
-            await dead_letter.bury(publisher, "notifications", "thank", delivery, ValueError("no"))
+            await dead_letter.store(publisher, "notifications", "thank", delivery, ValueError("no"))
     report = await run(mesh, archive)
     assert (set(report.reasons.values()), len(report.reasons), archive.all()) == ({1}, 2, [])
 

@@ -142,7 +142,7 @@ MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "rec
         (lambda: books(intake=[*books().intake, request("o-1")]), "acknowledged", "o-1: orders.cancellation_requested"),
         (lambda: books(intake=[*books().intake, strange()]), "acknowledged", "orders.nonsense (INTAKE"),
         (
-            lambda: books(aside=[Origin("orders", "place", "INTAKE", 7)]),
+            lambda: books(delayed=[Origin("orders", "place", "INTAKE", 7)]),
             "set aside",
             "INTAKE 7: waits for orders.place",
         ),
@@ -176,8 +176,8 @@ def strange() -> Fact:
 
 
 def discarded(reaction: str, source: Fact) -> Letter:
-    place = source.place
-    return Letter(2, 2, f"dead_log.{reaction}.{place[0]}.{place[1]}", reaction, place, source.subject, "")
+    position = source.position
+    return Letter(2, 2, f"dead_log.{reaction}.{position[0]}.{position[1]}", reaction, position, source.subject, "")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_what_would_have_followed_from_a_discarded_letter_is_not_missed(
 def test_a_cancellation_of_an_order_that_was_archived_comes_too_late() -> None:
     facts = books(intake=[*books().intake, request("o-1")])
     assert offences(facts)
-    assert offences(replace(facts, gone=frozenset({facts.stories["o-1"]["orders.placed"].place}))) == {}
+    assert offences(replace(facts, gone=frozenset({facts.stories["o-1"]["orders.placed"].position}))) == {}
 
 
 def test_a_message_without_a_key_is_known_by_where_it_stands() -> None:

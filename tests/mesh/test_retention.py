@@ -153,10 +153,10 @@ async def test_what_ended_leaves_the_streams_down_to_markers_and_can_be_rebuilt_
     after = await shop.messages()
 
     gone = before.keys() - after.keys()
-    archived = {row.place: row for row in shop.archive.all()}
+    archived = {row.position: row for row in shop.archive.all()}
     assert gone <= archived.keys()
     for row in archived.values():
-        assert (row.subject, row.headers, row.data) == before[row.place][4:], row.place
+        assert (row.subject, row.headers, row.data) == before[row.position][4:], row.position
     types = {row.type for (stream, _), row in after.items() if stream != "INTAKE"}
     assert types == {
         "orders.ENDED", "payments.ENDED", "inventory.ENDED", "notifications.ENDED", "stock.ENDED", "stock.level",

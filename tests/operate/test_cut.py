@@ -48,8 +48,8 @@ def vector(facts: Sequence[Fact], times: Sequence[int]) -> dict[str, int]:
     found = dict.fromkeys(STREAMS, 0)
     for stream, time in zip(STREAMS, times, strict=True):
         for fact in facts[:time]:
-            if fact.place[0] == stream:
-                found[stream] = fact.place[1]
+            if fact.position[0] == stream:
+                found[stream] = fact.position[1]
     return found
 
 
@@ -57,11 +57,11 @@ def vector(facts: Sequence[Fact], times: Sequence[int]) -> dict[str, int]:
 def test_the_cut_has_every_cause_and_all_that_was_there_when_it_began(events: list[Event], moments: list[int]) -> None:
     facts, times = facts_of(events), sorted(moments)
     early, floor, at, late = (vector(facts, times[start : start + 3]) for start in range(0, 12, 3))
-    window = [fact for fact in facts if early[fact.place[0]] < fact.place[1] <= late[fact.place[0]]]
+    window = [fact for fact in facts if early[fact.position[0]] < fact.position[1] <= late[fact.position[0]]]
     kept = closed(at, window)
-    places = {fact.id: fact.place for fact in facts}
+    places = {fact.id: fact.position for fact in facts}
     for fact in facts:
-        stream, sequence = fact.place
+        stream, sequence = fact.position
         if fact.cause and sequence <= kept[stream]:
             where, number = places[str(fact.cause)]
             assert number <= kept[where], (fact, kept)

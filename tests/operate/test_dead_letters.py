@@ -93,7 +93,7 @@ async def test_a_replay_that_fails_again_is_a_new_letter(mesh_of: MeshOf) -> Non
 
         await until(again)
     (last,) = await _letters(mesh)
-    assert (last.source, last.place, last.data) == (first.source, first.place, first.data)
+    assert (last.source, last.position, last.data) == (first.source, first.position, first.data)
 
 
 async def test_a_replay_that_fails_before_its_letter_is_removed_is_not_lost(mesh_of: MeshOf) -> None:
@@ -222,7 +222,7 @@ async def test_the_command_leaves_a_forged_letter_and_replays_the_others(mesh_of
     assert (status, json.loads(output)["replayed"]) == (1, 1)
     await mesh.recorded(TollPaid, "car-1")
     (left,) = await _letters(mesh)
-    assert (left.service, left.reaction, left.place) == ("tolls", "tolls.charge", ("CARS", 7))
+    assert (left.service, left.reaction, left.position) == ("tolls", "tolls.charge", ("CARS", 7))
 
 
 async def test_a_letter_that_was_cut_is_replayed_whole(mesh_of: MeshOf) -> None:

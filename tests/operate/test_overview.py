@@ -20,7 +20,7 @@ from jetmesh.outcome import DeadLettered, EventsRecorded
 from jetmesh.process.gauges import Gauges
 from jetmesh.runtime.context import connect
 from jetmesh.runtime.runner import Runner
-from jetmesh.telemetry.reaction_stats import Tally
+from jetmesh.telemetry.reaction_stats import ReactionStats
 from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
@@ -114,15 +114,15 @@ def _complete(readings: Mapping[str, float]) -> Mapping[str, float]:
 
 
 def test_a_tally_knows_rates_and_percentiles() -> None:
-    tally = Tally()
+    stats = ReactionStats()
     for number in range(100):
-        tally.add(EventsRecorded, "", 0.001 if number < 90 else 0.1, 1)
-    tally.add(DeadLettered, "Permanent", 0.1, 3)
-    minute = tally.last_minute()
+        stats.add(EventsRecorded, "", 0.001 if number < 90 else 0.1, 1)
+    stats.add(DeadLettered, "Permanent", 0.1, 3)
+    minute = stats.last_minute()
     assert minute.p50_ms == pytest.approx(1, rel=0.1)
     assert minute.p95_ms == pytest.approx(100, rel=0.1)
     assert minute.attempts_per_second > minute.failed_per_second > 0
-    assert (tally.dead_letters, tally.deliveries[3]) == ({"Permanent": 1}, 1)
+    assert (stats.dead_letters, stats.deliveries[3]) == ({"Permanent": 1}, 1)
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -100,7 +100,7 @@ def lost(books: Books, facts: Facts) -> Iterator[str]:
 def given_up(facts: Facts) -> Iterator[str]:
     """Nothing is given up that could have been handled: here, only what comes from outside can be unreadable."""
     for letter in facts.letters:
-        if letter.place[0] != INTAKE:
+        if letter.position[0] != INTAKE:
             yield f"given up: {letter}: {letter.reason}"
 
 

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags
 
-from jetmesh.cloudevents import bare
+from jetmesh.cloudevents import undecoded
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import DeadLettered
@@ -73,7 +73,7 @@ def test_types_that_a_reaction_does_not_take_are_one() -> None:
     home = providers.start("jobs", {}).reaction(take)
     for event_type in ("asked", *(f"stranger-{number}" for number in range(500))):
         delivery = Delivery(f"jobs.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
-        home.attempt(bare(delivery)).end(DeadLettered(BrokenContract("it is none")))
+        home.attempt(undecoded(delivery)).end(DeadLettered(BrokenContract("it is none")))
     points: Any = home._telemetry.duration.metric().data.data_points
     assert {(point.attributes["cloudevents.event_type"], point.count) for point in points} == {
         ("jobs.asked", 1),

@@ -125,7 +125,7 @@ class Job:
         )
         ended: list[list[Row]] = []
         for key, told in (await stories(self._direct_get, self._services, mine, self._split)).items():
-            whole = list({row.place: row for row in [*mine[key], *told]}.values())
+            whole = list({row.position: row for row in [*mine[key], *told]}.values())
             if why := self._stays(whole):
                 kept[key] = why
             else:

@@ -8,7 +8,7 @@ from typing import Any
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
-from jetmesh.operate.archive.row import Place, Row
+from jetmesh.operate.archive.row import Position, Row
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
 from jetmesh.topology.difference import filters_of
@@ -36,12 +36,12 @@ class OpenWork:
     """All of it, as it was when the archiving began: what was done by then stays done."""
 
     durables: dict[str, list[Durable]]
-    kept: dict[Place, str]
+    kept: dict[Position, str]
 
     def about(self, rows: Iterable[Row]) -> str:
         """Why something may still be done about these messages; empty where nothing is."""
         for row in rows:
-            if why := self.kept.get(row.place):
+            if why := self.kept.get(row.position):
                 return why
             for durable in self.durables[row.stream]:
                 if durable.waits_for(row):
@@ -60,8 +60,8 @@ async def open_work(connection: Transport, services: Sequence[Service], streams:
     # one may become a letter meanwhile, and a letter that is replayed goes the other way.
     before = await delayed(connection, services)
     letters = await _origins(connection, DEAD_LETTERS, DEAD_SUBJECTS)
-    kept = {origin.place: DELAYED for origin in [*before, *await delayed(connection, services)]}
-    return OpenWork(defaultdict(list, durables), kept | {origin.place: DEAD for origin in letters})
+    kept = {origin.position: DELAYED for origin in [*before, *await delayed(connection, services)]}
+    return OpenWork(defaultdict(list, durables), kept | {origin.position: DEAD for origin in letters})
 
 
 async def _consumers(connection: Transport, stream: str) -> AsyncIterator[dict[str, Any]]:

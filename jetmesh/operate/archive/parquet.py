@@ -14,7 +14,7 @@ from pathlib import Path
 from jetmesh.common.extras import brought_by
 from jetmesh.common.fsync import to_disk
 from jetmesh.history import UNTOLD, History
-from jetmesh.operate.archive.row import Place, Row
+from jetmesh.operate.archive.row import Position, Row
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "512MB", "threads": 1}
 PARTIAL = ".partial"
@@ -104,23 +104,24 @@ class Archive:
         known = self._known([row for row, _ in rows])
         by_day: dict[str, list[Row]] = defaultdict(list)
         for row, day in rows:
-            if row.place not in known:
+            if row.position not in known:
                 by_day[day].append(row)
-            elif known[row.place] != row:
+            elif known[row.position] != row:
                 raise ArchiveError(
-                    f"{self.folder} holds another message as {row.stream} {row.sequence} ({known[row.place].subject}, "
-                    f"not {row.subject}): it is the archive of another broker; name a folder of this one's own"
+                    f"{self.folder} holds another message as {row.stream} {row.sequence} "
+                    f"({known[row.position].subject}, not {row.subject}): it is the archive "
+                    f"of another broker; name another folder for this one"
                 )
         for day, new in sorted(by_day.items()):
             self._write(self.folder / f"day={day}", new)
         return [row for new in by_day.values() for row in new]
 
-    def _known(self, rows: Sequence[Row]) -> dict[Place, Row]:
+    def _known(self, rows: Sequence[Row]) -> dict[Position, Row]:
         """What is kept already where these rows stand, in the present life of their streams."""
         keys, sequences = {row.key for row in rows}, [row.sequence for row in rows]
         first, last = min(sequences, default=0), max(sequences, default=0)
         found = self._rows(KNOWN, keys=list(keys), first=first, last=last)
-        return {row.place: row for row in found if row.time_ns / 1e9 >= self._history(row).born}
+        return {row.position: row for row in found if row.time_ns / 1e9 >= self._history(row).born}
 
     def _write(self, folder: Path, rows: Sequence[Row]) -> None:
         """One file: written aside, on the disk, compared, and only then given its name."""
@@ -137,8 +138,8 @@ class Archive:
         to_disk(self.folder)
 
     def _compare(self, file: Path, rows: Sequence[Row]) -> None:
-        written = {row.place: row for row in self._read(SELECT, files=[str(file)])}
-        if written != {row.place: row for row in rows}:
+        written = {row.position: row for row in self._read(SELECT, files=[str(file)])}
+        if written != {row.position: row for row in rows}:
             raise ArchiveError(f"{file} does not hold what was written to it: is the disk sound?")
 
     def _rows(self, query: str, **parameters: object) -> list[Row]:

@@ -12,7 +12,7 @@ ADDED = f"{Nats.STREAM}: ".encode()
 """The first of the lines that a direct get appends to the headers of a message."""
 BARE = b"NATS/1.0\r\n"
 
-Place = tuple[str, int]
+Position = tuple[str, int]
 
 
 class Row(NamedTuple):
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     data: bytes
 
     @property
-    def place(self) -> Place:
+    def position(self) -> Position:
         """Where it stood: the stream and the sequence in it."""
         return self.stream, self.sequence
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from jetmesh.cloudevents import read_event, understand
+from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.event import EventType, entity_of
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.delivery import Delivery
@@ -63,7 +63,7 @@ def _key_of(row: Row, types: Mapping[str, EventType]) -> str:
     timestamp = row.time_ns / 1e9
     delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, timestamp)
     try:
-        key: str = read_event(types[row.type], understand(delivery).data, delivery.place_id).key
+        key: str = read_event(types[row.type], decode_envelope(delivery).data, delivery.position_id).key
     except (Permanent, KeyError):
         return ""
     return key

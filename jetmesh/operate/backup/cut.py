@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.cloudevents import understand
+from jetmesh.cloudevents import decode_envelope
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
@@ -26,7 +26,7 @@ from jetmesh.topology.names import DEAD_LETTERS
 
 Positions = Mapping[str, int]
 """A sequence of each stream."""
-Place = tuple[str, int]
+Position = tuple[str, int]
 
 TRIES = 5
 
@@ -35,9 +35,9 @@ TRIES = 5
 class Fact:
     """A message, its id, and what it is the effect of: a message of this id (empty: none), or the one at a place."""
 
-    place: Place
+    position: Position
     id: str
-    cause: str | Place = ""
+    cause: str | Position = ""
 
 
 async def make(connection: Transport, streams: Sequence[str]) -> dict[str, int]:
@@ -59,16 +59,16 @@ async def make(connection: Transport, streams: Sequence[str]) -> dict[str, int]:
 def closed(at: Positions, facts: Iterable[Fact]) -> dict[str, int]:
     """The latest cut before `at` in which each of these facts has its cause, where that is among them."""
     facts = list(facts)
-    known: dict[str | Place, list[Place]] = defaultdict(list)
+    known: dict[str | Position, list[Position]] = defaultdict(list)
     for fact in facts:
-        known[fact.id].append(fact.place)
-        known[fact.place].append(fact.place)
+        known[fact.id].append(fact.position)
+        known[fact.position].append(fact.position)
     cut = dict(at)
     went_back = True
     while went_back:
         went_back = False
         for fact in facts:
-            stream, sequence = fact.place
+            stream, sequence = fact.position
             causes = known.get(fact.cause, ()) if fact.cause else ()
             if sequence <= cut[stream] and causes and all(number > cut[where] for where, number in causes):
                 cut[stream] = sequence - 1
@@ -111,17 +111,17 @@ def fact_of(stream: str, message: Mapping[str, Any]) -> Fact:
     headers, data = b64decode(message.get("hdrs") or ""), b64decode(message.get("data") or "")
     stored = unix_nano(message["time"]) / 1e9
     delivery = Delivery(message["subject"], headers, data, "", stream, message["seq"], 1, stored)
-    place = stream, delivery.sequence
+    position = stream, delivery.sequence
     if stream == DEAD_LETTERS:
-        return Fact(place, delivery.place_id, _source(delivery))
+        return Fact(position, delivery.position_id, _source(delivery))
     try:
-        envelope = understand(delivery)
+        envelope = decode_envelope(delivery)
     except Permanent:
-        return Fact(place, delivery.place_id)
-    return Fact(place, envelope.id, envelope.causation_id)
+        return Fact(position, delivery.position_id)
+    return Fact(position, envelope.id, envelope.causation_id)
 
 
-def _source(letter: Delivery) -> Place | str:
+def _source(letter: Delivery) -> Position | str:
     """Where the message is that a dead letter is about; nowhere for the record of who dealt with one."""
     stream, sequence = letter.headers.get(Jetmesh.STREAM, ""), letter.headers.get(Jetmesh.SEQUENCE, "")
     return (stream, int(sequence)) if stream and sequence.isdecimal() else ""

@@ -48,7 +48,7 @@ def document(facts: Facts) -> dict[str, Any]:
         "mails_twice": len(sent_again(facts)),
         "dead_letters": len(facts.letters),
         "discarded": len(facts.discarded),
-        "set_aside": len(facts.aside),
+        "set_aside": len(facts.delayed),
         "events": len(facts.events),
         "seconds": round(last - first, 3),
     }  # fmt: skip

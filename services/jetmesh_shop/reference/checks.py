@@ -15,7 +15,7 @@ from jetmesh.operate.checks import (
     every_event_keeps_its_contract,
     letters_have_a_source,
     lost,
-    nothing_is_set_aside,
+    nothing_is_delayed,
     one_trace_each,
 )
 from jetmesh_contracts import (
@@ -71,7 +71,7 @@ def acknowledged_are_stored(facts: Facts) -> Offences:
     for message in checks.unanswered(facts, {**answers, REQUESTED: answers[REQUESTED] | {REFUSED}}):
         placed = facts.stories.get(facts.named(message), {}).get(PLACED)
         # An order of which nothing but the ending was left can't be asked back.
-        if message.type != REQUESTED or placed is None or placed.place not in facts.gone:
+        if message.type != REQUESTED or placed is None or placed.position not in facts.gone:
             yield f"{facts.named(message)}: {message} led to nothing"
 
 
@@ -253,7 +253,7 @@ def sent_again(facts: Facts) -> dict[str, int]:
 
 CHECKS: Sequence[Check] = (
     acknowledged_are_stored,
-    nothing_is_set_aside,
+    nothing_is_delayed,
     every_event_keeps_its_contract,
     one_end_each,
     ends_have_their_effects,
