@@ -1,4 +1,4 @@
-"""The retention job: find what ended, keep it in the archive, and only then purge it."""
+"""The retention job: find stories that ended, write them to the archive, and only then purge them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -28,16 +28,16 @@ from jetmesh.topology.streams import WHOLE, topology
 
 PAGE = 5_000
 MARKED_AT_ONCE = 1_024
-NOT_ENDED, YOUNG = "has not ended", "ended too lately"
-STRANGE = "came from outside and was not understood"
+NOT_ENDED, YOUNG = "has not ended", "ended too recently"
+STRANGE = "came from outside and could not be decoded"
 
 Tell = Callable[[str], None]
 Take = Callable[[list[Row]], Awaitable[None]]
 
 
 class Job:
-    """One run. Whatever line it stops at, the next run does the rest: what is archived already is compared and not
-    written again, and nothing leaves a stream before it was read back from the archive."""
+    """One run. After a crash at any line, the next run does the rest: rows that are archived already are compared and
+    not written again, and no message is purged before it was read back from the archive."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Job:
         split: Partitions = WHOLE,
         forget_before: datetime | None = None,
     ) -> None:
-        """`forget_before`: markers that were left before then go, too; None: they stay for ever."""
+        """`forget_before`: markers older than this are removed as well; None: they stay for ever."""
         self._publisher = Publisher(connection)
         self._direct_get = DirectGet(connection, PATIENT_SECONDS)
         self._group_commit = GroupCommit(self._publisher, _lane(services, split))
@@ -66,13 +66,13 @@ class Job:
         self._until_ns = 0
 
     async def run(self, until: datetime, *, dry_run: bool = False) -> Report:
-        """Archive and purge what ended until then; with `dry_run`, only say what it would be.
+        """Archive and purge the stories that ended until then; with `dry_run`, only report them.
 
         Raises:
             Unavailable: the broker does not answer.
-            ArchiveError: the archive can't be written, or is another one's.
+            ArchiveError: the archive can't be written, or belongs to another broker.
             ApiError: the broker refuses a call: a stream is missing, for instance.
-            SettingsError: its streams are split otherwise.
+            SettingsError: its streams have another number of partitions.
         """
         await check_split(self._connection, self._needed)
         self._until_ns = int(until.timestamp() * 1e9)
@@ -100,7 +100,7 @@ class Job:
         return self._report
 
     async def _read(self, part: Part, subjects: Sequence[str], take: Take) -> None:
-        """Page by page, until what comes is too young."""
+        """Read page by page, until the messages are too young."""
         if not subjects or await request(self._connection, f"STREAM.INFO.{part.stream}") is None:
             return
         self._there.add(part.stream)
@@ -112,12 +112,12 @@ class Job:
                 for row in page:
                     self._filter_for(row).saw(row.sequence)
                 read += len(old)
-                self._tell(f"{part.stream}: {read:,} messages looked through, {self._report.stories:,} stories ended")
+                self._tell(f"{part.stream}: {read:,} messages read, {self._report.stories:,} stories ended")
                 if len(old) < len(page):
                     return
 
     async def _take_stories(self, rows: list[Row]) -> None:
-        """Archive each story among the rows that has ended, whole."""
+        """Archive each story of these rows that has ended, with all its messages."""
         kept = self._report.kept
         kept |= {f"{row.stream} {row.sequence}": STRANGE for row in rows if not row.key}
         mine = by_key(
@@ -138,7 +138,7 @@ class Job:
                     self._filter_for(row).sequences.add(row.sequence)
 
     async def _marked(self, ended: Sequence[list[Row]]) -> list[list[Row]]:
-        """Those of the stories that have their markers: the others have gone on meanwhile, and stay for now."""
+        """The stories whose markers were stored; the others got a new event meanwhile, and stay for now."""
         if self._report.dry_run:
             return list(ended)
         endings = {stream: part.endings for stream, part in self._parts.items()}
@@ -163,7 +163,7 @@ class Job:
         return self._work.about(_events(story))
 
     async def _take_levels(self, rows: list[Row]) -> None:
-        """Archive the levels that do not count any more: a newer message is on their subject."""
+        """Archive the levels that are replaced: a newer message is on their subject."""
         latest = {row.subject: row.sequence for row in await self._latest(rows)}
         past = [row for row in rows if row.sequence < latest.get(row.subject, 0)]
         open_work = {row: self._work.about([row]) for row in past}
@@ -180,13 +180,13 @@ class Job:
         ]
 
     async def _keep(self, rows: Sequence[tuple[Row, str]]) -> None:
-        """Into the archive, off the event loop: the broker wants to be answered meanwhile."""
+        """Write to the archive in a thread: the connection must answer the broker's pings meanwhile."""
         if not self._report.dry_run and rows:
             for row in await asyncio.to_thread(self._archive.keep, rows):
                 self._report.of(row.stream).written += 1
 
     def _filter_of(self, stream: str, event_type: str) -> str:
-        """The filter by which a type is purged; empty where it stays, or is a level."""
+        """The filter by which a type is purged; empty if the type stays, or is a level."""
         if (stream, event_type) not in self._filters:
             subject = event_type if stream == INTAKE else f"{event_type}.key"
             found = (each for each in self._parts[stream].purgeable if covers(each, subject))
@@ -194,7 +194,7 @@ class Job:
         return self._filters[stream, event_type]
 
     def _filter_for(self, row: Row) -> PurgeFilter:
-        """What leaves with it: all messages of its type, or of its subject where that is a level."""
+        """The filter that purges it: all messages of its type; for a level, those of its subject."""
         return self._to_purge.of(row.stream, self._filter_of(row.stream, row.type) or row.subject)
 
     async def _forget(self) -> None:
@@ -202,7 +202,7 @@ class Job:
             if self._forget_before and part.entities and part.stream in self._there:
                 forgotten = await forget(self._connection, part.stream, part.entities, self._forget_before)
                 self._report.of(part.stream).forgotten = forgotten
-                self._tell(f"{part.stream}: {forgotten:,} markers are forgotten")
+                self._tell(f"{part.stream}: {forgotten:,} old markers removed")
 
     async def _purge(self) -> None:
         for stream in sorted({purging.stream for purging in self._to_purge}):
@@ -214,7 +214,7 @@ class Job:
 
 
 def _lane(services: Sequence[Service], split: Partitions) -> Callable[[str], str]:
-    """What markers an atomic batch may hold together: those of one stream."""
+    """Which markers one atomic batch may hold: those of one stream."""
     counts = {entity_of(event): split.get(service.stream, 1) for service in services for event in service.records}
     lanes = {entity: partitions.lane(count) for entity, count in counts.items()}
     return lambda subject: lanes[Subject.parse(subject).entity](subject)
@@ -226,6 +226,6 @@ def _events(story: Sequence[Row]) -> list[Row]:
 
 
 def _dated(story: Sequence[Row]) -> list[tuple[Row, str]]:
-    """The messages of a story, each under the day on which the story ended."""
+    """The messages of a story, each with the day on which the story ended."""
     day = day_of(max(row.time_ns for row in story))
     return [(row, day) for row in story]

@@ -1,4 +1,4 @@
-"""What stays of an archived story: one small message for each owner and key, on which the guards of the key stand."""
+"""The marker of an archived story: one small message for each owner and key, whose sequence the guards expect."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ Part = tuple[str, str, str]
 
 
 def unmarked(story: Iterable[Row]) -> dict[Part, list[Row]]:
-    """The parts of a story that have no marker yet, each with all that was recorded in it."""
+    """The parts of a story that have no marker yet, each with its events."""
     found: dict[Part, list[Row]] = {}
     for row in story:
         subject = Subject.parse(row.subject)
@@ -28,9 +28,9 @@ def unmarked(story: Iterable[Row]) -> dict[Part, list[Row]]:
 
 
 async def mark_ended(group_commit: GroupCommit, story: Sequence[Row], endings: Mapping[str, frozenset[str]]) -> bool:
-    """Leave a marker in every part of a story; False where one of them has gone on since it was read.
+    """Store a marker in every part of a story; False if one of them got a new event since it was read.
 
-    `endings` are the types of them in each stream: the marker says which there were, where they stood, and when.
+    `endings` are the ending types of each stream: the marker lists those that were recorded, with sequence and time.
 
     Raises:
         Unavailable: the broker does not take it now, or does not answer.
@@ -44,10 +44,10 @@ async def mark_ended(group_commit: GroupCommit, story: Sequence[Row], endings: M
 
 
 async def forget(connection: Transport, stream: str, entities: Iterable[str], before: datetime) -> int:
-    """Remove the markers that were left before then; how many. Whatever comes about their keys later begins anew.
+    """Remove the markers older than `before`; returns how many. A later message about such a key begins a new story.
 
     Raises:
-        Unavailable: the broker does not answer; again is safe.
+        Unavailable: the broker does not answer; a second call is safe.
     """
     removed = 0
     for subjects in sorted({marker_subject(entity, "*") for entity in entities}):
@@ -58,7 +58,7 @@ async def forget(connection: Transport, stream: str, entities: Iterable[str], be
 
 
 async def _first_since(connection: Transport, stream: str, subjects: str, time: datetime) -> int:
-    """The sequence of the first of these messages since then; one beyond the last where there is none."""
+    """The sequence of the first of these messages since `time`; the last sequence plus one if there is none."""
     async with scan(connection, stream, [subjects], since=time) as scanning:
         if page := await scanning.page(1):
             return page[0].sequence

@@ -1,4 +1,4 @@
-"""What may still be done: deliveries that no durable has acknowledged, that are set aside, or that are dead letters."""
+"""Open work: messages that a durable has not acknowledged, delayed redeliveries, and dead letters."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -20,26 +20,26 @@ DEAD, DELAYED = "has a dead letter", "waits for a delayed redelivery"
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """A consumer with acknowledgements, of anybody's: up to `floor`, all that it filters is acknowledged."""
+    """A consumer with acknowledgements, of any client: it has acknowledged all that it filters up to `floor`."""
 
     name: str
     filters: tuple[str, ...]
     floor: int
 
     def waits_for(self, row: Row) -> bool:
-        """Whether the message is still to be acknowledged by it."""
+        """Whether it has still to acknowledge the message."""
         return row.sequence > self.floor and any(covers(subject, row.subject) for subject in self.filters)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenWork:
-    """All of it, as it was when the archiving began: what was done by then stays done."""
+    """All open work when the archiving began; work that was done by then stays done."""
 
     durables: dict[str, list[Durable]]
     kept: dict[Position, str]
 
     def about(self, rows: Iterable[Row]) -> str:
-        """Why something may still be done about these messages; empty where nothing is."""
+        """Why work on these messages is open; empty if none is."""
         for row in rows:
             if why := self.kept.get(row.position):
                 return why
@@ -50,14 +50,14 @@ class OpenWork:
 
 
 async def open_work(connection: Transport, services: Sequence[Service], streams: Iterable[str]) -> OpenWork:
-    """Ask the broker.
+    """Read the open work from the broker.
 
     Raises:
         Unavailable: it does not answer.
     """
     durables = {stream: [_durable(info) async for info in _consumers(connection, stream)] for stream in streams}
-    # Positions first: what is set aside or buried is that before it is acknowledged. Timers twice: what comes back from
-    # one may become a letter meanwhile, and a letter that is replayed goes the other way.
+    # Consumers first: a delivery is delayed or dead-lettered before it is acknowledged. Timers twice: a due delivery
+    # may become a dead letter meanwhile, and a dead letter that is replayed becomes a timer.
     before = await delayed(connection, services)
     letters = await _origins(connection, DEAD_LETTERS, DEAD_SUBJECTS)
     kept = {origin.position: DELAYED for origin in [*before, *await delayed(connection, services)]}
@@ -83,7 +83,7 @@ def _durable(info: dict[str, Any]) -> Durable:
 
 
 async def delayed(connection: Transport, services: Sequence[Service]) -> list[Origin]:
-    """What is set aside for these services.
+    """The delayed redeliveries of these services.
 
     Raises:
         Unavailable: the broker does not answer.
@@ -93,7 +93,7 @@ async def delayed(connection: Transport, services: Sequence[Service]) -> list[Or
 
 
 async def _origins(connection: Transport, stream: str, subjects: str) -> list[Origin]:
-    """What is kept in this stream, by what the subjects say: for which reaction, and where the message stands."""
+    """The origins of the messages in this stream, read from the subjects: the reaction and the original position."""
     offset, found = 0, list[Origin]()
     while info := await request(
         connection, f"STREAM.INFO.{stream}", {"subjects_filter": subjects, "offset": offset}, timeout_seconds=30

@@ -1,7 +1,7 @@
-"""The archive: a folder of Parquet files by day, written once, read by DuckDB or by anybody else.
+"""The archive: a folder of Parquet files by day, written once, for DuckDB or any other reader.
 
-`DIR/day=2026-11-27/<when it was written>.parquet`. A file appears under its name whole, on the disk, and after it was
-read back and compared; what a crash leaves behind has another name and is removed by the next writer.
+`DIR/day=2026-11-27/<time of writing>.parquet`. A file is written and synced under a temporary name, read back,
+compared, and then renamed. A temporary file that a crash left is removed by the next writer.
 """
 
 import fcntl
@@ -31,23 +31,23 @@ INSERT INTO page SELECT unnest($1), unnest($2), unnest($3::UBIGINT[]), make_time
 COPY = "COPY (FROM page ORDER BY key, time, stream, sequence) TO '{}' (FORMAT parquet, COMPRESSION zstd)"
 SELECT = "SELECT key, stream, sequence, epoch_ns(time), subject, headers, data FROM read_parquet($files)"
 SOME = f"{SELECT} WHERE key IN (SELECT unnest($keys)) ORDER BY time, stream, sequence"
-# By sequences, too: of one level there may be a million.
+# Limited by sequence as well: one level may have a million rows.
 KNOWN = f"{SELECT} WHERE key IN (SELECT unnest($keys)) AND sequence BETWEEN $first AND $last"
 
 
 class ArchiveError(ValueError):
-    """The archive can't be used, or does not hold what it must; the text says what to do."""
+    """The archive can't be used, or its contents are wrong; the text says what to do."""
 
 
 class Archive:
-    """The files in a folder, which need not be there yet."""
+    """The files in a folder, which need not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         """Raises MissingExtra where DuckDB is not installed."""
         with brought_by("archive", "an archive"):
-            import duckdb  # here, for it costs a process 24 MB, and services have no archive
+            import duckdb  # here, because it costs a process 24 MB, and services have no archive
         if "\\" in str(folder.absolute()):
-            raise ArchiveError(f"the archive {folder} has a backslash in its path, which DuckDB takes for a slash")
+            raise ArchiveError(f"the archive {folder} has a backslash in its path, which DuckDB reads as a slash")
         self.folder = folder
         self._histories: dict[str, History] = {}
         self._db = duckdb.connect(config={**CONFIG, "temp_directory": str(folder / ".spill")})
@@ -56,12 +56,12 @@ class Archive:
 
     @property
     def exists(self) -> bool:
-        """Whether anything was ever kept in it."""
+        """Whether anything was ever written to it."""
         return any(self.folder.glob(FILES))
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The folder, for one writer at a time; what a writer that crashed left unfinished is gone.
+        """Lock the folder for one writer, and remove the temporary files of a writer that crashed.
 
         Raises:
             ArchiveError: another process writes, or the folder can't be made.
@@ -83,7 +83,7 @@ class Archive:
             yield
 
     def follow(self, histories: Mapping[str, History]) -> None:
-        """Leave out what a restore of its stream has undone since it was archived."""
+        """From now on, leave out the rows that a later restore of their stream has undone."""
         self._histories = dict(histories)
 
     def all(self) -> list[Row]:
@@ -91,15 +91,15 @@ class Archive:
         return self._rows(f"{SELECT} ORDER BY time, stream, sequence")
 
     def of(self, keys: Iterable[str]) -> list[Row]:
-        """What is kept about these keys, oldest first."""
+        """The rows of these keys, oldest first."""
         return self._rows(SOME, keys=list(keys))
 
     def keep(self, rows: Sequence[tuple[Row, str]]) -> list[Row]:
-        """Keep each row under its day, unless it is kept already, and make sure that all can be read back; the new
+        """Write each row that is not archived yet under its day, and check that all can be read back; returns the new
         ones.
 
         Raises:
-            ArchiveError: what was read back is not what was given. Nothing may be purged then.
+            ArchiveError: the rows that were read back differ. Nothing may be purged then.
         """
         known = self._known([row for row, _ in rows])
         by_day: dict[str, list[Row]] = defaultdict(list)
@@ -117,14 +117,14 @@ class Archive:
         return [row for new in by_day.values() for row in new]
 
     def _known(self, rows: Sequence[Row]) -> dict[Position, Row]:
-        """What is kept already where these rows stand, in the present life of their streams."""
+        """The archived rows at the positions of these rows, in the present life of their streams."""
         keys, sequences = {row.key for row in rows}, [row.sequence for row in rows]
         first, last = min(sequences, default=0), max(sequences, default=0)
         found = self._rows(KNOWN, keys=list(keys), first=first, last=last)
         return {row.position: row for row in found if row.time_ns / 1e9 >= self._history(row).born}
 
     def _write(self, folder: Path, rows: Sequence[Row]) -> None:
-        """One file: written aside, on the disk, compared, and only then given its name."""
+        """One file: written under a temporary name, synced, compared, and then renamed."""
         folder.mkdir(exist_ok=True)
         final = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.parquet"
         partial = final.with_name(final.name + PARTIAL)
@@ -140,7 +140,7 @@ class Archive:
     def _compare(self, file: Path, rows: Sequence[Row]) -> None:
         written = {row.position: row for row in self._read(SELECT, files=[str(file)])}
         if written != {row.position: row for row in rows}:
-            raise ArchiveError(f"{file} does not hold what was written to it: is the disk sound?")
+            raise ArchiveError(f"{file} does not hold the rows that were written to it: check the disk")
 
     def _rows(self, query: str, **parameters: object) -> list[Row]:
         files = [str(file) for file in sorted(self.folder.glob(FILES))]

@@ -1,8 +1,8 @@
-"""Purging: what is archived leaves the streams, and nothing else does.
+"""Purging: messages that are archived leave the streams, and no others.
 
-Most of what is old has ended, so that the beginning of a stream goes in one call: everything of a type before the first
-message of it that stays. The broker does tens of thousands a second so, and some hundreds one by one (measured, each on
-the disk).
+Most old messages belong to stories that ended, so one call purges all messages of a type before the first one that
+stays. The broker purges tens of thousands a second in this way, and some hundreds one by one (measured with
+`sync_interval: always`).
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from jetmesh.operate.archive.parquet import ArchiveError
 AT_ONCE = 64
 TIMEOUT_SECONDS = 600.0
 MARK = "jetmesh.archived_until"
-"""In the metadata of a stream: of stories that ended by then, no more than the markers may be here."""
+"""In the metadata of a stream: of stories that ended by this time, perhaps only the markers are left."""
 
 
 @dataclass(slots=True)
 class PurgeFilter:
-    """What leaves one stream on the subjects of one filter."""
+    """The messages to purge from one stream on the subjects of one filter."""
 
     stream: str
     subjects: str
@@ -31,22 +31,22 @@ class PurgeFilter:
     _stays_from: int | None = None
 
     def saw(self, sequence: int) -> None:
-        """The stream was read up to here, in its order."""
+        """The stream was read up to this sequence."""
         self._seen_to = sequence
         if self._stays_from is None and sequence not in self.sequences:
             self._stays_from = sequence
 
     @property
     def before(self) -> int:
-        """Everything of the filter below this sequence leaves."""
+        """All messages of the filter below this sequence are purged."""
         return self._seen_to + 1 if self._stays_from is None else self._stays_from
 
     async def purge(self, connection: Transport) -> int:
-        """Remove it; how many messages that were.
+        """Purge them; returns how many.
 
         Raises:
             ArchiveError: the broker removed more than was archived.
-            Unavailable: it does not answer; again is safe.
+            Unavailable: the broker does not answer; a second call is safe.
         """
         together = sum(sequence < self.before for sequence in self.sequences)
         removed = await self._purge_together(connection, together) if together else 0
@@ -70,7 +70,7 @@ class PurgeFilter:
 
 
 class Purge:
-    """All that leaves, by stream and filter."""
+    """All messages to purge, by stream and filter."""
 
     def __init__(self) -> None:
         self._by_filter: dict[tuple[str, str], PurgeFilter] = {}
@@ -79,12 +79,12 @@ class Purge:
         return iter([purging for purging in self._by_filter.values() if purging.sequences])
 
     def of(self, stream: str, subjects: str) -> PurgeFilter:
-        """What leaves a stream on a filter."""
+        """The messages to purge from a stream on a filter."""
         return self._by_filter.setdefault((stream, subjects), PurgeFilter(stream, subjects))
 
 
 async def mark(connection: Transport, stream: str, until: str) -> None:
-    """Say in a stream's metadata that stories which ended by then may have left it."""
+    """Note in a stream's metadata that stories which ended by `until` may have left it."""
     info = await request(connection, f"STREAM.INFO.{stream}")
     config: dict[str, Any] = info["config"]
     config["metadata"] = {**(config.get("metadata") or {}), MARK: until}
@@ -92,6 +92,6 @@ async def mark(connection: Transport, stream: str, until: str) -> None:
 
 
 async def archived_until(connection: Transport, stream: str) -> str:
-    """Until when stories may have left a stream, RFC 3339; empty where none ever did."""
+    """The latest end of stories that may have left a stream, RFC 3339; empty if none ever did."""
     info = await request(connection, f"STREAM.INFO.{stream}")
     return str((info["config"].get("metadata") or {}).get(MARK, "")) if info else ""

@@ -1,4 +1,4 @@
-"""What a run of the archive did, stream by stream, and what it kept and why."""
+"""What a run of the archive did in each stream, and which stories it did not archive and why."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from typing import Any
 
 @dataclass(slots=True)
 class StreamReport:
-    """One stream: messages that ended long ago, those of them that were not in the archive before, those that left the
-    stream, and the markers that were left long enough."""
+    """One stream: messages of stories that ended, those that were new in the archive, those that were purged, and the
+    old markers that were removed."""
 
     ended: int = 0
     written: int = 0
@@ -19,7 +19,7 @@ class StreamReport:
 
 @dataclass(slots=True)
 class Report:
-    """All of them. `kept` says why a story, or a level that does not count any more, stays as it is."""
+    """All streams. `kept` says why a story, or a level that was replaced, was not archived."""
 
     until: str
     dry_run: bool

@@ -12,8 +12,8 @@ from jetmesh.topology.streams import outside
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stream's part of the stories: the filters of what may be purged, its levels, the endings that the marker of a
-    story tells of, and the entities that have one."""
+    """One stream's part of the stories: the filters that may be purged, the levels, the endings that a marker lists,
+    and the entities that have markers."""
 
     stream: str
     purgeable: tuple[str, ...]
@@ -23,7 +23,7 @@ class Part:
 
 
 def parts(services: Sequence[Service], split: Partitions) -> list[Part]:
-    """The intake, then each stream of facts, or its partitions. A service that declares no ending keeps everything: its
+    """The intake, then each service's stream or its partitions. A service that declares no ending keeps everything: its
     part of a story never ends."""
     found = [Part(INTAKE, tuple(sorted(f"{entity}.*" for service in services for entity in outside(service))))]
     for whole in (_part(service) for service in services if service.records):
@@ -32,7 +32,7 @@ def parts(services: Sequence[Service], split: Partitions) -> list[Part]:
 
 
 def events_from_outside(services: Sequence[Service]) -> dict[str, EventType]:
-    """What may stand in the intake, by type."""
+    """The events that may be in the intake, by type."""
     reactions = (reaction for service in services for reaction in service.reactions)
     return {event.type: event for r in reactions for event in r.events if r.takes_from_outside(event)}
 

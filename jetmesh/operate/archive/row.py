@@ -1,4 +1,4 @@
-"""One message as the archive keeps it: where it stood, when, and its bytes as they were stored."""
+"""One message as the archive keeps it: its position, its time, and its bytes as they were stored."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from jetmesh.jetstream.subject import Subject
 from jetmesh.telemetry.otlp import parse_traceparent
 
 ADDED = f"{Nats.STREAM}: ".encode()
-"""The first of the lines that a direct get appends to the headers of a message."""
+"""The first of the lines that the answer to a direct get appends to the headers of a message."""
 BARE = b"NATS/1.0\r\n"
 
 Position = tuple[str, int]
 
 
 class Row(NamedTuple):
-    """One message: `headers` is its block on the wire, empty where it had none; `time_ns` is the broker's clock."""
+    """One message: `headers` is its header block on the wire, empty if it had none; `time_ns` is the broker's time."""
 
     key: str
     stream: str
@@ -28,12 +28,12 @@ class Row(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """Where it stood: the stream and the sequence in it."""
+        """Its stream and sequence."""
         return self.stream, self.sequence
 
     @property
     def type(self) -> str:
-        """The type that the subject says: its first two tokens."""
+        """The type of event: the first two tokens of the subject."""
         return Subject.parse(self.subject).type
 
     @property
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
     @property
     def trace_id(self) -> str:
-        """The trace that it belongs to, 32 hexadecimal digits; empty where there is none."""
+        """The trace that it belongs to, 32 hexadecimal digits; empty if there is none."""
         given = {name.lower(): value for name, value in self.header_fields().items()}
         trace = parse_traceparent(given.get(TRACEPARENT, ""))
         return f"{trace.trace_id:032x}" if trace else ""
@@ -53,7 +53,7 @@ class Row(NamedTuple):
         return decode_headers(self.headers) if self.headers else {}
 
     def stored(self) -> Stored:
-        """The message as a reading of its stream gave it."""
+        """The message as a direct get returned it."""
         seconds, nanoseconds = divmod(self.time_ns, 1_000_000_000)
         at = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
         return Stored(self.subject, self.sequence, at, self.header_fields(), self.data)
@@ -71,6 +71,6 @@ def unix_nano(time_stamp: str) -> int:
 
 
 def as_stored(block: bytes) -> bytes:
-    """The header block of a direct get without the lines that the server appended (ADR-31): as the stream holds it."""
+    """The header block of a direct get without the lines that the server appended (ADR-31): as in the stream."""
     head = block.rpartition(ADDED)[0]
     return head + b"\r\n" if head != BARE else b""

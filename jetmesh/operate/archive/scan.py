@@ -1,4 +1,4 @@
-"""Reading what may be purged, in the order of the stream and to the byte, through a consumer of one's own."""
+"""Reading the messages that may be purged, byte for byte and in order, through an ephemeral consumer."""
 
 import asyncio
 import json
@@ -18,8 +18,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 class Scan:
-    """Pages of a stream. (A direct get adds headers of its own to those of a message; a delivery leaves them as they
-    are.)"""
+    """Pages of a stream. (A direct get adds headers to a message; a delivery by a consumer does not.)"""
 
     def __init__(self, connection: Transport, stream: str, consumer: str) -> None:
         self._connection, self._stream = connection, stream
@@ -30,10 +29,10 @@ class Scan:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def page(self, size: int) -> list[Row]:
-        """The next messages, at most so many; none where there are no more.
+        """The next messages, at most `size`; none at the end of the stream.
 
         Raises:
-            Unavailable: the stream does not answer, or did not deliver everything.
+            Unavailable: the stream does not answer, or a delivery was lost.
         """
         self._page, self._size, self._ended = [], size, asyncio.get_running_loop().create_future()
         demand = json.dumps({"batch": size, "no_wait": True}).encode()
@@ -74,7 +73,7 @@ class Scan:
 async def scan(
     connection: Transport, stream: str, subjects: Sequence[str], since: datetime | None = None
 ) -> AsyncIterator[Scan]:
-    """Read these subjects of a stream, from the beginning or from a time on."""
+    """Read these subjects of a stream, from its beginning or from a time on."""
     start = {"deliver_policy": "by_start_time", "opt_start_time": since.isoformat()} if since else {}
     config = {"deliver_policy": "all", "filter_subjects": list(subjects), "num_replicas": 1, **start}
     async with passing_consumer(connection, stream, "archive", **config) as name:

@@ -18,7 +18,7 @@ from jetmesh.topology.partitions import Partitions, places
 async def stories(
     direct_get: DirectGet, services: Sequence[Service], keys: Iterable[str], split: Partitions
 ) -> dict[str, list[Row]]:
-    """What all services recorded about each key, without levels; of a stream that is split, where the key is.
+    """The events of all services for each key, without levels; only the partition that holds the key is read.
 
     Raises:
         Unavailable: a stream does not answer, or not completely.
@@ -37,7 +37,7 @@ async def stories(
 
 
 async def newest(direct_get: DirectGet, stream: str, subjects: Sequence[str], each: int = 1) -> list[Row]:
-    """The newest message of every subject that one of `subjects` names, where each may name so many.
+    """The newest message of every subject that `subjects` match, each at most `each`.
 
     Raises:
         Unavailable: the stream does not answer, or not completely.
@@ -53,13 +53,13 @@ def _row(stream: str, block: bytes, data: bytes) -> Row:
 
 
 def with_keys(rows: Iterable[Row], types: Mapping[str, EventType]) -> list[Row]:
-    """The rows under the key that they are about; what came from outside has it in its body, or none (empty) where
-    nobody could understand it."""
+    """The rows with their keys. A message from outside has its key in the body, or an empty key if the body can't be
+    decoded."""
     return [row if row.key else row._replace(key=_key_of(row, types)) for row in rows]
 
 
 def _key_of(row: Row, types: Mapping[str, EventType]) -> str:
-    """The key that the intake gives it: the body's, else one made from where it stands."""
+    """The key of a message in the intake: the body's, else one derived from its position."""
     timestamp = row.time_ns / 1e9
     delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, timestamp)
     try:
@@ -70,7 +70,7 @@ def _key_of(row: Row, types: Mapping[str, EventType]) -> str:
 
 
 def by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """The rows of each key; without those that have none."""
+    """The rows of each key, without those that have none."""
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.key:

@@ -1,9 +1,11 @@
 """Backup and restore of a whole mesh, on the broker's own snapshots.
 
-Snapshots of several streams are not of one moment, and what one service recorded is the effect of what another did. So
-a backup has a cut: for each stream a last sequence, such that nothing before it has a cause behind it (`cut`). A
-restore takes away what lies behind the cut, and so the mesh is as it was at one moment: the beginning of the backup.
+Snapshots of several streams are taken at different moments, and an event in one stream is often caused by an event in
+another. So a backup has a cut: for each stream a last sequence, such that no message before it has its cause after it
+(`cut`). A restore removes the messages after the cut, and so the mesh is as it was at one moment: the beginning of the
+backup.
 
-What a durable had acknowledged before that moment has its effects in the cut; it is delivered from there on, and the
-guards settle what was done. Timers are not taken: what was set aside is delivered again.
+The effects of messages that a durable had acknowledged before that moment are in the cut. It delivers from there on,
+and the guards settle messages that were handled before. Timers are not in the backup: delayed redeliveries are
+delivered again.
 """

@@ -1,10 +1,10 @@
-"""The cut: for each stream a last sequence, such that whatever is before it has its causes before it, too.
+"""The cut: for each stream a last sequence, such that every message before it has its cause before it as well.
 
-Streams are asked for their last sequence one after the other, while services record. Of four such readings in a row,
-`early`, `floor`, `at`, `late`, an event before `early` has its causes before `floor`, and one before `at` before
-`late`. So only what came between `early` and `late` has to be looked at: from `at`, the cut goes back behind each event
-whose cause is beyond the cut, until none is left. It can't fall behind `floor`: what was stored before the third
-reading began is such a cut itself.
+Streams are asked for their last sequence one after the other, while services record. With four such readings in a row,
+`early`, `floor`, `at`, `late`, an event before `early` has its cause before `floor`, and one before `at` has it before
+`late`. So only the messages between `early` and `late` have to be read: from `at`, the cut moves to before each event
+whose cause is after the cut, until there is none. It can't move to before `floor`: the messages that were stored before
+the third reading began are such a cut themselves.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A message, its id, and what it is the effect of: a message of this id (empty: none), or the one at a place."""
+    """A message, its id, and its cause: the id of a message (empty: none), or a position."""
 
     position: Position
     id: str
@@ -41,10 +41,10 @@ class Fact:
 
 
 async def make(connection: Transport, streams: Sequence[str]) -> dict[str, int]:
-    """A cut through these streams, as late as can be.
+    """The latest possible cut through these streams.
 
     Raises:
-        BackupError: there is none; two messages of one id confuse it each time.
+        BackupError: there is none, because two messages have the same id.
         Unavailable: the broker does not answer.
     """
     for _ in range(TRIES):
@@ -57,7 +57,7 @@ async def make(connection: Transport, streams: Sequence[str]) -> dict[str, int]:
 
 
 def closed(at: Positions, facts: Iterable[Fact]) -> dict[str, int]:
-    """The latest cut before `at` in which each of these facts has its cause, where that is among them."""
+    """The latest cut before `at` in which each of these facts has its cause, if that is among them."""
     facts = list(facts)
     known: dict[str | Position, list[Position]] = defaultdict(list)
     for fact in facts:
@@ -88,7 +88,7 @@ async def positions(connection: Transport, streams: Iterable[str]) -> dict[str, 
 
 
 async def read(connection: Transport, stream: str, after: int, last: int) -> list[Fact]:
-    """What a stream has behind a sequence, up to another, as its leader has it: a copy may lag."""
+    """The messages of a stream after a sequence, up to another, from its leader: a replica may lag."""
     found: list[Fact] = []
     while after < last:
         answer = await next_message(connection, stream, after, ">")
@@ -100,14 +100,14 @@ async def read(connection: Transport, stream: str, after: int, last: int) -> lis
 
 
 async def next_message(connection: Transport, stream: str, after: int, subjects: str) -> Any:
-    """The first message behind a sequence on these subjects; None where there is none."""
+    """The first message after a sequence on these subjects; None if there is none."""
     wanted = {"seq": after + 1, "next_by_subj": subjects}
     answer = await request(connection, f"STREAM.MSG.GET.{stream}", wanted)
     return answer and answer["message"]
 
 
 def fact_of(stream: str, message: Mapping[str, Any]) -> Fact:
-    """A message as STREAM.MSG.GET has it. One that can't be understood has the id of its place."""
+    """A message as STREAM.MSG.GET returns it. One that can't be decoded has the id derived from its position."""
     headers, data = b64decode(message.get("hdrs") or ""), b64decode(message.get("data") or "")
     stored = unix_nano(message["time"]) / 1e9
     delivery = Delivery(message["subject"], headers, data, "", stream, message["seq"], 1, stored)
@@ -122,6 +122,6 @@ def fact_of(stream: str, message: Mapping[str, Any]) -> Fact:
 
 
 def _source(letter: Delivery) -> Position | str:
-    """Where the message is that a dead letter is about; nowhere for the record of who dealt with one."""
+    """The position of the message that a dead letter is about; empty for an entry of the log of replays."""
     stream, sequence = letter.headers.get(Jetmesh.STREAM, ""), letter.headers.get(Jetmesh.SEQUENCE, "")
     return (stream, int(sequence)) if stream and sequence.isdecimal() else ""

@@ -1,4 +1,4 @@
-"""What a backup holds, in a file that is written last: a folder without it is half a backup."""
+"""The manifest of a backup, a file that is written last: a folder without it is an incomplete backup."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,11 +14,11 @@ READ_BYTES = 1 << 20
 
 
 class BackupError(ValueError):
-    """A backup can't be made, is not whole, or does not belong to this mesh; the text says what to do."""
+    """A backup can't be taken, is incomplete, or belongs to another mesh; the text says what to do."""
 
 
 class Snapshot(BaseModel):
-    """One stream's snapshot; `kept`: the last sequence before the cut, None where everything counts."""
+    """One stream's snapshot; `kept`: the last sequence before the cut, None if all messages count."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +32,7 @@ class Snapshot(BaseModel):
 
 
 class Floor(BaseModel):
-    """Up to where a durable had acknowledged everything, before the cut was made."""
+    """The sequence up to which a durable had acknowledged everything before the cut was made."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class Floor(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The whole backup. `as_of`: the moment to which a restore goes back."""
+    """The whole backup. `as_of`: the moment that a restore goes back to."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,7 +68,7 @@ class Manifest(BaseModel):
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Put the manifest there in one step, on the disk."""
+    """Write the manifest atomically, and sync it."""
     partial = folder / f"{FILE}.partial"
     partial.write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
     partial.chmod(0o600)
@@ -95,16 +95,16 @@ def read(folder: Path) -> Manifest:
 
 
 def _first(wrong: ValidationError) -> str:
-    """What is wrong first, and where."""
+    """The first error, with its field."""
     error = wrong.errors()[0]
     return ": ".join([*map(str, error["loc"]), error["msg"]])
 
 
 def check(folder: Path, manifest: Manifest, tell: Callable[[str], None]) -> None:
-    """Whether every file is there as it was written.
+    """Check that every file is there, as it was written.
 
     Raises:
-        BackupError: naming the first that is not.
+        BackupError: naming the first file that is not.
     """
     for stream, snapshot in manifest.streams.items():
         tell(f"checking {stream}")

@@ -1,4 +1,4 @@
-"""The sign in the broker that a restore is under way: a stream of its own, there until all is restored and checked."""
+"""The sign in the broker that a restore is under way: a stream that exists until everything is restored and checked."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ BACKUP = "jetmesh.backup"
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Whose restore is under way, and since when."""
+    """The backup that is being restored, and since when."""
 
     backup: str
     created: str
@@ -25,7 +25,7 @@ async def find(connection: Transport) -> Sign | None:
 
 
 async def put(connection: Transport, backup: str, replicas: int) -> Sign:
-    """Put the sign up, with as many copies as the streams have."""
+    """Create the sign, with as many replicas as the streams have."""
     config = {"name": RESTORING, "subjects": [RESTORING_SUBJECT], "storage": "file", "max_msgs": 1,
               "num_replicas": replicas, "metadata": {BACKUP: backup}}  # fmt: skip
     info = await request(connection, f"STREAM.CREATE.{RESTORING}", config, strict=True)
@@ -33,5 +33,5 @@ async def put(connection: Transport, backup: str, replicas: int) -> Sign:
 
 
 async def remove(connection: Transport) -> None:
-    """Take the sign away."""
+    """Delete the sign."""
     await request(connection, f"STREAM.DELETE.{RESTORING}")

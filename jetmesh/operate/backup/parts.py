@@ -1,4 +1,4 @@
-"""Which streams a backup takes: facts up to the cut, claims as they are; timers not at all."""
+"""Which streams a backup takes: events up to the cut, claims as they are, and no timers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ CONTRACTS = f"KV_{BUCKET}"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The streams of a mesh, by what a backup does about them. What a service claimed for an order that the cut leaves
-    out does no harm: whoever asks again is given the same order's id."""
+    """The streams of a mesh, by how a backup treats them. A claim of an order that is after the cut does no harm: a
+    client that asks again gets the same order's id."""
 
     needed: Topology
     facts: tuple[str, ...]
@@ -25,7 +25,8 @@ class Parts:
 
     @property
     def durables(self) -> list[Consumer]:
-        """Those whose work is found in the cut. A sink keeps its position beside its data, and is told everything."""
+        """The durables whose effects are in the cut. A sink stores its position with its data, and reads everything
+        again."""
         return [c for c in self.needed.consumers if c.stream in self.facts and c.durable not in self.sinks]
 
 
@@ -46,5 +47,5 @@ def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack
 
 
 def durable_of(service: str, reaction: str, stream: str) -> tuple[str, str]:
-    """The stream and the durable that brought a delivery to a reaction."""
+    """The stream and the durable from which a reaction got a delivery."""
     return stream, f"{service}-intake" if stream == INTAKE else f"{service}-{reaction}"

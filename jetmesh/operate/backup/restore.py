@@ -1,7 +1,7 @@
-"""Restoring a backup: into a broker without these streams, closed to everybody until all is there and was checked.
+"""Restoring a backup into a broker without these streams; no client can use them until all are restored and checked.
 
-A stream that is being restored listens to no subject of the mesh, and has no durable: nobody can record into it or read
-from it. Whatever line this stops at, the same backup can be restored again and goes on from there.
+A stream that is being restored has no subject of the mesh and no durable: no client can record into it or read from it.
+After a crash at any line, a second restore of the same backup continues.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ from jetmesh.topology.provision import Change
 
 Tell = Callable[[str], None]
 Examine = Callable[[], Awaitable[list[str]]]
-"""The app's own audit of what was restored: what is wrong, in words."""
+"""The app's own audit of the restored streams: a sentence for each error."""
 
 AT_ONCE = 64
 TIMEOUT_SECONDS = 600.0
 OPERATORS = {"deny_delete": False, "deny_purge": False, "max_age": 0}
-"""What an operator may have set that keeps from taking out what lies behind the cut, or takes out more: not in force
-while a stream is closed."""
+"""Limits that an operator may have set, and that forbid deleting the messages after the cut, or delete more: they are
+not in force while a stream is closed."""
 
 
 class Offences(Exception):
-    """What was restored does not pass the audit; the broker stays closed."""
+    """The audit found errors in the restored streams; they stay closed."""
 
     def __init__(self, found: Sequence[str]) -> None:
         super().__init__(f"{len(found)} offences")
@@ -45,7 +45,7 @@ class Offences(Exception):
 
 @dataclass(slots=True)
 class Restoring:
-    """One run: from which folder, to which broker."""
+    """One run: the folder, the broker."""
 
     connection: Transport
     services: Sequence[Service]
@@ -53,17 +53,17 @@ class Restoring:
     folder: Path
     tell: Tell
     undone: dict[str, int] = field(default_factory=dict)
-    """How many messages lay behind the cut, by stream."""
+    """How many messages were after the cut, by stream."""
     audit_seconds: float = 0.0
 
     async def run(self, examine: Examine) -> Manifest:
-        """Restore all of it, have it examined, and only then open it.
+        """Restore all streams, audit them, and only then open them.
 
         Raises:
-            BackupError: the backup is not whole or not this mesh's, or the broker is not empty.
+            BackupError: the backup is incomplete or another mesh's, or the broker is not empty.
             Offences: `examine` found some.
             ApiError: the broker refuses something.
-            Drift: the topology that is made at the end is refused.
+            Drift: the broker refuses the topology at the end.
             Unavailable: it does not answer.
         """
         told = manifest.read(self.folder)
@@ -75,7 +75,7 @@ class Restoring:
         at = datetime.fromisoformat(sign.created).timestamp()
         for stream, saved in told.streams.items():
             await self._restore(stream, saved, told.id, at)
-        self.tell("examining what was restored")
+        self.tell("auditing the restored streams")
         began = time.monotonic()
         if offences := await examine():
             raise Offences(offences)
@@ -85,10 +85,10 @@ class Restoring:
         return told
 
     async def _begin(self, told: Manifest) -> marker.Sign:
-        """Nothing may be in the way but what an earlier run of this restore left.
+        """Check that the broker has no streams but those that an earlier run of this restore left.
 
         Raises:
-            BackupError: saying what is there.
+            BackupError: naming the streams.
         """
         sign = await marker.find(self.connection)
         if sign and sign.backup != told.id:
@@ -118,7 +118,7 @@ class Restoring:
                 yield Found(stream, state["messages"], state["last_seq"], metadata.get(marker.BACKUP, ""))
 
     async def _restore(self, stream: str, saved: Snapshot, backup: str, at: float) -> None:
-        """One stream, closed, and without what lies behind the cut."""
+        """Restore one stream, closed, without the messages after the cut."""
         if await request(self.connection, f"STREAM.INFO.{stream}") is None:
             self.tell(f"{stream}: {saved.state['messages']:,} messages, {saved.bytes / 1e6:,.1f} MB")
             config = self._closed(stream, saved, backup, at)
@@ -130,7 +130,7 @@ class Restoring:
             await self._undo(stream, range(saved.kept + 1, last + 1))
 
     def _closed(self, stream: str, saved: Snapshot, backup: str, at: float) -> dict[str, Any]:
-        """The stream's configuration while nobody may use it, with its history and one copy: a cluster makes the others
+        """The stream's configuration while it is closed, with its history and one replica: a cluster makes the others
         when it is opened."""
         config = {**saved.config, "subjects": [closed_subject(stream)], "num_replicas": 1, **OPERATORS, "sealed": False}
         history = history_of({"config": saved.config, "created": saved.created})
@@ -139,13 +139,13 @@ class Restoring:
         return {**config, "metadata": {**(saved.config.get("metadata") or {}), **own}}
 
     async def _undo(self, stream: str, sequences: range) -> None:
-        """Remove messages; those that are gone already are no error."""
+        """Delete messages; one that is deleted already is no error."""
         for start in range(0, len(sequences), AT_ONCE):
             some = sequences[start : start + AT_ONCE]
             await asyncio.gather(*(delete_message(self.connection, stream, each, TIMEOUT_SECONDS) for each in some))
 
     async def _open(self, told: Manifest, mine: Parts) -> None:
-        """Let the streams listen again, then make what is missing, and have each durable go on where it was."""
+        """Give the streams their subjects, create missing streams, and let each durable go on from its floor."""
         for stream, saved in told.streams.items():
             info = await request(self.connection, f"STREAM.INFO.{stream}", strict=True)
             set_before = {name: saved.config[name] for name in ("subjects", *OPERATORS) if name in saved.config}
@@ -172,7 +172,7 @@ class Found:
 
 
 def _check_fits(told: Manifest, mine: Parts, services: Sequence[Service], chosen: Settings) -> None:
-    """Whether the backup is one of this mesh.
+    """Check that the backup is one of this mesh.
 
     Raises:
         BackupError: naming what differs.

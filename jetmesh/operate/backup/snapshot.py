@@ -18,16 +18,16 @@ from jetmesh.operate.backup.manifest import BackupError, digest
 
 CHUNK_BYTES, WINDOW_BYTES = 256 << 10, 8 << 20
 STALL_SECONDS = 60.0
-"""How long the other side may say nothing."""
+"""How long the broker may be silent."""
 INSTALL_SECONDS = 3_600.0
-"""How long the server may take to make a stream of what it was sent."""
+"""How long the server may take to make a stream from the chunks."""
 LOOK_SECONDS = 5.0
 TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A stream in a file: as it was when the snapshot began."""
+    """A stream in a file, as it was when the snapshot began."""
 
     config: dict[str, Any]
     state: dict[str, Any]
@@ -39,7 +39,7 @@ async def save(connection: Transport, stream: str, file: Path) -> Saved:
     """Write a stream's snapshot to a file, without its durables, every message compared with its checksum.
 
     Raises:
-        BackupError: it broke off.
+        BackupError: the snapshot broke off.
         ApiError: the broker refuses it.
         Unavailable: the broker does not answer.
     """
@@ -61,7 +61,7 @@ async def save(connection: Transport, stream: str, file: Path) -> Saved:
 async def _download(
     connection: Transport, stream: str, chunks: "asyncio.Queue[tuple[str, bytes, bytes]]", file: Path
 ) -> int:
-    """Every chunk in its order; the last has no number, and an empty one says how it ended."""
+    """Write the chunks in order; the last has no number, and an empty one has the status."""
     size = count = 0
     with file.open("wb") as target:
         while True:
@@ -85,7 +85,7 @@ def _check_end(stream: str, headers: bytes) -> None:
 
 
 async def load(connection: Transport, config: dict[str, Any], state: dict[str, Any], file: Path) -> Any:
-    """Make a stream of a file, under this configuration; what the broker says that it is (STREAM.INFO).
+    """Make a stream from a file, with this configuration; returns the broker's STREAM.INFO.
 
     Raises:
         BackupError: the broker can't make it.
@@ -104,7 +104,7 @@ async def load(connection: Transport, config: dict[str, Any], state: dict[str, A
 
 
 async def _installed(connection: Transport, stream: str, state: dict[str, Any], answers: "asyncio.Queue[bytes]") -> Any:
-    """The stream as the broker has made it. In a cluster its word may be lost: then the stream itself tells."""
+    """The STREAM.INFO of the restored stream. In a cluster the answer may be lost: then the stream is asked."""
     deadline = time.monotonic() + INSTALL_SECONDS
     while time.monotonic() < deadline:
         with suppress(TimeoutError):
@@ -113,7 +113,7 @@ async def _installed(connection: Transport, stream: str, state: dict[str, Any], 
             info = await request(connection, f"STREAM.INFO.{stream}")
             if info and all(info["state"][name] == state[name] for name in ("messages", "last_seq")):
                 return info
-    raise BackupError(f"{stream}: the broker made nothing of it in {INSTALL_SECONDS:g} s: look at its log, then again")
+    raise BackupError(f"{stream}: the broker did not make it in {INSTALL_SECONDS:g} s: read its log, then retry")
 
 
 async def _upload(
@@ -132,7 +132,7 @@ async def _upload(
 
 
 async def _taken(stream: str, answers: "asyncio.Queue[bytes]") -> int:
-    """The server has one chunk more."""
+    """Wait until the server has acknowledged one more chunk."""
     if problem := await _in_time(answers.get(), STALL_SECONDS, stream):
         _understood(stream, problem)
         raise BackupError(f"{stream}: the broker ended the restoration before everything was sent")
@@ -150,4 +150,4 @@ async def _in_time(waiting: Any, seconds: float, stream: str) -> Any:
     try:
         return await asyncio.wait_for(waiting, seconds)
     except TimeoutError:
-        raise BackupError(f"{stream}: the broker said nothing for {seconds:g} s: look at its log, then again") from None
+        raise BackupError(f"{stream}: no answer of the broker for {seconds:g} s: read its log, then retry") from None

@@ -22,12 +22,12 @@ from jetmesh.topology.provision import check_split
 
 Tell = Callable[[str], None]
 Floors = dict[tuple[str, str], int]
-"""By stream and durable: up to which sequence everything was acknowledged."""
+"""By stream and durable: the sequence up to which everything was acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """One run: what it takes, from where, to where."""
+    """One run: the streams, the broker, the folder."""
 
     connection: Transport
     services: Sequence[Service]
@@ -36,7 +36,7 @@ class Taking:
     tell: Tell
 
     async def run(self) -> Manifest:
-        """Take it. The order counts: positions, then the cut, then the snapshots, then who is to be asked again.
+        """Take the backup. The order matters: floors, then the cut, then the snapshots, then delayed and replayed work.
 
         Raises:
             BackupError: it can't be taken, or was cut short.
@@ -79,7 +79,7 @@ class Taking:
         return dict(zip(places, await asyncio.gather(*(floor(*place) for place in places)), strict=True))
 
     async def _delayed(self, timers: Sequence[str]) -> AsyncIterator[Origin]:
-        """What is acknowledged and not done: it is set aside, or a replay on its way."""
+        """Messages that are acknowledged and not handled: delayed redeliveries, and replays under way."""
         for stream in timers:
             offset, total = 0, 1
             while offset < total:
@@ -92,13 +92,13 @@ class Taking:
                 offset, total = offset + len(page), info.get("total", 0) if page else 0
 
     async def _replayed(self, after: int) -> AsyncIterator[Origin]:
-        """The letters that were replayed while the snapshots were taken: they may be missing in them."""
+        """The letters that were replayed while the snapshots were taken: the snapshots may not have them."""
         while entry := await cut.next_message(self.connection, DEAD_LETTERS, after, DEAD_LOG_SUBJECTS):
             yield origin_of(entry["subject"])
             after = entry["seq"]
 
     async def _take(self, stream: str, kept: int | None) -> Snapshot | None:
-        """One stream's; None where it is none of those that a mesh must have."""
+        """The snapshot of one stream; None if it does not exist."""
         info = await request(self.connection, f"STREAM.INFO.{stream}")
         if info is None:
             return None
@@ -119,7 +119,7 @@ def _check_whole(stream: str, state: dict[str, Any], kept: int | None) -> None:
 
 
 def _lower(floors: Floors, origins: Sequence[Origin]) -> None:
-    """Let what these timers or letters are about be delivered again."""
+    """Lower the floors, so that the origins of these timers or letters are delivered again."""
     for origin in origins:
         durable = durable_of(origin.service, origin.reaction, origin.stream)
         if durable in floors and origin.sequence:
