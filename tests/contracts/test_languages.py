@@ -16,7 +16,7 @@ from jetmesh_shop.orders.catalogue import prices
 from jetmesh_shop.orders.service import Orders, orders
 from jetmesh_shop.payments.adapters import SandboxBank
 from jetmesh_shop.payments.service import Payments, payments
-from jetmesh_shop.reference.tracestore.receiver import serve
+from jetmesh_shop.reference.trace_receiver import receiving
 from tests.contracts.conftest import CONTRACTS, INTEROP, require, run
 
 TOTAL_MINOR = 580
@@ -25,13 +25,10 @@ TOTAL_MINOR = 580
 @pytest_asyncio.fixture
 async def traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """A trace store that the services export their spans to."""
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    store = asyncio.create_task(serve(tmp_path / "traces.sqlite", "127.0.0.1", 0, ready=ready.set_result))
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", await ready)
-    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
-    yield
-    store.cancel()
-    await asyncio.wait([store])
+    async with receiving(tmp_path / "traces.sqlite") as endpoint:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+        yield
 
 
 @pytest_asyncio.fixture

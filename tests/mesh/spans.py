@@ -1,33 +1,25 @@
 """The spans of services at work, received by the real trace store."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from jetmesh.operate.span_record import SpanRecord
-from jetmesh.testing import until
-from jetmesh_shop.reference.tracestore import TraceStore
-from jetmesh_shop.reference.tracestore.receiver import serve
+from jetmesh_shop.reference.trace_receiver import receiving
+from jetmesh_shop.reference.traces import TraceStore
 
 
 @asynccontextmanager
 async def traced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
     """A receiver that services started in the block export to; the file in which their spans are once they stopped."""
-    path, urls = folder / "traces.sqlite", list[str]()
-    receiving = asyncio.create_task(serve(path, "127.0.0.1", 0, None, urls.append))
-    try:
-        await until(lambda: urls, what="the receiver listens")
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", urls[0].split()[-1])
+    path = folder / "traces.sqlite"
+    async with receiving(path) as endpoint:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
         monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")
         yield path
-    finally:
-        receiving.cancel()
-        with suppress(asyncio.CancelledError):
-            await receiving
 
 
 def spans_in(path: Path) -> list[SpanRecord]:

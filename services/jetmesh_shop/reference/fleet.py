@@ -10,7 +10,7 @@ from jetmesh.local.endpoints import Endpoints
 from jetmesh.local.plan import PYTHON, Plan, Ready, health_ports
 from jetmesh.local.state import State
 from jetmesh.local.supervisor import Spec
-from jetmesh.telemetry.otlp.settings import GRPC, Signal, has_receiver, receiver
+from jetmesh.telemetry.otlp.settings import GRPC, Signal, exports, has_receiver, receiver
 from jetmesh.telemetry.otlp.variables import PROCESS
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.flow import SERVICES
@@ -83,10 +83,8 @@ class Fleet:
         return Spec("mail", command, _listens(self.ports.smtp), niceness=AFTERWARDS)
 
     def _trace_store(self) -> Spec:
-        command = _python("tracestore", path=self.stores.traces, port=self.ports.traces, spans_max=SPANS_MAX)
-        if forward := forward_to():
-            command += ("--forward", forward)
-        return Spec("traces", command, _listens(self.ports.traces), niceness=AFTERWARDS)
+        command = _python("trace_receiver", path=self.stores.traces, port=self.ports.traces, spans_max=SPANS_MAX)
+        return Spec("traces", command, _listens(self.ports.traces), jaeger_here(), niceness=AFTERWARDS)
 
     def _environment(self) -> dict[str, str]:
         """What every service is told. Spans go to the demo's own store, which sends them on."""
@@ -99,7 +97,7 @@ class Fleet:
             # What the user has set for one signal is where the store sends it on to.
             **{f"OTEL_EXPORTER_OTLP_{signal}_{name}": "" for signal in Signal for name in ("ENDPOINT", "PROTOCOL")},
         }
-        return told if forward_to() else told | {"OTEL_METRICS_EXPORTER": "none"}
+        return told if has_receiver(PROCESS, Signal.METRICS) else told | {"OTEL_METRICS_EXPORTER": "none"}
 
 
 def fleet(state: State, ports: Ports, nats_url: str = "", *, own_broker: bool = True) -> Fleet:
@@ -114,14 +112,20 @@ def their_broker() -> str:
     return chosen.nats_url if "nats_url" in chosen.model_fields_set else ""
 
 
-def forward_to() -> str:
-    """Where spans go besides the demo's own store: as the user says, else to a Jaeger on its usual port."""
-    if not has_receiver(PROCESS, Signal.TRACES):
-        return f"grpc://{HOST}:{JAEGER_GRPC_PORT}" if is_taken(JAEGER_GRPC_PORT) else ""
-    chosen = receiver(PROCESS, Signal.TRACES)
-    if chosen.protocol == GRPC and chosen.url.scheme == "http":
-        return f"grpc://{chosen.url.netloc}"
-    return chosen.url._replace(path=chosen.url.path.removesuffix("/v1/traces")).geturl()
+def jaeger_here() -> dict[str, str]:
+    """What makes the trace store send spans on to a Jaeger on its usual port, where the user names no receiver."""
+    if has_receiver(PROCESS, Signal.TRACES) or not (exports(PROCESS) and is_taken(JAEGER_GRPC_PORT)):
+        return {}
+    return {
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://{HOST}:{JAEGER_GRPC_PORT}",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": GRPC,
+    }
+
+
+def sent_on_to() -> str:
+    """Where spans go besides the demo's own store; empty for nowhere."""
+    env = {**PROCESS, **jaeger_here()}
+    return receiver(env).url.geturl() if has_receiver(env, Signal.TRACES) else ""
 
 
 def niceness(name: str) -> int:

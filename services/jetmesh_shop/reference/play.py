@@ -20,7 +20,7 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import mix, placing, stock, summary
 from jetmesh_shop.reference.audit import audited
 from jetmesh_shop.reference.facts import collect
-from jetmesh_shop.reference.fleet import Fleet, forward_to
+from jetmesh_shop.reference.fleet import Fleet, sent_on_to
 from jetmesh_shop.reference.summary import ENDS
 from jetmesh_shop.reference.voice import Voice
 
@@ -76,9 +76,9 @@ class Play:
         with self.voice.step("broker") as said:
             await self.mesh.start_foundation(fleet.foundation())
             said.append(fleet.mesh.nats_url)
-        forwarded = forward_to()
+        onward = sent_on_to()
         with self.voice.step("traces") as said:
-            said.append(f"{fleet.traces_url}{f', and on to {forwarded}' if forwarded else ''}")
+            said.append(f"{fleet.traces_url}{f', and on to {onward}' if onward else ''}")
         with self.voice.step("mail") as said:
             said.append(fleet.smtp_url)
 

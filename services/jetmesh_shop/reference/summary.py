@@ -14,7 +14,7 @@ from jetmesh_shop.orders.service import orders
 from jetmesh_shop.reference.audit import ShopAudit
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
 from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts
-from jetmesh_shop.reference.tracestore.store import Damaged, TraceStore
+from jetmesh_shop.reference.traces import Damaged, TraceStore
 
 ENDS = tuple(event.type for event in orders.endings)
 
@@ -106,7 +106,7 @@ def _complete(stories: dict[str, dict[str, Fact]], ended: Collection[str], trace
         return 0
     try:
         with TraceStore(traces) as store:
-            kept = {(span.trace_id, span.span_id) for span in store.spans()}
+            kept = store.ids()
     except Damaged:
         return 0
     return sum(_is_complete(stories[key].values(), kept) for key in ended)
