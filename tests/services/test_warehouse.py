@@ -6,17 +6,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jetmesh.history import UNTOLD, History, Restoration
+from jetmesh import Recorded
+from jetmesh.history import History, Restoration
 from jetmesh_shop.analytics.adapters import Warehouse, WarehouseBusy, read_report
 from jetmesh_shop.analytics.domain import Interval, Intervals
 from jetmesh_shop.analytics.report import render
@@ -24,21 +25,12 @@ from jetmesh_shop.analytics.report import render
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An event as its stream has it."""
+EVENT = Recorded("ORDERS", 1, "orders.placed", "o-1", NOON, "e-1", "/orders", "0" * 32, "", b"{}")
 
-    sequence: int
-    stream: str = "ORDERS"
-    type: str = "orders.placed"
-    key: str = "o-1"
-    time: datetime = NOON
-    id: str = "e-1"
-    source: str = "/orders"
-    trace_id: str = "0" * 32
-    causation_id: str = ""
-    data: bytes = b"{}"
-    history: History = UNTOLD
+
+def event(sequence: int, **given: Any) -> Recorded:
+    """An event as its stream has it."""
+    return EVENT._replace(sequence=sequence, **given)
 
 
 @pytest.fixture
@@ -73,7 +65,7 @@ def test_closing_the_gaps_leaves_one_interval() -> None:
 
 
 async def test_any_order_and_any_repetition_stores_each_event_once(path: Path) -> None:
-    events = [Stored(sequence, stream) for sequence in range(1, 101) for stream in ("ORDERS", "PAYMENTS")]
+    events = [event(sequence, stream=stream) for sequence in range(1, 101) for stream in ("ORDERS", "PAYMENTS")]
     deliveries = events * 3
     random.Random(7).shuffle(deliveries)
     for batch in batches_of(60, deliveries):
@@ -87,38 +79,38 @@ async def test_any_order_and_any_repetition_stores_each_event_once(path: Path) -
     await warehouse.aclose()
 
 
-def batches_of(size: int, deliveries: Sequence[Stored]) -> list[Sequence[Stored]]:
+def batches_of(size: int, deliveries: Sequence[Recorded]) -> list[Sequence[Recorded]]:
     return [deliveries[start : start + size] for start in range(0, len(deliveries), size)]
 
 
 async def test_a_body_that_is_no_json_is_kept_and_stops_nothing(warehouse: Warehouse) -> None:
     bodies = [b"\xff{", b"", b'"text"', b"{}"]
-    assert await warehouse.store([Stored(number, data=body) for number, body in enumerate(bodies)]) == 4
+    assert await warehouse.store([event(number, data=body) for number, body in enumerate(bodies)]) == 4
     assert await stored(warehouse) == 4
     assert (await warehouse.report())["revenue"] == []
 
 
 async def test_a_second_writer_is_told_to_stand_by_and_takes_over(path: Path) -> None:
     first = await Warehouse.open(path)
-    await first.store([Stored(1)])
+    await first.store([event(1)])
     with pytest.raises(WarehouseBusy):
         await Warehouse.open(path)
     await first.aclose()
     second = await Warehouse.open(path)
-    assert await second.store([Stored(1), Stored(2)]) == 1
+    assert await second.store([event(1), event(2)]) == 1
     await second.aclose()
 
 
 STORING_FOR_EVER = """
 import asyncio, itertools, pathlib, sys
 sys.path.insert(0, sys.argv[2])
-from test_warehouse import Stored
+from test_warehouse import event
 from jetmesh_shop.analytics.adapters import Warehouse
 
 async def main():
     warehouse = await Warehouse.open(pathlib.Path(sys.argv[1]))
     for start in itertools.count(1, 10):
-        await warehouse.store([Stored(sequence) for sequence in range(start, start + 10)])
+        await warehouse.store([event(sequence) for sequence in range(start, start + 10)])
         print(start + 9, flush=True)
 
 asyncio.run(main())
@@ -142,8 +134,8 @@ async def test_another_process_finds_it_busy_until_the_writer_is_killed_and_then
     process.communicate()
     assert read_report(path)["events"][0]["stored"] >= last
     warehouse = await Warehouse.open(path)
-    assert await warehouse.store([Stored(sequence) for sequence in range(1, last + 1)]) == 0
-    await warehouse.store([Stored(sequence) for sequence in range(1, 10_001)])
+    assert await warehouse.store([event(sequence) for sequence in range(1, last + 1)]) == 0
+    await warehouse.store([event(sequence) for sequence in range(1, 10_001)])
     assert await stored(warehouse) == 10_000
     await warehouse.aclose()
 
@@ -165,15 +157,18 @@ async def test_the_report_counts_orders_money_and_time(path: Path) -> None:
     assert json.loads(json.dumps(read_report(path))) == report
 
 
-def story() -> list[Stored]:
+def story() -> list[Recorded]:
     """Four orders, half a minute apart: two confirmed after 250 ms, one cancelled, one still open."""
     at = [NOON + timedelta(seconds=30 * number) for number in range(4)]
     soon = timedelta(milliseconds=250)
     paid = b'{"amount_minor": 2300, "currency": "EUR"}'
-    placed = [Stored(number, key=f"o-{number}", time=time) for number, time in enumerate(at)]
-    confirmed = [Stored(10 + n, type="orders.confirmed", key=f"o-{n}", time=at[n] + soon) for n in range(2)]
-    captured = [Stored(n, "PAYMENTS", "payments.captured", f"o-{n}", at[n] + soon, data=paid) for n in range(2)]
-    return [*placed, *confirmed, *captured, Stored(20, type="orders.cancelled", key="o-2", time=at[2])]
+    placed = [event(number, key=f"o-{number}", time=time) for number, time in enumerate(at)]
+    confirmed = [event(10 + n, type="orders.confirmed", key=f"o-{n}", time=at[n] + soon) for n in range(2)]
+    captured = [
+        event(n, stream="PAYMENTS", type="payments.captured", key=f"o-{n}", time=at[n] + soon, data=paid)
+        for n in range(2)
+    ]
+    return [*placed, *confirmed, *captured, event(20, type="orders.cancelled", key="o-2", time=at[2])]
 
 
 async def test_the_report_is_readable_with_orders_and_without(warehouse: Warehouse) -> None:
@@ -197,10 +192,10 @@ FIRST = History(born=AT - 60)
 
 def of_life(
     history: History, sequences: Sequence[int], minutes: float = 0.0, type: str = "orders.placed"
-) -> list[Stored]:
+) -> list[Recorded]:
     """Events of a stream with this history, stored so many minutes after noon."""
     time = NOON + timedelta(minutes=minutes)
-    return [Stored(sequence, time=time, type=type, history=history) for sequence in sequences]
+    return [event(sequence, time=time, type=type, history=history) for sequence in sequences]
 
 
 async def count(warehouse: Warehouse, event_type: str) -> int:

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, Protocol, Self, TextIO, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Self, TextIO, TypeVar
 
 import duckdb
 
+from jetmesh import Recorded
 from jetmesh_shop.analytics.domain import Interval, Intervals
 from jetmesh_shop.analytics.queries import ORDERS, QUERIES
 from jetmesh_shop.files import Unusable, usable
@@ -72,43 +72,6 @@ SAME_US = 1_000
 NEVER_US = 1 << 62
 
 
-class History(Protocol):
-    """Since when a stream is, and which of its messages were undone: (at, kept) says those behind `kept`, before
-    `at`."""
-
-    @property
-    def born(self) -> float: ...
-    @property
-    def restorations(self) -> Sequence[tuple[float, int]]: ...
-
-
-class Recorded(Protocol):
-    """An event as it stands in its stream."""
-
-    @property
-    def stream(self) -> str: ...
-    @property
-    def sequence(self) -> int: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def time(self) -> datetime: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def trace_id(self) -> str | None: ...
-    @property
-    def causation_id(self) -> str | None: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def history(self) -> History: ...
-
-
 class Position(NamedTuple):
     """A row of `stored`: one interval of a stream."""
 
@@ -124,8 +87,9 @@ class Told(NamedTuple):
     restorations: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, history: History) -> Self:
-        """The same in microseconds."""
+    def of(cls, event: Recorded) -> Self:
+        """What an event tells of its stream."""
+        history = event.history
         restorations = tuple((round(at * 1_000_000), kept) for at, kept in history.restorations)
         return cls(int(history.born * 1_000_000), restorations)
 
@@ -182,8 +146,8 @@ class Warehouse:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
 
     def _store(self, batch: Sequence[Recorded]) -> int:
-        for stream, history in {event.stream: event.history for event in batch}.items():
-            if history.born and (told := Told.of(history)) != self._histories.get(stream):
+        for stream, event in {event.stream: event for event in batch}.items():
+            if event.history.born and (told := Told.of(event)) != self._histories.get(stream):
                 self._follow(stream, told)
         fresh = self._fresh(batch)
         if not fresh:
@@ -292,18 +256,8 @@ def transaction(db: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def columns(events: Sequence[Recorded]) -> list[list[Any]]:
     """The events as INSERT's lists, one a column."""
-    return [
-        [event.stream for event in events],
-        [event.sequence for event in events],
-        [event.type for event in events],
-        [event.key for event in events],
-        [microseconds(event) for event in events],
-        [event.id for event in events],
-        [event.source for event in events],
-        [event.trace_id for event in events],
-        [event.causation_id for event in events],
-        [event.data.decode("utf-8", "replace") for event in events],
-    ]
+    rows = [(*event[:4], microseconds(event), *event[5:9], event.data.decode("utf-8", "replace")) for event in events]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def microseconds(event: Recorded) -> int:
