@@ -92,7 +92,7 @@ async def test_an_archived_payment_takes_and_lets_go_nothing(
     await bank.close("o-1")
     await given(ending).when(reaction, arrived, Payments(bank)).then()
     await bank.aclose()
-    assert list(Ledger(tmp_path / "bank.sqlite").movements()) == []
+    assert Ledger(tmp_path / "bank.sqlite").movements() == []
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,11 @@ async def bank(path: Path) -> AsyncIterator[SandboxBank]:
 
 
 def kinds(path: Path) -> list[tuple[str, str]]:
-    return [(entry.key, entry.kind) for entry in Ledger(path).movements()]
+    return [*Ledger(path).movements()]
+
+
+def still_held(path: Path) -> list[str]:
+    return [balance.key for balance in Ledger(path).balances() if balance.open_minor]
 
 
 async def test_a_hold_and_its_capture_move_the_money_once_however_often_they_are_asked(
@@ -139,9 +143,9 @@ async def test_a_flaky_card_fails_twice_per_key_and_then_pays(bank: SandboxBank,
 async def test_a_refused_capture_leaves_the_hold_to_be_closed(bank: SandboxBank, path: Path) -> None:
     await bank.hold("o-1", 2300, "EUR", "pm_sandbox_captureFails")
     assert [await bank.capture("o-1") for _ in range(2)] == [CaptureRefused("capture_failed")] * 2
-    assert [balance.key for balance in Ledger(path).holds()] == ["o-1"]
+    assert still_held(path) == ["o-1"]
     await bank.close("o-1")
-    assert Ledger(path).holds() == []
+    assert still_held(path) == []
 
 
 async def test_an_expired_hold_is_back_on_the_card_before_it_is_closed(bank: SandboxBank, path: Path) -> None:
@@ -185,7 +189,7 @@ async def test_hold_and_close_at_once_leave_no_money_held(path: Path) -> None:
     ]
     await asyncio.gather(*calls)
     await asyncio.gather(*(replica.aclose() for replica in replicas))
-    assert Ledger(path).holds() == []
+    assert still_held(path) == []
 
 
 async def test_one_bad_call_spoils_no_other_in_its_transaction(bank: SandboxBank) -> None:

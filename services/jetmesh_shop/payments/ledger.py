@@ -148,18 +148,6 @@ class Bank:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One movement of money in the journal; `number` grows in the order in which they happened."""
-
-    number: int
-    key: str
-    kind: Movement
-    amount_minor: int
-    currency: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Balance:
     """What was moved in sum, for one key (`key`) or for all (`*`), in one currency; what was taken and is given back is
     let go."""
@@ -210,17 +198,9 @@ class Ledger:
         with self._usable():
             yield from (Balance(*row) for row in self._db.execute(BALANCES.format(key="key")))
 
-    def holds(self) -> list[Balance]:
-        """The keys whose money is still held."""
-        return [balance for balance in self.balances() if balance.open_minor]
-
-    def movements(self) -> Iterator[Entry]:
-        """The journal, oldest first."""
-        rows = self._db.execute("SELECT number, key, kind, amount_minor, currency, at FROM movements ORDER BY number")
-        return (
-            Entry(number, key, kind, amount_minor, currency, datetime.fromisoformat(at))
-            for number, key, kind, amount_minor, currency, at in rows
-        )
+    def movements(self) -> list[tuple[str, Movement]]:
+        """The journal, oldest first: of which key the money was moved, and how."""
+        return self._db.execute("SELECT key, kind FROM movements ORDER BY number").fetchall()
 
     def outage_since(self) -> datetime | None:
         """Since when the bank is closed; None: it is open."""
