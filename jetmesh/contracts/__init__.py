@@ -1,1 +1,1 @@
-"""Contracts between teams: the schemas of events, what a change of them breaks, and documents made from them."""
+"""Contracts between teams: the schemas of events, the check for breaking changes, and generated documents."""

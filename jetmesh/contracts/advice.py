@@ -1,4 +1,4 @@
-"""What is wrong with a body that somebody is about to publish, field by field, and what would mend it."""
+"""Checks a body before it is published: what is wrong with each field, and how to correct it."""
 
 import difflib
 import json
@@ -25,7 +25,7 @@ TYPE_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One field, what is wrong with it, and what to write instead. A `note` is no fault."""
+    """One field, what is wrong with it, and what to write instead. A `note` is not an error."""
 
     field: str
     wrong: str
@@ -37,7 +37,7 @@ class Advice:
 
 
 def advise(event: EventType, data: bytes) -> list[Advice]:
-    """What is to be said about a body of this type: a plain one, or a structured CloudEvent. Nothing: it is right."""
+    """The errors and notes about a body of this type, plain or a structured CloudEvent. Empty: it is valid."""
     if len(data) > MESSAGE_BYTES_MAX:
         return [Advice("body", f"{len(data)} bytes are too many", f"send at most {MESSAGE_BYTES_MAX}")]
     try:
@@ -51,7 +51,7 @@ def advise(event: EventType, data: bytes) -> list[Advice]:
 
 def _envelope(event: EventType, said: Mapping[str, Any]) -> Iterator[Advice]:
     if said["specversion"] != "1.0":
-        yield Advice("specversion", f"{said['specversion']!r} is not known", 'write "1.0"')
+        yield Advice("specversion", f"{said['specversion']!r} is not supported", 'write "1.0"')
     if said.get("type") != event.type:
         yield Advice("type", f"{said.get('type')!r} is another type", f'write "{event.type}", or validate with --type')
     for name in ("id", "source"):
@@ -75,7 +75,7 @@ def _body(event: EventType, said: Any) -> list[Advice]:
 
 
 def _follows(error: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether it is only said because something inside is wrong: a list whose one item is refused seems too short."""
+    """Whether the error only follows from an inner one: a list whose only item is refused seems too short."""
     inside = (other["loc"] for other in errors if len(other["loc"]) > len(error["loc"]))
     return error["type"] == "too_short" and any(loc[: len(error["loc"])] == error["loc"] for loc in inside)
 
@@ -104,7 +104,7 @@ def _advice(error: Mapping[str, Any], event: EventType, schema: Schema, errors: 
 
 def _missing(path: str, event: EventType, schema: Schema) -> Advice:
     if path == event.key_field and event.from_outside:
-        return Advice(path, "is not there", "one is made for it where it is kept", note=True)
+        return Advice(path, "is missing", "the service that records the event makes one", note=True)
     return Advice(path, "is missing", _meaning(path, schema) or "write it")
 
 
@@ -114,7 +114,7 @@ def _meaning(path: str, schema: Schema) -> str:
 
 
 def _allowed(path: str, schema: Schema) -> str:
-    """What a text must look like, in words where the contract has them."""
+    """The form of a text, in words if the contract has them."""
     allowed = _field(path, schema).get(ALLOWED)
     return f"write {allowed}" if allowed else ""
 
@@ -129,7 +129,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _instead(location: Sequence[str | int], schema: Schema, errors: Sequence[Mapping[str, Any]]) -> str:
-    """The field that was meant, where one is near: those that are missing first."""
+    """The field with the most similar name, if there is one: missing fields first."""
     parent, name = _path(location[:-1]), str(location[-1])
     missing = [str(e["loc"][-1]) for e in errors if e["type"] == "missing" and _path(e["loc"][:-1]) == parent]
     plain = "".join("[]" if part.isdigit() else part for part in _parts(parent))

@@ -1,8 +1,8 @@
-"""One AsyncAPI 3 document of a whole mesh: channels are subjects, operations are reactions and what may be recorded.
+"""One AsyncAPI 3 document of a mesh: channels are subjects, operations are the reactions and the events they record.
 
-Specification: https://www.asyncapi.com/docs/reference/specification/v3.1.0. Schemas keep to what it shares with JSON
-Schema 2020-12; references are rewritten to `#/components/schemas`, from where it resolves them. JetStream's facts,
-which no binding knows, are `x-jetstream-*`.
+Specification: https://www.asyncapi.com/docs/reference/specification/v3.1.0. Schemas use only what AsyncAPI shares with
+JSON Schema 2020-12; references point to `#/components/schemas`. Facts of JetStream that no binding has are
+`x-jetstream-*`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ VERSION = "3.1.0"
 
 HEADERS: Schema = {
     "type": "object",
-    "description": "CloudEvents 1.0 in binary mode (NATS protocol binding) and W3C Trace Context. What is read may "
-    "lack all of them; values are percent-encoded outside printable ASCII.",
+    "description": "CloudEvents 1.0 in binary mode (NATS protocol binding) and W3C Trace Context. A message that a "
+    "service reads may lack all of them; values are percent-encoded outside printable ASCII.",
     "properties": {
         CloudEvents.SPECVERSION: {"type": "string", "const": "1.0"},
         CloudEvents.ID: {
@@ -42,12 +42,12 @@ HEADERS: Schema = {
             "type": "string", "description": "The guard: the sequence of the story's last event when this was decided.",
         },
         Nats.EXPECTED_LAST_SUBJECT: {"type": "string", "description": "The subjects of the story that it guards."},
-        Nats.BATCH_ID: {"type": "string", "description": "Of what was recorded together: the name of the batch."},
-        Nats.BATCH_SEQUENCE: {"type": "string", "description": "The place of the event in its batch, from 1."},
+        Nats.BATCH_ID: {"type": "string", "description": "The name of the batch that the event was recorded in."},
+        Nats.BATCH_SEQUENCE: {"type": "string", "description": "The position of the event in its batch, from 1."},
         Nats.BATCH_COMMIT: {"type": "string", "description": "On the last event of a batch."},
     },
 }  # fmt: skip
-"""What stands on a recorded event; what comes from outside has whatever its publisher wrote."""
+"""The headers of a recorded event; a message from outside has the headers that its publisher wrote."""
 
 
 def document(info: dict[str, Any], contracts: Contracts, services: Sequence[Service]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _operation(action: str, service: Service, channel: str, summary: str) -> dic
 
 
 def _schemas(contracts: Contracts) -> dict[str, Any]:
-    """Every schema under its title; definitions are lifted out of the events that share them.
+    """Every schema under its title; definitions that events share are schemas of their own.
 
     Raises:
         ValueError: two different schemas have one title.

@@ -1,7 +1,7 @@
-"""Which changes of contracts break somebody: both directions, by rule and field.
+"""Which changes of contracts break a consumer or a producer, by rule and field.
 
-Forward: what new producers write must be read by old consumers. Backward: what old producers wrote must be read by
-new consumers.
+Forward: old consumers must be able to read what new producers write. Backward: new consumers must be able to read what
+old producers wrote.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,14 +13,14 @@ from jetmesh.contracts.schema import FACTS, Contract, Contracts, fields
 
 
 class Side(Enum):
-    """Who is broken: old consumers by new producers, or old producers by new consumers."""
+    """Who breaks: old consumers because of new producers, or old producers because of new consumers."""
 
     CONSUMER = "consumer"
     PRODUCER = "producer"
 
 
 class Mode(Enum):
-    """What must hold, against the last release or, transitively, against all of them."""
+    """Which directions are checked, against the last release or, transitively, against all."""
 
     BACKWARD = "backward"
     FORWARD = "forward"
@@ -31,20 +31,20 @@ class Mode(Enum):
 
     @property
     def sides(self) -> frozenset[Side]:
-        """Whose break counts."""
+        """The sides that are checked."""
         name = self.value.removesuffix("-transitive")
         one = {"backward": Side.PRODUCER, "forward": Side.CONSUMER}.get(name)
         return frozenset(Side) if one is None else frozenset({one})
 
     @property
     def transitive(self) -> bool:
-        """Whether every release counts, and not the last alone."""
+        """Whether it checks against every release, and not only the last."""
         return self.value.endswith("-transitive")
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """One change that breaks somebody. `only_if_read`: nobody fails, but who reads the field gets nothing any more."""
+    """One breaking change. `only_if_read`: no consumer fails, but one that reads the field no longer gets it."""
 
     event: str
     rule: str
@@ -55,7 +55,7 @@ class Break:
 
 
 RULES = {
-    # what is refused: rule where new consumers refuse old producers, rule where old consumers refuse new producers
+    # refusal: rule if new consumers refuse old producers, rule if old consumers refuse new producers
     "missing": ("field-required", "field-removed"),
     "unknown": ("field-refused", "field-added"),
     "type": ("type-narrowed", "type-widened"),
@@ -73,14 +73,14 @@ FACT_RULES = {"subject": "subject-changed", "key": "key-changed", "owner": "owne
 
 
 def check(new: Contracts, releases: Sequence[Contracts], mode: Mode = Mode.FULL_TRANSITIVE) -> list[Break]:
-    """What the contracts `new` break of the releases (oldest first) under a mode, each break once."""
+    """The breaking changes from the releases (oldest first) to the contracts `new` under a mode, each once."""
     counted = releases if mode.transitive else releases[-1:]
     found = (each for release in counted for each in compare(release, new) if each.side in mode.sides)
     return list(dict.fromkeys(found))
 
 
 def compare(old: Contracts, new: Contracts) -> Iterator[Break]:
-    """What `new` breaks of one release. A new type of event breaks nobody."""
+    """The breaking changes from one release to `new`. A new type of event breaks none."""
     for name, contract in old.items():
         if name in new:
             yield from _changes(contract, new[name])
@@ -124,7 +124,7 @@ def _unwritten(old: Contract, new: Contract, found: Iterable[Break]) -> Iterator
 
 
 def _renamed(old: Contract, new: Contract, found: Sequence[Break]) -> Iterator[Break]:
-    """A field that went and one of the same kind that came in its place are one change with two victims."""
+    """A field that was removed and one of the same kind that was added are one change, which breaks both sides."""
     names = _renames(old, new)
     came = {after: before for before, after in names.items()}
     for each in found:

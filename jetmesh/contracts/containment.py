@@ -1,7 +1,7 @@
-"""What one JSON schema lets a writer write and another lets no reader read.
+"""Finds what one JSON schema allows a writer to write and another schema does not allow a reader to read.
 
-Sound, not complete: where nothing is found, every instance that the writer's schema allows is allowed by the reader's.
-A keyword that is not understood counts as a refusal unless both schemas are the same.
+Sound, not complete: if it finds nothing, the reader's schema allows every instance that the writer's schema allows.
+An unknown keyword counts as a refusal unless both schemas are the same.
 """
 
 import json
@@ -71,7 +71,7 @@ _SAYS_NOTHING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Something that a writer may write and a reader refuses, and where (`lines[].quantity`)."""
+    """A value that a writer may write and a reader refuses, and its path (`lines[].quantity`)."""
 
     what: What
     path: str
@@ -79,7 +79,7 @@ class Refusal:
 
 
 def refusals(writer: Schema, reader: Schema) -> list[Refusal]:
-    """What the reader refuses of what the writer may write; empty: it reads everything.
+    """Everything that the writer may write and the reader refuses; empty: the reader accepts all.
 
     Raises:
         LookupError: a `$ref` leaves its document.
@@ -93,7 +93,7 @@ def assertions(schema: Schema) -> dict[str, Any]:
 
 
 class _Comparison:
-    """One comparison of two documents; remembers which pairs it is inside of, so that recursive schemas end."""
+    """One comparison of two documents; it tracks the pairs under comparison, so that recursive schemas end."""
 
     def __init__(self, writer: Schema, reader: Schema) -> None:
         self.writer, self.reader = writer, reader
@@ -112,7 +112,7 @@ class _Comparison:
 
     @staticmethod
     def _target(node: Any, root: Schema) -> Schema:
-        """The schema meant by a boolean, or by a reference and the keywords beside it (both hold)."""
+        """The schema that a boolean means, or a reference with the keywords next to it (both apply)."""
         if isinstance(node, bool):
             return ANYTHING if node else NOTHING
         if "$ref" not in node:
@@ -123,8 +123,8 @@ class _Comparison:
             return {**target, **beside}
         return {"allOf": [target, *beside.pop("allOf", ())], **beside}
 
-    # The writer's side: alternatives are taken apart until each is of one type, or one value. Where two keywords that
-    # must both hold can't be joined, one is left out: the writer may then seem to write more than it does, never less.
+    # The writer's side: alternatives are split until each is of one type, or one value. If two keywords that both apply
+    # can't be joined, one is ignored: the writer then seems to write more than it does, never less.
 
     def _atoms(self, writer: Any) -> Iterator[dict[str, Any]]:
         node = dict(self._target(writer, self.writer))
@@ -142,7 +142,7 @@ class _Comparison:
         for kind in _types(node):
             yield from _values(node, kind) if "enum" in node else _of_type(node, kind)
 
-    # The reader's side: everything in it must hold for what the writer writes.
+    # The reader's side: each of its keywords must allow what the writer writes.
 
     def _atom(self, writer: Schema, reader: Schema, path: str) -> Iterator[Refusal]:
         if not assertions(reader) and not reader.get(UNIT):
@@ -164,7 +164,7 @@ class _Comparison:
     def _alternatives(
         self, writer: Schema, branches: Sequence[Any], path: str, *, exclusive: bool
     ) -> Iterator[Refusal]:
-        """One branch must read it; of an exclusive choice, no other branch may."""
+        """One branch must accept it; of an exclusive choice, no other branch may."""
         found = [self._again(writer, branch, path) for branch in branches]
         if all(found):
             yield from min(found, key=_distance)
@@ -172,7 +172,7 @@ class _Comparison:
             yield Refusal("keyword", path, "oneOf whose alternatives may overlap can't be compared")
 
     def _disjoint(self, branches: Sequence[Any]) -> bool:
-        """Whether no value is of two branches: their types differ, or a required field's values (a discriminator)."""
+        """Whether no value fits two branches: their types differ, or the values of a required field (discriminator)."""
         targets = [self._target(branch, self.reader) for branch in branches]
         kinds = [set(_types(target)) for target in targets]
         if sum(map(len, kinds)) == len(set().union(*kinds)) and not {"integer", "number"} <= set().union(*kinds):
@@ -242,7 +242,7 @@ def _of_type(node: Schema, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _values(node: Schema, kind: str) -> Iterator[dict[str, Any]]:
-    """Each listed value of this type as a schema that allows nothing else."""
+    """Each listed value of this type, as a schema that allows only it."""
     beside = {name: value for name, value in node.items() if name not in ("enum", "const")}
     for value in node["enum"]:
         if _belongs(value, kind):
@@ -289,7 +289,7 @@ def _listed(node: Schema) -> Sequence[Any] | None:
 
 
 def _joined(one: Schema, other: Mapping[str, Any]) -> dict[str, Any]:
-    """Both at once; where they say different things under one keyword, `other` alone."""
+    """Both schemas joined; where one keyword has different values, that of `other`."""
     if any(one[name] != other[name] for name in assertions(one).keys() & assertions(other).keys()):
         return dict(other)
     return {**one, **other}

@@ -1,4 +1,4 @@
-"""Everything that is generated from a package of contracts and committed beside it."""
+"""Everything that is generated from a package of contracts and committed next to it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from jetmesh.contracts.schema import Contracts, text
 from jetmesh.service import Service
 
 GENERATED = ("schemas", "asyncapi", "typescript", "go")
-"""The folders in which nothing but generated files and what describes them to other tools (go.mod) may be."""
+"""The folders that hold only generated files, and files that describe them to other tools (go.mod)."""
 
 
 def files(package: Package, services: Sequence[Service]) -> Mapping[Path, str]:
-    """The files as they should be, by their paths.
+    """The current content of every generated file, by path.
 
     Raises:
         PackageError: the package is installed from a wheel: there is no folder to generate into.
@@ -32,13 +32,13 @@ def files(package: Package, services: Sequence[Service]) -> Mapping[Path, str]:
 
 
 def stale(wanted: Mapping[Path, str], folder: Path) -> list[Path]:
-    """The files that are not as they should be, those among them that should not be at all."""
+    """The files that are out of date, missing, or no longer generated."""
     differ = [file for file, content in wanted.items() if not file.is_file() or file.read_text("utf-8") != content]
     return differ + [file for file in folder.glob("schemas/*.json") if file not in wanted]
 
 
 def write(wanted: Mapping[Path, str], folder: Path) -> list[Path]:
-    """Make the files as they should be; which were changed."""
+    """Write the files that are out of date; returns those that changed."""
     changed = stale(wanted, folder)
     for file in changed:
         if file in wanted:

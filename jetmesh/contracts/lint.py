@@ -1,4 +1,4 @@
-"""Rules for contracts that age well: past tense, units last, no tuples, no free-form maps, everything said in words."""
+"""Rules for contracts: past tense, units last, no tuples, no free-form maps, a description for everything."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ CATCH_ALL = frozenset({"other", "unknown"})
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """A rule, where it is broken, and what would mend it."""
+    """A rule, where it is broken, and how to correct it."""
 
     rule: str
     event: str
@@ -33,7 +33,7 @@ class LintFinding:
 
 
 def lint(contracts: Contracts) -> list[LintFinding]:
-    """What breaks a rule, in the order of the contracts."""
+    """The broken rules, in the order of the contracts."""
     return [finding for contract in contracts.values() for finding in _findings(contract)]
 
 

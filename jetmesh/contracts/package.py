@@ -1,4 +1,4 @@
-"""A package of contracts: the classes of its events, and the folder with what is generated from them and kept."""
+"""A package of contracts: the classes of its events, and the folder with the generated files and releases."""
 
 import importlib
 import json
@@ -17,7 +17,7 @@ from jetmesh.settings import Project, read
 
 
 class PackageError(ValueError):
-    """No package of contracts can be found, or it is not what it must be."""
+    """No package of contracts can be found, or it is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Package:
     folder: Path
 
     def event(self, name: str = "") -> EventType:
-        """The event of a type; where none is named, the first that anybody may publish.
+        """The event of a type; if none is named, the first that may be published from outside.
 
         Raises:
             PackageError: there is none; the text names those that there are.
@@ -52,7 +52,7 @@ class Package:
         return [json.loads(file.read_text(encoding="utf-8")) for file in reversed(self.example_files(name))]
 
     def contracts(self) -> Contracts:
-        """The contracts as the classes say them now, each with its newest example."""
+        """The contracts of the classes as they are now, each with its newest example."""
         return {event.type: contract(event, self.examples(event.type)[:1]) for event in self.events}
 
 
@@ -67,7 +67,7 @@ def project(package: Package) -> dict[str, Any]:
     """The table `[project]` of the package's pyproject.toml.
 
     Raises:
-        PackageError: the package is installed from a wheel, where there is nothing to write to.
+        PackageError: the package is installed from a wheel, which has no folder to write to.
     """
     file = package.folder / "pyproject.toml"
     if not file.is_file():

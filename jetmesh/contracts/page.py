@@ -1,4 +1,4 @@
-"""The AsyncAPI document as one page of HTML that needs no network: for people who look for an event or a field."""
+"""The AsyncAPI document as one HTML page that needs no network, to look up an event or a field."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -52,7 +52,7 @@ def _section(document: Document, name: str) -> str:
         "subject": f"<code>{escape(channel['address'])}</code>",
         "stream": f"<code>{channel['x-jetstream-stream']}</code>",
         "recorded by": _chips([schema[FACTS]["owner"]]),
-        "read by": _chips(_readers(document, name)) or "nobody in this mesh",
+        "read by": _chips(_readers(document, name)) or "no consumer in this mesh",
         **_outside(document, name),
     }
     listed = "".join(f"<dt>{label}</dt><dd>{value}</dd>" for label, value in facts.items())
@@ -97,7 +97,7 @@ def _table(document: Document, schema: Schema) -> str:
 
 
 def _inlined(document: Document, schema: Schema) -> Schema:
-    """The schema in a document in which its references lead where they led in the AsyncAPI document."""
+    """The schema in a document where its references resolve as in the AsyncAPI document."""
     return {**schema, "components": document["components"]}
 
 
@@ -112,7 +112,7 @@ def _row(field: Field) -> str:
 
 
 def type_of(schema: Schema) -> str:
-    """The type of a field in a word or two; the listed values where there are any."""
+    """The type of a field in a word or two, or its listed values."""
     if values := schema.get("enum", schema.get(VALUES)):
         return " | ".join(map(str, values)) + (" | …" if VALUES in schema else "")
     if "const" in schema:

@@ -1,4 +1,4 @@
-"""Who writes and reads which event: the services, and the consumers of other teams that registered what they read."""
+"""Which events have which readers: the services, and the consumers that other teams registered."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from jetmesh.service import Service
 
 
 class Reader(BaseModel):
-    """What another team reads: `contracts/consumers/<team>.yaml`.
+    """The events that another team reads: `contracts/consumers/<team>.yaml`.
 
-    `events` maps a type to the fields that are read of it (`lines[].sku`; a field stands for all that is in it).
+    `events` maps a type to the fields that the team reads (`lines[].sku`; a field includes all fields in it).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,7 +29,7 @@ class Reader(BaseModel):
         return f"{self.team} ({self.contact})"
 
     def reads(self, event: str, field: str) -> bool:
-        """Whether a change of `field` (all of the event, where it is empty) reaches what this team reads."""
+        """Whether this team reads `field` (empty: the whole event)."""
         if event not in self.events or not field:
             return event in self.events
         return any(_within(field, read) or _within(read, field) for read in self.events[event])
@@ -43,7 +43,7 @@ def registered(folder: Path) -> list[Reader]:
     """The consumers registered in a folder of YAML files; none where there is no folder.
 
     Raises:
-        ValueError: a file is not what it must be; the text names the file and the member.
+        ValueError: a file is invalid; the text names the file and the member.
     """
     return [_read(file) for file in sorted(folder.glob("*.yaml"))]
 
@@ -61,7 +61,7 @@ def _read(file: Path) -> Reader:
 
 
 def strangers(consumer: Reader, contracts: Contracts) -> list[str]:
-    """What a registered consumer says it reads and no contract has: a misspelling, or gone since."""
+    """Fields that a registered consumer reads and no contract has: misspelled, or removed since."""
     wrong = [f"no event {name}" for name in consumer.events if name not in contracts]
     for name in consumer.events.keys() & contracts.keys():
         known = {field.path for field in fields(contracts[name].consumer)}
@@ -71,17 +71,17 @@ def strangers(consumer: Reader, contracts: Contracts) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Everybody who is known to write or read events."""
+    """All known writers and readers of events."""
 
     services: Sequence[Service]
     consumers: Sequence[Reader]
 
     def of(self, event: str) -> list[str]:
-        """Everybody who reads a type."""
+        """All readers of a type."""
         return [*self.services_reading(event), *(str(each) for each in self.consumers if event in each.events)]
 
     def services_reading(self, event: str) -> list[str]:
-        """The services with a reaction to a type; a sink keeps the bytes and needs no shape."""
+        """The services with a reaction to a type; a sink stores the bytes and does not depend on the schema."""
         return [s.name for s in self.services if any(e.type == event for r in s.reactions for e in r.events)]
 
     def reactions(self, event: str) -> list[str]:
@@ -94,15 +94,15 @@ class Readers:
         ]
 
     def broken(self, found: Break, contract: Contract) -> list[str]:
-        """Whom a break breaks: of old consumers those who read the field, of old producers those who may publish."""
+        """Who is affected by a break: the old consumers that read the field, or the old producers."""
         if found.side is Side.PRODUCER:
-            outside = [f"whoever publishes {contract.type} from outside"] if contract.from_outside else []
+            outside = [f"any client that publishes {contract.type} from outside"] if contract.from_outside else []
             return [contract.owner, *outside]
         teams = [str(each) for each in self.consumers if each.reads(found.event, found.field)]
         return teams if found.only_if_read else [*self.services_reading(found.event), *teams]
 
 
 def counted(found: Iterable[Break], readers: Readers, old: Contracts) -> list[tuple[Break, list[str]]]:
-    """Each break with whom it breaks, without those that only matter to readers that there are not."""
+    """Each break with those it affects, without the breaks that matter only to readers and have none."""
     pairs = [(each, readers.broken(each, old[each.event])) for each in found]
     return [(each, broken) for each, broken in pairs if broken or not each.only_if_read]

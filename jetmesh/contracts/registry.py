@@ -1,4 +1,4 @@
-"""The contracts that are deployed: a JetStream KV bucket with a type's contract under its name, and its past."""
+"""The contracts that are deployed: a JetStream KV bucket with the contract of each type and its earlier versions."""
 
 import json
 from base64 import b64decode
@@ -17,12 +17,12 @@ from jetmesh.topology.streams import Stream, Topology
 BUCKET = "jetmesh_contracts"
 STREAM = f"KV_{BUCKET}"
 OPERATION = "KV-Operation"
-"""The header of an entry that says that the name is not there any more."""
+"""The header of an entry that deletes its key."""
 HISTORY_MAX = 64
 """How many versions of each contract the bucket keeps: the most that JetStream's KV allows."""
 
 Values = Mapping[str, Sequence[bytes]]
-"""What was written under each name."""
+"""The values of each key."""
 
 
 def stream(replicas: int = 1) -> Stream:
@@ -44,8 +44,8 @@ def stream(replicas: int = 1) -> Stream:
 
 
 async def publish(connection: Transport, contracts: Contracts, replicas: int = 1, *, prune: bool = True) -> list[str]:
-    """Write what is new or changed; with `prune`, delete what its owner does not record any more. The types that were
-    touched.
+    """Write new and changed contracts; with `prune`, delete those that their owner no longer records. Returns the types
+    that were written or deleted.
 
     Contracts of other owners stay: several meshes may share a broker.
     """
@@ -60,25 +60,25 @@ async def publish(connection: Transport, contracts: Contracts, replicas: int = 1
 
 
 def owned(deployed: Contracts, contracts: Contracts) -> Contracts:
-    """What is deployed of the owners that have a contract in `contracts`."""
+    """The deployed contracts of the owners that have a contract in `contracts`."""
     owners = {each.owner for each in contracts.values()}
     return {name: each for name, each in deployed.items() if each.owner in owners}
 
 
 async def fetch(connection: Transport) -> Contracts:
-    """What is deployed.
+    """The deployed contracts.
 
     Raises:
-        NoRelease: nothing ever was.
+        NoRelease: none were ever deployed.
     """
     return _latest(await _found(connection))
 
 
 async def history(connection: Transport) -> list[Contracts]:
-    """What was ever deployed and is kept, oldest first; the last is what is deployed.
+    """The deployments that the bucket still holds, oldest first; the last is the current one.
 
     Raises:
-        NoRelease: nothing ever was.
+        NoRelease: none were ever deployed.
     """
     past = {name: _parsed(name, values) for name, values in (await _found(connection)).items()}
     steps = max((len(versions) for versions in past.values()), default=0)
@@ -97,8 +97,8 @@ async def _made(connection: Transport, replicas: int) -> Values:
 
 
 async def _put(connection: Transport, name: str, value: bytes, headers: dict[str, str] | None = None) -> None:
-    """Write an entry. Where the API has a prefix so have the bucket's subjects: a bucket of this name that is nearer
-    would get it else."""
+    """Write an entry. If the API has a prefix, the bucket's subjects have it as well: otherwise a bucket of the same
+    name in the own account would get the entry."""
     subject = f"$KV.{BUCKET}.{name}"
     whole = subject if connection.api_prefix == API else connection.api(subject)
     answer = json.loads(await connection.ask(whole, value, headers=encode_headers(headers) if headers else b""))
@@ -107,7 +107,7 @@ async def _put(connection: Transport, name: str, value: bytes, headers: dict[str
 
 
 async def _found(connection: Transport) -> Values:
-    """The values of every name that is there, oldest first.
+    """The values of every key, oldest first.
 
     Raises:
         NoRelease: there is no bucket.
@@ -137,7 +137,7 @@ def _parsed(name: str, values: Iterable[bytes]) -> list[Contract]:
     """The versions of a contract.
 
     Raises:
-        ValueError: somebody has written something else there.
+        ValueError: a value is not a contract.
     """
     try:
         return [parse({name: json_body.document(value)})[name] for value in values if value]

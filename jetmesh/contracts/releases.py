@@ -1,7 +1,7 @@
-"""What contracts were before: in the releases beside the package, in a git commit, or in a file.
+"""Earlier contracts: in the releases next to the package, in a git commit, or in a file.
 
-A release is committed as `releases/<version>.json`, a bundle of all contracts: in the tree, and not only in a tag, so
-that every clone compares with the same past.
+A release is committed as `releases/<version>.json`, a bundle of all contracts. It is in the tree and not only in a tag,
+so that every clone compares with the same releases.
 """
 
 import json
@@ -17,7 +17,7 @@ VERSION = re.compile(r"\d+(\.\d+)*")
 
 
 class NoRelease(ValueError):
-    """There is nothing to compare with; the text says what to do."""
+    """There is no release to compare with; the text says what to do."""
 
 
 def from_file(file: Path) -> list[Contracts]:
@@ -39,10 +39,10 @@ def released(folder: Path) -> list[Contracts]:
 
 
 def write(folder: Path, version: str, contracts: Contracts) -> Path:
-    """Write the release of this version, newer than all others; written once, it stays as it is.
+    """Write the release of this version, which must be newer than all others. A release never changes.
 
     Raises:
-        ValueError: the version is none, is not the newest, or was released with other contracts.
+        ValueError: the version is invalid, is not the newest, or was released with other contracts.
     """
     number, file = _number(version), folder / "releases" / f"{version}.json"
     newer = [other.stem for other in folder.glob("releases/*.json") if _number(other.stem) > number]

@@ -1,4 +1,4 @@
-"""A new event: its class, its place in the package, its first example, and a test."""
+"""A new event: its class, its export from the package, its first example, and a test."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from jetmesh.contracts.package import Package
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is asked for: a type (`orders.returned`), who records it, and the field that is its key."""
+    """The requested event: a type (`orders.returned`), the service that records it, and the field that is its key."""
 
     type: str
     owner: str
@@ -31,15 +31,15 @@ class Draft:
 
 
 def files(package: Package, draft: Draft, tests: Path) -> dict[Path, str]:
-    """What is written, by path; nothing is written yet.
+    """The content of each file, by path; this function writes nothing.
 
     Raises:
-        ValueError: the type is no type, or there is one of this name.
+        ValueError: the type is invalid, or exists already.
     """
     if not TYPE.fullmatch(draft.type):
         raise ValueError(f"{draft.type}: a type is <entity>.<event>, in small letters, digits and underscores")
     if any(event.type == draft.type for event in package.events):
-        raise ValueError(f"{draft.type} is there already")
+        raise ValueError(f"{draft.type} exists already")
     home = package.folder / package.name
     init, module = home / "__init__.py", home / f"{draft.module}.py"
     example = {draft.key: f"{draft.key[0]}-1"}
@@ -60,7 +60,7 @@ def _module(package: Package, draft: Draft, before: str) -> str:
 
 
 def _class(draft: Draft, module: str) -> Iterator[str]:
-    """The class; where the module has a base of the same owner and key, it has those from there."""
+    """The class; if the module has a base class with the same owner and key, it inherits from it."""
     alike = rf'^class (\w+)\(Event, owner="{draft.owner}", key_field="{draft.key}"\):$'
     base = re.search(alike, module, re.MULTILINE)
     facts = "" if base else f', owner="{draft.owner}", key_field="{draft.key}"'

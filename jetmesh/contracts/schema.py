@@ -1,7 +1,7 @@
-"""JSON Schema 2020-12 of an event in its two roles: closed for those who write it, open for those who read it.
+"""JSON Schema 2020-12 of an event in its two roles: closed for producers, open for consumers.
 
-A producer must not send what the contract does not name; a consumer must bear what it does not know. With both roles
-published, a field can be added and taken away again without a break.
+A producer must not send fields that the contract does not name; a consumer must ignore fields that it does not know.
+So a field can be added and removed again without a break.
 """
 
 import json
@@ -17,14 +17,14 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FACTS = "x-event"
 UNIT = "x-unit"
 VALUES = "x-values"
-"""The values that a text may have for now: a list that grows, which readers do not close."""
+"""The values that a text has so far: the list may grow, and readers must accept other values."""
 ALLOWED = "x-allowed"
 """What a `pattern` allows, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What one type of event promises: the schema of its writers and the schema of its readers."""
+    """The contract of one type of event: the schema of its producers and the schema of its consumers."""
 
     type: str
     producer: Schema
@@ -42,7 +42,7 @@ class Contract:
 
     @property
     def publisher(self) -> str:
-        """The kind of the broker's users who may do that; a release before they were told apart says nothing."""
+        """The kind of broker user that may publish it; empty in older releases, which do not distinguish them."""
         return str(self.consumer[FACTS].get("publisher", CLIENT))
 
     def document(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ Contracts = Mapping[str, Contract]
 
 
 def contract(event: EventType, examples: Sequence[Any] = ()) -> Contract:
-    """The contract of an event's class; the schemas carry `examples` and the facts that no JSON Schema can say."""
+    """The contract of an event's class; the schemas have `examples` and facts that JSON Schema has no keyword for."""
     producer = _described(event, "producer", _plain(event, "serialization"), examples)
     consumer = _described(event, "consumer", _opened(_plain(event, "validation")), examples)
     return Contract(event.type, producer, consumer)
@@ -65,7 +65,7 @@ def parse(documents: Mapping[str, Any]) -> Contracts:
     """The contracts in a bundle: `{type: {"producer": …, "consumer": …}, …}`.
 
     Raises:
-        ValueError: it is no bundle; the text names the type.
+        ValueError: it is not a bundle; the text names the type.
     """
     for name, document in documents.items():
         roles = [document.get(role) for role in ("producer", "consumer")] if isinstance(document, Mapping) else [None]
@@ -94,7 +94,7 @@ class Field:
 
 
 def fields(schema: Schema) -> Iterator[Field]:
-    """Every field, parents first; what is recursive is entered once."""
+    """Every field, parents first; a recursive schema is entered once."""
     return _fields(schema, schema, "", frozenset())
 
 
@@ -113,7 +113,7 @@ def _fields(node: Schema, root: Schema, path: str, entered: frozenset[str]) -> I
 
 
 def resolved(node: Schema, root: Schema) -> Schema:
-    """The schema that a local `$ref` points at, with what stands beside the `$ref` on top.
+    """The schema that a local `$ref` points at, with the keywords next to the `$ref` added.
 
     Raises:
         LookupError: the reference leaves the document or leads nowhere.
@@ -129,7 +129,7 @@ def resolved(node: Schema, root: Schema) -> Schema:
 
 
 def mapped(node: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """A copy of a schema with every subschema changed, innermost first. (Names of fields are no keywords.)"""
+    """A copy of a schema with every subschema changed, innermost first. (Names of fields are not keywords.)"""
     if isinstance(node, list):
         return [mapped(each, change) for each in node]
     if not isinstance(node, Mapping):
@@ -144,7 +144,7 @@ def mapped(node: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any
 
 
 def _plain(event: EventType, mode: str) -> dict[str, Any]:
-    """pydantic's schema without the titles that it makes up from the names of fields."""
+    """pydantic's schema without the titles that it derives from the names of fields."""
     model: Any = event
     whole: dict[str, Any] = mapped(model.model_json_schema(mode=mode), _untitled)
     return whole
@@ -171,7 +171,7 @@ def _described(event: EventType, role: str, schema: dict[str, Any], examples: Se
 
 
 def facts(event: EventType) -> dict[str, Any]:
-    """What a reader must know beside the body: who records it, where, and which field is the key."""
+    """Facts that a reader needs besides the body: the service that records it, the stream, and the key's field."""
     return {
         "type": event.type,
         "owner": event.owner,

@@ -1,7 +1,7 @@
-"""The way of one delivery: down the steps of `DELIVERY`, then of `ATTEMPT`, to the reaction; up comes its outcome.
+"""The handler chain: a delivery goes through `DELIVERY`, then `ATTEMPT`, to the reaction; its outcome comes back.
 
-Each step gets the handler that comes next and returns one that does its part around it. The chain of a reaction is put
-together once, when its worker is made, so that a step which a reaction does not need costs nothing.
+Each step takes the next handler and returns a handler around it. The chain of a reaction is built once, when its worker
+is made, so that a step which a reaction does not need costs nothing.
 """
 
 import logging
@@ -27,7 +27,7 @@ Handler: TypeAlias = Callable[[T], Awaitable[Outcome]]
 
 
 def crash_guard(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
-    """Handles a delivery alone that may have killed its process, a few times at most."""
+    """Runs a delivery alone if an earlier attempt may have killed the process, a few times at most."""
     context, reaction = binding.context, binding.reaction
 
     async def handle(delivery: Delivery) -> Outcome:
@@ -40,7 +40,7 @@ def crash_guard(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
 
 
 def circuit_breaker(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
-    """Keeps a delivery here while what the reaction needs is down, and tries again for as long as it is held."""
+    """Keeps a delivery in flight while the dependency of the reaction is down, and retries it."""
     if binding.breaker is None:
         return then
     breaker, policy, in_flight = binding.breaker, FailurePolicy(binding), binding.context.in_flight
@@ -58,7 +58,7 @@ def circuit_breaker(binding: Binding, then: Handler[Delivery]) -> Handler[Delive
 
 
 def trace(binding: Binding, then: Handler[Attempt]) -> Handler[Delivery]:
-    """Each attempt has its span, a child of the message's context, which reports how it ended."""
+    """Gives each attempt a span, a child of the message's context, with its outcome."""
     in_flight = binding.context.in_flight
 
     async def handle(delivery: Delivery) -> Outcome:
@@ -74,7 +74,7 @@ def trace(binding: Binding, then: Handler[Attempt]) -> Handler[Delivery]:
 
 
 def settle(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """Answers the broker by the outcome."""
+    """Acknowledges the delivery according to the outcome."""
     in_flight = binding.context.in_flight
 
     async def handle(attempt: Attempt) -> Outcome:
@@ -86,7 +86,7 @@ def settle(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
 
 
 def failure_policy(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """Turns an error from below into an outcome: a retry, a dead letter, a delivery given back."""
+    """Turns an error of an inner step into an outcome: a retry, a dead letter, or a delivery given back."""
     policy = FailurePolicy(binding)
 
     async def handle(attempt: Attempt) -> Outcome:
@@ -99,7 +99,7 @@ def failure_policy(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]
 
 
 def hold(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """Reports the end of the attempt to the circuit breaker; while that is open the delivery is held."""
+    """Reports the end of the attempt to the circuit breaker; while that is open, the delivery is held."""
     if binding.breaker is None:
         return then
     breaker = binding.breaker
@@ -143,7 +143,9 @@ def _around(middleware: Middleware, then: Handler[Attempt]) -> Handler[Attempt]:
 
         async def call_next(delivery: Seen) -> Outcome:
             if delivery is not attempt:
-                raise Permanent(f"the middleware {name} called on with {delivery!r}: pass on the delivery that it got")
+                raise Permanent(
+                    f"the middleware {name} passed {delivery!r} to `call_next`: pass the delivery that it got"
+                )
             try:
                 return await then(attempt)
             except Exception as error:
@@ -157,7 +159,7 @@ def _around(middleware: Middleware, then: Handler[Attempt]) -> Handler[Attempt]:
                 error.add_note(f"raised by the middleware {name}")
             raise
         finally:
-            raised.clear()  # else the error would keep this frame alive
+            raised.clear()  # otherwise the error would keep this frame alive
         if not isinstance(outcome, Outcome):
             raise Permanent(f"the middleware {name} returned {outcome!r}: return what `call_next` returned")
         return outcome
@@ -166,13 +168,13 @@ def _around(middleware: Middleware, then: Handler[Attempt]) -> Handler[Attempt]:
 
 
 DELIVERY = (crash_guard, circuit_breaker)
-"""The steps of a delivery, from the top."""
+"""The steps of a delivery, outermost first."""
 ATTEMPT = (settle, failure_policy, hold, decode, middlewares)
 """The steps of each attempt, inside its span."""
 
 
 def chain(binding: Binding, react: Handler[Attempt]) -> Handler[Delivery]:
-    """The whole way of a delivery to `react`, and back."""
+    """The whole chain around `react`."""
     return _stacked(binding, DELIVERY, trace(binding, _stacked(binding, ATTEMPT, react)))
 
 
@@ -185,22 +187,22 @@ def _stacked(
 
 
 def begin(binding: Binding, delivery: Delivery) -> Attempt:
-    """Decode the envelope of a delivery and begin its span; the attempt knows what is wrong with it."""
+    """Decode the envelope of a delivery and begin its span; the attempt holds the error if it can't be decoded."""
     try:
         envelope, fault = decode_envelope(delivery), None
     except BrokenContract as broken:
         envelope, fault = undecoded(delivery), broken
     except Exception as surprise:
         binding.conditions.tell(
-            kind_of(surprise), logging.ERROR, "%s: a delivery could not be understood",
+            kind_of(surprise), logging.ERROR, "%s: a delivery could not be decoded",
             binding.reaction.durable, error=surprise,
         )  # fmt: skip
-        envelope, fault = undecoded(delivery), BrokenContract(f"it can't be understood: {surprise!r}")
+        envelope, fault = undecoded(delivery), BrokenContract(f"it can't be decoded: {surprise!r}")
     return binding.telemetry.attempt(envelope, fault or _unwanted(binding, envelope))
 
 
 def _unwanted(binding: Binding, envelope: Envelope) -> Exception | None:
-    """Why the reaction must not get a delivery that was decoded."""
+    """The error if the reaction must not get this delivery although it was decoded."""
     if envelope.type not in binding.types:
         known = ", ".join(binding.types) or "nothing"
         return UnknownType(f"type: {binding.service.name} knows no {envelope.type}; it takes {known}")
@@ -210,10 +212,10 @@ def _unwanted(binding: Binding, envelope: Envelope) -> Exception | None:
 
 
 def event_of(binding: Binding, attempt: Attempt) -> Event:
-    """The event that a delivery carries. One from outside that names no key gets one from where it stands.
+    """The event of a delivery. One from outside that names no key gets a key derived from its position.
 
     Raises:
-        Permanent: it breaks its contract, or its key is not that of the subject.
+        Permanent: it breaks its contract, or its key differs from the subject's.
     """
     if attempt.fault is not None:
         raise attempt.fault

@@ -1,4 +1,4 @@
-"""Reactions to one event: decided by the service's own story of its key, recorded in one guarded publish."""
+"""Reactions to one event: decided from the service's own story of the key, recorded in one guarded publish."""
 
 import asyncio
 import logging
@@ -24,12 +24,12 @@ from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.telemetry.spans import OUTCOME, Attempt
 
 Position: TypeAlias = tuple[str, int, float]
-"""Where a delivery stands, and since when: another life of its stream gives the sequence to another message."""
+"""Stream, sequence and time of a message: a stream that was made anew gives the sequence to another message."""
 
 UNRECORDED_MAX = 4096
 ROUND_SECONDS_MAX, WAIT_SECONDS_MAX = 0.5, 15.0
 ROUNDS = 8
-"""How often a decision is taken anew within one delivery, after a refused or unanswered recording."""
+"""How often one attempt decides again after a refused or unanswered publish."""
 
 
 def single(binding: Binding) -> OneByOne:
@@ -40,13 +40,13 @@ def single(binding: Binding) -> OneByOne:
 
 
 def may_act_outside(reaction: Reaction) -> bool:
-    """Whether a second run may do again what can't be taken back. What decides by its story asks that."""
+    """Whether a second run may repeat an effect outside. A reaction that reads its story sees what it did."""
     is_pure = reaction.form.only_outside and not reaction.needs
     return reaction.story is None and bool(reaction.outcomes) and not is_pure
 
 
 class Case:
-    """One attempt being decided: the guard of its recording, and what was decided about it."""
+    """One attempt: the subjects of its guard, and the event that was decided."""
 
     __slots__ = ("attempt", "decided", "guarded", "position")
 
@@ -55,8 +55,8 @@ class Case:
 
 
 class Single:
-    """Reads, decides, and records under the guard that was read. `is_careful`: it asks the leader about a delivery
-    that comes again before it decides."""
+    """Reads the story, decides, and records under a guard. `is_careful`: before it decides about a redelivery, it asks
+    the stream's leader for the last sequence."""
 
     def __init__(self, binding: Binding, *, is_careful: bool) -> None:
         self._context, self._service, self._reaction = binding.context, binding.service, binding.reaction
@@ -71,7 +71,7 @@ class Single:
         self._endings = frozenset(self._service.endings)
 
     async def react(self, attempt: Attempt) -> Outcome:
-        """Decide and record, anew whenever the recording was refused or its outcome is not known."""
+        """Decide and record; again when the publish was refused or its outcome is unknown."""
         delivery = attempt.delivery
         position = delivery.stream, delivery.sequence, delivery.timestamp
         guarded = story_subject(self._entity, attempt.envelope.key)
@@ -92,13 +92,13 @@ class Single:
         raise Unavailable(f"the story of {attempt.event.key} kept changing", 0.1)
 
     async def _round(self, case: Case, stored: Sequence[Stored] | None) -> Outcome:
-        """Read the story unless it is known, decide by it, and record under its guard."""
+        """Read the story unless it is known, decide, and record under the story's guard."""
         if stored is None:
             stored = await self._read(case)
             if self._precedent.settles(case.attempt, stored):
                 return self._done(case, Settled())
         if case.decided is None or self._story is not None:
-            # Decided without the story, it stands: deciding again would only send the same mail again.
+            # A decision without the story is kept: deciding again would only send the same mail again.
             if self._is_careful and case.attempt.delivered > 1:
                 await self._confirm(case, stored)
             case.decided = await self._decide(case.attempt.event, stored)
@@ -108,15 +108,15 @@ class Single:
         return self._done(case, EventsRecorded((case.decided,)))
 
     def _expected(self, guarded: str) -> Sequence[Stored] | None:
-        """The story to decide on without reading it: nothing, where the reaction begins it; what this process recorded
-        itself, where the reaction decides by the story. None: it has to be read, as it has to be for what comes from
-        outside, which joins its trace."""
+        """The story if it is known without reading: empty if the reaction begins it; the events that this process
+        recorded if the reaction reads the story. None: it must be read. A message from outside always needs it, because
+        it joins the story's trace."""
         if self._story is not None:
             return None if self._is_intake else self._context.known.get(guarded)
         return () if self._reads_nothing else None
 
     async def _read(self, case: Case) -> Sequence[Stored]:
-        """The story, whose trace what comes from outside joins."""
+        """Read the story; a message from outside joins its trace."""
         stored = await self._context.direct_get.last(self._service.stream, [case.guarded])
         if self._is_intake:
             join_story(case.attempt, stored)
@@ -124,17 +124,18 @@ class Single:
         return stored
 
     async def _confirm(self, case: Case, stored: Sequence[Stored]) -> None:
-        """What was delivered before may be done and recorded already, and the story that was read may lag.
+        """Ask the leader about a redelivery: its event may be recorded already, and the story was read from a replica
+        that may lag.
 
         Raises:
-            Refused: the leader knows more.
+            Refused: the leader has a later sequence.
         """
         subject = subject_of(self._reaction.outcomes[0], case.attempt.envelope.key)
         if await self._context.publisher.last_sequence(case.guarded, subject) != last_sequence(stored):
-            raise Refused(f"the story on {case.guarded} is longer than what was read")
+            raise Refused(f"the story on {case.guarded} has more events than were read")
 
     def _decide(self, event: Event, stored: Sequence[Stored]) -> Awaitable[Any]:
-        """Call the function with what its signature asks for; the breaker of what it needs learns how that ended."""
+        """Call the function with the arguments of its signature; report the result to the circuit breaker."""
         arguments = [
             self._binding.dependencies if name == "dependencies" else folded(self._story, stored, self._own)
             for name in self._reaction.arguments
@@ -143,7 +144,7 @@ class Single:
         return self._binding.breaker.watch(answer) if self._binding.breaker else answer
 
     async def _record(self, case: Case, event: Event, stored: Sequence[Stored]) -> None:
-        """Record under the guard of what was decided on, and remember it until the story ends."""
+        """Record under the guard of the story that was read, and remember the event until the story ends."""
         attempt, guard = case.attempt, Guard(case.guarded, last_sequence(stored))
         if event.key != attempt.envelope.key:
             raise Permanent(
@@ -173,40 +174,40 @@ class Single:
         return outcome
 
     def _keep_in_mind(self, case: Case) -> None:
-        """What was decided without the story is kept until it is recorded: it may be a mail that is out."""
+        """Keep a decision that was made without the story until it is recorded: its mail may have been sent."""
         if case.decided is not None and self._story is None:
             self._unrecorded[case.position] = case.decided
             if len(self._unrecorded) > UNRECORDED_MAX:
                 del self._unrecorded[next(iter(self._unrecorded))]
 
     async def _wait(self, position: Position, rounds: int, trouble: Exception) -> None:
-        """Until the next round. What is kept in mind is kept in hand as well, however long the broker takes nothing and
-        is away: elsewhere it would be done again."""
+        """Wait until the next round. A delivery whose decision is kept stays in flight for as long as the broker
+        refuses publishes or is away: another process would repeat the effect outside."""
         if isinstance(trouble, (Refused, Unknown)):
             await asyncio.sleep(min(0.002 * rounds, ROUND_SECONDS_MAX))
             return
         if not isinstance(trouble, Unavailable) or position not in self._unrecorded:
             raise trouble
         self._binding.conditions.tell(
-            ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record what came of %s %d: %s",
+            ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record the result of %s %d: %s",
             self._reaction.durable, *position[:2], trouble,
         )  # fmt: skip
         await self._context.connection.pause(growing(trouble.retry_after_seconds, rounds + 1, WAIT_SECONDS_MAX))
 
 
 def _require_a_key(attempt: Attempt) -> None:
-    """What names no key has one that nobody else knows: nothing that it waits for will ever be recorded under it.
+    """A body without a key got a key that no other event has: the event that it waits for can never be recorded.
 
     Raises:
-        BrokenContract: it names none.
+        BrokenContract: it has no key.
     """
     delivery = attempt.delivery
     if not delivery.key and attempt.envelope.key == delivery.position_id:
-        raise BrokenContract(f"{delivery.type}: it is about something that was recorded before, and names no key")
+        raise BrokenContract(f"{delivery.type}: it belongs to an earlier event, and names no key")
 
 
 def _join_cause(attempt: Attempt) -> None:
-    """What a deadline does is part of the story that it was for."""
+    """The events that a deadline leads to are part of the story that it was set for."""
     envelope = attempt.envelope
     if story := parse_traceparent(envelope.traceparent, envelope.tracestate):
         attempt.join(story)

@@ -21,7 +21,7 @@ def test_a_name_that_cannot_be_a_services_is_refused(name: str, tmp_path: Path) 
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "greetings").mkdir()
     told = CliRunner().invoke(commands, ["new", "service", "greetings", "--into", str(tmp_path)])
-    assert "is there already" in str(told.exception)
+    assert "exists already" in str(told.exception)
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ async def another(_delivery: Delivery, call_next: CallNext) -> Outcome:
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
-    [(nothing, "the middleware nothing returned None"), (another, "the middleware another called on with 'j-1'")],
+    [(nothing, "the middleware nothing returned None"), (another, "the middleware another passed 'j-1' to")],
 )
 async def test_what_a_middleware_does_wrong_is_named(mesh_of: MeshOf, wrong: Middleware, reason: str) -> None:
     mesh = await mesh_of(finishing(), middlewares=[wrong])
