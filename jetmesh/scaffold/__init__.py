@@ -17,13 +17,13 @@ def service(name: str, into: Path) -> list[Path]:
     """Write a service called `name` into the folder `into / name`; the files, as written.
 
     Raises:
-        ValueError: the name can't be a service's, or the folder is there already.
+        ValueError: the name can't be a service's, or the folder exists already.
     """
     if not NAME.fullmatch(name) or len(name) > 32:
         raise ValueError(f"{name!r} can't be a service's name: lower-case letters, digits and hyphens, 32 at most")
     folder = into / name
     if folder.exists():
-        raise ValueError(f"{folder} is there already")
+        raise ValueError(f"{folder} exists already")
     module = name.replace("-", "_")
     words = {"name": name, "module": module, "stream": stream_of(name)}
     return [_write(folder, path, text, words) for path, text in _templates(files(__name__) / "service")]

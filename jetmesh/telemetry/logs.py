@@ -1,4 +1,4 @@
-"""Logs of a process: as text or JSON lines, each with a pointer to its trace."""
+"""Logs of a process: as text or JSON lines, each with its trace id."""
 
 import logging
 import sys
@@ -31,7 +31,7 @@ def current_context() -> dict[str, str]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with the trace and the event's key of where it was written."""
+    """One JSON object a line, with the trace and the key of the event under work."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -68,7 +68,7 @@ def _name_service(service: str, record: logging.LogRecord) -> bool:
 
 
 def log_context(attempt: Attempt | None, reaction: str, key: str) -> dict[str, str]:
-    """`extra` of a log call, so that its line points to the trace."""
+    """`extra` of a log call, so that the line has the trace and the key."""
     fields = {"reaction": reaction, "key": key}
     if attempt is not None and attempt.context.is_valid:
         fields["trace_id"] = f"{attempt.context.trace_id:032x}"

@@ -28,14 +28,14 @@ def jetmesh_version() -> str:
 
 
 def start(service: str, environment: Mapping[str, str] = PROCESS) -> Telemetry:
-    """Telemetry by the `OTEL_*` variables: each signal over OTLP where an endpoint for it is named, else none.
+    """Telemetry by the `OTEL_*` variables: a signal is exported by OTLP if an endpoint for it is set.
 
     Raises:
-        SettingError: an `OTEL_*` variable does not hold what it must, is not known, or not supported.
+        SettingError: an `OTEL_*` variable is invalid, unknown or not supported.
     """
     check(environment)
     described = {"service.name": service, "service.version": jetmesh_version(), "service.namespace": "jetmesh"}
-    # By one reading for all signals: what an operator says of the process wins over what the code says.
+    # One resource for all signals: the operator's attributes win over those of the code.
     resource = Resource.create(described).merge(otlp_settings.resource(environment))
     histograms, closing = Histograms(), ExitStack()
     if otlp_settings.has_receiver(environment, Signal.LOGS):
@@ -46,7 +46,7 @@ def start(service: str, environment: Mapping[str, str] = PROCESS) -> Telemetry:
 
 
 def _tracer(resource: Resource, environment: Mapping[str, str], closing: ExitStack) -> Tracer:
-    """Where no span is exported, none is made: the context of whoever exports goes on to the next who does."""
+    """If spans are not exported, none are made: the caller's context is passed on to the next service that exports."""
     if not otlp_settings.has_receiver(environment, Signal.TRACES):
         return trace.NoOpTracer()
     spans = tracer_provider(resource, environment)
@@ -63,7 +63,7 @@ def _meter(resource: Resource, environment: Mapping[str, str], histograms: Histo
 
     from jetmesh.telemetry.otlp.signals import MetricSender
 
-    # A scope of their own: of two lists of metrics under one scope the exporter sends the last alone.
+    # A scope of their own: of two lists of metrics under one scope the exporter sends only the last.
     measured = InstrumentationScope(f"{SCOPE}.measure", jetmesh_version())
     reader = PeriodicExportingMetricReader(
         WithHistograms(MetricSender(environment), measured, histograms),
@@ -77,7 +77,7 @@ def _meter(resource: Resource, environment: Mapping[str, str], histograms: Histo
 
 
 def _export_logs(resource: Resource, environment: Mapping[str, str]) -> Callable[[], None]:
-    """Log lines go out as well, until the function that is returned is called."""
+    """Export the log records as well, until the returned function is called."""
     from jetmesh.telemetry.otlp.signals import LogHandler
 
     handler, root = LogHandler(resource, environment), logging.getLogger()

@@ -1,4 +1,4 @@
-"""What one reaction did in this process: counted since the start, timed over the last minute."""
+"""Statistics of one reaction in this process: counts since the start, rates and percentiles of the last minute."""
 
 import math
 import time
@@ -24,7 +24,7 @@ class LastMinute:
 
 
 class ReactionStats:
-    """Attempts by outcome and by how often the delivery had come, dead letters by the error's type."""
+    """Attempts by outcome and by number of deliveries, dead letters by the error's type."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -35,7 +35,7 @@ class ReactionStats:
         self._failed: Counter[int] = Counter()
 
     def add(self, outcome: type[Outcome], error: str, seconds: float, delivered: int, times: int = 1) -> None:
-        """Count an attempt, with the type of its error if it had one; or several that went alike."""
+        """Count an attempt, with the type of its error if it had one; `times`: several with the same result."""
         self.outcomes[outcome.name] += times
         self.deliveries[delivered] += times
         slot = int(time.monotonic() // SLOT_SECONDS)
@@ -49,7 +49,7 @@ class ReactionStats:
             self.dead_letters[error] += times
 
     def last_minute(self) -> LastMinute:
-        """Rates and percentiles over the last minute, or since the start where that is shorter."""
+        """Rates and percentiles over the last minute, or since the start if that is shorter."""
         now = time.monotonic()
         oldest = int(now // SLOT_SECONDS) - SLOTS + 1
         seconds = max(1.0, now - max(self._started, oldest * SLOT_SECONDS))
@@ -74,7 +74,7 @@ class ReactionStats:
 
 
 def _percentile(durations: Counter[int], share: float) -> float:
-    """The duration in seconds that `share` of the attempts did not exceed; 0 where there are none."""
+    """The duration in seconds that `share` of the attempts did not exceed; 0 if there are none."""
     rank = share * durations.total()
     for step in sorted(durations):
         rank -= durations[step]

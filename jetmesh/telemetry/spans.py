@@ -2,10 +2,10 @@
 
 https://github.com/open-telemetry/semantic-conventions/blob/main/docs/messaging/messaging-spans.md
 
-A process span is a child of the message's context and links to it as well: the order of one key is one trace, and the
-service graph shows who reacts to whom. Attempts of one delivery are siblings. A context that came from outside is
-linked, and no parent, unless `JETMESH_TRUST_TRACES` says so. What comes from outside about a key that has a story joins
-the story's trace; a deadline joins it when it does something.
+A process span is a child of the message's context, and links to it as well: the story of one key is one trace, and the
+service graph shows which service reacts to which. Attempts at one delivery are siblings. A context from outside is a
+link and not the parent, unless `JETMESH_TRUST_TRACES` is set. A message from outside about a key that has a story joins
+the story's trace; a deadline joins it when it records something.
 """
 
 import time
@@ -38,13 +38,13 @@ CONVERSATION = "messaging.message.conversation_id"
 OUTCOME = "jetmesh.outcome"
 OTHER = "_OTHER"
 NO_CONTEXT = Context()
-"""In the place of a value of which there is no end, as OpenTelemetry writes it."""
+"""Replaces values of unbounded number, by OpenTelemetry's convention."""
 
 _Attributes = dict[str, Any]
 
 
 class Publishing:
-    """The spans and the count of what one service records."""
+    """The spans and the counter of the events that one service records."""
 
     def __init__(self, tracer: Tracer, meter: Meter) -> None:
         self._tracer = tracer if isinstance(tracer, HotTracer) else None
@@ -53,7 +53,7 @@ class Publishing:
         self._described: dict[str, Description] = {}
 
     def span(self, parent: SpanContext, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
-        """Begin the span of one event being recorded, inside `parent`, which goes on where nothing is traced here."""
+        """Begin the span of one event being recorded, inside `parent`; `parent` itself if nothing is traced here."""
         if self._tracer is None:
             return trace.NonRecordingSpan(parent)
         described = self._described.get(event.type) or self._describe(event.type)
@@ -76,7 +76,7 @@ class Publishing:
         series.count += 1
 
     def described(self, event: EventType) -> Mapping[str, Any]:
-        """The attributes of everything that is told about events of a type."""
+        """The attributes of all telemetry about events of a type."""
         return (self._described.get(event.type) or self._describe(event.type)).attributes
 
     def _describe(self, event_type: str) -> Description:
@@ -100,7 +100,7 @@ class Telemetry:
         self.publishing = Publishing(tracer, meter)
         self.histograms = Histograms() if histograms is None else histograms
         self.consumed = Counter(
-            meter, "messaging.client.consumed.messages", "{message}", "Deliveries handed to the reaction."
+            meter, "messaging.client.consumed.messages", "{message}", "Deliveries passed to the reaction."
         )
         self.duration = self.histograms.make(
             "messaging.process.duration", "s", "Duration of one attempt at one delivery.", BUCKETS_SECONDS
@@ -114,7 +114,7 @@ class Telemetry:
         self.is_measured = not isinstance(meter, NoOpMeter)
         self.trusts_outside = False
         self.now: Callable[[], float] = time.time
-        """The time that is compared with those of messages: the broker's, where there is one."""
+        """The time to compare with those of messages: the broker's, if it is known."""
 
     def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
         """The spans and metrics of one reaction."""
@@ -122,13 +122,13 @@ class Telemetry:
 
 
 def from_outside(caller: SpanContext, *, trusted: bool) -> tuple[SpanContext | None, Sequence[Link]]:
-    """The parent and the links of what somebody outside asked for in this trace: whoever is not trusted chooses neither
-    the trace of an order, which may be another's, nor whether it is sampled, and is linked."""
+    """The parent and the links for a message from outside with this context. An untrusted client must not choose the
+    trace of an order, which may belong to another, nor whether it is sampled: its context is only a link."""
     return (caller if trusted else None), ((Link(caller),) if caller.is_valid else ())
 
 
 def trace_headers(context: SpanContext) -> dict[str, str]:
-    """`traceparent`, and `tracestate` where there is one; nothing where nothing is traced."""
+    """`traceparent`, and `tracestate` if there is one; empty if nothing is traced."""
     if not context.is_valid:
         return {}
     headers = {TRACEPARENT: format_traceparent(context)}
@@ -146,9 +146,9 @@ def trace_lines(context: SpanContext) -> str:
 
 
 class Attempt:
-    """One attempt at one delivery: what goes down the chain of handlers, its span, and what it reports when it ends.
+    """One attempt at one delivery, as it goes through the chain of handlers: its span, and its report when it ends.
 
-    `fault` is what was found wrong with the delivery before its body was read. A middleware sees an attempt as
+    `fault` is an error that was found before the body was read. A middleware gets an attempt as
     `jetmesh.middleware.Delivery`.
     """
 
@@ -185,18 +185,18 @@ class Attempt:
         return self.delivery.headers
 
     def is_about(self, correlation_id: str) -> None:
-        """The key became known with the body: what came from outside has none in its subject."""
+        """Set the key from the body: the subject of a message from outside has none."""
         self.span.set_attribute(CONVERSATION, correlation_id)
 
     def make_current(self) -> None:
-        """For the rest of the task that runs the reaction: spans of other libraries nest in this one, and every log
-        line points to it."""
+        """Make the span current for the rest of the reaction's task: spans of other libraries nest in it, and log lines
+        have its id."""
         if self.context.is_valid:
             attach(trace.set_span_in_context(self.span, NO_CONTEXT))
 
     def join(self, story: SpanContext) -> None:
-        """Belong to the trace of the story that this attempt adds to. That of the message becomes a link; the span
-        that was begun in it is never told."""
+        """Move to the trace of the story that this attempt adds to. The message's trace becomes a link; the span that
+        was begun in it is never exported."""
         if story.trace_id == self.context.trace_id:
             return
         began, self.span = self.span, self._home.start_process(self.envelope, story)
@@ -206,7 +206,7 @@ class Attempt:
         self.is_about(self.envelope.correlation_id)
 
     def trace_headers(self) -> Headers:
-        """The W3C trace context that makes the reader of a message a child of this attempt."""
+        """The W3C trace context with this attempt as the parent."""
         return trace_headers(self.context)
 
     def publish(self, event: EventType, key: str, event_id: str, correlation_id: str) -> "trace.Span":
@@ -227,7 +227,7 @@ class Attempt:
 
 
 class ReactionTelemetry:
-    """Spans and metrics of one reaction; what does not change from delivery to delivery is made once."""
+    """Spans and metrics of one reaction; all that is the same for each delivery is made once."""
 
     def __init__(self, telemetry: Telemetry, reaction: Reaction) -> None:
         self.stats = ReactionStats()
@@ -247,8 +247,8 @@ class ReactionTelemetry:
         return Attempt(self, envelope, fault)
 
     def start_process(self, envelope: Envelope, story: SpanContext | None = None) -> trace.Span:
-        """Begin the span of an attempt, a child of the message's context, or of that of the `story` which it joins,
-        going on where nothing is traced. A deadline begins a trace of its own: the story's would last until then."""
+        """Begin the span of an attempt, a child of the message's context or of the `story` that it joins. If nothing is
+        traced, that context is passed on. A deadline begins a new trace: the story's would last until then."""
         parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
         links: Sequence[Link] = (Link(parent),) if parent else ()
         delivery = envelope.delivery
@@ -284,7 +284,7 @@ class ReactionTelemetry:
         counter.count += 1
 
     def recorded(self, event: EventType, began: str, context: SpanContext) -> None:
-        """Count an event, and how long after the first of its story, which was at `began`, it was recorded."""
+        """Count an event, and the time since the first event of its story, which was at `began`."""
         self.publishing.recorded(event)
         if self._is_measured:
             series = self._elapsed.get(event.type)
@@ -293,11 +293,11 @@ class ReactionTelemetry:
                 self._elapsed[event.type] = series
             try:
                 series.record(self._telemetry.now() - instant_of(began), context)
-            except (ValueError, OverflowError):  # the time may be what somebody published by hand
+            except (ValueError, OverflowError):  # a client may have published any text as the time
                 return
 
     def _named(self, event_type: str) -> str:
-        """The type, if the reaction takes it. Strangers may think of any number of others: they are one."""
+        """The type if the reaction takes it, else one name for all: clients may send any number of unknown types."""
         return event_type if event_type in self._taken else OTHER
 
     def _describe_process(self, event_type: str) -> Description:

@@ -25,7 +25,7 @@ __all__ = [
 
 
 def tracer_provider(resource: Resource, env: Environment = PROCESS) -> TracerProvider:
-    """A provider that exports every sampled span by OTLP, as the `OTEL_*` variables say; the receiver may come later.
+    """A provider that exports every sampled span by OTLP, as the `OTEL_*` variables say; the receiver may start later.
 
     Raises SettingError.
     """

@@ -29,7 +29,7 @@ _INT64 = range(-(1 << 63), 1 << 63)
 
 
 class FinishedSpan(Protocol):
-    """What is read of a span; the SDK's `ReadableSpan` has it as well."""
+    """The members of a span that the encoder reads; the SDK's `ReadableSpan` has them as well."""
 
     @property
     def name(self) -> str: ...
@@ -54,7 +54,7 @@ class FinishedSpan(Protocol):
 
 
 class Description:
-    """What many spans have in common: the name, the kind, and attributes that do not change; encoded once."""
+    """What many spans have in common, encoded once: the name, the kind, and constant attributes."""
 
     __slots__ = ("attributes", "encoded", "kind", "name")
 
@@ -64,8 +64,7 @@ class Description:
 
 
 def encode_span(span: FinishedSpan, description: Description | None = None) -> bytes:
-    """`Span`, its length in front, its field tag left to `encode_request`. A span that is as its description says has
-    the attributes of that first."""
+    """A `Span` after its length; `encode_request` adds the field tag. The attributes of the description come first."""
     if description is None:
         parts = [_ids_and_times(span), _name_and_kind(span.name, span.kind), _attributes(b"\x4a", span.attributes)]
     else:
@@ -82,8 +81,8 @@ def encode_span(span: FinishedSpan, description: Description | None = None) -> b
 
 
 def _own_attributes(items: Sequence[tuple[str, AnyValue]]) -> bytes:
-    """Attributes that no other span has. Most are short ASCII texts, whose lengths are one byte each: then all of it is
-    ASCII, and is put together as text."""
+    """Attributes that no other span has. Most are short ASCII texts, whose lengths are one byte each: then everything
+    is ASCII, and is joined as text."""
     texts: list[str] = []
     others: list[bytes] = []
     for key, value in items:
@@ -99,22 +98,21 @@ def _own_attributes(items: Sequence[tuple[str, AnyValue]]) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _heads(key: str) -> tuple[str, ...]:
-    """What stands before the text of an attribute of this key, by the text's length, as far as each length of it is one
-    byte."""
+    """The bytes before the text of an attribute of this key, by the text's length, while all lengths fit one byte."""
     named = _key(key).decode("latin-1")
     lengths = range(max(0, 0x80 - 4 - len(named)))
     return tuple(f"\x4a{chr(len(named) + 4 + n)}{named}\x12{chr(n + 2)}\x0a{chr(n)}" for n in lengths)
 
 
 def encode_scope(scope: InstrumentationScope) -> tuple[bytes, bytes]:
-    """What stands before and after the spans of one `ScopeSpans`: the scope itself, the URL of its schema."""
+    """The bytes before and after the spans of one `ScopeSpans`: the scope, the URL of its schema."""
     version = _text(b"\x12", scope.version) if scope.version else b""
     body = _text(b"\x0a", scope.name) + version + _attributes(b"\x1a", scope.attributes)
     return b"\x0a" + _sized(body), _text(b"\x1a", scope.schema_url) if scope.schema_url else b""
 
 
 def encode_resource(resource: Resource) -> tuple[bytes, bytes]:
-    """What stands before and after the scopes of one `ResourceSpans`: the resource itself, the URL of its schema."""
+    """The bytes before and after the scopes of one `ResourceSpans`: the resource, the URL of its schema."""
     body = _attributes(b"\x0a", resource.attributes)
     return b"\x0a" + _sized(body), _text(b"\x1a", resource.schema_url) if resource.schema_url else b""
 
@@ -209,7 +207,7 @@ def _key(key: str) -> bytes:
 
 
 def _value(value: AnyValue) -> bytes:
-    """`AnyValue`; what OTLP has no type for (a UUID, a Decimal, an integer beyond 64 bits) goes as text."""
+    """`AnyValue`; a value that OTLP has no type for (a UUID, a Decimal, an integer beyond 64 bits) is sent as text."""
     match value:
         case str():
             return _text(b"\x0a", value[:VALUE_LENGTH_MAX])

@@ -1,4 +1,4 @@
-"""A bounded queue of encoded spans and the one thread that sends them in batches; it never blocks who ends a span."""
+"""A bounded queue of encoded spans and one thread that sends them in batches; ending a span never blocks."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ EncodedScope = tuple[bytes, bytes]
 
 
 class Nowhere:
-    """Takes spans and keeps none: what `OTEL_TRACES_EXPORTER=none` asks for."""
+    """Drops all spans, for `OTEL_TRACES_EXPORTER=none`."""
 
     def add(self, scope: EncodedScope, span: bytes) -> None: ...
 
@@ -37,8 +37,8 @@ class Nowhere:
 
 
 class BatchExporter:
-    """Spans in, requests out. A receiver that is away is tried until it is back; what the queue cannot hold meanwhile
-    is dropped, counted, and warned about once until the queue is empty again.
+    """Sends queued spans in requests. An unavailable receiver is retried until it is back; spans that the queue cannot
+    hold meanwhile are dropped and counted, with one warning until the queue is empty again.
     """
 
     def __init__(self, transport: Transport, resource: tuple[bytes, bytes], batching: Batching):
@@ -63,7 +63,7 @@ class BatchExporter:
         return len(self._queue)
 
     def add(self, scope: EncodedScope, span: bytes) -> None:
-        """Queues the span; drops it if the queue is full or the exporter shut down."""
+        """Queue the span, or drop it if the queue is full or the exporter is shut down."""
         waiting = len(self._queue)
         if waiting >= self._batching.queue_max or self._stopping.is_set():
             self._drop()
@@ -73,7 +73,7 @@ class BatchExporter:
             self._wake.set()
 
     def force_flush(self, timeout_seconds: float) -> bool:
-        """True once each span queued before has been taken or rejected by the receiver."""
+        """True once the receiver has accepted or rejected each span queued before."""
         with self._settled:
             asked = self._settled_spans() + self._in_flight + len(self._queue)
             self._flush_asked = True
@@ -81,7 +81,7 @@ class BatchExporter:
             return self._settled.wait_for(lambda: self._settled_spans() >= asked, timeout_seconds)
 
     def shutdown(self, timeout_seconds: float) -> None:
-        """Sends what is queued; what the receiver has not taken by then is dropped and counted."""
+        """Send the queued spans; those that the receiver has not accepted in time are dropped and counted."""
         self._deadline = monotonic() + timeout_seconds
         self._stopping.set()
         self._wake.set()
@@ -89,7 +89,7 @@ class BatchExporter:
         self._transport.close()
 
     def observe(self, meter: Meter) -> None:
-        """Publishes the counts under the names of the OpenTelemetry conventions for SDKs."""
+        """Report the counts under the names of OpenTelemetry's conventions for SDKs."""
         meter.create_observable_counter("otel.sdk.exporter.span.exported", [self._observe_exported], "{span}")
         meter.create_observable_counter("otel.sdk.processor.span.processed", [self._observe_processed], "{span}")
         meter.create_observable_up_down_counter("otel.sdk.processor.span.queue.size", [self._observe_queue], "{span}")
@@ -104,7 +104,7 @@ class BatchExporter:
         self._thread.start()
 
     def _start_in_child(self) -> None:
-        """A fork copies neither the thread nor the right to the connection; what is queued is the parent's to send."""
+        """After a fork: the child has no thread and must not use the connection. The parent sends the queued spans."""
         self._transport.close()
         self._start()
 
@@ -134,7 +134,7 @@ class BatchExporter:
         return len(self._queue) // batch_max * batch_max
 
     def _export(self, spans: int) -> None:
-        """Only as many as were there at the start, or a steady trickle would keep requests small and endless."""
+        """Send as many spans as were queued at the start, not those that come meanwhile: requests would be small."""
         while spans > 0 and monotonic() < self._deadline:
             batch = self._take(min(spans, self._batching.batch_max))
             spans -= len(batch)
@@ -148,7 +148,7 @@ class BatchExporter:
             self._settle(rejected=len(batch))
         except Unavailable:
             self._queue.extendleft(reversed(batch))
-        except Exception:  # whatever is wrong with this batch, the thread goes on with the next
+        except Exception:  # the thread goes on with the next batch
             _log.exception("%d spans cannot be sent", len(batch))
             self._settle(rejected=len(batch))
         else:
@@ -229,7 +229,7 @@ def _by_scope(batch: Iterable[tuple[EncodedScope, bytes]]) -> dict[EncodedScope,
 
 
 def _pauses() -> Iterator[float]:
-    """Doubling, and scattered so that a mesh does not come back to its collector in step."""
+    """Doubling pauses with jitter, so that the processes of a mesh do not all retry at the same time."""
     pause_seconds = _PAUSE_FIRST_SECONDS
     while True:
         yield pause_seconds * random.uniform(0.8, 1.2)

@@ -1,4 +1,4 @@
-"""Which HTTP proxy stands on the way to a receiver: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."""
+"""Which HTTP proxy is used for a receiver: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
@@ -10,10 +10,10 @@ PORTS = {"http": 80, "https": 443}
 
 
 def proxy(env: Environment, url: SplitResult) -> str:
-    """The URL of the proxy to a receiver, as far as NO_PROXY allows; empty for none, and to this machine.
+    """The URL of the proxy for a receiver; empty for none, for hosts in NO_PROXY, and for this machine.
 
     Raises:
-        SettingError: naming the variable that holds no HTTP proxy.
+        SettingError: naming the variable that is not the URL of an HTTP proxy.
     """
     named = _named(env)
     variable = next((named[kind] for kind in (url.scheme, "all") if text(env, named.get(kind, ""))), "")
@@ -24,7 +24,7 @@ def proxy(env: Environment, url: SplitResult) -> str:
 
 
 def _named(env: Environment) -> Mapping[str, str]:
-    """The variables, by what they are for. As `urllib` reads them: names in small letters win, empty ones as well."""
+    """The variables by scheme, read as `urllib` does: names in lower case win, even if they are empty."""
     names = (name for name in sorted(env, key=str.islower) if name.lower().endswith("_proxy"))
     return {name.lower().removesuffix("_proxy"): name for name in names}
 
@@ -36,7 +36,7 @@ def _checked(variable: str, value: str) -> str:
             return parts.geturl()
     except ValueError:
         pass
-    raise SettingError(f"{variable}={redacted(value)!r}: the URL of an HTTP proxy, http://proxy:3128, is wanted")
+    raise SettingError(f"{variable}={redacted(value)!r}: the URL of an HTTP proxy, http://proxy:3128, is expected")
 
 
 def _is_spared(url: SplitResult, no_proxy: str) -> bool:
@@ -44,8 +44,8 @@ def _is_spared(url: SplitResult, no_proxy: str) -> bool:
 
 
 def _spares(entry: str, url: SplitResult) -> bool:
-    """NO_PROXY names hosts, domains with or without `.` or `*.` before them, each with or without a port, addresses and
-    networks (10.0.0.0/8); `*` is all."""
+    """Whether an entry of NO_PROXY matches. It is a host, a domain with or without `.` or `*.` before it, each with or
+    without a port, an address, a network (10.0.0.0/8), or `*` for all."""
     if entry == "*":
         return True
     host = (url.hostname or "").rstrip(".")

@@ -42,7 +42,7 @@ _SAMPLERS: Mapping[str, Callable[[float], sampling.Sampler]] = {
 
 
 class Signal(StrEnum):
-    """What is exported."""
+    """A kind of telemetry that is exported."""
 
     TRACES = "TRACES"
     METRICS = "METRICS"
@@ -58,8 +58,8 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Receiver:
-    """Where a signal goes: a collector, Jaeger, or any other that speaks OTLP. `url` has no user and password:
-    `headers` has them. `proxy` is the URL of an HTTP proxy on the way, empty for none."""
+    """Where a signal is sent: a collector, Jaeger, or any other OTLP receiver. `url` has no user and password:
+    `headers` has them. `proxy` is the URL of an HTTP proxy, empty for none."""
 
     signal: Signal
     protocol: str
@@ -72,15 +72,15 @@ class Receiver:
 
     @property
     def next_hop(self) -> tuple[str, int]:
-        """Host and port that are connected to: the proxy's, where there is one."""
+        """Host and port to connect to: the proxy's, if there is one."""
         url = urlsplit(self.proxy) if self.proxy else self.url
         return url.hostname or "", url.port or PORTS[url.scheme]
 
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """PEM files that replace the system's certificates and name this client, whose key may stand in the file of its
-    certificate; empty where not given."""
+    """PEM files: the CA certificates that replace the system's, and the certificate and key of this client (the key may
+    be in the certificate's file); empty if not given."""
 
     certificate: str
     client_key: str
@@ -89,7 +89,7 @@ class TlsFiles:
 
 @dataclass(frozen=True)
 class Batching:
-    """How many spans or log records wait, how many go in one request, and how long the last ones wait for company."""
+    """The size of the queue of spans or log records, the size of a batch, and how long an incomplete batch waits."""
 
     queue_max: int
     batch_max: int
@@ -102,8 +102,8 @@ def exports(env: Environment, signal: Signal = Signal.TRACES) -> bool:
 
 
 def has_receiver(env: Environment, signal: Signal) -> bool:
-    """Whether somebody asked for the signal: by an endpoint or by its exporter's name. Logs go to standard error as
-    well, so that the endpoint for all signals is not enough for them. Raises SettingError."""
+    """Whether the signal is configured: by an endpoint or by its exporter's name. Logs also go to standard error, so
+    the endpoint for all signals does not switch on their export. Raises SettingError."""
     own = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", f"OTEL_{signal}_EXPORTER")
     shared = () if signal is Signal.LOGS else ("OTEL_EXPORTER_OTLP_ENDPOINT",)
     return exports(env, signal) and any(text(env, variable) for variable in (*own, *shared))
@@ -128,8 +128,8 @@ def receiver(env: Environment, signal: Signal = Signal.TRACES) -> Receiver:
 
 
 def batching(env: Environment) -> Batching:
-    """How spans are batched: wider than the specification's 2,048, 512 and 5 s, for a backlog that drains must not lose
-    its spans. Raises SettingError."""
+    """How spans are batched: larger than the specification's 2,048, 512 and 5 s, so that no span of a backlog is lost.
+    Raises SettingError."""
     return _batching(env, "OTEL_BSP", Batching(65_536, 2_048, 1.0))
 
 
@@ -144,18 +144,18 @@ def metric_interval_seconds(env: Environment) -> float:
 
 
 def sampler(env: Environment) -> sampling.Sampler:
-    """Every trace unless told otherwise; the argument is the share of traces that is kept. Raises SettingError."""
+    """Every trace unless a sampler is set; its argument is the share of traces to keep. Raises SettingError."""
     name = _one_of(env, "OTEL_TRACES_SAMPLER", ("parentbased_always_on", *_SAMPLERS))
     variable = "OTEL_TRACES_SAMPLER_ARG"
     share = text(env, variable)
     try:
         return _SAMPLERS[name](float(share or 1))
     except ValueError:
-        raise SettingError(f"{variable}={share!r}: a share between 0 and 1 is wanted") from None
+        raise SettingError(f"{variable}={share!r}: a share between 0 and 1 is expected") from None
 
 
 def resource(env: Environment) -> Resource:
-    """What an operator says of this process; it wins over what the code says. Raises SettingError."""
+    """The resource attributes that an operator sets; they win over those that the code sets. Raises SettingError."""
     attributes = _pairs(env, "OTEL_RESOURCE_ATTRIBUTES")
     if name := text(env, "OTEL_SERVICE_NAME"):
         attributes["service.name"] = name
@@ -175,7 +175,7 @@ class _Variables:
     signal: Signal
 
     def __call__(self, name: str) -> str:
-        """The signal's own variable where it is set, else the one for all signals."""
+        """The signal's own variable if it is set, else the one for all signals."""
         return own if text(self.env, own := self.own(name)) else f"OTEL_EXPORTER_OTLP_{name}"
 
     def own(self, name: str) -> str:
@@ -184,7 +184,7 @@ class _Variables:
 
 
 def _http_endpoint(of: _Variables) -> SplitResult:
-    """A signal's own endpoint is taken as it is; under the one for all signals, each has a path of its own."""
+    """A signal's own endpoint is used as it is; to the endpoint for all signals, the signal's path is added."""
     variable = of("ENDPOINT")
     url = _url(variable, text(of.env, variable, "http://localhost:4318"))
     if variable == of.own("ENDPOINT"):
@@ -193,7 +193,7 @@ def _http_endpoint(of: _Variables) -> SplitResult:
 
 
 def _grpc_endpoint(of: _Variables) -> SplitResult:
-    """A URL, or host and port alone, which OTEL_EXPORTER_OTLP_INSECURE tells to go without TLS."""
+    """A URL, or host and port; for these OTEL_EXPORTER_OTLP_INSECURE switches TLS off."""
     variable = of("ENDPOINT")
     address = text(of.env, variable, "http://localhost:4317")
     if "://" not in address:
@@ -213,11 +213,11 @@ def _url(variable: str, address: str) -> SplitResult:
             return url
     except ValueError:
         pass
-    raise SettingError(f"{variable}={redacted(address)!r}: a URL such as http://collector:4318 is wanted")
+    raise SettingError(f"{variable}={redacted(address)!r}: a URL such as http://collector:4318 is expected")
 
 
 def _ascii(url: SplitResult) -> str:
-    """The host as DNS knows it (RFC 3490)."""
+    """The URL with its host in the form of DNS (RFC 3490)."""
     return (url.hostname or "").encode("idna").decode()
 
 
@@ -228,7 +228,7 @@ def _without_user(url: SplitResult, protocol: str) -> SplitResult:
 
 
 def _headers(of: _Variables, url: SplitResult, protocol: str) -> dict[str, str]:
-    """What the variable says, and the user and password in the URL as HTTP's basic authentication."""
+    """The headers of the variable, and the user and password of the URL as basic authentication."""
     variable = of("HEADERS")
     headers = _pairs(of.env, variable)
     for name, value in headers.items():
@@ -244,14 +244,12 @@ def _headers(of: _Variables, url: SplitResult, protocol: str) -> dict[str, str]:
 def _unsendable(name: str, value: str, protocol: str) -> str:
     """Why a header can't be sent; empty where it can. Its value may be a secret, and is not shown."""
     if not _HEADER_NAME.fullmatch(name):
-        return "is no name of a header"
+        return "is not a valid name of a header"
     if name.lower() in _OF_THE_TRANSPORT or (protocol == GRPC and name.lower().startswith("grpc-")):
-        return "is set by the exporter itself; take it away"
+        return "is set by the exporter itself; remove it"
     if protocol == GRPC and name.lower().endswith("-bin"):
         return "is a binary header, which is not supported"
-    return (
-        "" if _HEADER_VALUE.fullmatch(value) else "holds what a header can't: characters that are not ASCII, or a line"
-    )
+    return "" if _HEADER_VALUE.fullmatch(value) else "holds characters that are not ASCII, or a line break"
 
 
 def basic_authentication(url: SplitResult) -> str:
@@ -261,14 +259,14 @@ def basic_authentication(url: SplitResult) -> str:
 
 
 def _timeout_seconds(of: _Variables) -> float:
-    """Of one request: the exporter's limit or that of its batches, whichever is less."""
+    """The limit of one request: the exporter's or that of its batches, whichever is less."""
     return (
         min(_milliseconds(of.env, of("TIMEOUT"), 10_000.0), _milliseconds(of.env, _LIMITS[of.signal], 30_000.0)) / 1000
     )
 
 
 def _milliseconds(env: Environment, variable: str, default: float) -> float:
-    """As the specification counts; so few as to mean seconds are refused."""
+    """A time in milliseconds, in seconds; a value so small that seconds were probably meant is refused."""
     milliseconds = _number(env, variable, default)
     if milliseconds < _MILLISECONDS_MIN:
         raise SettingError(f"{variable}={env[variable]!r}: milliseconds are meant; write 10000 for ten seconds")
@@ -285,11 +283,11 @@ def _batching(env: Environment, prefix: str, default: Batching) -> Batching:
 
 
 def _one_of(env: Environment, variable: str, choices: Collection[str]) -> str:
-    """The first choice is the default."""
+    """One of the choices; the first is the default."""
     default, *_ = choices
     chosen = text(env, variable, default).lower()
     if chosen not in choices:
-        raise SettingError(f"{variable}={chosen!r}: one of {', '.join(sorted(set(choices)))} is wanted")
+        raise SettingError(f"{variable}={chosen!r}: one of {', '.join(sorted(set(choices)))} is expected")
     return chosen
 
 
@@ -302,14 +300,14 @@ def _number(env: Environment, variable: str, default: Number) -> Number:
         number = math.nan
     if 0 < number < math.inf and type(default)(number) == number:
         return type(default)(number)
-    raise SettingError(f"{variable}={said!r}: a {'whole ' * isinstance(default, int)}number above 0 is wanted")
+    raise SettingError(f"{variable}={said!r}: a {'whole ' * isinstance(default, int)}number above 0 is expected")
 
 
 def _tls_files(of: _Variables) -> TlsFiles:
     files = TlsFiles(*(_file(of.env, of(name)) for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")))
     if files.client_key and not files.client_certificate:
         raise SettingError(
-            f"{of('CLIENT_KEY')}: the certificate of this key is wanted too; set {of('CLIENT_CERTIFICATE')}"
+            f"{of('CLIENT_KEY')}: the certificate of this key is missing; set {of('CLIENT_CERTIFICATE')}"
         )
     return files
 
@@ -325,5 +323,5 @@ def _pairs(env: Environment, variable: str) -> dict[str, str]:
     """`key=value,key=value`, both percent-encoded."""
     members = [member.partition("=") for member in text(env, variable).split(",") if member.strip()]
     if not all(key.strip() and equals for key, equals, _ in members):
-        raise SettingError(f"{variable}: key=value pairs parted by commas are wanted")
+        raise SettingError(f"{variable}: key=value pairs separated by commas are expected")
     return {unquote(key.strip()): unquote(value.strip()) for key, _, value in members}

@@ -23,7 +23,7 @@ from jetmesh.telemetry.otlp.variables import Environment
 _log = logging.getLogger(__name__)
 
 OWN_LOGGERS = ("jetmesh.otlp", "opentelemetry")
-"""What is logged of the export itself must not be exported: it would never end."""
+"""Log records about the export itself must not be exported: that would never end."""
 
 _PAUSE_SECONDS = 0.5
 _POINTERS = ("reaction", "key")
@@ -37,7 +37,7 @@ _SEVERITIES = {
 
 
 class Sender:
-    """Requests of one signal, each tried until its time is up; an outage and its end are one line each."""
+    """Sends the requests of one signal and retries each until its time is up; logs one line per outage and recovery."""
 
     def __init__(self, env: Environment, signal: Signal) -> None:
         receiver = settings.receiver(env, signal)
@@ -48,7 +48,7 @@ class Sender:
         self._closed = False
 
     def send(self, request: bytes) -> bool:
-        """True once the receiver has it."""
+        """True once the receiver has accepted the request."""
         deadline = monotonic() + self._timeout_seconds
         while not self._closed:
             try:
@@ -74,21 +74,21 @@ class Sender:
 
     def _report(self, error: Unavailable | None) -> None:
         if error is not None and not self._outage:
-            _log.warning("%s are lost meanwhile, their receiver is unavailable: %s", self._signal, error)
+            _log.warning("%s are lost, their receiver is unavailable: %s", self._signal, error)
         elif error is None and self._outage:
             _log.warning("%s are exported again", self._signal)
         self._outage = error is not None
 
 
 class MetricSender(MetricExporter):
-    """Metrics by OTLP. What a request could not bring the next one brings: they count from the start."""
+    """Metrics by OTLP. A request that fails loses nothing: the values are cumulative, and the next one has them."""
 
     def __init__(self, env: Environment) -> None:
         super().__init__()
         self._sender = Sender(env, Signal.METRICS)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:
-        """Send what was collected."""
+        """Send the collected metrics."""
         sent = self._sender.send(encode_metrics(metrics_data).SerializeToString())
         return MetricExportResult.SUCCESS if sent else MetricExportResult.FAILURE
 
@@ -122,7 +122,7 @@ class LogSender(LogRecordExporter):
 
 
 class LogHandler(logging.Handler):
-    """Hands each log line to OpenTelemetry, with the trace that it points to."""
+    """Passes each log record to OpenTelemetry, with its trace."""
 
     def __init__(self, resource: Resource, env: Environment) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class LogHandler(logging.Handler):
         )
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue one line; what is logged of the export itself stays on this machine."""
+        """Queue one record, unless it is about the export itself."""
         if record.name.startswith(OWN_LOGGERS):
             return
         attributes = {name: str(value) for name in _POINTERS if (value := getattr(record, name, None))}
@@ -153,13 +153,13 @@ class LogHandler(logging.Handler):
         )
 
     def close(self) -> None:
-        """Send what is queued."""
+        """Send the queued records."""
         super().close()
         self._provider.shutdown()
 
 
 def _pointed_to(record: logging.LogRecord) -> Context:
-    """The trace that the line names, else that of the task that wrote it."""
+    """The trace that the record names, else that of the task that wrote it."""
     ids = getattr(record, "trace_id", ""), getattr(record, "span_id", "")
     if not all(ids):
         return get_current()

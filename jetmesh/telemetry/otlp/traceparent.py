@@ -6,16 +6,16 @@ import re
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
-# Version ff is forbidden; version 00 ends after the flags (55 characters), a later one may go on behind a dash.
+# Version ff is forbidden; version 00 ends after the flags (55 characters), a later one may continue after a dash.
 _TRACEPARENT = re.compile(r"(?!ff|00.{54})[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _TRACESTATE_LENGTH_MAX = 512
-# It would say one line, in a stranger's words, of each member that it leaves out.
+# OpenTelemetry would log a line for each member that it ignores.
 logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)
 _FLAGS = tuple(TraceFlags(flags) for flags in range(0x100))
 
 
 def parse_traceparent(traceparent: str, tracestate: str = "") -> SpanContext | None:
-    """The remote span that a message names as its parent; None if the header breaks a rule, as the W3C wants it."""
+    """The remote span that a message names as its parent; None if the header is invalid, as the W3C demands."""
     match = _TRACEPARENT.fullmatch(traceparent)
     if match is None:
         return None
@@ -24,12 +24,12 @@ def parse_traceparent(traceparent: str, tracestate: str = "") -> SpanContext | N
     if not trace or not span:
         return None
     state = _trace_state(tracestate) if tracestate else DEFAULT_TRACE_STATE
-    # Past the checks of SpanContext, which were made here.
+    # Skips the checks of SpanContext, which were made here.
     return tuple.__new__(SpanContext, (trace, span, True, _FLAGS[int(flags, 16)], state, True))
 
 
 def trace_id_of(traceparent: str) -> str:
-    """The trace that a message belongs to, 32 hexadecimal digits; empty where `parse_traceparent` gives None."""
+    """The trace that a message belongs to, 32 hexadecimal digits; empty if `parse_traceparent` returns None."""
     match = _TRACEPARENT.fullmatch(traceparent)
     if match is None:
         return ""
@@ -38,7 +38,7 @@ def trace_id_of(traceparent: str) -> str:
 
 
 def format_traceparent(context: SpanContext) -> str:
-    """The header that makes who reads it a child of this span; `context.trace_state.to_header()` goes beside it."""
+    """The header with this span as the parent; `context.trace_state.to_header()` is the `tracestate` for it."""
     trace_id, span_id, _, flags, _, _ = context
     return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"
 

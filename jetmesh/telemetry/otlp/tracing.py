@@ -46,14 +46,14 @@ _DEFAULT = TraceFlags(TraceFlags.DEFAULT)
 _RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
 _SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 
-# Not the module's shared generator: an application that seeds it would repeat its ids in every process.
+# Not the shared generator of `random`: an application that seeds it would repeat ids in every process.
 _ids = Random()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ids.seed)
 
 
 class SpanQueue(Protocol):
-    """Where encoded spans go, by the encoded scope they belong to."""
+    """Takes encoded spans with their encoded scopes."""
 
     def add(self, scope: tuple[bytes, bytes], span: bytes) -> None: ...
     def force_flush(self, timeout_seconds: float) -> bool: ...
@@ -97,7 +97,7 @@ class Span(trace.Span):
         self._errors_set_status = True
 
     def describe(self, attributes: Attributes, links: Sequence[Link] | None, start_time: int | None) -> None:
-        """What a span may be started with beside its name and kind; a start in the past is told in nanoseconds."""
+        """Set what a span may start with besides its name and kind; `start_time` is in nanoseconds."""
         if attributes:
             self.attributes.update(attributes)
         if links:
@@ -106,7 +106,7 @@ class Span(trace.Span):
             self.start_time = start_time
 
     def on_exceptions(self, record: bool, set_status: bool) -> None:
-        """What leaving the span's `with` block by an exception does."""
+        """Set what an exception that leaves the span's `with` block does."""
         self._errors_recorded = record
         self._errors_set_status = set_status
 
@@ -141,7 +141,7 @@ class Span(trace.Span):
             self.description = None
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Ok is final, and unset changes nothing: the specification's order of precedence."""
+        """Set the status; Ok is final, and unset changes nothing, as the specification says."""
         asked = status if isinstance(status, Status) else Status(status, description)
         if asked.is_unset or self.status.status_code is StatusCode.OK or not self._is_open():
             return
@@ -178,7 +178,7 @@ class Span(trace.Span):
     def _is_open(self) -> bool:
         if self.end_time is None:
             return True
-        _log.warning("span %r has ended: what comes after is not recorded", self.name)
+        _log.warning("span %r has ended: later changes are not recorded", self.name)
         return False
 
 
@@ -223,8 +223,7 @@ class Tracer(trace.Tracer):
         attributes: Mapping[str, AnyValue],
         links: Sequence[Link] = (),
     ) -> trace.Span:
-        """`start_span` for those who start many of a kind: the same span, at a fraction of the cost. What happens to be
-        current does not become its parent."""
+        """A cheaper `start_span` for many spans of one kind. The current span does not become the parent."""
         if not self._provider.keeps_children_of(parent) or self._provider.processors:
             if parent is not None and self._provider.keeps_nothing:
                 return trace.NonRecordingSpan(_unsampled_child_of(parent))
@@ -257,7 +256,7 @@ class Tracer(trace.Tracer):
             yield span
 
     def ended(self, span: Span) -> None:
-        """Hands the span on: encoded to the queue, readable to the processors a user has added."""
+        """Pass the span on: encoded to the queue, readable to the processors that users added."""
         try:
             self._provider.queue.add(self._encoded_scope, encode_span(span, span.description))
         except Exception:  # a name or key that is no text must not fail the work that was traced
@@ -283,7 +282,7 @@ class Tracer(trace.Tracer):
 
 
 class TracerProvider(trace.TracerProvider):
-    """Tracers whose spans go to one queue; what the interpreter still holds at its exit is sent then."""
+    """Tracers whose spans go to one queue; spans that are queued when the interpreter exits are sent then."""
 
     def __init__(self, resource: Resource, sampler: Sampler, queue: SpanQueue):
         self.resource = resource
@@ -307,35 +306,35 @@ class TracerProvider(trace.TracerProvider):
         return self._tracers.setdefault(scope, Tracer(self, scope))
 
     def add_span_processor(self, processor: SpanProcessor) -> None:
-        """A user's own processor sees each sampled span beside the export, at the SDK's cost for it."""
+        """Add a user's processor: it gets each sampled span, at the SDK's cost."""
         self.processors = (*self.processors, processor)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """True once every span ended before has been answered for by the receiver; blocks, so not in an event loop."""
+        """True once the receiver has answered for every span that ended before. It blocks: not for an event loop."""
         exported = self.queue.force_flush(timeout_millis / 1000)
         return all([exported, *(processor.force_flush(timeout_millis) for processor in self.processors)])
 
     def shutdown(self, timeout_millis: int = 5_000) -> None:
-        """Sends what is queued, at most that long; spans ended later are counted as dropped."""
+        """Send the queued spans, for at most this long; spans that end later are counted as dropped."""
         atexit.unregister(self.shutdown)
         self.queue.shutdown(timeout_millis / 1000)
         for processor in self.processors:
             processor.shutdown()
 
     def keeps_children_of(self, parent: SpanContext | None) -> bool:
-        """Whether the sampler would say yes; asking it costs more than all else that starting a span does."""
+        """Whether children of `parent` are sampled (cached: asking it costs more than the rest of a start)."""
         if parent is None:
             return self._keeps_roots
         return self._sampled_stay_sampled and parent.trace_flags & TraceFlags.SAMPLED == 1
 
     def started(self, span: Span, context: Context | None) -> None:
-        """Tells the processors a user has added; `on_start` may still set attributes."""
+        """Call `on_start` of the processors that users added; it may still set attributes."""
         for processor in self.processors:
             processor.on_start(cast("SdkSpan", span), context)
 
 
 class DisabledTracerProvider(TracerProvider):
-    """Makes no spans at all; a context that comes in goes out unchanged."""
+    """Makes no spans; an incoming context is passed on unchanged."""
 
     def get_tracer(
         self,
@@ -366,7 +365,7 @@ def _unsampled_child_of(parent: SpanContext) -> SpanContext:
 
 
 def _known_valid(trace_id: int, flags: TraceFlags, trace_state: TraceState) -> SpanContext:
-    """A new span of a trace that is valid already: past the checks of SpanContext, a third of a span's start."""
+    """The context of a new span in a valid trace, without the checks of SpanContext: a third of a span's start."""
     return tuple.__new__(SpanContext, (trace_id, _ids.getrandbits(64) or 1, False, flags, trace_state, True))
 
 

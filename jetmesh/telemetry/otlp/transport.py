@@ -1,4 +1,4 @@
-"""One connection that stays open to an OTLP receiver, by HTTP or by gRPC, for any of the three signals."""
+"""One open connection to an OTLP receiver, by HTTP or gRPC, for any of the three signals."""
 
 import gzip
 import ssl
@@ -20,7 +20,7 @@ _RETRYABLE_HTTP = frozenset({429, 502, 503, 504})
 _RETRYABLE_GRPC = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 )
-_GZIP_LEVEL = 1  # spans repeat themselves: the higher levels cost three times as much for a tenth of the size
+_GZIP_LEVEL = 1  # spans are repetitive: higher levels cost three times as much and save a tenth of the size
 _EXPORT_METHODS = {
     Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
@@ -36,7 +36,7 @@ _ALSO_READ: Mapping[Signal, Sequence[Callable[[Environment], object]]] = {
 
 
 class Unavailable(Exception):
-    """The receiver cannot take the request now; the same one may be sent again after a pause."""
+    """The receiver cannot accept the request now; it may be sent again after a pause."""
 
     def __init__(self, reason: str, retry_after_seconds: float = 0.0):
         super().__init__(reason)
@@ -44,20 +44,20 @@ class Unavailable(Exception):
 
 
 class Rejected(Exception):
-    """The receiver will never take this request."""
+    """The receiver will never accept this request."""
 
 
 class Transport(Protocol):
     """Sends one encoded request of the receiver's signal (`ExportTraceServiceRequest`, …); used by one thread."""
 
     def send(self, request: bytes) -> None:
-        """Returns when the receiver has it. Raises Unavailable, Rejected."""
+        """Return when the receiver has accepted it. Raises Unavailable, Rejected."""
 
     def close(self) -> None: ...
 
 
 def receivers(env: Environment) -> list[Receiver]:
-    """Where each signal goes that is exported, after a look at all that its export will read. Raises SettingError."""
+    """The receivers of the exported signals, after a check of all settings of the export. Raises SettingError."""
     found = [settings.receiver(env, signal) for signal in Signal if settings.has_receiver(env, signal)]
     for each in found:
         connect(each).close()
@@ -67,7 +67,7 @@ def receivers(env: Environment) -> list[Receiver]:
 
 
 def connect(receiver: Receiver) -> Transport:
-    """The transport for the receiver's protocol; nothing is opened before the first request. Raises SettingError."""
+    """The transport for the receiver's protocol; it connects with the first request. Raises SettingError."""
     return GrpcTransport(receiver) if receiver.protocol == GRPC else HttpTransport(receiver)
 
 
@@ -103,7 +103,7 @@ class HttpTransport:
 
 
 class GrpcTransport:
-    """OTLP/gRPC; the request is encoded already, so the channel passes bytes through."""
+    """OTLP/gRPC; requests are encoded already, so the channel has no serializer."""
 
     def __init__(self, receiver: Receiver):
         try:
@@ -132,14 +132,14 @@ class GrpcTransport:
 
 
 def _target(receiver: Receiver) -> str:
-    """What the request line names: the path, and to a proxy the whole URL."""
+    """The target of the request line: the path, or the whole URL for a proxy."""
     if receiver.proxy and receiver.url.scheme == "http":
         return receiver.url._replace(fragment="").geturl()
     return receiver.url._replace(scheme="", netloc="", fragment="").geturl()
 
 
 def _http_connection(receiver: Receiver) -> HTTPConnection:
-    """To the receiver, or to the proxy on the way: through it, where the receiver speaks TLS."""
+    """A connection to the receiver, or to the proxy: as a tunnel, if the receiver uses TLS."""
     url, timeout_seconds = receiver.url, receiver.timeout_seconds
     if url.scheme == "http":
         return HTTPConnection(*receiver.next_hop, timeout=timeout_seconds)
@@ -184,5 +184,5 @@ def _grpc_channel(receiver: Receiver) -> "grpc.Channel":
 
 
 def _seconds(retry_after: str | None) -> float:
-    """Seconds as a number; the header's other form, a date, is left to the sender's own back-off."""
+    """The seconds of Retry-After; for its other form, a date, the sender's own back-off is used."""
     return float(retry_after) if retry_after and retry_after.isdecimal() else 0.0

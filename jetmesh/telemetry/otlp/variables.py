@@ -1,4 +1,4 @@
-"""Which variables of the OpenTelemetry specification the runtime reads; each other one is refused by its name.
+"""The variables of the OpenTelemetry specification that the runtime reads; it refuses all others by name.
 
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
@@ -11,7 +11,7 @@ from itertools import product
 
 Environment = Mapping[str, str]
 PROCESS: Environment = os.environ
-"""What this process was started with."""
+"""The environment of this process."""
 
 _SIGNALS = ("", "TRACES_", "METRICS_", "LOGS_")
 _OF_AN_EXPORTER = (
@@ -40,7 +40,7 @@ READ = frozenset(
         *(f"{batch}_{name}" for batch, name in product(("OTEL_BSP", "OTEL_BLRP"), _OF_A_BATCH)),
     }
 )
-"""What the runtime reads."""
+"""The variables that the runtime reads."""
 
 ONE_VALUE: Mapping[str, tuple[str, ...]] = {
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": ("explicit_bucket_histogram",),
@@ -53,7 +53,7 @@ ONE_VALUE: Mapping[str, tuple[str, ...]] = {
     "OTEL_TRACES_EXPORTER": ("otlp", "none"),
     **{f"OTEL_EXPORTER_OTLP_{signal}INSECURE": ("true", "false") for signal in _SIGNALS},
 }
-"""What these may be set to: what the specification knows besides is not supported."""
+"""The values that are supported; the specification has more."""
 
 _REFUSED = re.compile(
     "OTEL_(?:"
@@ -61,10 +61,10 @@ _REFUSED = re.compile(
     "(?:ATTRIBUTE|SPAN|EVENT|LINK|LOGRECORD)_(?:.+_)?LIMIT"
     ")"
 )
-"""Of the specification, and not read: another exporter's, a configuration file, limits of attributes."""
+"""Variables of the specification that are not read: other exporters, a configuration file, attribute limits."""
 
 _FAMILY = re.compile("OTEL_(?:EXPORTER|BSP|BLRP|TRACES?|METRICS?|LOGS?|PROPAGATORS?|SDK|SERVICE)(?:_.*)?")
-"""Variables that can only be meant for an SDK. Others belong to other programs: OTEL_PYTHON_…, OTEL_INSTRUMENTATION_…,
+"""Variables that can only be for an SDK. Others belong to other programs: OTEL_PYTHON_…, OTEL_INSTRUMENTATION_…,
 OTEL_RESOURCE_ATTRIBUTES_POD_NAME of the Kubernetes operator."""
 
 
