@@ -32,7 +32,7 @@ from jetmesh_shop.orders.edge.tokens import Tokens
 from tests.services.orders_in_memory import EverythingSells, InMemoryOrders
 
 OPERATOR = "an-operators-own-token"
-TOKENS = Tokens(secrets=(b"a secret of the tests",), operators=(OPERATOR,))
+TOKENS = Tokens(b"a secret of the tests", OPERATOR)
 ADA: dict[str, Any] = {
     "order_id": "o-1042",
     "customer": {"customer_id": "c-7", "email": "ada@example.com"},
@@ -382,19 +382,6 @@ class TestReading:
         assert placed["type"] == "orders.placed"
         assert placed["data"] == {"lines": ADA["lines"], "currency": "EUR"}
         assert "ada" not in response.text
-
-    def test_an_older_secret_still_opens_but_no_longer_signs(self) -> None:
-        rotated = Tokens(secrets=(b"the new secret of tests", *TOKENS.secrets))
-
-        rotated.authorize({"authorization": f"Bearer {TOKENS.token('o-1')}"}, "o-1")
-        assert rotated.token("o-1") != TOKENS.token("o-1")
-
-    @pytest.mark.parametrize(("secrets", "operators"), [((), ()), ((b"short",), ()), (TOKENS.secrets, ("short",))])
-    def test_a_secret_that_could_be_guessed_is_refused_at_start(
-        self, secrets: tuple[bytes, ...], operators: tuple[str, ...]
-    ) -> None:
-        with pytest.raises(ValueError, match="needs"):
-            Tokens(secrets, operators)
 
     def test_tokens_never_print_their_secrets(self) -> None:
         assert repr(TOKENS) == "Tokens()"

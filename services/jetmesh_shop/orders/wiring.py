@@ -13,8 +13,10 @@ from jetmesh_shop.orders.catalogue import prices
 from jetmesh_shop.orders.edge.app import create_app
 from jetmesh_shop.orders.edge.limits import Limits
 from jetmesh_shop.orders.edge.server import Edge
-from jetmesh_shop.orders.edge.tokens import SECRET_LENGTH_MIN, Tokens
+from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.service import Orders
+
+SECRET_LENGTH_MIN = 16
 
 
 class Settings(BaseModel):
@@ -67,4 +69,4 @@ def _tokens(settings: Settings) -> Tokens:
         )
     if operator and len(operator) < SECRET_LENGTH_MIN:
         raise SettingsError(f"settings: JETMESH_HTTP_OPERATOR_TOKEN: is shorter than {SECRET_LENGTH_MIN} characters")
-    return Tokens((secret.encode(),), (operator,) if operator else ())
+    return Tokens(secret.encode(), operator)
