@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import signal
 import sys
-from contextlib import suppress
 
 import click
 
@@ -13,6 +11,7 @@ from jetmesh import settings
 from jetmesh.commands import options
 from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import HOST, free_ports
+from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
 from jetmesh.local.lifecycle import Lifecycle, clear, provide
 from jetmesh.local.plan import Plan, health_ports
@@ -61,24 +60,13 @@ def _plan(app: str, state: State, chosen: Settings, port: int | None) -> Plan:
 async def _run(plan: Plan) -> None:
     await clear(plan.state, say)
     mesh = Lifecycle(plan.state, plan.endpoints, say)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    starting, stop = asyncio.create_task(_start(plan, mesh)), asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
-            await stop
+        await until_signalled(_play(plan, mesh))
     finally:
-        for task in (starting, stop):
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
         await mesh.stop()
 
 
-async def _start(plan: Plan, mesh: Lifecycle) -> None:
+async def _play(plan: Plan, mesh: Lifecycle) -> None:
     await mesh.start_foundation(plan.broker())
     say(f"broker    {plan.nats_url}")
     async with connected_with(plan.nats_args(OPERATOR)) as operator:
@@ -90,3 +78,4 @@ async def _start(plan: Plan, mesh: Lifecycle) -> None:
     say(f"services  {', '.join(service.name for service in plan.services)}")
     say(f"logs      {plan.state.logs}{os.sep}")
     say("Ctrl-C stops all of it; `jetmesh top`, `story` and `doctor` find it by its folder.")
+    await asyncio.Event().wait()

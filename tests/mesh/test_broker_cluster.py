@@ -33,10 +33,9 @@ from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import mix, stock
 from jetmesh_shop.reference.checks import findings
-from jetmesh_shop.reference.facts import collect
+from jetmesh_shop.reference.facts import ENDINGS, collect
 from jetmesh_shop.reference.fleet import Fleet, fleet
 from jetmesh_shop.reference.ports import any_free
-from jetmesh_shop.reference.summary import ENDS
 from tests.chaos import brokers
 from tests.chaos.network import Network
 
@@ -250,7 +249,7 @@ async def ended(operator: Context, state: State, count: int) -> None:
     async def enough() -> bool:
         with suppress(Unavailable):
             stories = (await collect(operator, state)).stories
-            return sum(any(end in story for end in ENDS) for story in stories.values()) >= count
+            return sum(any(end in story for end in ENDINGS) for story in stories.values()) >= count
         return False
 
     await until(enough, WITHIN_SECONDS, f"{count} orders have ended")

@@ -6,27 +6,21 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from jetmesh.commands import options
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import say
 from jetmesh.common.terminal import show as show_document
+from jetmesh.local.state import State
 from jetmesh_shop.payments.ledger import Balance, Ledger, begin_outage, end_outage
-
-LEDGER = "bank.sqlite"
+from jetmesh_shop.reference.state import Stores
 
 
 @click.group()
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".jetmesh"),
-    envvar="JETMESH_STATE",
-    show_default=True,
-    help="The folder of the running mesh.",
-)
+@options.state
 @click.pass_context
-def bank(context: click.Context, state: Path) -> None:
+def bank(context: click.Context, state: State) -> None:
     """The sandbox bank of the reference mesh: outages and the ledger."""
-    path = state / LEDGER
+    path = Stores(state.folder).bank
     if not path.exists():
         raise click.ClickException(f"no bank at {path}: start the mesh first, or name its folder with --state")
     context.obj = path

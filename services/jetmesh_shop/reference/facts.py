@@ -16,11 +16,13 @@ from jetmesh.service import Service
 from jetmesh_contracts import OrderPlaced, OrderRefused
 from jetmesh_shop.files import usable
 from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.ledger import Balance, Ledger
 from jetmesh_shop.reference.mailsink import MailSink
 from jetmesh_shop.reference.state import Stores
 
 PLACED, REFUSED = OrderPlaced.type, OrderRefused.type
+ENDINGS = tuple(event.type for event in orders.endings)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Facts(Books):
 async def collect(context: Context, state: State, archive: Path | None = None) -> Facts:
     """Read everything; raises what `jetmesh.operate.books.collect` raises."""
     found = await books.collect(context, SERVICES, archive or state.archive)
-    stores = Stores.of(state)
+    stores = Stores(state.folder)
     given = {each.name: getattr(found, each.name) for each in fields(Books) if each.init}
     return Facts(**given, balances=_balances(stores.bank), mails=_mails(stores.mails))
 

@@ -38,7 +38,7 @@ class Fleet:
     @property
     def stores(self) -> Stores:
         """The files of all of them."""
-        return Stores.of(self.mesh.state)
+        return Stores(self.mesh.state.folder)
 
     @property
     def traces_url(self) -> str:

@@ -18,8 +18,7 @@ from jetmesh.operate.progress import gauge
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix
 from jetmesh_shop.reference.checks import AUTHORIZED, CANCELLED, CAPTURED, CONFIRMED, LETTERS, RESERVED
-from jetmesh_shop.reference.facts import PLACED, collect
-from jetmesh_shop.reference.summary import ENDS
+from jetmesh_shop.reference.facts import ENDINGS, PLACED, collect
 
 POLL_SECONDS = 0.5
 RATE_MAX, SECONDS_MAX = 100_000, 86_400
@@ -62,7 +61,7 @@ def load(state: State, rate: float, seconds: float, seed: int, wait: float | Non
 async def _load(
     state: State, orders: Sequence[OrderPlaced], rate: float, *, wait_seconds: float
 ) -> dict[str, list[float]]:
-    async with reach_running(state) as mesh, gauge(mesh.connection, "ORDERS", [f"{end}.*" for end in ENDS]) as ended:
+    async with reach_running(state) as mesh, gauge(mesh.connection, "ORDERS", [f"{end}.*" for end in ENDINGS]) as ended:
         clicks = await drive(mesh, orders, rate)
         deadline = time.monotonic() + wait_seconds
         while time.monotonic() < deadline:

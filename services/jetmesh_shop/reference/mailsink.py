@@ -1,20 +1,19 @@
 """A local SMTP server that keeps every mail in SQLite, for the demo and the tests."""
 
 import asyncio
-import signal
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from jetmesh.common.private_files import keep_private
+from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
 from jetmesh_shop.files import usable
 
@@ -91,15 +90,13 @@ class Keeper:
         return "250 2.0.0 kept"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A mail in the sink."""
 
-    number: int
     message_id: str
     recipient: str
     subject: str
-    at: datetime
+    raw: bytes
 
 
 class MailSink:
@@ -108,36 +105,16 @@ class MailSink:
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
-    def count(self) -> int:
-        """How many mails came in, doubles included."""
-        return int(self._db.execute("SELECT count(*) FROM mails").fetchone()[0])
-
-    def mails(self, recipient: str | None = None) -> Iterator[Kept]:
-        """The mails, to one recipient or to all, oldest first."""
+    def mails(self) -> list[Kept]:
+        """The mails, oldest first."""
         rows = self._db.execute(
-            "SELECT number, message_id, recipient, subject, at FROM mails WHERE recipient = coalesce(?, recipient)"
-            " ORDER BY number",
-            (recipient,),
+            "SELECT message_id, recipient, subject, raw FROM mails JOIN contents USING (number) ORDER BY number"
         )
-        return (
-            Kept(number, message_id, to, subject, datetime.fromisoformat(at))
-            for number, message_id, to, subject, at in rows
-        )
+        return [Kept(*row) for row in rows]
 
     def copies(self) -> dict[str, int]:
         """How often each Message-ID came in; more than once for one recipient is a double."""
         return dict(self._db.execute("SELECT message_id, count(*) FROM mails GROUP BY 1"))
-
-    def doubles(self) -> dict[str, int]:
-        """The Message-IDs that came in more than once, with their number of copies."""
-        return {message_id: copies for message_id, copies in self.copies().items() if copies > 1}
-
-    def raw(self, number: int) -> bytes:
-        """The mail's bytes. Raises KeyError where there is none of this number."""
-        row = self._db.execute("SELECT raw FROM contents WHERE number = ?", (number,)).fetchone()
-        if row is None:
-            raise KeyError(number)
-        return bytes(row[0])
 
     def close(self) -> None:
         """Close the file."""
@@ -145,19 +122,18 @@ class MailSink:
 
 
 async def serve(path: Path, host: str, port: int) -> None:
-    """Take mails until SIGTERM or SIGINT; says where on standard output, once it listens."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    """Take mails until cancelled; says where on standard output, once it listens."""
     store = Store(path)
     keeper = Keeper(store)
-    server = await loop.create_server(
+    server = await asyncio.get_running_loop().create_server(
         lambda: SMTP(keeper, hostname="mailsink", data_size_limit=SIZE_MAX_BYTES), host, port
     )
     say(f"smtp://{host}:{server.sockets[0].getsockname()[1]}")
-    await stopped.wait()
-    server.close()
-    store.close()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.close()
+        store.close()
 
 
 @click.command()
@@ -168,7 +144,7 @@ def main(path: Path, host: str, port: int) -> None:
     """Run a mail server that keeps every mail."""
     keep_private()
     try:
-        asyncio.run(serve(path, host, port))
+        asyncio.run(until_signalled(serve(path, host, port)))
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 

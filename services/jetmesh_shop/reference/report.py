@@ -40,10 +40,10 @@ def report(state: State, *, as_json: bool) -> None:
 
 def _from_file(state: State) -> Report | None:
     """What stands in the file; None where there is none, or analytics has it open."""
-    if state.is_held or not Stores.of(state).warehouse.exists():
+    if state.is_held or not Stores(state.folder).warehouse.exists():
         return None
     try:
-        return read_report(Stores.of(state).warehouse)
+        return read_report(Stores(state.folder).warehouse)
     except WarehouseBusy:
         return None
 

@@ -2,47 +2,19 @@
 
 import os
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
-from jetmesh.local.state import State
 
-
-@dataclass(frozen=True, slots=True)
 class Stores:
     """The files of the services and of the outside world."""
 
-    folder: Path
-
-    @classmethod
-    def of(cls, state: State) -> "Stores":
-        """Those of this folder."""
-        return cls(state.folder)
-
-    @property
-    def bank(self) -> Path:
-        """The sandbox bank's ledger."""
-        return self.folder / "bank.sqlite"
-
-    @property
-    def mails(self) -> Path:
-        """The mails that the sink took."""
-        return self.folder / "mail.sqlite"
-
-    @property
-    def warehouse(self) -> Path:
-        """What analytics keeps."""
-        return self.folder / "analytics.duckdb"
-
-    @property
-    def traces(self) -> Path:
-        """The recent spans."""
-        return self.folder / "traces.sqlite"
-
-    @property
-    def all(self) -> tuple[Path, ...]:
-        """Each of them."""
-        return self.bank, self.mails, self.warehouse, self.traces
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bank = folder / "bank.sqlite"
+        self.mails = folder / "mail.sqlite"
+        self.warehouse = folder / "analytics.duckdb"
+        self.traces = folder / "traces.sqlite"
+        self.all = (self.bank, self.mails, self.warehouse, self.traces)
 
     def secret(self) -> str:
         """The secret behind the tokens of the orders, made once, readable by its owner alone."""

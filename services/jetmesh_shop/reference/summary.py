@@ -1,53 +1,28 @@
 """What became of the orders of one run: how they ended, how long it took, whether all of it can be seen."""
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from jetmesh.common.tables import counts, row
-from jetmesh.operate.books import Fact, Letter
+from jetmesh.operate.books import Fact
 from jetmesh.operate.load import percentile
-from jetmesh_shop.orders.service import orders
-from jetmesh_shop.reference.audit import ShopAudit
+from jetmesh_shop.reference.audit import ENDS, ShopAudit
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
-from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts
+from jetmesh_shop.reference.facts import ENDINGS, PLACED, REFUSED, Facts
 from jetmesh_shop.reference.traces import Damaged, TraceStore
 
-ENDS = tuple(event.type for event in orders.endings)
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One run. `seconds` are from the first publish to the last end, latencies from the click to the confirmation."""
-
-    placed: int
-    confirmed: int
-    cancelled: int
-    refused: int
-    pending: int
-    charged_twice: int
-    oversold: int
-    dead_letters: int
-    complete_traces: int
-    seconds: float
-    orders_per_second: float
-    latency_p50_ms: float
-    latency_p95_ms: float
-    latency_p99_ms: float
-    drained_seconds: float
-    offences: int
-
-    @property
-    def is_good(self) -> bool:
-        """Whether nothing is lost, doubled or pending."""
-        return not (self.pending or self.charged_twice or self.oversold or self.dead_letters or self.offences)
+Summary = Mapping[str, float]
+COUNTED = ("placed", *ENDS, "dead_letters", "complete_traces")
+TROUBLES = ("pending", "charged_twice", "oversold", "dead_letters", "offences")
+PERCENTILES = (50, 95, 99)
 
 
 def summarize(done: ShopAudit, order_ids: Collection[str], traces: Path) -> Summary:
-    """The summary of the orders with these ids; what the mesh did before counts only in the audit."""
+    """The figures of the orders with these ids; what the mesh did before counts only in the audit. Seconds are from the
+    first publish to the last end, latencies from the click to the confirmation."""
     facts = done.facts
     stories = {key: facts.stories.get(key, {}) for key in order_ids}
     clicks = _clicks(facts, stories)
@@ -59,29 +34,36 @@ def summarize(done: ShopAudit, order_ids: Collection[str], traces: Path) -> Summ
         (story[CONFIRMED].unix_nano - clicks[key]) / 1e6 for key, story in stories.items() if CONFIRMED in story
     )
     kinds = [outcome(story) for story in stories.values()]
-    return Summary(
-        placed=len(stories),
-        confirmed=kinds.count("confirmed"),
-        cancelled=kinds.count("cancelled"),
-        refused=kinds.count("refused"),
-        pending=kinds.count("pending"),
-        charged_twice=sum(balance.captures > 1 for balance in facts.balances or ()),
-        oversold=sum(shelf.oversold for shelf in shelves(facts).values()),
-        dead_letters=len(letters_since(facts, began)),
-        complete_traces=_complete(stories, ended, traces),
-        seconds=round(seconds, 3),
-        orders_per_second=round(len(ended) / seconds, 1) if seconds else 0.0,
-        latency_p50_ms=percentile(latencies, 50),
-        latency_p95_ms=percentile(latencies, 95),
-        latency_p99_ms=percentile(latencies, 99),
-        drained_seconds=round((last - began) / 1e9, 3),
-        offences=sum(len(finding.offences) for finding in done.findings),
+    return {
+        "placed": len(stories),
+        **{end: kinds.count(end) for end in ENDS},
+        "charged_twice": sum(balance.captures > 1 for balance in facts.balances or ()),
+        "oversold": sum(shelf.oversold for shelf in shelves(facts).values()),
+        "dead_letters": sum(letter.unix_nano >= began for letter in facts.letters),
+        "complete_traces": _complete(stories, ended, traces),
+        "seconds": round(seconds, 3),
+        "orders_per_second": round(len(ended) / seconds, 1) if seconds else 0.0,
+        **{f"latency_p{percent}_ms": percentile(latencies, percent) for percent in PERCENTILES},
+        "drained_seconds": round((last - began) / 1e9, 3),
+        "offences": sum(len(finding.offences) for finding in done.findings),
+    }
+
+
+def is_good(summary: Summary) -> bool:
+    """Whether nothing is lost, doubled or pending."""
+    return not any(summary[trouble] for trouble in TROUBLES)
+
+
+def render(summary: Summary) -> RenderableType:
+    """The summary as two small tables."""
+    ends = row(*counts(**{name: int(summary[name]) for name in COUNTED}))
+    times = row(
+        ("seconds", f"{summary['seconds']:,.1f}"),
+        ("orders/s", f"{summary['orders_per_second']:,.0f}"),
+        *((f"p{percent}", _duration(summary[f"latency_p{percent}_ms"])) for percent in PERCENTILES),
+        ("drained after", f"{summary['drained_seconds']:,.1f} s"),
     )
-
-
-def letters_since(facts: Facts, unix_nano: int) -> list[Letter]:
-    """The dead letters from this time on."""
-    return [letter for letter in facts.letters if letter.unix_nano >= unix_nano]
+    return Group(ends, Text(), times)
 
 
 def _clicks(facts: Facts, stories: dict[str, dict[str, Fact]]) -> dict[str, int]:
@@ -97,17 +79,15 @@ def _clicks(facts: Facts, stories: dict[str, dict[str, Fact]]) -> dict[str, int]
 
 
 def _end(story: dict[str, Fact]) -> Fact:
-    return max((story[end] for end in ENDS if end in story), key=lambda event: event.unix_nano)
+    return max((story[end] for end in ENDINGS if end in story), key=lambda event: event.unix_nano)
 
 
 def _complete(stories: dict[str, dict[str, Fact]], ended: Collection[str], traces: Path) -> int:
     """How many ended orders have one trace that holds the span of every event recorded about them."""
-    if not traces.exists():
-        return 0
     try:
         with TraceStore(traces) as store:
             kept = store.ids()
-    except Damaged:
+    except (FileNotFoundError, Damaged):
         return 0
     return sum(_is_complete(stories[key].values(), kept) for key in ended)
 
@@ -115,28 +95,6 @@ def _complete(stories: dict[str, dict[str, Fact]], ended: Collection[str], trace
 def _is_complete(events: Collection[Fact], kept: Collection[tuple[str, str]]) -> bool:
     spans = {(event.traceparent[3:35], event.traceparent[36:52]) for event in events}
     return len({trace_id for trace_id, _ in spans}) == 1 and all(span in kept for span in spans)
-
-
-def document(summary: Summary) -> dict[str, float]:
-    """The summary as JSON."""
-    return asdict(summary)
-
-
-def render(summary: Summary) -> RenderableType:
-    """The summary as two small tables."""
-    ends = row(*counts(
-        placed=summary.placed, confirmed=summary.confirmed, cancelled=summary.cancelled, refused=summary.refused,
-        pending=summary.pending, dead_letters=summary.dead_letters, complete_traces=summary.complete_traces,
-    ))  # fmt: skip
-    times = row(
-        ("seconds", f"{summary.seconds:,.1f}"),
-        ("orders/s", f"{summary.orders_per_second:,.0f}"),
-        ("p50", _duration(summary.latency_p50_ms)),
-        ("p95", _duration(summary.latency_p95_ms)),
-        ("p99", _duration(summary.latency_p99_ms)),
-        ("drained after", f"{summary.drained_seconds:,.1f} s"),
-    )
-    return Group(ends, Text(), times)
 
 
 def _duration(milliseconds: float) -> str:

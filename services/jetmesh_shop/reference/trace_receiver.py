@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import logging
 import queue
-import signal
 import socket
 import sqlite3
 import threading
@@ -25,6 +24,7 @@ from starlette.routing import Route
 
 from jetmesh.common.ports import HOST
 from jetmesh.common.private_files import keep_private
+from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
 from jetmesh.telemetry.otlp.settings import Receiver, Signal
 from jetmesh.telemetry.otlp.transport import Rejected, Unavailable, connect, receivers
@@ -176,13 +176,10 @@ async def receiving(
             await asyncio.to_thread(receiver.close)
 
 
-async def _until_signalled(path: Path, port: int, spans_max: int) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+async def _receive(path: Path, port: int, spans_max: int) -> None:
     async with receiving(path, port, receivers(PROCESS), spans_max=spans_max) as endpoint:
         say(endpoint)
-        await stopped.wait()
+        await asyncio.Event().wait()
 
 
 @click.command()
@@ -193,7 +190,7 @@ def main(path: Path, port: int, spans_max: int) -> None:
     """Receive OTLP over HTTP, keep the recent spans, send on what OTEL_EXPORTER_OTLP_… asks for; print the endpoint."""
     keep_private()
     try:
-        asyncio.run(_until_signalled(path, port, spans_max))
+        asyncio.run(until_signalled(_receive(path, port, spans_max)))
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -14,6 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from jetmesh.operate.span_record import CONVERSATION_ID, SpanEvent, SpanLink, SpanRecord, UnreadableTraces
+from jetmesh_shop.reference.state import Stores
 
 SPANS_MAX = 500_000
 EVICTED_SHARE = 0.05
@@ -153,7 +154,7 @@ class TraceStore:
 
 def kept_in(folder: Path) -> TraceStore | None:
     """The spans that the demo on this state folder keeps."""
-    path = folder / "traces.sqlite"
+    path = Stores(folder).traces
     return TraceStore(path) if path.exists() else None
 
 

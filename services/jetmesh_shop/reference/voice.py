@@ -1,8 +1,9 @@
 """What the demo says: a few lines on a terminal, the same without colours and bars where nobody watches."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 
 from rich.console import RenderableType
@@ -79,28 +80,13 @@ class Voice:
         self.console.print(Text.assemble("\n", ("Ctrl-C", "bold"), words))
 
     @contextmanager
-    def bar(self, words: str, total: int) -> Iterator["Bar"]:
-        """A bar for so many things."""
+    def bar(self, words: str, total: int) -> Iterator[Callable[..., None]]:
+        """A bar for so many things: call `advance=1`, or `completed=` so many, for what is done."""
         columns = (TextColumn("{task.description:<9}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
-            yield Bar(progress, words, total)
+            yield partial(progress.update, progress.add_task(words, total=total))
 
     def _list(self, title: str, entries: dict[str, str]) -> None:
         self.console.print(Text(f"\n{title}", "bold"))
         for name, what in entries.items():
             self.console.print(Text.assemble((f"  {name:<{NAME_WIDTH}}", "dim"), what), soft_wrap=True)
-
-
-class Bar:
-    """How many of so many."""
-
-    def __init__(self, progress: Progress, words: str, total: int) -> None:
-        self._progress, self._task = progress, progress.add_task(words, total=total)
-
-    def advance(self) -> None:
-        """One more."""
-        self._progress.advance(self._task)
-
-    def reach(self, count: int) -> None:
-        """So many by now."""
-        self._progress.update(self._task, completed=count)
