@@ -71,8 +71,11 @@ class Series:
         bucket = bisect_left(self._bounds, value)
         self._counts[bucket] += 1
         self._sum += value
-        self._smallest, self._largest = min(self._smallest, value), max(self._largest, value)
-        if context.trace_flags & 1 and bucket not in self._exemplars:
+        if value < self._smallest:
+            self._smallest = value
+        if value > self._largest:
+            self._largest = value
+        if bucket not in self._exemplars and context.trace_flags & 1:
             self._exemplars[bucket] = Exemplar({}, value, time_ns(), context.span_id, context.trace_id)
 
     def point(self, since_nano: int, now_nano: int) -> HistogramDataPoint:

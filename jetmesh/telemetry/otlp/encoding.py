@@ -10,22 +10,30 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import EventBase
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceState
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from opentelemetry.util.types import AnyValue, Attributes
 
 VALUE_LENGTH_MAX = 16_384
 """Characters (or bytes) of one attribute value that are kept; a receiver refuses a whole batch above 4 MiB."""
 
+UNSET = Status(StatusCode.UNSET)
+"""The status of a span that nobody gave one."""
+
 _CACHED_TEXT_LENGTH_MAX = 64
 _CHILD = struct.Struct("<2s16s2s8s2s8scQcQ2sI")
 _ROOT = struct.Struct("<2s16s2s8scQcQ2sI")
 _LINKED = struct.Struct("<2s16s2s8s")
+_PLAIN_LINK = struct.Struct("<2s2s16s2s8scI")
 _LINK_FLAGS = struct.Struct("<cI")
 _DOUBLE = struct.Struct("<cd")
 _FIXED64 = struct.Struct("<cQ")
 _VARINTS = tuple(bytes((number,)) for number in range(0x80))
 _KNOWN_IF_REMOTE = 0x100
 _IS_REMOTE = 0x300
+_NO_STATUS = b"\x7a\x00"
 _INT64 = range(-(1 << 63), 1 << 63)
+_NATURAL = range(1 << 63)
+_ONE_BYTE = 0x80
 
 
 class FinishedSpan(Protocol):
@@ -70,13 +78,14 @@ def encode_span(span: FinishedSpan, description: Description | None = None) -> b
     else:
         own = list(islice((span.attributes or {}).items(), len(description.attributes), None))
         parts = [_ids_and_times(span), description.encoded, _own_attributes(own)]
-    if trace_state := span.context.trace_state:
+    _, _, _, _, trace_state, _ = span.context
+    if trace_state is not DEFAULT_TRACE_STATE and trace_state:
         parts.append(_trace_state(b"\x1a", trace_state))
     if span.events:
         parts.extend(map(_event, span.events))
     if span.links:
         parts.extend(map(_link, span.links))
-    parts.append(_status(span.status))
+    parts.append(_NO_STATUS if span.status is UNSET else _status(span.status))
     return _sized(b"".join(parts))
 
 
@@ -86,8 +95,11 @@ def _own_attributes(items: Sequence[tuple[str, AnyValue]]) -> bytes:
     texts: list[str] = []
     others: list[bytes] = []
     for key, value in items:
-        if type(value) is str and len(value) < len(heads := _heads(key)):
-            texts += (heads[len(value)], value)
+        if type(value) is str and (size := len(value)) < _ONE_BYTE and (head := _heads(key)[size]):
+            texts += (head, value)
+        elif type(value) is int and value in _NATURAL:
+            digits = _varint(value)
+            others += (_number_heads(key)[len(digits)], digits)
         else:
             others += (b"\x4a", _attribute(key, value))
     text = "".join(texts)
@@ -98,10 +110,18 @@ def _own_attributes(items: Sequence[tuple[str, AnyValue]]) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _heads(key: str) -> tuple[str, ...]:
-    """The bytes before the text of an attribute of this key, by the text's length, while all lengths fit one byte."""
+    """The bytes before the text of an attribute of this key, by the text's length; empty if a length needs two bytes."""
     named = _key(key).decode("latin-1")
-    lengths = range(max(0, 0x80 - 4 - len(named)))
-    return tuple(f"\x4a{chr(len(named) + 4 + n)}{named}\x12{chr(n + 2)}\x0a{chr(n)}" for n in lengths)
+    short = range(max(0, _ONE_BYTE - 4 - len(named)))
+    heads = [f"\x4a{chr(len(named) + 4 + n)}{named}\x12{chr(n + 2)}\x0a{chr(n)}" for n in short]
+    return (*heads, *[""] * (_ONE_BYTE - len(heads)))
+
+
+@lru_cache(maxsize=1024)
+def _number_heads(key: str) -> tuple[bytes, ...]:
+    """The bytes before the varint of a natural number of this key, by the length of the varint."""
+    named = _key(key)
+    return tuple(b"\x4a" + _varint(len(named) + 3 + n) + named + b"\x12" + _varint(n + 1) + b"\x18" for n in range(10))
 
 
 def encode_scope(scope: InstrumentationScope) -> tuple[bytes, bytes]:
@@ -130,21 +150,19 @@ def _scope_spans(scope: tuple[bytes, bytes], spans: Iterable[bytes]) -> bytes:
 
 
 def _ids_and_times(span: FinishedSpan) -> bytes:
-    trace_id, span_id = _ids(span.context)
+    trace_id, span_id, _, _, _, _ = span.context
     start_time, end_time, parent = span.start_time, span.end_time, span.parent
     if parent is None:
         return _ROOT.pack(
-            b"\x0a\x10", trace_id, b"\x12\x08", span_id,
+            b"\x0a\x10", trace_id.to_bytes(16, "big"), b"\x12\x08", span_id.to_bytes(8, "big"),
             b"\x39", start_time, b"\x41", end_time, b"\x85\x01", _KNOWN_IF_REMOTE,
         )  # fmt: skip
+    _, parent_id, is_remote, _, _, _ = parent
     return _CHILD.pack(
-        b"\x0a\x10", trace_id, b"\x12\x08", span_id, b"\x22\x08", parent.span_id.to_bytes(8, "big"),
-        b"\x39", start_time, b"\x41", end_time, b"\x85\x01", _IS_REMOTE if parent.is_remote else _KNOWN_IF_REMOTE,
+        b"\x0a\x10", trace_id.to_bytes(16, "big"), b"\x12\x08", span_id.to_bytes(8, "big"),
+        b"\x22\x08", parent_id.to_bytes(8, "big"),
+        b"\x39", start_time, b"\x41", end_time, b"\x85\x01", _IS_REMOTE if is_remote else _KNOWN_IF_REMOTE,
     )  # fmt: skip
-
-
-def _ids(context: SpanContext) -> tuple[bytes, bytes]:
-    return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
 
 
 @lru_cache(maxsize=1024)
@@ -162,17 +180,19 @@ def _event(event: EventBase) -> bytes:
 
 
 def _link(link: Link) -> bytes:
-    context = link.context
-    trace_id, span_id = _ids(context)
+    trace, span, is_remote, _, trace_state, _ = link.context
+    trace_id, span_id = trace.to_bytes(16, "big"), span.to_bytes(8, "big")
+    flags, attributes = _IS_REMOTE if is_remote else _KNOWN_IF_REMOTE, link.attributes
+    if trace_state is DEFAULT_TRACE_STATE and not attributes:
+        return _PLAIN_LINK.pack(b"\x6a\x21", b"\x0a\x10", trace_id, b"\x12\x08", span_id, b"\x35", flags)
+    state = _trace_state(b"\x1a", trace_state) if trace_state else b""
     ids = _LINKED.pack(b"\x0a\x10", trace_id, b"\x12\x08", span_id)
-    flags = _LINK_FLAGS.pack(b"\x35", _IS_REMOTE if context.is_remote else _KNOWN_IF_REMOTE)
-    trace_state = _trace_state(b"\x1a", context.trace_state) if context.trace_state else b""
-    return b"\x6a" + _sized(ids + trace_state + _attributes(b"\x22", link.attributes) + flags)
+    return b"\x6a" + _sized(ids + state + _attributes(b"\x22", attributes) + _LINK_FLAGS.pack(b"\x35", flags))
 
 
 def _status(status: Status) -> bytes:
     if status.status_code is StatusCode.UNSET:
-        return b"\x7a\x00"
+        return _NO_STATUS
     description = _text(b"\x12", status.description) if status.description else b""
     return b"\x7a" + _sized(description + b"\x18" + _varint(status.status_code.value))
 
@@ -240,6 +260,7 @@ def _sized(payload: bytes) -> bytes:
 def _varint(number: int) -> bytes:
     if number < 0x80:
         return _VARINTS[number]
-    if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    return bytes((number & 0x7F | 0x80,)) + _varint(number >> 7)
+    low, high = number & 0x7F | 0x80, number >> 7
+    if high < 0x80:
+        return bytes((low, high))
+    return bytes((low, high & 0x7F | 0x80)) + _varint(high >> 7)

@@ -65,7 +65,7 @@ class BatchExporter:
     def add(self, scope: EncodedScope, span: bytes) -> None:
         """Queue the span, or drop it if the queue is full or the exporter is shut down."""
         waiting = len(self._queue)
-        if waiting >= self._batching.queue_max or self._stopping.is_set():
+        if waiting >= self._batching.queue_max or self._is_closed:
             self._drop()
             return
         self._queue.append((scope, span))
@@ -83,6 +83,7 @@ class BatchExporter:
     def shutdown(self, timeout_seconds: float) -> None:
         """Send the queued spans; those that the receiver has not accepted in time are dropped and counted."""
         self._deadline = monotonic() + timeout_seconds
+        self._is_closed = True
         self._stopping.set()
         self._wake.set()
         self._thread.join(timeout_seconds + 1)
@@ -97,6 +98,7 @@ class BatchExporter:
     def _start(self) -> None:
         self._queue: deque[tuple[EncodedScope, bytes]] = deque()
         self._in_flight = 0
+        self._is_closed = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._settled = threading.Condition()

@@ -32,15 +32,14 @@ from opentelemetry.semconv.attributes.exception_attributes import (
     EXCEPTION_STACKTRACE,
     EXCEPTION_TYPE,
 )
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util._decorator import _agnosticcontextmanager
 from opentelemetry.util.types import AnyValue, Attributes
 
-from jetmesh.telemetry.otlp.encoding import Description, encode_scope, encode_span
+from jetmesh.telemetry.otlp.encoding import UNSET, Description, encode_scope, encode_span
 
 _log = logging.getLogger(__name__)
 
-_UNSET = Status(StatusCode.UNSET)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _DEFAULT = TraceFlags(TraceFlags.DEFAULT)
 _RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
@@ -89,7 +88,7 @@ class Span(trace.Span):
         self.attributes: dict[str, AnyValue] = {}
         self.events: list[Event] = []
         self.links: Sequence[Link] = ()
-        self.status = _UNSET
+        self.status = UNSET
         self.start_time = time_ns()
         self.end_time: int | None = None
         self.description: Description | None = None
@@ -117,10 +116,12 @@ class Span(trace.Span):
         return self.end_time is None
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
-        if self._is_open():
-            self.attributes[key] = value
-            if self.description is not None and key in self.description.attributes:
-                self.description = None
+        if self.end_time is not None:
+            self._warn_ended()
+            return
+        self.attributes[key] = value
+        if self.description is not None and key in self.description.attributes:
+            self.description = None
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
         if self._is_open():
@@ -158,9 +159,11 @@ class Span(trace.Span):
         self.add_event("exception", {**described, **(attributes or {})}, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
-        if self._is_open():
-            self.end_time = time_ns() if end_time is None else end_time
-            self._tracer.ended(self)
+        if self.end_time is not None:
+            self._warn_ended()
+            return
+        self.end_time = time_ns() if end_time is None else end_time
+        self._tracer.ended(self)
 
     def __exit__(
         self,
@@ -178,8 +181,11 @@ class Span(trace.Span):
     def _is_open(self) -> bool:
         if self.end_time is None:
             return True
-        _log.warning("span %r has ended: later changes are not recorded", self.name)
+        self._warn_ended()
         return False
+
+    def _warn_ended(self) -> None:
+        _log.warning("span %r has ended: later changes are not recorded", self.name)
 
 
 class Tracer(trace.Tracer):
@@ -226,7 +232,7 @@ class Tracer(trace.Tracer):
         """A cheaper `start_span` for many spans of one kind. The current span does not become the parent."""
         if not self._provider.keeps_children_of(parent) or self._provider.processors:
             if parent is not None and self._provider.keeps_nothing:
-                return trace.NonRecordingSpan(_unsampled_child_of(parent))
+                return trace.NonRecordingSpan(_child_of(parent, _DEFAULT, _RANDOM))
             context = trace.set_span_in_context(trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN)
             return self.start_span(
                 description.name, context, description.kind, {**description.attributes, **attributes}, links
@@ -325,7 +331,8 @@ class TracerProvider(trace.TracerProvider):
         """Whether children of `parent` are sampled (cached: asking it costs more than the rest of a start)."""
         if parent is None:
             return self._keeps_roots
-        return self._sampled_stay_sampled and parent.trace_flags & TraceFlags.SAMPLED == 1
+        _, _, _, flags, _, _ = parent
+        return self._sampled_stay_sampled and flags & TraceFlags.SAMPLED == 1
 
     def started(self, span: Span, context: Context | None) -> None:
         """Call `on_start` of the processors that users added; it may still set attributes."""
@@ -354,19 +361,12 @@ def _root() -> SpanContext:
     return SpanContext(_ids.getrandbits(128) or 1, _ids.getrandbits(64) or 1, False, _SAMPLED_RANDOM)
 
 
-def _child_of(parent: SpanContext) -> SpanContext:
+def _child_of(parent: SpanContext, plain: TraceFlags = _SAMPLED, random: TraceFlags = _SAMPLED_RANDOM) -> SpanContext:
+    """The context of a new span in a valid trace, without the checks of SpanContext: a third of a span's start. Its
+    flags are `plain`, or `random` if the trace id is random."""
     trace_id, _, _, flags, trace_state, _ = parent
-    return _known_valid(trace_id, _SAMPLED_RANDOM if flags & TraceFlags.RANDOM_TRACE_ID else _SAMPLED, trace_state)
-
-
-def _unsampled_child_of(parent: SpanContext) -> SpanContext:
-    trace_id, _, _, flags, trace_state, _ = parent
-    return _known_valid(trace_id, _RANDOM if flags & TraceFlags.RANDOM_TRACE_ID else _DEFAULT, trace_state)
-
-
-def _known_valid(trace_id: int, flags: TraceFlags, trace_state: TraceState) -> SpanContext:
-    """The context of a new span in a valid trace, without the checks of SpanContext: a third of a span's start."""
-    return tuple.__new__(SpanContext, (trace_id, _ids.getrandbits(64) or 1, False, flags, trace_state, True))
+    own = random if flags & TraceFlags.RANDOM_TRACE_ID else plain
+    return tuple.__new__(SpanContext, (trace_id, _ids.getrandbits(64) or 1, False, own, trace_state, True))
 
 
 def _as_sampled(context: SpanContext, result: SamplingResult) -> SpanContext:
