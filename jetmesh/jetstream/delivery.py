@@ -12,6 +12,7 @@ class Delivery:
     """One message as the broker delivered it, not yet decoded.
 
     `headers` may be the header block as it came: it is decoded when somebody asks, and most deliveries nobody asks.
+    `header_block` is empty once it is decoded.
     `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
     outside). `shared` tells whether it came on a lane that serves reactions of different needs, and must not wait in
     its slot for one. `replay` is the sequence of the dead letter that it was; 0: of none.
@@ -22,6 +23,7 @@ class Delivery:
         "_headers",
         "data",
         "delivered",
+        "header_block",
         "held_since",
         "key",
         "progress_at",
@@ -48,7 +50,13 @@ class Delivery:
         delivered: int,
         timestamp: float,
     ) -> None:
-        self.subject, self._headers, self.data, self.reply = subject, headers, data, reply
+        self.subject, self.data, self.reply = subject, data, reply
+        self._headers: Headers | None = None
+        self.header_block = b""
+        if isinstance(headers, bytes):
+            self.header_block = headers
+        else:
+            self._headers = headers
         self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
         self.size = len(headers) + len(data)
         self.held_since = self.progress_at = self.unknown_since = 0.0
@@ -66,14 +74,10 @@ class Delivery:
     @property
     def headers(self) -> Headers:
         """The headers, decoded."""
-        if isinstance(self._headers, bytes):
-            self._headers = decode_headers(self._headers) if self._headers else {}
+        if self._headers is None:
+            self._headers = decode_headers(self.header_block) if self.header_block else {}
+            self.header_block = b""
         return self._headers
-
-    @property
-    def header_block(self) -> bytes:
-        """The undecoded header block; empty once the headers are decoded."""
-        return self._headers if isinstance(self._headers, bytes) else b""
 
 
 def ack_facts(reply: str) -> list[str]:

@@ -63,6 +63,7 @@ PRIVATE: Mapping[type, frozenset[str]] = {
             "_send_publish",
             "_server_info",
             "_setup_nkeys_connect",
+            "_status",
             "_transport",
         }
     ),
@@ -162,7 +163,7 @@ class NatsClient(Client):
             Unavailable: while there is no connection. (A message buffered across a reconnect would arrive after its
                 sender has given up on it.)
         """
-        if not self.is_connected:
+        if self._status != Client.CONNECTED:
             raise BrokerUnavailable(NOT_CONNECTED, 0.25)
         headers_size = len(headers)
         size = headers_size + len(data)

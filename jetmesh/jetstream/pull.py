@@ -178,8 +178,8 @@ class Pull:
         if (
             not self._running
             or free <= 0
-            or time.monotonic() < self._resting_until
             or (taken > 0 and (free * 2 < self._slots or self._held_bytes * 2 > self._bytes_max))
+            or time.monotonic() < self._resting_until
         ):
             return
         if self._is_too_large:
@@ -223,13 +223,12 @@ class Pull:
 
     def _count_off(self) -> None:
         """One less is to come, of the oldest pull: the server serves them in order."""
-        token = next(iter(self._asked), None)
-        if token is None:
+        for token, left in self._asked.items():
+            self._open -= 1
+            self._asked[token] = left - 1
+            if left == 1:
+                del self._asked[token]
             return
-        self._open -= 1
-        self._asked[token] -= 1
-        if self._asked[token] == 0:
-            del self._asked[token]
 
     def _on_status(self, token: str, headers: bytes) -> None:
         """A pull ended, can't be served now, or is just idle."""

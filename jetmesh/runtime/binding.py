@@ -1,6 +1,7 @@
 """One reaction at work in this process: what every form of worker stands on, complete when it is made."""
 
 import logging
+import math
 from typing import Any
 
 from jetmesh.common.throttled_log import Conditions
@@ -28,5 +29,7 @@ class Binding:
         self.context, self.service, self.reaction = context, service, reaction
         self.dependencies, self.breaker, self.middlewares = dependencies, breaker, middlewares
         self.telemetry = context.telemetry.reaction(reaction)
+        self.attempts_max = math.inf if reaction.retry.attempts is None else reaction.retry.attempts
+        """The delivery count up to which the attempts at a delivery are not used up."""
         self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
         self.conditions = Conditions(log)

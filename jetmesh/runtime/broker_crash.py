@@ -27,17 +27,17 @@ class Doubt:
     """Decides whether another process may have a delivery to one reaction; each delivery is put off once."""
 
     def __init__(self, connection: Transport) -> None:
-        self._all_until = self._old_until = self._back_at = 0.0
+        self._all_until = self._back_at = 0.0
+        self.until = 0.0
+        """Until when there is any doubt; 0: there is none."""
         self._put_off: set[Position] = set()
         self._clock = connection.clock
         connection.on_reconnected(self._begin)
 
     def puts_off(self, delivery: Delivery, retry: Retry) -> bool:
         """Whether to give the delivery back for `PAUSE_SECONDS`; never if that would use up its last attempt."""
-        if not self._old_until:
-            return False
         now, position = time.monotonic(), (delivery.stream, delivery.sequence)
-        if now > self._old_until or len(self._put_off) > PLACES_MAX:
+        if now > self.until or len(self._put_off) > PLACES_MAX:
             self._end()
             return False
         is_old = delivery.timestamp < self._back_at and delivery.delivered <= DELIVERED_MAX
@@ -51,9 +51,9 @@ class Doubt:
         """The broker is back."""
         self._end()
         now = time.monotonic()
-        self._all_until, self._old_until = now + ALL_SECONDS, now + OLD_SECONDS
+        self._all_until, self.until = now + ALL_SECONDS, now + OLD_SECONDS
         self._back_at = self._clock.now() + CLOCKS_SECONDS
 
     def _end(self) -> None:
-        self._old_until = 0.0
+        self.until = 0.0
         self._put_off.clear()

@@ -28,13 +28,14 @@ Handler: TypeAlias = Callable[[T], Awaitable[Outcome]]
 
 def crash_guard(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
     """Runs a delivery alone if an earlier attempt may have killed the process, a few times at most."""
-    context, reaction = binding.context, binding.reaction
+    context, reaction, attempts_max = binding.context, binding.reaction, binding.attempts_max
 
-    async def handle(delivery: Delivery) -> Outcome:
-        if not reaction.retry.exhausted(delivery.delivered):
-            return await then(delivery)
+    async def alone(delivery: Delivery) -> Outcome:
         async with context.alone:
             return await last_chance(context, reaction, delivery) or await then(delivery)
+
+    def handle(delivery: Delivery) -> Awaitable[Outcome]:
+        return then(delivery) if delivery.delivered <= attempts_max else alone(delivery)
 
     return handle
 
@@ -121,9 +122,9 @@ def hold(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
 def decode(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
     """Decodes the body into the event of its contract."""
 
-    async def handle(attempt: Attempt) -> Outcome:
+    def handle(attempt: Attempt) -> Awaitable[Outcome]:
         attempt.event = event_of(binding, attempt)
-        return await then(attempt)
+        return then(attempt)
 
     return handle
 
@@ -188,8 +189,9 @@ def _stacked(
 
 def begin(binding: Binding, delivery: Delivery) -> Attempt:
     """Decode the envelope of a delivery and begin its span; the attempt holds the error if it can't be decoded."""
+    fault: Permanent | None = None
     try:
-        envelope, fault = decode_envelope(delivery), None
+        envelope = decode_envelope(delivery)
     except BrokenContract as broken:
         envelope, fault = undecoded(delivery), broken
     except Exception as surprise:
@@ -198,17 +200,17 @@ def begin(binding: Binding, delivery: Delivery) -> Attempt:
             binding.reaction.durable, error=surprise,
         )  # fmt: skip
         envelope, fault = undecoded(delivery), BrokenContract(f"it can't be decoded: {surprise!r}")
-    return binding.telemetry.attempt(envelope, fault or _unwanted(binding, envelope))
+    if fault is None and (envelope.type not in binding.types or delivery.delivered > binding.attempts_max):
+        fault = _unwanted(binding, envelope)
+    return Attempt(binding.telemetry, envelope, fault)
 
 
-def _unwanted(binding: Binding, envelope: Envelope) -> Exception | None:
+def _unwanted(binding: Binding, envelope: Envelope) -> Permanent:
     """The error if the reaction must not get this delivery although it was decoded."""
     if envelope.type not in binding.types:
         known = ", ".join(binding.types) or "nothing"
         return UnknownType(f"type: {binding.service.name} knows no {envelope.type}; it takes {known}")
-    if binding.reaction.retry.exhausted(envelope.delivery.delivered):
-        return Exhausted(f"still not handled after {envelope.delivery.delivered - 1} deliveries")
-    return None
+    return Exhausted(f"still not handled after {envelope.delivery.delivered - 1} deliveries")
 
 
 def event_of(binding: Binding, attempt: Attempt) -> Event:

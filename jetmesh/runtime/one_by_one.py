@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any
 
 from jetmesh.failure import let_go
 from jetmesh.jetstream.delivery import Delivery
@@ -20,24 +18,22 @@ class OneByOne:
         self.binding = binding
         self._handle, self._doubt = handle, doubt
         self._in_flight = binding.context.in_flight
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[Delivery, asyncio.Task[None]] = {}
         self._again: deque[Delivery] = deque()
-        self._is_beginning = False
+        self._beginning: asyncio.Task[None] | None = None
         self._spawn = asyncio.get_running_loop().create_task
-        self._current: Callable[[], Any] = asyncio.current_task
 
     def accept(self, delivery: Delivery) -> None:
         """A delivery has arrived; does not block."""
-        if self._doubt is not None and self._doubt.puts_off(delivery, self.binding.reaction.retry):
+        if self._doubt and self._doubt.until and self._doubt.puts_off(delivery, self.binding.reaction.retry):
             self._in_flight.nak(delivery, PAUSE_SECONDS)
             return
         if delivery.delivered == 1:
-            self._tasks.add(self._spawn(self._run(delivery)))
+            self._running[delivery] = self._spawn(self._run(delivery))
             return
         self._again.append(delivery)
-        if not self._is_beginning:
-            self._is_beginning = True
-            self._tasks.add(self._spawn(self._begin_again()))
+        if self._beginning is None:
+            self._beginning = self._spawn(self._begin_again())
 
     def give_back(self) -> None:
         """The service stops: give back what has not begun."""
@@ -46,16 +42,16 @@ class OneByOne:
 
     async def drained(self) -> None:
         """Returns when nothing of what was accepted is running any more."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while tasks := [*self._running.values(), *([self._beginning] if self._beginning else [])]:
+            await asyncio.wait(tasks)
 
     async def _begin_again(self) -> None:
         """Start one redelivery in each pass of the event loop: a thousand that fail again must not hold up new ones."""
         while self._again:
-            self._tasks.add(self._spawn(self._run(self._again.popleft())))
+            delivery = self._again.popleft()
+            self._running[delivery] = self._spawn(self._run(delivery))
             await asyncio.sleep(0)
-        self._is_beginning = False
-        self._tasks.discard(self._current())
+        self._beginning = None
 
     async def _run(self, delivery: Delivery) -> None:
         try:
@@ -66,4 +62,4 @@ class OneByOne:
             let_go(surprise)
             self._in_flight.nak(delivery, NAK_SECONDS_MAX)
         finally:
-            self._tasks.discard(self._current())
+            self._running.pop(delivery, None)

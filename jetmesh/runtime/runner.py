@@ -165,11 +165,11 @@ class Runner:
         strays = Strays((worker or next(iter(self.workers.values()))).binding)
         deliver = self._way(consumer, worker, strays)
         needs = self._needs(consumer)
-        is_shared = len(needs) > 1
+        is_shared, is_new = len(needs) > 1, self.context.in_flight.take
 
         def take(delivery: Delivery) -> None:
             delivery.shared = is_shared
-            if self.context.in_flight.take(delivery, pull):
+            if is_new(delivery, pull):
                 try:
                     deliver(delivery)
                 except Exception as surprise:

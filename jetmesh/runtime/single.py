@@ -79,7 +79,7 @@ class Single:
         stored, rounds = self._expected(guarded), 0
         while rounds < ROUNDS or position in self._unrecorded:
             try:
-                return await self._round(case, stored)
+                outcome = await self._round(case, stored)
             except NotYet:
                 if stored is None:
                     _require_a_key(attempt)
@@ -88,6 +88,10 @@ class Single:
                 self._keep_in_mind(case)
                 await self._wait(position, rounds, trouble)
                 rounds += 1
+            else:
+                if self._unrecorded:
+                    self._unrecorded.pop(position, None)
+                return outcome
             stored = None
         raise Unavailable(f"the story of {attempt.event.key} kept changing", 0.1)
 
@@ -96,7 +100,7 @@ class Single:
         if stored is None:
             stored = await self._read(case)
             if self._precedent.settles(case.attempt, stored):
-                return self._done(case, Settled())
+                return Settled()
         if case.decided is None or self._story is not None:
             # A decision without the story is kept: deciding again would only send the same mail again.
             if self._is_careful and case.attempt.delivered > 1:
@@ -105,7 +109,7 @@ class Single:
         if case.decided is None:
             return Nothing()
         await self._record(case, self._recording.declared(case.decided), stored)
-        return self._done(case, EventsRecorded((case.decided,)))
+        return EventsRecorded((case.decided,))
 
     def _expected(self, guarded: str) -> Sequence[Stored] | None:
         """The story if it is known without reading: empty if the reaction begins it; the events that this process
@@ -167,11 +171,6 @@ class Single:
         elif self._is_remembered:
             recorded = Stored(message.subject, sequence, "", {}, message.data)
             self._context.known.put(guard.subject, (*stored, recorded))
-
-    def _done(self, case: Case, outcome: Outcome) -> Outcome:
-        if self._unrecorded:
-            self._unrecorded.pop(case.position, None)
-        return outcome
 
     def _keep_in_mind(self, case: Case) -> None:
         """Keep a decision that was made without the story until it is recorded: its mail may have been sent."""

@@ -13,6 +13,7 @@ from jetmesh.outcome import Outcome, Retried
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX, FailurePolicy
 from jetmesh.runtime.handle import answer
+from jetmesh.telemetry.spans import Attempt
 
 
 class Strays:
@@ -59,7 +60,7 @@ class Strays:
             await self._refuse(delivery, why)
 
     async def _refuse(self, delivery: Delivery, why: Exception) -> None:
-        attempt = self._binding.telemetry.attempt(undecoded(delivery))
+        attempt = Attempt(self._binding.telemetry, undecoded(delivery))
         outcome = await self._policy.outcome(attempt, why)
         answer(self._context.in_flight, delivery, outcome)
         attempt.end(outcome)

@@ -9,7 +9,7 @@ the story's trace; a deadline joins it when it records something.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry import trace
@@ -37,8 +37,9 @@ SCOPE = "jetmesh"
 CONVERSATION = "messaging.message.conversation_id"
 OUTCOME = "jetmesh.outcome"
 OTHER = "_OTHER"
-NO_CONTEXT = Context()
 """Replaces values of unbounded number, by OpenTelemetry's convention."""
+(_SPAN,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
+"""The key of the current span in a context."""
 
 _Attributes = dict[str, Any]
 
@@ -57,9 +58,10 @@ class Publishing:
         if self._tracer is None:
             return trace.NonRecordingSpan(parent)
         described = self._described.get(event.type) or self._describe(event.type)
+        _, _, _, _, _, is_valid = parent
         return self._tracer.start_described(
             described,
-            parent if parent.is_valid else None,
+            parent if is_valid else None,
             {
                 "messaging.destination.name": f"{event.type}.{key}",
                 "messaging.message.id": event_id,
@@ -119,12 +121,6 @@ class Telemetry:
     def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
         """The spans and metrics of one reaction."""
         return ReactionTelemetry(self, reaction)
-
-
-def from_outside(caller: SpanContext, *, trusted: bool) -> tuple[SpanContext | None, Sequence[Link]]:
-    """The parent and the links for a message from outside with this context. An untrusted client must not choose the
-    trace of an order, which may belong to another, nor whether it is sampled: its context is only a link."""
-    return (caller if trusted else None), ((Link(caller),) if caller.is_valid else ())
 
 
 def trace_headers(context: SpanContext) -> dict[str, str]:
@@ -191,8 +187,9 @@ class Attempt:
     def make_current(self) -> None:
         """Make the span current for the rest of the reaction's task: spans of other libraries nest in it, and log lines
         have its id."""
-        if self.context.is_valid:
-            attach(trace.set_span_in_context(self.span, NO_CONTEXT))
+        _, _, _, _, _, is_valid = self.context
+        if is_valid:
+            attach(Context({_SPAN: self.span}))
 
     def join(self, story: SpanContext) -> None:
         """Move to the trace of the story that this attempt adds to. The message's trace becomes a link; the span that
@@ -208,10 +205,6 @@ class Attempt:
     def trace_headers(self) -> Headers:
         """The W3C trace context with this attempt as the parent."""
         return trace_headers(self.context)
-
-    def publish(self, event: EventType, key: str, event_id: str, correlation_id: str) -> "trace.Span":
-        """The span of one event being recorded, inside this one."""
-        return self._home.publishing.span(self.context, event, key, event_id, correlation_id)
 
     def end(self, outcome: Outcome) -> None:
         """Report the outcome, and free what its error holds."""
@@ -242,20 +235,16 @@ class ReactionTelemetry:
         self._elapsed: dict[str, Series] = {}
         self._telemetry = telemetry
 
-    def attempt(self, envelope: Envelope, fault: Exception | None = None) -> Attempt:
-        """Begin an attempt."""
-        return Attempt(self, envelope, fault)
-
     def start_process(self, envelope: Envelope, story: SpanContext | None = None) -> trace.Span:
         """Begin the span of an attempt, a child of the message's context or of the `story` that it joins. If nothing is
         traced, that context is passed on. A deadline begins a new trace: the story's would last until then."""
-        parent = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
-        links: Sequence[Link] = (Link(parent),) if parent else ()
-        delivery = envelope.delivery
+        caller = parse_traceparent(envelope.traceparent, envelope.tracestate) if envelope.traceparent else None
+        parent, delivery = caller, envelope.delivery
         if story is not None or self._is_late:
             parent = story
-        elif parent and not delivery.key:
-            parent, links = from_outside(parent, trusted=self._telemetry.trusts_outside)
+        elif not delivery.key and not self._telemetry.trusts_outside:
+            # An untrusted client must not choose an order's trace, which may be another's, nor whether it is sampled.
+            parent = None
         if self._tracer is None:
             return trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN
         return self._tracer.start_described(
@@ -271,7 +260,7 @@ class ReactionTelemetry:
                 "cloudevents.event_id": envelope.id,
                 "cloudevents.event_source": envelope.source,
             },
-            links,
+            (Link(caller),) if caller else (),
         )
 
     def processed(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:

@@ -19,6 +19,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import DeadLettered
 from jetmesh.telemetry import providers
 from jetmesh.telemetry.instruments import Counter, Histograms, WithHistograms
+from jetmesh.telemetry.spans import Attempt
 from tests.support.jobs import desk
 
 SAMPLED = SpanContext(7, 9, False, TraceFlags(TraceFlags.SAMPLED))
@@ -73,7 +74,7 @@ def test_types_that_a_reaction_does_not_take_are_one() -> None:
     home = providers.start("jobs", {}).reaction(take)
     for event_type in ("asked", *(f"stranger-{number}" for number in range(500))):
         delivery = Delivery(f"jobs.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
-        home.attempt(undecoded(delivery)).end(DeadLettered(BrokenContract("it is none")))
+        Attempt(home, undecoded(delivery)).end(DeadLettered(BrokenContract("it is none")))
     points: Any = home._telemetry.duration.metric().data.data_points
     assert {(point.attributes["cloudevents.event_type"], point.count) for point in points} == {
         ("jobs.asked", 1),

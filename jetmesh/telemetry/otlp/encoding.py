@@ -110,7 +110,7 @@ def _own_attributes(items: Sequence[tuple[str, AnyValue]]) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _heads(key: str) -> tuple[str, ...]:
-    """The bytes before the text of an attribute of this key, by the text's length; empty if a length needs two bytes."""
+    """The bytes before the text of an attribute of this key, by the text's length; empty if a length takes two."""
     named = _key(key).decode("latin-1")
     short = range(max(0, _ONE_BYTE - 4 - len(named)))
     heads = [f"\x4a{chr(len(named) + 4 + n)}{named}\x12{chr(n + 2)}\x0a{chr(n)}" for n in short]
