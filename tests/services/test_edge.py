@@ -20,13 +20,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import ASGIApp
 
+from jetmesh import TooLarge, Unavailable
 from jetmesh.testing import until
 from jetmesh_shop.orders.edge.app import create_app
 from jetmesh_shop.orders.edge.limits import Limits
-from jetmesh_shop.orders.edge.port import (
-    TooLarge,
-    Unavailable,
-)
 from jetmesh_shop.orders.edge.stories import status_of
 from jetmesh_shop.orders.edge.tokens import Tokens
 from tests.services.orders_in_memory import EverythingSells, InMemoryOrders
@@ -308,7 +305,7 @@ class TestBadInput:
 
 class TestUnavailable:
     async def test_an_order_that_was_not_stored_is_never_a_success(self, edge: Edge) -> None:
-        edge.orders.failure = Unavailable(7)
+        edge.orders.failure = Unavailable("the broker is away", 7)
 
         response = await edge.place()
 
@@ -316,7 +313,7 @@ class TestUnavailable:
         assert response.headers["retry-after"] == "7"
 
     async def test_an_order_whose_record_the_broker_does_not_take_is_too_large(self, edge: Edge) -> None:
-        edge.orders.failure = TooLarge()
+        edge.orders.failure = TooLarge("the record")
 
         assert_problem(await edge.place(), 413, "body-too-large")
 
@@ -633,7 +630,7 @@ class TestTracing:
 
     @pytest.mark.parametrize(
         ("failure", "status", "error_type"),
-        [(RuntimeError("ada@example.com"), 500, "RuntimeError"), (Unavailable(), 503, "503")],
+        [(RuntimeError("ada@example.com"), 500, "RuntimeError"), (Unavailable("the broker is away"), 503, "503")],
     )
     async def test_a_failure_is_one_on_the_span_without_its_words(
         self, edge: Edge, failure: Exception, status: int, error_type: str

@@ -9,17 +9,7 @@ import jetmesh
 from jetmesh import Context, Stored
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced, OrderRefused
 from jetmesh_shop.orders import domain
-from jetmesh_shop.orders.edge.port import (
-    AlreadyPlaced,
-    Claim,
-    Conflict,
-    Placed,
-    Placement,
-    Refused,
-    StoryEvent,
-    TooLarge,
-    Unavailable,
-)
+from jetmesh_shop.orders.edge.port import AlreadyPlaced, Claim, Conflict, Placed, Placement, Refused, StoryEvent
 from jetmesh_shop.orders.service import orders
 
 
@@ -32,13 +22,7 @@ class MeshOrders:
     async def place(self, order: OrderPlaced) -> Placement:
         """Record the order, or its refusal."""
         outcome = domain.check(order, self._prices, smtputf8=self._smtputf8)
-        try:
-            story = await jetmesh.record_first(self._mesh, orders, outcome)
-        except jetmesh.Unavailable as unavailable:
-            raise Unavailable(max(1, round(unavailable.retry_after_seconds))) from unavailable
-        except jetmesh.TooLarge as too_large:
-            raise TooLarge from too_large
-        if story:
+        if story := await jetmesh.record_first(self._mesh, orders, outcome):
             return _known(order, story)
         if isinstance(outcome, OrderRefused):
             return Refused(outcome.reason, outcome.detail)
@@ -47,26 +31,17 @@ class MeshOrders:
     async def claim(self, claimed: Claim) -> Claim:
         """Who took the Idempotency-Key first."""
         value = json.dumps([claimed.fingerprint, claimed.order_id]).encode()
-        try:
-            fingerprint, order_id = json.loads(await jetmesh.claim(self._mesh, orders, claimed.idempotency_key, value))
-        except jetmesh.Unavailable as unavailable:
-            raise Unavailable(max(1, round(unavailable.retry_after_seconds))) from unavailable
+        fingerprint, order_id = json.loads(await jetmesh.claim(self._mesh, orders, claimed.idempotency_key, value))
         return Claim(claimed.idempotency_key, fingerprint, order_id)
 
     async def story(self, order_id: str) -> Sequence[StoryEvent]:
         """What orders recorded about the order."""
-        try:
-            stored = await self._mesh.story(orders, order_id)
-        except jetmesh.Unavailable as unavailable:
-            raise Unavailable from unavailable
+        stored = await self._mesh.story(orders, order_id)
         return [_story_event(told) for message in stored for told in message.endings()]
 
     async def request_cancellation(self, order_id: str) -> None:
         """Say that the customer does not want the order any more; the intake decides what comes of it."""
-        try:
-            await jetmesh.publish(self._mesh, OrderCancellationRequested(order_id=order_id))
-        except jetmesh.Unavailable as unavailable:
-            raise Unavailable from unavailable
+        await jetmesh.publish(self._mesh, OrderCancellationRequested(order_id=order_id))
 
 
 def _known(order: OrderPlaced, story: Sequence[Stored]) -> Placement:

@@ -12,10 +12,11 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jetmesh import Unavailable
 from jetmesh_shop.orders.edge.limits import Limits, Slots, answered_within
 from jetmesh_shop.orders.edge.outside import name_order
 from jetmesh_shop.orders.edge.placing import links_of
-from jetmesh_shop.orders.edge.port import Orders, StoryEvent, Unavailable
+from jetmesh_shop.orders.edge.port import Orders, StoryEvent
 from jetmesh_shop.orders.edge.problems import NOT_FOUND, TOO_LATE, Problem
 from jetmesh_shop.orders.edge.stories import (
     ENDED,

@@ -11,7 +11,7 @@ from ipaddress import IPv6Network
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from jetmesh_shop.orders.edge.port import Unavailable
+from jetmesh import Unavailable
 from jetmesh_shop.orders.edge.problems import (
     BODY_TIMEOUT,
     TOO_LARGE,

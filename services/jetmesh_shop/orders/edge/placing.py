@@ -14,11 +14,11 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jetmesh import MalformedJson, read_json
+from jetmesh import MalformedJson, TooLarge, read_json
 from jetmesh_contracts.orders import OrderPlaced
 from jetmesh_shop.orders.edge.limits import Limits, Slots, answered_within, read_body
 from jetmesh_shop.orders.edge.outside import name_order
-from jetmesh_shop.orders.edge.port import AlreadyPlaced, Claim, Conflict, Orders, Placed, Placement, Refused, TooLarge
+from jetmesh_shop.orders.edge.port import AlreadyPlaced, Claim, Conflict, Orders, Placed, Placement, Refused
 from jetmesh_shop.orders.edge.problems import (
     BAD_HEADER,
     INVALID_ORDER,

@@ -53,24 +53,13 @@ class StoryEvent:
     data: Mapping[str, Any]
 
 
-class Unavailable(Exception):
-    """The mesh does not take or answer it now; asking again after `retry_after_seconds` is safe."""
-
-    def __init__(self, retry_after_seconds: int = 1) -> None:
-        super().__init__(f"try again in {retry_after_seconds} s")
-        self.retry_after_seconds = retry_after_seconds
-
-
-class TooLarge(Exception):
-    """The mesh takes nothing so large."""
-
-
 class Orders(Protocol):
-    """The orders as the edge sees them. Each method may raise `Unavailable` and may be cancelled at any await."""
+    """The orders as the edge sees them. Each method may raise `jetmesh.Unavailable` (asking again is safe) and may
+    be cancelled at any await."""
 
     async def place(self, order: OrderPlaced) -> Placement:
         """Record the order, or its refusal, under the guard of its id; answers only what is stored. May raise
-        `TooLarge`."""
+        `jetmesh.TooLarge`."""
         ...
 
     async def claim(self, claim: Claim) -> Claim:
