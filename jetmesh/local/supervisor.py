@@ -76,7 +76,8 @@ class Supervisor:
             await asyncio.wait_for(self._process.wait(), self._spec.stop_seconds)
         except TimeoutError:
             self._tell(f"{self.name} did not stop within {self._spec.stop_seconds:g} s: killed")
-            self._process.kill()
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                self._process.kill()
             await self._process.wait()
 
     async def _spawn(self) -> None:

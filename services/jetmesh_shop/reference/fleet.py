@@ -74,8 +74,7 @@ class Fleet:
         told = self._environment()
         if name == orders.name:
             told |= {"JETMESH_HTTP_PORT": str(self.ports.http), "JETMESH_HTTP_SECRET": self.stores.secret()}
-        spec = replace(self.mesh.service(name, told), niceness=niceness(name))
-        return replace(spec, ready=_both(spec.ready, _listens(self.ports.http))) if name == orders.name else spec
+        return replace(self.mesh.service(name, told), niceness=niceness(name))
 
     def mail_sink(self) -> Spec:
         """The mail server that keeps every mail."""
@@ -141,12 +140,5 @@ def _python(module: str, **options: object) -> tuple[str, ...]:
 def _listens(port: int) -> Ready:
     async def ready() -> bool:
         return is_taken(port)
-
-    return ready
-
-
-def _both(first: Ready, second: Ready) -> Ready:
-    async def ready() -> bool:
-        return await first() and await second()
 
     return ready
