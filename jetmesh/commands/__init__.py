@@ -1,4 +1,4 @@
-"""The command `jetmesh`: the runtime's own commands, and those that other packages add."""
+"""The command `jetmesh`: the runtime's own commands, and those of other packages."""
 
 import os
 import signal
@@ -32,21 +32,21 @@ OWN = (
     "top",
     "doctor",
 )
-"""The runtime's commands, each in the module of its name: a service that starts imports `run` and no other."""
+"""The runtime's commands, each in the module of its name: `jetmesh run` imports only `run`."""
 
 
 OF_THE_DEMO = ("bank", "demo", "load", "order", "report")
 """What `jetmesh[demo]` adds."""
 
 SHARED = (["new"], ["contracts"])
-"""Those that write source text, for everybody who has the repository."""
+"""Commands that write source text, for developers with the repository."""
 
 
 class Commands(click.Group):
-    """The runtime's, then those of the entry point group `jetmesh.commands`; each is loaded when it is called."""
+    """The runtime's commands, then those of the entry point group `jetmesh.commands`; each is loaded when called."""
 
     def invoke(self, context: click.Context) -> object:
-        """Run a command; what it refuses is told as anything else that may quote what came from outside."""
+        """Run a command; its error text is escaped, because it may quote messages from outside."""
         try:
             return super().invoke(context)
         except click.ClickException as refused:
@@ -77,12 +77,12 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jetmesh")
 def commands() -> None:
-    """Event-driven services on NATS JetStream: run them, see them, mend them."""
+    """Event-driven services on NATS JetStream: run, observe and repair them."""
 
 
 def main() -> None:
-    """The entry point: what goes wrong is one line, not a traceback."""
-    if sys.stdin is None:  # it was closed: there is nothing in it
+    """The entry point: an error is one line, not a traceback."""
+    if sys.stdin is None:  # it was closed
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
     prepare((sys.stdout, sys.stderr))
     quiet_logs()
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def _stop_while_loading() -> None:
-    """A process that is the first of its container ignores SIGTERM until it says what to do about it; and to load what
-    services need takes a second."""
+    """End on SIGTERM while modules are loaded, which takes a second: the first process of a container ignores signals
+    that have no handler."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

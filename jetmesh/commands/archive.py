@@ -1,4 +1,4 @@
-"""`jetmesh archive`: what ended long ago goes to Parquet files and leaves the streams."""
+"""`jetmesh archive`: moves stories that ended long ago from the streams to Parquet files."""
 
 import asyncio
 import re
@@ -51,7 +51,7 @@ class Duration(click.ParamType[timedelta]):
             return value
         matched = DURATION.fullmatch(str(value))
         if not matched:
-            self.fail(f"{value!r} is no length of time: write 30d, 12h, 90m or 0s", parameter, context)
+            self.fail(f"{value!r} is not a length of time: write 30d, 12h, 90m or 0s", parameter, context)
         number, unit = int(matched[1]), UNITS[matched[2]]
         if number > LONGEST / timedelta(**{unit: 1}):
             self.fail(f"{value!r} is too long: at most {LONGEST.days}d", parameter, context)
@@ -60,14 +60,14 @@ class Duration(click.ParamType[timedelta]):
 
 @click.command()
 @click.option(
-    "--older-than", type=Duration(), default="30d", show_default=True, help="What ended longer ago than this."
+    "--older-than", type=Duration(), default="30d", show_default=True, help="Stories that ended longer ago than this."
 )
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), envvar="JETMESH_ARCHIVE",
               help="The archive; else JETMESH_ARCHIVE, else `archive` in the state folder.")  # fmt: skip
 @click.option("--forget-after", type=Duration(), envvar="JETMESH_ARCHIVE_FORGET_AFTER", show_default="never",
-              help="Let go what guards an archived story, so long after it was archived: whatever comes about its key "
-              "after that begins anew. Else JETMESH_ARCHIVE_FORGET_AFTER.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show what it would be, and change nothing.")
+              help="Remove the markers of an archived story so long after it was archived: a later message about its "
+              "key then begins a new story. Else JETMESH_ARCHIVE_FORGET_AFTER.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what would be archived, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 @options.app
 def archive(
@@ -78,11 +78,11 @@ def archive(
     as_json: bool,
     app: str,
 ) -> None:
-    """Archive stories that ended, and purge them from the streams, down to a small marker for each owner.
+    """Archive stories that ended, and purge them from the streams; a small marker for each owner stays.
 
-    Never what has not ended: each service has recorded one of its declared endings, every durable has acknowledged
-    everything about the story, nothing is set aside, no dead letter is there. It stays guarded by its markers: whatever
-    comes late does nothing. Needs an operator's key; run again after a crash, it does the rest.
+    A story has ended when each of its services has recorded one of its declared endings, every durable has
+    acknowledged all its messages, and it has no delayed redelivery and no dead letter. Its markers guard it: late
+    messages do nothing. Needs an operator's key. After a crash, run it again: it does the rest.
     """
     target = settings_of_target()
     kept = Archive(folder or target.settings.state / "archive")
@@ -97,7 +97,7 @@ def archive(
 
 
 def _measure(report: Report) -> None:
-    """Tell where metrics go that a run ended well, and when: an alert watches that the next one is not late."""
+    """Export the time at which the run succeeded: an alert fires if the next success is late."""
     observed = providers.start("archive")
     observed.meter.create_observable_gauge(
         "jetmesh.archive.last_success",
@@ -127,11 +127,11 @@ async def _run(
         except (Unavailable, ApiError) as failed:
             if needs_operator(failed):
                 raise
-            raise Unavailable(f"{failed}; what was done so far stays done: run it again") from failed
+            raise Unavailable(f"{failed}; nothing done so far is lost: run it again") from failed
 
 
 def show(report: Report, folder: Path) -> None:
-    """Print what was archived and purged by stream, and what was kept and why."""
+    """Print what was archived and purged by stream, and which stories were kept and why."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("stream", "ended", "archived", "purged", "forgotten"):
         table.add_column(name, justify="left" if name == "stream" else "right", header_style="dim")

@@ -1,4 +1,4 @@
-"""`jetmesh audit`: whether anything was lost or happened twice, from what is stored alone, past all services."""
+"""`jetmesh audit`: checks from the stored messages, without any service, that nothing was lost or happened twice."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from jetmesh.operate.audit import Audit, of_streams
 from jetmesh.service import Service
 
 GROUP = "jetmesh.audits"
-"""Entry points under the name that an app has in `jetmesh.apps`: an audit of its own, which knows its business, from a
-`Context`, a `State` and the folder of the archive to an `Audit`."""
+"""Entry points under the name that an app has in `jetmesh.apps`: the app's own audit, a function from a `Context`, a
+`State` and the folder of the archive to an `Audit`."""
 
 
 @click.command()
@@ -28,7 +28,7 @@ GROUP = "jetmesh.audits"
 def audit(app: str, state: State, archive: Path | None, *, as_json: bool) -> None:
     """Check that nothing was lost and nothing happened twice; exit 1 with the offending ids otherwise.
 
-    Goes by the streams and the archive alone, past all services, and by what the app's own audit knows besides.
+    It reads only the streams and the archive, asks no service, and runs the app's own audit as well.
     """
     done = asyncio.run(_audit(apps.load(app), state, archive or state.archive))
     if as_json:

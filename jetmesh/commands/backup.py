@@ -1,4 +1,4 @@
-"""`jetmesh backup`: the whole mesh as it is at one moment, into a folder, while it runs."""
+"""`jetmesh backup`: writes the whole mesh, as it is at one moment, to a folder while it runs."""
 
 import asyncio
 import time
@@ -16,13 +16,13 @@ from jetmesh.operate.backup.take import Taking
 from jetmesh.service import Service
 
 ONE_STREAM = (
-    "a stream alone can't be backed up or restored: what it holds is the effect of what others hold, and their cause. "
+    "a single stream can't be backed up or restored: its events are causes and effects of events in other streams. "
     "Leave --stream out"
 )
 
 
 def refuse_one_stream(_context: click.Context, _parameter: click.Parameter, stream: str | None) -> None:
-    """Say why a single stream is not enough."""
+    """Refuse --stream, with the reason."""
     if stream:
         raise click.UsageError(ONE_STREAM)
 
@@ -39,8 +39,8 @@ folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_
 def backup(folder: Path, as_json: bool, app: str) -> None:
     """Write a backup of the whole mesh to DIR, which must be empty or not there, while it runs.
 
-    It is of one moment, that of its beginning: no step in it lacks its cause. Personal data are in it as they are in
-    the streams. Needs an operator's key.
+    It shows the mesh at one moment, the beginning of the backup: no event in it lacks its cause. It holds the personal
+    data of the streams. Needs an operator's key.
     """
     tell = quiet if as_json else dim
     began = time.monotonic()
@@ -58,7 +58,7 @@ async def _run(services: Sequence[Service], target: Target, folder: Path, tell: 
 
 
 def rate(told: Manifest, seconds: float) -> str:
-    """How much it was, and how fast."""
+    """The size and the speed, in words."""
     megabytes = told.held_bytes / 1e6
     return f"{megabytes:,.1f} MB of messages in {seconds:,.1f} s ({megabytes / seconds:,.1f} MB/s)"
 
@@ -81,5 +81,5 @@ def quiet(_words: str) -> None:
 
 
 def dim(words: str) -> None:
-    """Say how far it is, beside the result."""
+    """Print the progress on standard error."""
     terminal.say(words, dim=True, err=True)

@@ -1,4 +1,4 @@
-"""`jetmesh contracts`: what teams promise each other, and what a change of it breaks."""
+"""`jetmesh contracts`: the schemas of events, and whether a change of them breaks a consumer or producer."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ def _family(name: str) -> str:
     "--against",
     default="",
     metavar="REF|FILE|nats",
-    help="A git commit or tag, a bundle in a file, or what is deployed; else the releases beside the package.",
+    help="A git commit or tag, a bundle in a file, or `nats` (deployed); else the releases of the package.",
 )
 @click.option(
     "--mode", type=click.Choice([mode.value for mode in Mode]), default=Mode.FULL_TRANSITIVE.value, show_default=True
@@ -94,10 +94,10 @@ def _family(name: str) -> str:
 @options.app
 @options.contracts
 def check(against: str, mode: str, app: str, contracts: str) -> None:
-    """Name what the contracts, as they are now, break of earlier ones, and whom; exit 1 if anything.
+    """List breaking changes from earlier contracts to the current ones, and whom they affect; exit 1 if there are any.
 
     Backward: new consumers read what old producers wrote. Forward: old consumers read what new producers write. Full:
-    both. Transitive: against every release, and not the last alone.
+    both. Transitive: against every release, not only the last.
     """
     found = package.load(contracts)
     chosen = Mode(mode)
@@ -109,7 +109,7 @@ def check(against: str, mode: str, app: str, contracts: str) -> None:
 
 
 def _broken(found: Package, past: Sequence[Contracts], mode: Mode, app: str) -> list[tuple[Break, list[str]]]:
-    """What breaks, as it is told, and whom."""
+    """The breaking changes, each with those it affects."""
     known = Readers(_services(app), readers.registered(found.folder / "consumers"))
     old: Contracts = {name: contract for release in past for name, contract in release.items()}
     broken = readers.counted(compatibility.check(found.contracts(), past, mode), known, old)
@@ -122,9 +122,9 @@ def _broken(found: Package, past: Sequence[Contracts], mode: Mode, app: str) -> 
 @options.app
 @options.contracts
 def release(app: str, contracts: str) -> None:
-    """Write the contracts to releases/VERSION.json, the version of the package: what `check` compares with from now on.
+    """Write the contracts to releases/VERSION.json, with the package's version; `check` compares with it from then on.
 
-    Exit 1, and nothing written, if they break an earlier release.
+    If they break an earlier release, nothing is written; exit 1.
     """
     found = package.load(contracts)
     version = package.project(found)["version"]
@@ -145,7 +145,7 @@ def _report(found: Break, whom: Sequence[str]) -> None:
         else "new consumers read what old producers wrote"
     )
     say(f"    {found.detail}  ({found.side.value} side: {way})")
-    say(f"    breaks {', '.join(whom) or 'nobody who is known: no service and no registered consumer reads it'}")
+    say(f"    breaks {', '.join(whom) or 'no known reader: no service and no registered consumer reads it'}")
 
 
 def _past(found: Package, against: str) -> list[Contracts]:
@@ -165,7 +165,7 @@ async def _deployed() -> list[Contracts]:
 @contracts.command()
 @options.contracts
 def publish(contracts: str) -> None:
-    """Write the contracts to the broker's registry, as `topology apply` does: what is deployed from now on."""
+    """Write the contracts to the broker's registry, as `topology apply` does: they are the deployed ones then."""
     for name in asyncio.run(_publish(package.load(contracts).contracts())):
         say(f"written: {name}")
 
@@ -178,7 +178,7 @@ async def _publish(found: Contracts) -> list[str]:
 @contracts.command("lint")
 @options.contracts
 def lint_(contracts: str) -> None:
-    """Hold the rules of naming and growing; exit 1 if one is broken."""
+    """Check the rules for names and for growing; exit 1 if one is broken."""
     found = package.load(contracts)
     known = found.contracts()
     said = [str(finding) for finding in lint.lint(known)]
@@ -195,7 +195,7 @@ def lint_(contracts: str) -> None:
 @options.app
 @options.contracts
 def generate_(only_check: bool, app: str, contracts: str) -> None:
-    """Write schemas, the AsyncAPI document and its page, TypeScript and Go types beside the package."""
+    """Write schemas, the AsyncAPI document and its page, TypeScript and Go types next to the package."""
     found = package.load(contracts)
     wanted = generate.files(found, apps.load(app))
     changed = generate.stale(wanted, found.folder) if only_check else generate.write(wanted, found.folder)
@@ -226,11 +226,11 @@ def new(name: str, owner: str, key: str, tests: Path, contracts: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, "utf-8")
         say(f"written: {file}")
-    say("now say what it means, add its fields, then `ruff check --fix` and `jetmesh contracts generate`")
+    say("next: describe it, add its fields, then run `ruff check --fix` and `jetmesh contracts generate`")
 
 
 def _services(app: str) -> Sequence[Service]:
-    """The services, to name who reads; none where no app is installed or named: another team has only the contracts."""
+    """The services, to name the readers; none if there is no app: another team has only the contracts."""
     try:
         return apps.load(app)
     except apps.AppError as error:

@@ -1,4 +1,4 @@
-"""`jetmesh dev`: the mesh of any app on this machine: its broker, its topology, its services."""
+"""`jetmesh dev`: runs the mesh of any app on this machine: its broker, its topology, its services."""
 
 import asyncio
 import os
@@ -21,18 +21,18 @@ from jetmesh.topology.accounts import OPERATOR
 from jetmesh.topology.streams import topology
 
 PYTHON = (sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m")
-"""The services look for their app where this command found it."""
+"""The services look for their app in the same folder as this command."""
 
 
 @click.command()
 @options.app
 @options.state
-@click.option("--port", type=click.IntRange(1, 65_535), help="The broker's port; any free one where none is named.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="The broker's port; any free one if not set.")
 def dev(app: str, state: State, port: int | None) -> None:
     """Run the services of an app on this machine, with a broker of their own, until Ctrl-C.
 
-    The data stay in the state folder: a second start goes on with them. A service that ends is started again. NATS_URL
-    names a broker to use instead of an own one.
+    The data stay in the state folder: the next start uses them. A service that ends is started again. NATS_URL names a
+    broker to use instead.
     """
     chosen = settings.read(Settings)
     plan = _plan(app, state, chosen, port)

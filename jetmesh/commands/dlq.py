@@ -1,4 +1,4 @@
-"""`jetmesh dlq`: what could not be handled, why, and what to do about it."""
+"""`jetmesh dlq`: dead letters, why they failed, and how to replay or discard them."""
 
 import asyncio
 import getpass
@@ -24,13 +24,15 @@ from jetmesh.common.visible import lines
 from jetmesh.operate.dead_letters import EVERYTHING, DeadLetter, DeadLetters, Filter, Group, grouped
 from jetmesh.operate.replay import Unfit
 
-REACTION = click.option("--reaction", default="", metavar="SERVICE[.REACTION]", help="Letters of this reaction alone.")
-REASON = click.option("--reason", default="", metavar="TEXT", help="Letters with this text in the error or the reason.")
+REACTION = click.option("--reaction", default="", metavar="SERVICE[.REACTION]", help="Only letters of this reaction.")
+REASON = click.option(
+    "--reason", default="", metavar="TEXT", help="Only letters with this text in the error or the reason."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object or list, for programs.")
 ALL = click.option("--all", "everything", is_flag=True, help="All letters.")
-LIMIT = click.option("--limit", type=click.IntRange(min=1), help="No more than so many letters, the oldest first.")
-RATE = click.option("--rate", type=Figure(min=0.1), help="No more than so many letters a second.")
-DRY_RUN = click.option("--dry-run", is_flag=True, help="Show which letters it would be, and change nothing.")
+LIMIT = click.option("--limit", type=click.IntRange(min=1), help="At most so many letters, the oldest first.")
+RATE = click.option("--rate", type=Figure(min=0.1), help="At most so many letters a second.")
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Show the letters, and change nothing.")
 SEQUENCE = click.IntRange(1, (1 << 64) - 1)
 IDS = click.argument("ids", nargs=-1, type=SEQUENCE, metavar="[ID]...")
 
@@ -39,7 +41,7 @@ BODY_MAX = 4_000
 
 @click.group()
 def dlq() -> None:
-    """Dead letters: list them, look at one, send them to their reaction again, or discard them."""
+    """Dead letters: list them, show one, replay them to their reaction, or discard them."""
 
 
 @dlq.command("list")
@@ -63,7 +65,7 @@ def list_(reaction: str, reason: str, each: bool, limit: int | None, as_json: bo
 @click.argument("id", type=SEQUENCE)
 @JSON
 def show(id: int, as_json: bool) -> None:
-    """Show one letter whole: why it failed, where it came from, its trace, headers and body."""
+    """Show one letter: why it failed, where it came from, its trace, headers and body."""
     (letter,) = _run(_choose((id,), EVERYTHING, None))
     if as_json:
         _print_json({**summary(letter), "headers": letter.original, "data": letter.data.decode("utf-8", "replace")})
@@ -83,9 +85,9 @@ def show(id: int, as_json: bool) -> None:
 def replay(ids: tuple[int, ...], rate: float | None, dry_run: bool, as_json: bool, **chosen: Any) -> None:
     """Send letters to the reaction that failed, and to no other.
 
-    Name them by ID, or by --reaction and --reason, or say --all. The events keep their identity and their trace, the
-    attempts begin anew; what was handled meanwhile does nothing. A letter that fails again appears again. What comes
-    back is the message in the stream of origin: a letter that says something else is left, and told on stderr; exit 1.
+    Name them by ID, or by --reaction and --reason, or use --all. The events keep their id and their trace, and the
+    attempts start again; an event that was handled meanwhile does nothing. A letter that fails again appears again. The
+    message in the stream of origin is delivered: a letter that differs from it is left and reported on stderr; exit 1.
     """
     letters = _run(_chosen(ids, **chosen))
     unfit = {} if dry_run else _run(_replay(letters, rate))
@@ -105,7 +107,7 @@ def replay(ids: tuple[int, ...], rate: float | None, dry_run: bool, as_json: boo
 @JSON
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def discard(ids: tuple[int, ...], dry_run: bool, as_json: bool, yes: bool, **chosen: Any) -> None:
-    """Remove letters for good. Their events stay what they are: not handled by that reaction."""
+    """Remove letters for good. Their events stay unhandled by that reaction."""
     letters = _run(_chosen(ids, **chosen))
     if letters and not (dry_run or yes):
         click.confirm(f"Remove {_count(letters)} for good?", abort=True, err=True)
@@ -117,7 +119,7 @@ def discard(ids: tuple[int, ...], dry_run: bool, as_json: bool, yes: bool, **cho
 @dlq.command()
 @JSON
 def log(as_json: bool) -> None:
-    """Show who replayed and discarded what."""
+    """Show who replayed and discarded which letters."""
 
     async def read() -> list[dict[str, Any]]:
         async with _post() as post:
@@ -181,7 +183,7 @@ async def _existing(post: DeadLetters, sequence: int) -> DeadLetter:
 
 
 async def _replay(letters: list[DeadLetter], rate: float | None) -> dict[int, str]:
-    """Bring the letters back; those that do not fit what they are about, and why."""
+    """Replay the letters; returns those that differ from their message of origin, and how."""
     unfit = {}
     async with _post() as post:
         for letter in letters:
@@ -214,7 +216,7 @@ def _count(letters: list[DeadLetter]) -> str:
 
 
 def summary(letter: DeadLetter) -> dict[str, Any]:
-    """What is known about a letter, without its body and headers (which may be personal)."""
+    """A letter without its body and headers (which may hold personal data)."""
     stream, sequence = letter.position
     return {
         "id": letter.sequence,

@@ -1,4 +1,4 @@
-"""`jetmesh doctor`: what is found, what is wrong, and how to mend it."""
+"""`jetmesh doctor`: examines the mesh, and says what is wrong and how to repair it."""
 
 import asyncio
 import sys
@@ -55,7 +55,7 @@ async def _examine(monitor: str, app: str) -> list[Finding]:
 
 
 def traces_of(target: Target) -> Mapping[str, str]:
-    """The variables that say where traces go. A demo keeps them itself, where nobody says otherwise."""
+    """The variables for the export of traces. A demo stores them itself unless an endpoint is set."""
     own = str(target.endpoints.get("traces_url", ""))
     return {**({"OTEL_EXPORTER_OTLP_ENDPOINT": own} if own else {}), **target.variables}
 

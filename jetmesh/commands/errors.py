@@ -1,4 +1,4 @@
-"""How a command ends that can't do what it was asked: with one line."""
+"""The one line with which a command that fails ends."""
 
 import errno
 import os
@@ -11,29 +11,29 @@ from jetmesh.topology.provision import Drift
 
 EXPECTED = (ValueError, TypeError, ConnectionError, LookupError, ApiError, Drift, Unavailable)
 NAMELESS = (KeyError, IndexError)
-"""Lookups whose text is what was looked for, and no sentence."""
+"""Errors whose text is the key that was looked for, and no sentence."""
 OPERATOR = "only an operator's key may do this: JETMESH_NATS_NKEY_SEED names its file"
 PLACES = {
-    errno.ENOENT: "the folder that this is run in is gone: change to another",
+    errno.ENOENT: "the current folder was deleted: change to another",
     errno.ENOSPC: "make room where this writes, or let it write elsewhere",
     errno.EDQUOT: "make room where this writes, or let it write elsewhere",
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
-"""What to do about an error of the system that names no file."""
+"""What to do about an error of the operating system that names no file."""
 
 
 def needs_operator(error: BaseException) -> bool:
-    """Whether it was refused because the account of this user has no JetStream of its own."""
+    """Whether the broker refused it because this user's account has no JetStream."""
     return error_code_of(error) == ErrorCode.NOT_ENABLED_FOR_ACCOUNT
 
 
 def advised(words: str, error: BaseException) -> str:
-    """What was refused, and whose key it takes."""
+    """The error text, with the advice to use an operator's key if that helps."""
     return f"{words}; {OPERATOR}" if needs_operator(error) and OPERATOR not in words else words
 
 
 def sentence(error: Exception) -> str:
-    """What is wrong. An error that nobody has thought of says where it comes from."""
+    """The error as a sentence. An unexpected error names its file and line."""
     if isinstance(error, ExceptionGroup):
         return sentence(error.exceptions[0])
     if isinstance(error, OSError) and error.filename and error.strerror:

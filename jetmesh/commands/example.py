@@ -1,4 +1,4 @@
-"""`jetmesh example`: a body to publish by hand."""
+"""`jetmesh example`: prints a body to publish by hand."""
 
 import json
 import uuid
@@ -16,7 +16,7 @@ from jetmesh.contracts import package
 @click.option("--key", default="", help="The key; a fresh one if none is given.")
 @options.contracts
 def example(name: str, key: str, contracts: str) -> None:
-    """Print a valid body of an event (of the first that anybody may publish) on one line, with a fresh key each time.
+    """Print a valid body of an event (else of the first that may be published from outside), each time with a new key.
 
     \b
     jetmesh example orders.placed | nats pub orders.placed --force-stdin
@@ -33,6 +33,6 @@ def example(name: str, key: str, contracts: str) -> None:
 
 
 def _fresh(key: str) -> str:
-    """A key that looks like another and was never used: its letters, then twelve random digits (base 16)."""
+    """A new key of the same form: its letters, then twelve random hexadecimal digits."""
     letters, dash, _ = key.partition("-")
     return f"{letters if dash else 'o'}-{uuid.uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""`jetmesh flow`: who reacts to what."""
+"""`jetmesh flow`: which reaction handles which event."""
 
 import click
 from rich.table import Table
@@ -16,7 +16,7 @@ from jetmesh.operate import flow as flows
 @click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
 @options.app
 def flow(form: str | None, app: str) -> None:
-    """Print who reacts to what, and what may happen next, from the services' signatures."""
+    """Print which reaction handles which event, and what it may record, from the services' signatures."""
     services = apps.load(app)
     if form == "mermaid":
         say(flows.mermaid(services))

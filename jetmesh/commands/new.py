@@ -1,4 +1,4 @@
-"""`jetmesh new`: the files to begin with."""
+"""`jetmesh new`: creates the files of a new service."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from jetmesh.common.terminal import say
 
 @click.group()
 def new() -> None:
-    """Begin something: its files, ready to run and to test."""
+    """Create the files of something new, ready to run and to test."""
 
 
 @new.command()
 @click.argument("name")
 @click.option(
-    "--into", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The folder that it goes into."
+    "--into", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The folder to create it in."
 )
 def service(name: str, into: Path) -> None:
-    """Make a service NAME with a reaction, a contract and tests that pass."""
+    """Create a service NAME with a reaction, a contract and tests that pass."""
     for file in scaffold.service(name, into):
         say(file)
     say(f"next: cd {into / name} && pytest")

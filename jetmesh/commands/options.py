@@ -10,16 +10,16 @@ import click
 from jetmesh.local.state import ARCHIVE, State
 
 Tell = Callable[[str], None]
-"""Where a command says how far it is."""
+"""A function that prints the progress of a command."""
 
 
 class Figure(click.FloatRange):
-    """A number between bounds: infinity is none, and neither is NaN, which no bound holds off."""
+    """A finite number between bounds: click's bounds do not exclude NaN."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
         """The text as a number."""
         found = float(super().convert(value, parameter, context))
-        return found if math.isfinite(found) else self.fail(f"{found} is no finite number", parameter, context)
+        return found if math.isfinite(found) else self.fail(f"{found} is not a finite number", parameter, context)
 
 
 app = click.option("--app", default="", metavar="MODULE:NAME", help="The services; else JETMESH_APP or pyproject.toml.")
@@ -30,7 +30,7 @@ contracts = click.option(
 
 def _state(_context: click.Context, _parameter: click.Parameter, folder: Path) -> State:
     if "\\" in str(folder.absolute()):
-        raise click.BadParameter(f"{folder.absolute()} has a backslash, which DuckDB takes for a slash; name another")
+        raise click.BadParameter(f"{folder.absolute()} has a backslash, which DuckDB reads as a slash; name another")
     return State(folder)
 
 

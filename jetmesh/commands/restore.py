@@ -1,4 +1,4 @@
-"""`jetmesh restore`: a backup into a broker without the mesh's streams, checked before anybody may use it."""
+"""`jetmesh restore`: restores a backup into a broker without the mesh's streams, and audits it before it is used."""
 
 import asyncio
 import time
@@ -25,16 +25,16 @@ Audit = Callable[[Context], Awaitable[list[str]]]
 
 @click.command()
 @folder_argument
-@click.option("--check", is_flag=True, help="Only look whether the backup is whole; no broker is asked.")
-@click.option("--despite-offences", is_flag=True, help="Open the mesh although the audit found something.")
+@click.option("--check", is_flag=True, help="Only check that the backup is complete; no broker is needed.")
+@click.option("--despite-offences", is_flag=True, help="Open the mesh although the audit found errors.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 @one_stream
 @options.app
 def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, app: str) -> None:
     """Restore the backup in DIR into a broker without the mesh's streams.
 
-    The streams stay closed to services and customers until all are restored and the app's audit finds nothing wrong;
-    exit 1 if it does. If it is cut short, run it again: it goes on. Needs an operator's key.
+    The streams stay closed to services and clients until all are restored and the app's audit finds no error; exit 1
+    if it finds one. If it is interrupted, run it again: it continues. Needs an operator's key.
     """
     tell = quiet if as_json else dim
     began = time.monotonic()
@@ -58,7 +58,7 @@ def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, ap
     restored = rate(told, seconds - done.audit_seconds)
     audited = f"audited in {done.audit_seconds:,.1f} s"
     terminal.say(f"{len(told.streams)} streams, {restored}, {audited}, as of {told.as_of}")
-    terminal.say(f"{sum(done.undone.values()):,} messages behind that moment were left out; the services may start")
+    terminal.say(f"{sum(done.undone.values()):,} messages after that moment were left out; the services may start")
 
 
 async def _run(
@@ -76,7 +76,7 @@ async def _run(
 
 
 def audits(services: Sequence[Service]) -> list[Audit]:
-    """The audits of restored streams that the app brings."""
+    """The app's own audits for restored streams."""
     return apps.added(services, "jetmesh.restored")
 
 

@@ -1,4 +1,4 @@
-"""`jetmesh run`: services in this process."""
+"""`jetmesh run`: runs services in this process."""
 
 import sys
 
@@ -15,7 +15,7 @@ from jetmesh.telemetry import logs
 @click.argument("names", nargs=-1, metavar="[SERVICE]...")
 @options.app
 def run(names: tuple[str, ...], app: str) -> None:
-    """Run the services of these names (all, if none is named) until SIGTERM or Ctrl-C.
+    """Run the named services (default: all) until SIGTERM or Ctrl-C.
 
     Settings come from the environment: NATS_URL, the OTEL_* variables, JETMESH_*.
     """

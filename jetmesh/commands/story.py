@@ -1,4 +1,4 @@
-"""`jetmesh story`: the story of one key, each event and each attempt, as a tree."""
+"""`jetmesh story`: prints the story of one key, each event and each attempt, as a tree."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ from jetmesh.service import Service
 
 JAEGER_URL = "JETMESH_JAEGER_URL"
 TRACES = "jetmesh.traces"
-"""Entry points of an app: a function from the state folder to the traces that are kept there, or to None."""
+"""Entry points of an app: a function from the state folder to the traces that are stored there, or to None."""
 NO_KEY = frozenset(" .*>\t\r\n")
 
 
 class Settings(BaseModel):
-    """`JETMESH_JAEGER_URL`: where the traces of a mesh elsewhere are kept."""
+    """`JETMESH_JAEGER_URL`: the Jaeger that has the traces of a mesh elsewhere."""
 
     jaeger_url: str = ""
 
 
 def key_of(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    """What may be the last token of a subject: a wildcard there would be all keys."""
+    """A key that is a valid last token of a subject: a wildcard would mean all keys."""
     if not text or set(text) & NO_KEY or text.encode(errors="replace").decode() != text:
-        raise click.BadParameter(f"{text!r} is no key: that is UTF-8 without space, dot, * and >")
+        raise click.BadParameter(f"{text!r} is not a key: a key is UTF-8 without space, dot, * and >")
     return text
 
 
@@ -51,7 +51,7 @@ def key_of(_context: click.Context, _parameter: click.Parameter, text: str) -> s
 @options.archive
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def story(key: str, app: str, state: State, archive: Path | None, *, as_json: bool) -> None:
-    """Print the story of a key: who reacted to what, when, for how long, and how it ended.
+    """Print the story of a key: which reaction handled which event, when, for how long, and with which result.
 
     Against a mesh elsewhere (NATS_URL), spans come from the Jaeger that JETMESH_JAEGER_URL names.
     """
@@ -82,7 +82,7 @@ async def _events(services: Sequence[Service], key: str, state: State, archive: 
 
 
 def _spans(key: str, events: Sequence[StoryEvent], state: State) -> list[SpanRecord]:
-    """The spans of its traces: from Jaeger, else from where the app that runs here keeps them, else none."""
+    """The spans of its traces: from Jaeger, else from the store of the app that runs here, else none."""
     found = _traces(state)
     if found is None:
         return []
@@ -98,7 +98,7 @@ def _spans(key: str, events: Sequence[StoryEvent], state: State) -> list[SpanRec
 def _traces(state: State) -> Traces | None:
     if url := settings.read(Settings).jaeger_url:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise click.ClickException(f"{JAEGER_URL}: {url!r} is no address; write http://host:16686")
+            raise click.ClickException(f"{JAEGER_URL}: {url!r} is not an address; write http://host:16686")
         return JaegerTraces(url)
     if not state.is_held:
         return None

@@ -1,4 +1,4 @@
-"""Which mesh a command speaks to: the one that `NATS_URL` names, else the demo that runs here."""
+"""Which mesh a command connects to: the one that `NATS_URL` names, else the demo that runs here."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from jetmesh.telemetry import providers
 
 CONNECT_SECONDS = 3
 PATIENT_SECONDS = 30
-"""How long a command waits that is run where a broker may just be starting."""
+"""How long a command waits for a broker that may be starting."""
 CONNECT_SECONDS_VARIABLE = settings.variable(Settings, "connect_seconds")
 NATS_ARGUMENTS = {
     "-s": "NATS_URL",
@@ -29,18 +29,18 @@ NATS_ARGUMENTS = {
     "--tlscert": "JETMESH_NATS_TLS_CERTIFICATE",
     "--tlskey": "JETMESH_NATS_TLS_KEY",
 }
-"""The arguments of the `nats` CLI that `endpoints.json` may hold, and the variables that say the same."""
+"""The arguments of the `nats` CLI that `endpoints.json` may hold, and the variables with the same meaning."""
 
 
 class Unreachable(click.ClickException):
-    """No broker let the command in."""
+    """The command could not connect to a broker."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The settings with which a command reaches a mesh, where they were found, and what a running demo says."""
+    """The settings to connect to a mesh, where they were found, and the endpoints of a running demo."""
 
     settings: Settings
     found: str
@@ -49,12 +49,12 @@ class Target:
 
     @property
     def sources(self) -> dict[str, str]:
-        """Where each variable that is set came from."""
+        """Where the value of each variable came from."""
         environment = settings.environment()
         mine = {name for name, value in self.variables.items() if environment.get(name) == value}
         found = {name: "environment" if name in mine else self.found for name in self.variables}
         if CONNECT_SECONDS_VARIABLE not in mine:
-            found[CONNECT_SECONDS_VARIABLE] = "the command's own: nobody waits longer at a terminal"
+            found[CONNECT_SECONDS_VARIABLE] = "the command's default, short for use at a terminal"
         return found
 
 
@@ -62,10 +62,10 @@ def settings_of_target(
     environment: Mapping[str, str] | None = None, connect_seconds: float = CONNECT_SECONDS
 ) -> Target:
     """The mesh that `NATS_URL` names, else the demo on the state folder, else the broker at the default address.
-    `connect_seconds` is how long a broker is waited for where `JETMESH_CONNECT_SECONDS` does not say it.
+    `connect_seconds` is the time to wait for a broker if `JETMESH_CONNECT_SECONDS` is not set.
 
     Raises:
-        SettingsError: a variable does not hold what it must.
+        SettingsError: a variable is invalid.
     """
     variables = settings.environment() if environment is None else {n: v for n, v in environment.items() if v}
     variables.setdefault(CONNECT_SECONDS_VARIABLE, str(connect_seconds))
@@ -81,12 +81,12 @@ def settings_of_target(
 
 @asynccontextmanager
 async def reach(target: Target) -> AsyncIterator[Context]:
-    """A connection to the mesh, which traces nothing.
+    """A connection to the mesh, without traces.
 
     Raises:
         Unreachable: nobody answers there, or does not let us in.
     """
-    logging.getLogger("jetmesh.connection").setLevel(logging.ERROR)  # each failed try is said once, below
+    logging.getLogger("jetmesh.connection").setLevel(logging.ERROR)  # the failure is reported once, below
     try:
         async with connect(target.settings, providers.start("jetmesh", {}), "jetmesh-cli") as mesh:
             yield mesh
@@ -96,11 +96,11 @@ async def reach(target: Target) -> AsyncIterator[Context]:
 
 @asynccontextmanager
 async def connected(connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[tuple[Transport, Settings]]:
-    """A connection to the mesh of the environment, else of the demo that runs here, with the settings that led there.
+    """A connection to the mesh of the environment, else to the demo that runs here, with the settings used.
 
     Raises:
         Unreachable: nobody answers there, or does not let us in.
-        SettingsError: a variable does not hold what it must.
+        SettingsError: a variable is invalid.
     """
     async with reach(settings_of_target(connect_seconds=connect_seconds)) as mesh:
         yield mesh.connection, mesh.settings
@@ -111,7 +111,7 @@ async def reach_running(state: State) -> AsyncIterator[Context]:
     """A connection to the mesh that runs on the folder, else to the one that `NATS_URL` names.
 
     Raises:
-        click.ClickException: neither is there.
+        click.ClickException: there is neither.
     """
     told = endpoints_file.read(state.endpoints) if state.is_held else None
     if told is None and "NATS_URL" not in settings.environment():
@@ -125,7 +125,7 @@ async def reach_running(state: State) -> AsyncIterator[Context]:
 
 @asynccontextmanager
 async def connected_with(nats_args: Sequence[str] = ()) -> AsyncIterator[Context]:
-    """A connection to where these arguments of the `nats` CLI lead, else to `NATS_URL`.
+    """A connection by these arguments of the `nats` CLI, else by `NATS_URL`.
 
     Raises:
         Unreachable: nobody answers there, or does not let us in.
@@ -138,6 +138,6 @@ async def connected_with(nats_args: Sequence[str] = ()) -> AsyncIterator[Context
 
 
 def variables_of(arguments: Sequence[str]) -> dict[str, str]:
-    """The variables that say the same as these arguments of the `nats` CLI."""
+    """The variables with the same meaning as these arguments of the `nats` CLI."""
     pairs = zip(arguments[::2], arguments[1::2], strict=False)
     return {NATS_ARGUMENTS[name]: value for name, value in pairs if name in NATS_ARGUMENTS}

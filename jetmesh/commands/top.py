@@ -1,4 +1,4 @@
-"""`jetmesh top`: the mesh as it works, in the terminal."""
+"""`jetmesh top`: shows the mesh at work in the terminal."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from jetmesh.operate.overview import Overview, ReactionRow, StreamState, look
 from jetmesh.service import Service
 
 WIDE = 110
-"""From so many columns on there is room for every number."""
+"""A terminal with so many columns has room for every number."""
 BREAKERS = {"open": "bold red", "half-open": "yellow", "closed": "dim"}
 
 
@@ -82,7 +82,7 @@ def _headline(overview: Overview) -> Text:
 
 
 def _reactions(overview: Overview, *, wide: bool) -> Table:
-    """One line a reaction; in a narrow terminal without the median, the redelivered and what failed."""
+    """One line per reaction; in a narrow terminal without the median, redeliveries and failures."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=wide)
     table.add_column("reaction", no_wrap=True)
     numbers = ["rate/s", "lag", "in flight", *(["again", "failed/s", "p50 ms"] if wide else []), "p95 ms", "dead"]

@@ -1,4 +1,4 @@
-"""`jetmesh topology`: the streams and durables that the services need, and what the broker has."""
+"""`jetmesh topology`: compares the streams and durables that the services need with those of the broker."""
 
 import asyncio
 from collections.abc import Sequence
@@ -29,22 +29,22 @@ from jetmesh.topology.streams import topology as needed
 
 COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.REFUSE: "red", Change.KEEP: None}
 REFUSED = 3
-"""Exit status of a refused plan: trying again is of no use, as it may be where the broker is not there yet."""
+"""Exit status of a refused plan: a retry is useless, unlike after a failure to connect."""
 
 
 class Breaking(Exception):
-    """What the services would record breaks a contract that is deployed."""
+    """The services' contracts break a deployed contract."""
 
 
 @click.group()
 def topology() -> None:
-    """Streams and durable consumers, from the services' signatures to the broker. Deletes nothing."""
+    """Make the broker's streams and durable consumers from the services' signatures. Deletes nothing."""
 
 
 prune = click.option(
     "--prune",
     is_flag=True,
-    help="Take away the subjects, filters and contracts that the services do not declare any more.",
+    help="Remove subjects, filters and contracts that the services no longer declare.",
 )
 """Without it they stay: a newer version may have added them."""
 
@@ -63,11 +63,11 @@ def plan(app: str, prune: bool) -> None:
 @prune
 @options.app
 def apply(app: str, prune: bool) -> None:
-    """Make the broker have what the services need; exit 3 if that would lose data, can't be made, or if a contract
-    breaks what is deployed.
+    """Make the streams and durables that the services need; exit 3 if that would lose data or is impossible, or if a
+    contract breaks a deployed one.
 
-    Everything is checked before anything is changed. What operators set stays, and so does what a newer version added:
-    an older one can be applied again.
+    Everything is checked before anything is changed. Settings of operators stay, and so do the additions of a newer
+    version: an older version can be applied again.
     """
     try:
         steps = asyncio.run(_plan(apps.load(app), carry_out=True, prune=prune))
@@ -79,10 +79,10 @@ def apply(app: str, prune: bool) -> None:
 
 @topology.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--rotate", metavar="USER", help="Make a new key for this user; the old one stays good.")
-@click.option("--retire", metavar="USER", help="Let the old key of this user go.")
+@click.option("--rotate", metavar="USER", help="Make a new key for this user; the old one stays valid.")
+@click.option("--retire", metavar="USER", help="Remove the old key of this user.")
 @click.option(
-    "--add", metavar="USER", help="Make a key for one more outside user: client-berlin may do what client may."
+    "--add", metavar="USER", help="Make a key for another outside user: client-berlin has the permissions of client."
 )
 @options.app
 def permissions(folder: Path, rotate: str | None, retire: str | None, add: str | None, app: str) -> None:
@@ -109,7 +109,7 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     limits = replace(accounts.OUTSIDE, connections=chosen.outside_connections)
     file.write_text(accounts.configuration(services, nkeys.ensure(folder, names), chosen.split, limits))
     others = ", ".join(name for name in names if name not in _of_services(services))
-    say(f"{file}: {len(services)} services, {others}; the keys are beside it")
+    say(f"{file}: {len(services)} services, {others}; the keys are next to it")
 
 
 @topology.command()
@@ -119,7 +119,7 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
 def export(kind: str, account: str, app: str) -> None:
     """Print streams and durables as custom resources, for a cluster whose operator makes them.
 
-    As many copies of each stream as JETMESH_REPLICAS says. What the resources can't express is told on stderr.
+    Each stream has JETMESH_REPLICAS replicas. Settings that the resources can't express are reported on stderr.
     """
     with brought_by("contracts", f"--format {kind}"):
         import yaml
@@ -137,9 +137,9 @@ def export(kind: str, account: str, app: str) -> None:
 @topology.command()
 @options.app
 def values(app: str) -> None:
-    """Print what the Helm chart must know: of each service the durables whose lag KEDA scales on, without deadlines.
+    """Print values for the Helm chart: for each service the durables whose lag KEDA scales on, without deadlines.
 
-    In the partitions that JETMESH_PARTITIONS says.
+    With the partitions of JETMESH_PARTITIONS.
     """
     with brought_by("contracts", "YAML"):
         import yaml
@@ -159,7 +159,7 @@ def _of_services(services: Sequence[Service]) -> set[str]:
 
 
 def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
-    """Print a plan: each change in its colour, and how it stands."""
+    """Print a plan: each change in its colour, and the result."""
     changes = [step for step in steps if step.change is not Change.KEEP]
     for step in changes:
         say(str(step), fg=COLOURS[step.change])
@@ -173,11 +173,11 @@ def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
 
 
 async def _refuse_breaking(connection: Transport, new: Contracts) -> None:
-    """Whether what is deployed, now or before, could not read what the services will record, or they not it. An event
-    that they do not record (any more, or not yet) is unread, not misread: its contract stays.
+    """Compare the services' contracts with the deployed ones, current and earlier. The contract of an event that the
+    services do not record (any more, or not yet) stays.
 
     Raises:
-        Breaking: naming each change that breaks somebody; `jetmesh contracts check --against nats` says whom.
+        Breaking: naming each breaking change; `jetmesh contracts check --against nats` names those affected.
     """
     try:
         past = [registry.owned(release, new) for release in await registry.history(connection)]
@@ -187,7 +187,7 @@ async def _refuse_breaking(connection: Transport, new: Contracts) -> None:
     broken = [each for each in changes if not each.only_if_read and each.rule != "event-removed"]
     if broken:
         lines = dict.fromkeys(f"{each.event} {each.field}: {each.rule}: {each.detail}" for each in broken)
-        advice = "make a new type beside the old one; `jetmesh contracts check --against nats` says whom this breaks"
+        advice = "make a new type and keep the old one; `jetmesh contracts check --against nats` says whom this breaks"
         raise Breaking("\n".join([*lines, advice]))
 
 

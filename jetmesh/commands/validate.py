@@ -1,4 +1,4 @@
-"""`jetmesh validate`: what is wrong with a body, before it is published."""
+"""`jetmesh validate`: checks a body before it is published."""
 
 from typing import BinaryIO
 
@@ -12,10 +12,10 @@ from jetmesh.contracts.advice import advise
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option("--type", "name", default="", help="The type; else the first that anybody may publish.")
+@click.option("--type", "name", default="", help="The type; else the first that may be published from outside.")
 @options.contracts
 def validate(file: BinaryIO, name: str, contracts: str) -> None:
-    """Say what is wrong with the body in FILE (or from standard input), field by field; exit 1 if anything is.
+    """Check the body in FILE (or from standard input), field by field; exit 1 if it is invalid.
 
     \b
     jetmesh validate order.json
@@ -28,4 +28,4 @@ def validate(file: BinaryIO, name: str, contracts: str) -> None:
     if any(not advice.note for advice in said):
         raise SystemExit(1)
     subject = event.type if event.from_outside else f"{event.type}.<{event.key_field}>"
-    say(f"right for {event.type}: publish it on {subject}", fg="green")
+    say(f"valid for {event.type}: publish it on {subject}", fg="green")

@@ -1,1 +1,1 @@
-"""A whole mesh on one machine: its folder, its broker, its processes under supervision."""
+"""A whole mesh on one machine: its state folder, its broker, its supervised processes."""

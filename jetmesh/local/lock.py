@@ -1,4 +1,4 @@
-"""Files that a process holds for as long as it lives, with its id in them."""
+"""Files that a process locks for as long as it lives, with its id in them."""
 
 import fcntl
 from pathlib import Path
@@ -12,11 +12,11 @@ class Held(Exception):
 
 
 def lock(path: Path) -> IO[Any]:
-    """The file, locked until it is closed by everybody who inherited it.
+    """Lock a file until all processes that inherited it have closed it.
 
     Raises:
-        Held: by another process.
-        click.ClickException: the file is another user's.
+        Held: another process holds it.
+        click.ClickException: the file belongs to another user.
     """
     try:
         file = path.open("a+")
@@ -34,7 +34,7 @@ def lock(path: Path) -> IO[Any]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process that lives holds the file."""
+    """Whether a living process holds the file."""
     if not path.exists():
         return False
     try:
@@ -45,7 +45,7 @@ def is_held(path: Path) -> bool:
 
 
 def write_pid(file: IO[Any], pid: int) -> None:
-    """Say in a locked file who holds it."""
+    """Write the process id into a locked file."""
     file.truncate(0)
     file.write(str(pid))
     file.flush()

@@ -1,4 +1,4 @@
-"""What runs where: a broker, and each service of an app in a process of its own."""
+"""The processes of a mesh and their addresses: a broker, and each service of an app in a process of its own."""
 
 import asyncio
 import sys
@@ -18,14 +18,14 @@ from jetmesh.topology.partitions import Partitions
 
 PROBE_TIMEOUT_SECONDS = 2.0
 PYTHON = (sys.executable, "-P", "-m")
-"""A folder of the app's name where the mesh is started must not hide the installed package (-P)."""
+"""-P: a folder with the app's name in the current folder must not hide the installed package."""
 
 Ready = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The mesh of an app on this machine. A broker that is not its `own` is used as it is."""
+    """The mesh of an app on this machine. A broker that is not its `own` is neither started nor configured."""
 
     app: str
     services: Sequence[Service]
@@ -39,18 +39,18 @@ class Plan:
 
     @property
     def monitor_url(self) -> str:
-        """The broker's monitoring; empty where the broker is somebody else's."""
+        """The URL of the broker's monitoring; empty if the broker is not the mesh's own."""
         return f"http://{HOST}:{self.monitor_port}" if self.own_broker else ""
 
     def nats_args(self, user: str) -> list[str]:
-        """The arguments with which the `nats` CLI gets to the broker as one of its users."""
+        """The arguments for the `nats` CLI to connect to the broker as this user."""
         if not self.own_broker:
             return ["-s", self.nats_url]
         inbox = ["--inbox-prefix", inbox_of(user)] if user in published(self.services) else []
         return ["-s", self.nats_url, "--nkey", str(nkeys.seed_file(self.state.keys, user)), *inbox]
 
     def endpoints(self, pids: Mapping[str, int]) -> Endpoints:
-        """The same for everybody else, with the processes that run now."""
+        """The addresses for other commands, with the processes that run now."""
         return Endpoints(
             nats_url=self.nats_url,
             nats_args=self.nats_args(OPERATOR),
@@ -60,7 +60,7 @@ class Plan:
         )
 
     def broker(self) -> list[Spec]:
-        """The broker, where it is the mesh's own."""
+        """The broker's process, if the broker is the mesh's own."""
         if not self.own_broker:
             return []
         port = int(self.nats_url.rpartition(":")[2])
@@ -71,7 +71,7 @@ class Plan:
         return [Spec("nats", broker.command(written, self.state), ready)]
 
     def service(self, name: str, environment: Mapping[str, str] | None = None) -> Spec:
-        """A service in a process of its own: what it is told, and how it says that it is ready."""
+        """A service's process: its environment, and how to check that it is ready."""
         port = self.health_ports[name]
         told = {
             "NATS_URL": self.nats_url,
@@ -85,7 +85,7 @@ class Plan:
         return Spec(name, (*self.python, "jetmesh", "run", name), answers(f"http://{HOST}:{port}/readyz"), told)
 
     def _identity(self, name: str) -> dict[str, str]:
-        """The account of a service: what it declares, and nothing else."""
+        """The variables with the service's own account."""
         return {
             "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(self.state.keys, name)),
             "JETMESH_NATS_MICRO_NKEY_SEED": str(nkeys.seed_file(self.state.keys, f"{name}-micro")),
@@ -100,7 +100,7 @@ def health_ports(services: Sequence[Service]) -> dict[str, int]:
 
 
 def answers(url: str) -> Ready:
-    """Whether a page says that all is well."""
+    """A check whether a URL answers with status 200."""
 
     async def ready() -> bool:
         try:

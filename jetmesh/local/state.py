@@ -1,4 +1,4 @@
-"""The state folder of a mesh on one machine: what lies where, and who holds it."""
+"""The state folder of a mesh on one machine: its paths and its lock."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -17,30 +17,30 @@ ARCHIVE = "JETMESH_ARCHIVE"
 
 
 class Elsewhere(BaseModel):
-    """What need not be in the state folder."""
+    """Settings for paths outside the state folder."""
 
     archive: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The folder and the places in it; nothing is made before it is needed."""
+    """The folder and the paths in it; nothing is created before it is needed."""
 
     folder: Path
 
     @property
     def broker(self) -> Path:
-        """What the broker keeps, and its configuration."""
+        """The broker's store and configuration."""
         return self.folder / "nats"
 
     @property
     def logs(self) -> Path:
-        """One log a process."""
+        """One log per process."""
         return self.folder / "logs"
 
     @property
     def pids(self) -> Path:
-        """One file a process, locked for as long as it lives."""
+        """One file per process, locked for as long as it lives."""
         return self.folder / "pids"
 
     @property
@@ -50,23 +50,23 @@ class State:
 
     @property
     def archive(self) -> Path:
-        """The stories that ended long ago: `JETMESH_ARCHIVE`, where that is set."""
+        """The archive: `JETMESH_ARCHIVE` if that is set."""
         return read(Elsewhere).archive or self.folder / "archive"
 
     @property
     def endpoints(self) -> Path:
-        """Where the running mesh is reached."""
+        """The addresses of the running mesh."""
         return self.folder / "endpoints.json"
 
     @property
     def is_held(self) -> bool:
-        """Whether a mesh runs on this folder; its files alone do not tell, since it may have crashed."""
+        """Whether a mesh runs on this folder. Only the lock shows it: a mesh that crashed leaves its files."""
         return is_held(self._lock)
 
     @contextmanager
     def held(self, stores: Iterable[Path] = ()) -> Iterator[None]:
-        """The folder, for one mesh at a time. `stores` are the files that its services keep there: like all else, for
-        the eyes of their owner.
+        """Lock the folder for one mesh. `stores` are files that its services keep there: like all others, only their
+        owner may read them.
 
         Raises:
             click.ClickException: another mesh runs on it.
@@ -88,7 +88,7 @@ class State:
             yield
 
     def _close(self, stores: Iterable[Path]) -> None:
-        """What an earlier version made for all to read. The folder itself may be somebody's who has more in it."""
+        """Restrict files that an earlier version made readable for all. The folder itself may have other contents."""
         own = (self.broker, self.logs, self.pids, self.keys, self.archive, self.endpoints)
         for path in (*own, *(beside for store in stores for beside in self.folder.glob(f"{store.name}*"))):
             close(path)

@@ -1,4 +1,4 @@
-"""One process under supervision: started, waited for, started again when it dies, stopped."""
+"""One supervised process: started, checked until it is ready, started again when it ends, stopped."""
 
 import asyncio
 import os
@@ -16,17 +16,17 @@ READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 PAUSE_SECONDS_FIRST, PAUSE_SECONDS_MAX = 0.25, 10.0
 STEADY_SECONDS = 30.0
-"""A process that lived so long starts again without the pause that its earlier deaths have earned."""
+"""After a process has lived this long, the pause before its next start is the shortest again."""
 LOG_LINES = 8
 
 
 class StartFailed(Exception):
-    """A process did not come up; the text has the end of its log."""
+    """A process did not start; the text has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What to run; `ready` says whether it serves by now."""
+    """A process to run; `ready` checks whether it serves."""
 
     name: str
     command: tuple[str, ...]
@@ -35,12 +35,12 @@ class Spec:
     stop_seconds: float = 30.0
     pause_seconds_max: float = PAUSE_SECONDS_MAX
     niceness: int = 0
-    """How far it steps back where the processor is short (nice(2))."""
+    """Its niceness (nice(2))."""
 
 
 class Supervisor:
-    """A process of the mesh. It leads a session of its own: Ctrl-C reaches the command alone, which stops all in their
-    order. And it holds the lock on its pid file, which is how a later start knows it is still there."""
+    """A process of the mesh. It leads a session of its own, so that Ctrl-C reaches only the command, which stops all
+    processes in order. It holds the lock on its pid file, so that a later start finds it."""
 
     def __init__(self, spec: Spec, state: State, tell: Callable[[str], None]) -> None:
         self.name = spec.name
@@ -50,7 +50,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int:
-        """The process that runs now; 0 between two."""
+        """The id of the process that runs now; 0 if none does."""
         return self._process.pid if self._process and self._process.returncode is None else 0
 
     async def start(self) -> None:
@@ -64,7 +64,7 @@ class Supervisor:
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 
     async def stop(self) -> None:
-        """Ask it to stop, and insist after a while."""
+        """Stop it with SIGTERM, and after a while with SIGKILL."""
         if self._keeper:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
@@ -94,7 +94,7 @@ class Supervisor:
                 start_new_session=True,
             )
             write_pid(held, self._process.pid)
-            with suppress(ProcessLookupError):  # it has ended already; who waits for it says why
+            with suppress(ProcessLookupError):  # it has ended already
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, self._spec.niceness)
 
     async def _until_ready(self) -> None:
@@ -108,7 +108,7 @@ class Supervisor:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _keep(self) -> None:
-        """Whenever it ends, start it again, each time after a longer pause."""
+        """Start it again whenever it ends, after a pause that grows."""
         pause_seconds = PAUSE_SECONDS_FIRST
         while self._process is not None:
             began = time.monotonic()
@@ -130,8 +130,8 @@ class Supervisor:
 
 
 async def end_leftovers(state: State, tell: Callable[[str], None]) -> None:
-    """Stop what a mesh that was killed left running on this folder, the last started first: whose pid file is locked is
-    alive, and ours."""
+    """Stop the processes that a killed mesh left on this folder, the last started first: a locked pid file belongs to a
+    living process of this mesh."""
     for path in sorted(state.pids.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             lock(path).close()

@@ -204,7 +204,7 @@ async def test_a_broker_that_holds_something_is_refused_with_what_it_holds(first
 @pytest.mark.parametrize("command", ["backup", "restore"])
 def test_a_single_stream_is_refused_with_the_reason(first: Shop, command: str) -> None:
     said = first.typed(f"jetmesh {command} backup --stream ORDERS", status=2)
-    assert "a stream alone can't be backed up or restored" in " ".join(said.replace("│", " ").split())
+    assert "a single stream can't be backed up or restored" in " ".join(said.replace("│", " ").split())
 
 
 async def test_half_a_backup_and_a_changed_file_are_refused_by_name(first: Shop, second: Shop) -> None:
