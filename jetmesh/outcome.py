@@ -71,7 +71,7 @@ class Held(Outcome):
 
 @dataclass(slots=True)
 class Again(Outcome):
-    """The delivery comes again after a pause: from its consumer, or from the timers where it is set aside."""
+    """The delivery comes again after a pause: from its consumer, or from the timer stream, where it is delayed."""
 
     error: Exception = field()
     pause_seconds: float = field()

@@ -28,7 +28,7 @@ def findings(checks: Sequence[Callable[[Kept], Offences]], books: Kept) -> list[
 
 
 def acknowledged_are_stored(books: Books) -> Offences:
-    """every message that was acknowledged is stored, refused, set aside, or a dead letter"""
+    """every message that was acknowledged is stored, refused, delayed, or a dead letter"""
     for message in unanswered(books, answers_of(books.services)):
         yield f"{books.named(message)}: {message} led to nothing"
 
@@ -55,7 +55,7 @@ def unanswered(books: Books, answers: Mapping[str, Set[str]]) -> Iterator[Fact]:
 
 
 def nothing_is_delayed(books: Books) -> Offences:
-    """nothing is set aside for a later attempt"""
+    """no delivery is delayed for a later attempt"""
     for waiting in books.delayed:
         yield f"{waiting.stream} {waiting.sequence}: waits for {waiting.whose}"
 

@@ -96,7 +96,7 @@ class FailurePolicy:
                 again.pause_seconds, attempts,
             )  # fmt: skip
         except TooLarge as too_large:
-            log.info("%s: not set aside: %s", self._reaction.durable, too_large)
+            log.info("%s: not delayed: %s", self._reaction.durable, too_large)
         else:
             again.is_aside = True
         return again

@@ -45,8 +45,8 @@ class Versions:
     async def give_back(self, reaction: Reaction, delivery: Delivery, error: UnknownType) -> GivenBack | None:
         """Leave the delivery to another version; None: there is none that takes it, or none came in time.
 
-        A few short naks, since the next process that pulls may be a newer one. Then it is set aside, which uses up no
-        attempt and holds nothing up.
+        A few short naks, since the next process that pulls may be a newer one. Then it is delayed, which counts as no
+        attempt and blocks no other delivery.
 
         Raises:
             Unavailable: the broker does not answer, or does not take it now.
@@ -60,7 +60,7 @@ class Versions:
     async def leave(
         self, service: str, reaction: str, delivery: Delivery, error: Exception, attempts: int = 0
     ) -> GivenBack | None:
-        """Set the delivery aside for a version that knows it; None: none came in time, or it does not fit.
+        """Delay the delivery for a version that knows it; None: none came in time, or it does not fit.
 
         Raises:
             Unavailable: the broker does not take it now.

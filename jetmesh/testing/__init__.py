@@ -1,4 +1,4 @@
-"""The test kit for authors of services: stories without a broker, and the real broker as a fixture.
+"""The test kit for authors of services: scenarios without a broker, and the real broker as a fixture.
 
 from jetmesh.testing import given
 

@@ -1,4 +1,4 @@
-"""The real nats-server as a process of a test: a free port, a store of its own, killed and started again at will."""
+"""The real nats-server as a process of a test, with a free port and a store; a test may kill and restart it."""
 
 import re
 import subprocess
@@ -16,8 +16,8 @@ READY = "Server is ready"
 class Broker:
     """One nats-server with JetStream. `with Broker(folder) as broker` starts and stops it.
 
-    The port is free at the first start and stays the same after it, as does the store: `restart` is what a crash and a
-    new start are to its clients.
+    The first start chooses a free port; port and store then stay the same, so that to clients `restart` is a crash and
+    a new start.
     """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
@@ -34,29 +34,29 @@ class Broker:
 
     @property
     def url(self) -> str:
-        """What `NATS_URL` is for it."""
+        """The value for `NATS_URL`."""
         return f"nats://127.0.0.1:{self._port}"
 
     @property
     def port(self) -> int:
-        """Where it listens for clients."""
+        """The port for clients."""
         return self._port
 
     @property
     def pid(self) -> int:
-        """The process that runs now; 0 where none does."""
+        """The id of the process that runs now; 0 if none does."""
         return self._process.pid if self._process else 0
 
     @property
     def log(self) -> str:
-        """What the server has said since its last start."""
+        """The server's log since its last start."""
         return (self._folder / "nats-server.log").read_text(errors="replace")
 
     def start(self) -> None:
         """Start the server and return once it is ready.
 
         Raises:
-            RuntimeError: with its last words, if it does not start.
+            RuntimeError: with the end of its log, if it does not start.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         command = [nats_server_binary(), "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(self._folder)]
@@ -73,13 +73,13 @@ class Broker:
         self._port = int(listening[1])
 
     def kill(self) -> None:
-        """End the server without a word (SIGKILL): what it acknowledged is on its disk."""
+        """Kill the server (SIGKILL): messages that it acknowledged are on its disk."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def restart(self) -> None:
-        """A crash, and a new start on the same port and store."""
+        """Kill the server, and start it on the same port and store."""
         self.kill()
         self.start()

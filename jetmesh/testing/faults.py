@@ -1,4 +1,4 @@
-"""Faults of the network between a service and the broker: connections that break, and those that fall silent."""
+"""Faults of the network between a service and the broker: connections that break, are delayed, or are silent."""
 
 import asyncio
 from typing import Self
@@ -9,7 +9,7 @@ class Proxy:
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.delay_seconds = 0.0
-        """How long every piece is kept back, both ways."""
+        """The delay of each piece of data, in both directions."""
         self._target = host, port
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -27,22 +27,22 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """What `NATS_URL` is behind it."""
+        """The value for `NATS_URL` to connect through it."""
         return f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def cut(self) -> None:
-        """Break every connection; new ones pass."""
+        """Break every connection; new ones work."""
         for pair in self._pairs:
             for writer in pair:
                 writer.transport.abort()
         self._answers_flow.set()
 
     def swallow_answers(self) -> None:
-        """Let what clients send pass, and keep what the server says from them: outcomes become unknown."""
+        """Pass on what clients send, and hold back the server's answers: outcomes become unknown."""
         self._answers_flow.clear()
 
     def let_pass(self) -> None:
-        """Everything flows again, what was kept back first."""
+        """Pass everything on again, the data held back first."""
         self._answers_flow.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,7 +63,7 @@ class Proxy:
             self._tasks.discard(task)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool = False) -> None:
-        """Carry bytes one way until an end is gone; then the other way ends as well."""
+        """Copy bytes in one direction until an end closes; then close the other direction."""
         try:
             while data := await source.read(65_536):
                 if answers:

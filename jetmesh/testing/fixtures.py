@@ -1,4 +1,4 @@
-"""The fixtures: a broker of the test's own, and services at work on it."""
+"""The fixtures: a broker for the test, and services that run on it."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -17,21 +17,21 @@ from jetmesh.testing.local import LocalMesh, MeshOf
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One nats-server for all tests that ask for it. What they leave behind stays: prefer `nats_broker`."""
+    """One nats-server for all tests that use it. Their streams stay: prefer `nats_broker`."""
     with Broker(tmp_path_factory.mktemp("nats-server")) as server:
         yield server
 
 
 @pytest.fixture
 def nats_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A nats-server of the test's own, fresh (it starts in 30 ms): the test may kill and restart it."""
+    """A new nats-server for the test (it starts in 30 ms): the test may kill and restart it."""
     with Broker(tmp_path / "broker") as server:
         yield server
 
 
 @pytest_asyncio.fixture
 async def mesh_of(nats_broker: Broker) -> AsyncIterator[MeshOf]:
-    """Services at work on the test's broker: `mesh = await mesh_of(payments, dependencies=[Payments(bank)])`."""
+    """Services that run on the test's broker: `mesh = await mesh_of(payments, dependencies=[Payments(bank)])`."""
     async with AsyncExitStack() as stack:
 
         async def make(

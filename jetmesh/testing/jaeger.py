@@ -1,4 +1,4 @@
-"""The real Jaeger (2.x) with its memory storage on free ports, for tests that ask it."""
+"""The real Jaeger (2.x) with memory storage on free ports, for tests."""
 
 import json
 import shutil
@@ -19,13 +19,13 @@ TRACES_MAX = 100_000
 
 
 class Programs(BaseModel):
-    """`JETMESH_JAEGER`, where jaeger is neither in `.tools/bin` nor on PATH."""
+    """`JETMESH_JAEGER`: the binary, if it is neither in `.tools/bin` nor on PATH."""
 
     jaeger: str = ""
 
 
 def jaeger_binary() -> str | None:
-    """Where ``jaeger`` is: ``JETMESH_JAEGER``, else ``.tools/bin`` of this folder, else PATH; None if nowhere."""
+    """The path of ``jaeger``: ``JETMESH_JAEGER``, else in ``.tools/bin`` of this folder, else on PATH; else None."""
     named = read(Programs).jaeger
     return named or shutil.which("jaeger", path=Path(".tools/bin").absolute()) or shutil.which("jaeger")
 
@@ -34,7 +34,7 @@ class Jaeger:
     """A running Jaeger: ``with Jaeger() as jaeger`` waits until it answers, and stops it at the end.
 
     Addresses: ``url`` (HTTP API), ``otlp_http`` and ``otlp_grpc`` (endpoints for exporters).
-    Raises ``FileNotFoundError`` without a binary, ``RuntimeError`` with its last words if it does not start.
+    Raises ``FileNotFoundError`` without a binary, ``RuntimeError`` with the end of its log if it does not start.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Jaeger:
         self.stop()
 
     def stop(self) -> None:
-        """Ends the process and removes its files; everything was in memory, so it is not asked to save anything."""
+        """Kill the process and remove its files; all data were in memory, so it has nothing to save."""
         self._process.kill()
         self._process.wait()
         self._folder.cleanup()

@@ -1,4 +1,4 @@
-"""Services on a real broker, inside the test: started with the dependencies that it gives, watched until they end."""
+"""Services on a real broker, in the process of the test, with the dependencies that the test gives."""
 
 import asyncio
 import inspect
@@ -37,7 +37,7 @@ AGAIN_SECONDS = 0.02
 
 @dataclass(slots=True)
 class Replica:
-    """One service at work in this process."""
+    """One running service in this process."""
 
     service: Service
     health: Health
@@ -45,15 +45,15 @@ class Replica:
     task: "asyncio.Task[None]"
 
     async def stop(self) -> None:
-        """Stop as SIGTERM does; raises what the service failed with, if it did."""
+        """Stop as SIGTERM does; raises the error of the service if it failed."""
         self.stopping.set()
         await self.task
 
 
 class LocalMesh:
-    """Services on one broker, and a client of one's own that publishes and looks.
+    """Services on one broker, and a client of the test that publishes and reads.
 
-    `mesh` is that client's place in the mesh: its publisher, its direct get and its connection.
+    `context` is that client's: its publisher, its direct get and its connection.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class LocalMesh:
 
     @property
     def topology(self) -> Topology:
-        """What the services need, with the streams of the services that are not here."""
+        """The topology of the services, with the streams of services that they read and that do not run here."""
         chosen = self.settings
         needed = topology(self.services, ack_wait_seconds=chosen.ack_wait_seconds, split=chosen.split)
         return replace(needed, streams=(*_foreign(self.services), *needed.streams))
 
     async def apply(self) -> None:
-        """Make the broker have what the services need."""
+        """Make the streams and durables that the services need."""
         await provision.apply(self.context.connection, await provision.plan(self.context.connection, self.topology))
 
     async def start(self, service: Service, **environment: str) -> Replica:
@@ -113,9 +113,9 @@ class LocalMesh:
             await replica.stop()
 
     async def publish(self, subject: str, data: bytes | str | object, headers: Mapping[str, str] | None = None) -> int:
-        """Publish as anybody may: text as it stands, other objects as JSON. Returns the sequence in the stream.
+        """Publish as any client: text as it is, other objects as JSON. Returns the sequence in the stream.
 
-        While the broker is away it is tried again, so that after an outage the message may be there twice.
+        It is retried while the broker is away, so that after an outage the message may be stored twice.
         """
         body = (
             data if isinstance(data, bytes) else data.encode() if isinstance(data, str) else json.dumps(data).encode()
@@ -131,11 +131,11 @@ class LocalMesh:
         return int(await until(stored, what=f"the broker takes {subject}"))
 
     async def outside(self, event: Event) -> int:
-        """Publish an event as somebody outside does: without a key in the subject, without any header."""
+        """Publish an event as a client outside does: without a key in the subject, without headers."""
         return await self.publish(type(event).type, event.model_dump_json())
 
     async def record(self, event: Event) -> int:
-        """Record an event as its owner does, but without a guard: a second call makes a duplicate."""
+        """Record an event as its owner does, but without a guard: a second call stores a duplicate."""
         event_id = derived_id("test", type(event).type, event.key)
         headers = cloud_event(
             type(event), event.key, event_id=event_id, correlation_id=event.key, causation_id="", trace={}
@@ -143,7 +143,7 @@ class LocalMesh:
         return await self.publish(subject_of(type(event), event.key), event.model_dump_json(), headers)
 
     async def story(self, key: str) -> list[Stored]:
-        """Everything that any service recorded about a key, oldest first."""
+        """The events that all services recorded about a key, oldest first."""
         found: list[Stored] = []
         for stream in self._logs():
             found += await self.context.direct_get.last(stream, [f"*.*.{key}"])
@@ -154,7 +154,7 @@ class LocalMesh:
         return {stored.type for stored in await self.story(key)}
 
     async def recorded(self, event_type: type[Recorded], key: str, within_seconds: float = WITHIN_SECONDS) -> Recorded:
-        """Wait for an event about a key, and read it."""
+        """Wait until an event about a key is recorded; returns it."""
 
         async def look() -> list[Stored]:
             return await self.context.direct_get.last(stream_of(event_type.owner), [subject_of(event_type, key)])
@@ -168,7 +168,7 @@ class LocalMesh:
         return int(info["state"]["messages"]) if info else 0
 
     async def dead_letters(self, count: int = 0, within_seconds: float = WITHIN_SECONDS) -> list[Stored]:
-        """The dead letters, once there are `count` of them; their headers say why."""
+        """The dead letters, once there are `count` of them; their headers hold the reason."""
 
         async def look() -> list[Stored] | None:
             letters = await self.context.direct_get.last(DEAD_LETTERS, [DEAD_SUBJECTS])
@@ -180,7 +180,7 @@ class LocalMesh:
         return letters
 
     async def settled(self, within_seconds: float = WITHIN_SECONDS) -> None:
-        """Wait until every delivery of every service is settled and nothing is left to deliver, but for deadlines."""
+        """Wait until all deliveries of all services are settled and none are pending, except deadlines."""
         consumers = self.topology.work
         left: list[str] = []
 
@@ -194,7 +194,7 @@ class LocalMesh:
             raise AssertionError(f"not settled within {within_seconds:g} s: {'; '.join(left)}") from None
 
     async def deliver_again(self, service: Service) -> None:
-        """Make every delivery to a service happen a second time: its durables are deleted and made anew."""
+        """Deliver everything to a service a second time: its durables are deleted and made anew."""
         for consumer in self.topology.consumers:
             if consumer.service == service.name:
                 await api.request(
@@ -203,11 +203,11 @@ class LocalMesh:
         await self.apply()
 
     async def until(self, condition: Callable[[], Any], within_seconds: float = WITHIN_SECONDS, what: str = "") -> Any:
-        """Wait for `condition`, a function or a coroutine function; its first true answer."""
+        """Wait for `condition`, a function or a coroutine function; returns its first true result."""
         return await until(condition, within_seconds, what)
 
     async def _left(self, consumer: Consumer) -> str:
-        """What a consumer still has to deliver, or to hear about; empty where that is nothing."""
+        """How many messages of a consumer are pending or not acknowledged, in words; empty if there are none."""
         name = f"{consumer.stream}/{consumer.durable}"
         info = await api.request(
             self.context.connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}", strict=True
@@ -221,7 +221,7 @@ class LocalMesh:
         return [stream.name for stream in self.topology.streams if stream.name not in beside]
 
     def _wire(self, service: Service) -> process.Wire | None:
-        """The dependencies that the test gives to a service; where it gives none, its own wiring makes them."""
+        """The dependencies that the test gives to a service; if it gives none, the service's own wiring."""
         given = [one for one in self._dependencies if service.dependencies and isinstance(one, service.dependencies)]
         if service.dependencies is not None and not given:
             return None
@@ -234,11 +234,10 @@ class LocalMesh:
 
 
 class MeshOf(Protocol):
-    """The fixture `mesh_of`: the given services, started one after the other, on a broker of the test's own.
+    """The fixture `mesh_of`: the given services, started one after the other, on the test's broker.
 
     `dependencies` go to the services that declare their types; `middlewares` are the app's; `environment` are settings
-    by their variables.
-    `start=False` leaves the services to `LocalMesh.start`.
+    as environment variables. With `start=False` the test starts the services with `LocalMesh.start`.
     """
 
     async def __call__(
@@ -272,7 +271,7 @@ async def until(condition: Callable[[], Any], within_seconds: float = WITHIN_SEC
 
 
 def _foreign(services: Sequence[Service]) -> list[Stream]:
-    """The streams of the services whose events are read here but who are not here."""
+    """The streams of services whose events are read here and that do not run here."""
     here = {service.name for service in services}
     entities: dict[str, set[str]] = {}
     for reaction in (r for service in services for r in service.reactions if not r.form.keeps_all):

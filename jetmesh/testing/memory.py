@@ -1,4 +1,4 @@
-"""A broker in memory, on the loop that runs: the model of the simulation, without its faults, delays and seeds."""
+"""A broker in memory, on the running loop: the model of the simulation, without faults, delays and seeds."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ class Memory:
         self._numbers = count(1)
 
     async def connect(self) -> SimulatedConnection:
-        """A connection that loses nothing, and on which nothing takes time."""
+        """A connection without losses and delays."""
         connection = SimulatedConnection(
             self.broker, f"memory-{next(self._numbers)}", random.Random(0), copy_context(), delay_seconds=0.0
         )
@@ -34,19 +34,19 @@ class Memory:
         return connection
 
     def keep(self, stream: str, messages: Sequence[Message]) -> None:
-        """Have messages in a stream without asking it."""
+        """Store messages in a stream, without its checks."""
         for message in messages:
             headers = message.headers
             kept = Publish(message.subject, encode_headers(headers), headers, message.data)
             self.broker.streams[stream].keep(kept, time.time())
 
     def messages(self, stream: str, after: int = 0) -> list[Stored]:
-        """What a stream has behind a sequence, oldest first; nothing where there is no such stream."""
+        """The messages of a stream after a sequence, oldest first; empty if there is no such stream."""
         found = self.broker.streams[stream].messages if stream in self.broker.streams else {}
         behind = [kept for sequence, kept in sorted(found.items()) if sequence > after]
         return [Stored(kept.subject, kept.sequence, "", kept.headers, kept.data) for kept in behind]
 
     def lag(self, stream: str, sequence: int) -> None:
-        """Answer readings of the stream as of `sequence`, like a replica that lags, until a guard finds out."""
+        """Answer direct gets of the stream as of `sequence`, like a replica that lags, until a guard is refused."""
         if stream in self.broker.streams:
             self.broker.streams[stream].horizon = sequence

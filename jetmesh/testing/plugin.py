@@ -1,4 +1,4 @@
-"""The pytest plugin (entry point `pytest11`): the fixtures, wherever the extra `jetmesh[testing]` is installed."""
+"""The pytest plugin (entry point `pytest11`): the fixtures, if the extra `jetmesh[testing]` is installed."""
 
 from importlib.util import find_spec
 

@@ -1,7 +1,7 @@
-"""Story tests without a broker: given what a service recorded, when a reaction of it runs, then these events follow.
+"""Scenario tests without a broker: given recorded events, when a reaction runs, then these events follow.
 
-The runtime's own code runs, on a stream in memory. By default every delivery comes three times: once, again, and once
-more to a reader that lags behind what the first recorded. Only the first may record anything.
+The runtime's own code runs, on a stream in memory. Every delivery comes three times: once, again, and once more with a
+replica that lags behind the first recording. Only the first may record anything.
 """
 
 import re
@@ -30,12 +30,12 @@ from jetmesh.topology.streams import Topology, topology
 Function = Callable[..., Awaitable[Any]]
 
 RECORDED_AT = 1_700_000_000.0
-"""When what arrives was recorded, in seconds since 1970: each delivery of it says the same."""
+"""The time of the arriving messages, in seconds since 1970: the same for each delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the service recorded before, oldest first."""
+    """The events that the service recorded before, oldest first."""
 
     events: tuple[Event, ...]
 
@@ -47,9 +47,9 @@ class Given:
         *,
         of: Service | None = None,
     ) -> "When":
-        """`arrived` is delivered to the reaction `function`; many events at once to a reaction to many.
+        """`arrived` is delivered to the reaction `function`; many events at once if it is a reaction to many.
 
-        `of` is its service; needed only where that is no global of the function's module.
+        `of` is its service; needed only if that is not a global of the function's module.
         """
         service, reaction = reaction_of(function, of)
         events = (arrived,) if isinstance(arrived, Event) else tuple(arrived)
@@ -59,7 +59,7 @@ class Given:
 
 @dataclass(slots=True)
 class When:
-    """A reaction about to run; nothing happens before `then` or `then_raises` is awaited."""
+    """A reaction to run; it runs when `then` or `then_raises` is awaited."""
 
     given: tuple[Event, ...]
     service: Service
@@ -68,10 +68,10 @@ class When:
     dependencies: Any
 
     async def then(self, *expected: Event) -> None:
-        """Exactly these events are recorded, in this order (none: nothing), and none of them again.
+        """Exactly these events are recorded, in this order, and none of them twice; without arguments: no event.
 
         Raises:
-            AssertionError: showing what was expected and what was recorded.
+            AssertionError: with the expected and the recorded events.
         """
         recorded, errors = await self._run()
         if errors:
@@ -79,7 +79,7 @@ class When:
         assert recorded == list(expected), f"{self}\nthen {_listed(expected)}, but it recorded {_listed(recorded)}"
 
     async def then_raises(self, error: type[Exception], match: str = "") -> None:
-        """The reaction raises `error` (NotYet, Permanent, …), `match` is found in its text; nothing is recorded."""
+        """The reaction raises `error` (NotYet, Permanent, …) with `match` in its text, and records nothing."""
         recorded, errors = await self._run()
         found = [raised for raised in errors if isinstance(raised, error) and re.search(match, str(raised))]
         what = f"{error.__name__}({match!r})"
@@ -93,7 +93,7 @@ class When:
         )
 
     async def _run(self) -> tuple[list[Event], list[Exception]]:
-        """What the first delivery recorded and raised, once the same was delivered twice more."""
+        """Deliver three times; returns what the first delivery recorded and raised."""
         memory = Memory(Topology(topology([self.service]).streams, ()))
         memory.keep(self.service.stream, [_message(event) for event in self.given])
         errors = await self._deliver(memory, 1)
@@ -102,18 +102,18 @@ class When:
             before = len(self.given) + len(recorded)
             await self._expect_nothing_new(memory, before, "again")
             memory.lag(self.service.stream, len(self.given))
-            await self._expect_nothing_new(memory, before, "again, with a reading that lags,")
+            await self._expect_nothing_new(memory, before, "again, with a replica that lags,")
         return recorded, errors
 
     async def _expect_nothing_new(self, memory: Memory, before: int, how: str) -> None:
-        """Everything comes twice: what was recorded settles a second delivery, or its guard refuses it."""
+        """Check that a redelivery records nothing: the recorded events settle it, or the guard refuses its event."""
         errors = await self._deliver(memory, 2)
         doubled = self._recorded(memory, before)
         assert not doubled, f"{self}\nit ran {how} and recorded more: {_listed(doubled)}; expect everything twice"
         assert not errors, f"{self}\nit ran {how} and raised {errors[0]!r}; expect everything twice"
 
     async def _deliver(self, memory: Memory, delivered: int) -> list[Exception]:
-        """Hand the events to the runtime's own form of the reaction; what it raised."""
+        """Pass the events to the runtime's own worker of the reaction; returns the errors that it raised."""
         watch = _Watch(self.service.name)
         async with context_on(await memory.connect(), Settings(), watch) as context:
             around = (*self.service.middlewares, *self.reaction.middlewares)
@@ -129,7 +129,7 @@ class When:
 
 
 def given(*events: Event) -> Given:
-    """What the service has recorded before: the story, and the levels, that its reaction reads."""
+    """The events that the service has recorded before: the story and the levels that its reaction reads."""
     return Given(events)
 
 
@@ -148,7 +148,7 @@ def reaction_of(function: Function, of: Service | None = None) -> tuple[Service,
 
 
 def _check(service: Service, reaction: Reaction, before: Sequence[Event], arrived: Sequence[Event]) -> None:
-    """What can't happen is a mistake of the test, and said so."""
+    """Refuse a scenario that can't happen."""
     name = f"{service.name}.{reaction.name}"
     if foreign := [event for event in before if event.owner != service.name]:
         raise ValueError(
@@ -163,7 +163,7 @@ def _check(service: Service, reaction: Reaction, before: Sequence[Event], arrive
 
 
 class _Watch(Telemetry):
-    """Sees how each attempt ended."""
+    """Collects how each attempt ended."""
 
     def __init__(self, service: str) -> None:
         super().__init__(service, NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
@@ -184,7 +184,7 @@ class _WatchedReaction(ReactionTelemetry):
 
 
 def _delivery(reaction: Reaction, event: Event, index: int, delivered: int) -> Delivery:
-    """The event as its owner recorded it; as anybody publishes it, where the reaction takes it from outside."""
+    """The event as its owner recorded it, or as a client publishes it if the reaction takes it from outside."""
     event_type = type(event)
     outside = reaction.takes_from_outside(event_type)
     subject = event_type.type if outside else subject_of(event_type, event.key)

@@ -63,7 +63,7 @@ def is_note(subject: str) -> bool:
 
 
 def due(origin: str) -> str:
-    """The subject on which what was set aside comes back."""
+    """The subject on which a delayed redelivery comes back."""
     return f"due.{origin}"
 
 

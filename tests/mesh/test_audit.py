@@ -143,7 +143,7 @@ MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "rec
         (lambda: books(intake=[*books().intake, strange()]), "acknowledged", "orders.nonsense (INTAKE"),
         (
             lambda: books(delayed=[Origin("orders", "place", "INTAKE", 7)]),
-            "set aside",
+            "is delayed",
             "INTAKE 7: waits for orders.place",
         ),
         (

@@ -104,7 +104,7 @@ async def test_a_domain_that_is_nowhere_is_named_by_its_setting(leaf: Broker) ->
 
 
 async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -> None:
-    """Pulls, acknowledgements, guards, stories, what is set aside, letters, the archive."""
+    """Pulls, acknowledgements, guards, stories, delayed redeliveries, dead letters, the archive."""
     tries: dict[str, int] = {}
     work = Service("work")
 

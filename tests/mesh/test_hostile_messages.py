@@ -174,7 +174,7 @@ async def test_a_structured_event_of_any_kind_is_one_letter(mesh: LocalMesh, nam
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails is set aside at the first pause that is not the shortest."""
+    """A failed delivery is delayed at the first pause that is not the shortest."""
     monkeypatch.setattr("jetmesh.runtime.failure_policy.NAK_SECONDS_MAX", 0.01)
 
 
@@ -190,7 +190,7 @@ async def test_a_cancellation_of_the_servers_limit_stops_nobody(
         await say(broker, pub(b"orders.cancellation_requested", data.ljust(size)))
     (letter,) = await mesh.dead_letters(1)
     assert "names no key" in letter.headers["Jetmesh-Reason"]
-    await mesh.until(lambda: "not set aside" in caplog.text)
+    await mesh.until(lambda: "not delayed" in caplog.text)
     await mesh.publish("orders.placed", body("o-next"))
     await mesh.recorded(OrderPlaced, "o-next")
     assert mesh.replicas[0].health.why_not == ""
@@ -213,7 +213,7 @@ async def test_a_restock_of_the_servers_limit_waits_while_the_shelf_is_full(
     data = restocked("r-1", "cola", 7).model_dump_json().encode().ljust(SERVER_MAX - 8)
     await say(broker, pub(b"stock.restocked", data))
     await mesh.until(lambda: mesh.replicas[0].health.why_not == "")
-    await mesh.until(lambda: "not set aside" in caplog.text)
+    await mesh.until(lambda: "not delayed" in caplog.text)
     await stream_takes(mesh, "INVENTORY", max_bytes=-1)
     assert (await mesh.recorded(StockLevel, "cola", within_seconds=60)).available == 7
     await mesh.settled()

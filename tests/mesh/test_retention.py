@@ -201,7 +201,7 @@ def recorded(messages: dict[tuple[str, int], Row]) -> set[tuple[str, int]]:
 
 
 async def deliver_late(shop: Shop, row: Row) -> None:
-    """Bring an archived message, as it was, to each reaction that ever read it, on the lane for what was set aside."""
+    """Bring an archived message, as it was, to each reaction that ever read it, as a delayed redelivery."""
     delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, row.time_ns / 1e9)
     for service, reaction in REACTIONS:
         if row.stream != "INTAKE" and delivery.type in {event.type for event in reaction.events}:

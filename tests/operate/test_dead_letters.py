@@ -236,7 +236,7 @@ async def test_a_letter_that_was_cut_is_replayed_whole(mesh_of: MeshOf) -> None:
 
 
 async def test_what_a_stranger_says_about_the_mesh_is_not_believed(mesh_of: MeshOf) -> None:
-    """Neither that his message is a replay, nor that it was cut, nor which trace it belongs to; set aside or not."""
+    """Neither that his message is a replay, nor that it was cut, nor which trace it belongs to; delayed or not."""
     bank = Bank(blacklist={"car-1"})
     mesh = await mesh_of(tollgate(watches=True), dependencies=[Gate(bank)])
     said = {

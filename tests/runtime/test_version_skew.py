@@ -50,11 +50,11 @@ async def test_a_rolled_back_version_starts_and_leaves_the_rest_to_the_next_upgr
     await mesh.record(Asked(job_id="j-2"))
     await mesh.recorded(Finished, "j-2")
 
-    async def is_aside() -> bool:
+    async def is_delayed() -> bool:
         info = await api.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
         return await mesh.count("WORK_TIMERS") > 0 and info["num_ack_pending"] == 0
 
-    await mesh.until(is_aside, what="j-1 is set aside, and acknowledged")
+    await mesh.until(is_delayed, what="j-1 is delayed, and acknowledged")
     for replica in old:
         mesh.replicas.remove(replica)
         await replica.stop()

@@ -53,7 +53,7 @@ class Gate:
 
 def tollgate(attempts: int = 3, *, watches: bool = False) -> Service:
     """The service, new for each test; `attempts` is how often the charge may be tried. With `watches`, a second
-    reaction that needs nothing notes each car at its second attempt, after a pause so long that it is set aside."""
+    reaction that needs nothing notes each car at its second attempt, after a pause so long that it is delayed."""
     tolls = Service("tolls", Gate)
 
     @tolls.begins(needs=Bank, retry=Retry(attempts=attempts, first_seconds=0.01))

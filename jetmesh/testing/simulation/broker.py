@@ -1,8 +1,8 @@
-"""A model of the JetStream server, at the level of subjects: what the runtime sends, and what comes back.
+"""A model of the JetStream server at the level of subjects: the requests of the runtime, and the answers.
 
-It has the habits that were found on the real server: an acknowledgement is a hint that a crash may undo, a late one
-counts, an answer may be lost or late though the message is stored, a replica answers a reading with the past, a
-schedule may fire twice, a pull outlives its connection. A test holds its answers against those of the real server.
+It behaves as the real server was observed to: a crash may undo an acknowledgement of a delivery, a late
+acknowledgement counts, an answer may be lost or late although the message is stored, a replica may answer a direct get
+with old messages, a schedule may fire twice, a pull outlives its connection. A test compares it with the real server.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ from jetmesh.testing.simulation.stream import Answer, Kept, Publish, Stream, ttl
 from jetmesh.topology.streams import Topology
 
 Listener = Callable[[str, str, str, bytes, bytes], None]
-"""Called with what it listens to, and subject, reply, headers and data of what the server sends."""
+"""Called with the inbox, and with subject, reply, headers and data of the server's message."""
 
 NO_RESPONDERS = b"NATS/1.0 503\r\n\r\n"
 NOT_FOUND = {"STREAM": ErrorCode.STREAM_NOT_FOUND, "CONSUMER": ErrorCode.CONSUMER_NOT_FOUND}
 FIRED = (Nats.SCHEDULE, Nats.EXPECTED)
-"""The headers of a schedule that what it publishes does not have."""
+"""The headers of a schedule that the message it publishes does not have."""
 
 
 class Broker:
-    """One JetStream domain: its streams, its consumers, and who listens where."""
+    """One JetStream domain: its streams, its consumers, its subscriptions."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, seed: int, *, replicated: bool = False, epoch: float = EPOCH_SECONDS
@@ -44,7 +44,7 @@ class Broker:
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.down = self.stalled = False
         self.denies: tuple[str, ...] = ()
-        """Subjects that nobody may publish to."""
+        """Subjects to which publishing is denied."""
         self.answers_lost = self.answers_late = self.readings_stale = 0.0
         self.seen: Counter[str] = Counter()
         self.history = sha256()
@@ -68,19 +68,19 @@ class Broker:
             self.streams[stream], config, self, self.send, unordered=self.replicated
         )
 
-    # What consumers ask of the world around them (consumer.Timers).
+    # What consumers need (consumer.Timers).
 
     def now(self) -> float:
         """The time of the loop."""
         return self.loop.time()
 
     def at(self, when: float, callback: Callable[[], None]) -> None:
-        """Call back at a time; a stopped server does it when it goes on, one that has crashed never."""
+        """Call back at a time; a stopped server does it when it continues, a crashed one never."""
         crashes = self._crashes
         self.loop.call_at(when, lambda: self._do(callback) if crashes == self._crashes else None, context=self._context)
 
     def index(self, length: int) -> int:
-        """Any of so many."""
+        """A random index below `length`."""
         return self.random.randrange(length)
 
     def chance(self, probability: float) -> bool:
@@ -90,17 +90,17 @@ class Broker:
     # Connections
 
     def listen(self, inbox: str, listener: Listener) -> None:
-        """Send what is for `inbox` and everything below it to `listener`."""
+        """Send messages for `inbox` and all subjects below it to `listener`."""
         self._listeners[inbox] = listener
 
     def ignore(self, inbox: str) -> None:
-        """A client has unsubscribed: its pulls are dropped, since nobody listens there."""
+        """A client has unsubscribed: its pulls are dropped."""
         self._listeners.pop(inbox, None)
         for consumer in self.consumers.values():
             consumer.drop(inbox)
 
     def leave(self, inboxes: list[str]) -> None:
-        """A connection is lost: nobody listens there any more; the server may notice its pulls late."""
+        """A connection is lost with its subscriptions; the server may drop its pulls late."""
         for inbox in inboxes:
             self._listeners.pop(inbox, None)
         for consumer in self.consumers.values():
@@ -124,7 +124,7 @@ class Broker:
         return {"config": found.config, "ts": told} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
 
     def send(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
-        """To whoever listens there; False where nobody does."""
+        """Send to the subscriber; False if there is none."""
         for heard in hearing(inbox):
             if listener := self._listeners.get(heard):
                 listener(heard, subject, reply, headers, data)
@@ -134,7 +134,7 @@ class Broker:
     # Faults
 
     def stall(self) -> None:
-        """SIGSTOP: nothing is answered; what arrives meanwhile is handled when it goes on."""
+        """SIGSTOP: nothing is answered; messages that arrive meanwhile are handled when it continues."""
         self.stalled = True
 
     def go_on(self) -> None:
@@ -145,7 +145,7 @@ class Broker:
             step()
 
     def crash(self) -> None:
-        """SIGKILL: what was acknowledged to publishers stays, the consumers' last moments do not."""
+        """SIGKILL: messages that were acknowledged to publishers stay, the last changes of consumers do not."""
         self.down, self.stalled = True, False
         self._crashes += 1
         self._backlog.clear()
@@ -154,7 +154,7 @@ class Broker:
             stream.forget_batches()
 
     def restart(self) -> None:
-        """Back with what was on the disk."""
+        """Start again with what was on the disk."""
         self.down = False
         since = self.now() - self.random.uniform(0, FLUSH_SECONDS)
         for consumer in self.consumers.values():
@@ -230,7 +230,7 @@ class Broker:
             self._answer(reply, json.dumps(answer).encode() if answer else b"")
 
     def _answer(self, reply: str, data: bytes) -> None:
-        """The answer to a publish, which may never come, or after its sender has given up."""
+        """Send the answer to a publish, or lose it, or delay it until its sender has given up."""
         if self.chance(self.answers_lost):
             self.seen["answer lost"] += 1
         elif self.chance(self.answers_late):
@@ -243,7 +243,7 @@ class Broker:
         self.send(reply, reply, "", b"", data)
 
     def _stored(self, stream: Stream, before: int) -> None:
-        """New messages: schedules begin to run, consumers deliver."""
+        """Handle new messages: schedules start, consumers deliver."""
         for sequence in range(before + 1, stream.last_sequence + 1):
             self._schedule(stream, stream.messages[sequence])
         for consumer in self.consumers.values():
@@ -258,7 +258,7 @@ class Broker:
         self.at(max(due, self.now()), lambda: self._fire(stream, kept))
 
     def _expire(self, stream: Stream, kept: Kept) -> None:
-        """Forget the message when its time to live is over."""
+        """Delete the message when its TTL is over."""
         if f"\n{Nats.TTL}:".encode() in kept.raw_headers and stream.config.get("allow_msg_ttl"):
             due = kept.time + ttl_seconds(kept.headers[Nats.TTL]) - self._epoch
             self.at(max(due, self.now()), lambda: stream.forget(kept))
@@ -280,14 +280,14 @@ class Broker:
 
     def _note(self, line: str, raw_headers: bytes, data: bytes) -> None:
         self.history.update(f"{self.now():.9f} {line}\n".encode())
-        if not line.startswith("$JS.API."):  # a reading of several keys names them in the order of a set
+        if not line.startswith("$JS.API."):  # a direct get of several keys names them in the order of a set
             self.history.update(raw_headers + data)
         if self.watch:
             self.watch(f"{self.now():9.4f} {line} {data[:160].decode('utf-8', 'replace')}")
 
 
 def _as_read(stream: Stream, kept: Kept, left: int) -> bytes:
-    """The header block of one message in the answer to a reading."""
+    """The header block of one message in the answer to a direct get."""
     at = datetime.fromtimestamp(kept.time, UTC).isoformat().replace("+00:00", "Z")
     block = (
         f"{Nats.STREAM}: {stream.name}\r\n{Nats.SUBJECT}: {kept.subject}\r\n{Nats.SEQUENCE}: {kept.sequence}\r\n"

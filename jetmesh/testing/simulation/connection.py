@@ -1,4 +1,4 @@
-"""A connection of a simulated process: in order, with delays, and cut in the middle of anything."""
+"""A connection of a simulated process: ordered, delayed, and cut at any point."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ class Lane:
         self._loop.call_at(self._last, self._arrive, context=self._context)
 
     def lose(self, kept: int) -> None:
-        """Of what is under way, only the first `kept` still arrive."""
+        """Of the messages under way, only the first `kept` still arrive."""
         while len(self._steps) > kept:
             self._steps.pop()
 
@@ -48,7 +48,7 @@ class Lane:
 
 
 class SimulatedConnection(Notices):
-    """The Transport to a model of the broker."""
+    """The `Transport` to the model of the broker."""
 
     api_prefix = API
     limits = Limits(1 << 20)
@@ -73,7 +73,7 @@ class SimulatedConnection(Notices):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker is reached."""
+        """Whether it is connected to the broker."""
         return self._is_there
 
     @property
@@ -82,12 +82,12 @@ class SimulatedConnection(Notices):
         return "" if self.is_connected else NOT_CONNECTED
 
     async def join(self) -> None:
-        """Wait until the broker takes connections."""
+        """Wait until the broker accepts the connection."""
         while not self._connect():  # noqa: ASYNC110
             await asyncio.sleep(0.25)
 
     def new_inbox(self) -> str:
-        """A subject of its own."""
+        """A new, unique inbox."""
         self._count += 1
         return f"_INBOX.{self.name}-{self._count}"
 
@@ -96,7 +96,7 @@ class SimulatedConnection(Notices):
         return f"{self.api_prefix}.{call}"
 
     async def listen(self, subject: str, frame: Frame, queue: str = "") -> int:
-        """Subscribe to an inbox, and to everything below it."""
+        """Subscribe to an inbox and all subjects below it."""
         inbox = subject.removesuffix(".*")
         self._heard[inbox] = frame
         self._subscriptions.append(inbox)
@@ -105,7 +105,7 @@ class SimulatedConnection(Notices):
         return len(self._subscriptions) - 1
 
     async def stop_listening(self, subscription: int) -> None:
-        """Unsubscribe, and return once everything that the broker sent before has gone to its frame; it may be away."""
+        """Unsubscribe, and return once all messages that the broker sent before were passed to the frame."""
         inbox = self._subscriptions[subscription]
         ended = asyncio.Event()
 
@@ -127,7 +127,7 @@ class SimulatedConnection(Notices):
         self._out.carry(lambda: self._arrive(subject, reply, headers, data), self.delay_seconds)
 
     def _arrive(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
-        """At the broker, which does not answer what it denies: it names an error, in lower case."""
+        """Arrive at the broker, which answers a denied publish with an error, its subject in lower case."""
         if self.broker.may_publish(subject):
             self.broker.receive(subject, reply, headers, data)
         else:
@@ -135,36 +135,36 @@ class SimulatedConnection(Notices):
             self._in.carry(lambda: self.denied(words), self.delay_seconds)
 
     async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:
-        """Ask for information about the topology. Raises Unavailable where nobody answers."""
+        """Ask for information about the topology. Raises Unavailable if there is no answer."""
         await asyncio.sleep(min(self.delay_seconds, timeout_seconds))
         if not self.is_connected or self.broker.down or self.broker.stalled:
             raise Unavailable(f"no answer to {subject}")
         return json.dumps(self.broker.request(subject)).encode()
 
     async def flush(self, timeout: int = FLUSH_SECONDS) -> None:  # noqa: ASYNC109
-        """Return when the broker has what was sent."""
+        """Return when the broker has all messages that were sent."""
         async with asyncio.timeout(timeout):
             while len(self._out):  # noqa: ASYNC110
                 await asyncio.sleep(self.delay_seconds)
 
     async def close(self) -> None:
-        """Leave the broker."""
+        """Disconnect."""
         self.vanish()
 
     async def ended(self) -> str:
-        """Return when it has left the broker for good."""
+        """Return when it is closed."""
         await self._closed.wait()
         return "it was closed"
 
     def cut(self, reconnect_seconds: float) -> None:
-        """The connection breaks; a part of what is under way still arrives, and nothing comes back."""
+        """Break the connection; some messages under way still arrive, and no answer comes."""
         if not self.is_connected:
             return
         self._break(self._dice.randint(0, len(self._out)))
         self.broker.loop.call_later(reconnect_seconds, self._reconnect, context=self._context)
 
     def vanish(self) -> None:
-        """The process is gone; what it had sent is under way and arrives in part."""
+        """The process is killed; of its messages under way, some arrive."""
         self._is_gone = True
         self._closed.set()
         if self.is_connected:

@@ -1,4 +1,4 @@
-"""A model of one durable pull consumer: deliveries, acknowledgements that are forgotten, pulls that are orphans."""
+"""A model of one durable pull consumer: deliveries, acknowledgements that a crash undoes, orphaned pulls."""
 
 import json
 from collections import deque
@@ -15,12 +15,12 @@ FLUSH_SECONDS = 0.1
 
 
 def hearing(inbox: str) -> tuple[str, str]:
-    """What somebody listens to who hears what is sent to this inbox: itself, or all below what it is below."""
+    """The subscriptions that match this inbox: the inbox itself, or all subjects below its parent."""
     return inbox, inbox.rpartition(".")[0]
 
 
 class Timers(Protocol):
-    """When things happen, and chance."""
+    """Time and chance."""
 
     def now(self) -> float: ...
     def at(self, when: float, callback: Callable[[], None]) -> None: ...
@@ -30,7 +30,7 @@ class Timers(Protocol):
 
 @dataclass(slots=True)
 class Pull:
-    """A request for deliveries that waits at the consumer."""
+    """A waiting pull request."""
 
     inbox: str
     left: int
@@ -42,7 +42,7 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one message has come: how often delivered, when it will be delivered again, whether it is done."""
+    """The progress of one message: how often it was delivered, when it is redelivered, whether it is acknowledged."""
 
     delivered: int = 0
     deadline: float = 0.0
@@ -50,7 +50,7 @@ class Progress:
 
 
 Send = Callable[[str, str, str, bytes, bytes], bool]
-"""Inbox, subject, reply, headers, data; False where nobody listens there."""
+"""Inbox, subject, reply, headers, data; returns False if there is no subscriber."""
 
 
 @dataclass(slots=True)
@@ -78,11 +78,11 @@ class Consumer:
 
     @property
     def at_rest(self) -> bool:
-        """Whether everything that it selects has been delivered and acknowledged."""
+        """Whether all messages that it filters have been delivered and acknowledged."""
         return not self.pending and not self._advance()
 
     def pull(self, inbox: str, request: dict[str, Any]) -> None:
-        """A request for deliveries."""
+        """Take a pull request."""
         now = self.timers.now()
         beat = request.get("idle_heartbeat", 0) / 1e9
         pull = Pull(inbox, request["batch"], now + request["expires"] / 1e9, beat, now)
@@ -93,7 +93,7 @@ class Consumer:
         self.deliver()
 
     def deliver(self) -> None:
-        """Hand out what can be handed out."""
+        """Deliver all that can be delivered."""
         while self.pulls:
             sequence = self._next()
             if sequence is None:
@@ -105,7 +105,7 @@ class Consumer:
             self._hand_out(self.pulls[0], kept)
 
     def acknowledge(self, sequence: int, word: bytes) -> None:
-        """An answer to a delivery, from whoever had it and however late."""
+        """Take an acknowledgement of a delivery, from any client and however late."""
         if sequence not in self.pending:
             return
         if word.startswith(b"+WPI"):
@@ -117,7 +117,7 @@ class Consumer:
             self.deliver()
 
     def forget_pulls(self, status: str) -> None:
-        """Every pull is gone, and told so with `status` where there is one."""
+        """Drop every pull, with `status` as the answer if it is not empty."""
         pulls, self.pulls = self.pulls, deque()
         for pull in pulls:
             pull.ended = True
@@ -125,21 +125,21 @@ class Consumer:
                 self.send(pull.inbox, pull.inbox, "", f"NATS/1.0 {status}\r\n\r\n".encode(), b"")
 
     def drop(self, inbox: str) -> None:
-        """Nobody listens below this inbox any more, and the server knows."""
+        """Drop the pulls of an inbox that has been unsubscribed."""
         for pull in list(self.pulls):
             if inbox in hearing(pull.inbox):
                 pull.ended = True
                 self.pulls.remove(pull)
 
     def abandon(self, inboxes: Container[str]) -> None:
-        """The connection of these inboxes is lost: the server notices some of their pulls later, as orphans."""
+        """The connection of these inboxes is lost: the server keeps some of their pulls for a while, as orphans."""
         for pull in list(self.pulls):
             if any(heard in inboxes for heard in hearing(pull.inbox)) and self.timers.chance(0.5):
                 pull.ended = True
                 self.pulls.remove(pull)
 
     def lose(self, since: float) -> None:
-        """A crash: what was delivered and acknowledged after `since` is forgotten, and every pull is gone."""
+        """A crash: deliveries and acknowledgements after `since` are lost, and every pull."""
         while self._undo and self._undo[-1][0] > since:
             _, sequence, before = self._undo.pop()
             if sequence in self.stream.messages:
@@ -149,7 +149,7 @@ class Consumer:
         self.resume()
 
     def start_over(self) -> None:
-        """Deleted and made again: everything is delivered once more."""
+        """The durable is deleted and made anew: everything is delivered once more."""
         self.forget_pulls("409 Consumer Deleted")
         self.progress.clear()
         self._undo.clear()
@@ -162,7 +162,7 @@ class Consumer:
         self.deliver()
 
     def resume(self) -> None:
-        """Work out from the progress what is pending, what comes again and what is new."""
+        """Compute from the progress which messages are pending, redelivered and new."""
         self._cursor = 0
         self.pending = {sequence for sequence, p in self.progress.items() if p.delivered and not p.done}
         self.again = [sequence for sequence in sorted(self.pending) if self.timers.chance(0.5)]
@@ -174,7 +174,7 @@ class Consumer:
         return self.timers.now() + float(self.config["ack_wait"]) / 1e9
 
     def _next(self) -> int | None:
-        """What is delivered next: what comes again before what is new."""
+        """The next message to deliver: redeliveries before new messages."""
         if self.again:
             return self.again.pop(self.timers.index(len(self.again)) if self.unordered else 0)
         if len(self.pending) >= self.config["max_ack_pending"]:
@@ -243,7 +243,7 @@ class Consumer:
         self.timers.at(self.progress[sequence].deadline, lambda: self._look(sequence))
 
     def _look(self, sequence: int) -> None:
-        """The time of a delivery is up, unless it was settled or extended meanwhile."""
+        """The ack wait of a delivery is over, unless it was settled or extended meanwhile."""
         if sequence not in self.pending or sequence in self.again:
             return
         if self.progress[sequence].deadline > self.timers.now():

@@ -1,4 +1,4 @@
-"""Faults: what strikes a mesh, each undone after a while or when the world heals."""
+"""The faults, each undone after a while or when the world heals."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ def _down(world: World, process: Process) -> None:
 
 
 def stop(world: World) -> None:
-    """SIGTERM of a process: it finishes what it has, and is replaced."""
+    """SIGTERM of a process: it finishes its deliveries in flight, and is replaced."""
     process = world.random.choice(world.processes)
     process.stopping.set()
 
@@ -33,7 +33,7 @@ def stop(world: World) -> None:
 
 
 def freeze(world: World) -> None:
-    """SIGSTOP of a process, often for longer than the ack wait: it wakes up as a zombie."""
+    """SIGSTOP of a process, often for longer than the ack wait: its deliveries are at other processes when it wakes."""
     process = world.random.choice(world.processes)
     owner = process.owner
     world.loop.freeze(owner)
@@ -47,7 +47,7 @@ def cut(world: World) -> None:
 
 
 def crash_broker(world: World) -> None:
-    """SIGKILL of the broker: acks of the last moments are forgotten, every connection is lost."""
+    """SIGKILL of the broker: the last acknowledgements and every connection are lost."""
     if world.broker.down:
         return
     for process in world.processes:
@@ -57,7 +57,7 @@ def crash_broker(world: World) -> None:
 
 
 def stall_broker(world: World) -> None:
-    """SIGSTOP of the broker; whoever gives up on its connection leaves behind what it had sent."""
+    """SIGSTOP of the broker; messages of a client that gives up its connection still arrive."""
     if world.broker.down or world.broker.stalled:
         return
     world.broker.stall()
@@ -68,7 +68,7 @@ def stall_broker(world: World) -> None:
 
 
 def lose_leader(world: World) -> None:
-    """A stream answers nobody for a while; afterwards its consumers have a new leader."""
+    """A stream answers no request for a while; afterwards its consumers have a new leader."""
     stream = _stream(world)
     stream.leaderless = True
 
@@ -80,7 +80,7 @@ def lose_leader(world: World) -> None:
 
 
 def step_down(world: World, stream: Stream | None = None) -> None:
-    """Consumers forget their pulls, and sometimes when they delivered."""
+    """New leaders of consumers: their pulls are lost, and sometimes the times of deliveries."""
     stream = stream or _stream(world)
     for consumer in world.broker.consumers.values():
         if consumer.stream is stream:
@@ -90,19 +90,19 @@ def step_down(world: World, stream: Stream | None = None) -> None:
 
 
 def fill(world: World) -> None:
-    """A stream takes nothing more for a while."""
+    """A stream is full for a while."""
     stream = _stream(world)
     stream.full = True
     world.until_repaired(world.random.uniform(0.2, 6), lambda: setattr(stream, "full", False))
 
 
 def recreate(world: World) -> None:
-    """A durable is deleted and made again: it delivers everything once more."""
+    """A durable is deleted and made anew: it delivers everything once more."""
     world.random.choice([c for c in world.broker.consumers.values() if not c.stream.is_work_queue]).start_over()
 
 
 def lose_answers(world: World) -> None:
-    """Publishes are stored and nobody is told, or too late."""
+    """Publishes are stored, and their answers are lost or late."""
     world.broker.answers_lost, world.broker.answers_late = 0.15, 0.15
 
     def hear() -> None:
@@ -112,7 +112,7 @@ def lose_answers(world: World) -> None:
 
 
 def read_the_past(world: World) -> None:
-    """Readings come from replicas that lag behind."""
+    """Direct gets are answered by replicas that lag."""
     world.broker.readings_stale = 0.6
     world.until_repaired(world.random.uniform(1, 15), lambda: setattr(world.broker, "readings_stale", 0.0))
 
@@ -134,7 +134,7 @@ FAULTS: Mapping[str, Fault] = {
 
 
 async def storm(world: World, seconds: float, faults: Mapping[str, Fault] = FAULTS) -> None:
-    """Let a few kinds of faults, which the seed chooses, strike for so many seconds."""
+    """Inject a few kinds of faults, chosen by the seed, for so many seconds."""
     names = world.random.sample(sorted(faults), world.random.randint(0, min(5, len(faults))))
     end = world.loop.time() + seconds
     pause = world.random.choice((0.3, 1.0, 4.0))

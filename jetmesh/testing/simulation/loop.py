@@ -1,4 +1,4 @@
-"""An event loop on virtual time: waiting costs nothing, and a seed decides which of the ready callbacks runs next."""
+"""An event loop on virtual time: waiting takes no time, and a seed decides which ready callback runs next."""
 
 import asyncio
 import gc
@@ -16,17 +16,17 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 OWNER: ContextVar[str] = ContextVar("owner", default="")
-"""The simulated process that a callback belongs to; empty for the world around them."""
+"""The simulated process that a callback belongs to; empty if it belongs to none."""
 
 EPOCH_SECONDS = 1_800_000_000.0
 """The wall clock when a simulation begins."""
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Runs one callback at a time: the next that is ready, or with `shuffled` any of them.
+    """Runs one callback at a time: the next ready one, or with `shuffled` a random ready one.
 
-    asyncio promises first in, first out; a world in which every step takes a little longer or shorter does not. Leans
-    on `_ready` and `_run_once` of CPython's loop; there are no threads and no sockets.
+    asyncio runs callbacks in order, but real processes take a varying time for each step. It relies on `_ready` and
+    `_run_once` of CPython's loop; there are no threads and no sockets.
     """
 
     _ready: deque[asyncio.Handle]
@@ -53,18 +53,18 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[[*Arguments], object], *args: *Arguments, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Like every loop's; timers of one moment fire in the order in which they were made."""
+        """As in every loop; timers for the same time fire in the order in which they were made."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         self._timers += 1
         heapq.heappush(self._due, (when, self._timers, timer))
         return timer
 
     def freeze(self, owner: str) -> None:
-        """Nothing of `owner` runs until it is thawed, as under SIGSTOP."""
+        """Run no callback of `owner` until it is thawed, as under SIGSTOP."""
         self._frozen.setdefault(owner, [])
 
     def thaw(self, owner: str) -> None:
-        """Whatever became ready meanwhile runs now."""
+        """Run the callbacks that became ready meanwhile."""
         self._ready.extend(self._frozen.pop(owner, ()))
 
     def after_steps(self, owner: str, steps: int, callback: Callable[[], None]) -> None:
@@ -79,7 +79,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             task.cancel()
 
     def failures(self) -> list[str]:
-        """What went wrong without anybody looking: tasks that failed, callbacks that raised."""
+        """Errors that no code handled: of tasks that failed, of callbacks that raised."""
         for tasks in self.tasks.values():
             self._forget_done(tasks)
         gc.collect(0)
@@ -98,7 +98,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return task
 
     def _forget_done(self, tasks: "list[asyncio.Task[Any]]") -> None:
-        """Drop what is done, so that a task whose error nobody looked at says so."""
+        """Drop tasks that are done, so that asyncio reports errors that were never retrieved."""
         tasks[:] = [task for task in tasks if not task.done()]
 
     def _on_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 self._count_down(owner)
 
     def _collect(self) -> None:
-        """Make ready what is due, moving the clock where nothing is."""
+        """Make due timers ready; if none is due, move the clock to the next."""
         due, ready = self._due, self._ready
         while due and (due[0][0] <= self._now or not ready):
             when, _, timer = heapq.heappop(due)
@@ -128,7 +128,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 self._now = max(self._now, when)
                 ready.append(timer)
         if not ready:
-            raise RuntimeError("nothing is left to happen: every task waits for another")
+            raise RuntimeError("deadlock: every task waits, and no timer is set")
 
     def _choose(self) -> asyncio.Handle:
         ready = self._ready
@@ -148,14 +148,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """There are no file descriptors."""
 
     def _write_to_self(self) -> None:
-        """There are no other threads to be woken by."""
+        """There are no other threads that could wake it."""
 
 
 @contextmanager
 def virtual_clock(loop: SimulatedLoop, dice: random.Random) -> Iterator[None]:
-    """While inside, `time` tells the loop's time, and `random.uniform` and `uuid.uuid4` follow the seed.
+    """Inside, `time` returns the loop's time, and `random.uniform` and `uuid.uuid4` follow the seed.
 
-    The runtime needs no seam for it: whatever module asks them, new ones too, is inside the simulation.
+    So the runtime needs no parameter for the clock: every module that calls these functions is simulated.
     """
     before = time.monotonic, time.time, time.time_ns, time.perf_counter, random.uniform, uuid.uuid4
     time.monotonic = time.perf_counter = loop.time

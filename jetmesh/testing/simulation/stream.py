@@ -1,4 +1,4 @@
-"""A model of one stream: guarded publishes, atomic batches, last messages, schedules. Its answers are the server's."""
+"""A model of one stream: guarded publishes, atomic batches, last messages, schedules, with the server's answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from jetmesh.jetstream.subject import covers
 Answer = dict[str, Any]
 
 DEDUPE_NANOSECONDS = 120 * 10**9
-"""What a stream has that says nothing of it."""
+"""Fields of a stream's configuration that the model ignores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Kept:
 
 
 def ttl_seconds(text: str) -> float:
-    """How long a message lives: whole seconds, or a duration of Go with one unit."""
+    """The seconds of a TTL: whole seconds, or a Go duration with one unit."""
     units = {"h": 3_600.0, "m": 60.0, "s": 1.0}
     return float(text[:-1]) * units[text[-1]] if text[-1] in units else float(text)
 
@@ -60,7 +60,7 @@ class Stream:
         self.last_sequence = 0
         self.full = self.leaderless = False
         self.horizon: int | None = None
-        """How far a replica that lags has come; None: it has everything."""
+        """The last sequence of a replica that lags; None: none lags."""
         self._of_subject: dict[str, list[int]] = {}
         self._of_key: dict[tuple[str, str], list[int]] = {}
         self._batches: dict[str, list[Publish]] = {}
@@ -72,18 +72,18 @@ class Stream:
         return self.config.get("retention") == "workqueue"
 
     def takes(self, subject: str) -> bool:
-        """Whether a subject is one of the stream's."""
+        """Whether the stream takes a subject."""
         return any(covers(pattern, subject) for pattern in self.config["subjects"])
 
     def publish(self, message: Publish, now: float) -> Answer | None:
-        """The acknowledgement or refusal; None where the server answers with nothing but the empty message."""
+        """The acknowledgement or refusal; None if the server answers with an empty message."""
         if batch := message.headers.get(Nats.BATCH_ID):
             return self._batch(batch, message, now)
         refused = self._refuse(message, now)
         return refused or self._acknowledge(self.keep(message, now))
 
     def keep(self, message: Publish, now: float) -> Kept:
-        """Append a message without asking."""
+        """Append a message without checks."""
         self.last_sequence += 1
         kept = Kept(message.subject, self.last_sequence, message.raw_headers, message.data, now)
         self.restore(kept)
@@ -92,26 +92,26 @@ class Stream:
         return kept
 
     def restore(self, kept: Kept) -> None:
-        """Have a message in its place, for the first time or again."""
+        """Store a message at its sequence, for the first time or again."""
         self.messages[kept.sequence] = kept
         for index in self._indexes(kept.subject):
             index.append(kept.sequence)
             index.sort()
 
     def remove(self, sequence: int) -> Kept | None:
-        """Forget a message."""
+        """Delete the message of a sequence."""
         kept = self.messages.pop(sequence, None)
         for index in self._indexes(kept.subject) if kept else ():
             index.remove(sequence)
         return kept
 
     def forget(self, kept: Kept) -> None:
-        """Forget this message, if it is still there."""
+        """Delete this message if it is still there."""
         if self.messages.get(kept.sequence) is kept:
             self.remove(kept.sequence)
 
     def forget_batches(self) -> None:
-        """Batches that were not committed are gone."""
+        """Drop the batches that were not committed."""
         self._batches.clear()
 
     def last(self, pattern: str) -> int:
@@ -121,11 +121,11 @@ class Stream:
 
     @property
     def readable(self) -> int:
-        """The last sequence that a reading may see."""
+        """The last sequence that a direct get may see."""
         return self.last_sequence if self.horizon is None else min(self.horizon, self.last_sequence)
 
     def last_of_each(self, patterns: Iterable[str], up_to: int) -> list[Kept]:
-        """The newest message of every subject that a pattern means, as it was at sequence `up_to`; oldest first."""
+        """The newest message of every subject that a pattern matches, as of sequence `up_to`; oldest first."""
         newest: dict[str, Kept] = {}
         for sequence in sorted({s for pattern in patterns for s in self._found(pattern) if s <= up_to}):
             kept = self.messages[sequence]
@@ -159,7 +159,7 @@ class Stream:
         return refusal(503, ErrorCode.STORE_FAILED, "maximum bytes exceeded") if self.full else None
 
     def _known(self, message: Publish, now: float) -> int:
-        """The sequence of the message with the same id, while it is remembered; else 0."""
+        """The sequence of the message with the same id within the duplicate window; else 0."""
         sequence, at = self._seen.get(message.headers.get(Nats.MSG_ID, ""), (0, 0.0))
         window = self.config.get("duplicate_window", DEDUPE_NANOSECONDS) / 1e9
         return sequence if now - at < window else 0
@@ -168,7 +168,7 @@ class Stream:
         return {"stream": self.name, "seq": kept.sequence}
 
     def _batch(self, batch: str, message: Publish, now: float) -> Answer | None:
-        """Collect a batch; with its last message all are stored, or none. Guards see what stood before the batch."""
+        """Collect a batch; with its last message all are stored, or none. Guards see the stream before the batch."""
         number = int(message.headers[Nats.BATCH_SEQUENCE])
         if not self.config.get("allow_atomic"):
             return refusal(400, ErrorCode.ATOMIC_PUBLISH_DISABLED, "atomic publish is disabled")
@@ -187,7 +187,7 @@ class Stream:
         return {"stream": self.name, "seq": self.last_sequence, "batch": batch, "count": len(collected)}
 
     def _refuse_batch(self, collected: Sequence[Publish], now: float) -> Answer | None:
-        """Why a batch is not stored: a subject that it writes can't be guarded by a later message of it."""
+        """Why a batch is not stored; among others, a later message must not guard a subject that the batch writes."""
         written, ids = set[str](), set[str]()
         for message in collected:
             named = message.headers.get(Nats.MSG_ID, "")

@@ -1,4 +1,4 @@
-"""A whole mesh in one thread: the processes of every service, the broker between them, and whoever is outside."""
+"""A whole mesh in one thread: the processes of every service, the broker, and clients outside."""
 
 import asyncio
 import contextvars
@@ -31,11 +31,11 @@ END_SECONDS = 60.0
 
 
 class Restless(AssertionError):
-    """The mesh has not come to rest in time; the text says where it goes on."""
+    """The mesh has not come to rest in time; the text says what still runs."""
 
 
 class Process:
-    """One process of the world: a service, or somebody outside whom only `Process.mesh` is for."""
+    """One process of the world: a service, or a client outside, which uses only `Process.mesh`."""
 
     def __init__(self, world: "World", name: str, service: Service | None = None) -> None:
         self.world, self.name, self.service = world, name, service
@@ -54,12 +54,12 @@ class Process:
         self.life = self.world.loop.create_task(self._live(), context=context)
 
     def kill(self) -> None:
-        """SIGKILL: no line of it has an effect any more."""
+        """SIGKILL: no further line of it has an effect."""
         self.connection.vanish()
         self.world.loop.end(self.owner)
 
     def run(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Do something as this process."""
+        """Run a coroutine as this process."""
         context = contextvars.Context()
         context.run(OWNER.set, self.owner)
         return self.world.loop.create_task(work, context=context)
@@ -85,10 +85,10 @@ class Process:
 
 
 class World:
-    """Everything that there is, and the seed that decides what happens.
+    """All processes and the broker, and the seed that decides what happens.
 
-    `dependencies` makes what a service needs; whatever it reaches outside is a part of the world, too, and should take
-    its time from the loop and its luck from a `random.Random` of the seed. `World.run` gives a scenario its time.
+    `dependencies` makes what a service needs; systems that it calls are a part of the world as well, and should take
+    the time from the loop and random numbers from a `random.Random` of the seed. `World.run` runs a scenario.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class World:
         self._repairs: dict[Step, None] = {}
 
     def run(self, scenario: Coroutine[Any, Any, T]) -> T:
-        """Run a scenario to its end, and everything that is beside it."""
+        """Run a scenario to its end, with all processes."""
         asyncio.set_event_loop(self.loop)
         try:
             with virtual_clock(self.loop, self.dice):
@@ -120,7 +120,7 @@ class World:
             asyncio.set_event_loop(None)
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """End all that still runs."""
 
         async def end() -> None:
             owners = [owner for owner in self.loop.tasks if owner]
@@ -146,20 +146,20 @@ class World:
         return Process(self, name)
 
     def until_repaired(self, seconds: float, repair: Step) -> None:
-        """A fault was made that `repair` ends: after so many seconds, or when the world heals."""
+        """Let `repair` end a fault after so many seconds, or when the world heals."""
         self._repairs[repair] = None
         self.loop.call_later(seconds, self._repair, repair, context=contextvars.Context())
 
     def heal(self) -> None:
-        """Faults stop; whatever is down comes back now."""
+        """End all faults now."""
         for repair in list(self._repairs):
             self._repair(repair)
 
     async def rest(self, limit_seconds: float, beside: Callable[[], Sequence[str]] = lambda: ()) -> float:
-        """Wait until nothing is under way any more; for how long it was. `beside` names what else goes on.
+        """Wait until the mesh is at rest; returns the seconds. `beside` names other activity, which must end as well.
 
         Raises:
-            Restless: it goes on after `limit_seconds`.
+            Restless: it is not at rest after `limit_seconds`.
         """
         begun, quiet = self.loop.time(), 0
         while quiet < 3:
@@ -187,4 +187,4 @@ class World:
             for stream in self.broker.streams.values()
             if stream.is_work_queue
         }
-        return consumers + [f"{name}: {count} set aside" for name, count in timers.items() if count]
+        return consumers + [f"{name}: {count} delayed" for name, count in timers.items() if count]

@@ -66,7 +66,7 @@ def outcome(story: Story) -> str:
 
 
 def acknowledged_are_stored(facts: Facts) -> Offences:
-    """every message that was acknowledged is stored, refused, set aside, or a dead letter"""
+    """every message that was acknowledged is stored, refused, delayed, or a dead letter"""
     answers = checks.answers_of(SERVICES)
     for message in checks.unanswered(facts, {**answers, REQUESTED: answers[REQUESTED] | {REFUSED}}):
         placed = facts.stories.get(facts.named(message), {}).get(PLACED)
