@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("contracts", "deploy", "jetmesh", "observability", "services", "tools")
+FOLDERS = ("contracts", "deploy", "docs", "jetmesh", "observability", "services", "tools")
 PAGES = ("README.md", "SECURITY.md", "pyproject.toml")
 REACTION = '''
 
