@@ -291,7 +291,7 @@ class _Signature:
         return event
 
     def _arguments(self, names: Sequence[str]) -> tuple[type | None, tuple[str, ...]]:
-        """What each parameter after the first gets: the story, the dependencies or the snapshot."""
+        """The argument for each parameter after the first: the fold of the story, the dependencies or the snapshot."""
         story, arguments = None, []
         for name in names:
             hint = self.hints[name]
@@ -305,7 +305,7 @@ class _Signature:
             else:
                 raise self.error(
                     f"has a parameter `{name}: {hint}` that the runtime can't fill",
-                    "annotate it with the service's dependencies, with a story (a class with `evolve`) or, in a "
+                    "annotate it with the service's dependencies, with a fold (a class with `evolve`) or, in a "
                     "reaction to many, with Snapshot",
                 )
         return story, tuple(arguments)

@@ -264,7 +264,7 @@ def test_a_folder_that_is_gone_is_said(tmp_path: Path, command: str) -> None:
     done = subprocess.run(
         ["sh", "-c", run], env=clean(), capture_output=True, text=True, timeout=SECONDS_MAX, check=False
     )
-    assert (done.returncode, done.stderr.count("\n"), "is gone" in done.stderr) == (2, 1, True), done.stderr
+    assert (done.returncode, done.stderr.count("\n"), "was deleted" in done.stderr) == (2, 1, True), done.stderr
 
 
 @pytest.mark.parametrize("command", ["flow", "contracts bundle", "example orders.placed"])
