@@ -47,7 +47,7 @@ type Line struct {
 
 // OrderPlaced: A customer clicked "Buy". Published without a key in the subject, it asks orders to check and record it.
 //
-// Recorded once per order, when orders has checked what came from outside.
+// Recorded once per order, when orders has checked the message from outside.
 type OrderPlaced struct {
 	// The order: the key, the last token of the subject.
 	OrderID string `json:"order_id"`
@@ -109,15 +109,15 @@ type OrderConfirmed struct {
 	TotalMinor int64 `json:"total_minor"`
 }
 
-// OrderCancellationRequested: The customer does not want the order any more. It is cancelled unless the money is taken already.
+// OrderCancellationRequested: The customer asks to cancel the order. It is cancelled unless the money is taken already.
 //
-// Recorded when an order that is confirmed already shall be cancelled; payments decides.
+// Recorded when the order is confirmed already; payments decides.
 type OrderCancellationRequested struct {
 	// The order: the key, the last token of the subject.
 	OrderID string `json:"order_id"`
 }
 
-// OrderCancelled: The order will not be: whatever was held or reserved for it is given back.
+// OrderCancelled: The order is cancelled: money that was held and goods that were reserved are given back.
 //
 // Recorded when the first of the reasons below is known.
 type OrderCancelled struct {
@@ -157,7 +157,7 @@ type PaymentDeclined struct {
 	Reason string `json:"reason"`
 }
 
-// PaymentCaptured: The money is taken. Carries what a receipt needs.
+// PaymentCaptured: The money is taken. The event has the data for a receipt.
 //
 // Recorded when the order was confirmed and the bank took the money.
 type PaymentCaptured struct {
@@ -173,7 +173,7 @@ type PaymentCaptured struct {
 	Customer Customer `json:"customer"`
 }
 
-// PaymentCaptureFailed: The money of a confirmed order can't be taken, now or later: the order is cancelled for it.
+// PaymentCaptureFailed: The money of a confirmed order can't be taken, now or later: the order is cancelled.
 //
 // Recorded when the bank refuses to take what it held.
 type PaymentCaptureFailed struct {
@@ -183,9 +183,9 @@ type PaymentCaptureFailed struct {
 	Reason string `json:"reason"`
 }
 
-// PaymentVoided: The payment is closed at the bank: what was held is given back, and a hold that comes later is refused.
+// PaymentVoided: The payment is closed at the bank: held money is given back, and a later hold is refused.
 //
-// Recorded after every cancellation of an order, also where nothing was held.
+// Recorded after every cancellation of an order, even if nothing was held.
 type PaymentVoided struct {
 	// The order that is paid: the key.
 	OrderID string `json:"order_id"`
@@ -199,17 +199,17 @@ type Goods struct {
 	Quantity int64 `json:"quantity"`
 }
 
-// GoodsReserved: Every article of the order was there and is put aside.
+// GoodsReserved: Every article of the order was in stock and is reserved.
 //
 // Recorded together with the new levels of its articles.
 type GoodsReserved struct {
 	// The order that the goods are for: the key.
 	OrderID string `json:"order_id"`
-	// What is put aside, each article once.
+	// The reserved pieces, each article once.
 	Goods []Goods `json:"goods"`
 }
 
-// Shortage: An article that was wanted and is not there in this number.
+// Shortage: An article that is not in stock in the wanted number.
 type Shortage struct {
 	// The article.
 	SKU string `json:"sku"`
@@ -219,23 +219,23 @@ type Shortage struct {
 	Available int64 `json:"available"`
 }
 
-// GoodsRejected: At least one article was not there in the number wanted; nothing is put aside.
+// GoodsRejected: At least one article was not in stock in the wanted number; nothing is reserved.
 //
-// Recorded when the order was placed and the shelf did not suffice.
+// Recorded when the order was placed and the stock did not suffice.
 type GoodsRejected struct {
 	// The order that the goods are for: the key.
 	OrderID string `json:"order_id"`
-	// Every article that was not there.
+	// Every article that was short.
 	Shortages []Shortage `json:"shortages"`
 }
 
-// GoodsReleased: The goods of a cancelled order are back on the shelf; none, where none were reserved.
+// GoodsReleased: The reserved goods of a cancelled order are in stock again; an empty list if none were reserved.
 //
 // Recorded after every cancellation of an order together with the new levels.
 type GoodsReleased struct {
 	// The order that the goods are for: the key.
 	OrderID string `json:"order_id"`
-	// What is put back, each article once.
+	// The released pieces, each article once.
 	Goods []Goods `json:"goods"`
 }
 
@@ -251,9 +251,9 @@ type StockRestocked struct {
 	Quantity int64 `json:"quantity"`
 }
 
-// StockLevel: What is free on the shelf of one article: the newest message counts.
+// StockLevel: The free stock of one article: the newest message counts.
 //
-// Recorded with whatever changes it.
+// Recorded together with each event that changes it.
 type StockLevel struct {
 	// The article.
 	SKU string `json:"sku"`
@@ -261,7 +261,7 @@ type StockLevel struct {
 	Available int64 `json:"available"`
 }
 
-// ConfirmationSent: The customer was told that the order is promised.
+// ConfirmationSent: The mail that confirms the order was sent.
 //
 // Recorded when the mail server has taken the mail.
 type ConfirmationSent struct {
@@ -271,7 +271,7 @@ type ConfirmationSent struct {
 	MessageID string `json:"message_id"`
 }
 
-// CancellationSent: The customer was told that the order will not be, and why.
+// CancellationSent: The mail that the order is refused or cancelled, with the reason, was sent.
 //
 // Recorded when the mail server has taken the mail.
 type CancellationSent struct {
@@ -281,7 +281,7 @@ type CancellationSent struct {
 	MessageID string `json:"message_id"`
 }
 
-// ReceiptSent: The customer was told that the money is taken.
+// ReceiptSent: The receipt for the payment was sent.
 //
 // Recorded when the mail server has taken the mail.
 type ReceiptSent struct {

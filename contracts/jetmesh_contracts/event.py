@@ -34,9 +34,9 @@ class Event(BaseModel):
     records it; `key_field`, the field that names the entity; `from_outside`, whether it may be published without a key
     in the subject, for its owner to check and record; `publisher`, the kind of the broker's users who may do that
     (`client` are customers; `supplier` or `support` have keys of their own); `state`, whether its newest message per
-    key replaces the older ones (a level) instead of telling one thing that happened; `ending`, whether its owner's part
-    of the key's story is over with it; `previous`, the version before
-    this one (`orders.placed` of `orders.placed_v2`), whose bodies are read through `upcast`.
+    key replaces the older ones (a level) instead of recording one fact; `ending`, whether it ends its owner's part of
+    the key's story; `previous`, the version before this one (`orders.placed` of `orders.placed_v2`), whose bodies are
+    read through `upcast`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", revalidate_instances="never")

@@ -1,4 +1,4 @@
-"""Lists of values that may grow without a new version: who does not know a value yet reads it as the catch-all."""
+"""Lists of values that may grow without a new version: a reader that does not know a value reads the catch-all."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,8 @@ READING = {"reading": True}
 class Grows:
     """Annotates a Literal of texts: `Annotated[Literal["lost", "other"], Grows("other")]`.
 
-    What is written must be in the list. What is read and is not in it is read as `unknown`, which is in it; in the
-    schema of consumers the list is `x-values`, and any text is allowed.
+    A producer may write only values of the list. A reader reads any other value as `unknown`, which is in the list; in
+    the schema of consumers the list is `x-values`, and any text is allowed.
     """
 
     unknown: str

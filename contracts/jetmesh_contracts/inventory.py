@@ -1,4 +1,4 @@
-"""What inventory tells the world: goods are reserved, rejected, released; and what is on the shelf."""
+"""The events of inventory: goods are reserved, rejected, released; and the level of each article."""
 
 from typing import Annotated, ClassVar
 
@@ -19,7 +19,7 @@ class Goods(Part):
 
 
 class Shortage(Part):
-    """An article that was wanted and is not there in this number."""
+    """An article that is not in stock in the wanted number."""
 
     sku: Token = Field(description="The article.")
     wanted: Annotated[int, Field(ge=1, description="How many.", json_schema_extra=units.PIECES)]
@@ -33,30 +33,30 @@ class ReservationEvent(Event, owner="inventory", key_field="order_id"):
 
 
 class GoodsReserved(ReservationEvent, type="inventory.reserved", ending=True):
-    """Every article of the order was there and is put aside.
+    """Every article of the order was in stock and is reserved.
 
     Recorded together with the new levels of its articles.
     """
 
-    goods: tuple[Goods, ...] = Field(min_length=1, description="What is put aside, each article once.")
+    goods: tuple[Goods, ...] = Field(min_length=1, description="The reserved pieces, each article once.")
 
 
 class GoodsRejected(ReservationEvent, type="inventory.rejected", ending=True):
-    """At least one article was not there in the number wanted; nothing is put aside.
+    """At least one article was not in stock in the wanted number; nothing is reserved.
 
-    Recorded when the order was placed and the shelf did not suffice.
+    Recorded when the order was placed and the stock did not suffice.
     """
 
-    shortages: tuple[Shortage, ...] = Field(min_length=1, description="Every article that was not there.")
+    shortages: tuple[Shortage, ...] = Field(min_length=1, description="Every article that was short.")
 
 
 class GoodsReleased(ReservationEvent, type="inventory.released", ending=True):
-    """The goods of a cancelled order are back on the shelf; none, where none were reserved.
+    """The reserved goods of a cancelled order are in stock again; an empty list if none were reserved.
 
     Recorded after every cancellation of an order together with the new levels.
     """
 
-    goods: tuple[Goods, ...] = Field(description="What is put back, each article once.")
+    goods: tuple[Goods, ...] = Field(description="The released pieces, each article once.")
 
 
 class StockRestocked(
@@ -75,9 +75,9 @@ class StockRestocked(
 
 
 class StockLevel(Event, type="stock.level", owner="inventory", key_field="sku", state=True):
-    """What is free on the shelf of one article: the newest message counts.
+    """The free stock of one article: the newest message counts.
 
-    Recorded with whatever changes it.
+    Recorded together with each event that changes it.
     """
 
     sku: Token = Field(description="The article.")

@@ -24,7 +24,7 @@ Minor = Annotated[
 DECIMALS = {
     "EUR": 2, "USD": 2, "GBP": 2, "CHF": 2, "SEK": 2, "NOK": 2, "DKK": 2, "PLN": 2, "CZK": 2, "JPY": 0,
 }  # fmt: skip
-"""How many digits of an amount come after the point: ISO 4217's minor units."""
+"""How many digits of an amount are after the decimal point: ISO 4217's minor units."""
 
 
 def amount(minor: int, currency: str) -> str:

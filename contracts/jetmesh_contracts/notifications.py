@@ -1,4 +1,4 @@
-"""What notifications tells the world: which mail went out. No address, no text: those stay with the mail."""
+"""The events of notifications: which mail was sent. They have no address and no text: only the mail has these."""
 
 from pydantic import Field
 
@@ -13,21 +13,21 @@ class NotificationEvent(Event, owner="notifications", key_field="order_id"):
 
 
 class ConfirmationSent(NotificationEvent, type="notifications.confirmation_sent", ending=True):
-    """The customer was told that the order is promised.
+    """The mail that confirms the order was sent.
 
     Recorded when the mail server has taken the mail.
     """
 
 
 class CancellationSent(NotificationEvent, type="notifications.cancellation_sent", ending=True):
-    """The customer was told that the order will not be, and why.
+    """The mail that the order is refused or cancelled, with the reason, was sent.
 
     Recorded when the mail server has taken the mail.
     """
 
 
 class ReceiptSent(NotificationEvent, type="notifications.receipt_sent", ending=True):
-    """The customer was told that the money is taken.
+    """The receipt for the payment was sent.
 
     Recorded when the mail server has taken the mail.
     """

@@ -1,4 +1,4 @@
-"""What orders tells the world: an order is placed, waits for its payment and its goods, and ends once."""
+"""The events of orders: an order is placed, waits for its payment and its goods, and ends once."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -54,7 +54,7 @@ class OrderEvent(Event, owner="orders", key_field="order_id"):
 class OrderPlaced(OrderEvent, type="orders.placed", from_outside=True):
     """A customer clicked "Buy". Published without a key in the subject, it asks orders to check and record it.
 
-    Recorded once per order, when orders has checked what came from outside.
+    Recorded once per order, when orders has checked the message from outside.
     """
 
     customer: Customer = Field(description="Who ordered, with the address that a mail needs.")
@@ -110,16 +110,16 @@ class OrderConfirmed(OrderEvent, type="orders.confirmed", ending=True):
 
 
 class OrderCancellationRequested(OrderEvent, type="orders.cancellation_requested", from_outside=True):
-    """The customer does not want the order any more. It is cancelled unless the money is taken already.
+    """The customer asks to cancel the order. It is cancelled unless the money is taken already.
 
-    Recorded when an order that is confirmed already shall be cancelled; payments decides.
+    Recorded when the order is confirmed already; payments decides.
     """
 
     publisher: ClassVar[str] = "support"
 
 
 class OrderCancelled(OrderEvent, type="orders.cancelled", ending=True):
-    """The order will not be: whatever was held or reserved for it is given back.
+    """The order is cancelled: money that was held and goods that were reserved are given back.
 
     Recorded when the first of the reasons below is known.
     """

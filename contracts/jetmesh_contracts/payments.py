@@ -1,4 +1,4 @@
-"""What payments tells the world: money is held, and then taken or given back."""
+"""The events of payments: money is held, and then taken or given back."""
 
 from typing import Annotated, Literal
 
@@ -42,7 +42,7 @@ class PaymentDeclined(PaymentEvent, type="payments.declined", ending=True):
 
 
 class PaymentCaptured(PaymentEvent, type="payments.captured", ending=True):
-    """The money is taken. Carries what a receipt needs.
+    """The money is taken. The event has the data for a receipt.
 
     Recorded when the order was confirmed and the bank took the money.
     """
@@ -54,7 +54,7 @@ class PaymentCaptured(PaymentEvent, type="payments.captured", ending=True):
 
 
 class PaymentCaptureFailed(PaymentEvent, type="payments.capture_failed"):
-    """The money of a confirmed order can't be taken, now or later: the order is cancelled for it.
+    """The money of a confirmed order can't be taken, now or later: the order is cancelled.
 
     Recorded when the bank refuses to take what it held.
     """
@@ -65,7 +65,7 @@ class PaymentCaptureFailed(PaymentEvent, type="payments.capture_failed"):
 
 
 class PaymentVoided(PaymentEvent, type="payments.voided", ending=True):
-    """The payment is closed at the bank: what was held is given back, and a hold that comes later is refused.
+    """The payment is closed at the bank: held money is given back, and a later hold is refused.
 
-    Recorded after every cancellation of an order, also where nothing was held.
+    Recorded after every cancellation of an order, even if nothing was held.
     """

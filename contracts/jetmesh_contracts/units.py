@@ -6,4 +6,4 @@ MINOR: dict[str, JsonValue] = {"x-unit": "minor unit"}
 """Cents for EUR, yen for JPY (ISO 4217)."""
 
 PIECES: dict[str, JsonValue] = {"x-unit": "pieces"}
-"""So many of one article."""
+"""A number of pieces of one article."""

@@ -21,7 +21,7 @@ export interface Line {
 /**
  * A customer clicked "Buy". Published without a key in the subject, it asks orders to check and record it.
  *
- * Recorded once per order, when orders has checked what came from outside.
+ * Recorded once per order, when orders has checked the message from outside.
  */
 export interface OrderPlaced {
   /** The order: the key, the last token of the subject. */
@@ -93,9 +93,9 @@ export interface OrderConfirmed {
 }
 
 /**
- * The customer does not want the order any more. It is cancelled unless the money is taken already.
+ * The customer asks to cancel the order. It is cancelled unless the money is taken already.
  *
- * Recorded when an order that is confirmed already shall be cancelled; payments decides.
+ * Recorded when the order is confirmed already; payments decides.
  */
 export interface OrderCancellationRequested {
   /** The order: the key, the last token of the subject. */
@@ -103,7 +103,7 @@ export interface OrderCancellationRequested {
 }
 
 /**
- * The order will not be: whatever was held or reserved for it is given back.
+ * The order is cancelled: money that was held and goods that were reserved are given back.
  *
  * Recorded when the first of the reasons below is known.
  */
@@ -149,7 +149,7 @@ export interface PaymentDeclined {
 }
 
 /**
- * The money is taken. Carries what a receipt needs.
+ * The money is taken. The event has the data for a receipt.
  *
  * Recorded when the order was confirmed and the bank took the money.
  */
@@ -167,7 +167,7 @@ export interface PaymentCaptured {
 }
 
 /**
- * The money of a confirmed order can't be taken, now or later: the order is cancelled for it.
+ * The money of a confirmed order can't be taken, now or later: the order is cancelled.
  *
  * Recorded when the bank refuses to take what it held.
  */
@@ -179,9 +179,9 @@ export interface PaymentCaptureFailed {
 }
 
 /**
- * The payment is closed at the bank: what was held is given back, and a hold that comes later is refused.
+ * The payment is closed at the bank: held money is given back, and a later hold is refused.
  *
- * Recorded after every cancellation of an order, also where nothing was held.
+ * Recorded after every cancellation of an order, even if nothing was held.
  */
 export interface PaymentVoided {
   /** The order that is paid: the key. */
@@ -197,18 +197,18 @@ export interface Goods {
 }
 
 /**
- * Every article of the order was there and is put aside.
+ * Every article of the order was in stock and is reserved.
  *
  * Recorded together with the new levels of its articles.
  */
 export interface GoodsReserved {
   /** The order that the goods are for: the key. */
   order_id: string;
-  /** What is put aside, each article once. */
+  /** The reserved pieces, each article once. */
   goods: Array<Goods>;
 }
 
-/** An article that was wanted and is not there in this number. */
+/** An article that is not in stock in the wanted number. */
 export interface Shortage {
   /** The article. */
   sku: string;
@@ -219,26 +219,26 @@ export interface Shortage {
 }
 
 /**
- * At least one article was not there in the number wanted; nothing is put aside.
+ * At least one article was not in stock in the wanted number; nothing is reserved.
  *
- * Recorded when the order was placed and the shelf did not suffice.
+ * Recorded when the order was placed and the stock did not suffice.
  */
 export interface GoodsRejected {
   /** The order that the goods are for: the key. */
   order_id: string;
-  /** Every article that was not there. */
+  /** Every article that was short. */
   shortages: Array<Shortage>;
 }
 
 /**
- * The goods of a cancelled order are back on the shelf; none, where none were reserved.
+ * The reserved goods of a cancelled order are in stock again; an empty list if none were reserved.
  *
  * Recorded after every cancellation of an order together with the new levels.
  */
 export interface GoodsReleased {
   /** The order that the goods are for: the key. */
   order_id: string;
-  /** What is put back, each article once. */
+  /** The released pieces, each article once. */
   goods: Array<Goods>;
 }
 
@@ -257,9 +257,9 @@ export interface StockRestocked {
 }
 
 /**
- * What is free on the shelf of one article: the newest message counts.
+ * The free stock of one article: the newest message counts.
  *
- * Recorded with whatever changes it.
+ * Recorded together with each event that changes it.
  */
 export interface StockLevel {
   /** The article. */
@@ -269,7 +269,7 @@ export interface StockLevel {
 }
 
 /**
- * The customer was told that the order is promised.
+ * The mail that confirms the order was sent.
  *
  * Recorded when the mail server has taken the mail.
  */
@@ -281,7 +281,7 @@ export interface ConfirmationSent {
 }
 
 /**
- * The customer was told that the order will not be, and why.
+ * The mail that the order is refused or cancelled, with the reason, was sent.
  *
  * Recorded when the mail server has taken the mail.
  */
@@ -293,7 +293,7 @@ export interface CancellationSent {
 }
 
 /**
- * The customer was told that the money is taken.
+ * The receipt for the payment was sent.
  *
  * Recorded when the mail server has taken the mail.
  */
