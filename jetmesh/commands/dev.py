@@ -14,7 +14,7 @@ from jetmesh.common.ports import HOST, free_ports
 from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
 from jetmesh.local.lifecycle import Lifecycle, clear, provide
-from jetmesh.local.plan import Plan, health_ports
+from jetmesh.local.plan import Plan, health_ports, their_broker
 from jetmesh.local.state import State
 from jetmesh.settings import Settings
 from jetmesh.topology.accounts import OPERATOR
@@ -42,7 +42,7 @@ def dev(app: str, state: State, port: int | None) -> None:
 
 def _plan(app: str, state: State, chosen: Settings, port: int | None) -> Plan:
     services = apps.load(app)
-    theirs = chosen.nats_url if "nats_url" in chosen.model_fields_set else ""
+    theirs = their_broker()
     own_port, monitor_port = free_ports(2)
     return Plan(
         app=apps.reference_of(app),

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jetmesh.common.http import NO_ANSWER, get
-from jetmesh.common.ports import HOST, free_ports
+from jetmesh.common.ports import HOST, free_ports, is_taken
 from jetmesh.local import broker
 from jetmesh.local.endpoints import Endpoints
 from jetmesh.local.state import State
 from jetmesh.local.supervisor import Spec
 from jetmesh.service import Service
+from jetmesh.settings import Settings, read
 from jetmesh.topology import nkeys
 from jetmesh.topology.accounts import API_PREFIX, OPERATOR, inbox_of, published
 from jetmesh.topology.partitions import Partitions
@@ -93,6 +94,12 @@ class Plan:
         }
 
 
+def their_broker() -> str:
+    """The address of a broker that runs already, `NATS_URL`; empty where the mesh starts its own."""
+    chosen = read(Settings)
+    return chosen.nats_url if "nats_url" in chosen.model_fields_set else ""
+
+
 def health_ports(services: Sequence[Service]) -> dict[str, int]:
     """A free port for each service."""
     names = [service.name for service in services]
@@ -108,5 +115,14 @@ def answers(url: str) -> Ready:
         except NO_ANSWER:
             return False
         return True
+
+    return ready
+
+
+def listens(port: int) -> Ready:
+    """Whether somebody listens on the port."""
+
+    async def ready() -> bool:
+        return is_taken(port)
 
     return ready

@@ -20,6 +20,7 @@ from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.local.lifecycle import Lifecycle, clear, provide
+from jetmesh.local.plan import their_broker
 from jetmesh.local.state import State
 from jetmesh.local.supervisor import StartFailed
 from jetmesh.operate.key_history import follow
@@ -33,7 +34,7 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import mix, placing, ports, stock, summary
 from jetmesh_shop.reference.audit import audited
 from jetmesh_shop.reference.facts import ENDINGS, collect
-from jetmesh_shop.reference.fleet import Fleet, fleet, sent_on_to, their_broker
+from jetmesh_shop.reference.fleet import Fleet, fleet, sent_on_to
 from jetmesh_shop.reference.state import Stores
 from jetmesh_shop.reference.voice import Voice
 

@@ -4,10 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from jetmesh import settings
 from jetmesh.common.ports import HOST, is_taken
 from jetmesh.local.endpoints import Endpoints
-from jetmesh.local.plan import PYTHON, Plan, Ready, health_ports
+from jetmesh.local.plan import PYTHON, Plan, health_ports, listens
 from jetmesh.local.state import State
 from jetmesh.local.supervisor import Spec
 from jetmesh.telemetry.otlp.settings import GRPC, Signal, exports, has_receiver, receiver
@@ -79,11 +78,11 @@ class Fleet:
     def mail_sink(self) -> Spec:
         """The mail server that keeps every mail."""
         command = _python("mailsink", path=self.stores.mails, port=self.ports.smtp)
-        return Spec("mail", command, _listens(self.ports.smtp), niceness=AFTERWARDS)
+        return Spec("mail", command, listens(self.ports.smtp), niceness=AFTERWARDS)
 
     def _trace_store(self) -> Spec:
         command = _python("trace_receiver", path=self.stores.traces, port=self.ports.traces, spans_max=SPANS_MAX)
-        return Spec("traces", command, _listens(self.ports.traces), jaeger_here(), niceness=AFTERWARDS)
+        return Spec("traces", command, listens(self.ports.traces), jaeger_here(), niceness=AFTERWARDS)
 
     def _environment(self) -> dict[str, str]:
         """What every service is told. Spans go to the demo's own store, which sends them on."""
@@ -103,12 +102,6 @@ def fleet(state: State, ports: Ports, nats_url: str = "", *, own_broker: bool = 
     """The mesh on these ports; its broker at `nats_url`, if not at its port."""
     url = nats_url or f"nats://{HOST}:{ports.nats}"
     return Fleet(Plan(APP, SERVICES, state, url, own_broker, health_ports(SERVICES), ports.monitor), ports)
-
-
-def their_broker() -> str:
-    """The address of a broker that runs already; empty where the demo starts its own."""
-    chosen = settings.read(settings.Settings)
-    return chosen.nats_url if "nats_url" in chosen.model_fields_set else ""
 
 
 def jaeger_here() -> dict[str, str]:
@@ -135,10 +128,3 @@ def niceness(name: str) -> int:
 def _python(module: str, **options: object) -> tuple[str, ...]:
     pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in options.items())
     return (*PYTHON, f"jetmesh_shop.reference.{module}", *(word for pair in pairs for word in pair))
-
-
-def _listens(port: int) -> Ready:
-    async def ready() -> bool:
-        return is_taken(port)
-
-    return ready
