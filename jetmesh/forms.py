@@ -14,7 +14,7 @@ class Form:
     begins: bool = False
     """Its event begins the story of its key: nothing is read before, and a story that is there settles it."""
     takes_outside: bool = False
-    """It may take what somebody outside published without a key in the subject."""
+    """It may take messages from outside, published without a key in the subject."""
     only_outside: bool = False
     """It takes nothing else."""
     is_delayed: bool = False

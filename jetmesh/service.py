@@ -71,7 +71,7 @@ class Reaction:
 
 
 class Options(TypedDict, total=False):
-    """What a decorator of `Service` may be told about a reaction."""
+    """The options of a reaction's decorator."""
 
     retry: Retry
     """How often it is tried, and how long it rests between attempts."""
@@ -127,7 +127,7 @@ class Service:
 
     @property
     def module(self) -> str:
-        """The module of its reactions; `wiring` beside it makes the dependencies."""
+        """The module of its reactions; the module `wiring` in the same package makes the dependencies."""
         return self._reactions[0].function.__module__
 
     @property

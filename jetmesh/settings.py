@@ -162,7 +162,7 @@ class Project(BaseModel):
 
 
 class Debugging(BaseModel):
-    """Whether a command shows where an error comes from: a text that is no level is told elsewhere."""
+    """Whether a command shows where an error comes from. An invalid level is reported elsewhere."""
 
     log_level: str = ""
 

@@ -48,7 +48,7 @@ def show(name: str, app: str, contracts: str) -> None:
         "owner": facts["owner"],
         "from outside": f"publish on {name}, by a {contract.publisher}" if contract.from_outside else "no",
         "readers": "\n".join([*known.reactions(name), *(str(c) for c in known.consumers if name in c.events)])
-        or "nobody",
+        or "no consumer",
         "versions": _versions(found, name),
         "example": "\n".join(json.dumps(body, indent=2, ensure_ascii=False) for body in found.examples(name)[:1]),
     }

@@ -84,7 +84,7 @@ async def reach(target: Target) -> AsyncIterator[Context]:
     """A connection to the mesh, without traces.
 
     Raises:
-        Unreachable: nobody answers there, or does not let us in.
+        Unreachable: no broker answers there, or it refuses this user.
     """
     logging.getLogger("jetmesh.connection").setLevel(logging.ERROR)  # the failure is reported once, below
     try:
@@ -99,7 +99,7 @@ async def connected(connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[t
     """A connection to the mesh of the environment, else to the demo that runs here, with the settings used.
 
     Raises:
-        Unreachable: nobody answers there, or does not let us in.
+        Unreachable: no broker answers there, or it refuses this user.
         SettingsError: a variable is invalid.
     """
     async with reach(settings_of_target(connect_seconds=connect_seconds)) as mesh:
@@ -128,7 +128,7 @@ async def connected_with(nats_args: Sequence[str] = ()) -> AsyncIterator[Context
     """A connection by these arguments of the `nats` CLI, else by `NATS_URL`.
 
     Raises:
-        Unreachable: nobody answers there, or does not let us in.
+        Unreachable: no broker answers there, or it refuses this user.
     """
     found = "endpoints.json" if nats_args else "NATS_URL"
     variables = {**settings.environment(), **variables_of(nats_args)}

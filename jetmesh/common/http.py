@@ -4,7 +4,7 @@ import urllib.request
 from http.client import HTTPException
 
 NO_ANSWER = (OSError, ValueError, HTTPException)
-"""Nobody answers, the status is no success, the address is none, or something else than HTTP is there."""
+"""No answer, an error status, an invalid address, or a server that does not speak HTTP."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -30,12 +30,12 @@ FORGOTTEN_SECONDS = 3_600
 async def request(
     connection: Transport, call: str, body: Any = None, *, strict: bool = False, timeout_seconds: float = 5.0
 ) -> Any:
-    """The answer to one call of the JetStream API (`STREAM.INFO.ORDERS`); None where what it asks about does not exist.
+    """The answer to one call of the JetStream API (`STREAM.INFO.ORDERS`); None if its object does not exist.
     The connection's clock learns the broker's time from it.
 
     Raises:
         Unavailable: JetStream did not answer, or can't do it now.
-        ApiError: the server refuses the call; with `strict` also where something does not exist.
+        ApiError: the server refuses the call; with `strict` also if it does not exist.
     """
     data = json.dumps(body).encode() if body is not None else b""
     asked = time.monotonic()
@@ -53,7 +53,7 @@ async def request(
 
 
 async def delete_message(connection: Transport, stream: str, sequence: int, timeout_seconds: float = 5.0) -> bool:
-    """Remove one message from a stream; False where it is not there.
+    """Delete one message of a stream; False if it does not exist.
 
     Raises:
         Unavailable: JetStream did not answer, or can't do it now.
@@ -65,7 +65,7 @@ async def delete_message(connection: Transport, stream: str, sequence: int, time
     except ApiError as refused:
         if refused.error_code == ErrorCode.SEQUENCE_NOT_FOUND:
             return False
-        # One code for a message that is gone and for one that may not be deleted.
+        # The same code for a message that does not exist and for one that may not be deleted.
         is_failed = refused.error_code == ErrorCode.MESSAGE_DELETE_FAILED
         if is_failed and await request(connection, f"STREAM.MSG.GET.{stream}", {"seq": sequence}) is None:
             return False
@@ -73,10 +73,10 @@ async def delete_message(connection: Transport, stream: str, sequence: int, time
 
 
 async def broker_time(connection: Transport, stream: str) -> datetime:
-    """What time it is where the messages get theirs.
+    """The broker's time.
 
     Raises:
-        Unavailable: the broker does not tell it.
+        Unavailable: the broker does not answer.
     """
     await request(connection, f"STREAM.INFO.{stream}")
     if not connection.clock.is_known:
@@ -86,8 +86,8 @@ async def broker_time(connection: Transport, stream: str) -> datetime:
 
 @asynccontextmanager
 async def passing_consumer(connection: Transport, stream: str, purpose: str, **config: Any) -> AsyncIterator[str]:
-    """A consumer that acknowledges nothing, for as long as the block lasts; its name. If nobody ends the block the
-    broker forgets it after `FORGOTTEN_SECONDS` without a pull.
+    """An ephemeral consumer without acknowledgements for the block; yields its name. If the process is killed, the
+    broker deletes it after `FORGOTTEN_SECONDS` without a pull.
 
     Raises:
         Unavailable: JetStream did not answer.

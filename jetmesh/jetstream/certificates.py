@@ -1,5 +1,5 @@
-"""When the certificates of the connection to the broker end: read from X.509's DER, of which the standard library says
-nothing (RFC 5280, section 4.1)."""
+"""When the certificates of the connection to the broker expire, read from X.509's DER (RFC 5280, section 4.1): the
+standard library has no parser for it."""
 
 import ssl
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 
 
 def ends(settings: Settings, peer: bytes) -> dict[str, float]:
-    """When each certificate ends, in seconds since 1970: `client` and `ca` from the files that the settings name now,
-    `broker` from what it showed, as DER. What can't be read is left out."""
+    """When each certificate expires, in seconds since 1970: `client` and `ca` from the files in the settings, `broker`
+    from the certificate it sent, as DER. Unreadable ones are left out."""
     files = {"client": settings.nats_tls_certificate, "ca": settings.nats_tls_ca}
     shown = {name: _der(path) for name, path in files.items() if path} | {"broker": peer}
     return {name: end for name, der in shown.items() if der and (end := not_after(der))}
 
 
 def not_after(der: bytes) -> float:
-    """The end of a certificate's validity, in seconds since 1970; 0.0 where this is no certificate."""
+    """The end of a certificate's validity, in seconds since 1970; 0.0 if this is not a certificate."""
     try:
         (_, certificate), *_ = _members(der)
         (_, signed), *_ = _members(certificate)

@@ -1,7 +1,7 @@
-"""The broker's time, as a process knows it from the answers of the broker; its own wall clock decides nothing.
+"""The broker's time, estimated from the broker's answers; the process's own wall clock decides nothing.
 
-The messages' times are the broker's. Who compares them with a clock of its own cancels every order at once where that
-clock is an hour ahead, and none where it is behind.
+The times of messages are the broker's. A process that compared them with its own clock would cancel every order at once
+if that clock is an hour ahead, and none if it is behind.
 """
 
 import time
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 DIFFERENCE_SECONDS_MAX = 1.0
-"""A wall clock that differs by more is told: times in logs and traces are wrong then."""
+"""A larger difference of the wall clock is reported: times in logs and traces are wrong then."""
 DRIFT = 1e-3
-"""Seconds that an old reading may be worse by, for each second of its age."""
+"""By how many seconds a sample gets less exact for each second of its age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,18 @@ class _Sample:
 
 
 class BrokerClock:
-    """Goes on by the monotonic clock from the best answer so far, so that no jump of the wall clock touches it."""
+    """Counts with the monotonic clock from the best sample so far, so that a jump of the wall clock has no effect."""
 
     def __init__(self) -> None:
         self._best: _Sample | None = None
 
     @property
     def is_known(self) -> bool:
-        """Whether the broker has told its time."""
+        """Whether the broker's time is known."""
         return self._best is not None
 
     def learn(self, told: str, asked: float, heard: float) -> None:
-        """The broker said that it was `told` (RFC 3339) at some moment between these two of the monotonic clock."""
+        """Take a sample: the broker's time was `told` (RFC 3339) between these two times of the monotonic clock."""
         fresh = _Sample(datetime.fromisoformat(told).timestamp() - (asked + heard) / 2, (heard - asked) / 2, heard)
         best = self._best
         if best is None or self._is_better(fresh, best):
@@ -43,12 +43,12 @@ class BrokerClock:
 
     @staticmethod
     def _is_better(fresh: _Sample, best: _Sample) -> bool:
-        """Whether it is as exact as the other one, or shows that the broker's clock was set meanwhile."""
+        """Whether it is as exact as the best one, or shows that the broker's clock was set meanwhile."""
         error = best.error + DRIFT * (fresh.at - best.at)
         return fresh.error <= error or abs(fresh.zero - best.zero) > fresh.error + error
 
     def now(self) -> float:
-        """The broker's time in seconds since 1970; as long as it is not known, this machine's."""
+        """The broker's time in seconds since 1970; this machine's until the broker's is known."""
         return time.monotonic() + self._best.zero if self._best else time.time()
 
     @property
@@ -58,7 +58,7 @@ class BrokerClock:
 
     @property
     def trouble(self) -> str:
-        """How far the two differ, where that is more than it should be."""
+        """The difference in words if it is too large; else empty."""
         ahead = self.ahead_seconds
         if self._best is None or abs(ahead) - self._best.error <= DIFFERENCE_SECONDS_MAX:
             return ""

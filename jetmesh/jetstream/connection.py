@@ -1,4 +1,4 @@
-"""The Transport to a real broker: it has a nats-py client, and reports what happens to the connection."""
+"""The Transport to a real broker: it has a nats-py client, and reports changes of the connection."""
 
 import asyncio
 import logging
@@ -52,7 +52,7 @@ class Connection(Notices):
         """Connect; try until a server accepts this client. `tell` gets the reason of each failure.
 
         Raises:
-            TimeoutError: none did within that time; `refusal` says why.
+            TimeoutError: no server accepted it in that time; `refusal` says why.
         """
         self._tell = tell or self._warn
         connecting = self._client.connect(
@@ -98,12 +98,12 @@ class Connection(Notices):
 
     @property
     def last_error(self) -> Exception | None:
-        """What the connection failed with last, else what the server last named."""
+        """The last error of the connection, else the last error that the server sent."""
         return self._client.last_error
 
     @property
     def refusal(self) -> str:
-        """Why a broker refuses this client; empty if none is known to."""
+        """Why a broker refuses this client; empty if none does."""
         return self._identity.trouble(self._client.failure, self._client.about_server)
 
     @property
@@ -120,12 +120,12 @@ class Connection(Notices):
 
     @property
     def limits(self) -> Limits:
-        """What the server takes."""
+        """The server's limits."""
         return self._client.limits
 
     @property
     def server(self) -> Server:
-        """What it is, or was last, connected to."""
+        """The server that it is, or was last, connected to."""
         url, client = self._client.connected_url, self._client
         host = url.netloc.rpartition("@")[2] if url else ""
         return Server(client.about_server, host, client.peer_certificate)
@@ -136,12 +136,12 @@ class Connection(Notices):
         return f"{self.api_prefix}.{call}"
 
     async def listen(self, subject: str, frame: Frame, queue: str = "") -> int:
-        """Subscribe, with every message handed to `frame` inside the read loop."""
+        """Subscribe; `frame` is called with every message inside the read loop."""
         return await self._client.hear(subject, queue, frame)
 
     async def stop_listening(self, subscription: int) -> None:
-        """Unsubscribe, and return once everything that the broker sent before has gone to its frame; it may be away.
-        The broker drops the pulls of an inbox that nobody listens to."""
+        """Unsubscribe, and return once all messages that the broker sent before were passed to the frame. The broker
+        may be away; it drops the pulls of an inbox without a subscription."""
         await self._client.ignore(subscription)
 
     async def flush(self, timeout: int = FLUSH_SECONDS) -> None:  # noqa: ASYNC109
@@ -152,8 +152,8 @@ class Connection(Notices):
         """One request and its answer, off the hot path.
 
         Raises:
-            Unavailable: nobody answers, for instance because JetStream is not enabled for this account; or the request
-                is more than the broker takes.
+            Unavailable: there is no answer, for instance because JetStream is not enabled for this account; or the
+                request is larger than the broker accepts.
         """
         try:
             told = await self._client.request(subject, data, timeout_seconds, headers=decode_headers(headers))
@@ -167,7 +167,7 @@ class Connection(Notices):
 
     @property
     def _nobody(self) -> str:
-        """Why nobody may answer."""
+        """Possible reasons for a missing responder."""
         words = "is JetStream enabled, for this account too"
         if self.api_prefix != API:
             words += ", and is it found there (JETMESH_NATS_DOMAIN, JETMESH_NATS_API_PREFIX)"

@@ -1,4 +1,4 @@
-"""What a durable's configuration says to whoever pulls from it."""
+"""The parts of a durable's configuration that a pulling client must follow."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -33,7 +33,7 @@ class Credentials:
         self._good: Mapping[str, Any] = self._read()
 
     def options(self) -> Mapping[str, Any]:
-        """What a client of nats-py is told, as the files are now, or as they were when they were last good."""
+        """The options for nats-py from the files now, or from their last valid contents."""
         try:
             self._good = self._read()
         except SettingsError as wrong:
@@ -43,7 +43,7 @@ class Credentials:
         return self._good
 
     def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:
-        """Why the broker, which is there, does not let this process in, and what to look at; empty where it would."""
+        """Why the broker refuses this process, and what to check; empty if it does not."""
         words = str(error)
         if UNKNOWN_USER.search(words):
             return self._unknown()
@@ -87,7 +87,7 @@ class Credentials:
 
 
 def _public_key(seed: str) -> str:
-    import nkeys  # who has no key needs none of what it loads
+    import nkeys  # imported only with a key: it loads much
 
     pair = nkeys.from_seed(bytearray(seed.encode()))
     key: str = pair.public_key.decode()

@@ -1,4 +1,4 @@
-"""A message as the broker delivered it, and ids derived from its place in the stream."""
+"""A message as the broker delivered it, and ids derived from its position in the stream."""
 
 import uuid
 from hashlib import sha1
@@ -11,12 +11,12 @@ _NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
 class Delivery:
     """One message as the broker delivered it, not yet decoded.
 
-    `headers` may be the header block as it came: it is decoded when somebody asks, and most deliveries nobody asks.
+    `headers` may be the undecoded header block: it is decoded on first use, which most deliveries never need.
     `header_block` is empty once it is decoded.
-    `type` and `key` are what the subject says: its first two tokens, and its third (empty where the message came from
-    outside). `shared` tells whether it came on a lane that serves reactions of different needs, and must not wait in
-    its slot for one. `replay` is the sequence of the dead letter that it was; 0: of none.
-    `unknown_since` is since when no version of the service that had it knew it; 0: it is known.
+    `type` and `key` are from the subject: its first two tokens, and its third (empty if the message is from outside).
+    `shared` says that it came from a consumer for reactions with different dependencies, and must not wait in its slot
+    for one of them. `replay` is the sequence of the dead letter that it was; 0: it was none. `unknown_since` is the
+    time since which no version of the service knew its type; 0: it is known.
     """
 
     __slots__ = (
@@ -39,7 +39,7 @@ class Delivery:
         "unknown_since",
     )
 
-    def __init__(  # noqa: PLR0913  (so much is told about a message)
+    def __init__(  # noqa: PLR0913  (a message has so many attributes)
         self,
         subject: str,
         headers: Headers | bytes,
@@ -68,7 +68,7 @@ class Delivery:
 
     @property
     def position_id(self) -> str:
-        """The id derived from the message's place."""
+        """The id derived from the message's position."""
         return id_of_place(self.stream, self.timestamp, self.sequence)
 
     @property
@@ -81,9 +81,9 @@ class Delivery:
 
 
 def ack_facts(reply: str) -> list[str]:
-    """What the reply subject of a delivery says: stream, durable, how often it was delivered, sequence in the stream,
-    sequence of the durable, time in nanoseconds, and how many are pending. `$JS.ACK.` stands before them, and in
-    `js_ack_fc_v2` a domain and a hash of the account."""
+    """The tokens of a delivery's reply subject: stream, durable, number of deliveries, sequence in the stream, sequence
+    of the durable, time in nanoseconds, and number pending. Before them is `$JS.ACK.`, and in `js_ack_fc_v2` a domain
+    and a hash of the account."""
     tokens = reply.split(".")
     return tokens[4:] if len(tokens) > 9 else tokens[2:]
 
@@ -96,6 +96,6 @@ def derived_id(*parts: str) -> str:
 
 
 def id_of_place(stream: str, timestamp: float, sequence: int) -> str:
-    """What stands for the id of a message that has none, and for the key of one from outside that names none: where it
-    stands. `timestamp` is when it was stored, Unix time in seconds."""
+    """The id for a message that has none, and the key for one from outside that names none, derived from its position.
+    `timestamp` is the time at which it was stored, in Unix seconds."""
     return derived_id(stream, str(timestamp), str(sequence))

@@ -1,4 +1,4 @@
-"""Direct get (ADR-31): messages read straight from a stream, without a consumer, from whichever replica answers."""
+"""Direct get (ADR-31): messages read from a stream without a consumer, from any replica."""
 
 import asyncio
 import json
@@ -19,13 +19,13 @@ from jetmesh.jetstream.transport import Transport
 
 TIMEOUT_SECONDS = 5.0
 PATIENT_SECONDS = 30.0
-"""For those who read much, and keep no reaction waiting."""
+"""The time-out for long reads outside of reactions."""
 ANSWERS_MAX = 1_000
 """How many messages one request may bring: the server answers at most 1,024 to it."""
 EACH = 4
-"""How many subjects a pattern stands for, if nobody says."""
+"""How many subjects a pattern matches at most, by default."""
 SUBJECT_BYTES = 160
-"""What one of them takes in a request, at most."""
+"""The bytes of one subject in a request, at most."""
 
 Frame = tuple[bytes, bytes]
 """The header block of a message as the server sends it, with the lines that it adds, and the body."""
@@ -37,11 +37,11 @@ def _time(text: str) -> str:
 
 
 _MARKER = TypeAdapter(dict[str, tuple[int, Annotated[str, AfterValidator(_time)]]])
-"""The endings that a marker stands for: where each stood, and when."""
+"""The endings in a marker: the sequence and time of each."""
 
 
 class Stored(NamedTuple):
-    """One message of a stream; `event` is what it says, where that is kept (levels that this process recorded)."""
+    """One message of a stream; `event` is its decoded event if that is cached (levels that this process recorded)."""
 
     subject: str
     sequence: int
@@ -52,17 +52,17 @@ class Stored(NamedTuple):
 
     @property
     def type(self) -> str:
-        """The type that the subject says: its first two tokens."""
+        """The type of event: the first two tokens of the subject."""
         return self.subject.rpartition(".")[0]
 
     @property
     def key(self) -> str:
-        """The key that the subject says: its last token."""
+        """The key: the last token of the subject."""
         return self.subject.rpartition(".")[2]
 
     @property
     def document(self) -> Mapping[str, Any]:
-        """The event's body; empty where somebody wrote none into the stream."""
+        """The event's body; empty if the message has none."""
         try:
             said = json_body.document(self.data)
         except json_body.Malformed:
@@ -70,7 +70,7 @@ class Stored(NamedTuple):
         return said if isinstance(said, dict) else {}
 
     def endings(self) -> "list[Stored]":
-        """Of the marker of an archived story, the endings that it stands for, without what they said; else itself."""
+        """For the marker of an archived story its endings, without their bodies; else the message itself."""
         if not is_marker(self.subject):
             return [self]
         try:
@@ -81,7 +81,7 @@ class Stored(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Messages in the order of the stream, and how many there are behind them."""
+    """Messages in the order of the stream, and how many follow."""
 
     messages: list[Stored]
     pending: int
@@ -92,7 +92,7 @@ class NobodyAnswers(BrokerUnavailable):
 
 
 class _Answer:
-    """One request: what has come of it, and its end: how many messages are left."""
+    """The messages that one request got, and its end: the number of messages left."""
 
     __slots__ = ("end", "frames", "stream")
 
@@ -102,7 +102,7 @@ class _Answer:
         self.end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def heard(self, headers: bytes, data: bytes) -> None:
-        """One more message, or the end."""
+        """Take one more message, or the end."""
         status = Status.of(headers)
         if status is None:
             self.frames.append((headers, data))
@@ -115,13 +115,13 @@ class _Answer:
             self.end.set_exception(error(f"the stream {self.stream} could not be read: {status}", 0.25))
 
     def fail(self, reason: str) -> None:
-        """It has not ended, and will not."""
+        """End it with an error."""
         if not self.end.done():
             self.end.set_exception(BrokerUnavailable(f"the stream {self.stream} could not be read: {reason}", 0.25))
 
 
 class DirectGet:
-    """Reads messages of streams. May be answered by a replica that lags: an absence is no evidence."""
+    """Reads messages of streams. A replica that lags may answer: that a message is missing proves nothing."""
 
     def __init__(self, connection: Transport, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._connection = connection
@@ -135,7 +135,7 @@ class DirectGet:
 
     @property
     def sweeper(self) -> "asyncio.Task[None] | None":
-        """What ends a reading that is not answered in time."""
+        """The task that ends requests without an answer in time."""
         return self._inbox.sweeper
 
     async def start(self) -> None:
@@ -143,7 +143,7 @@ class DirectGet:
         await self._inbox.start("direct-get-deadlines")
 
     def close(self) -> None:
-        """Stop; callers that wait get an error."""
+        """Stop; waiting callers get an error."""
         self._inbox.stop()
 
     async def leave(self) -> None:
@@ -194,7 +194,7 @@ class DirectGet:
 
 @asynccontextmanager
 async def reading(connection: Transport, timeout_seconds: float = PATIENT_SECONDS) -> AsyncIterator[DirectGet]:
-    """A patient reader, for as long as the block lasts."""
+    """A direct get with a long time-out, for the block."""
     reader = DirectGet(connection, timeout_seconds)
     await reader.start()
     try:

@@ -1,4 +1,4 @@
-"""What the server refuses, and why: the codes of its errors, and the error that carries one."""
+"""The server's refusals: the codes of its errors, and the exception that has one."""
 
 from enum import IntEnum
 from typing import Any
@@ -48,8 +48,8 @@ class ErrorCode(IntEnum):
 
 
 class ApiError(Exception):
-    """The server refuses a call or a publish: `code` is the status (as in HTTP), `error_code` says why (`ErrorCode`,
-    where something depends on it), `description` are the server's words."""
+    """The server refuses a call or a publish: `code` is the status (as in HTTP), `error_code` the reason (`ErrorCode`
+    has those that the code depends on), `description` the server's text."""
 
     def __init__(self, code: int, error_code: int, description: str, call: str = "") -> None:
         super().__init__(f"{f'{call}: ' if call else ''}{description} ({error_code})")

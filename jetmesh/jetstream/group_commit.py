@@ -1,9 +1,9 @@
 """Group commit: events of many stories that wait for one stream are stored together.
 
-A broker that acknowledges what is on the disk (`sync_interval: always`) writes one message at a time, or one atomic
-batch (ADR-50). With few messages under way each goes alone, and at once; what piles up behind them goes as a batch.
-Nothing is held back to fill one. Each message keeps the guard of its own story; where one does not hold, the batch is
-refused whole and its members go alone.
+A broker that syncs before it acknowledges (`sync_interval: always`) writes one message at a time, or one atomic batch
+(ADR-50). With few messages under way each goes alone, and at once; messages that queue behind them go as a batch. None
+is held back to fill a batch. Each message keeps the guard of its own story; if one guard fails, the whole batch is
+refused and its members go alone.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ BATCH_MIN = 32
 """So many must wait: a batch costs the broker 3 ms, and little for each of its members (measured)."""
 BATCH_MAX = 512
 BATCHES_MAX = 2
-"""One is written while the next is made up: what waits for its turn makes the next one larger, and so cheaper."""
+"""One is written while the next is collected: a longer wait makes the next one larger, and so cheaper per message."""
 
 Lane: TypeAlias = Callable[[str], str]
 Waiting = tuple[Message, "asyncio.Future[int | None]"]
@@ -38,14 +38,14 @@ class Group:
 
 
 def entity_lane(subject: str) -> str:
-    """Where an entity's events are all of one stream, its name groups them."""
+    """The lane if all events of an entity are in one stream: the entity's name."""
     return subject.partition(".")[0]
 
 
 class GroupCommit:
-    """Around a publisher: records each message alone or with others, whichever is sooner done.
+    """Wraps a publisher: records each message alone or in a batch, whichever is faster.
 
-    `lane` says what subjects may go into one batch: those of one stream.
+    `lane` says which subjects may go into one batch: those of one stream.
     """
 
     def __init__(self, publisher: Publisher, lane: Lane = entity_lane) -> None:
@@ -54,7 +54,7 @@ class GroupCommit:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def record(self, message: Message) -> int:
-        """Store the message under its guard; its sequence. Raises what recording it alone raises."""
+        """Store the message under its guard; returns its sequence. Raises the errors of `Publisher.record`."""
         group = self._groups[self._lane(message.subject)]
         if group.alone < ALONE_MAX and not group.waiting:
             group.alone += 1
@@ -73,7 +73,7 @@ class GroupCommit:
                 self._go_on(group)
 
     def _go_on(self, group: Group) -> None:
-        """Send what may go: a batch if enough wait for one, else single messages."""
+        """Send a batch if enough messages wait for one, else single messages."""
         while group.waiting:
             if len(group.waiting) >= BATCH_MIN:
                 if group.batches >= BATCHES_MAX:
@@ -92,7 +92,7 @@ class GroupCommit:
         task.add_done_callback(self._tasks.discard)
 
     async def _together(self, group: Group, batch: list[Waiting]) -> None:
-        """Record a batch, and let go what waited for that."""
+        """Record a batch, then send the messages that wait."""
         try:
             await self._record_together(group, batch)
         finally:
@@ -100,8 +100,8 @@ class GroupCommit:
             self._go_on(group)
 
     async def _record_together(self, group: Group, batch: list[Waiting]) -> None:
-        """Record a batch; its sequences are contiguous. If a guard does not hold it is halved, so that few messages go
-        alone; if the outcome is unknown, each message asks for itself."""
+        """Record a batch; its sequences are contiguous. If a guard fails it is halved, so that few messages go alone;
+        if the outcome is unknown, each message is checked alone."""
         try:
             last = await self._record_all([message for message, _ in batch])
         except Refused:
@@ -120,7 +120,7 @@ class GroupCommit:
 
     @staticmethod
     def _release(group: Group, waiting: Sequence[Waiting]) -> None:
-        """Let them go alone."""
+        """Send them alone."""
         for _, turn in waiting:
             if not turn.done():
                 group.alone += 1

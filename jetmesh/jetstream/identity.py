@@ -1,23 +1,23 @@
-"""How a client proves who it is."""
+"""How a client authenticates."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 
 class Identity(Protocol):
-    """What a connection asks whenever it introduces itself (`jetmesh.jetstream.credentials`)."""
+    """The credentials that a connection reads at each connect (`jetmesh.jetstream.credentials`)."""
 
     def options(self) -> Mapping[str, Any]:
-        """What nats-py is told: `nkeys_seed_str`, `tls`, `inbox_prefix`."""
+        """The options for nats-py: `nkeys_seed_str`, `tls`, `inbox_prefix`."""
         ...
 
     def trouble(self, error: BaseException | None, server: Mapping[str, Any]) -> str:
-        """Why a broker that is there does not let it in; empty where it would."""
+        """Why the broker refuses it; empty if it does not."""
         ...
 
 
 class Anybody:
-    """A client that proves nothing, but for what stands in the address."""
+    """A client without credentials but those in the URL."""
 
     def options(self) -> Mapping[str, Any]:
         """Nothing."""

@@ -1,4 +1,4 @@
-"""Many requests under way on one subscription: each has a reply subject of its own, and all the same time to answer."""
+"""Many requests under way on one subscription: each has a reply subject of its own, and all have the same time-out."""
 
 import asyncio
 import time
@@ -14,10 +14,10 @@ Request = TypeVar("Request")
 
 
 class Inbox(Generic[Request]):
-    """Hands what arrives to the request that it answers.
+    """Passes each answer to its request.
 
-    `heard` gets the header block and the body of each answer, inside the read loop; `late` a request that was not
-    closed in time, and `lost` one whose answer can't come any more, for the connection was lost.
+    `heard` gets the header block and the body of each answer, inside the read loop; `late` gets a request that was not
+    closed in time, and `lost` one whose answer can't come because the connection was lost.
     """
 
     def __init__(
@@ -42,29 +42,29 @@ class Inbox(Generic[Request]):
 
     @property
     def requests(self) -> ValuesView[Request]:
-        """Those that are under way."""
+        """The requests under way."""
         return self._requests.values()
 
     async def start(self, name: str) -> None:
-        """Listen; `name` is that of the task that looks after the deadlines."""
+        """Subscribe; `name` is the name of the task that checks the time-outs."""
         self._subscription = await self._connection.listen(f"{self._prefix}*", self._on_frame)
         self._connection.on_reconnected(self.lose_all)
         self.sweeper = asyncio.create_task(self._sweep(), name=name)
 
     def stop(self) -> None:
-        """Wait for nothing more."""
+        """Expect no more answers."""
         if self.sweeper:
             self.sweeper.cancel()
         self.lose_all()
 
     async def leave(self) -> None:
-        """Stop, and unsubscribe: for those who are done with it before their connection is closed."""
+        """Stop, and unsubscribe: for use before the connection is closed."""
         self.stop()
         if self._subscription is not None:
             await self._connection.stop_listening(self._subscription)
 
     def open(self, request: Request) -> str:
-        """Expect answers to a request, until it is closed; the subject on which they are to come."""
+        """Expect answers to a request until it is closed; returns the reply subject."""
         self._count += 1
         reply = f"{self._prefix}{self._count}"
         self._requests[reply] = request
@@ -72,11 +72,11 @@ class Inbox(Generic[Request]):
         return reply
 
     def close(self, reply: str) -> None:
-        """Expect nothing more on this subject."""
+        """Expect no more answers on this subject."""
         del self._requests[reply]
 
     def lose_all(self) -> None:
-        """None of the requests is answered any more."""
+        """End all requests: none can be answered any more."""
         for request in list(self._requests.values()):
             self._lost(request)
 

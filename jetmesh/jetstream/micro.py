@@ -137,7 +137,7 @@ class MicroService:
         return frame
 
     def _reply(self, reply: str, headers: bytes, data: bytes) -> None:
-        """To whoever asked, if they said where, and can be reached."""
+        """Answer a request if it has a reply subject and there is a connection."""
         if reply:
             with suppress(TooLarge, Unavailable):
                 self._transport.send(reply, data, headers=headers)

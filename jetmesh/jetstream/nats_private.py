@@ -129,7 +129,7 @@ class NatsClient(Client):
 
     @property
     def is_opened(self) -> bool:
-        """Whether it was ever told to connect."""
+        """Whether a connect was ever requested."""
         return self._flush_queue is not None
 
     @property

@@ -6,7 +6,7 @@ from typing import Protocol
 Deliver = Callable[[int, str, str, bytes, bytes], bool]
 """Called with subscription id, subject, reply, header block and body; False: `HandOn` shall have the message."""
 HandOn = Callable[[int, str, str, bytes, bytes], Awaitable[None]]
-"""Called with the same, where nobody took the message."""
+"""Called with the same if `Deliver` returned False."""
 
 
 class Other(Protocol):

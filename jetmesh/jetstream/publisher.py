@@ -124,7 +124,7 @@ class Publisher:
         lags. The leader tells it as it refuses a guard that can't hold; `subject` is one that may be recorded on.
 
         Raises:
-            Refused: somebody is recording there now.
+            Refused: another process is recording there now.
             Unavailable: the broker does not answer.
         """
         try:
@@ -212,7 +212,7 @@ class Publisher:
         raise self._meaning(subject, refusal) from refusal
 
     def _meaning(self, subject: str, refusal: ApiError) -> Exception:
-        """What a refusal means to whoever records."""
+        """The error for a refusal."""
         code = refusal.error_code
         if code in REFUSALS:
             self.refused += 1

@@ -141,7 +141,7 @@ class Pull:
             asyncio.get_running_loop().call_later(seconds, self._rested, until)
 
     def _rested(self, until: float) -> None:
-        """The time is up, even where the loop's clock was some milliseconds early: nobody would pull later."""
+        """The pause is over, even if the loop's clock was some milliseconds early: there is no later wake-up."""
         if until == self._resting_until:
             self._resting_until = 0.0
         self._pull()

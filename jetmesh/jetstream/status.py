@@ -8,7 +8,7 @@ STATUS_LINE = b"NATS/1.0 "
 
 
 class Kind(Enum):
-    """What a status means to whoever asked."""
+    """What a status means to the client that asked."""
 
     IDLE = auto()
     """A heartbeat: the request stays open."""
@@ -21,7 +21,7 @@ class Kind(Enum):
     """The next message alone is more than was asked for."""
     CONSUMER_DELETED = auto()
     NO_RESPONDERS = auto()
-    """Nobody listens on the subject that was asked."""
+    """The subject of the request has no responder."""
     OTHER = auto()
 
 

@@ -53,7 +53,7 @@ class Storing:
         }
 
     def trouble(self, lanes: Collection[str]) -> str:
-        """Why nothing is stored on one of these; empty where all is, or a limit that somebody has set is reached."""
+        """Why a message on one of these is not stored; empty if all are, or if an operator's limit is reached."""
         found = (why for lane, why in self.remarks.items() if lane in lanes and not self._failures[lane].is_full)
         return next(found, "")
 

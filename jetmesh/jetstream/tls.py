@@ -44,7 +44,7 @@ def _trusting(ca: str) -> ssl.SSLContext:
 
 
 def _identify(made: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Load the client's certificate; a key with a passphrase must not ask for it on somebody's terminal."""
+    """Load the client's certificate; a key with a passphrase must not ask for it on the terminal."""
     for name, path in ((CERTIFICATE, certificate), (KEY, key or certificate)):
         _check_readable(name, path)
     try:

@@ -79,7 +79,7 @@ class Transport(Protocol):
         """One request and its answer.
 
         Raises:
-            Unavailable: nobody answers in time, or the request is more than the server takes.
+            Unavailable: there is no answer in time, or the request is larger than the server accepts.
         """
         ...
 

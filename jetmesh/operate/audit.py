@@ -1,4 +1,4 @@
-"""An audit: the checks of an app, what they found, and the figures beside it."""
+"""An audit: the checks of an app, their findings, and figures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -36,7 +36,7 @@ GONE = "discarded"
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One message of a stream: what it is, about which key, why it is there, what it says (nothing where it is no JSON
-    object), and what is `wrong` with it where nobody can read it."""
+    object), and what is `wrong` with it if it can't be read."""
 
     stream: str
     sequence: int
@@ -78,7 +78,7 @@ class Letter:
 @dataclass(slots=True, kw_only=True)
 class Books:
     """Everything; `stories` has the events of each key by type, but for those that only say how things stand. Some
-    letters wait for somebody, others somebody `discarded`. `gone` are the messages that have left their streams."""
+    letters are open, others were `discarded`. `gone` are the messages that have left their streams."""
 
     services: Sequence[Service]
     intake: list[Fact]
@@ -157,7 +157,7 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
 
 
 async def _refuse_halves(context: Context, folder: Path, streams: Sequence[str]) -> None:
-    """An ending whose beginning is in an archive that nobody names looks like a story that never began.
+    """Without the archive, an ending whose earlier events are archived looks like a story that never began.
 
     Raises:
         ArchiveError: stories have left the streams, and the archive is not where it is looked for.

@@ -70,7 +70,7 @@ def every_event_keeps_its_contract(books: Books) -> Offences:
 def every_story_is_over(books: Books) -> Offences:
     """every story is over: nothing more follows from its events"""
     if not all(service.endings for service in books.services if service.records):
-        return  # nobody has said which events end it
+        return  # no event is declared as its ending
     missing = lost(books)
     for key, story in books.stories.items():
         if not is_over(books.services, list(story.values())) and not missing[key]:
@@ -78,7 +78,7 @@ def every_story_is_over(books: Books) -> Offences:
 
 
 def lost(books: Books) -> Mapping[str, frozenset[str]]:
-    """What will not happen any more, by key, since somebody discarded the letter that it depended on."""
+    """The events, by key, that can't follow any more because the dead letter that they depend on was discarded."""
     found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     positions = {letter.position: consequences(books.services, letter.reaction) for letter in books.discarded}
     for message in [*books.intake, *books.events] if positions else ():

@@ -58,7 +58,7 @@ async def publish(context: Context, event: Event) -> None:
 
 
 async def publish_all(context: Context, events: Iterable[Event], told: Callable[[], None] = lambda: None) -> None:
-    """Publish each event as fast as the broker takes them; returns once it has all. `told` hears of each."""
+    """Publish each event as fast as the broker takes them; returns once it has all. `told` is called for each."""
 
     async def place(event: Event) -> None:
         await publish(context, event)

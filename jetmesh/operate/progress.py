@@ -10,7 +10,7 @@ from jetmesh.topology.streams import Consumer
 
 
 class Gauge:
-    """Counts the messages on some subjects from now on: a consumer that nobody pulls, asked what waits for it."""
+    """Counts the messages on some subjects from now on: the number pending of a consumer that no client pulls."""
 
     def __init__(self, connection: Transport, stream: str, name: str) -> None:
         self._connection, self._place = connection, f"{stream}.{name}"

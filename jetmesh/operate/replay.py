@@ -48,7 +48,7 @@ async def original(connection: Transport, subject: str, headers: Headers, data: 
         (Jetmesh.REACTION, origin.reaction),
     ):
         if headers.get(name, is_so) != is_so:
-            raise Unfit(f"{name} says {headers[name]}, but it is {is_so}: somebody forged the letter; discard it")
+            raise Unfit(f"{name} says {headers[name]}, but it is {is_so}: the letter is forged; discard it")
     whole = Jetmesh.OMITTED_BYTES not in headers
     if found.data != data if whole else not found.data.startswith(data):
         raise Unfit(f"its body is not that of {origin.stream} {origin.sequence}: discard it")

@@ -53,7 +53,7 @@ class SpanRecord:
 
 
 class UnreadableTraces(ValueError):
-    """What is there are no traces, or nobody answers; the text says where it is and what to do."""
+    """The traces can't be read; the text says where they should be and what to do."""
 
 
 class Traces(Protocol):

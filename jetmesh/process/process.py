@@ -197,7 +197,7 @@ async def _until_up(
     stopping: asyncio.Event,
     running: Sequence["asyncio.Task[None]"],
 ) -> None:
-    """Wait until everything beside the reactions takes requests, or one of them has ended."""
+    """Wait until all background tasks take requests, or one of them has ended."""
     for task in background:
         if task.up:
             health.reason = f"waiting for {task.name}"

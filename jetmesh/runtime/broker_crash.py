@@ -2,7 +2,7 @@
 tenth of a second, measured), and makes them again, perhaps to another process.
 
 A reaction that does something outside, such as sending a mail, gives such a delivery back once, for a few seconds. By
-then the process that had it first has told the broker that it is in progress (`InFlight`), or has recorded its outcome.
+then the process that had it first has reported it in progress (`InFlight`), or has recorded its outcome.
 """
 
 import time

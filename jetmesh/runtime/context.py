@@ -33,7 +33,7 @@ Waiting = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class BackgroundTask:
-    """A task that runs beside the reactions, such as an HTTP server. `up` is set once it takes requests. `drain` runs
+    """A task that runs next to the reactions, such as an HTTP server. `up` is set once it takes requests. `drain` runs
     first when the service stops, after it has become unready."""
 
     name: str
@@ -84,7 +84,7 @@ class Context:
         self, task: Callable[[], Awaitable[None]], *, name: str = "", up: asyncio.Event | None = None,
         drain: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
-        """Run `task` beside the reactions, for instance an HTTP server. The service is not ready before `up` is set,
+        """Run `task` next to the reactions, for instance an HTTP server. The service is not ready before `up` is set,
         and fails if the task ends earlier than it. When it stops, it is not ready any more, `drain` runs, while the
         reactions still do, and then the task is cancelled."""
         self.background.append(BackgroundTask(name or getattr(task, "__qualname__", "a task"), task, up, drain))

@@ -26,7 +26,7 @@ def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
 
 
 def evidence(service: str, reaction: str, delivery: Delivery, error: BaseException) -> Headers:
-    """The reason of the failure, as headers beside the original ones."""
+    """The reason of the failure, as headers that are added to the original ones."""
     trace = "".join(traceback.format_exception(error))
     return {
         Jetmesh.SERVICE: service,

@@ -58,7 +58,7 @@ class Recording:
             Disowned: it is not.
         """
         if not self._in_flight.is_sure:
-            raise Unknown("the broker was away: what is in hand may have been undone")
+            raise Unknown("the broker was away: deliveries in flight may have been undone")
         cause = attempt.envelope
         if cause.delivery.reply in self._in_flight.orphans:
             raise Disowned("its durable is gone, and perhaps its stream")

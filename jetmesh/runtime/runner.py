@@ -71,7 +71,7 @@ class Runner:
         ]
 
     async def wait_for_topology(self, waiting: Callable[[str], None]) -> None:
-        """Return once the broker has what the service needs; `waiting` is told the reason meanwhile."""
+        """Return once the broker has what the service needs; `waiting` gets the reason meanwhile."""
         pause = TOPOLOGY_SECONDS
         while reason := await self._missing():
             waiting(f"waiting for the topology: {reason}")
@@ -146,7 +146,7 @@ class Runner:
         return "; ".join(f"{pull.stream}/{pull.durable}: {why}" for pull in self.pulls if (why := self._why(pull)))
 
     def _why(self, pull: Pull) -> str:
-        """Why a pull gets nothing; one that asks for nothing now is not told that its durable is gone."""
+        """Why a pull gets nothing; the server does not report a deleted durable to a pull without a request."""
         gone = not pull.is_asking and (pull.stream, pull.durable) in self.durables.missing
         return "the broker has no such durable" if gone else pull.trouble
 
@@ -254,7 +254,7 @@ async def _lost(connection: Transport) -> None:
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:
-    """Until a task has ended; raises what it failed with. Whoever gives up waiting does not end it."""
+    """Wait until a task has ended, and raise its error. A cancelled wait does not cancel the task."""
     await asyncio.wait([task])
     task.result()
 

@@ -41,9 +41,9 @@ class Sink:
         return BATCH_MAX
 
     async def handle(self, batch: list[Delivery], queue: Batches) -> None:
-        """Keep the batch. Where more has come meanwhile, let still more gather: a transaction costs as much for few
-        events as for many. An event that comes alone is kept at once, and in a flood nobody rests. What has come often
-        goes alone: it may be what the store can't take."""
+        """Store the batch. If more deliveries have come meanwhile, wait for still more: a transaction costs as much for
+        few events as for many. A single event is stored at once; under load there is no pause. An event that was
+        redelivered often is stored alone: the store may be unable to take it."""
         began = time.monotonic()
         events = [delivery for delivery in batch if not self._is_marker(delivery)]
         if together := [delivery for delivery in events if delivery.delivered <= TOGETHER_MAX]:

@@ -24,7 +24,7 @@ class Strays:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def surprised(self, delivery: Delivery, surprise: Exception) -> None:
-        """Nobody foresaw that the delivery can't be accepted: it is a dead letter, whose traceback the log has."""
+        """An unexpected error when a delivery was accepted: it becomes a dead letter, and the traceback is logged."""
         self._binding.conditions.tell(
             kind_of(surprise), logging.ERROR, "%s: a delivery could not be accepted",
             self._binding.reaction.durable, error=surprise,

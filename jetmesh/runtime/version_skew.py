@@ -1,4 +1,4 @@
-"""What another version of a service takes, and this one does not know: given back for it, and buried if none comes.
+"""Events that only another version of the service knows: given back for it, and dead-lettered if it does not come.
 
 While services are upgraded, and after they are rolled back, processes of two versions pull the same durables. The
 broker says what the newest of them takes: the durable's filters, and the types in the metadata of an intake's.

@@ -1,4 +1,4 @@
-"""The files of a new service, from the templates beside this module: `$name`, `$module` and `$stream` are filled in."""
+"""The files of a new service, from the templates of this package: `$name`, `$module` and `$stream` are filled in."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The names that the mesh has on the broker, beside those of its events: streams, and the subjects in them.
+"""The names of the mesh on the broker besides those of events: streams, and the subjects in them.
 
 A message that stands for another one (a dead letter, a timer, what comes back from one) has the same tokens behind its
 first: whose reaction had which message (`jetmesh.runtime.origin`).
@@ -23,7 +23,7 @@ def timers_of(stream: str) -> str:
 
 
 def claims_of(stream: str) -> str:
-    """The stream of idempotency keys beside the stream of a service."""
+    """The stream of idempotency keys of a service."""
     return f"{stream}_CLAIMS"
 
 

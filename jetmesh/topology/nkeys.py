@@ -77,7 +77,7 @@ def rotate(folder: Path, user: str) -> None:
     previous = current.with_name(current.name + PREVIOUS)
     if previous.exists():
         raise ValueError(
-            f"{user} has an old key that is still valid: --retire {user} once nobody uses it, then --rotate"
+            f"{user} has an old key that is still valid: --retire {user} once no process uses it, then --rotate"
         )
     current.rename(previous)
     _make(current)

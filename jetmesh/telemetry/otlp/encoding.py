@@ -17,7 +17,7 @@ VALUE_LENGTH_MAX = 16_384
 """Characters (or bytes) of one attribute value that are kept; a receiver refuses a whole batch above 4 MiB."""
 
 UNSET = Status(StatusCode.UNSET)
-"""The status of a span that nobody gave one."""
+"""The status of a span without a set status."""
 
 _CACHED_TEXT_LENGTH_MAX = 64
 _CHILD = struct.Struct("<2s16s2s8s2s8scQcQ2sI")
