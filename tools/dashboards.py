@@ -226,7 +226,7 @@ JETSTREAM = Dashboard(
             meaning="Work that waits, as the services or, for a service that is dead, the broker report it.",
         ),
         Panel(
-            "Oldest delivery in hand",
+            "Oldest delivery in flight",
             {PLACE: f"max by ({DURABLE}) ({of('jetmesh_deliveries_oldest_age_seconds', WORK)})"},
             "s",
             width=12,

@@ -33,7 +33,7 @@ OVER = frozenset({Kind.NOTHING, Kind.EXPIRED, Kind.BATCH_COMPLETED})
 
 
 class Pull:
-    """Keeps `slots` deliveries of one consumer in hands: each that is released makes room for the next.
+    """Keeps up to `slots` deliveries of one consumer in flight: each that is released makes room for the next.
 
     They hold about `bytes_max` together, and twice as much at most; a larger message comes alone. A server that ends
     one connection after the other (a slow consumer: `max_pending`, `write_deadline`) is asked for half each time.

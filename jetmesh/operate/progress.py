@@ -35,14 +35,14 @@ async def gauge(connection: Transport, stream: str, subjects: Sequence[str]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where some durables stand: how many deliveries they still have before them or in hands, and how far each came."""
+    """The progress of durables: how many deliveries are pending or in flight, and up to which sequence each is done."""
 
     waiting: int
     delivered: tuple[int, ...]
 
 
 async def progress(connection: Transport, consumers: Iterable[Consumer]) -> Progress:
-    """Where these durables stand now.
+    """The progress of these durables now.
 
     Raises:
         Unavailable: the broker does not answer.

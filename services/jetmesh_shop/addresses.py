@@ -12,7 +12,7 @@ LOCAL = re.compile(rf"{ATOM}(\.{ATOM})*")
 """A dot-string (RFC 5321, section 4.1.2), with any character beyond ASCII as well (RFC 6531, section 3.3)."""
 LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 WITHOUT_MEANING = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
-"""The categories of characters that nobody sees, or that nobody has given a meaning."""
+"""The categories of characters that are invisible or unassigned."""
 
 
 class Unmailable(ValueError):

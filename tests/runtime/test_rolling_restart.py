@@ -1,4 +1,4 @@
-"""A rolling restart under load: at most what was in hand comes again, and what was done is acknowledged."""
+"""A rolling restart under load: at most deliveries in flight come again, and handled ones are acknowledged."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ SECONDS_A_JOB, SECONDS_BETWEEN_JOBS = 0.03, 0.004
 
 
 class Witness:
-    """What came, what came again, and what every replica had in hand when it was told to stop."""
+    """What came, what came again, and what every replica had in flight when it was stopped."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.came, self.came_again = 0, 0

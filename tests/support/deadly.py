@@ -23,7 +23,7 @@ def _handle(asked: Asked) -> Finished:
 
 @one_by_one.begins(retry=RETRY)
 async def finish(asked: Asked) -> Finished:
-    """Somebody wants a job done: do it, when the deadly one is in hand as well."""
+    """A job is wanted: do it, when the deadly one is in flight as well."""
     await asyncio.sleep(0 if asked.job_id == DEADLY else 0.2)
     return _handle(asked)
 

@@ -1,4 +1,4 @@
-"""Put the goods of an order aside when it is placed, and back when it is cancelled; count what arrives."""
+"""Reserve the goods of an order when it is placed, release them when it is cancelled, and count restocks."""
 
 from collections.abc import Sequence
 

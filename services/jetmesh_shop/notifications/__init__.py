@@ -1,1 +1,1 @@
-"""Notifications: what the customer is told."""
+"""Notifications: the mails to the customer."""

@@ -18,7 +18,7 @@ GOODBYE_SECONDS = 1.0
 
 
 class SessionEnded(MailUnavailable):
-    """The server ended the session before it was told about a mail."""
+    """The server ended the session before a mail was sent."""
 
 
 class SmtpMailer:

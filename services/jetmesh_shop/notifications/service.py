@@ -20,7 +20,7 @@ PATIENT = Retry(attempts=20, longest_seconds=3_600)
 
 @dataclass(frozen=True)
 class Notifications:
-    """What notifications needs: somebody who carries mail. The Message-ID is the same at every attempt."""
+    """The dependency of notifications: it sends mail. The Message-ID is the same at every attempt."""
 
     mailer: Mailer
 

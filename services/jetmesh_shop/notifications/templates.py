@@ -1,4 +1,4 @@
-"""What a customer is told about an order: subject, text and HTML, from plain values."""
+"""The mails about an order: subject, text and HTML, from plain values."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

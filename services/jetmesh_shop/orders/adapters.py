@@ -40,12 +40,12 @@ class MeshOrders:
         return [_story_event(told) for message in stored for told in message.endings()]
 
     async def request_cancellation(self, order_id: str) -> None:
-        """Say that the customer does not want the order any more; the intake decides what comes of it."""
+        """Publish that the customer asks to cancel the order; the intake decides."""
         await jetmesh.publish(self._mesh, OrderCancellationRequested(order_id=order_id))
 
 
 def _known(order: OrderPlaced, story: Sequence[Stored]) -> Placement:
-    """What stands under this id already: the same order, or another, or what nobody can read."""
+    """What is recorded under this id already: the same order, another one, or an unreadable event."""
     with suppress(ValueError):
         for message in story:
             if message.type == OrderPlaced.type:

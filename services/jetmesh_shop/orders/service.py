@@ -70,7 +70,7 @@ async def withdraw(
 
 
 def _placed(order: Order) -> OrderPlaced:
-    """What was ordered: recorded before anybody could react to it, so that its absence is a reading that lags."""
+    """What was ordered. It was recorded before any reaction to it, so if it is missing, the replica lags."""
     if order.placed is None:
         raise NotYet("the order is not in the story that was read")
     return order.placed

@@ -1,4 +1,4 @@
-"""Orders as it runs: the catalogue, and the HTTP edge beside the reactions."""
+"""The dependencies of orders: the catalogue, and the HTTP edge next to the reactions."""
 
 import asyncio
 from collections.abc import AsyncIterator

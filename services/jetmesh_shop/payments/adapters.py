@@ -27,7 +27,7 @@ class SandboxBank:
     async def hold(
         self, order_key: str, amount_minor: int, currency: str, payment_method: str
     ) -> Held | Refused | Closed:
-        """Set the money aside. Raises KeyReused where the key was asked to hold something else, BankUnavailable."""
+        """Hold the money. Raises BankUnavailable, and KeyReused if the key was used for another hold."""
         answer = await self._counter.submit(Hold(order_key, amount_minor, currency, payment_method))
         assert isinstance(answer, Held | Refused | Closed)
         return answer

@@ -42,7 +42,7 @@ FLAKY_FAILURES = 2
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The call that sets money aside."""
+    """The call that holds money."""
 
     key: str
     amount_minor: int

@@ -13,7 +13,7 @@ CaptureRefusal = Literal["capture_failed", "authorization_expired", "closed", "n
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The money is set aside on the customer's card."""
+    """The money is held on the customer's card."""
 
     authorization_id: str
 
@@ -68,7 +68,7 @@ class KeyReused(Exception):
 
 
 class Gateway(Protocol):
-    """Stripe's PaymentIntent in four calls: one intent per order, whoever comes first creates it.
+    """Stripe's PaymentIntent in four calls: one intent per order, created by the first call.
 
     Every call may be repeated and answers the same; every call may raise BankUnavailable.
     """
@@ -76,7 +76,7 @@ class Gateway(Protocol):
     async def hold(
         self, order_key: str, amount_minor: int, currency: str, payment_method: str
     ) -> Held | Refused | Closed:
-        """Set the money aside. Raises KeyReused where the key was asked to hold something else."""
+        """Hold the money. Raises KeyReused if the key was used for another hold."""
         ...
 
     async def capture(self, order_key: str) -> Captured | CaptureRefused:

@@ -127,7 +127,7 @@ def every_event_has_its_cause(facts: Facts) -> Offences:
 
 
 def nothing_for_unknown_orders(facts: Facts) -> Offences:
-    """nothing was done for an order that nobody placed"""
+    """nothing was done for an order that was never placed"""
     for key, story in facts.stories.items():
         if not {PLACED, REFUSED} & story.keys():
             yield f"{key}: has {', '.join(sorted(story))}, but was never placed"

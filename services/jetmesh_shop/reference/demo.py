@@ -137,7 +137,7 @@ class Play:
         return [order.order_id for order in orders]
 
     async def _until_ended(self, context: Context, ended: Gauge, orders: int) -> None:
-        """Until every order has ended and nobody has anything to do any more, or the time is up."""
+        """Wait until every order has ended and no delivery is pending, or the time is up."""
         deadline, before = time.monotonic() + self.asked.deadline_seconds, None
         with self.voice.bar("ended", orders) as update:
             while time.monotonic() < deadline:

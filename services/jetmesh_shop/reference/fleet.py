@@ -1,4 +1,4 @@
-"""The reference mesh on one machine: beside its services a trace store and a mail server, and what each is told."""
+"""The reference mesh on one machine: its services, a trace store, a mail server, and their environments."""
 
 import os
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ AFTERWARDS = 15
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The mesh, and what stands beside it on these ports."""
+    """The mesh with its trace store and mail server, on these ports."""
 
     mesh: Plan
     ports: Ports
@@ -85,7 +85,7 @@ class Fleet:
         return Spec("traces", command, listens(self.ports.traces), jaeger_here(), niceness=AFTERWARDS)
 
     def _environment(self) -> dict[str, str]:
-        """What every service is told. Spans go to the demo's own store, which sends them on."""
+        """The environment of every service. Spans go to the demo's own store, which forwards them."""
         told = {
             "JETMESH_SMTP_URL": self.smtp_url,
             "JETMESH_BANK_LEDGER": str(self.stores.bank),

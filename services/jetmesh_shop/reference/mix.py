@@ -23,7 +23,7 @@ PAYING = ("pm_card_visa", "pm_card_mastercard", "pm_card_amex")
 
 
 def fresh_id() -> str:
-    """An order id that nobody has."""
+    """A new order id."""
     return f"o-{secrets.token_hex(3)}"
 
 

@@ -42,7 +42,7 @@ def chosen(wanted: Mapping[str, int], *, free: bool, own_broker: bool) -> Ports:
 
 
 def any_free() -> Ports:
-    """Five ports that nobody uses now."""
+    """Five free ports."""
     return Ports(*free_ports(5))
 
 

@@ -30,7 +30,7 @@ CHECKS: Sequence[Check] = (
 
 async def audit(context: Context) -> list[str]:
     """What is wrong with the streams. What the bank and the mail server know and the streams do not, since it came
-    after the backup, is told and is no offence."""
+    after the backup, is reported and is no offence."""
     facts = await collect(context, State(context.settings.state))
     tell_lost(unknown(facts))
     return offences(facts)

@@ -1,4 +1,4 @@
-"""What the reference mesh keeps in its state folder beside what every mesh keeps there."""
+"""The files of the reference mesh in its state folder, besides those of every mesh."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The trial of an installed mesh: one order, published as anybody could, is followed until nothing more can happen."""
+"""The trial of an installed mesh: one order, published as a client does, is followed until its story has ended."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What the demo says: a few lines on a terminal, the same without colours and bars where nobody watches."""
+"""The demo's output: a few lines on a terminal, without colours and bars if the output is not a terminal."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ class Voice:
         self.console.print(line, soft_wrap=True)
 
     def tell(self, words: str) -> None:
-        """Something happened that nobody asked for."""
+        """An unexpected event."""
         self.console.print(Text.assemble(("! ", "yellow"), lines(words)), soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:

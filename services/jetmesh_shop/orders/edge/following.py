@@ -44,7 +44,7 @@ LastEventId = Annotated[
 
 
 class CancellationAccepted(BaseModel):
-    """The wish is recorded; the story tells what became of it."""
+    """The request is recorded; the story shows the result."""
 
     order_id: str
     status: Status

@@ -1,4 +1,4 @@
-"""What one client may ask of the edge: sizes, times, rates; beyond them it is told to wait."""
+"""The limits of one client of the edge: sizes, times, rates; beyond them it gets 429."""
 
 import asyncio
 import time

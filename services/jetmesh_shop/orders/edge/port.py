@@ -67,7 +67,7 @@ class Orders(Protocol):
         ...
 
     async def story(self, order_id: str) -> Sequence[StoryEvent]:
-        """What orders recorded about the order, oldest first; empty for an order that nobody knows."""
+        """The events that orders recorded about the order, oldest first; empty for an unknown order."""
         ...
 
     async def request_cancellation(self, order_id: str) -> None:

@@ -164,11 +164,11 @@ async def header_problem(_: Request, error: Exception) -> Response:
     """The answer to a header that has not its form: all else that a route is given has none."""
     assert isinstance(error, RequestValidationError)
     names = " and ".join(str(each["loc"][-1]) for each in error.errors())
-    return Problem(BAD_HEADER, f"Send {names} in the form that /docs tells, or not at all.").response()
+    return Problem(BAD_HEADER, f"Send {names} in the form that /docs shows, or not at all.").response()
 
 
 async def http_problem(request: Request, error: Exception) -> Response:
-    """The answer where no route fits: a path that nobody serves, a method that the path does not know."""
+    """The answer if no route fits: an unknown path, or a method that the path does not support."""
     assert isinstance(error, HTTPException)
     known = {kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED)}
     kind = known.get(error.status_code) or Kind(error.status_code, "http", str(error.detail))
@@ -183,5 +183,5 @@ def _allowed(request: Request) -> str:
 
 
 async def internal_problem(_: Request, __: Exception) -> Response:
-    """The answer to an error that nobody foresaw: the log has it, the outside does not."""
+    """The answer to an unexpected error: only the log has its text."""
     return Problem(INTERNAL, "The error is logged. Ask again with the same order_id or Idempotency-Key.").response()

@@ -107,7 +107,7 @@ class Connection(HttpToolsProtocol):
         self._awaits_head = True
 
     def on_response_complete(self) -> None:
-        """It is answered. The rest of a body that nobody wanted has a moment to come, so that the answer is read."""
+        """It is answered. The rest of an unwanted body has a moment to arrive, so that the client reads the answer."""
         super().on_response_complete()
         if self.transport.is_closing():
             return
@@ -142,7 +142,7 @@ class Connection(HttpToolsProtocol):
         self._deadline = self.loop.call_later(seconds, self._head_is_late)
 
     def _head_is_late(self) -> None:
-        """Whoever sent nothing at all gets no answer."""
+        """A client that sent nothing gets no answer."""
         detail = f"The head of the request did not arrive within {self._limits.head_timeout_seconds:g} s."
         self.refuse(Problem(HEAD_TIMEOUT, detail) if self._head_bytes else None)
 
@@ -189,7 +189,7 @@ class Edge(uvicorn.Server):
         """Listen, and say so.
 
         Raises:
-            SettingsError: somebody else listens there.
+            SettingsError: another process listens there.
         """
         try:
             await super().startup(sockets)

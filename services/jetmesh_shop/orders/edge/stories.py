@@ -45,7 +45,7 @@ class Happened(BaseModel):
 
     type: str = Field(examples=["orders.placed"])
     time: datetime
-    data: dict[str, Any] = Field(description="What the event tells, without personal data.")
+    data: dict[str, Any] = Field(description="The event's fields without personal data.")
 
     @classmethod
     def of(cls, event: StoryEvent) -> Self:
@@ -73,7 +73,7 @@ class ServerSentEvent(BaseModel):
 
 
 def status_of(types: Iterable[str]) -> Status:
-    """How an order stands to which these types of events have happened, in whatever order they are told."""
+    """The status of an order with events of these types, in any order."""
     happened = frozenset(types)
     return next((status for event, status in _STATUSES.items() if event.type in happened), "placed")
 

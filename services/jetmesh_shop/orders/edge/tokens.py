@@ -1,4 +1,4 @@
-"""Who may see an order: whoever holds the token that its creation returned, and operators."""
+"""Who may see an order: the holder of the token that its creation returned, and operators."""
 
 import hmac
 from base64 import urlsafe_b64encode
