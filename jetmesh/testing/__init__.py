@@ -15,6 +15,6 @@ from jetmesh.local.broker import nats_server_binary
 from jetmesh.testing.broker import Broker
 from jetmesh.testing.faults import Proxy
 from jetmesh.testing.local import LocalMesh, MeshOf, Replica, until
-from jetmesh.testing.stories import given
+from jetmesh.testing.scenarios import given
 
 __all__ = ["Broker", "LocalMesh", "MeshOf", "Proxy", "Replica", "given", "nats_server_binary", "until"]

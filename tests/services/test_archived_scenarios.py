@@ -29,7 +29,7 @@ from jetmesh_shop.payments.adapters import SandboxBank
 from jetmesh_shop.payments.ledger import Ledger
 from jetmesh_shop.payments.service import Payments, authorize, capture, void
 from jetmesh_shop.payments.service import withdraw as close
-from tests.services.test_notifications_stories import Outbox
+from tests.services.test_notifications_scenarios import Outbox
 from tests.support.samples import ADA, authorized, cancelled, confirmed, declined, placed, rejected, reserved, restocked
 
 ORDER = placed()
