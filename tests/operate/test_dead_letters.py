@@ -185,7 +185,7 @@ async def _dlq(mesh: LocalMesh, *arguments: str) -> tuple[int, bytes]:
 
 FORGED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
     "another reaction's": ({"Jetmesh-Service": "payments", "Jetmesh-Reaction": "capture"}, {}, "is tolls: the letter"),
-    "another subject's": ({"Jetmesh-Subject": "orders.confirmed.o-1"}, {}, "it is cars.arrived.car-1: some"),
+    "another subject's": ({"Jetmesh-Subject": "orders.confirmed.o-1"}, {}, "it is cars.arrived.car-1: the letter"),
     "of another body": ({}, {"data": b'{"plate": "car-2"}'}, "its body is not that of CARS 1"),
     "cut to something else": ({"Jetmesh-Omitted-Bytes": "2"}, {"data": b"no"}, "its body is not that of CARS 1"),
     "of a message that is not there": ({}, {"subject": "dead.tolls.charge.CARS.99"}, "CARS has no message 99"),
