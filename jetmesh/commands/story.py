@@ -97,10 +97,17 @@ def _spans(key: str, events: Sequence[StoryEvent], state: State) -> list[SpanRec
 
 def _traces(state: State) -> Traces | None:
     if url := settings.read(Settings).jaeger_url:
-        if urlsplit(url).scheme not in ("http", "https"):
+        if not _is_http(url):
             raise click.ClickException(f"{JAEGER_URL}: {url!r} is not an address; write http://host:16686")
         return JaegerTraces(url)
     if not state.is_held:
         return None
     opened = (point.load()(state.folder) for point in entry_points(group=TRACES))
     return next((found for found in opened if found is not None), None)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False

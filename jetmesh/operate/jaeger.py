@@ -64,10 +64,10 @@ class JaegerTraces:
         try:
             yield
         except NO_ANSWER as nobody:
-            raise UnreadableTraces(f"no spans of Jaeger at {self._url}: {nobody}") from nobody
+            raise UnreadableTraces(f"JETMESH_JAEGER_URL: no spans of Jaeger at {self._url}: {nobody}") from nobody
         except (LookupError, TypeError, AttributeError) as strange:
-            words = f"no spans of Jaeger at {self._url}: the answer is not Jaeger's ({type(strange).__name__})"
-            raise UnreadableTraces(words) from strange
+            words = f"{self._url} answers, and not as Jaeger does ({type(strange).__name__})"
+            raise UnreadableTraces(f"JETMESH_JAEGER_URL: {words}") from strange
 
 
 def _data(answer: bytes) -> list[Any]:

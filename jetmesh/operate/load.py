@@ -8,9 +8,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
+from uuid import uuid4
 
 from rich.table import Table
 
+from jetmesh.cloudevents import cloud_event
 from jetmesh.common.tables import sheet
 from jetmesh.event import Event
 from jetmesh.failure import Unavailable
@@ -46,8 +48,12 @@ async def drive(context: Context, events: Sequence[Event], rate: float) -> Click
 
 
 async def publish(context: Context, event: Event) -> None:
-    """Publish one event, again and again until the broker has it: its owner takes the same twice for the same."""
-    message = Message(event.type, event.model_dump_json().encode(), {})
+    """Publish one event, again and again until the broker has it, under one id: its owner takes the same twice for the
+    same, even where it refused it."""
+    headers = cloud_event(
+        type(event), event.key, event_id=str(uuid4()), correlation_id=event.key, causation_id="", trace={}
+    )
+    message = Message(event.type, event.model_dump_json().encode(), headers)
     while True:
         try:
             await context.publisher.record(message)

@@ -5,7 +5,7 @@ import inspect
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
@@ -154,10 +154,12 @@ class LocalMesh:
         return {stored.type for stored in await self.story(key)}
 
     async def recorded(self, event_type: type[Recorded], key: str, within_seconds: float = WITHIN_SECONDS) -> Recorded:
-        """Wait until an event about a key is recorded; returns it."""
+        """Wait until an event about a key is recorded, while the broker may be away; returns it."""
 
         async def look() -> list[Stored]:
-            return await self.context.direct_get.last(stream_of(event_type.owner), [subject_of(event_type, key)])
+            with suppress(Unavailable):
+                return await self.context.direct_get.last(stream_of(event_type.owner), [subject_of(event_type, key)])
+            return []
 
         found = await until(look, within_seconds, f"{event_type.type} about {key} is recorded")
         return event_type.read(found[0].data)

@@ -179,6 +179,7 @@ def test_a_port_in_use_is_named_with_its_setting(broker: Broker, variable: str) 
             "JETMESH_HTTP_SECRET": "0123456789abcdef" * 2,
             "JETMESH_LOG_FORMAT": "text",
         }
+        assert jetmesh("topology", "apply", NATS_URL=broker.url, JETMESH_APP="jetmesh_shop.flow:SERVICES")[0] == 0
         status, said = jetmesh("run", "orders", NATS_URL=broker.url, JETMESH_APP="jetmesh_shop.flow:SERVICES", **more)
     assert status != 0, said
     assert variable in said, said
