@@ -87,7 +87,7 @@ def growing(first_seconds: float, attempt: int, longest_seconds: float = 60.0) -
 
 
 def verdict(error: Exception, retry: Retry, delivered: int) -> Later | Retried | DeadLettered:
-    """What becomes of a delivery whose `delivered`th attempt ended in `error`: the one place that decides."""
+    """What becomes of a delivery whose `delivered`th attempt ended in `error`."""
     if isinstance(error, Permanent):
         return DeadLettered(error)
     if isinstance(error, Unavailable):

@@ -10,9 +10,10 @@ from cloudevents.core.bindings.http import HTTPMessage, from_binary, to_binary, 
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from jetmesh.cloudevents import Envelope, cloud_event, decode_envelope, read_event
+from jetmesh.cloudevents import Envelope, cloud_event, decode_envelope, decode_own_form, read_event
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.headers import encode_headers
 from jetmesh.testing import Broker, MeshOf
 from jetmesh_contracts import OrderConfirmed, OrderPlaced
 from jetmesh_shop.orders.catalogue import prices
@@ -50,6 +51,14 @@ def theirs(**attributes: Any) -> CloudEvent:
     """An order as somebody makes it with the official package."""
     known = {"id": "py-1", "source": "/shop/python", "type": "orders.placed", "datacontenttype": "application/json"}
     return CloudEvent({**known, **attributes}, json.loads(ORDER.model_dump_json()))
+
+
+def test_what_we_write_is_decoded_in_one_pass() -> None:
+    """A header that `event_lines` writes and the pattern does not have would send every delivery the slow way."""
+    delivery = Delivery("orders.placed.o-1", encode_headers(ours()), b"{}", "", "ORDERS", 1, 1, 1772366400.0)
+    own = decode_own_form(delivery)
+    assert own is not None
+    assert (own.id, own.key, own.traceparent) == ("7d5c5b52-90d8-5f6d-9f4e-3c1f5a6b7c8d", "o-1", TRACEPARENT)
 
 
 def test_the_python_sdk_reads_what_we_write() -> None:
