@@ -8,9 +8,6 @@ from jetmesh.contracts.package import Package, project
 from jetmesh.contracts.schema import Contracts, text
 from jetmesh.service import Service
 
-GENERATED = ("schemas", "asyncapi", "typescript", "go")
-"""The folders that hold only generated files, and files that describe them to other tools (go.mod)."""
-
 
 def files(package: Package, services: Sequence[Service]) -> Mapping[Path, str]:
     """The current content of every generated file, by path.

@@ -9,7 +9,7 @@ from datetime import datetime
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.headers import CloudEvents
+from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.flow import is_over
 from jetmesh.runtime.context import Context
@@ -121,5 +121,5 @@ def _event(message: Stored, service: str, stream: str) -> StoryEvent:
         sequence=message.sequence,
         id=headers.get(CloudEvents.ID, ""),
         causation_id=headers.get(CloudEvents.CAUSATION_ID, ""),
-        traceparent=headers.get("traceparent", ""),
+        traceparent=headers.get(TRACEPARENT, ""),
     )

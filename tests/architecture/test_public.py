@@ -19,6 +19,8 @@ PUBLIC = {"jetmesh", "jetmesh.testing"}
 SHOP = ROOT / "services" / "jetmesh_shop"
 AUTHORS = [
     *(path for service in SERVICES for path in (SHOP / service.name).rglob("*.py")),
+    *SHOP.glob("*.py"),
+    *(ROOT / "examples").glob("*.py"),
     *(ROOT / "jetmesh" / "scaffold").rglob("*.py.template"),
 ]
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / "authors").glob("*.md")]
@@ -33,9 +35,7 @@ def name_of(path: Path) -> str:
 
 def imported(text: str) -> Iterator[tuple[str, str]]:
     """Each module that is imported, with each name that is taken from it."""
-    for line in re.findall(
-        r"^ *(?:from jetmesh[. ].*?import (?:\([^)]*\)|.*)|import jetmesh\b.*)$", text, re.MULTILINE
-    ):
+    for line in IMPORTS.findall(text):
         (node,) = ast.parse(line.strip()).body
         if isinstance(node, ast.ImportFrom):
             yield from ((node.module or "", alias.name) for alias in node.names)
