@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
+from jetmesh.common.tasks import cancelled
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.process import health as probes
@@ -171,9 +172,7 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
             await asyncio.gather(*(each.drain() for each in mesh.background if each.drain))
         await micro.withdraw(announced)
         await runner.stop()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*map(cancelled, running))
         for failure in failures:
             raise failure
 

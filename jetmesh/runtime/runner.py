@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from jetmesh.app import middlewares_of
+from jetmesh.common.tasks import cancelled
 from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.jetstream.consumer_config import Config
@@ -131,7 +132,7 @@ class Runner:
         finally:
             for task in (self._ticker, self._continuity):
                 if task:
-                    task.cancel()
+                    await cancelled(task)
             for worker in self.workers.values():
                 worker.binding.conditions.over()
         return True

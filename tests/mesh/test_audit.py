@@ -120,12 +120,12 @@ MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "rec
         (lambda: books(more=(fact("orders.goods_secured", "o-1", "id-nobody"),)), "its cause", "id-nobody"),
         (
             lambda: books(more=(fact("payments.voided", "o-9", "id-orders.placed.o-1"),)),
-            "nobody placed",
+            "never placed",
             "o-9: has payments.voided",
         ),
         (
             lambda: books(balances=[balance("o-1", PRICE_MINOR, PRICE_MINOR), balance("o-9", 1, 1)]),
-            "nobody placed",
+            "never placed",
             "o-9: the bank",
         ),
         (lambda: books(balances=[balance("o-1", PRICE_MINOR, 1160, captures=2)]), "charged twice", "o-1"),

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -131,3 +131,33 @@ async def test_a_service_is_ready_only_once_what_is_beside_it_takes_requests(mes
     over.set()
     with pytest.raises(RuntimeError, match="the gate has ended"):
         await asyncio.wait_for(life, 15)
+
+
+async def test_a_service_ends_with_its_neighbour_though_a_cancellation_is_lost(
+    mesh_of: MeshOf, service: Service
+) -> None:
+    mesh = await mesh_of(service, start=False)
+    over, asked = asyncio.Event(), list[str]()
+
+    async def listen() -> None:
+        await over.wait()
+
+    async def loses_its_first_cancellation() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        asked.append("to end")
+        await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def wire(place: Context) -> AsyncIterator[None]:
+        place.run(loses_its_first_cancellation, name="the deaf one")
+        place.run(listen, name="the gate")
+        yield None
+
+    health = Health("work")
+    life = asyncio.create_task(process.serve(service, [service], mesh.settings, health, asyncio.Event(), wire))
+    await until(lambda: not health.why_not)
+    over.set()
+    with pytest.raises(RuntimeError, match="the gate has ended"):
+        await asyncio.wait_for(life, 15)
+    assert asked == ["to end"]
