@@ -22,8 +22,8 @@ async def finished(work: Coroutine[Any, Any, None], within_seconds: float | None
     task.result()
 
 
-async def cancelled(task: "asyncio.Task[Any]") -> None:
-    """Cancel a task as often as it takes."""
+async def cancelled(task: "asyncio.Task[Any]", again_seconds: float = 0.1) -> None:
+    """Cancel a task as often as it takes: again where it has not ended after so long."""
     while not task.done():
         task.cancel()
-        await asyncio.wait([task], timeout=0.1)
+        await asyncio.wait([task], timeout=again_seconds)

@@ -36,6 +36,8 @@ EXPECTED = (ConnectionError, TimeoutError, DeclarationError, ValueError, ApiErro
 SIGNALS = signal.SIGTERM, signal.SIGINT
 STOP_SECONDS = 10.0
 """How long a stop may take after the drain, before the rest is cancelled."""
+END_SECONDS = 1.0
+"""How long a task that was cancelled may take to end, before it is cancelled again."""
 
 
 def run(services: Sequence[Service], everyone: Sequence[Service], settings: Settings) -> int:
@@ -141,9 +143,7 @@ async def _until_stopped(
         if begun.is_set():
             await asyncio.wait([life], timeout=seconds)
     finally:
-        while not life.done():  # before Python 3.12 a cancellation can be lost in `asyncio.wait_for`
-            life.cancel()
-            await asyncio.wait([life], timeout=STOP_SECONDS)
+        await cancelled(life, STOP_SECONDS)
     with contextlib.suppress(asyncio.CancelledError):
         await life
 
@@ -172,7 +172,7 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
             await asyncio.gather(*(each.drain() for each in mesh.background if each.drain))
         await micro.withdraw(announced)
         await runner.stop()
-        await asyncio.gather(*map(cancelled, running))
+        await asyncio.gather(*(cancelled(task, END_SECONDS) for task in running))
         for failure in failures:
             raise failure
 
