@@ -1,10 +1,8 @@
 """The JetStream API: what the server refuses is told by its code."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.api import NOT_NOW, delete_message, request
@@ -12,17 +10,8 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.errors import ApiError, ErrorCode, error_code_of
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
-from jetmesh.testing.broker import Broker
 
 STREAM: dict[str, Any] = {"name": "THINGS", "subjects": ["thing.*.*"], "allow_direct": True}
-
-
-@pytest_asyncio.fixture
-async def connection(broker: Broker) -> AsyncIterator[Connection]:
-    opened = Connection()
-    await opened.open(broker.url, "test")
-    yield opened
-    await opened.close()
 
 
 async def test_a_refusal_has_the_servers_code_and_words(connection: Connection) -> None:

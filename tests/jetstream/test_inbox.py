@@ -1,10 +1,8 @@
 """Requests that are under way at once: each gets its own answers, and none waits for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from jetmesh.jetstream import inbox as inboxes
 from jetmesh.jetstream.connection import Connection
@@ -28,14 +26,6 @@ class Told:
 
 def _heard(request: Request, _headers: bytes, data: bytes) -> None:
     request.append(data)
-
-
-@pytest_asyncio.fixture
-async def connection(broker: Broker) -> AsyncIterator[Connection]:
-    opened = Connection()
-    await opened.open(broker.url, "test")
-    yield opened
-    await opened.close()
 
 
 async def test_answers_go_to_their_request_until_it_is_closed(connection: Connection) -> None:
