@@ -172,22 +172,28 @@ class LocalMesh:
     async def dead_letters(self, count: int = 0, within_seconds: float = WITHIN_SECONDS) -> list[Stored]:
         """The dead letters, once there are `count` of them; their headers hold the reason."""
 
-        async def look() -> list[Stored] | None:
-            letters = await self.context.direct_get.last(DEAD_LETTERS, [DEAD_SUBJECTS])
-            return letters if len(letters) >= count else None
+        letters: list[Stored] = []
 
-        if count == 0:
-            return await look() or []
-        letters: list[Stored] = await until(look, within_seconds, f"there are {count} dead letters")
+        async def enough() -> bool:
+            with suppress(Unavailable):
+                letters[:] = await self.context.direct_get.last(DEAD_LETTERS, [DEAD_SUBJECTS])
+                return len(letters) >= count
+            return False
+
+        await until(enough, within_seconds, f"there are {count} dead letters")
         return letters
 
     async def settled(self, within_seconds: float = WITHIN_SECONDS) -> None:
-        """Wait until all deliveries of all services are settled and none are pending, except deadlines."""
+        """Wait until all deliveries of all services are settled and none are pending, except deadlines; the broker may
+        be away meanwhile."""
         consumers = self.topology.work
         left: list[str] = []
 
         async def nothing_left() -> bool:
-            left[:] = [text for consumer in consumers if (text := await self._left(consumer))]
+            try:
+                left[:] = [text for consumer in consumers if (text := await self._left(consumer))]
+            except Unavailable as away:
+                left[:] = [str(away)]
             return not left
 
         try:

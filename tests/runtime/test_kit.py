@@ -3,7 +3,7 @@
 import pytest
 
 from jetmesh import NotYet, Permanent
-from jetmesh.testing import given
+from jetmesh.testing import Broker, MeshOf, given
 from tests.support.jobs import Asked, Failed, Finished, Work, work
 from tests.support.samples import authorized, placed
 
@@ -96,3 +96,15 @@ def test_what_cannot_happen_is_a_mistake_of_the_test() -> None:
         given().when(careful, [ASKED, ASKED])
     with pytest.raises(LookupError, match="is no reaction of a service in its module"):
         given().when(placed, ASKED)  # type: ignore[arg-type]
+
+
+async def test_what_waits_for_the_mesh_goes_on_while_the_broker_is_away(mesh_of: MeshOf, broker: Broker) -> None:
+    mesh = await mesh_of(service)
+    broker.kill()
+    with pytest.raises(AssertionError, match=r"not settled within 0\.1 s: "):
+        await mesh.settled(0.1)
+    with pytest.raises(AssertionError, match=r"not within 0\.1 s: there are 0 dead letters"):
+        await mesh.dead_letters(within_seconds=0.1)
+    broker.start()
+    await mesh.settled()
+    assert await mesh.dead_letters() == []
