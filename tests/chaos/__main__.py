@@ -77,7 +77,7 @@ def render(result: Result) -> RenderableType:
     costs.add_row(
         f"{figures.placed:,}", f"{figures.duplicates:,}", f"{figures.poisoned:,}", f"{sum(result.struck.values()):,}",
         f"{figures.redeliveries:,}", f"{figures.refusals.total():,}",
-        f"{len(sent_again(result.audit.facts)):,}", f"{figures.drain_seconds:.1f} s",
+        f"{len(sent_again(result.audit.books)):,}", f"{figures.drain_seconds:.1f} s",
     )  # fmt: skip
     notes = [Text(f"still waiting: {wait}", "bold red") for wait in result.waits]
     notes += [Text(f"wrong in restored streams: {offence}", "bold red") for offence in figures.offences]

@@ -13,7 +13,7 @@ from jetmesh.process.micro import REPORT
 from jetmesh.runtime.context import Context
 from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.streams import Consumer, Kind
-from jetmesh_shop.reference.facts import Facts
+from jetmesh_shop.reference.books import ShopBooks
 from tests.chaos.arena import NAMES
 
 POLL_SECONDS = 1.0
@@ -57,12 +57,12 @@ class Figures:
         """A durable is about to be deleted, and its count with it."""
         self._deleted[consumer.durable] += await _deliveries(context, consumer)
 
-    async def count_redeliveries(self, context: Context, consumers: tuple[Consumer, ...], facts: Facts) -> None:
+    async def count_redeliveries(self, context: Context, consumers: tuple[Consumer, ...], books: ShopBooks) -> None:
         """Of all durables: deliveries beyond one for each message that they read."""
         for consumer in consumers:
             if consumer.kind is Kind.DEADLINE or consumer.stream.endswith("_TIMERS"):
                 continue
-            messages = [*facts.intake, *facts.events]
+            messages = [*books.intake, *books.events]
             theirs = [message.subject for message in messages if message.stream == consumer.stream]
             read = sum(any(covers(each, subject) for each in consumer.subjects) for subject in theirs)
             self.redeliveries += max(0, await _deliveries(context, consumer) - read)

@@ -30,7 +30,7 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.domain import check
 from jetmesh_shop.payments.ledger import begin_outage, end_outage
-from jetmesh_shop.reference.facts import PLACED, REFUSED, collect
+from jetmesh_shop.reference.books import PLACED, REFUSED, collect
 from jetmesh_shop.reference.restored import offences
 from tests.chaos import disks, wrapped
 from tests.chaos.arena import ACK_WAIT_SECONDS, DISK_FULL, NAMES, Arena, node_of
@@ -517,15 +517,15 @@ class Nemesis:
 
     async def _examine(self) -> list[str]:
         """What is wrong goes into the figures, and the mesh goes on: the run fails by it."""
-        facts = await collect(self.context, self.arena.state)
-        self.figures.offences += offences(facts)
+        books = await collect(self.context, self.arena.state)
+        self.figures.offences += offences(books)
         return []
 
     async def _place_again(self) -> None:
         """What was acknowledged and is neither in the intake nor recorded."""
-        facts = await collect(self.context, self.arena.state)
-        known = {fact.body.get("order_id") for fact in facts.intake if fact.type == PLACED}
-        known |= {key for key, story in facts.stories.items() if {PLACED, REFUSED} & story.keys()}
+        books = await collect(self.context, self.arena.state)
+        known = {fact.body.get("order_id") for fact in books.intake if fact.type == PLACED}
+        known |= {key for key, story in books.stories.items() if {PLACED, REFUSED} & story.keys()}
         for order_id in self.figures.orders.keys() - known:
             await self._publish(Message(OrderPlaced.type, self.figures.orders[order_id], {}))
             self.figures.placed_again += 1

@@ -22,7 +22,7 @@ from jetmesh.topology.provision import Drift
 from jetmesh_shop.orders.service import orders as orders_service
 from jetmesh_shop.reference import audit
 from jetmesh_shop.reference.audit import ShopAudit
-from jetmesh_shop.reference.facts import collect
+from jetmesh_shop.reference.books import collect
 from tests.chaos import brokers, wrapped
 from tests.chaos.arena import Arena, Tell, Wishes
 from tests.chaos.figures import Figures
@@ -91,7 +91,7 @@ async def play(asked: Wishes, state: State, tell: Tell) -> Result:
             tell(f"{asked.orders:,} orders in {asked.seconds:g} s, {len(kinds)} kinds of fault, seed {asked.seed}")
             waits = await storm(nemesis, kinds, asked, tell)
             done = await audited(mesh, state)
-            await figures.count_redeliveries(mesh, arena.needed.consumers, done.facts)
+            await figures.count_redeliveries(mesh, arena.needed.consumers, done.books)
             bystanders = await given_up_for_nothing(mesh)
             differences = await warehouse_differs(mesh, done)
             early = await cancelled_early(mesh, asked.deadline)
@@ -133,8 +133,8 @@ async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Tel
 
 async def audited(context: Context, state: State) -> ShopAudit:
     """The books."""
-    facts = await collect(context, state)
-    return audit.audited(facts, crashed=True)
+    books = await collect(context, state)
+    return audit.audited(books, crashed=True)
 
 
 async def given_up_for_nothing(context: Context) -> list[str]:
@@ -148,7 +148,7 @@ async def warehouse_differs(context: Context, done: ShopAudit) -> list[str]:
     """How often each event is counted, and how often it is there."""
     said = json.loads(await context.connection.ask(endpoint_subject("analytics", "report"), b"", ASK_SECONDS))
     counted = Counter({row["type"]: row["stored"] for row in said["events"]})
-    there = Counter(event.type for event in done.facts.events)
+    there = Counter(event.type for event in done.books.events)
     return [f"{name}: {counted[name]} counted, {there[name]} there" for name in counted | there
             if counted[name] != there[name]]  # fmt: skip
 

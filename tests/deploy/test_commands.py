@@ -135,15 +135,15 @@ def test_the_job_is_refused_for_good_where_data_would_be_lost(cluster: Cluster) 
     }
 
 
-def test_the_trial_follows_an_order_through_the_services_of_the_chart(cluster: Cluster) -> None:
-    assert "notifications.receipt_sent" in trial(cluster)
+def test_the_smoke_test_follows_an_order_through_the_services_of_the_chart(cluster: Cluster) -> None:
+    assert "notifications.receipt_sent" in smoke_test(cluster)
 
 
-def test_the_trial_passes_where_each_service_has_an_account_of_its_own(locked: Cluster) -> None:
-    assert "notifications.receipt_sent" in trial(locked)
+def test_the_smoke_test_passes_where_each_service_has_an_account_of_its_own(locked: Cluster) -> None:
+    assert "notifications.receipt_sent" in smoke_test(locked)
 
 
-def trial(cluster: Cluster) -> str:
+def smoke_test(cluster: Cluster) -> str:
     """What the chart's test prints, with everything running."""
     cluster.job("topology")
     with every_service(cluster) as health_ports:

@@ -135,7 +135,7 @@ def test_the_containers_have_their_own_keys_alone_and_take_an_order_to_its_end(c
     assert secret.read_text().strip() == signs, "tokens of orders outlive a restart"
     assert given["orders"] == seeds(containers.root("orders") / "run" / "keys"), "they are made once"
     with everything(containers, containers.container, ["mail"]):
-        assert "notifications.receipt_sent" in containers.done("trial")
+        assert "notifications.receipt_sent" in containers.done("smoke-test")
         program("nats")
         environment = {"PATH": f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         command, told = containers.container("client")
@@ -238,7 +238,7 @@ def test_each_unit_has_its_own_key_alone_and_an_order_goes_to_its_end(units: Uni
         own = {name: seeds(units.folder / "credentials" / f"jetmesh@.service-{name}") for name in NAMES}
         assert [len(own[name]) for name in NAMES] == [2] * 5
         assert len(set.union(*own.values())) == 10
-        command = [sys.executable, "-m", "jetmesh_shop.reference.trial"]
+        command = [sys.executable, "-m", "jetmesh_shop.reference.smoke_test"]
         _, operator = units.unit("jetmesh-topology.service")
         (mails,) = free_ports(1)
         sink = [sys.executable, "-m", "jetmesh_shop.reference.mailsink", "--port", str(mails), "--path", "mail.sqlite"]

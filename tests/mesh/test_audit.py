@@ -11,8 +11,8 @@ from jetmesh.jetstream.delivery import id_of_place
 from jetmesh.operate.books import Fact, Letter
 from jetmesh.runtime.origin import Origin
 from jetmesh_shop.payments.ledger import Balance
+from jetmesh_shop.reference.books import ShopBooks
 from jetmesh_shop.reference.checks import findings
-from jetmesh_shop.reference.facts import Facts
 
 STREAMS = {"orders": "ORDERS", "payments": "PAYMENTS", "inventory": "INVENTORY", "stock": "INVENTORY"}
 GOODS = [{"sku": "cola", "quantity": 2}]
@@ -76,7 +76,7 @@ def balance(key: str, held: int, captured: int, captures: int = 1) -> Balance:
     return Balance(key, "EUR", held, captured, 0, 1, captures, 0)
 
 
-def books(*, without: str = "", more: tuple[Fact, ...] = (), level: int = 8, **changes: Any) -> Facts:
+def books(*, without: str = "", more: tuple[Fact, ...] = (), level: int = 8, **changes: Any) -> ShopBooks:
     """Two orders in good order, but for what is changed."""
     intake = [outside("o-1"), replace(restock("r-1"), sequence=3)]
     events = [event for event in [*confirmed(), *cancelled(), *stock(level)] if event.subject != without]
@@ -87,11 +87,11 @@ def books(*, without: str = "", more: tuple[Fact, ...] = (), level: int = 8, **c
         "letters": [],
         "intake": intake,
     }
-    return Facts(events=[*events, *more], **(given | changes))
+    return ShopBooks(events=[*events, *more], **(given | changes))
 
 
-def offences(facts: Facts) -> dict[str, list[str]]:
-    return {found.check: list(found.offences) for found in findings(facts) if found.offences}
+def offences(collected: ShopBooks) -> dict[str, list[str]]:
+    return {found.check: list(found.offences) for found in findings(collected) if found.offences}
 
 
 def test_books_in_good_order_are_clean() -> None:
@@ -158,7 +158,7 @@ MAILED = Counter({f"<{kind}.o-1@mail.test>": 1 for kind in ("confirmation", "rec
         ),
     ],
 )
-def test_the_audit_names_the_offence(change: Callable[[], Facts], words: str, culprit: str) -> None:
+def test_the_audit_names_the_offence(change: Callable[[], ShopBooks], words: str, culprit: str) -> None:
     found = [(check, offence) for check, named in offences(change()).items() for offence in named]
     assert [offence for check, offence in found if words in check and culprit in offence], found
 
@@ -202,17 +202,17 @@ def test_what_was_discarded_is_no_offence_for_ever(message: Fact, reaction: str)
 def test_what_would_have_followed_from_a_discarded_letter_is_not_missed(
     missing: str, reaction: str, cause: str
 ) -> None:
-    facts = books(without=missing)
+    found = books(without=missing)
     key = missing.rpartition(".")[2]
-    assert offences(facts)
-    facts.discarded.append(discarded(reaction, facts.stories[key][cause]))
-    assert not [found for check, named in offences(facts).items() for found in named if "there is no" in found]
+    assert offences(found)
+    found.discarded.append(discarded(reaction, found.stories[key][cause]))
+    assert not [offence for named in offences(found).values() for offence in named if "there is no" in offence]
 
 
 def test_a_cancellation_of_an_order_that_was_archived_comes_too_late() -> None:
-    facts = books(intake=[*books().intake, request("o-1")])
-    assert offences(facts)
-    assert offences(replace(facts, gone=frozenset({facts.stories["o-1"]["orders.placed"].position}))) == {}
+    found = books(intake=[*books().intake, request("o-1")])
+    assert offences(found)
+    assert offences(replace(found, gone=frozenset({found.stories["o-1"]["orders.placed"].position}))) == {}
 
 
 def test_a_message_without_a_key_is_known_by_where_it_stands() -> None:

@@ -22,8 +22,8 @@ from jetmesh.topology.partitions import PartitionedDirectGet, lane, names, parti
 from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference.books import collect
 from jetmesh_shop.reference.checks import findings
-from jetmesh_shop.reference.facts import collect
 from tests.mesh.routing import PARTITIONS, SPLIT, routing_broker
 from tests.mesh.whole import whole_mesh
 from tests.support.samples import body

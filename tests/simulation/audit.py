@@ -15,8 +15,8 @@ from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.payments.ledger import Balance
 from jetmesh_shop.reference import checks
+from jetmesh_shop.reference.books import PLACED, REFUSED, ShopBooks
 from jetmesh_shop.reference.checks import findings
-from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts
 from tests.simulation.outside import SimulatedBank, SimulatedMailer, SimulatedWarehouse
 
 STREAMS = [service.stream for service in SERVICES if service.records]
@@ -39,10 +39,10 @@ class Books:
         """The messages of a stream, as a direct get answers with them."""
         return [_stored(kept) for kept in self.broker.streams[stream].messages.values()]
 
-    def facts(self) -> Facts:
+    def collected(self) -> ShopBooks:
         """The same that is collected from a real broker, a bank's ledger and a mail sink."""
         letters = [message for message in self.stored(DEAD_LETTERS) if message.subject.startswith("dead.")]
-        return Facts(
+        return ShopBooks(
             intake=[fact_of(TYPES, INTAKE, message) for message in self.stored(INTAKE)],
             events=[fact_of(TYPES, stream, message) for stream in STREAMS for message in self.stored(stream)],
             letters=[letter_of(message) for message in letters],
@@ -70,36 +70,36 @@ def _balances(bank: SimulatedBank) -> list[Balance]:
 
 def safety(books: Books) -> Iterator[str]:
     """What must hold at any moment."""
-    facts = books.facts()
-    yield from (offence for check in ALWAYS for offence in check(facts))
-    yield from placed_once(facts)
+    collected = books.collected()
+    yield from (offence for check in ALWAYS for offence in check(collected))
+    yield from placed_once(collected)
 
 
 def audit(books: Books) -> list[str]:
     """What is wrong in a mesh that is at rest; nothing if the books balance."""
-    facts = books.facts()
-    found = [f"{offence} ({each.check})" for each in findings(facts, crashed=True) for offence in each.offences]
-    return [*found, *placed_once(facts), *lost(books, facts), *given_up(facts), *not_counted(books)]
+    collected = books.collected()
+    found = [f"{offence} ({each.check})" for each in findings(collected, crashed=True) for offence in each.offences]
+    return [*found, *placed_once(collected), *lost(books, collected), *given_up(collected), *not_counted(books)]
 
 
-def placed_once(facts: Facts) -> Iterator[str]:
+def placed_once(collected: ShopBooks) -> Iterator[str]:
     """One message from outside never becomes two orders."""
-    placed = facts.of_type(PLACED, REFUSED)
+    placed = collected.of_type(PLACED, REFUSED)
     for cause, times in Counter(event.causation_id for event in placed if event.causation_id).items():
         if times > 1:
             yield f"{times} orders of one message: {cause}"
 
 
-def lost(books: Books, facts: Facts) -> Iterator[str]:
+def lost(books: Books, collected: ShopBooks) -> Iterator[str]:
     """Each order that was acknowledged was taken or refused: by the edge, too, which leaves nothing in the intake."""
     for key in books.acked:
-        if not {PLACED, REFUSED} & facts.stories.get(key, {}).keys():
+        if not {PLACED, REFUSED} & collected.stories.get(key, {}).keys():
             yield f"acknowledged and lost: {key}"
 
 
-def given_up(facts: Facts) -> Iterator[str]:
+def given_up(collected: ShopBooks) -> Iterator[str]:
     """Nothing is given up that could have been handled: here, only what comes from outside can be unreadable."""
-    for letter in facts.letters:
+    for letter in collected.letters:
         if letter.position[0] != INTAKE:
             yield f"given up: {letter}: {letter.reason}"
 

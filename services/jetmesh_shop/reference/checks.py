@@ -37,7 +37,7 @@ from jetmesh_contracts import (
     StockRestocked,
 )
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts, total
+from jetmesh_shop.reference.books import PLACED, REFUSED, ShopBooks, total
 
 CONFIRMED, CANCELLED, REQUESTED = OrderConfirmed.type, OrderCancelled.type, OrderCancellationRequested.type
 CAPTURED, VOIDED, DECLINED = PaymentCaptured.type, PaymentVoided.type, PaymentDeclined.type
@@ -47,13 +47,13 @@ RESTOCKED, LEVEL = StockRestocked.type, StockLevel.type
 LETTERS = ConfirmationSent.type, CancellationSent.type, ReceiptSent.type
 
 Story: TypeAlias = Mapping[str, Fact]
-Check: TypeAlias = Callable[[Facts], Offences]
+Check: TypeAlias = Callable[[ShopBooks], Offences]
 
 
-def findings(facts: Facts, *, crashed: bool = False) -> list[Finding]:
+def findings(books: ShopBooks, *, crashed: bool = False) -> list[Finding]:
     """All checks, in reading order. Where services have `crashed` between SMTP and recording, a mail may have gone out
     again under its own Message-ID, which mail clients show once: no offence then (`sent_again` has them)."""
-    return checks.findings([check for check in CHECKS if not (crashed and check is no_mail_twice)], facts)
+    return checks.findings([check for check in CHECKS if not (crashed and check is no_mail_twice)], books)
 
 
 def outcome(story: Story) -> str:
@@ -65,39 +65,39 @@ def outcome(story: Story) -> str:
     return "confirmed" if CONFIRMED in story else "pending"
 
 
-def acknowledged_are_stored(facts: Facts) -> Offences:
+def acknowledged_are_stored(books: ShopBooks) -> Offences:
     """every message that was acknowledged is stored, refused, delayed, or a dead letter"""
     answers = checks.answers_of(SERVICES)
-    for message in checks.unanswered(facts, {**answers, REQUESTED: answers[REQUESTED] | {REFUSED}}):
-        placed = facts.stories.get(facts.named(message), {}).get(PLACED)
+    for message in checks.unanswered(books, {**answers, REQUESTED: answers[REQUESTED] | {REFUSED}}):
+        placed = books.stories.get(books.named(message), {}).get(PLACED)
         # An order of which nothing but the ending was left can't be asked back.
-        if message.type != REQUESTED or placed is None or placed.position not in facts.gone:
-            yield f"{facts.named(message)}: {message} led to nothing"
+        if message.type != REQUESTED or placed is None or placed.position not in books.gone:
+            yield f"{books.named(message)}: {message} led to nothing"
 
 
-def one_end_each(facts: Facts) -> Offences:
+def one_end_each(books: ShopBooks) -> Offences:
     """every order has exactly one end"""
-    yield from no_two_ends(facts)
-    missing = lost(facts)
-    for key, story in facts.stories.items():
+    yield from no_two_ends(books)
+    missing = lost(books)
+    for key, story in books.stories.items():
         is_open = PLACED in story and outcome(story) == "pending"
         if is_open and not {CONFIRMED, CANCELLED} & missing[key]:
             yield f"{key}: has not ended"
 
 
-def no_two_ends(facts: Facts) -> Offences:
+def no_two_ends(books: ShopBooks) -> Offences:
     """no order has two ends"""
-    for key, story in facts.stories.items():
+    for key, story in books.stories.items():
         if {PLACED, REFUSED} <= story.keys():
             yield f"{key}: was placed and refused"
         elif {CONFIRMED, CANCELLED} <= story.keys() and CAPTURE_FAILED not in story:
             yield f"{key}: was confirmed and cancelled, though its money could be taken"
 
 
-def ends_have_their_effects(facts: Facts) -> Offences:
+def ends_have_their_effects(books: ShopBooks) -> Offences:
     """every end has its effects: on the money, on the goods, and a mail"""
-    missing = lost(facts)
-    for key, story in facts.stories.items():
+    missing = lost(books)
+    for key, story in books.stories.items():
         for alternatives in EFFECTS[outcome(story)]:
             if not alternatives & (story.keys() | missing[key]):
                 yield f"{key}: is {outcome(story)}, but there is no {' or '.join(sorted(alternatives))}"
@@ -105,9 +105,9 @@ def ends_have_their_effects(facts: Facts) -> Offences:
             yield f"{key}: is cancelled, and its money is taken"
 
 
-def promises_are_secured(facts: Facts) -> Offences:
+def promises_are_secured(books: ShopBooks) -> Offences:
     """every promised order has its money held and its goods reserved"""
-    for key, story in facts.stories.items():
+    for key, story in books.stories.items():
         for needed in {AUTHORIZED, RESERVED} - story.keys():
             if CONFIRMED in story:
                 yield f"{key}: is confirmed, but there is no {needed}"
@@ -121,23 +121,23 @@ EFFECTS: Mapping[str, Sequence[set[str]]] = {
 }
 
 
-def every_event_has_its_cause(facts: Facts) -> Offences:
+def every_event_has_its_cause(books: ShopBooks) -> Offences:
     """every event has its cause among the messages"""
-    yield from checks.without_cause(facts, {PLACED, REFUSED})
+    yield from checks.without_cause(books, {PLACED, REFUSED})
 
 
-def nothing_for_unknown_orders(facts: Facts) -> Offences:
+def nothing_for_unknown_orders(books: ShopBooks) -> Offences:
     """nothing was done for an order that was never placed"""
-    for key, story in facts.stories.items():
+    for key, story in books.stories.items():
         if not {PLACED, REFUSED} & story.keys():
             yield f"{key}: has {', '.join(sorted(story))}, but was never placed"
         elif REFUSED in story and (extra := story.keys() - {REFUSED, *LETTERS}):
             yield f"{key}: was refused, but has {', '.join(sorted(extra))}"
-    for balance in facts.balances or ():
-        if PLACED not in facts.stories.get(balance.key, {}):
+    for balance in books.balances or ():
+        if PLACED not in books.stories.get(balance.key, {}):
             yield f"{balance.key}: the bank moved money, but it was never placed"
-    for message_id in facts.mails or ():
-        if addressee(message_id) not in facts.stories:
+    for message_id in books.mails or ():
+        if addressee(message_id) not in books.stories:
             yield f"{addressee(message_id)}: a mail {message_id} went out, but it was never placed"
 
 
@@ -146,43 +146,43 @@ def addressee(message_id: str) -> str:
     return unquote(message_id.partition(".")[2].rpartition("@")[0])
 
 
-def charged_once(facts: Facts) -> Offences:
+def charged_once(books: ShopBooks) -> Offences:
     """no card was held or charged twice"""
-    for balance in facts.balances or ():
+    for balance in books.balances or ():
         if balance.holds > 1 or balance.captures > 1:
             yield f"{balance.key}: held {balance.holds} times, charged {balance.captures} times"
 
 
-def money_balances(facts: Facts) -> Offences:
+def money_balances(books: ShopBooks) -> Offences:
     """money held = taken + let go, for every order that has ended"""
-    missing = lost(facts)
-    for balance in facts.balances or ():
+    missing = lost(books)
+    for balance in books.balances or ():
         if {CAPTURED, VOIDED} & missing[balance.key] and balance.open_minor > 0:
             continue
-        ended = outcome(facts.stories.get(balance.key, {})) != "pending"
+        ended = outcome(books.stories.get(balance.key, {})) != "pending"
         if balance.open_minor < 0 or (ended and balance.open_minor):
             yield f"{balance.key}: {balance.open_minor} of {balance.held_minor} held are neither taken nor let go"
 
 
-def ledger_agrees(facts: Facts) -> Offences:
+def ledger_agrees(books: ShopBooks) -> Offences:
     """the bank's ledger and payments' events agree, amount by amount"""
-    if facts.balances is None:
+    if books.balances is None:
         return
-    held = {balance.key: balance.held_minor for balance in facts.balances if balance.holds}
-    taken = {balance.key: balance.captured_minor for balance in facts.balances if balance.captures}
-    told = {event.key: event.body["amount_minor"] for event in facts.of_type(CAPTURED)}
+    held = {balance.key: balance.held_minor for balance in books.balances if balance.holds}
+    taken = {balance.key: balance.captured_minor for balance in books.balances if balance.captures}
+    told = {event.key: event.body["amount_minor"] for event in books.of_type(CAPTURED)}
     yield from (f"{key}: the bank took {taken[key]}, payments.captured says {told.get(key)}"
                 for key in taken if taken[key] != told.get(key))  # fmt: skip
     yield from (f"{key}: payments.captured, but the bank took nothing" for key in told.keys() - taken.keys())
-    for event in facts.of_type(AUTHORIZED):
+    for event in books.of_type(AUTHORIZED):
         if event.body["amount_minor"] != held.get(event.key):
             yield f"{event.key}: payments.authorized, but the bank held {held.get(event.key)}"
 
 
-def charged_what_was_ordered(facts: Facts) -> Offences:
+def charged_what_was_ordered(books: ShopBooks) -> Offences:
     """what was charged is what was ordered"""
-    for event in facts.of_type(CAPTURED):
-        placed = facts.stories[event.key].get(PLACED)
+    for event in books.of_type(CAPTURED):
+        placed = books.stories[event.key].get(PLACED)
         if placed and event.body["amount_minor"] != price(placed):
             yield f"{event.key}: ordered for {price(placed)}, charged {event.body['amount_minor']}"
 
@@ -192,26 +192,26 @@ def price(placed: Fact) -> int:
     return sum(line["quantity"] * line["unit_price_minor"] for line in placed.body["lines"])
 
 
-def never_below_zero(facts: Facts) -> Offences:
+def never_below_zero(books: ShopBooks) -> Offences:
     """no stock was ever below zero, nothing was sold that was not there"""
-    for event in facts.of_type(LEVEL):
+    for event in books.of_type(LEVEL):
         if event.body["available"] < 0:
             yield f"{event.key}: {event} says {event.body['available']}"
-    for sku, shelf in shelves(facts).items():
+    for sku, shelf in shelves(books).items():
         if shelf.oversold:
             yield f"{sku}: {shelf.out} pieces went out of {shelf.restocked} that came in"
 
 
-def stock_balances(facts: Facts) -> Offences:
+def stock_balances(books: ShopBooks) -> Offences:
     """stock: restocked − on the shelf = reserved − released, for every article"""
-    for sku, shelf in shelves(facts).items():
+    for sku, shelf in shelves(books).items():
         if shelf.restocked - shelf.level != shelf.out:
             yield f"{sku}: restocked {shelf.restocked}, on the shelf {shelf.level}, but {shelf.out} went out"
 
 
-def goods_follow_the_end(facts: Facts) -> Offences:
+def goods_follow_the_end(books: ShopBooks) -> Offences:
     """goods of a confirmed order are sold, goods of a cancelled one are back"""
-    for key, story in facts.stories.items():
+    for key, story in books.stories.items():
         reserved, released = goods(story, RESERVED), goods(story, RELEASED)
         if RESERVED in story and PLACED in story and reserved != total(story[PLACED].body["lines"]):
             yield f"{key}: what is reserved is not what was ordered"
@@ -226,29 +226,29 @@ def goods(story: Story, event_type: str) -> Counter[str]:
     return total(story[event_type].body["goods"]) if event_type in story else Counter()
 
 
-def mails_agree(facts: Facts) -> Offences:
+def mails_agree(books: ShopBooks) -> Offences:
     """every mail that was noted went out, and no letter under two Message-IDs"""
-    if facts.mails is None:
+    if books.mails is None:
         return
-    for event in facts.of_type(*LETTERS):
-        if event.body["message_id"] not in facts.mails:
+    for event in books.of_type(*LETTERS):
+        if event.body["message_id"] not in books.mails:
             yield f"{event.key}: {event.type}, but the mail is not there"
-    letters = Counter(message_id.rpartition("@")[0] for message_id in facts.mails)
-    for message_id in facts.mails:
+    letters = Counter(message_id.rpartition("@")[0] for message_id in books.mails)
+    for message_id in books.mails:
         if letters[message_id.rpartition("@")[0]] > 1:
             yield f"{addressee(message_id)}: {message_id} is one of several for the same letter"
 
 
-def no_mail_twice(facts: Facts) -> Offences:
+def no_mail_twice(books: ShopBooks) -> Offences:
     """no mail went out twice"""
-    for message_id, copies in sent_again(facts).items():
-        if copies > 1 + facts.restorations:
+    for message_id, copies in sent_again(books).items():
+        if copies > 1 + books.restorations:
             yield f"{addressee(message_id)}: {copies} copies of {message_id}"
 
 
-def sent_again(facts: Facts) -> dict[str, int]:
+def sent_again(books: ShopBooks) -> dict[str, int]:
     """The Message-IDs that went out more than once, with the number of copies."""
-    return {message_id: copies for message_id, copies in (facts.mails or {}).items() if copies > 1}
+    return {message_id: copies for message_id, copies in (books.mails or {}).items() if copies > 1}
 
 
 CHECKS: Sequence[Check] = (
@@ -295,18 +295,18 @@ class Shelf:
         return max(0, self.out - self.restocked)
 
 
-def shelves(facts: Facts) -> dict[str, Shelf]:
+def shelves(books: ShopBooks) -> dict[str, Shelf]:
     """The books of every article."""
     found: defaultdict[str, Shelf] = defaultdict(Shelf)
-    for event in facts.of_type(RESTOCKED):
+    for event in books.of_type(RESTOCKED):
         found[event.body["sku"]].restocked += event.body["quantity"]
-    for event in facts.of_type(RESERVED, RELEASED):
+    for event in books.of_type(RESERVED, RELEASED):
         for sku, pieces in total(event.body["goods"]).items():
             if event.type == RESERVED:
                 found[sku].reserved += pieces
             else:
                 found[sku].released += pieces
-    for event in facts.of_type(LEVEL):
+    for event in books.of_type(LEVEL):
         if event.sequence > found[event.key].level_sequence:
             found[event.key].level, found[event.key].level_sequence = event.body["available"], event.sequence
     return dict(sorted(found.items()))

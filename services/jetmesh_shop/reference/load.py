@@ -17,8 +17,8 @@ from jetmesh.operate.load import Step, drive, figures, latencies, table
 from jetmesh.operate.progress import gauge
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix
+from jetmesh_shop.reference.books import ENDINGS, PLACED, collect
 from jetmesh_shop.reference.checks import AUTHORIZED, CANCELLED, CAPTURED, CONFIRMED, LETTERS, RESERVED
-from jetmesh_shop.reference.facts import ENDINGS, PLACED, collect
 
 POLL_SECONDS = 0.5
 RATE_MAX, SECONDS_MAX = 100_000, 86_400

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from jetmesh.common import terminal
 from jetmesh.local.state import State
-from jetmesh.operate import checks as books
+from jetmesh.operate import checks as common
 from jetmesh.runtime.context import Context
 from jetmesh_shop.reference import checks
+from jetmesh_shop.reference.books import PLACED, REFUSED, ShopBooks, collect
 from jetmesh_shop.reference.checks import Check, addressee
-from jetmesh_shop.reference.facts import PLACED, REFUSED, Facts, collect
 
 SHOWN = 20
 CHECKS: Sequence[Check] = (
     checks.no_two_ends,
     checks.promises_are_secured,
-    books.each_event_once,
+    common.each_event_once,
     checks.every_event_has_its_cause,
     checks.nothing_for_unknown_orders,
     checks.charged_once,
@@ -24,30 +24,30 @@ CHECKS: Sequence[Check] = (
     checks.never_below_zero,
     checks.stock_balances,
     checks.goods_follow_the_end,
-    books.letters_have_a_source,
+    common.letters_have_a_source,
 )
 
 
 async def audit(context: Context) -> list[str]:
     """What is wrong with the streams. What the bank and the mail server know and the streams do not, since it came
     after the backup, is reported and is no offence."""
-    facts = await collect(context, State(context.settings.state))
-    tell_lost(unknown(facts))
-    return offences(facts)
+    books = await collect(context, State(context.settings.state))
+    tell_lost(unknown(books))
+    return offences(books)
 
 
-def offences(facts: Facts) -> list[str]:
+def offences(books: ShopBooks) -> list[str]:
     """What is wrong with the streams alone."""
-    inside = replace(facts, balances=None, mails=None)
+    inside = replace(books, balances=None, mails=None)
     return sorted({f"{offence} ({check.__doc__})" for check in CHECKS for offence in check(inside)})
 
 
-def unknown(facts: Facts) -> list[str]:
+def unknown(books: ShopBooks) -> list[str]:
     """The orders for which money was moved or a mail went out, and which the streams do not know."""
-    known = {key for key, story in facts.stories.items() if {PLACED, REFUSED} & story.keys()}
-    asked = {fact.body.get("order_id") for fact in facts.intake if fact.type == PLACED}
-    charged = {balance.key for balance in facts.balances or ()}
-    told = {addressee(message_id) for message_id in facts.mails or ()}
+    known = {key for key, story in books.stories.items() if {PLACED, REFUSED} & story.keys()}
+    asked = {fact.body.get("order_id") for fact in books.intake if fact.type == PLACED}
+    charged = {balance.key for balance in books.balances or ()}
+    told = {addressee(message_id) for message_id in books.mails or ()}
     return sorted((charged | told) - known - asked)
 
 

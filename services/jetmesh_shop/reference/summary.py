@@ -10,8 +10,8 @@ from jetmesh.common.tables import counts, row
 from jetmesh.operate.books import Fact
 from jetmesh.operate.load import percentile
 from jetmesh_shop.reference.audit import ENDS, ShopAudit
+from jetmesh_shop.reference.books import ENDINGS, PLACED, REFUSED, ShopBooks
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
-from jetmesh_shop.reference.facts import ENDINGS, PLACED, REFUSED, Facts
 from jetmesh_shop.reference.traces import Damaged, TraceStore
 
 Summary = Mapping[str, float]
@@ -23,9 +23,9 @@ PERCENTILES = (50, 95, 99)
 def summarize(done: ShopAudit, order_ids: Collection[str], traces: Path) -> Summary:
     """The figures of the orders with these ids; what the mesh did before counts only in the audit. Seconds are from the
     first publish to the last end, latencies from the click to the confirmation."""
-    facts = done.facts
-    stories = {key: facts.stories.get(key, {}) for key in order_ids}
-    clicks = _clicks(facts, stories)
+    books = done.books
+    stories = {key: books.stories.get(key, {}) for key in order_ids}
+    clicks = _clicks(books, stories)
     ended = {key: _end(story) for key, story in stories.items() if outcome(story) != "pending"}
     began = min(clicks.values(), default=0)
     seconds = (max((end.unix_nano for end in ended.values()), default=began) - began) / 1e9
@@ -37,9 +37,9 @@ def summarize(done: ShopAudit, order_ids: Collection[str], traces: Path) -> Summ
     return {
         "placed": len(stories),
         **{end: kinds.count(end) for end in ENDS},
-        "charged_twice": sum(balance.captures > 1 for balance in facts.balances or ()),
-        "oversold": sum(shelf.oversold for shelf in shelves(facts).values()),
-        "dead_letters": sum(letter.unix_nano >= began for letter in facts.letters),
+        "charged_twice": sum(balance.captures > 1 for balance in books.balances or ()),
+        "oversold": sum(shelf.oversold for shelf in shelves(books).values()),
+        "dead_letters": sum(letter.unix_nano >= began for letter in books.letters),
         "complete_traces": _complete(stories, ended, traces),
         "seconds": round(seconds, 3),
         "orders_per_second": round(len(ended) / seconds, 1) if seconds else 0.0,
@@ -66,15 +66,15 @@ def render(summary: Summary) -> RenderableType:
     return Group(ends, Text(), times)
 
 
-def _clicks(facts: Facts, stories: dict[str, dict[str, Fact]]) -> dict[str, int]:
+def _clicks(books: ShopBooks, stories: dict[str, dict[str, Fact]]) -> dict[str, int]:
     """When each order came: into the intake over NATS, else, over HTTP, when it was recorded."""
     clicks = {}
     for key, story in stories.items():
         if first := story.get(PLACED) or story.get(REFUSED):
             clicks[key] = first.unix_nano
-    for message in reversed(facts.intake):
-        if message.type == PLACED and facts.named(message) in clicks:
-            clicks[facts.named(message)] = message.unix_nano
+    for message in reversed(books.intake):
+        if message.type == PLACED and books.named(message) in clicks:
+            clicks[books.named(message)] = message.unix_nano
     return clicks
 
 

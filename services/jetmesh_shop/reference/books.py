@@ -26,7 +26,7 @@ ENDINGS = tuple(event.type for event in orders.endings)
 
 
 @dataclass(slots=True, kw_only=True)
-class Facts(Books):
+class ShopBooks(Books):
     """The books; and what the bank and the mail server know, None where the state folder has nothing of them."""
 
     services: Sequence[Service] = SERVICES
@@ -38,12 +38,12 @@ class Facts(Books):
         return not event.subject.startswith("stock.")
 
 
-async def collect(context: Context, state: State, archive: Path | None = None) -> Facts:
+async def collect(context: Context, state: State, archive: Path | None = None) -> ShopBooks:
     """Read everything; raises what `jetmesh.operate.books.collect` raises."""
     found = await books.collect(context, SERVICES, archive or state.archive)
     stores = Stores(state.folder)
     given = {each.name: getattr(found, each.name) for each in fields(Books) if each.init}
-    return Facts(**given, balances=_balances(stores.bank), mails=_mails(stores.mails))
+    return ShopBooks(**given, balances=_balances(stores.bank), mails=_mails(stores.mails))
 
 
 def _balances(path: Path) -> list[Balance] | None:

@@ -1,4 +1,4 @@
-"""The trial of an installed mesh: one order, published as a client does, is followed until its story has ended."""
+"""The smoke test of an installed mesh: one order, published as a client does, is followed until its story has ended."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ END = ReceiptSent.type
 
 @click.command()
 @click.option("--within-seconds", type=float, default=60.0, show_default=True, help="How long its way may take.")
-def trial(within_seconds: float) -> None:
+def smoke_test(within_seconds: float) -> None:
     """Place an order that can be had and paid, print its story as it happens; exit 1 if no receipt is sent."""
     try:
         told = asyncio.run(_place(within_seconds))
@@ -46,4 +46,4 @@ async def _follow(context: Context, order_id: str, within_seconds: float) -> lis
 
 
 if __name__ == "__main__":
-    trial()
+    smoke_test()
