@@ -24,7 +24,7 @@ from jetmesh.runtime.context import Context, connect
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
 from jetmesh.topology import provision
-from jetmesh.topology.streams import Consumer, Kind, consumers_of, topology
+from jetmesh.topology.streams import Consumer, ConsumerKind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders
@@ -89,7 +89,7 @@ class Running:
         Raises:
             Late: nothing has come further for a while.
         """
-        consumers = [consumer for consumer in self._of(services) if consumer.kind is Kind.WORK]
+        consumers = [consumer for consumer in self._of(services) if consumer.kind is ConsumerKind.WORK]
         deadline, before = time.monotonic() + SECONDS_MAX, Progress(1, ())
         while (now := await progress(self.client.connection, consumers)) != before or now.waiting:
             if now.delivered != before.delivered:

@@ -18,12 +18,12 @@ from jetmesh.commands import options
 from jetmesh.commands.errors import needs_operator
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.common.console import Console
-from jetmesh.common.terminal import say
+from jetmesh.common.terminal import Say, say
 from jetmesh.common.terminal import show as present
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import broker_time
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.operate.archive.job import Job, Tell
+from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.archive.report import Report
 from jetmesh.service import Service
@@ -111,7 +111,7 @@ def _measure(report: Report) -> None:
 
 
 async def _run(
-    services: Sequence[Service], target: Target, kept: Archive, when: "_When", how: tuple[Tell, bool]
+    services: Sequence[Service], target: Target, kept: Archive, when: "_When", how: tuple[Say, bool]
 ) -> Report:
     tell, dry_run = how
     async with reach(target) as mesh:

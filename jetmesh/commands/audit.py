@@ -11,13 +11,13 @@ from jetmesh.commands import options
 from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.operate.audit import Audit, of_streams
 from jetmesh.service import Service
 
 GROUP = "jetmesh.audits"
 """Entry points under the name that an app has in `jetmesh.apps`: the app's own audit, a function from a `Context`, a
-`State` and the folder of the archive to an `Audit`."""
+`StateFolder` and the folder of the archive to an `Audit`."""
 
 
 @click.command()
@@ -25,7 +25,7 @@ GROUP = "jetmesh.audits"
 @options.state
 @options.archive
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def audit(app: str, state: State, archive: Path | None, *, as_json: bool) -> None:
+def audit(app: str, state: StateFolder, archive: Path | None, *, as_json: bool) -> None:
     """Check that nothing was lost and nothing happened twice; exit 1 with the offending ids otherwise.
 
     It reads only the streams and the archive, asks no service, and runs the app's own audit as well.
@@ -38,7 +38,7 @@ def audit(app: str, state: State, archive: Path | None, *, as_json: bool) -> Non
     raise SystemExit(not done.is_clean)
 
 
-async def _audit(services: Sequence[Service], state: State, archive: Path) -> Audit:
+async def _audit(services: Sequence[Service], state: StateFolder, archive: Path) -> Audit:
     async with reach_running(state) as mesh:
         for own in apps.added(services, GROUP):
             return await own(mesh, state, archive)  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.common import terminal
+from jetmesh.common.terminal import Say
 from jetmesh.operate.backup.manifest import Manifest
 from jetmesh.operate.backup.take import Taking
 from jetmesh.service import Service
@@ -52,7 +53,7 @@ def backup(folder: Path, as_json: bool, app: str) -> None:
         terminal.say(f"{len(taken.streams)} streams, {rate(taken, seconds)}, as of {taken.as_of}: {folder}")
 
 
-async def _run(services: Sequence[Service], target: Target, folder: Path, tell: options.Tell) -> Manifest:
+async def _run(services: Sequence[Service], target: Target, folder: Path, tell: Say) -> Manifest:
     async with reach(target) as mesh:
         return await Taking(mesh.connection, services, mesh.settings.split, folder, tell).run()
 

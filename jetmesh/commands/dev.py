@@ -15,7 +15,7 @@ from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
 from jetmesh.local.lifecycle import Lifecycle, clear, provide
 from jetmesh.local.plan import Plan, health_ports, their_broker
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.settings import Settings
 from jetmesh.topology.accounts import OPERATOR
 from jetmesh.topology.streams import topology
@@ -28,7 +28,7 @@ PYTHON = (sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m")
 @options.app
 @options.state
 @click.option("--port", type=click.IntRange(1, 65_535), help="The broker's port; any free one if not set.")
-def dev(app: str, state: State, port: int | None) -> None:
+def dev(app: str, state: StateFolder, port: int | None) -> None:
     """Run the services of an app on this machine, with a broker of their own, until Ctrl-C.
 
     The data stay in the state folder: the next start uses them. A service that ends is started again. NATS_URL names a
@@ -40,7 +40,7 @@ def dev(app: str, state: State, port: int | None) -> None:
         asyncio.run(_run(plan))
 
 
-def _plan(app: str, state: State, chosen: Settings, port: int | None) -> Plan:
+def _plan(app: str, state: StateFolder, chosen: Settings, port: int | None) -> Plan:
     services = apps.load(app)
     theirs = their_broker()
     own_port, monitor_port = free_ports(2)

@@ -21,7 +21,7 @@ from jetmesh.common.console import Console, field
 from jetmesh.common.terminal import say
 from jetmesh.common.terminal import show as show_json
 from jetmesh.common.visible import lines
-from jetmesh.operate.dead_letters import EVERYTHING, DeadLetter, DeadLetters, Filter, Group, grouped
+from jetmesh.operate.dead_letters import EVERYTHING, DeadLetter, DeadLetters, Filter, LetterGroup, grouped
 from jetmesh.operate.replay import Unfit
 
 REACTION = click.option("--reaction", default="", metavar="SERVICE[.REACTION]", help="Only letters of this reaction.")
@@ -233,7 +233,7 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _as_json(group: Group) -> dict[str, Any]:
+def _as_json(group: LetterGroup) -> dict[str, Any]:
     times = {"first_time": group.first.isoformat(), "last_time": group.last.isoformat()}
     return {
         "reaction": group.reaction,
@@ -256,7 +256,7 @@ def _table(*names: str) -> Table:
     return table
 
 
-def _table_of_groups(groups: list[Group]) -> Table:
+def _table_of_groups(groups: list[LetterGroup]) -> Table:
     table = _table("letters", "reaction", "reason", "first", "last")
     for group in groups:
         table.add_row(str(group.count), field(group.reaction), field(group.kind), _ago(group.first), _ago(group.last))

@@ -1,16 +1,12 @@
 """Options that several commands share."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from jetmesh.local.state import ARCHIVE, State
-
-Tell = Callable[[str], None]
-"""A function that prints the progress of a command."""
+from jetmesh.local.state import ARCHIVE, StateFolder
 
 
 class Figure(click.FloatRange):
@@ -28,10 +24,10 @@ contracts = click.option(
 )
 
 
-def _state(_context: click.Context, _parameter: click.Parameter, folder: Path) -> State:
+def _state(_context: click.Context, _parameter: click.Parameter, folder: Path) -> StateFolder:
     if "\\" in str(folder.absolute()):
         raise click.BadParameter(f"{folder.absolute()} has a backslash, which DuckDB reads as a slash; name another")
-    return State(folder)
+    return StateFolder(folder)
 
 
 state = click.option(

@@ -12,15 +12,16 @@ from jetmesh.commands import options
 from jetmesh.commands.backup import dim, folder_argument, one_stream, quiet, rate, summary
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.common import terminal
+from jetmesh.common.terminal import Say
 from jetmesh.operate.backup import manifest
 from jetmesh.operate.backup.manifest import Manifest
-from jetmesh.operate.backup.restore import Offences, Restoring
+from jetmesh.operate.backup.restore import AuditFailed, Restoring
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 
 OFFENCES_SHOWN = 20
 
-Audit = Callable[[Context], Awaitable[list[str]]]
+RunAudit = Callable[[Context], Awaitable[list[str]]]
 
 
 @click.command()
@@ -48,7 +49,7 @@ def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, ap
         return
     try:
         told, done = asyncio.run(_run(apps.load(app), settings_of_target(), folder, (tell, despite_offences)))
-    except Offences as offences:
+    except AuditFailed as offences:
         raise SystemExit(_refused(offences)) from None
     seconds = time.monotonic() - began
     if as_json:
@@ -62,7 +63,7 @@ def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, ap
 
 
 async def _run(
-    services: Sequence[Service], target: Target, folder: Path, how: tuple[options.Tell, bool]
+    services: Sequence[Service], target: Target, folder: Path, how: tuple[Say, bool]
 ) -> tuple[Manifest, Restoring]:
     tell, despite_offences = how
     async with reach(target) as mesh:
@@ -75,12 +76,12 @@ async def _run(
         return await restoring.run(examine), restoring
 
 
-def audits(services: Sequence[Service]) -> list[Audit]:
+def audits(services: Sequence[Service]) -> list[RunAudit]:
     """The app's own audits for restored streams."""
     return apps.added(services, "jetmesh.restored")
 
 
-def _refused(offences: Offences) -> int:
+def _refused(offences: AuditFailed) -> int:
     for offence in offences.found[:OFFENCES_SHOWN]:
         terminal.say(offence, fg="red", err=True)
     if len(offences.found) > OFFENCES_SHOWN:

@@ -17,7 +17,7 @@ from jetmesh.commands import options
 from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import say, show
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.operate import timeline
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.jaeger import JaegerTraces
@@ -31,7 +31,7 @@ TRACES = "jetmesh.traces"
 NO_KEY = frozenset(" .*>\t\r\n")
 
 
-class Settings(BaseModel):
+class StorySettings(BaseModel):
     """`JETMESH_JAEGER_URL`: the Jaeger that has the traces of a mesh elsewhere."""
 
     jaeger_url: str = ""
@@ -50,7 +50,7 @@ def key_of(_context: click.Context, _parameter: click.Parameter, text: str) -> s
 @options.state
 @options.archive
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def story(key: str, app: str, state: State, archive: Path | None, *, as_json: bool) -> None:
+def story(key: str, app: str, state: StateFolder, archive: Path | None, *, as_json: bool) -> None:
     """Print the story of a key: which reaction handled which event, when, for how long, and with which result.
 
     Against a mesh elsewhere (NATS_URL), spans come from the Jaeger that JETMESH_JAEGER_URL names.
@@ -59,7 +59,7 @@ def story(key: str, app: str, state: State, archive: Path | None, *, as_json: bo
 
 
 def tell(
-    services: Sequence[Service], key: str, state: State, archive: Path, *, as_json: bool, name: str = "key"
+    services: Sequence[Service], key: str, state: StateFolder, archive: Path, *, as_json: bool, name: str = "key"
 ) -> None:
     """Print it; `name` is what the app calls its key."""
     kept = Archive(archive) if archive.is_dir() else None
@@ -76,12 +76,14 @@ def tell(
     timeline.render(Console(), key, events, spans)
 
 
-async def _events(services: Sequence[Service], key: str, state: State, archive: Archive | None) -> list[StoryEvent]:
+async def _events(
+    services: Sequence[Service], key: str, state: StateFolder, archive: Archive | None
+) -> list[StoryEvent]:
     async with reach_running(state) as mesh:
         return await whole(mesh, services, key, archive)
 
 
-def _spans(key: str, events: Sequence[StoryEvent], state: State) -> list[SpanRecord]:
+def _spans(key: str, events: Sequence[StoryEvent], state: StateFolder) -> list[SpanRecord]:
     """The spans of its traces: from Jaeger, else from the store of the app that runs here, else none."""
     found = _traces(state)
     if found is None:
@@ -95,8 +97,8 @@ def _spans(key: str, events: Sequence[StoryEvent], state: State) -> list[SpanRec
         return []
 
 
-def _traces(state: State) -> Traces | None:
-    if url := settings.read(Settings).jaeger_url:
+def _traces(state: StateFolder) -> Traces | None:
+    if url := settings.read(StorySettings).jaeger_url:
         if not _is_http(url):
             raise click.ClickException(f"{JAEGER_URL}: {url!r} is not an address; write http://host:16686")
         return JaegerTraces(url)

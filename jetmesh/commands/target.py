@@ -11,7 +11,7 @@ import click
 from jetmesh import settings
 from jetmesh.jetstream.transport import Transport
 from jetmesh.local import endpoints as endpoints_file
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.runtime.context import Context, connect
 from jetmesh.settings import Settings
 from jetmesh.telemetry import providers
@@ -72,7 +72,7 @@ def settings_of_target(
     chosen = settings.read(Settings, variables)
     if "NATS_URL" in variables:
         return Target(chosen, "NATS_URL", variables)
-    endpoints = endpoints_file.read(State(chosen.state).endpoints)
+    endpoints = endpoints_file.read(StateFolder(chosen.state).endpoints)
     if endpoints is None:
         return Target(chosen, "the default: NATS_URL is not set, and no demo runs here", variables)
     variables |= variables_of(endpoints["nats_args"])
@@ -107,7 +107,7 @@ async def connected(connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[t
 
 
 @asynccontextmanager
-async def reach_running(state: State) -> AsyncIterator[Context]:
+async def reach_running(state: StateFolder) -> AsyncIterator[Context]:
     """A connection to the mesh that runs on the folder, else to the one that `NATS_URL` names.
 
     Raises:

@@ -2,13 +2,15 @@
 
 import codecs
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 import click
 
 from jetmesh.common.visible import OneLine, in_json, lines, written
 
+Say = Callable[[str], None]
+"""Reports the progress of a command, in a line."""
 PLAIN = "jetmesh.plain"
 """The name of the error handler for streams that can't show every character."""
 _GLYPHS = str.maketrans("✓✗·–−…→×▲━│├└─’“”", '+x.--~>x!=||`-\'""')

@@ -16,11 +16,11 @@ from jetmesh.failure import Deferred, Unavailable
 FIRST_SECONDS, LONGEST_SECONDS = 10.0, 1_800.0
 CONDITIONS_MAX = 256
 
-Kind = tuple[type[BaseException], CodeType | None, int]
+ErrorKind = tuple[type[BaseException], CodeType | None, int]
 
 
 @dataclass(slots=True)
-class Told:
+class Occurrences:
     """The text of a condition, and how often it occurred since the last line."""
 
     level: int = logging.INFO
@@ -37,7 +37,7 @@ class Conditions:
 
     def __init__(self, log: logging.Logger, first_seconds: float | None = None) -> None:
         self._log, self._first_seconds = log, first_seconds
-        self._told: dict[Hashable, Told] = {}
+        self._told: dict[Hashable, Occurrences] = {}
 
     def tell(
         self,
@@ -70,12 +70,12 @@ class Conditions:
                 self._summary(told)
 
     def _remember(self, condition: Hashable) -> None:
-        told = self._told[condition] = Told(pause=self._first_seconds or FIRST_SECONDS)
+        told = self._told[condition] = Occurrences(pause=self._first_seconds or FIRST_SECONDS)
         self._plan(condition, told)
         if len(self._told) > CONDITIONS_MAX:
             self._summary(self._told.pop(next(iter(self._told))))
 
-    def _plan(self, condition: Hashable, told: Told) -> None:
+    def _plan(self, condition: Hashable, told: Occurrences) -> None:
         told.timer = asyncio.get_running_loop().call_later(told.pause, self._again, condition)
 
     def _again(self, condition: Hashable) -> None:
@@ -88,7 +88,7 @@ class Conditions:
         else:
             del self._told[condition]
 
-    def _summary(self, told: Told) -> None:
+    def _summary(self, told: Occurrences) -> None:
         """Log how often it occurred since the last line."""
         if told.timer:
             told.timer.cancel()
@@ -97,7 +97,7 @@ class Conditions:
         told.times = 0
 
 
-def kind_of(error: BaseException) -> Kind:
+def kind_of(error: BaseException) -> ErrorKind:
     """What groups failures: the type of the error and the line that raised it."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:

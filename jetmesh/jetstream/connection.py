@@ -16,10 +16,10 @@ from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.headers import decode_headers
 from jetmesh.jetstream.identity import Anybody, Identity
 from jetmesh.jetstream.lifetimes import Lifetimes
-from jetmesh.jetstream.limits import Limits
+from jetmesh.jetstream.limits import ServerLimits
 from jetmesh.jetstream.nats_private import RECONNECT_SECONDS, NatsClient
 from jetmesh.jetstream.notices import Notices
-from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame, Server
+from jetmesh.jetstream.transport import API, NOT_CONNECTED, OnFrame, Server
 
 log = logging.getLogger("jetmesh.connection")
 
@@ -119,7 +119,7 @@ class Connection(Notices):
         return self._lifetimes.short
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ServerLimits:
         """The server's limits."""
         return self._client.limits
 
@@ -135,7 +135,7 @@ class Connection(Notices):
         domain, or imported under a name of its own. Every such subject is made here."""
         return f"{self.api_prefix}.{call}"
 
-    async def listen(self, subject: str, frame: Frame, queue: str = "") -> int:
+    async def listen(self, subject: str, frame: OnFrame, queue: str = "") -> int:
         """Subscribe; `frame` is called with every message inside the read loop."""
         return await self._client.hear(subject, queue, frame)
 

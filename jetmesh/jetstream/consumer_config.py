@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Config = Mapping[str, Any]
+"""The configuration of a stream or a durable, by JetStream's field names."""
 
 
 def hold_seconds(config: Config) -> float:

@@ -5,6 +5,8 @@ from hashlib import sha1
 
 from jetmesh.jetstream.headers import Headers, decode_headers
 
+Position = tuple[str, int]
+"""Where a message is: its stream and its sequence."""
 _NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
 
 

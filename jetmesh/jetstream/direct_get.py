@@ -13,7 +13,7 @@ from jetmesh.common import json_body
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers
 from jetmesh.jetstream.inbox import Inbox
-from jetmesh.jetstream.status import Kind, Status
+from jetmesh.jetstream.status import Status, StatusKind
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.jetstream.transport import Transport
 
@@ -108,10 +108,10 @@ class _Answer:
             self.frames.append((headers, data))
         elif self.end.done():
             return
-        elif status.kind in (Kind.END, Kind.NOTHING):
+        elif status.kind in (StatusKind.END, StatusKind.NOTHING):
             self.end.set_result(int(decode_headers(headers).get(Nats.NUM_PENDING) or 0))
         else:
-            error = NobodyAnswers if status.kind is Kind.NO_RESPONDERS else BrokerUnavailable
+            error = NobodyAnswers if status.kind is StatusKind.NO_RESPONDERS else BrokerUnavailable
             self.end.set_exception(error(f"the stream {self.stream} could not be read: {status}", 0.25))
 
     def fail(self, reason: str) -> None:

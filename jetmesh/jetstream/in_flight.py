@@ -11,7 +11,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
 
-Position: TypeAlias = tuple[int, float]
+TimedSequence: TypeAlias = tuple[int, float]
 """A message of a stream: its sequence, and its time, because a stream that is created again reuses sequences."""
 
 
@@ -21,8 +21,8 @@ class InFlight:
     def __init__(self, connection: Transport, ack_wait_seconds: float) -> None:
         self._connection = connection
         self._ack_wait_seconds = ack_wait_seconds
-        self._held: dict[str, tuple[Delivery, Pull, Position]] = {}
-        self._positions: dict[tuple[Pull, Position], str] = {}
+        self._held: dict[str, tuple[Delivery, Pull, TimedSequence]] = {}
+        self._positions: dict[tuple[Pull, TimedSequence], str] = {}
         self.orphans: set[str] = set()
         """Replies of deliveries whose durable is gone: nothing may be recorded because of one."""
         self.is_sure = True

@@ -16,7 +16,7 @@ SHORT_SUBJECT = 900
 """A number of characters that always fits."""
 
 
-class Limits(NamedTuple):
+class ServerLimits(NamedTuple):
     """What one server takes."""
 
     payload_bytes_max: int

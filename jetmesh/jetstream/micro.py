@@ -12,13 +12,13 @@ from uuid import uuid4
 
 from jetmesh.failure import TooLarge, Unavailable
 from jetmesh.jetstream.headers import Nats, encode_headers
-from jetmesh.jetstream.transport import Frame, Transport
+from jetmesh.jetstream.transport import OnFrame, Transport
 
 TYPE = "io.nats.micro.v1.{}_response"
 QUEUE = "q"
 """Which of the processes answers does not matter."""
 
-Answer = Callable[[bytes], Awaitable[bytes]]
+Responder = Callable[[bytes], Awaitable[bytes]]
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Endpoint:
 
     name: str
     subject: str
-    answer: Answer
+    answer: Responder
     queue: str = QUEUE
     data: Callable[[], Any] | None = None
     requests: int = 0
@@ -85,7 +85,7 @@ class MicroService:
         """Requests that were taken and are not answered yet."""
 
     async def start(self) -> None:
-        """Answer, from the return on."""
+        """Answer requests, from the return on."""
         for verb, told in {"PING": self._ping, "INFO": self._info, "STATS": self._stats}.items():
             for subject in self._control_subjects(verb):
                 self._subscriptions.append(await self._transport.listen(subject, self._telling(told)))
@@ -118,10 +118,10 @@ class MicroService:
         endpoints = [endpoint.stats for endpoint in self._endpoints]
         return {"type": TYPE.format("stats"), **self._identity, "started": started, "endpoints": endpoints}
 
-    def _telling(self, told: Callable[[], dict[str, Any]]) -> Frame:
+    def _telling(self, told: Callable[[], dict[str, Any]]) -> OnFrame:
         return lambda _subject, reply, _headers, _data: self._reply(reply, b"", json.dumps(told()).encode())
 
-    def _serving(self, endpoint: Endpoint) -> Frame:
+    def _serving(self, endpoint: Endpoint) -> OnFrame:
         """One request after the other, in the order in which they come."""
         turn = asyncio.Lock()
 

@@ -22,9 +22,9 @@ from nats.errors import Error
 from jetmesh.common.throttled_log import Conditions, kind_of
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.identity import Identity
-from jetmesh.jetstream.limits import HEADER_BYTES_MAX, SHORT_SUBJECT, Limits
+from jetmesh.jetstream.limits import HEADER_BYTES_MAX, SHORT_SUBJECT, ServerLimits
 from jetmesh.jetstream.parser import MessageParser
-from jetmesh.jetstream.transport import NOT_CONNECTED, Frame
+from jetmesh.jetstream.transport import NOT_CONNECTED, OnFrame
 
 log = logging.getLogger("jetmesh.connection")
 
@@ -96,7 +96,7 @@ class NatsClient(Client):
         self.identity = identity
         self.conditions = conditions
         self._heard: dict[int, Subscription] = {}
-        self._frames: dict[int, Frame] = {}
+        self._frames: dict[int, OnFrame] = {}
         self._said: Exception | None = None
 
     @property
@@ -116,9 +116,9 @@ class NatsClient(Client):
         return said if isinstance(said, dict) else {}
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ServerLimits:
         """What the server takes, as its INFO says."""
-        return Limits(self._max_payload)
+        return ServerLimits(self._max_payload)
 
     @property
     def peer_certificate(self) -> bytes:
@@ -137,7 +137,7 @@ class NatsClient(Client):
         """The task that connects again; its cancellation may be lost in `asyncio.wait_for` (before Python 3.12)."""
         return self._reconnection_task
 
-    async def hear(self, subject: str, queue: str, frame: Frame) -> int:
+    async def hear(self, subject: str, queue: str, frame: OnFrame) -> int:
         """Subscribe, with every message handed to `frame` inside the read loop; the id of the subscription."""
         subscription = await self.subscribe(subject, queue, cb=_unused)
         self._heard[subscription._id] = subscription

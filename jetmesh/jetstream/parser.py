@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-Deliver = Callable[[int, str, str, bytes, bytes], bool]
+OnMessage = Callable[[int, str, str, bytes, bytes], bool]
 """Called with subscription id, subject, reply, header block and body; False: `HandOn` shall have the message."""
 HandOn = Callable[[int, str, str, bytes, bytes], Awaitable[None]]
-"""Called with the same if `Deliver` returned False."""
+"""Called with the same if `OnMessage` returned False."""
 
 
 class Other(Protocol):
@@ -20,7 +20,7 @@ class Other(Protocol):
 class MessageParser:
     """Replaces nats-py's parser: it parses messages itself and passes everything else to that parser."""
 
-    def __init__(self, other: Other, deliver: Deliver, hand_on: HandOn) -> None:
+    def __init__(self, other: Other, deliver: OnMessage, hand_on: HandOn) -> None:
         self._other, self._deliver, self._hand_on = other, deliver, hand_on
         self._rest = b""
 

@@ -21,7 +21,7 @@ from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.inbox import Inbox
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
-from jetmesh.jetstream.status import Kind, Status
+from jetmesh.jetstream.status import Status, StatusKind
 from jetmesh.jetstream.storing import Storing
 from jetmesh.jetstream.transport import Transport
 
@@ -231,7 +231,7 @@ class Publisher:
         if answer.done():
             return
         status = Status.of(headers) if headers else None
-        if status and status.kind is Kind.NO_RESPONDERS:
+        if status and status.kind is StatusKind.NO_RESPONDERS:
             self.storing.failed(subject, NO_STREAM)
             answer.set_exception(BrokerUnavailable(NO_STREAM, 0.5))
         else:

@@ -15,7 +15,7 @@ from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.consumer_config import Config, hold_seconds
 from jetmesh.jetstream.delivery import Delivery, ack_facts
-from jetmesh.jetstream.status import Kind, Status
+from jetmesh.jetstream.status import Status, StatusKind
 from jetmesh.jetstream.transport import Transport
 
 log = logging.getLogger("jetmesh.pull")
@@ -28,7 +28,7 @@ BATCH_MAX = 1 << 20
 OPEN_MAX = 64
 """Requests of one process at a time: the server drops those beyond `max_waiting` (512) of all processes unanswered."""
 HALVINGS_MAX = 8
-OVER = frozenset({Kind.NOTHING, Kind.EXPIRED, Kind.BATCH_COMPLETED})
+OVER = frozenset({StatusKind.NOTHING, StatusKind.EXPIRED, StatusKind.BATCH_COMPLETED})
 """How a pull ends that was served."""
 
 
@@ -234,11 +234,11 @@ class Pull:
         """A pull ended, can't be served now, or is just idle."""
         status = Status.of(headers) or Status(0, "")
         kind = status.kind
-        if kind is Kind.IDLE:
+        if kind is StatusKind.IDLE:
             self._trouble = ""
             return
         self._open -= self._asked.pop(token, 0)
-        if kind is Kind.MESSAGE_TOO_LARGE:
+        if kind is StatusKind.MESSAGE_TOO_LARGE:
             self._is_too_large = not self._asked and self._held_bytes * 2 <= self._bytes_max
             self._pull()
             return
@@ -246,14 +246,14 @@ class Pull:
             self._trouble = ""
             self._pull()
             return
-        self._trouble = "the consumer does not answer" if kind is Kind.NO_RESPONDERS else str(status)
+        self._trouble = "the consumer does not answer" if kind is StatusKind.NO_RESPONDERS else str(status)
         self._conditions.tell(
             self._trouble, logging.INFO, "pull of %s/%s ended: %s", self.stream, self.durable, self._trouble
         )
-        if kind in (Kind.NO_RESPONDERS, Kind.CONSUMER_DELETED):
+        if kind in (StatusKind.NO_RESPONDERS, StatusKind.CONSUMER_DELETED):
             for call in self._on_lost:
                 call()
-        self._pull_later(1.0 if kind is Kind.NO_RESPONDERS else 0.25)
+        self._pull_later(1.0 if kind is StatusKind.NO_RESPONDERS else 0.25)
 
     def _pull_later(self, seconds: float) -> None:
         if self._retry is None:

@@ -7,7 +7,7 @@ STATUS_LINE = b"NATS/1.0 "
 """A message's header block has nothing behind the version."""
 
 
-class Kind(Enum):
+class StatusKind(Enum):
     """What a status means to the client that asked."""
 
     IDLE = auto()
@@ -25,12 +25,18 @@ class Kind(Enum):
     OTHER = auto()
 
 
-_BY_CODE = {100: Kind.IDLE, 204: Kind.END, 404: Kind.NOTHING, 408: Kind.EXPIRED, 503: Kind.NO_RESPONDERS}
+_BY_CODE = {
+    100: StatusKind.IDLE,
+    204: StatusKind.END,
+    404: StatusKind.NOTHING,
+    408: StatusKind.EXPIRED,
+    503: StatusKind.NO_RESPONDERS,
+}
 CONFLICT = 409
 _OF_CONFLICT = {
-    "Batch Completed": Kind.BATCH_COMPLETED,
-    "Message Size Exceeds MaxBytes": Kind.MESSAGE_TOO_LARGE,
-    "Consumer Deleted": Kind.CONSUMER_DELETED,
+    "Batch Completed": StatusKind.BATCH_COMPLETED,
+    "Message Size Exceeds MaxBytes": StatusKind.MESSAGE_TOO_LARGE,
+    "Consumer Deleted": StatusKind.CONSUMER_DELETED,
 }
 """The server has one code for all of these: its words are the only difference."""
 
@@ -50,11 +56,11 @@ class Status(NamedTuple):
         return cls(int(code) if code.isdecimal() else 0, words)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> StatusKind:
         """What it means."""
         if self.code == CONFLICT:
-            return _OF_CONFLICT.get(self.description, Kind.OTHER)
-        return _BY_CODE.get(self.code, Kind.OTHER)
+            return _OF_CONFLICT.get(self.description, StatusKind.OTHER)
+        return _BY_CODE.get(self.code, StatusKind.OTHER)
 
     def __str__(self) -> str:
         return f"{self.code} {self.description}".strip()

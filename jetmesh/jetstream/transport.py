@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
 from jetmesh.jetstream.clock import BrokerClock
-from jetmesh.jetstream.limits import Limits
+from jetmesh.jetstream.limits import ServerLimits
 
-Frame = Callable[[str, str, bytes, bytes], None]
+OnFrame = Callable[[str, str, bytes, bytes], None]
 """Called with subject, reply, raw header block and body; must not block and must not raise."""
 
 API = "$JS.API"
@@ -49,7 +49,7 @@ class Transport(Protocol):
         ...
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ServerLimits:
         """What the server takes."""
         ...
 
@@ -83,7 +83,7 @@ class Transport(Protocol):
         """
         ...
 
-    async def listen(self, subject: str, frame: Frame, queue: str = "") -> int:
+    async def listen(self, subject: str, frame: OnFrame, queue: str = "") -> int:
         """Subscribe, also after every reconnection; every message goes to `frame`. The number of the subscription."""
         ...
 
@@ -117,7 +117,7 @@ class Transport(Protocol):
 
 
 @asynccontextmanager
-async def answer_inbox(transport: Transport, frame: Frame) -> AsyncIterator[str]:
+async def answer_inbox(transport: Transport, frame: OnFrame) -> AsyncIterator[str]:
     """An inbox whose messages go to `frame`, for as long as the block lasts."""
     inbox = transport.new_inbox()
     subscription = await transport.listen(inbox, frame)

@@ -9,7 +9,7 @@ from pathlib import Path
 from jetmesh.common.ports import HOST
 from jetmesh.event import CLIENT
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.service import Service
 from jetmesh.topology import accounts, nkeys
 from jetmesh.topology.partitions import Partitions
@@ -28,7 +28,7 @@ def nats_server_binary() -> str:
     return found
 
 
-def command(configuration: str, state: State) -> tuple[str, ...]:
+def command(configuration: str, state: StateFolder) -> tuple[str, ...]:
     """Write the broker's configuration, and return its command line."""
     state.broker.mkdir(parents=True, exist_ok=True)
     file = state.broker / "nats-server.conf"
@@ -37,7 +37,7 @@ def command(configuration: str, state: State) -> tuple[str, ...]:
 
 
 def configuration(
-    services: Sequence[Service], state: State, *, port: int, monitor_port: int, split: Partitions = WHOLE
+    services: Sequence[Service], state: StateFolder, *, port: int, monitor_port: int, split: Partitions = WHOLE
 ) -> str:
     """One server on loopback that syncs each message to the disk before it acknowledges it, with an account for each
     service."""

@@ -4,21 +4,20 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from jetmesh.common.terminal import Say
 from jetmesh.jetstream.transport import Transport
 from jetmesh.local.endpoints import Endpoints
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, Supervisor, end_leftovers
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Change
 from jetmesh.topology.streams import Topology
 
-Tell = Callable[[str], None]
-
 
 class Lifecycle:
     """The processes on a state folder. When one is started again, `endpoints.json` is written anew."""
 
-    def __init__(self, state: State, endpoints: Callable[[Mapping[str, int]], Endpoints], tell: Tell) -> None:
+    def __init__(self, state: StateFolder, endpoints: Callable[[Mapping[str, int]], Endpoints], tell: Say) -> None:
         self._state, self._endpoints, self._tell = state, endpoints, tell
         self._foundation: list[Supervisor] = []
         self._services: list[Supervisor] = []
@@ -70,7 +69,7 @@ class Lifecycle:
             self.announce()
 
 
-async def clear(state: State, tell: Tell) -> None:
+async def clear(state: StateFolder, tell: Say) -> None:
     """Stop the processes that an earlier start left running, and remove its `endpoints.json`.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 
 
-class Held(Exception):
+class LockHeld(Exception):
     """Another process holds the file; the text is its id."""
 
 
@@ -15,7 +15,7 @@ def lock(path: Path) -> IO[Any]:
     """Lock a file until all processes that inherited it have closed it.
 
     Raises:
-        Held: another process holds it.
+        LockHeld: another process holds it.
         click.ClickException: the file belongs to another user.
     """
     try:
@@ -29,7 +29,7 @@ def lock(path: Path) -> IO[Any]:
         file.seek(0)
         holder = file.read().strip()
         file.close()
-        raise Held(holder) from None
+        raise LockHeld(holder) from None
     return file
 
 
@@ -39,7 +39,7 @@ def is_held(path: Path) -> bool:
         return False
     try:
         lock(path).close()
-    except Held:
+    except LockHeld:
         return True
     return False
 

@@ -9,7 +9,7 @@ from jetmesh.common.http import NO_ANSWER, get
 from jetmesh.common.ports import HOST, free_ports, is_taken
 from jetmesh.local import broker
 from jetmesh.local.endpoints import Endpoints
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.service import Service
 from jetmesh.settings import Settings, read
@@ -30,7 +30,7 @@ class Plan:
 
     app: str
     services: Sequence[Service]
-    state: State
+    state: StateFolder
     nats_url: str
     own_broker: bool
     health_ports: Mapping[str, int]

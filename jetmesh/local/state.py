@@ -10,7 +10,7 @@ import click
 from pydantic import BaseModel
 
 from jetmesh.common.private_files import close
-from jetmesh.local.lock import Held, is_held, lock, write_pid
+from jetmesh.local.lock import LockHeld, is_held, lock, write_pid
 from jetmesh.settings import read
 
 ARCHIVE = "JETMESH_ARCHIVE"
@@ -23,7 +23,7 @@ class Elsewhere(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StateFolder:
     """The folder and the paths in it; nothing is created before it is needed."""
 
     folder: Path
@@ -79,7 +79,7 @@ class State:
             raise click.ClickException(f"{error.filename}: {error.strerror}; {advice}") from None
         try:
             file = lock(self._lock)
-        except Held as other:
+        except LockHeld as other:
             raise click.ClickException(
                 f"a mesh runs in {self.folder} already (process {other}): stop it, or name another folder with --state"
             ) from None

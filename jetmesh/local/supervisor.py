@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from jetmesh.local.lock import Held, lock, write_pid
-from jetmesh.local.state import State
+from jetmesh.local.lock import LockHeld, lock, write_pid
+from jetmesh.local.state import StateFolder
 from jetmesh.settings import environment
 
 READY_SECONDS = 60.0
@@ -42,7 +42,7 @@ class Supervisor:
     """A process of the mesh. It leads a session of its own, so that Ctrl-C reaches only the command, which stops all
     processes in order. It holds the lock on its pid file, so that a later start finds it."""
 
-    def __init__(self, spec: Spec, state: State, tell: Callable[[str], None]) -> None:
+    def __init__(self, spec: Spec, state: StateFolder, tell: Callable[[str], None]) -> None:
         self.name = spec.name
         self._spec, self._state, self._tell = spec, state, tell
         self._process: asyncio.subprocess.Process | None = None
@@ -129,18 +129,18 @@ class Supervisor:
         return "\n".join([f"{what}; the end of {path}:", *(f"  {line}" for line in lines)])
 
 
-async def end_leftovers(state: State, tell: Callable[[str], None]) -> None:
+async def end_leftovers(state: StateFolder, tell: Callable[[str], None]) -> None:
     """Stop the processes that a killed mesh left on this folder, the last started first: a locked pid file belongs to a
     living process of this mesh."""
     for path in sorted(state.pids.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             lock(path).close()
-        except Held as holder:
+        except LockHeld as holder:
             tell(f"{path.name} is left from an earlier start (process {holder}): stopping it")
             await _end(state, path.name, int(str(holder)))
 
 
-async def _end(state: State, name: str, pid: int) -> None:
+async def _end(state: StateFolder, name: str, pid: int) -> None:
     for number, seconds in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0)):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -148,6 +148,6 @@ async def _end(state: State, name: str, pid: int) -> None:
         while time.monotonic() < deadline:
             try:
                 return lock(state.pids / name).close()
-            except Held:
+            except LockHeld:
                 await asyncio.sleep(POLL_SECONDS)
     raise StartFailed(f"{name} (process {pid}) of an earlier start can't be stopped")

@@ -12,7 +12,7 @@ from rich.text import Text
 from jetmesh.common.visible import visible
 from jetmesh.operate import checks
 from jetmesh.operate.books import Books, collect
-from jetmesh.operate.checks import Finding
+from jetmesh.operate.checks import CheckResult
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 
@@ -23,7 +23,7 @@ OFFENCES_SHOWN = 10
 class Audit:
     """What was found, and the figures: as `tables` for a terminal, as a `document` for programs."""
 
-    findings: Sequence[Finding]
+    findings: Sequence[CheckResult]
     document: Mapping[str, Any] = field(default_factory=dict)
     tables: Sequence[RenderableType] = ()
 
@@ -61,7 +61,7 @@ def figures(books: Books) -> dict[str, Any]:
     }
 
 
-def _verdict(finding: Finding) -> Text:
+def _verdict(finding: CheckResult) -> Text:
     """One line for a check that holds; the offences below one that does not."""
     if not finding.offences:
         return Text.assemble(("✓ ", "green"), finding.check)

@@ -10,21 +10,21 @@ from jetmesh.operate.flow import is_over
 from jetmesh.service import Reaction, Service
 from jetmesh.telemetry.otlp.traceparent import trace_id_of
 
-Kept = TypeVar("Kept", bound=Books)
+AnyBooks = TypeVar("AnyBooks", bound=Books)
 Offences = Iterator[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """A check, in words, and the offences that it found."""
 
     check: str
     offences: Sequence[str] = field(default=())
 
 
-def findings(checks: Sequence[Callable[[Kept], Offences]], books: Kept) -> list[Finding]:
+def findings(checks: Sequence[Callable[[AnyBooks], Offences]], books: AnyBooks) -> list[CheckResult]:
     """What each check found, in reading order."""
-    return [Finding((check.__doc__ or "").strip(), sorted(set(check(books)))) for check in checks]
+    return [CheckResult((check.__doc__ or "").strip(), sorted(set(check(books)))) for check in checks]
 
 
 def acknowledged_are_stored(books: Books) -> Offences:

@@ -141,7 +141,7 @@ EVERYTHING = Filter()
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LetterGroup:
     """The dead letters of one reaction with one reason."""
 
     reaction: str
@@ -168,13 +168,13 @@ class Entry:
 _ENTRY = TypeAdapter(Entry)
 
 
-def grouped(letters: Iterable[DeadLetter]) -> list[Group]:
+def grouped(letters: Iterable[DeadLetter]) -> list[LetterGroup]:
     """Group letters by reaction and reason, the largest group first."""
     together: dict[tuple[str, str], list[DeadLetter]] = {}
     for letter in letters:
         together.setdefault((letter.reaction, letter.kind), []).append(letter)
     groups = [
-        Group(
+        LetterGroup(
             reaction,
             kind,
             len(members),

@@ -12,7 +12,7 @@ from jetmesh.jetstream import api
 from jetmesh.jetstream.clock import DIFFERENCE_SECONDS_MAX
 from jetmesh.operate import monitoring
 from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
-from jetmesh.operate.service_answers import ServerHealth, State, ask_everybody
+from jetmesh.operate.service_answers import ServerHealth, ServiceReadiness, ask_everybody
 from jetmesh.service import Service
 from jetmesh.topology import provision
 from jetmesh.topology.names import endpoint_subject
@@ -231,7 +231,9 @@ async def clock(context: CheckContext) -> Findings:
 async def services(context: CheckContext) -> Findings:
     """Check the health report of each process, which comes on a subject that no other service may subscribe to."""
     subjects = [endpoint_subject(service.name, "health") for service in context.services]
-    asked = await asyncio.gather(*(ask_everybody(context.connection, subject, State) for subject in subjects))
+    asked = await asyncio.gather(
+        *(ask_everybody(context.connection, subject, ServiceReadiness) for subject in subjects)
+    )
     told = {service.name: answers for service, answers in zip(context.services, asked, strict=True)}
     if len(told) > 1 and not any(told.values()):
         fix = f"start them: `jetmesh run {' '.join(told)}`"
@@ -257,7 +259,7 @@ async def _silent(context: CheckContext, name: str) -> Finding:
     return Finding("services", Grade.WRONG if alone else Grade.DOUBT, words, fix)
 
 
-def _state(name: str, answer: State) -> Iterable[Finding]:
+def _state(name: str, answer: ServiceReadiness) -> Iterable[Finding]:
     for topic, said in answer.remarks.items():
         fix = SYNCHRONISE if topic == "clock" else "fix what it names"
         yield Finding("services", Grade.WRONG, f"{name}: {topic}: {said}", fix)

@@ -17,7 +17,7 @@ from jetmesh.jetstream.errors import ApiError, ErrorCode, error_code_of
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import diagnosis, monitoring
 from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
-from jetmesh.operate.service_answers import Server
+from jetmesh.operate.service_answers import ServerVariables
 from jetmesh.settings import variable
 from jetmesh.telemetry.otlp.settings import Receiver
 from jetmesh.telemetry.otlp.transport import receivers
@@ -187,7 +187,7 @@ async def _durability(context: CheckContext) -> Findings:
 
 async def _server_config(context: CheckContext) -> Mapping[str, Any] | None:
     """JetStream's configuration on the server."""
-    varz = await monitoring.page(context, "varz", Server)
+    varz = await monitoring.page(context, "varz", ServerVariables)
     return varz.jetstream.get("config") if varz else None
 
 

@@ -28,7 +28,7 @@ Clicks = Mapping[str, float]
 """When the event of each key was to be published, Unix time in seconds."""
 
 
-class Step(NamedTuple):
+class Interval(NamedTuple):
     """What is measured: the type of event where it begins (none: the click), and that of the event where it ends."""
 
     name: str
@@ -90,7 +90,7 @@ async def at_once(do: Callable[[Item], Awaitable[None]], items: Iterable[Item], 
 
 
 def latencies(
-    stories: Mapping[str, Mapping[str, Fact]], clicks: Clicks, steps: Sequence[Step]
+    stories: Mapping[str, Mapping[str, Fact]], clicks: Clicks, steps: Sequence[Interval]
 ) -> dict[str, list[float]]:
     """The milliseconds of each step, in ascending order, of the keys that took it."""
     found = {}

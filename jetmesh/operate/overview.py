@@ -10,15 +10,15 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
-from jetmesh.operate.service_answers import ReactionReport, Report, Stats, ask_everybody, read
+from jetmesh.operate.service_answers import ReactionReport, ServiceReport, Stats, ask_everybody, read
 from jetmesh.process.micro import REPORT
 from jetmesh.runtime.origin import origin_of
 from jetmesh.service import Reaction, Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.streams import WHOLE, Consumer, Kind, topology
+from jetmesh.topology.streams import WHOLE, Consumer, ConsumerKind, topology
 
-Reports = dict[str, list[Report]]
+Reports = dict[str, list[ServiceReport]]
 """The reports of each service's instances."""
 
 
@@ -100,7 +100,7 @@ async def look(
     missing = [f"durable {c.stream}/{c.durable}" for c, lag in zip(needed.consumers, infos, strict=True) if lag is None]
     missing += [f"stream {stream.name}" for stream, state in zip(needed.streams, streams, strict=True) if state is None]
     missing += [f"service {service.name}" for service in services if service.name not in reports]
-    deadlines = {consumer.durable for consumer in needed.consumers if consumer.kind is Kind.DEADLINE}
+    deadlines = {consumer.durable for consumer in needed.consumers if consumer.kind is ConsumerKind.DEADLINE}
     rows = _with_rates(_rows(services, lags, reports, letters), before)
     return Overview(
         at=time.time(),
@@ -171,9 +171,9 @@ async def _reports(connection: Transport, services: Sequence[Service]) -> Report
     return {name: reports for name, reports in told.items() if reports}
 
 
-def _told(answers: Iterable[Stats]) -> Iterable[Report]:
+def _told(answers: Iterable[Stats]) -> Iterable[ServiceReport]:
     for endpoint in (endpoint for answer in answers for endpoint in answer.endpoints or ()):
-        if endpoint.name == REPORT and (report := read(Report, endpoint.data)):
+        if endpoint.name == REPORT and (report := read(ServiceReport, endpoint.data)):
             yield report
 
 

@@ -20,7 +20,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class Endpoint(Answer):
+class EndpointStats(Answer):
     """The statistics of one endpoint in `$SRV.STATS`."""
 
     name: str = ""
@@ -30,7 +30,7 @@ class Endpoint(Answer):
 class Stats(Answer):
     """The answer of one instance to `$SRV.STATS`."""
 
-    endpoints: tuple[Endpoint, ...] | None = None
+    endpoints: tuple[EndpointStats, ...] | None = None
 
 
 class ReactionReport(Answer):
@@ -50,14 +50,14 @@ class BreakerReport(Answer):
     reason: str = ""
 
 
-class Report(Answer):
+class ServiceReport(Answer):
     """The report of a service in one process (`jetmesh.process.gauges.report`)."""
 
     reactions: dict[str, ReactionReport]
     breakers: dict[str, BreakerReport] = {}
 
 
-class State(Answer):
+class ServiceReadiness(Answer):
     """Whether a service is ready, and why not."""
 
     ready: bool
@@ -66,7 +66,7 @@ class State(Answer):
     remarks: dict[str, str] = {}
 
 
-class Server(Answer):
+class ServerVariables(Answer):
     """The parts of a server's `/varz` that are read."""
 
     jetstream: dict[str, Any] = {}

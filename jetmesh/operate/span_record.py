@@ -1,14 +1,12 @@
 """A span as a trace store returns it, and the interface of a trace store."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
+
+from jetmesh.telemetry.instruments import Attributes
 
 CONVERSATION_ID = "messaging.message.conversation_id"
 """The attribute with the key, such as an order's id (OpenTelemetry messaging conventions)."""
-
-Attributes = Mapping[str, Any]
-"""OTLP values in Python: str, bool, int, float, bytes, None, and lists and dicts of these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from jetmesh.jetstream import certificates
 from jetmesh.process.health import Health
-from jetmesh.runtime.circuit_breaker import State
+from jetmesh.runtime.circuit_breaker import BreakerState
 from jetmesh.runtime.runner import Runner
-from jetmesh.topology.streams import Kind
+from jetmesh.topology.streams import ConsumerKind
 
 log = logging.getLogger("jetmesh.gauges")
 
@@ -115,7 +115,7 @@ class Gauges:
             for delivered, count in list(worker.binding.telemetry.stats.deliveries.items()):
                 attempt = min(delivered, DELIVERIES_MAX)
                 counts[attempt] = counts.get(attempt, 0) + count
-            of = {"jetmesh.reaction": name, KIND: kinds.get(worker.binding.reaction.durable, Kind.WORK)}
+            of = {"jetmesh.reaction": name, KIND: kinds.get(worker.binding.reaction.durable, ConsumerKind.WORK)}
             found += [Observation(n, {**of, "jetmesh.attempt": attempt}) for attempt, n in counts.items()]
         return found
 
@@ -130,7 +130,7 @@ class Gauges:
         return {
             "messaging.consumer.group.name": durable,
             "messaging.nats.stream.name": stream,
-            KIND: self._kinds.get((stream, durable), Kind.WORK),
+            KIND: self._kinds.get((stream, durable), ConsumerKind.WORK),
         }
 
     def _count_denial(self, _: str) -> None:
@@ -175,7 +175,7 @@ def _told(runner: Runner, name: str) -> dict[str, Any]:
         "failed_per_second": round(minute.failed_per_second, 3),
         "p50_ms": round(minute.p50_ms, 3),
         "p95_ms": round(minute.p95_ms, 3),
-        "breaker": str(breaker.state if breaker else State.CLOSED),
+        "breaker": str(breaker.state if breaker else BreakerState.CLOSED),
     }
 
 

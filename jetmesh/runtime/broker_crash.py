@@ -8,7 +8,7 @@ then the process that had it first has reported it in progress (`InFlight`), or 
 import time
 
 from jetmesh.failure import Retry
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import Delivery, Position
 from jetmesh.jetstream.transport import Transport
 
 ALL_SECONDS = 2.0
@@ -19,8 +19,6 @@ PAUSE_SECONDS = 4.0
 DELIVERED_MAX = 2
 CLOCKS_SECONDS = 1.0
 PLACES_MAX = 16_384
-
-Position = tuple[str, int]
 
 
 class Doubt:

@@ -24,7 +24,7 @@ FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 10.0
 
 
-class State(Enum):
+class BreakerState(Enum):
     """Closed: all may pass. Open: none. Half-open: one at a time, to find out."""
 
     CLOSED = 0
@@ -51,7 +51,7 @@ class CircuitBreaker:
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self.service, self.needs = service, needs
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
         self.reason = ""
         self.openings = 0
         self._first_seconds, self._patience_seconds = first_seconds, patience_seconds
@@ -72,18 +72,18 @@ class CircuitBreaker:
     @property
     def is_closed(self) -> bool:
         """Whether everything may pass."""
-        return self.state is State.CLOSED
+        return self.state is BreakerState.CLOSED
 
     @property
     def probe_in_seconds(self) -> float:
         """Seconds until the next probe; 0 if none is planned."""
-        return max(0.0, self._probe_at - asyncio.get_running_loop().time()) if self.state is State.OPEN else 0.0
+        return max(0.0, self._probe_at - asyncio.get_running_loop().time()) if self.state is BreakerState.OPEN else 0.0
 
     def admits(self) -> bool:
         """Whether a delivery may begin now: all while it is closed, one at a time while it is half-open."""
         if self.is_closed:
             return True
-        if self._stopped or self.state is State.OPEN or self._prober not in (None, asyncio.current_task()):
+        if self._stopped or self.state is BreakerState.OPEN or self._prober not in (None, asyncio.current_task()):
             return False
         self._prober = asyncio.current_task()
         return True
@@ -120,7 +120,7 @@ class CircuitBreaker:
         if self._prober is None or self._prober is not asyncio.current_task():
             return
         self._prober = None
-        if self.state is not State.HALF_OPEN:
+        if self.state is not BreakerState.HALF_OPEN:
             return
         if isinstance(error, Unavailable):
             self._open()
@@ -150,7 +150,7 @@ class CircuitBreaker:
         self._failures, self._failing_since = 0, 0.0
         if self.is_closed:
             return
-        self._change(State.CLOSED, logging.INFO, f"{self.needs} answers again: pulling resumes")
+        self._change(BreakerState.CLOSED, logging.INFO, f"{self.needs} answers again: pulling resumes")
         self.reason, self._probes = "", 0
         if self._timer:
             self._timer.cancel()
@@ -164,7 +164,7 @@ class CircuitBreaker:
         self._probes += 1
         pause = growing(self._first_seconds, self._probes, LONGEST_SECONDS)
         level = logging.WARNING if self.is_closed else logging.INFO
-        self._change(State.OPEN, level, f"{self.reason}; pulling pauses, a probe follows in {pause:.1f} s")
+        self._change(BreakerState.OPEN, level, f"{self.reason}; pulling pauses, a probe follows in {pause:.1f} s")
         for pull, _ in self._pulls:
             pull.pause()
         if not self._stopped:
@@ -173,7 +173,7 @@ class CircuitBreaker:
             self._timer = loop.call_at(self._probe_at, self._half_open)
 
     def _half_open(self) -> None:
-        self._change(State.HALF_OPEN, logging.DEBUG, f"one delivery finds out whether {self.needs} answers")
+        self._change(BreakerState.HALF_OPEN, logging.DEBUG, f"one delivery finds out whether {self.needs} answers")
         self._probe()
 
     def _probe(self) -> None:
@@ -194,7 +194,7 @@ class CircuitBreaker:
             turn.set_result(admitted)
         return task
 
-    def _change(self, state: State, level: int, words: str) -> None:
+    def _change(self, state: BreakerState, level: int, words: str) -> None:
         self.state = state
         log.log(level, "%s: the circuit breaker of %s is %s: %s", self.service, self.needs, state, words)
 

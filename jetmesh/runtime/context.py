@@ -14,6 +14,7 @@ from jetmesh.jetstream.credentials import Credentials
 from jetmesh.jetstream.direct_get import DirectGet, Stored
 from jetmesh.jetstream.group_commit import GroupCommit, Lane, entity_lane
 from jetmesh.jetstream.in_flight import InFlight
+from jetmesh.jetstream.micro import Responder
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
@@ -26,8 +27,7 @@ from jetmesh.topology.partitions import PartitionedDirectGet
 
 log = logging.getLogger("jetmesh")
 
-Endpoint = Callable[[bytes], Awaitable[bytes]]
-Waiting = Callable[[str], None]
+OnWaiting = Callable[[str], None]
 """Called with what the process waits for, and why it is missing."""
 
 
@@ -60,7 +60,7 @@ class Context:
     """Held while the crash guard runs a delivery alone (`jetmesh.runtime.crash_guard`)."""
     public: Transport | None = None
     """The connection that answers `nats micro`; None: the same."""
-    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    endpoints: dict[str, Responder] = field(default_factory=dict)
     background: list[BackgroundTask] = field(default_factory=list)
     versions: Versions = field(init=False)
 
@@ -76,7 +76,7 @@ class Context:
         entities = dict.fromkeys(map(entity_of, service.records))
         return await self.direct_get.last(service.stream, [story_subject(entity, key) for entity in entities])
 
-    def endpoint(self, name: str, answer: Endpoint) -> None:
+    def endpoint(self, name: str, answer: Responder) -> None:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""
         self.endpoints[name] = answer
 
@@ -92,7 +92,7 @@ class Context:
 
 @asynccontextmanager
 async def connect(
-    settings: Settings, telemetry: Telemetry, name: str, waiting: Waiting | None = None, lane: Lane = entity_lane
+    settings: Settings, telemetry: Telemetry, name: str, waiting: OnWaiting | None = None, lane: Lane = entity_lane
 ) -> AsyncIterator[Context]:
     """Connect to the broker, retrying for `connect_seconds`; `waiting` gets the reason why it takes so long, and `lane`
     says which subjects are of one stream.
@@ -147,7 +147,7 @@ async def context_on(
         context.direct_get.close()
 
 
-async def _reach(connection: Connection, settings: Settings, name: str, waiting: Waiting) -> None:
+async def _reach(connection: Connection, settings: Settings, name: str, waiting: OnWaiting) -> None:
     at = shown(settings.nats_url)
 
     def tell(reason: str) -> None:

@@ -23,7 +23,7 @@ from jetmesh.service import Reaction
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.telemetry.spans import OUTCOME, Attempt
 
-Position: TypeAlias = tuple[str, int, float]
+TimedPosition: TypeAlias = tuple[str, int, float]
 """Stream, sequence and time of a message: a stream that was made anew gives the sequence to another message."""
 
 UNRECORDED_MAX = 4096
@@ -50,7 +50,7 @@ class Case:
 
     __slots__ = ("attempt", "decided", "guarded", "position")
 
-    def __init__(self, attempt: Attempt, guarded: str, position: Position, decided: Event | None) -> None:
+    def __init__(self, attempt: Attempt, guarded: str, position: TimedPosition, decided: Event | None) -> None:
         self.attempt, self.guarded, self.position, self.decided = attempt, guarded, position, decided
 
 
@@ -62,7 +62,7 @@ class Single:
         self._context, self._service, self._reaction = binding.context, binding.service, binding.reaction
         self._binding, self._is_careful = binding, is_careful
         self._recording, self._precedent = Recording(binding), Precedent(binding)
-        self._unrecorded: dict[Position, Event] = {}
+        self._unrecorded: dict[TimedPosition, Event] = {}
         self._entity, self._story = self._reaction.entity, self._reaction.story
         self._own = {event.type: event for event in self._service.records}
         self._is_intake, self._is_delayed = self._reaction.form.only_outside, self._reaction.form.is_delayed
@@ -179,7 +179,7 @@ class Single:
             if len(self._unrecorded) > UNRECORDED_MAX:
                 del self._unrecorded[next(iter(self._unrecorded))]
 
-    async def _wait(self, position: Position, rounds: int, trouble: Exception) -> None:
+    async def _wait(self, position: TimedPosition, rounds: int, trouble: Exception) -> None:
         """Wait until the next round. A delivery whose decision is kept stays in flight for as long as the broker
         refuses publishes or is away: another process would repeat the effect outside."""
         if isinstance(trouble, (Refused, Unknown)):

@@ -29,7 +29,7 @@ from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, timers_of
 from jetmesh.topology.streams import Consumer, Stream, Topology, topology
 
-Recorded = TypeVar("Recorded", bound=Event)
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 WITHIN_SECONDS = 15.0
 AGAIN_SECONDS = 0.02
@@ -153,7 +153,7 @@ class LocalMesh:
         """The types of events recorded about a key."""
         return {stored.type for stored in await self.story(key)}
 
-    async def recorded(self, event_type: type[Recorded], key: str, within_seconds: float = WITHIN_SECONDS) -> Recorded:
+    async def recorded(self, event_type: type[AnyEvent], key: str, within_seconds: float = WITHIN_SECONDS) -> AnyEvent:
         """Wait until an event about a key is recorded, while the broker may be away; returns it."""
 
         async def look() -> list[Stored]:

@@ -10,9 +10,9 @@ from itertools import count
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message
-from jetmesh.testing.simulation.broker import Broker
+from jetmesh.testing.simulation.broker import SimulatedBroker
 from jetmesh.testing.simulation.connection import SimulatedConnection
-from jetmesh.testing.simulation.stream import Publish
+from jetmesh.testing.simulation.stream import PublishedMessage
 from jetmesh.topology.streams import Topology
 
 
@@ -21,7 +21,7 @@ class Memory:
 
     def __init__(self, topology: Topology) -> None:
         loop = asyncio.get_running_loop()
-        self.broker = Broker(loop, seed=0, epoch=time.time() - loop.time())
+        self.broker = SimulatedBroker(loop, seed=0, epoch=time.time() - loop.time())
         self.broker.create(topology)
         self._numbers = count(1)
 
@@ -37,7 +37,7 @@ class Memory:
         """Store messages in a stream, without its checks."""
         for message in messages:
             headers = message.headers
-            kept = Publish(message.subject, encode_headers(headers), headers, message.data)
+            kept = PublishedMessage(message.subject, encode_headers(headers), headers, message.data)
             self.broker.streams[stream].keep(kept, time.time())
 
     def messages(self, stream: str, after: int = 0) -> list[Stored]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from jetmesh.jetstream.consumer_config import Config
+
 LEVEL = 2
 """The level of the JetStream API that the streams need: nats-server 2.12."""
-
-Config = Mapping[str, Any]
 
 
 def shortage(account: Mapping[str, Any], streams: Sequence[Config], consumers: Sequence[Config]) -> str:

@@ -38,7 +38,7 @@ class Import:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AccountLimits:
     """Limits of one account: connections on each server; subscriptions and message size per connection."""
 
     connections: int
@@ -49,8 +49,8 @@ class Limits:
 _KIND = re.compile("[a-z][a-z0-9]{0,31}")
 USER = re.compile("[a-z][a-z0-9-]{0,62}[a-z0-9]")
 """The names that an outside user may have."""
-OUTSIDE = Limits(connections=256, subscriptions=64)
-SERVICE = Limits(connections=1_024, subscriptions=1_024)
+OUTSIDE = AccountLimits(connections=256, subscriptions=64)
+SERVICE = AccountLimits(connections=1_024, subscriptions=1_024)
 
 
 def imports_of(service: Service, services: Sequence[Service], split: Partitions = WHOLE) -> list[Import]:
@@ -104,7 +104,7 @@ def configuration(
     services: Sequence[Service],
     keys: Mapping[str, Sequence[str]],
     split: Partitions = WHOLE,
-    outside: Limits = OUTSIDE,
+    outside: AccountLimits = OUTSIDE,
 ) -> str:
     """The `accounts` block of a nats-server configuration, with the mappings of streams that are split.
 
@@ -213,7 +213,7 @@ SERVICE_PERMISSIONS = f"publish: {{deny: {_list([SYSTEM])}}}, subscribe: {{allow
 """The account has no other subjects, so that it suffices to deny the server's; a list of allowed ones costs more."""
 
 
-def _account(user: str, keys: Sequence[str], imports: Sequence[Import], permissions: str, limits: Limits) -> str:
+def _account(user: str, keys: Sequence[str], imports: Sequence[Import], permissions: str, limits: AccountLimits) -> str:
     users = ", ".join(f"{{nkey: {key}, permissions: {{{permissions}}}}}" for key in keys)
     most = f"max_connections: {limits.connections}, max_subscriptions: {limits.subscriptions}"
     lines = [_import(imported) for imported in imports]

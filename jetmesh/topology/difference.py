@@ -12,7 +12,7 @@ from typing import Any
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.subject import covers
 
-Field = tuple[str, Any, Any]
+FieldDifference = tuple[str, Any, Any]
 """A field's name, its value on the broker, and the value that is needed."""
 
 TAKES = "jetmesh.takes"
@@ -36,7 +36,7 @@ class Difference:
     """`config` is the resulting configuration; `kept` names what stays although it is not declared."""
 
     config: Config
-    fields: tuple[Field, ...] = ()
+    fields: tuple[FieldDifference, ...] = ()
     kept: tuple[str, ...] = ()
     undeclared: tuple[str, ...] = ()
     reason: str = ""
@@ -149,7 +149,7 @@ def _noted(metadata: Mapping[str, str], config: Config, needs: Config) -> dict[s
     return noted
 
 
-def _changed(has: Config, merged: Config, needs: Iterable[str]) -> tuple[Field, ...]:
+def _changed(has: Config, merged: Config, needs: Iterable[str]) -> tuple[FieldDifference, ...]:
     return tuple((name, has.get(name), merged[name]) for name in needs if not _same(has.get(name), merged[name]))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.topology.streams import Config, Consumer, Stream, Topology
+from jetmesh.jetstream.consumer_config import Config
+from jetmesh.topology.streams import Consumer, Stream, Topology
 
 API_VERSION = "jetstream.nats.io/v1beta2"
 SINCE = {"allowAtomicPublish": "0.21", "allowMsgSchedules": "0.21"}

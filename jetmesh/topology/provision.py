@@ -9,13 +9,14 @@ from typing import Any
 from jetmesh.failure import Unavailable
 from jetmesh.history import BORN, History, history_of
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
 from jetmesh.topology import account_limits, difference
-from jetmesh.topology.difference import Difference, Field
+from jetmesh.topology.difference import Difference, FieldDifference
 from jetmesh.topology.names import RESTORING
-from jetmesh.topology.streams import Config, Consumer, Stream, Topology
+from jetmesh.topology.streams import Consumer, Stream, Topology
 
 ROOM_BYTES_MIN = 64 << 20
 NO_ROOM = frozenset(
@@ -58,7 +59,7 @@ class Step:
     kind: str
     name: str
     wanted: Stream | Consumer
-    differences: tuple[Field, ...] = ()
+    differences: tuple[FieldDifference, ...] = ()
     reason: str = ""
     config: Config = dataclasses.field(default_factory=dict)
     kept: tuple[str, ...] = ()

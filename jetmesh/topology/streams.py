@@ -1,11 +1,12 @@
 """The streams and durable consumers that the services need, derived from the reactions' signatures alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from jetmesh.event import entity_of, stream_of
+from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.topology import partitions
@@ -22,8 +23,6 @@ from jetmesh.topology.names import (
     timers_of,
 )
 from jetmesh.topology.partitions import Partitions
-
-Config = Mapping[str, Any]
 
 WHOLE: Partitions = {}
 """No stream is split."""
@@ -54,7 +53,7 @@ class Stream:
     conflicting: str = ""
 
 
-class Kind(StrEnum):
+class ConsumerKind(StrEnum):
     """What a durable is for: work to be done at once; a deadline, whose deliveries wait by design; dead letters, which
     a person decides. Metrics, alerts, autoscaling and tests read it."""
 
@@ -72,7 +71,7 @@ class Consumer:
     service: str
     subjects: tuple[str, ...]
     ack_wait_seconds: float = 30.0
-    kind: Kind = Kind.WORK
+    kind: ConsumerKind = ConsumerKind.WORK
     takes: tuple[str, ...] = ()
     """Of an intake: the types that its service takes. Its filter is wider: a type that no version takes must become a
     dead letter, a type that another version takes must not."""
@@ -111,7 +110,7 @@ class Topology:
     @property
     def work(self) -> list[Consumer]:
         """The durables of work: nothing waits in them once everything is done."""
-        return [consumer for consumer in self.consumers if consumer.kind is Kind.WORK]
+        return [consumer for consumer in self.consumers if consumer.kind is ConsumerKind.WORK]
 
 
 def topology(
@@ -126,7 +125,7 @@ def topology(
     return Topology(
         streams=tuple(_streams(services, replicas, split)),
         consumers=tuple(c for service in services for c in consumers_of(service, services, ack_wait_seconds, split)),
-        counts=(Consumer(DEAD_LETTERS, "letters", "operators", (DEAD_SUBJECTS,), kind=Kind.LETTERS),),
+        counts=(Consumer(DEAD_LETTERS, "letters", "operators", (DEAD_SUBJECTS,), kind=ConsumerKind.LETTERS),),
     )
 
 
@@ -149,13 +148,13 @@ def consumers_of(
     """The durables of one service, one per partition; a sink reads the streams of all `services`."""
 
     def durable(
-        stream: str, name: str, *subjects: str, kind: Kind = Kind.WORK, takes: Iterable[str] = ()
+        stream: str, name: str, *subjects: str, kind: ConsumerKind = ConsumerKind.WORK, takes: Iterable[str] = ()
     ) -> Iterable[Consumer]:
         for part in partitions.names(stream, split):
             yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind, tuple(sorted(takes)))
 
     for reaction in service.reactions:
-        kind = Kind.DEADLINE if reaction.form.is_delayed else Kind.WORK
+        kind = ConsumerKind.DEADLINE if reaction.form.is_delayed else ConsumerKind.WORK
         for owner, types in inside(reaction).items():
             yield from durable(stream_of(owner), reaction.durable, *(f"{name}.*" for name in types), kind=kind)
         if reaction.form.keeps_all:

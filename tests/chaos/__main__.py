@@ -12,9 +12,10 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from jetmesh.common.tables import sheet
-from jetmesh.local.state import State
+from jetmesh.common.terminal import Say
+from jetmesh.local.state import StateFolder
 from jetmesh_shop.reference.checks import sent_again
-from tests.chaos.arena import Tell, Wishes
+from tests.chaos.arena import Wishes
 from tests.chaos.play import Result, UnknownFault, play
 from tests.chaos.wrapped import BUGS
 
@@ -45,7 +46,7 @@ def main(*, cluster: bool, bug: str | None, keep: Path | None, verbose: bool, **
     raise SystemExit(result.audit.is_clean if bug else not result.is_good)
 
 
-async def _until_stopped(wishes: Wishes, state: State, tell: Tell) -> Result:
+async def _until_stopped(wishes: Wishes, state: StateFolder, tell: Say) -> Result:
     """The run; a signal ends it in order, with every process that it started."""
     playing = asyncio.ensure_future(play(wishes, state, tell))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
@@ -53,12 +54,12 @@ async def _until_stopped(wishes: Wishes, state: State, tell: Tell) -> Result:
 
 
 @contextmanager
-def _state(keep: Path | None) -> Iterator[State]:
+def _state(keep: Path | None) -> Iterator[StateFolder]:
     if keep:
-        yield State(keep)
+        yield StateFolder(keep)
         return
     with tempfile.TemporaryDirectory(prefix="jetmesh-chaos-", ignore_cleanup_errors=True) as folder:
-        yield State(Path(folder))
+        yield StateFolder(Path(folder))
 
 
 def _nothing(_words: str) -> None:

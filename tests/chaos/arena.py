@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,9 +13,10 @@ from pathlib import Path
 
 from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import free_ports
+from jetmesh.common.terminal import Say
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, StartFailed, Supervisor
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Proxy, until
@@ -40,8 +41,6 @@ QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_
 
 DISK_FULL = "disk full"
 """The kind of fault for which the brokers get small disks: they are in memory, and so faster than real ones."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Lines:
 class Arena:
     """Everything that runs, by name."""
 
-    def __init__(self, state: State, asked: Wishes, tell: Tell, network: Network) -> None:
+    def __init__(self, state: StateFolder, asked: Wishes, tell: Say, network: Network) -> None:
         self.state, self.network, self._asked, self.tell = state, network, asked, tell
         self.nodes = brokers.nodes(network, asked.nodes)
         self.fleet = fleet(state, any_free(), ",".join(node.url for node in self.nodes))

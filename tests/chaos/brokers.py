@@ -11,7 +11,7 @@ import httpx
 from jetmesh.common.ports import HOST, free_ports
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.local import broker
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.topology import accounts, nkeys
 from jetmesh_shop.flow import SERVICES
@@ -72,7 +72,7 @@ def nodes(network: Network, count: int) -> list[Node]:
     return [Node(name, network.host(name), next(ports), next(ports), next(ports)) for name in names(count)]
 
 
-def spec(state: State, node: Node, peers: list[Node], network: Network) -> Spec:
+def spec(state: StateFolder, node: Node, peers: list[Node], network: Network) -> Spec:
     """The process of a node; writes its configuration."""
     folder = state.broker / node.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,17 +82,17 @@ def spec(state: State, node: Node, peers: list[Node], network: Network) -> Spec:
     return Spec(node.name, command, node.is_healthy)
 
 
-def configuration_file(state: State, node: Node) -> Path:
+def configuration_file(state: StateFolder, node: Node) -> Path:
     """Where the configuration of a node is."""
     return state.broker / node.name / "nats-server.conf"
 
 
-def store(state: State, node: Node) -> Path:
+def store(state: StateFolder, node: Node) -> Path:
     """Where a node keeps its streams."""
     return state.broker / node.name / "jetstream"
 
 
-def configuration(state: State, node: Node, peers: list[Node], without: str = "") -> str:
+def configuration(state: StateFolder, node: Node, peers: list[Node], without: str = "") -> str:
     """As the demo's broker: what is acknowledged is on the disk, and every service has its account. Of one user,
     `without`, it knows another key than that user has."""
     users = {**nkeys.ensure(state.keys, nkeys.users(SERVICES))}

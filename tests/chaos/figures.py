@@ -12,7 +12,7 @@ from jetmesh.jetstream.subject import covers
 from jetmesh.process.micro import REPORT
 from jetmesh.runtime.context import Context
 from jetmesh.topology.names import endpoint_subject
-from jetmesh.topology.streams import Consumer, Kind
+from jetmesh.topology.streams import Consumer, ConsumerKind
 from jetmesh_shop.reference.books import ShopBooks
 from tests.chaos.arena import NAMES
 
@@ -60,7 +60,7 @@ class Figures:
     async def count_redeliveries(self, context: Context, consumers: tuple[Consumer, ...], books: ShopBooks) -> None:
         """Of all durables: deliveries beyond one for each message that they read."""
         for consumer in consumers:
-            if consumer.kind is Kind.DEADLINE or consumer.stream.endswith("_TIMERS"):
+            if consumer.kind is ConsumerKind.DEADLINE or consumer.stream.endswith("_TIMERS"):
                 continue
             messages = [*books.intake, *books.events]
             theirs = [message.subject for message in messages if message.stream == consumer.stream]

@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from jetmesh.common.terminal import Say
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api, stream_reader
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.operate.progress import Progress, progress
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.failure_policy import Exhausted
@@ -24,7 +25,7 @@ from jetmesh_shop.reference import audit
 from jetmesh_shop.reference.audit import ShopAudit
 from jetmesh_shop.reference.books import collect
 from tests.chaos import brokers, wrapped
-from tests.chaos.arena import Arena, Tell, Wishes
+from tests.chaos.arena import Arena, Wishes
 from tests.chaos.figures import Figures
 from tests.chaos.load import Customers, orders
 from tests.chaos.nemesis import Nemesis
@@ -75,7 +76,7 @@ class Result:
         return self.audit.is_clean and not wrong
 
 
-async def play(asked: Wishes, state: State, tell: Tell) -> Result:
+async def play(asked: Wishes, state: StateFolder, tell: Say) -> Result:
     """The whole run.
 
     Raises:
@@ -114,7 +115,7 @@ def chosen(nemesis: Nemesis, only: Sequence[str]) -> list[str]:
     return list(only or nemesis.faults)
 
 
-async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Tell) -> list[str]:
+async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Say) -> list[str]:
     """Customers order while faults strike; then all is healed and drains. What still waits when the time is up."""
     arena, mesh, figures = nemesis.arena, nemesis.context, nemesis.figures
     watching = asyncio.create_task(figures.watch(mesh))
@@ -131,7 +132,7 @@ async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Tel
     return waits
 
 
-async def audited(context: Context, state: State) -> ShopAudit:
+async def audited(context: Context, state: StateFolder) -> ShopAudit:
     """The books."""
     books = await collect(context, state)
     return audit.audited(books, crashed=True)

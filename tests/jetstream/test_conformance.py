@@ -29,7 +29,7 @@ from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
 from jetmesh.testing import Broker as RealBroker
 from jetmesh.testing.memory import Memory
-from jetmesh.testing.simulation import Broker, SimulatedLoop
+from jetmesh.testing.simulation import SimulatedBroker, SimulatedLoop
 from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import virtual_clock
 from jetmesh.topology.provision import apply, plan
@@ -134,10 +134,10 @@ def simulated(scenario: Scenario, _folder: Path) -> None:
     """In three worlds: what is ready at the same time happens in another order in each."""
     for seed in range(3):
         loop, dice = SimulatedLoop(seed), Random(seed)
-        broker = Broker(loop, seed)
+        broker = SimulatedBroker(loop, seed)
         broker.create(TOPOLOGY)
 
-        async def run(broker: Broker = broker, dice: Random = dice) -> None:
+        async def run(broker: SimulatedBroker = broker, dice: Random = dice) -> None:
             connection = SimulatedConnection(broker, "client", dice, Context())
             await connection.join()
             await play(scenario, connection, modelled(broker, connection))
@@ -149,7 +149,7 @@ def simulated(scenario: Scenario, _folder: Path) -> None:
             loop.close()
 
 
-def modelled(broker: Broker, connection: SimulatedConnection) -> Away:
+def modelled(broker: SimulatedBroker, connection: SimulatedConnection) -> Away:
     """The model is killed as the real server is; it denies what the real one is configured to deny."""
     broker.denies = (DENIED,)
 

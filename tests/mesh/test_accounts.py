@@ -221,7 +221,7 @@ async def test_an_account_takes_no_more_connections_and_no_larger_message_than_i
     tmp_path: Path, folder: Path
 ) -> None:
     config = tmp_path / "nats-server.conf"
-    limits = accounts.Limits(connections=2, subscriptions=2, payload_bytes=1_000)
+    limits = accounts.AccountLimits(connections=2, subscriptions=2, payload_bytes=1_000)
     users = nkeys.ensure(folder, nkeys.users(SERVICES))
     config.write_text(accounts.configuration(SERVICES, users, outside=limits))
     with Broker(tmp_path / "broker", "-c", str(config)) as server:

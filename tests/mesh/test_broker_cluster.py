@@ -20,7 +20,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, Supervisor
 from jetmesh.operate.load import publish
 from jetmesh.operate.progress import progress
@@ -57,13 +57,13 @@ class Cluster:
     machines: dict[str, Supervisor] = field(default_factory=dict)
 
     @classmethod
-    def on(cls, state: State) -> "Cluster":
+    def on(cls, state: StateFolder) -> "Cluster":
         """The demo's plan, at the addresses of all three."""
         nodes = brokers.nodes(LOOPBACK, 3)
         return cls(nodes, fleet(state, any_free(), ",".join(node.url for node in nodes)))
 
     @property
-    def state(self) -> State:
+    def state(self) -> StateFolder:
         """The folder of everything."""
         return self.fleet.mesh.state
 
@@ -110,7 +110,7 @@ class Said:
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     """Three brokers that have found each other, and nothing else."""
     async with AsyncExitStack() as stack:
-        made = Cluster.on(State(tmp_path))
+        made = Cluster.on(StateFolder(tmp_path))
         stack.push_async_callback(made.stop)
         await made.start([brokers.spec(made.state, node, made.nodes, LOOPBACK) for node in made.nodes])
         yield made
@@ -243,7 +243,7 @@ async def kill_leader(cluster: Cluster, operator: Context, stream: str) -> tuple
     return name, pid
 
 
-async def ended(operator: Context, state: State, count: int) -> None:
+async def ended(operator: Context, state: StateFolder, count: int) -> None:
     """Wait until so many orders have ended."""
 
     async def enough() -> bool:

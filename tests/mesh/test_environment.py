@@ -19,7 +19,7 @@ import pytest
 
 from jetmesh.common.ports import free_ports
 from jetmesh.local import broker as brokers
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.testing import Broker
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.state import Stores
@@ -68,7 +68,7 @@ def test_a_user_without_a_name_can_work(broker: Broker) -> None:
 
 @pytest.mark.parametrize("name", ["ü", 'with "quotes"', "with space", "日本", "$dollar", "#hash"])
 def test_the_brokers_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
-    state = State(tmp_path / name)
+    state = StateFolder(tmp_path / name)
     port, monitor_port = free_ports(2)
     written = brokers.configuration(SERVICES, state, port=port, monitor_port=monitor_port)
     process = subprocess.Popen(brokers.command(written, state), stderr=subprocess.PIPE, text=True)

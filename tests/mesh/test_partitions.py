@@ -13,7 +13,7 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.group_commit import GroupCommit
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.operate.key_history import story
 from jetmesh.runtime.context import Context
 from jetmesh.testing import Broker, MeshOf
@@ -66,7 +66,7 @@ async def test_the_whole_mesh_runs_on_split_streams(
     async with whole_mesh(mesh_of, tmp_path, monkeypatch, JETMESH_PARTITIONS=PARTITIONS) as whole:
         await asyncio.gather(*(whole.mesh.publish("orders.placed", body(key)) for key in orders for _ in range(2)))
         await whole.is_balanced(await whole.ended(*orders))
-        audited = findings(await collect(whole.mesh.context, State(tmp_path)))
+        audited = findings(await collect(whole.mesh.context, StateFolder(tmp_path)))
         assert not [finding for finding in audited if finding.offences]
         told = [event.type for event in await story(whole.mesh.context, SERVICES, orders[0])]
         assert told.count("orders.placed") == told.count("orders.confirmed") == 1

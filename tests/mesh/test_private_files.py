@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh_shop.reference.state import Stores
 
 KEEPERS = {
@@ -41,7 +41,7 @@ def test_a_command_keeps_private_what_it_writes_and_source_text_for_everybody(tm
 
 def test_what_an_earlier_demo_left_open_is_closed_and_nothing_else(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    state, stores, others = State(tmp_path), Stores(tmp_path), tmp_path / "others.txt"
+    state, stores, others = StateFolder(tmp_path), Stores(tmp_path), tmp_path / "others.txt"
     for file in (stores.bank, tmp_path / "bank.sqlite-wal", stores.mails, others):
         file.touch(0o644)
         file.chmod(0o644)

@@ -14,7 +14,7 @@ import pytest
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.message import Message
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.open_work import DEAD
 from jetmesh.operate.archive.parquet import Archive
@@ -53,7 +53,7 @@ class Shop:
     """The mesh with a deadline that is over soon, and its archive."""
 
     def __init__(self, whole: Whole, folder: Path) -> None:
-        self.whole, self.state = whole, State(folder)
+        self.whole, self.state = whole, StateFolder(folder)
         self.archive = Archive(self.state.archive)
 
     async def orders(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetmesh.operate.backup import cut
-from jetmesh.operate.backup.cut import Fact, closed
+from jetmesh.operate.backup.cut import CausedMessage, closed
 from jetmesh.testing import MeshOf
 from tests.support.jobs import Asked, Finished, work
 
@@ -33,17 +33,17 @@ def histories(draw: st.DrawFn) -> list[Event]:
     ]
 
 
-def facts_of(events: Sequence[Event]) -> list[Fact]:
+def facts_of(events: Sequence[Event]) -> list[CausedMessage]:
     counts = dict.fromkeys(STREAMS, 0)
     facts = []
     for number, event in enumerate(events):
         counts[event.stream] += 1
         cause = "" if event.cause is None else f"e-{event.cause}"
-        facts.append(Fact((event.stream, counts[event.stream]), f"e-{number}", cause))
+        facts.append(CausedMessage((event.stream, counts[event.stream]), f"e-{number}", cause))
     return facts
 
 
-def vector(facts: Sequence[Fact], times: Sequence[int]) -> dict[str, int]:
+def vector(facts: Sequence[CausedMessage], times: Sequence[int]) -> dict[str, int]:
     """The last sequence of each stream, each read at its own time."""
     found = dict.fromkeys(STREAMS, 0)
     for stream, time in zip(STREAMS, times, strict=True):

@@ -8,7 +8,7 @@ import pytest
 from jetmesh import Deferred, Unavailable
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.api import request
-from jetmesh.runtime.circuit_breaker import FAILURES, CircuitBreaker, State
+from jetmesh.runtime.circuit_breaker import FAILURES, BreakerState, CircuitBreaker
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.support.tollgate import Bank, CarArrived, CarSeen, Gate, TollPaid, tollgate
 
@@ -46,10 +46,10 @@ async def test_failures_in_a_row_open_it_and_a_success_between_them_does_not_let
         await _fails(breaker)
     await _succeeds(breaker)
     await _fails(breaker)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     for _ in range(FAILURES - 1):
         await _fails(breaker)
-    assert (breaker.state, breaker.reason) == (State.OPEN, "Unavailable: down")
+    assert (breaker.state, breaker.reason) == (BreakerState.OPEN, "Unavailable: down")
     breaker.stop()
 
 
@@ -92,7 +92,7 @@ async def test_a_clump_of_failures_does_not_open_it() -> None:
 
 async def test_while_it_is_open_one_at_a_time_probes_and_the_others_wait_for_its_success() -> None:
     breaker = CircuitBreaker("tolls", "bank", first_seconds=0.01, patience_seconds=0)
-    states: list[State] = []
+    states: list[BreakerState] = []
 
     async def attempt() -> None:
         assert await breaker.admission()
@@ -104,7 +104,7 @@ async def test_while_it_is_open_one_at_a_time_probes_and_the_others_wait_for_its
         await _fails(breaker)
     others = [asyncio.create_task(attempt()) for _ in range(10)]
     await asyncio.wait_for(asyncio.gather(*others), 10)
-    assert states == [State.HALF_OPEN] * 3 + [State.CLOSED] * 7
+    assert states == [BreakerState.HALF_OPEN] * 3 + [BreakerState.CLOSED] * 7
 
 
 async def test_a_probe_that_fails_opens_it_again_with_a_longer_pause() -> None:
@@ -119,7 +119,7 @@ async def test_a_probe_that_fails_opens_it_again_with_a_longer_pause() -> None:
         await _fails(breaker)
         breaker.ended(Unavailable("down"))
         states.append(breaker.state)
-        assert states == [State.HALF_OPEN, State.OPEN]
+        assert states == [BreakerState.HALF_OPEN, BreakerState.OPEN]
     assert pauses == sorted(pauses)
     breaker.stop()
 

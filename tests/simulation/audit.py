@@ -9,8 +9,8 @@ from jetmesh.jetstream.direct_get import Stored
 from jetmesh.operate.books import fact_of, letter_of, types_of
 from jetmesh.operate.checks import each_event_once
 from jetmesh.service import INTAKE
-from jetmesh.testing.simulation import Broker
-from jetmesh.testing.simulation.stream import Kept
+from jetmesh.testing.simulation import SimulatedBroker
+from jetmesh.testing.simulation.stream import StoredMessage
 from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.payments.ledger import Balance
@@ -29,7 +29,7 @@ ALWAYS = (each_event_once, checks.never_below_zero, checks.charged_once, checks.
 class Books:
     """What an auditor looks at; `acked` are the ids of the orders whose placing was acknowledged."""
 
-    broker: Broker
+    broker: SimulatedBroker
     bank: SimulatedBank
     mailer: SimulatedMailer
     warehouse: SimulatedWarehouse
@@ -51,7 +51,7 @@ class Books:
         )
 
 
-def _stored(kept: Kept) -> Stored:
+def _stored(kept: StoredMessage) -> Stored:
     seconds, nanos = divmod(int(kept.time * 1e9), 1_000_000_000)
     at = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
     return Stored(kept.subject, kept.sequence, at, kept.headers, kept.data)

@@ -19,7 +19,7 @@ from jetmesh.jetstream.headers import Headers, decode_headers, encode_headers, l
 from jetmesh.jetstream.message import Guard
 from jetmesh.jetstream.transport import Transport
 from jetmesh.testing import Broker as RealBroker
-from jetmesh.testing.simulation import Broker, SimulatedLoop
+from jetmesh.testing.simulation import SimulatedBroker, SimulatedLoop
 from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import virtual_clock
 from jetmesh.topology.provision import apply, plan
@@ -190,7 +190,7 @@ async def of_the_real(url: str, calls: Sequence[Call]) -> list[Answer]:
 def of_the_model(calls: Sequence[Call]) -> list[Answer]:
     """What the model answers."""
     loop, dice = SimulatedLoop(0), Random(0)
-    broker = Broker(loop, 0)
+    broker = SimulatedBroker(loop, 0)
 
     async def make() -> list[Answer]:
         connection = SimulatedConnection(broker, "differential", dice, Context())

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from jetmesh.common.terminal import Say
 from jetmesh.event import entity_of
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import PATIENT_SECONDS, DirectGet
@@ -16,7 +17,7 @@ from jetmesh.operate.archive.open_work import OpenWork, open_work
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.archive.purge import Purge, PurgeFilter, mark
 from jetmesh.operate.archive.report import Report, StreamReport
-from jetmesh.operate.archive.retention import Part, events_from_outside, parts
+from jetmesh.operate.archive.retention import StreamPart, events_from_outside, parts
 from jetmesh.operate.archive.row import Row, day_of
 from jetmesh.operate.archive.scan import scan
 from jetmesh.operate.archive.story import by_key, newest, stories, with_keys
@@ -31,7 +32,6 @@ MARKED_AT_ONCE = 1_024
 NOT_ENDED, YOUNG = "has not ended", "ended too recently"
 STRANGE = "came from outside and could not be decoded"
 
-Tell = Callable[[str], None]
 Take = Callable[[list[Row]], Awaitable[None]]
 
 
@@ -44,7 +44,7 @@ class Job:
         connection: Transport,
         services: Sequence[Service],
         archive: Archive,
-        tell: Tell,
+        tell: Say,
         split: Partitions = WHOLE,
         forget_before: datetime | None = None,
     ) -> None:
@@ -99,7 +99,7 @@ class Job:
             await self._forget()
         return self._report
 
-    async def _read(self, part: Part, subjects: Sequence[str], take: Take) -> None:
+    async def _read(self, part: StreamPart, subjects: Sequence[str], take: Take) -> None:
         """Read page by page, until the messages are too young."""
         if not subjects or await request(self._connection, f"STREAM.INFO.{part.stream}") is None:
             return

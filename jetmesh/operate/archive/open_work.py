@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.delivery import Position
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
-from jetmesh.operate.archive.row import Position, Row
+from jetmesh.operate.archive.row import Row
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
 from jetmesh.topology.difference import filters_of

@@ -14,7 +14,8 @@ from pathlib import Path
 from jetmesh.common.extras import brought_by
 from jetmesh.common.fsync import to_disk
 from jetmesh.history import UNTOLD, History
-from jetmesh.operate.archive.row import Position, Row
+from jetmesh.jetstream.delivery import Position
+from jetmesh.operate.archive.row import Row
 
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "512MB", "threads": 1}
 PARTIAL = ".partial"

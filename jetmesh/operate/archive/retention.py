@@ -11,7 +11,7 @@ from jetmesh.topology.streams import outside
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StreamPart:
     """One stream's part of the stories: the filters that may be purged, the levels, the endings that a marker lists,
     and the entities that have markers."""
 
@@ -22,10 +22,10 @@ class Part:
     entities: frozenset[str] = frozenset()
 
 
-def parts(services: Sequence[Service], split: Partitions) -> list[Part]:
+def parts(services: Sequence[Service], split: Partitions) -> list[StreamPart]:
     """The intake, then each service's stream or its partitions. A service that declares no ending keeps everything: its
     part of a story never ends."""
-    found = [Part(INTAKE, tuple(sorted(f"{entity}.*" for service in services for entity in outside(service))))]
+    found = [StreamPart(INTAKE, tuple(sorted(f"{entity}.*" for service in services for entity in outside(service))))]
     for whole in (_part(service) for service in services if service.records):
         found += [replace(whole, stream=name) for name in partitions.names(whole.stream, split)]
     return found
@@ -37,10 +37,10 @@ def events_from_outside(services: Sequence[Service]) -> dict[str, EventType]:
     return {event.type: event for r in reactions for event in r.events if r.takes_from_outside(event)}
 
 
-def _part(service: Service) -> Part:
+def _part(service: Service) -> StreamPart:
     endings = frozenset(event.type for event in service.endings)
     passing = [event for event in service.records if not event.state]
-    return Part(
+    return StreamPart(
         service.stream,
         _filters(passing) if endings else (),
         _filters(event for event in service.records if event.state),

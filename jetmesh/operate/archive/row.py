@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from jetmesh.jetstream.delivery import Position
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import TRACEPARENT, Headers, Nats, decode_headers
 from jetmesh.jetstream.subject import Subject
@@ -11,8 +12,6 @@ from jetmesh.telemetry.otlp import parse_traceparent
 ADDED = f"{Nats.STREAM}: ".encode()
 """The first of the lines that the answer to a direct get appends to the headers of a message."""
 BARE = b"NATS/1.0\r\n"
-
-Position = tuple[str, int]
 
 
 class Row(NamedTuple):

@@ -9,7 +9,7 @@ from datetime import datetime
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import passing_consumer
 from jetmesh.jetstream.delivery import ack_facts
-from jetmesh.jetstream.status import Kind, Status
+from jetmesh.jetstream.status import Status, StatusKind
 from jetmesh.jetstream.subject import Subject
 from jetmesh.jetstream.transport import Transport, answer_inbox
 from jetmesh.operate.archive.row import Row
@@ -61,9 +61,9 @@ class Scan:
 
     def _on_status(self, raw: bytes) -> None:
         status = Status.of(raw)
-        if status is None or status.kind is Kind.IDLE:
+        if status is None or status.kind is StatusKind.IDLE:
             return
-        if status.kind in (Kind.NOTHING, Kind.EXPIRED):
+        if status.kind in (StatusKind.NOTHING, StatusKind.EXPIRED):
             self._ended.set_result(None)
         else:
             self._ended.set_exception(Unavailable(f"the stream {self._stream} could not be read: {status}"))

@@ -17,7 +17,7 @@ from typing import Any
 from jetmesh.cloudevents import decode_envelope
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.api import request
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import Delivery, Position
 from jetmesh.jetstream.headers import Jetmesh
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.row import unix_nano
@@ -26,13 +26,12 @@ from jetmesh.topology.names import DEAD_LETTERS
 
 Positions = Mapping[str, int]
 """A sequence of each stream."""
-Position = tuple[str, int]
 
 TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class CausedMessage:
     """A message, its id, and its cause: the id of a message (empty: none), or a position."""
 
     position: Position
@@ -56,7 +55,7 @@ async def make(connection: Transport, streams: Sequence[str]) -> dict[str, int]:
     raise BackupError("the streams have no moment at which each event has its cause: run `jetmesh audit`")
 
 
-def closed(at: Positions, facts: Iterable[Fact]) -> dict[str, int]:
+def closed(at: Positions, facts: Iterable[CausedMessage]) -> dict[str, int]:
     """The latest cut before `at` in which each of these facts has its cause, if that is among them."""
     facts = list(facts)
     known: dict[str | Position, list[Position]] = defaultdict(list)
@@ -87,9 +86,9 @@ async def positions(connection: Transport, streams: Iterable[str]) -> dict[str, 
     return dict(zip(names, await asyncio.gather(*map(last, names)), strict=True))
 
 
-async def read(connection: Transport, stream: str, after: int, last: int) -> list[Fact]:
+async def read(connection: Transport, stream: str, after: int, last: int) -> list[CausedMessage]:
     """The messages of a stream after a sequence, up to another, from its leader: a replica may lag."""
-    found: list[Fact] = []
+    found: list[CausedMessage] = []
     while after < last:
         answer = await next_message(connection, stream, after, ">")
         if answer is None or answer["seq"] > last:
@@ -106,19 +105,19 @@ async def next_message(connection: Transport, stream: str, after: int, subjects:
     return answer and answer["message"]
 
 
-def fact_of(stream: str, message: Mapping[str, Any]) -> Fact:
+def fact_of(stream: str, message: Mapping[str, Any]) -> CausedMessage:
     """A message as STREAM.MSG.GET returns it. One that can't be decoded has the id derived from its position."""
     headers, data = b64decode(message.get("hdrs") or ""), b64decode(message.get("data") or "")
     stored = unix_nano(message["time"]) / 1e9
     delivery = Delivery(message["subject"], headers, data, "", stream, message["seq"], 1, stored)
     position = stream, delivery.sequence
     if stream == DEAD_LETTERS:
-        return Fact(position, delivery.position_id, _source(delivery))
+        return CausedMessage(position, delivery.position_id, _source(delivery))
     try:
         envelope = decode_envelope(delivery)
     except Permanent:
-        return Fact(position, delivery.position_id)
-    return Fact(position, envelope.id, envelope.causation_id)
+        return CausedMessage(position, delivery.position_id)
+    return CausedMessage(position, envelope.id, envelope.causation_id)
 
 
 def _source(letter: Delivery) -> Position | str:

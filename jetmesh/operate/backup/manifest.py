@@ -17,7 +17,7 @@ class BackupError(ValueError):
     """A backup can't be taken, is incomplete, or belongs to another mesh; the text says what to do."""
 
 
-class Snapshot(BaseModel):
+class StreamSnapshot(BaseModel):
     """One stream's snapshot; `kept`: the last sequence before the cut, None if all messages count."""
 
     model_config = ConfigDict(frozen=True)
@@ -53,7 +53,7 @@ class Manifest(BaseModel):
     services: list[str]
     partitions: dict[str, int]
     versions: dict[str, str]
-    streams: dict[str, Snapshot]
+    streams: dict[str, StreamSnapshot]
     floors: list[Floor]
 
     @property

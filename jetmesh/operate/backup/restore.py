@@ -12,11 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jetmesh.common.terminal import Say
 from jetmesh.history import Restoration, history_of
 from jetmesh.jetstream.api import delete_message, request
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import manifest, marker, snapshot
-from jetmesh.operate.backup.manifest import BackupError, Manifest, Snapshot
+from jetmesh.operate.backup.manifest import BackupError, Manifest, StreamSnapshot
 from jetmesh.operate.backup.parts import CONTRACTS, Parts, parts
 from jetmesh.service import Service
 from jetmesh.settings import Settings
@@ -24,7 +25,6 @@ from jetmesh.topology import provision
 from jetmesh.topology.names import RESTORING, closed_subject
 from jetmesh.topology.provision import Change
 
-Tell = Callable[[str], None]
 Examine = Callable[[], Awaitable[list[str]]]
 """The app's own audit of the restored streams: a sentence for each error."""
 
@@ -35,7 +35,7 @@ OPERATORS = {"deny_delete": False, "deny_purge": False, "max_age": 0}
 not in force while a stream is closed."""
 
 
-class Offences(Exception):
+class AuditFailed(Exception):
     """The audit found errors in the restored streams; they stay closed."""
 
     def __init__(self, found: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Restoring:
     services: Sequence[Service]
     settings: Settings
     folder: Path
-    tell: Tell
+    tell: Say
     undone: dict[str, int] = field(default_factory=dict)
     """How many messages were after the cut, by stream."""
     audit_seconds: float = 0.0
@@ -61,7 +61,7 @@ class Restoring:
 
         Raises:
             BackupError: the backup is incomplete or another mesh's, or the broker is not empty.
-            Offences: `examine` found some.
+            AuditFailed: `examine` found some.
             ApiError: the broker refuses something.
             Drift: the broker refuses the topology at the end.
             Unavailable: it does not answer.
@@ -78,7 +78,7 @@ class Restoring:
         self.tell("auditing the restored streams")
         began = time.monotonic()
         if offences := await examine():
-            raise Offences(offences)
+            raise AuditFailed(offences)
         self.audit_seconds = time.monotonic() - began
         await self._open(told, mine)
         await marker.remove(self.connection)
@@ -117,7 +117,7 @@ class Restoring:
                 state, metadata = info["state"], info["config"].get("metadata") or {}
                 yield Found(stream, state["messages"], state["last_seq"], metadata.get(marker.BACKUP, ""))
 
-    async def _restore(self, stream: str, saved: Snapshot, backup: str, at: float) -> None:
+    async def _restore(self, stream: str, saved: StreamSnapshot, backup: str, at: float) -> None:
         """Restore one stream, closed, without the messages after the cut."""
         if await request(self.connection, f"STREAM.INFO.{stream}") is None:
             self.tell(f"{stream}: {saved.state['messages']:,} messages, {saved.bytes / 1e6:,.1f} MB")
@@ -129,7 +129,7 @@ class Restoring:
             self.undone[stream] = last - saved.kept
             await self._undo(stream, range(saved.kept + 1, last + 1))
 
-    def _closed(self, stream: str, saved: Snapshot, backup: str, at: float) -> dict[str, Any]:
+    def _closed(self, stream: str, saved: StreamSnapshot, backup: str, at: float) -> dict[str, Any]:
         """The stream's configuration while it is closed, with its history and one replica: a cluster makes the others
         when it is opened."""
         config = {**saved.config, "subjects": [closed_subject(stream)], "num_replicas": 1, **OPERATORS, "sealed": False}
@@ -185,7 +185,7 @@ def _check_fits(told: Manifest, mine: Parts, services: Sequence[Service], chosen
         raise BackupError(f"the backup holds {', '.join(sorted(strange))}, and this app ({names}) has no such stream")
 
 
-def _compare(stream: str, saved: Snapshot, state: dict[str, Any]) -> None:
+def _compare(stream: str, saved: StreamSnapshot, state: dict[str, Any]) -> None:
     for name in ("messages", "last_seq"):
         if state[name] != saved.state[name]:
             raise BackupError(

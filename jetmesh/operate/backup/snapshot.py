@@ -12,7 +12,7 @@ from jetmesh.common.fsync import to_disk
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.jetstream.status import Kind, Status
+from jetmesh.jetstream.status import Status, StatusKind
 from jetmesh.jetstream.transport import Transport, answer_inbox
 from jetmesh.operate.backup.manifest import BackupError, digest
 
@@ -80,7 +80,7 @@ async def _download(
 
 def _check_end(stream: str, headers: bytes) -> None:
     status = Status.of(headers)
-    if status and status.kind is not Kind.END:
+    if status and status.kind is not StatusKind.END:
         raise BackupError(f"{stream}: the broker broke the snapshot off ({status}): take the backup again")
 
 

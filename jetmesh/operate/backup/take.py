@@ -2,16 +2,17 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jetmesh.common.terminal import Say
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import cut, manifest, snapshot
-from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, Snapshot
+from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, StreamSnapshot
 from jetmesh.operate.backup.parts import Parts, durable_of, parts
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
@@ -20,7 +21,6 @@ from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS, is_note
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import check_split
 
-Tell = Callable[[str], None]
 Floors = dict[tuple[str, str], int]
 """By stream and durable: the sequence up to which everything was acknowledged."""
 
@@ -33,7 +33,7 @@ class Taking:
     services: Sequence[Service]
     split: Partitions
     folder: Path
-    tell: Tell
+    tell: Say
 
     async def run(self) -> Manifest:
         """Take the backup. The order matters: floors, then the cut, then the snapshots, then delayed and replayed work.
@@ -97,7 +97,7 @@ class Taking:
             yield origin_of(entry["subject"])
             after = entry["seq"]
 
-    async def _take(self, stream: str, kept: int | None) -> Snapshot | None:
+    async def _take(self, stream: str, kept: int | None) -> StreamSnapshot | None:
         """The snapshot of one stream; None if it does not exist."""
         info = await request(self.connection, f"STREAM.INFO.{stream}")
         if info is None:
@@ -107,7 +107,7 @@ class Taking:
         file.touch(0o600)
         saved = await snapshot.save(self.connection, stream, file)
         _check_whole(stream, saved.state, kept)
-        return Snapshot(
+        return StreamSnapshot(
             file=file.name, sha256=saved.sha256, bytes=saved.bytes, created=info["created"], config=saved.config,
             state=saved.state, kept=kept,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from jetmesh.telemetry.otlp.encoding import encode_request
 from jetmesh.telemetry.otlp.settings import Batching
-from jetmesh.telemetry.otlp.transport import Rejected, Transport, Unavailable
+from jetmesh.telemetry.otlp.transport import OtlpTransport, ReceiverUnavailable, Rejected
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class BatchExporter:
     hold meanwhile are dropped and counted, with one warning until the queue is empty again.
     """
 
-    def __init__(self, transport: Transport, resource: tuple[bytes, bytes], batching: Batching):
+    def __init__(self, transport: OtlpTransport, resource: tuple[bytes, bytes], batching: Batching):
         self._transport = transport
         self._resource = resource
         self._batching = batching
@@ -148,7 +148,7 @@ class BatchExporter:
         except Rejected as error:
             _log.error("%d spans are rejected by their receiver: %s", len(batch), error)
             self._settle(rejected=len(batch))
-        except Unavailable:
+        except ReceiverUnavailable:
             self._queue.extendleft(reversed(batch))
         except Exception:  # the thread goes on with the next batch
             _log.exception("%d spans cannot be sent", len(batch))
@@ -168,12 +168,12 @@ class BatchExporter:
         return batch
 
     def _deliver(self, request: bytes) -> None:
-        """Raises Rejected, and Unavailable where a shutdown leaves no time for another attempt."""
+        """Raises Rejected, and ReceiverUnavailable where a shutdown leaves no time for another attempt."""
         for pause_seconds in _pauses():
             try:
                 self._transport.send(request)
                 break
-            except Unavailable as error:
+            except ReceiverUnavailable as error:
                 self._report_outage(error)
                 if not self._paused(max(pause_seconds, error.retry_after_seconds)):
                     raise
@@ -211,7 +211,7 @@ class BatchExporter:
         if left:
             _log.warning("spans are dropped: %d were left when the time to shut down was over", left)
 
-    def _report_outage(self, error: Unavailable) -> None:
+    def _report_outage(self, error: ReceiverUnavailable) -> None:
         if not self._outage:
             self._outage = True
             _log.warning("spans wait, their receiver is unavailable: %s", error)

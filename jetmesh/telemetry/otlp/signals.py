@@ -17,7 +17,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 
 from jetmesh.telemetry.otlp import settings
 from jetmesh.telemetry.otlp.settings import Signal
-from jetmesh.telemetry.otlp.transport import Rejected, Transport, Unavailable, connect
+from jetmesh.telemetry.otlp.transport import OtlpTransport, ReceiverUnavailable, Rejected, connect
 from jetmesh.telemetry.otlp.variables import Environment
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Sender:
     def __init__(self, env: Environment, signal: Signal) -> None:
         receiver = settings.receiver(env, signal)
         self._signal = signal.lower()
-        self._transport: Transport = connect(receiver)
+        self._transport: OtlpTransport = connect(receiver)
         self._timeout_seconds = receiver.timeout_seconds
         self._outage = False
         self._closed = False
@@ -56,7 +56,7 @@ class Sender:
             except Rejected as error:
                 _log.error("%s are rejected by their receiver: %s", self._signal, error)
                 return False
-            except Unavailable as error:
+            except ReceiverUnavailable as error:
                 self._report(error)
                 pause_seconds = max(_PAUSE_SECONDS, error.retry_after_seconds)
                 if monotonic() + pause_seconds > deadline:
@@ -72,7 +72,7 @@ class Sender:
         self._closed = True
         self._transport.close()
 
-    def _report(self, error: Unavailable | None) -> None:
+    def _report(self, error: ReceiverUnavailable | None) -> None:
         if error is not None and not self._outage:
             _log.warning("%s are lost, their receiver is unavailable: %s", self._signal, error)
         elif error is None and self._outage:

@@ -35,7 +35,7 @@ _ALSO_READ: Mapping[Signal, Sequence[Callable[[Environment], object]]] = {
 }
 
 
-class Unavailable(Exception):
+class ReceiverUnavailable(Exception):
     """The receiver cannot accept the request now; it may be sent again after a pause."""
 
     def __init__(self, reason: str, retry_after_seconds: float = 0.0):
@@ -47,11 +47,11 @@ class Rejected(Exception):
     """The receiver will never accept this request."""
 
 
-class Transport(Protocol):
+class OtlpTransport(Protocol):
     """Sends one encoded request of the receiver's signal (`ExportTraceServiceRequest`, …); used by one thread."""
 
     def send(self, request: bytes) -> None:
-        """Return when the receiver has accepted it. Raises Unavailable, Rejected."""
+        """Return when the receiver has accepted it. Raises ReceiverUnavailable, Rejected."""
 
     def close(self) -> None: ...
 
@@ -66,7 +66,7 @@ def receivers(env: Environment) -> list[Receiver]:
     return found
 
 
-def connect(receiver: Receiver) -> Transport:
+def connect(receiver: Receiver) -> OtlpTransport:
     """The transport for the receiver's protocol; it connects with the first request. Raises SettingError."""
     return GrpcTransport(receiver) if receiver.protocol == GRPC else HttpTransport(receiver)
 
@@ -92,9 +92,9 @@ class HttpTransport:
             response.read()
         except (OSError, HTTPException) as error:
             self._connection.close()
-            raise Unavailable(f"{type(error).__name__}: {error}") from error
+            raise ReceiverUnavailable(f"{type(error).__name__}: {error}") from error
         if response.status in _RETRYABLE_HTTP:
-            raise Unavailable(f"HTTP {response.status}", _seconds(response.getheader("Retry-After")))
+            raise ReceiverUnavailable(f"HTTP {response.status}", _seconds(response.getheader("Retry-After")))
         if not 200 <= response.status < 300:
             raise Rejected(f"HTTP {response.status} {response.reason}")
 
@@ -125,7 +125,7 @@ class GrpcTransport:
             self._export(request, timeout=self._timeout_seconds, metadata=self._headers, compression=self._compression)
         except self._error as error:
             reason = f"gRPC {error.code().name}: {error.details()}"
-            raise (Unavailable if error.code().name in _RETRYABLE_GRPC else Rejected)(reason) from error
+            raise (ReceiverUnavailable if error.code().name in _RETRYABLE_GRPC else Rejected)(reason) from error
 
     def close(self) -> None:
         self._channel.close()

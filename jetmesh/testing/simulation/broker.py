@@ -18,9 +18,9 @@ from typing import Any
 from jetmesh.jetstream.errors import ErrorCode
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers, encode_headers
 from jetmesh.jetstream.subject import covers
-from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, Consumer, hearing
+from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, SimulatedConsumer, hearing
 from jetmesh.testing.simulation.loop import EPOCH_SECONDS
-from jetmesh.testing.simulation.stream import Answer, Kept, Publish, Stream, ttl_seconds
+from jetmesh.testing.simulation.stream import ApiAnswer, PublishedMessage, SimulatedStream, StoredMessage, ttl_seconds
 from jetmesh.topology.streams import Topology
 
 Listener = Callable[[str, str, str, bytes, bytes], None]
@@ -32,7 +32,7 @@ FIRED = (Nats.SCHEDULE, Nats.EXPECTED)
 """The headers of a schedule that the message it publishes does not have."""
 
 
-class Broker:
+class SimulatedBroker:
     """One JetStream domain: its streams, its consumers, its subscriptions."""
 
     def __init__(
@@ -40,8 +40,8 @@ class Broker:
     ) -> None:
         self.loop, self.replicated, self._epoch = loop, replicated, epoch
         self.random = random.Random(f"broker {seed}")
-        self.streams: dict[str, Stream] = {}
-        self.consumers: dict[tuple[str, str], Consumer] = {}
+        self.streams: dict[str, SimulatedStream] = {}
+        self.consumers: dict[tuple[str, str], SimulatedConsumer] = {}
         self.down = self.stalled = False
         self.denies: tuple[str, ...] = ()
         """Subjects to which publishing is denied."""
@@ -51,20 +51,20 @@ class Broker:
         self.watch: Callable[[str], None] | None = None
         self._listeners: dict[str, Listener] = {}
         self._backlog: list[Callable[[], None]] = []
-        self._fired: list[tuple[float, Stream, Kept]] = []
+        self._fired: list[tuple[float, SimulatedStream, StoredMessage]] = []
         self._crashes = 0
         self._context = Context()
 
     def create(self, topology: Topology) -> None:
         """Make the streams and durables of a topology."""
         for stream in topology.streams:
-            self.streams[stream.name] = Stream(stream.name, stream.config)
+            self.streams[stream.name] = SimulatedStream(stream.name, stream.config)
         for consumer in topology.consumers:
             self.create_consumer(consumer.stream, dict(consumer.config))
 
     def create_consumer(self, stream: str, config: dict[str, Any]) -> None:
         """Make one durable."""
-        self.consumers[stream, config["durable_name"]] = Consumer(
+        self.consumers[stream, config["durable_name"]] = SimulatedConsumer(
             self.streams[stream], config, self, self.send, unordered=self.replicated
         )
 
@@ -115,7 +115,7 @@ class Broker:
         if not self.down:
             self._do(lambda: self._receive(subject, reply, raw_headers, data))
 
-    def request(self, call: str) -> Answer:
+    def request(self, call: str) -> ApiAnswer:
         """The information part of the JetStream API."""
         kind, _, name = call.removeprefix("$JS.API.").partition(".INFO.")
         stream, _, durable = name.partition(".")
@@ -198,7 +198,7 @@ class Broker:
         else:
             consumer.pull(reply, json.loads(data))
 
-    def _read(self, stream: Stream | None, inbox: str, subjects: list[str]) -> None:
+    def _read(self, stream: SimulatedStream | None, inbox: str, subjects: list[str]) -> None:
         if stream is None or stream.leaderless:
             self.send(inbox, inbox, "", NO_RESPONDERS, b"")
             return
@@ -222,7 +222,9 @@ class Broker:
             self.send(reply, reply, "", NO_RESPONDERS, b"")
             return
         before = stream.last_sequence
-        answer = stream.publish(Publish(subject, raw_headers, decode_headers(raw_headers), data), self._wall_clock())
+        answer = stream.publish(
+            PublishedMessage(subject, raw_headers, decode_headers(raw_headers), data), self._wall_clock()
+        )
         self.seen["refused"] += bool(answer and "error" in answer)
         if stream.last_sequence > before:
             self._stored(stream, before)
@@ -242,7 +244,7 @@ class Broker:
     def _send_answer(self, reply: str, data: bytes) -> None:
         self.send(reply, reply, "", b"", data)
 
-    def _stored(self, stream: Stream, before: int) -> None:
+    def _stored(self, stream: SimulatedStream, before: int) -> None:
         """Handle new messages: schedules start, consumers deliver."""
         for sequence in range(before + 1, stream.last_sequence + 1):
             self._schedule(stream, stream.messages[sequence])
@@ -250,20 +252,20 @@ class Broker:
             if consumer.stream is stream:
                 consumer.deliver()
 
-    def _schedule(self, stream: Stream, kept: Kept) -> None:
+    def _schedule(self, stream: SimulatedStream, kept: StoredMessage) -> None:
         self._expire(stream, kept)
         if f"\n{Nats.SCHEDULE}:".encode() not in kept.raw_headers or not stream.config.get("allow_msg_schedules"):
             return
         due = datetime.fromisoformat(kept.headers[Nats.SCHEDULE].removeprefix("@at ")).timestamp() - self._epoch
         self.at(max(due, self.now()), lambda: self._fire(stream, kept))
 
-    def _expire(self, stream: Stream, kept: Kept) -> None:
+    def _expire(self, stream: SimulatedStream, kept: StoredMessage) -> None:
         """Delete the message when its TTL is over."""
         if f"\n{Nats.TTL}:".encode() in kept.raw_headers and stream.config.get("allow_msg_ttl"):
             due = kept.time + ttl_seconds(kept.headers[Nats.TTL]) - self._epoch
             self.at(max(due, self.now()), lambda: stream.forget(kept))
 
-    def _fire(self, stream: Stream, kept: Kept) -> None:
+    def _fire(self, stream: SimulatedStream, kept: StoredMessage) -> None:
         if stream.remove(kept.sequence) is None:
             return
         self._fired = [fired for fired in self._fired if fired[0] > self.now() - FLUSH_SECONDS]
@@ -272,7 +274,7 @@ class Broker:
         headers |= {Nats.SCHEDULER: kept.subject, Nats.SCHEDULE_NEXT: "purge"}
         before = stream.last_sequence
         target = kept.headers[Nats.SCHEDULE_TARGET]
-        stream.keep(Publish(target, encode_headers(headers), headers, kept.data), self._wall_clock())
+        stream.keep(PublishedMessage(target, encode_headers(headers), headers, kept.data), self._wall_clock())
         self._stored(stream, before)
 
     def _wall_clock(self) -> float:
@@ -286,7 +288,7 @@ class Broker:
             self.watch(f"{self.now():9.4f} {line} {data[:160].decode('utf-8', 'replace')}")
 
 
-def _as_read(stream: Stream, kept: Kept, left: int) -> bytes:
+def _as_read(stream: SimulatedStream, kept: StoredMessage, left: int) -> bytes:
     """The header block of one message in the answer to a direct get."""
     at = datetime.fromtimestamp(kept.time, UTC).isoformat().replace("+00:00", "Z")
     block = (

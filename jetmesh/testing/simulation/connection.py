@@ -10,25 +10,25 @@ from contextvars import Context
 
 from jetmesh.failure import BrokerUnavailable, Unavailable
 from jetmesh.jetstream.clock import BrokerClock
-from jetmesh.jetstream.limits import Limits
+from jetmesh.jetstream.limits import ServerLimits
 from jetmesh.jetstream.notices import Notices
-from jetmesh.jetstream.transport import API, NOT_CONNECTED, Frame, Server
-from jetmesh.testing.simulation.broker import Broker
+from jetmesh.jetstream.transport import API, NOT_CONNECTED, OnFrame, Server
+from jetmesh.testing.simulation.broker import SimulatedBroker
 
-Step = Callable[[], None]
+Callback = Callable[[], None]
 
 FLUSH_SECONDS = 2
 
 
-class Lane:
+class Direction:
     """One direction of a connection: first in, first out, each message delayed a little."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, dice: random.Random, context: Context) -> None:
         self._loop, self._dice, self._context = loop, dice, context
-        self._steps: deque[Step] = deque()
+        self._steps: deque[Callback] = deque()
         self._last = 0.0
 
-    def carry(self, step: Step, delay_seconds: float) -> None:
+    def carry(self, step: Callback, delay_seconds: float) -> None:
         """Let `step` happen at the other end."""
         self._last = max(self._last, self._loop.time() + delay_seconds * self._dice.random())
         self._steps.append(step)
@@ -51,12 +51,12 @@ class SimulatedConnection(Notices):
     """The `Transport` to the model of the broker."""
 
     api_prefix = API
-    limits = Limits(1 << 20)
+    limits = ServerLimits(1 << 20)
     short_lives = 0
     server = Server({})
 
     def __init__(
-        self, broker: Broker, name: str, dice: random.Random, context: Context, delay_seconds: float = 0.002
+        self, broker: SimulatedBroker, name: str, dice: random.Random, context: Context, delay_seconds: float = 0.002
     ) -> None:
         super().__init__()
         self.broker, self.name = broker, name
@@ -65,9 +65,9 @@ class SimulatedConnection(Notices):
         self.delay_seconds = delay_seconds
         self._is_there = self._is_gone = False
         self._dice, self._context = dice, context
-        self._out = Lane(broker.loop, dice, Context())
-        self._in = Lane(broker.loop, dice, context)
-        self._heard: dict[str, Frame] = {}
+        self._out = Direction(broker.loop, dice, Context())
+        self._in = Direction(broker.loop, dice, context)
+        self._heard: dict[str, OnFrame] = {}
         self._subscriptions: list[str] = []
         self._count = 0
 
@@ -95,7 +95,7 @@ class SimulatedConnection(Notices):
         """The subject of a call of the JetStream API."""
         return f"{self.api_prefix}.{call}"
 
-    async def listen(self, subject: str, frame: Frame, queue: str = "") -> int:
+    async def listen(self, subject: str, frame: OnFrame, queue: str = "") -> int:
         """Subscribe to an inbox and all subjects below it."""
         inbox = subject.removesuffix(".*")
         self._heard[inbox] = frame

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.subject import covers
-from jetmesh.testing.simulation.stream import Kept, Stream
+from jetmesh.testing.simulation.stream import SimulatedStream, StoredMessage
 
 FLUSH_SECONDS = 0.1
 """How much of a consumer's state a crash of the broker may undo, whatever `sync_interval` says."""
@@ -29,7 +29,7 @@ class Timers(Protocol):
 
 
 @dataclass(slots=True)
-class Pull:
+class PullRequest:
     """A waiting pull request."""
 
     inbox: str
@@ -41,7 +41,7 @@ class Pull:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class MessageProgress:
     """The progress of one message: how often it was delivered, when it is redelivered, whether it is acknowledged."""
 
     delivered: int = 0
@@ -54,22 +54,22 @@ Send = Callable[[str, str, str, bytes, bytes], bool]
 
 
 @dataclass(slots=True)
-class Consumer:
+class SimulatedConsumer:
     """One durable on one stream."""
 
-    stream: Stream
+    stream: SimulatedStream
     config: dict[str, Any]
     timers: Timers
     send: Send
     unordered: bool = False
-    pulls: deque[Pull] = field(default_factory=deque)
-    progress: dict[int, Progress] = field(default_factory=dict)
+    pulls: deque[PullRequest] = field(default_factory=deque)
+    progress: dict[int, MessageProgress] = field(default_factory=dict)
     pending: set[int] = field(default_factory=set)
     again: list[int] = field(default_factory=list)
     sequence: int = 0
     redelivered: int = 0
     _cursor: int = 0
-    _undo: deque[tuple[float, int, Progress | None]] = field(default_factory=deque)
+    _undo: deque[tuple[float, int, MessageProgress | None]] = field(default_factory=deque)
 
     @property
     def durable(self) -> str:
@@ -85,7 +85,7 @@ class Consumer:
         """Take a pull request."""
         now = self.timers.now()
         beat = request.get("idle_heartbeat", 0) / 1e9
-        pull = Pull(inbox, request["batch"], now + request["expires"] / 1e9, beat, now)
+        pull = PullRequest(inbox, request["batch"], now + request["expires"] / 1e9, beat, now)
         self.pulls.append(pull)
         self.timers.at(pull.expires, lambda: self._expire(pull))
         if beat:
@@ -194,8 +194,8 @@ class Consumer:
     def _selects(self, subject: str) -> bool:
         return any(covers(pattern, subject) for pattern in self.config["filter_subjects"])
 
-    def _hand_out(self, pull: Pull, kept: Kept) -> None:
-        delivered = self.progress.get(kept.sequence, Progress()).delivered + 1
+    def _hand_out(self, pull: PullRequest, kept: StoredMessage) -> None:
+        delivered = self.progress.get(kept.sequence, MessageProgress()).delivered + 1
         self.sequence += 1
         self.redelivered += delivered > 1
         self._set(kept.sequence, delivered=delivered, deadline=self._ack_wait)
@@ -220,7 +220,7 @@ class Consumer:
     def _set(self, sequence: int, **changes: Any) -> None:
         before = self.progress.get(sequence)
         self._undo.append((self.timers.now(), sequence, before))
-        self.progress[sequence] = replace(before or Progress(), **changes)
+        self.progress[sequence] = replace(before or MessageProgress(), **changes)
         while self._undo[0][0] < self.timers.now() - FLUSH_SECONDS:
             self._undo.popleft()
 
@@ -256,14 +256,14 @@ class Consumer:
             self.again.append(sequence)
         self.deliver()
 
-    def _expire(self, pull: Pull) -> None:
+    def _expire(self, pull: PullRequest) -> None:
         if not pull.ended:
             pull.ended = True
             self.pulls.remove(pull)
             left = f"{Nats.PENDING_MESSAGES}: {pull.left}\r\n{Nats.PENDING_BYTES}: 0"
             self.send(pull.inbox, pull.inbox, "", f"NATS/1.0 408 Request Timeout\r\n{left}\r\n\r\n".encode(), b"")
 
-    def _beat(self, pull: Pull) -> None:
+    def _beat(self, pull: PullRequest) -> None:
         if pull.ended:
             return
         now = self.timers.now()

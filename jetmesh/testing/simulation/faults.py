@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from jetmesh.testing.simulation.stream import Stream
+from jetmesh.testing.simulation.stream import SimulatedStream
 from jetmesh.testing.simulation.world import Process, World
 
 Fault = Callable[[World], None]
@@ -79,7 +79,7 @@ def lose_leader(world: World) -> None:
     world.until_repaired(world.random.uniform(0.2, 8), elect)
 
 
-def step_down(world: World, stream: Stream | None = None) -> None:
+def step_down(world: World, stream: SimulatedStream | None = None) -> None:
     """New leaders of consumers: their pulls are lost, and sometimes the times of deliveries."""
     stream = stream or _stream(world)
     for consumer in world.broker.consumers.values():
@@ -145,5 +145,5 @@ async def storm(world: World, seconds: float, faults: Mapping[str, Fault] = FAUL
         faults[name](world)
 
 
-def _stream(world: World) -> Stream:
+def _stream(world: World) -> SimulatedStream:
     return world.random.choice(list(world.broker.streams.values()))

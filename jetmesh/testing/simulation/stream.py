@@ -8,14 +8,14 @@ from jetmesh.jetstream.errors import ErrorCode
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers
 from jetmesh.jetstream.subject import covers
 
-Answer = dict[str, Any]
+ApiAnswer = dict[str, Any]
 
 DEDUPE_NANOSECONDS = 120 * 10**9
 """Fields of a stream's configuration that the model ignores."""
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
+class PublishedMessage:
     """One message as it reaches a stream."""
 
     subject: str
@@ -25,7 +25,7 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredMessage:
     """One message as a stream keeps it; `time` in seconds of the wall clock."""
 
     subject: str
@@ -46,24 +46,24 @@ def ttl_seconds(text: str) -> float:
     return float(text[:-1]) * units[text[-1]] if text[-1] in units else float(text)
 
 
-def refusal(code: int, number: int, words: str) -> Answer:
+def refusal(code: int, number: int, words: str) -> ApiAnswer:
     """An error as the server words it."""
     return {"error": {"code": code, "err_code": number, "description": words}}
 
 
-class Stream:
+class SimulatedStream:
     """Messages in their order, none of them ever changed."""
 
     def __init__(self, name: str, config: Mapping[str, Any]) -> None:
         self.name, self.config = name, dict(config)
-        self.messages: dict[int, Kept] = {}
+        self.messages: dict[int, StoredMessage] = {}
         self.last_sequence = 0
         self.full = self.leaderless = False
         self.horizon: int | None = None
         """The last sequence of a replica that lags; None: none lags."""
         self._of_subject: dict[str, list[int]] = {}
         self._of_key: dict[tuple[str, str], list[int]] = {}
-        self._batches: dict[str, list[Publish]] = {}
+        self._batches: dict[str, list[PublishedMessage]] = {}
         self._seen: dict[str, tuple[int, float]] = {}
 
     @property
@@ -75,37 +75,37 @@ class Stream:
         """Whether the stream takes a subject."""
         return any(covers(pattern, subject) for pattern in self.config["subjects"])
 
-    def publish(self, message: Publish, now: float) -> Answer | None:
+    def publish(self, message: PublishedMessage, now: float) -> ApiAnswer | None:
         """The acknowledgement or refusal; None if the server answers with an empty message."""
         if batch := message.headers.get(Nats.BATCH_ID):
             return self._batch(batch, message, now)
         refused = self._refuse(message, now)
         return refused or self._acknowledge(self.keep(message, now))
 
-    def keep(self, message: Publish, now: float) -> Kept:
+    def keep(self, message: PublishedMessage, now: float) -> StoredMessage:
         """Append a message without checks."""
         self.last_sequence += 1
-        kept = Kept(message.subject, self.last_sequence, message.raw_headers, message.data, now)
+        kept = StoredMessage(message.subject, self.last_sequence, message.raw_headers, message.data, now)
         self.restore(kept)
         if known := message.headers.get(Nats.MSG_ID):
             self._seen[known] = (kept.sequence, now)
         return kept
 
-    def restore(self, kept: Kept) -> None:
+    def restore(self, kept: StoredMessage) -> None:
         """Store a message at its sequence, for the first time or again."""
         self.messages[kept.sequence] = kept
         for index in self._indexes(kept.subject):
             index.append(kept.sequence)
             index.sort()
 
-    def remove(self, sequence: int) -> Kept | None:
+    def remove(self, sequence: int) -> StoredMessage | None:
         """Delete the message of a sequence."""
         kept = self.messages.pop(sequence, None)
         for index in self._indexes(kept.subject) if kept else ():
             index.remove(sequence)
         return kept
 
-    def forget(self, kept: Kept) -> None:
+    def forget(self, kept: StoredMessage) -> None:
         """Delete this message if it is still there."""
         if self.messages.get(kept.sequence) is kept:
             self.remove(kept.sequence)
@@ -124,9 +124,9 @@ class Stream:
         """The last sequence that a direct get may see."""
         return self.last_sequence if self.horizon is None else min(self.horizon, self.last_sequence)
 
-    def last_of_each(self, patterns: Iterable[str], up_to: int) -> list[Kept]:
+    def last_of_each(self, patterns: Iterable[str], up_to: int) -> list[StoredMessage]:
         """The newest message of every subject that a pattern matches, as of sequence `up_to`; oldest first."""
-        newest: dict[str, Kept] = {}
+        newest: dict[str, StoredMessage] = {}
         for sequence in sorted({s for pattern in patterns for s in self._found(pattern) if s <= up_to}):
             kept = self.messages[sequence]
             newest[kept.subject] = kept
@@ -147,7 +147,7 @@ class Stream:
             return self._of_key.get((entity, key), [])
         return [kept.sequence for kept in self.messages.values() if covers(pattern, kept.subject)]
 
-    def _refuse(self, message: Publish, now: float) -> Answer | None:
+    def _refuse(self, message: PublishedMessage, now: float) -> ApiAnswer | None:
         """Why a message is not stored; on one replica the guard comes before the id."""
         if Nats.EXPECTED_LAST in message.headers:
             found = self.last(message.headers.get(Nats.EXPECTED_LAST_SUBJECT, message.subject))
@@ -158,16 +158,16 @@ class Stream:
             return {"stream": self.name, "seq": known, "duplicate": True}
         return refusal(503, ErrorCode.STORE_FAILED, "maximum bytes exceeded") if self.full else None
 
-    def _known(self, message: Publish, now: float) -> int:
+    def _known(self, message: PublishedMessage, now: float) -> int:
         """The sequence of the message with the same id within the duplicate window; else 0."""
         sequence, at = self._seen.get(message.headers.get(Nats.MSG_ID, ""), (0, 0.0))
         window = self.config.get("duplicate_window", DEDUPE_NANOSECONDS) / 1e9
         return sequence if now - at < window else 0
 
-    def _acknowledge(self, kept: Kept) -> Answer:
+    def _acknowledge(self, kept: StoredMessage) -> ApiAnswer:
         return {"stream": self.name, "seq": kept.sequence}
 
-    def _batch(self, batch: str, message: Publish, now: float) -> Answer | None:
+    def _batch(self, batch: str, message: PublishedMessage, now: float) -> ApiAnswer | None:
         """Collect a batch; with its last message all are stored, or none. Guards see the stream before the batch."""
         number = int(message.headers[Nats.BATCH_SEQUENCE])
         if not self.config.get("allow_atomic"):
@@ -186,7 +186,7 @@ class Stream:
             self.keep(member, now)
         return {"stream": self.name, "seq": self.last_sequence, "batch": batch, "count": len(collected)}
 
-    def _refuse_batch(self, collected: Sequence[Publish], now: float) -> Answer | None:
+    def _refuse_batch(self, collected: Sequence[PublishedMessage], now: float) -> ApiAnswer | None:
         """Why a batch is not stored; among others, a later message must not guard a subject that the batch writes."""
         written, ids = set[str](), set[str]()
         for message in collected:

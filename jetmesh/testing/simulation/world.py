@@ -15,7 +15,7 @@ from jetmesh.runtime.runner import Runner
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Telemetry
-from jetmesh.testing.simulation.broker import Broker
+from jetmesh.testing.simulation.broker import SimulatedBroker
 from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import OWNER, SimulatedLoop, virtual_clock
 from jetmesh.topology.names import is_note
@@ -23,7 +23,7 @@ from jetmesh.topology.streams import topology
 
 T = TypeVar("T")
 
-Step = Callable[[], None]
+Callback = Callable[[], None]
 
 UNTRACED = Telemetry("", NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
 
@@ -103,12 +103,12 @@ class World:
         self.random = random.Random(f"world {seed}")
         self.dice = random.Random(f"dice {seed}")
         self.loop = SimulatedLoop(seed, shuffled=self.random.random() < 0.7)
-        self.broker = Broker(self.loop, seed, replicated=self.random.random() < 0.5)
+        self.broker = SimulatedBroker(self.loop, seed, replicated=self.random.random() < 0.5)
         self.broker.create(topology(services, ack_wait_seconds=self.settings.ack_wait_seconds))
         self.delay_seconds = self.random.choice((0.0005, 0.002, 0.02, 0.2))
         self.processes: list[Process] = []
         self.struck: Counter[str] = Counter()
-        self._repairs: dict[Step, None] = {}
+        self._repairs: dict[Callback, None] = {}
 
     def run(self, scenario: Coroutine[Any, Any, T]) -> T:
         """Run a scenario to its end, with all processes."""
@@ -145,7 +145,7 @@ class World:
         """A process without reactions, to publish from."""
         return Process(self, name)
 
-    def until_repaired(self, seconds: float, repair: Step) -> None:
+    def until_repaired(self, seconds: float, repair: Callback) -> None:
         """Let `repair` end a fault after so many seconds, or when the world heals."""
         self._repairs[repair] = None
         self.loop.call_later(seconds, self._repair, repair, context=contextvars.Context())
@@ -171,7 +171,7 @@ class World:
                 raise Restless(f"not at rest after {limit_seconds:g} s: {why}")
         return self.loop.time() - begun
 
-    def _repair(self, repair: Step) -> None:
+    def _repair(self, repair: Callback) -> None:
         if repair in self._repairs:
             del self._repairs[repair]
             repair()

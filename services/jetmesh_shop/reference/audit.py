@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from jetmesh.common.tables import sheet
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.operate.audit import Audit
 from jetmesh.runtime.context import Context
 from jetmesh_contracts.money import amount
@@ -25,7 +25,7 @@ class ShopAudit(Audit):
     books: ShopBooks
 
 
-async def audit(context: Context, state: State, archive: Path) -> Audit:
+async def audit(context: Context, state: StateFolder, archive: Path) -> Audit:
     """The audit of this app, for `jetmesh audit`."""
     return audited(await collect(context, state, archive))
 

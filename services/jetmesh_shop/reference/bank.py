@@ -10,7 +10,7 @@ from jetmesh.commands import options
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import say
 from jetmesh.common.terminal import show as show_document
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh_shop.payments.ledger import Balance, Ledger, begin_outage, end_outage
 from jetmesh_shop.reference.state import Stores
 
@@ -18,7 +18,7 @@ from jetmesh_shop.reference.state import Stores
 @click.group()
 @options.state
 @click.pass_context
-def bank(context: click.Context, state: State) -> None:
+def bank(context: click.Context, state: StateFolder) -> None:
     """The sandbox bank of the reference mesh: outages and the ledger."""
     path = Stores(state.folder).bank
     if not path.exists():

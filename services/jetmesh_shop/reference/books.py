@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.operate import books
 from jetmesh.operate.books import Books, Fact
 from jetmesh.runtime.context import Context
@@ -38,7 +38,7 @@ class ShopBooks(Books):
         return not event.subject.startswith("stock.")
 
 
-async def collect(context: Context, state: State, archive: Path | None = None) -> ShopBooks:
+async def collect(context: Context, state: StateFolder, archive: Path | None = None) -> ShopBooks:
     """Read everything; raises what `jetmesh.operate.books.collect` raises."""
     found = await books.collect(context, SERVICES, archive or state.archive)
     stores = Stores(state.folder)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from jetmesh.operate import checks
 from jetmesh.operate.books import Fact
 from jetmesh.operate.checks import (
-    Finding,
+    CheckResult,
     Offences,
     each_event_once,
     every_event_keeps_its_contract,
@@ -50,7 +50,7 @@ Story: TypeAlias = Mapping[str, Fact]
 Check: TypeAlias = Callable[[ShopBooks], Offences]
 
 
-def findings(books: ShopBooks, *, crashed: bool = False) -> list[Finding]:
+def findings(books: ShopBooks, *, crashed: bool = False) -> list[CheckResult]:
     """All checks, in reading order. Where services have `crashed` between SMTP and recording, a mail may have gone out
     again under its own Message-ID, which mail clients show once: no offence then (`sent_again` has them)."""
     return checks.findings([check for check in CHECKS if not (crashed and check is no_mail_twice)], books)

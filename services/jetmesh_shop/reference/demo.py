@@ -21,7 +21,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.local.lifecycle import Lifecycle, clear, provide
 from jetmesh.local.plan import their_broker
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import StartFailed
 from jetmesh.operate.key_history import follow
 from jetmesh.operate.load import publish_all
@@ -190,7 +190,7 @@ def _port(_context: click.Context, _parameter: click.Parameter, values: Sequence
 @click.option("--port", "wanted", multiple=True, callback=_port, metavar="NAME=NUMBER",
               help=f"Another port for {', '.join(ports.WHAT)}; may be repeated.")  # fmt: skip
 @click.option("--free-ports", "free", is_flag=True, help="Any free ports instead of the usual ones.")
-def demo(state: State, wanted: dict[str, int], *, free: bool, **wishes: object) -> None:
+def demo(state: StateFolder, wanted: dict[str, int], *, free: bool, **wishes: object) -> None:
     """Run the whole mesh on this machine: broker, five services, mail, traces.
 
     Places a first order and prints its story as it happens, then goes on until Ctrl-C. The data stay in the state
@@ -205,7 +205,7 @@ def demo(state: State, wanted: dict[str, int], *, free: bool, **wishes: object) 
     raise SystemExit(asyncio.run(_demo(state, wanted, asked, free=free)))
 
 
-async def _demo(state: State, wanted: dict[str, int], asked: Wishes, *, free: bool) -> int:
+async def _demo(state: StateFolder, wanted: dict[str, int], asked: Wishes, *, free: bool) -> int:
     voice = Voice(aside=asked.as_json)
     with state.held(Stores(state.folder).all):
         await clear(state, voice.tell)

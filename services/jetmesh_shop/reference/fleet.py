@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from jetmesh.common.ports import HOST, is_taken
 from jetmesh.local.endpoints import Endpoints
 from jetmesh.local.plan import PYTHON, Plan, health_ports, listens
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.telemetry.otlp.settings import GRPC, Signal, exports, has_receiver, receiver
 from jetmesh.telemetry.otlp.variables import PROCESS
@@ -98,7 +98,7 @@ class Fleet:
         return told if has_receiver(PROCESS, Signal.METRICS) else told | {"OTEL_METRICS_EXPORTER": "none"}
 
 
-def fleet(state: State, ports: Ports, nats_url: str = "", *, own_broker: bool = True) -> Fleet:
+def fleet(state: StateFolder, ports: Ports, nats_url: str = "", *, own_broker: bool = True) -> Fleet:
     """The mesh on these ports; its broker at `nats_url`, if not at its port."""
     url = nats_url or f"nats://{HOST}:{ports.nats}"
     return Fleet(Plan(APP, SERVICES, state, url, own_broker, health_ports(SERVICES), ports.monitor), ports)

@@ -12,8 +12,8 @@ from jetmesh.commands.options import Figure
 from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
-from jetmesh.local.state import State
-from jetmesh.operate.load import Step, drive, figures, latencies, table
+from jetmesh.local.state import StateFolder
+from jetmesh.operate.load import Interval, drive, figures, latencies, table
 from jetmesh.operate.progress import gauge
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix
@@ -23,15 +23,15 @@ from jetmesh_shop.reference.checks import AUTHORIZED, CANCELLED, CAPTURED, CONFI
 POLL_SECONDS = 0.5
 RATE_MAX, SECONDS_MAX = 100_000, 86_400
 STEPS = (
-    Step("intake", "", PLACED),
-    Step("hold the money", PLACED, AUTHORIZED),
-    Step("reserve the goods", PLACED, RESERVED),
-    Step("promise", PLACED, CONFIRMED),
-    Step("give up", PLACED, CANCELLED),
-    Step("take the money", CONFIRMED, CAPTURED),
-    Step("confirm by mail", CONFIRMED, LETTERS[0]),
-    Step("send the receipt", CAPTURED, LETTERS[2]),
-    Step("click to promise", "", CONFIRMED),
+    Interval("intake", "", PLACED),
+    Interval("hold the money", PLACED, AUTHORIZED),
+    Interval("reserve the goods", PLACED, RESERVED),
+    Interval("promise", PLACED, CONFIRMED),
+    Interval("give up", PLACED, CANCELLED),
+    Interval("take the money", CONFIRMED, CAPTURED),
+    Interval("confirm by mail", CONFIRMED, LETTERS[0]),
+    Interval("send the receipt", CAPTURED, LETTERS[2]),
+    Interval("click to promise", "", CONFIRMED),
 )
 
 
@@ -44,7 +44,7 @@ STEPS = (
     "--wait", type=Figure(0, SECONDS_MAX), help="Seconds for the last orders to end (60, and twice --seconds)."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, latencies in milliseconds.")
-def load(state: State, rate: float, seconds: float, seed: int, wait: float | None, *, as_json: bool) -> None:
+def load(state: StateFolder, rate: float, seconds: float, seed: int, wait: float | None, *, as_json: bool) -> None:
     """Place orders at a steady rate on a mesh that runs, and print how long each step took.
 
     Open loop: the rate holds whatever the mesh does, and each latency counts from the instant that the order was due.
@@ -59,7 +59,7 @@ def load(state: State, rate: float, seconds: float, seed: int, wait: float | Non
 
 
 async def _load(
-    state: State, orders: Sequence[OrderPlaced], rate: float, *, wait_seconds: float
+    state: StateFolder, orders: Sequence[OrderPlaced], rate: float, *, wait_seconds: float
 ) -> dict[str, list[float]]:
     async with reach_running(state) as mesh, gauge(mesh.connection, "ORDERS", [f"{end}.*" for end in ENDINGS]) as ended:
         clicks = await drive(mesh, orders, rate)

@@ -6,7 +6,7 @@ import click
 
 from jetmesh.commands import options
 from jetmesh.commands.story import key_of, tell
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh_shop.flow import SERVICES
 
 
@@ -15,7 +15,7 @@ from jetmesh_shop.flow import SERVICES
 @options.state
 @options.archive
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def order(order_id: str, state: State, archive: Path | None, *, as_json: bool) -> None:
+def order(order_id: str, state: StateFolder, archive: Path | None, *, as_json: bool) -> None:
     """Print the story of an order: who reacted to what, when, for how long, and how it ended.
 
     Against a mesh elsewhere (NATS_URL), spans come from the Jaeger that JETMESH_JAEGER_URL names.

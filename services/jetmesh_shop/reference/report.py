@@ -12,7 +12,7 @@ from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh_shop.analytics import report as tables
 from jetmesh_shop.analytics.adapters import WarehouseBusy, read_report
 from jetmesh_shop.reference.state import Stores
@@ -26,7 +26,7 @@ Report = Mapping[str, Sequence[Mapping[str, Any]]]
 @click.command()
 @options.state
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def report(state: State, *, as_json: bool) -> None:
+def report(state: StateFolder, *, as_json: bool) -> None:
     """Print orders, revenue, conversion and time to confirmation by minute.
 
     Asks the analytics service that runs; where none does, the file that it left in the state folder.
@@ -38,7 +38,7 @@ def report(state: State, *, as_json: bool) -> None:
         Console().print(tables.render(answer))
 
 
-def _from_file(state: State) -> Report | None:
+def _from_file(state: StateFolder) -> Report | None:
     """What stands in the file; None where there is none, or analytics has it open."""
     if state.is_held or not Stores(state.folder).warehouse.exists():
         return None
@@ -48,7 +48,7 @@ def _from_file(state: State) -> Report | None:
         return None
 
 
-async def _from_service(state: State) -> Report:
+async def _from_service(state: StateFolder) -> Report:
     async with reach_running(state) as mesh:
         try:
             answer = await mesh.connection.ask(SUBJECT, b"", TIMEOUT_SECONDS)

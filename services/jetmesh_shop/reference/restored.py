@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from jetmesh.common import terminal
-from jetmesh.local.state import State
+from jetmesh.local.state import StateFolder
 from jetmesh.operate import checks as common
 from jetmesh.runtime.context import Context
 from jetmesh_shop.reference import checks
@@ -31,7 +31,7 @@ CHECKS: Sequence[Check] = (
 async def audit(context: Context) -> list[str]:
     """What is wrong with the streams. What the bank and the mail server know and the streams do not, since it came
     after the backup, is reported and is no offence."""
-    books = await collect(context, State(context.settings.state))
+    books = await collect(context, StateFolder(context.settings.state))
     tell_lost(unknown(books))
     return offences(books)
 

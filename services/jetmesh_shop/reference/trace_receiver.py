@@ -27,7 +27,7 @@ from jetmesh.common.private_files import keep_private
 from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
 from jetmesh.telemetry.otlp.settings import Receiver, Signal
-from jetmesh.telemetry.otlp.transport import Rejected, Unavailable, connect, receivers
+from jetmesh.telemetry.otlp.transport import ReceiverUnavailable, Rejected, connect, receivers
 from jetmesh.telemetry.otlp.variables import PROCESS
 from jetmesh_shop.reference.traces import SPANS_MAX, Malformed, TraceWriter
 
@@ -75,7 +75,7 @@ class Forwarder:
                 try:
                     transport.send(body)
                     break
-                except Unavailable:
+                except ReceiverUnavailable:
                     self._closing.wait(pause_seconds)
                     pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
                 except Rejected as refusal:
