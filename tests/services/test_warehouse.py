@@ -7,19 +7,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from jetmesh import Recorded
 from jetmesh.history import History, Restoration
 from jetmesh_shop.analytics.adapters import Warehouse, WarehouseBusy, read_report
-from jetmesh_shop.analytics.domain import Interval, Intervals
 from jetmesh_shop.analytics.report import render
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -47,21 +43,6 @@ async def warehouse(path: Path) -> AsyncIterator[Warehouse]:
 
 async def stored(warehouse: Warehouse) -> int:
     return sum(row["stored"] for row in await warehouse.answer("events"))
-
-
-@given(st.lists(st.lists(st.integers(1, 60), max_size=20), max_size=10))
-def test_intervals_hold_the_sequences_that_were_added_and_no_other(batches: list[list[int]]) -> None:
-    intervals, plain = Intervals(), set[int]()
-    for batch in batches:
-        intervals, plain = intervals | batch, plain | set(batch)
-    assert [sequence for sequence in range(62) if sequence in intervals] == sorted(plain)
-    spans = list(intervals)
-    assert all(before.last + 1 < after.first for before, after in pairwise(spans))
-
-
-def test_closing_the_gaps_leaves_one_interval() -> None:
-    assert list(Intervals([Interval(1, 3), Interval(7, 9)]) | [5]) == [(1, 3), (5, 5), (7, 9)]
-    assert list(Intervals([Interval(1, 3), Interval(7, 9)]) | [5, 4, 6]) == [(1, 9)]
 
 
 async def test_any_order_and_any_repetition_stores_each_event_once(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The world outside analytics: the warehouse, one DuckDB file with every event and the position in one transaction."""
+"""The world outside analytics: the warehouse, one DuckDB file with every event once."""
 
 import asyncio
 import fcntl
@@ -7,21 +7,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, Self, TextIO, TypeVar
+from typing import Any, NamedTuple, Self, TextIO, TypeVar
 
 import duckdb
 
 from jetmesh import Recorded
-from jetmesh_shop.analytics.domain import Interval, Intervals
 from jetmesh_shop.analytics.queries import ORDERS, QUERIES
 from jetmesh_shop.files import Unusable, usable
 
-P = ParamSpec("P")
 T = TypeVar("T")
 Row = dict[str, Any]
-Stored = dict[str, Intervals]
 
 # DuckDB takes 80 % of the machine's memory and all its cores unless told; a report may spill to the disk.
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -36,7 +32,6 @@ CREATE TABLE IF NOT EXISTS events (
     time TIMESTAMP NOT NULL, id VARCHAR NOT NULL, source VARCHAR NOT NULL, trace_id VARCHAR,
     causation_id VARCHAR, data JSON NOT NULL
 );
-CREATE TABLE IF NOT EXISTS stored (stream VARCHAR NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS histories (stream VARCHAR PRIMARY KEY, born_us BIGINT NOT NULL, restorations JSON NOT NULL);
 """
 # One list a column: a row costs 7 µs so, and 1.6 ms with executemany (measured). What is no JSON is kept as a string.
@@ -48,15 +43,7 @@ FROM (SELECT unnest($1) AS stream, unnest($2::BIGINT[]) AS sequence, unnest($3) 
     unnest($5::BIGINT[]) AS time_us, unnest($6) AS id, unnest($7) AS source, unnest($8) AS trace_id,
     unnest($9) AS causation_id, unnest($10) AS data)
 """
-
-
-# The position of a stream, from what is kept of its present life.
-POSITION = """
-SELECT min(sequence), max(sequence) FROM (
-    SELECT sequence, sequence - row_number() OVER (ORDER BY sequence) AS island
-    FROM (SELECT DISTINCT sequence FROM events WHERE stream = $1 AND epoch_us(time) >= $2)
-) GROUP BY island
-"""
+LAST = "SELECT max(sequence) FROM events WHERE stream = $1"
 UNDONE = """
 DELETE FROM events WHERE stream = $1 AND epoch_us(time) < $2
     AND ((sequence > $3 AND epoch_us(time) >= $4) OR epoch_us(time) >= $5)
@@ -70,14 +57,6 @@ WHERE sequence BETWEEN list_min($2::BIGINT[]) AND list_max($2::BIGINT[])
 SAME_US = 1_000
 """Rows that were loaded from files may have been rounded."""
 NEVER_US = 1 << 62
-
-
-class Position(NamedTuple):
-    """A row of `stored`: one interval of a stream."""
-
-    stream: str
-    first: int
-    last: int
 
 
 class Told(NamedTuple):
@@ -108,11 +87,13 @@ class Warehouse:
         try:
             with usable(path, "the warehouse", duckdb.Error):
                 self._db = connect(path)
-                self._stored = prepare(self._db)
+                self._db.execute(SCHEMA)
+                self._db.execute(ORDERS)
                 self._histories = told(self._db)
         except BaseException:
             self._lock.close()
             raise
+        self._last: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warehouse")
 
     @classmethod
@@ -121,20 +102,20 @@ class Warehouse:
         return await asyncio.to_thread(cls, path)
 
     async def store(self, batch: Sequence[Recorded]) -> int:
-        """Store what is new of the batch, and the position, in one transaction; how many were new.
+        """Store what is new of the batch, in one transaction; how many were new.
 
         Raises:
             duckdb.Error: nothing of the batch is stored.
         """
-        return await self._run(self._store, batch)
+        return await self._run(lambda: self._store(batch))
 
     async def answer(self, query: str) -> list[Row]:
         """The rows that answer one of QUERIES. Raises KeyError where there is none of that name."""
-        return await self._run(ask, self._db, query)
+        return await self._run(lambda: ask(self._db, query))
 
     async def report(self) -> dict[str, list[Row]]:
         """The answers to all of QUERIES, as JSON can carry them."""
-        return await self._run(ask_all, self._db)
+        return await self._run(lambda: ask_all(self._db))
 
     async def aclose(self) -> None:
         """Finish what is under way and let go of the file."""
@@ -142,47 +123,46 @@ class Warehouse:
         self._thread.shutdown()
         self._lock.close()
 
-    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _store(self, batch: Sequence[Recorded]) -> int:
         for stream, event in {event.stream: event for event in batch}.items():
             if event.history.born and (told := Told.of(event)) != self._histories.get(stream):
                 self._follow(stream, told)
         fresh = self._fresh(batch)
-        if not fresh:
-            return 0
-        sequences = defaultdict(list)
-        for event in fresh:
-            sequences[event.stream].append(event.sequence)
-        after = {stream: self._stored[stream] | added for stream, added in sequences.items()}
-        with transaction(self._db):
-            self._db.execute(INSERT, columns(fresh))
-            save(self._db, {stream: self._stored[stream] for stream in after}, after)
-        self._stored.update(after)
+        if fresh:
+            with transaction(self._db):
+                self._db.execute(INSERT, columns(fresh))
+            for event in fresh:
+                self._last[event.stream] = max(self._last[event.stream], event.sequence)
         return len(fresh)
 
-    def _follow(self, stream: str, told: "Told") -> None:
-        """The stream was restored, or made anew: what was undone goes, and the position is that of its present life."""
+    def _follow(self, stream: str, told: Told) -> None:
+        """The stream was restored, or made anew: what was undone goes."""
         before = self._histories.get(stream, Told(0, ()))
         later_us = before.born_us if before.born_us > told.born_us else NEVER_US
         with transaction(self._db):
             for at_us, kept in set(told.restorations) - set(before.restorations):
                 self._db.execute(UNDONE, [stream, at_us, kept, told.born_us, later_us])
-            found = self._db.execute(POSITION, [stream, told.born_us]).fetchall()
-            position = Intervals(Interval(*pair) for pair in found)
-            save(self._db, {stream: self._stored[stream]}, {stream: position})
             row = [stream, told.born_us, json.dumps(told.restorations)]
             self._db.execute("INSERT OR REPLACE INTO histories VALUES ($1, $2, $3)", row)
-        self._stored[stream], self._histories[stream] = position, told
+        self._histories[stream] = told
 
     def _fresh(self, batch: Sequence[Recorded]) -> list[Recorded]:
-        """The events that are not stored yet, each once."""
+        """The events that are not stored yet, each once; what stands behind all others needs no look-up."""
         once = {(event.stream, event.sequence, microseconds(event)): event for event in batch}
-        again = [place for place in once if place[1] in self._stored[place[0]]]
+        again = [place for place in once if place[1] <= self._last_of(place[0])]
         kept = self._times(again) if again else {}
         known = {place for place in again if any(abs(place[2] - at) <= SAME_US for at in kept[place[:2]])}
         return [event for place, event in once.items() if place not in known]
+
+    def _last_of(self, stream: str) -> int:
+        """The largest sequence that was ever stored of the stream."""
+        if stream not in self._last:
+            ((last,),) = self._db.execute(LAST, [stream]).fetchall()
+            self._last[stream] = -1 if last is None else last
+        return self._last[stream]
 
     def _times(self, places: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int], list[int]]:
         """When the events were stored that are kept at these places."""
@@ -224,16 +204,6 @@ def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection
             raise
 
 
-def prepare(db: duckdb.DuckDBPyConnection) -> Stored:
-    """Make what is missing in the file; what it has stored."""
-    db.execute(SCHEMA)
-    db.execute(ORDERS)
-    stored: Stored = defaultdict(Intervals)
-    kept = db.execute("SELECT stream, list((first, last)) FROM stored GROUP BY stream").fetchall()
-    stored.update({stream: Intervals(Interval(*pair) for pair in pairs) for stream, pairs in kept})
-    return stored
-
-
 def told(db: duckdb.DuckDBPyConnection) -> dict[str, Told]:
     """The histories that the file follows."""
     rows = db.execute("SELECT stream, born_us, restorations FROM histories").fetchall()
@@ -263,24 +233,6 @@ def columns(events: Sequence[Recorded]) -> list[list[Any]]:
 def microseconds(event: Recorded) -> int:
     """When an event was stored, Unix time."""
     return round(event.time.timestamp() * 1_000_000)
-
-
-def save(db: duckdb.DuckDBPyConnection, before: Stored, after: Stored) -> None:
-    """Write the difference: intervals that grew or vanished go, new ones come."""
-    gone, come = rows(before) - rows(after), rows(after) - rows(before)
-    db.execute(
-        "DELETE FROM stored WHERE (stream, first) IN (SELECT unnest($1), unnest($2::BIGINT[]))",
-        [[row.stream for row in gone], [row.first for row in gone]],
-    )
-    db.execute(
-        "INSERT INTO stored SELECT unnest($1), unnest($2::BIGINT[]), unnest($3::BIGINT[])",
-        [[row.stream for row in come], [row.first for row in come], [row.last for row in come]],
-    )
-
-
-def rows(stored: Stored) -> set[Position]:
-    """The position as rows of its table."""
-    return {Position(stream, *interval) for stream, intervals in stored.items() for interval in intervals}
 
 
 def ask(db: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
