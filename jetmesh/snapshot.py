@@ -5,15 +5,15 @@ from typing import Any, Protocol, TypeVar
 
 from jetmesh.event import Event, EventType
 
-State = TypeVar("State", bound="Story")
+State = TypeVar("State", bound="Fold")
 Level = TypeVar("Level", bound=Event)
 
 
-class Story(Protocol):
-    """What a service knows about one key: a fold over its own events. Made without arguments, it is empty."""
+class Fold(Protocol):
+    """The state that a story's events make, one after the other. Made without arguments, it is empty."""
 
     def evolve(self, event: Any) -> Any:
-        """The story with `event` added."""
+        """The state after `event`."""
 
 
 class Snapshot(Protocol):
@@ -21,7 +21,7 @@ class Snapshot(Protocol):
     changed meanwhile, the broker refuses the batch, and the runtime reads and decides again."""
 
     async def stories(self, state: type[State], event: EventType, keys: Iterable[str]) -> Mapping[str, State]:
-        """The service's own story of each key, among the events of the entity that `event` is about."""
+        """The fold of the service's own story of each key, among the events of the entity that `event` is about."""
 
     async def latest(self, level: type[Level], keys: Iterable[str]) -> Mapping[str, Level]:
         """The newest event of a state type for each key that has one. Every level that was read must be recorded again

@@ -27,7 +27,7 @@ from jetmesh.telemetry.spans import Attempt, ReactionTelemetry, Telemetry
 from jetmesh.testing.memory import Memory
 from jetmesh.topology.streams import Topology, topology
 
-Function = Callable[..., Awaitable[Any]]
+ReactionFunction = Callable[..., Awaitable[Any]]
 
 RECORDED_AT = 1_700_000_000.0
 """The time of the arriving messages, in seconds since 1970: the same for each delivery."""
@@ -41,7 +41,7 @@ class Given:
 
     def when(
         self,
-        function: Function,
+        function: ReactionFunction,
         arrived: Event | Sequence[Event],
         dependencies: Any = None,
         *,
@@ -133,7 +133,7 @@ def given(*events: Event) -> Given:
     return Given(events)
 
 
-def reaction_of(function: Function, of: Service | None = None) -> tuple[Service, Reaction]:
+def reaction_of(function: ReactionFunction, of: Service | None = None) -> tuple[Service, Reaction]:
     """The service that declared `function` as its reaction.
 
     Raises:

@@ -19,7 +19,7 @@ from jetmesh_contracts import (
 )
 
 Arrived = OrderPlaced | OrderCancelled | StockRestocked
-Outcome = GoodsReserved | GoodsRejected | GoodsReleased | StockRestocked | StockLevel
+ShelfEvent = GoodsReserved | GoodsRejected | GoodsReleased | StockRestocked | StockLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,12 @@ class Shelf:
 
     def shelve(
         self, arrived: Sequence[Arrived], reservations: Mapping[str, Reservation], restocks: Mapping[str, Restock]
-    ) -> list[Outcome]:
+    ) -> list[ShelfEvent]:
         """Decide the batch in its order. Every level that was read is part of what is recorded, also when it has not
         changed: a decision is guarded only by what stands in its commit."""
-        outcomes: list[Outcome] = []
+        outcomes: list[ShelfEvent] = []
         for event in arrived:
-            outcome: Outcome | None
+            outcome: ShelfEvent | None
             if isinstance(event, StockRestocked):
                 outcome = None if restocks[event.restock_id].counted else self.restock(event)
             elif isinstance(event, OrderPlaced):

@@ -88,7 +88,7 @@ class Intent(NamedTuple):
         return self[1:4] == (hold.amount_minor, hold.currency, hold.payment_method)
 
 
-class Outcome(NamedTuple):
+class Decision(NamedTuple):
     """The answer to a call; the intent, where it changed; and the movement of money, where there was one."""
 
     answer: Answer | BankUnavailable | KeyReused
@@ -101,7 +101,7 @@ def authorization_id(key: str) -> str:
     return "pi_" + blake2b(key.encode(), digest_size=12).hexdigest()
 
 
-def decide(call: Call, intent: Intent | None) -> Outcome:
+def decide(call: Call, intent: Intent | None) -> Decision:
     """What the bank answers to `call`, given what it knows of the key."""
     match call:
         case Hold():
@@ -114,30 +114,30 @@ def decide(call: Call, intent: Intent | None) -> Outcome:
             return refund(intent)
 
 
-def hold(call: Hold, intent: Intent | None) -> Outcome:
+def hold(call: Hold, intent: Intent | None) -> Decision:
     """A closed key comes first: it answers the same whatever is asked of it."""
     if intent is None:
         return authorize(call, failures=0)
     if intent.state in ("closed", "expired"):
-        return Outcome(Closed())
+        return Decision(Closed())
     if not intent.wants(call):
-        return Outcome(KeyReused(f"{call.key} was asked to hold something else before"))
+        return Decision(KeyReused(f"{call.key} was asked to hold something else before"))
     if intent.state == "processing":
         return authorize(call, intent.failures)
     if intent.state == "refused":
-        return Outcome(Refused(decline_reason(call.payment_method)))
-    return Outcome(Held(authorization_id(call.key)))
+        return Decision(Refused(decline_reason(call.payment_method)))
+    return Decision(Held(authorization_id(call.key)))
 
 
-def authorize(call: Hold, failures: int) -> Outcome:
+def authorize(call: Hold, failures: int) -> Decision:
     """The payment method's name decides."""
     terms = (call.amount_minor, call.currency, call.payment_method)
     if call.payment_method == FLAKY and failures < FLAKY_FAILURES:
         unavailable = BankUnavailable("the card's issuer does not answer")
-        return Outcome(unavailable, Intent("processing", *terms, failures + 1))
+        return Decision(unavailable, Intent("processing", *terms, failures + 1))
     if call.payment_method in HOLDING:
-        return Outcome(Held(authorization_id(call.key)), Intent("held", *terms), "held")
-    return Outcome(Refused(decline_reason(call.payment_method)), Intent("refused", *terms))
+        return Decision(Held(authorization_id(call.key)), Intent("held", *terms), "held")
+    return Decision(Refused(decline_reason(call.payment_method)), Intent("refused", *terms))
 
 
 def decline_reason(payment_method: str) -> DeclineReason:
@@ -145,17 +145,17 @@ def decline_reason(payment_method: str) -> DeclineReason:
     return DECLINING.get(payment_method, "unknown_payment_method")
 
 
-def capture(call: Capture, intent: Intent | None) -> Outcome:
+def capture(call: Capture, intent: Intent | None) -> Decision:
     """Money is taken once, and only from a hold that is still there."""
     if intent is not None and intent.state == "captured":
-        return Outcome(Captured(authorization_id(call.key)))
+        return Decision(Captured(authorization_id(call.key)))
     if intent is None or intent.state != "held":
-        return Outcome(CaptureRefused(refusal(intent)))
+        return Decision(CaptureRefused(refusal(intent)))
     if intent.payment_method == HOLD_EXPIRES:
-        return Outcome(CaptureRefused("authorization_expired"), intent._replace(state="expired"), "released")
+        return Decision(CaptureRefused("authorization_expired"), intent._replace(state="expired"), "released")
     if intent.payment_method == CAPTURE_FAILS:
-        return Outcome(CaptureRefused("capture_failed"))
-    return Outcome(Captured(authorization_id(call.key)), intent._replace(state="captured"), "captured")
+        return Decision(CaptureRefused("capture_failed"))
+    return Decision(Captured(authorization_id(call.key)), intent._replace(state="captured"), "captured")
 
 
 def refusal(intent: Intent | None) -> CaptureRefusal:
@@ -165,20 +165,20 @@ def refusal(intent: Intent | None) -> CaptureRefusal:
     return "authorization_expired" if intent.state == "expired" else "closed"
 
 
-def close(intent: Intent | None) -> Outcome:
+def close(intent: Intent | None) -> Decision:
     """A key without an intent gets one that is closed, so that a hold still on its way finds it so."""
     if intent is None:
-        return Outcome(Released(), Intent("closed"))
+        return Decision(Released(), Intent("closed"))
     if intent.state == "captured":
-        return Outcome(AlreadyCaptured())
+        return Decision(AlreadyCaptured())
     if intent.state in ("closed", "expired"):
-        return Outcome(Released())
-    return Outcome(Released(), intent._replace(state="closed"), "released" if intent.state == "held" else None)
+        return Decision(Released())
+    return Decision(Released(), intent._replace(state="closed"), "released" if intent.state == "held" else None)
 
 
-def refund(intent: Intent | None) -> Outcome:
+def refund(intent: Intent | None) -> Decision:
     """Money is given back once; where none was taken, the key is closed as ever."""
     if intent is None or intent.state != "captured":
         closed = close(intent)
-        return Outcome(Refunded(), closed.intent, closed.movement)
-    return Outcome(Refunded(), intent._replace(state="closed"), "refunded")
+        return Decision(Refunded(), closed.intent, closed.movement)
+    return Decision(Refunded(), intent._replace(state="closed"), "refunded")

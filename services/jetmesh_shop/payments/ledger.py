@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jetmesh_shop.files import usable
-from jetmesh_shop.payments.bank import Answer, Call, Intent, Movement, Outcome, decide
+from jetmesh_shop.payments.bank import Answer, Call, Decision, Intent, Movement, decide
 from jetmesh_shop.payments.gateway import BankUnavailable
 
 CALLS_KEPT = 100_000
@@ -128,7 +128,7 @@ class Bank:
         self._db.execute("DELETE FROM calls WHERE number <= (SELECT max(number) FROM calls) - ?", (CALLS_KEPT,))
         return [outcome.answer for outcome in outcomes]
 
-    def _apply(self, call: Call, at: str) -> Outcome:
+    def _apply(self, call: Call, at: str) -> Decision:
         before = self._intent(call.key)
         outcome = decide(call, before)
         if outcome.intent is not None:
