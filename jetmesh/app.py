@@ -100,6 +100,8 @@ def _checked(reference: str, services: Sequence[Service]) -> App:
     if twice := {name for name in names if names.count(name) > 1}:
         raise DeclarationError(f"app {reference}: two services are named {twice.pop()}; rename one")
     _check_streams(reference, whole)
+    for service in whole:
+        service.require_reactions()
     return whole
 
 

@@ -128,7 +128,20 @@ class Service:
     @property
     def module(self) -> str:
         """The module of its reactions; the module `wiring` in the same package makes the dependencies."""
+        self.require_reactions()
         return self._reactions[0].function.__module__
+
+    def require_reactions(self) -> None:
+        """Refuse a service that does nothing.
+
+        Raises:
+            DeclarationError: it has no reactions.
+        """
+        if not self._reactions:
+            raise DeclarationError(
+                f"service {self.name} has no reaction: declare one in the module that makes the service, for instance "
+                f"with @{self.name}.on, or take the service out of the app"
+            )
 
     @property
     def meaning(self) -> str:

@@ -166,3 +166,9 @@ def test_services_that_would_share_a_stream_are_refused(monkeypatch: pytest.Monk
         monkeypatch.setattr(f"{__name__}.TWICE", [Service(name) for name in names])
         with pytest.raises(DeclarationError, match=f"would share the stream {stream}; rename the service"):
             load(f"{__name__}:TWICE")
+
+
+def test_a_service_without_reactions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.TWICE", (Service("idle"),))
+    with pytest.raises(DeclarationError, match=r"service idle has no reaction: declare one .* with @idle\.on, or take"):
+        load(f"{__name__}:TWICE")

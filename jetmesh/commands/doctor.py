@@ -49,13 +49,13 @@ async def _examine(monitor: str, app: str) -> list[Finding]:
             context = CheckContext(mesh.connection, services, target.settings, monitor_url)
             findings += [finding async for finding in doctors.run_checks(context)]
     except click.ClickException as unreachable:
-        fix = "start a broker (`jetmesh demo`, or nats-server -js), or correct NATS_URL"
+        fix = "start a mesh (`jetmesh dev`) or a broker (nats-server -js), or correct NATS_URL"
         findings.append(Finding("broker", Grade.WRONG, unreachable.message, fix))
     return [*findings, *await doctors.traces(traces_of(target))]
 
 
 def traces_of(target: Target) -> Mapping[str, str]:
-    """The variables for the export of traces. A demo stores them itself unless an endpoint is set."""
+    """The variables for the export of traces: `traces_url` is where an app stores them itself."""
     own = str(target.endpoints.get("traces_url", ""))
     return {**({"OTEL_EXPORTER_OTLP_ENDPOINT": own} if own else {}), **target.variables}
 

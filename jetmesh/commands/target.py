@@ -1,4 +1,4 @@
-"""Which mesh a command connects to: the one that `NATS_URL` names, else the demo that runs here."""
+"""Which mesh a command connects to: the one that `NATS_URL` names, else the one that runs on the state folder."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class Unreachable(click.ClickException):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The settings to connect to a mesh, where they were found, and the endpoints of a running demo."""
+    """The settings to connect to a mesh, where they were found, and the endpoints of a mesh that runs here."""
 
     settings: Settings
     found: str
@@ -61,7 +61,7 @@ class Target:
 def settings_of_target(
     environment: Mapping[str, str] | None = None, connect_seconds: float = CONNECT_SECONDS
 ) -> Target:
-    """The mesh that `NATS_URL` names, else the demo on the state folder, else the broker at the default address.
+    """The mesh that `NATS_URL` names, else the one on the state folder, else the broker at the default address.
     `connect_seconds` is the time to wait for a broker if `JETMESH_CONNECT_SECONDS` is not set.
 
     Raises:
@@ -74,9 +74,9 @@ def settings_of_target(
         return Target(chosen, "NATS_URL", variables)
     endpoints = endpoints_file.read(StateFolder(chosen.state).endpoints)
     if endpoints is None:
-        return Target(chosen, "the default: NATS_URL is not set, and no demo runs here", variables)
+        return Target(chosen, f"the default: NATS_URL is not set, and no mesh runs in {chosen.state}", variables)
     variables |= variables_of(endpoints["nats_args"])
-    return Target(settings.read(Settings, variables), f"the demo in {chosen.state}", variables, endpoints)
+    return Target(settings.read(Settings, variables), f"the mesh in {chosen.state}", variables, endpoints)
 
 
 @asynccontextmanager
@@ -96,7 +96,7 @@ async def reach(target: Target) -> AsyncIterator[Context]:
 
 @asynccontextmanager
 async def connected(connect_seconds: float = CONNECT_SECONDS) -> AsyncIterator[tuple[Transport, Settings]]:
-    """A connection to the mesh of the environment, else to the demo that runs here, with the settings used.
+    """A connection to the mesh of the environment, else to the one on the state folder, with the settings used.
 
     Raises:
         Unreachable: no broker answers there, or it refuses this user.
@@ -116,8 +116,7 @@ async def reach_running(state: StateFolder) -> AsyncIterator[Context]:
     told = endpoints_file.read(state.endpoints) if state.is_held else None
     if told is None and "NATS_URL" not in settings.environment():
         raise click.ClickException(
-            f"no mesh runs in {state.folder}: start one with `jetmesh dev` (or `jetmesh demo`), or name a broker with "
-            "NATS_URL"
+            f"no mesh runs in {state.folder}: start one with `jetmesh dev`, or name a broker with NATS_URL"
         )
     async with connected_with(told["nats_args"] if told else ()) as mesh:
         yield mesh

@@ -95,4 +95,4 @@ class StateFolder:
 
     @property
     def _lock(self) -> Path:
-        return self.folder / "demo.pid"
+        return self.folder / "mesh.pid"

@@ -55,7 +55,7 @@ class UnreadableTraces(ValueError):
 
 
 class Traces(Protocol):
-    """Where spans can be asked for: the small store of the demo, or Jaeger. Raises UnreadableTraces."""
+    """Where spans can be asked for: the store that an app brings, or Jaeger. Raises UnreadableTraces."""
 
     def spans_of(self, trace_id: str) -> list[SpanRecord]:
         """The spans of a trace, by start; empty if the trace is not kept."""

@@ -235,7 +235,7 @@ def test_damaged_endpoints_are_no_trouble(broker: Broker, tmp_path: Path) -> Non
 def test_another_users_folder_is_refused_in_one_line(tmp_path: Path, mode: int, command: str) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
-    for name in ("demo.pid", "bank.sqlite", "analytics.duckdb"):
+    for name in ("mesh.pid", "bank.sqlite", "analytics.duckdb"):
         (theirs / name).touch(0o600)
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         folder.chmod(0o755)

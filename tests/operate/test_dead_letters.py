@@ -148,13 +148,13 @@ async def test_a_discarded_letter_is_gone_and_the_record_says_who_did_it(mesh_of
     assert [(entry.action, entry.source) for entry in await _post(mesh).log()] == [("discarded", letter.source)]
 
 
-def test_a_command_finds_the_demo_that_runs_and_nats_url_goes_before_it(tmp_path: Path) -> None:
+def test_a_command_finds_the_mesh_that_runs_here_and_nats_url_goes_before_it(tmp_path: Path) -> None:
     arguments = ["-s", "tls://127.0.0.1:9", "--nkey", "operator.nk", "--tlsca", "ca.pem"]
     (tmp_path / "endpoints.json").write_text(json.dumps({"nats_args": arguments}))
-    demo = settings_of_target({"JETMESH_STATE": str(tmp_path)})
-    found = demo.settings
+    here = settings_of_target({"JETMESH_STATE": str(tmp_path)})
+    found = here.settings
     assert (found.nats_url, found.nats_nkey_seed, found.nats_tls_ca) == ("tls://127.0.0.1:9", "operator.nk", "ca.pem")
-    assert demo.found == f"the demo in {tmp_path}"
+    assert here.found == f"the mesh in {tmp_path}"
     named = settings_of_target({"JETMESH_STATE": str(tmp_path), "NATS_URL": "nats://b:1"})
     assert (named.settings.nats_url, named.found) == ("nats://b:1", "NATS_URL")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jetmesh import NotYet, Permanent
+from jetmesh import DeclarationError, NotYet, Permanent, Service
 from jetmesh.testing import Broker, MeshOf, given
 from tests.support.jobs import Asked, Failed, Finished, Work, work
 from tests.support.samples import authorized, placed
@@ -96,6 +96,11 @@ def test_what_cannot_happen_is_a_mistake_of_the_test() -> None:
         given().when(careful, [ASKED, ASKED])
     with pytest.raises(LookupError, match="is no reaction of a service in its module"):
         given().when(placed, ASKED)  # type: ignore[arg-type]
+
+
+async def test_a_service_without_reactions_does_not_start(mesh_of: MeshOf) -> None:
+    with pytest.raises(DeclarationError, match="service idle has no reaction: declare one"):
+        await mesh_of(Service("idle"))
 
 
 async def test_what_waits_for_the_mesh_goes_on_while_the_broker_is_away(mesh_of: MeshOf, broker: Broker) -> None:
