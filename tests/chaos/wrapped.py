@@ -31,7 +31,7 @@ from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mailer import Mail
 from jetmesh_shop.notifications.service import notifications
 from jetmesh_shop.orders.service import orders
-from jetmesh_shop.payments.bank import Answer, Call
+from jetmesh_shop.payments.bank import Rule
 from jetmesh_shop.payments.ledger import Bank
 from jetmesh_shop.payments.service import payments
 from tests.support.planted import acknowledged_first
@@ -84,7 +84,7 @@ def set_traps() -> None:
     analytics._reactions = [replace(r, function=_then_trapped(r.function)) for r in analytics.reactions]
     perform, send = Bank.perform, SmtpMailer.send
 
-    def trapped_perform(self: Bank, calls: Sequence[Call]) -> list[Answer | Exception]:
+    def trapped_perform(self: Bank, calls: Sequence[tuple[str, Rule[Any]]]) -> list[Any]:
         answers = perform(self, calls)
         passing(IN_THE_BANK)
         return answers

@@ -4,10 +4,12 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextvars import Context
+from functools import partial
 
 from jetmesh import Recorded
 from jetmesh_shop.notifications.mailer import Mail, MailUnavailable
-from jetmesh_shop.payments.bank import Answer, Call, Capture, Close, Hold, Intent, Movement, Refund, decide
+from jetmesh_shop.payments import bank
+from jetmesh_shop.payments.bank import Answer, Decision, Intent, Movement, Rule, Terms
 from jetmesh_shop.payments.gateway import (
     AlreadyCaptured,
     BankUnavailable,
@@ -15,7 +17,6 @@ from jetmesh_shop.payments.gateway import (
     CaptureRefused,
     Closed,
     Held,
-    Refunded,
     Refused,
     Released,
 )
@@ -52,33 +53,25 @@ class SimulatedBank:
         self, order_key: str, amount_minor: int, currency: str, payment_method: str
     ) -> Held | Refused | Closed:
         """Set the money aside."""
-        answer = await self._call(Hold(order_key, amount_minor, currency, payment_method))
-        assert isinstance(answer, Held | Refused | Closed)
-        return answer
+        return await self._call(order_key, partial(bank.hold, terms=Terms(amount_minor, currency, payment_method)))
 
     async def capture(self, order_key: str) -> Captured | CaptureRefused:
         """Take the money that is held."""
-        answer = await self._call(Capture(order_key))
-        assert isinstance(answer, Captured | CaptureRefused)
-        return answer
+        return await self._call(order_key, bank.capture)
 
     async def close(self, order_key: str) -> Released | AlreadyCaptured:
         """Give the money back, and close the key for good."""
-        answer = await self._call(Close(order_key))
-        assert isinstance(answer, Released | AlreadyCaptured)
-        return answer
+        return await self._call(order_key, bank.close)
 
-    async def refund(self, order_key: str) -> Refunded:
+    async def refund(self, order_key: str) -> None:
         """Give back what was taken."""
-        answer = await self._call(Refund(order_key))
-        assert isinstance(answer, Refunded)
-        return answer
+        await self._call(order_key, bank.refund)
 
-    async def _call(self, call: Call) -> Answer:
+    async def _call(self, key: str, rule: Rule[Answer]) -> Answer:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self.under_way += 1
-        loop.call_later(self._delay_seconds(), self._arrive, call, answer, context=Context())
+        loop.call_later(self._delay_seconds(), self._arrive, key, rule, answer, context=Context())
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
                 return await answer
@@ -89,18 +82,18 @@ class SimulatedBank:
         late = self.trouble.random.random() < (self.trouble.before + self.trouble.after) / 2
         return self.trouble.random.uniform(0, 4 * CALL_SECONDS_MAX if late else 0.05)
 
-    def _arrive(self, call: Call, waiting: "asyncio.Future[Answer]") -> None:
+    def _arrive(self, key: str, rule: Rule[Answer], waiting: "asyncio.Future[Answer]") -> None:
         self.under_way -= 1
         if self.trouble.fails(self.trouble.before):
             self._answer(waiting, BankUnavailable("the bank is closed"))
             return
-        outcome = decide(call, self.intents.get(call.key))
-        if outcome.intent is not None:
-            self.intents[call.key] = outcome.intent
-            if outcome.movement is not None:
-                self.movements.append((call.key, outcome.movement, outcome.intent.amount_minor))
+        decided: Decision[Answer] = rule(key, self.intents.get(key))
+        if decided.intent is not None:
+            self.intents[key] = decided.intent
+            if decided.movement is not None:
+                self.movements.append((key, decided.movement, decided.intent.amount_minor))
         if not self.trouble.fails(self.trouble.after):
-            self._answer(waiting, outcome.answer)
+            self._answer(waiting, decided.answer)
 
     @staticmethod
     def _answer(waiting: "asyncio.Future[Answer]", answer: Answer | Exception) -> None:

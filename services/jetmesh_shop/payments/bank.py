@@ -1,8 +1,8 @@
 """The sandbox bank's rules: Stripe's PaymentIntent, where the payment method's name decides. Nothing is stored here."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from jetmesh_shop.payments.gateway import (
     AlreadyCaptured,
@@ -14,14 +14,13 @@ from jetmesh_shop.payments.gateway import (
     DeclineReason,
     Held,
     KeyReused,
-    Refunded,
     Refused,
     Released,
 )
 
 State = Literal["processing", "held", "refused", "captured", "closed", "expired"]
 Movement = Literal["held", "captured", "released", "refunded"]
-Answer: TypeAlias = Held | Refused | Closed | Captured | CaptureRefused | Released | AlreadyCaptured | Refunded
+Answer = TypeVar("Answer")
 
 PAYING = frozenset({"pm_card_visa", "pm_card_mastercard", "pm_card_amex"})
 CAPTURE_FAILS, HOLD_EXPIRES, FLAKY = "pm_sandbox_captureFails", "pm_sandbox_holdExpires", "pm_sandbox_flaky"
@@ -40,40 +39,6 @@ DECLINING: dict[str, DeclineReason] = {
 FLAKY_FAILURES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """The call that holds money."""
-
-    key: str
-    amount_minor: int
-    currency: str
-    payment_method: str
-
-
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """The call that takes the money that is held."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The call that gives the money back and closes the key for good."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refund:
-    """The call that gives back what was taken, and closes the key for good."""
-
-    key: str
-
-
-Call: TypeAlias = Hold | Capture | Close | Refund
-
-
 class Intent(NamedTuple):
     """What the bank knows of one key; `failures` counts the passing ones of a flaky payment method."""
 
@@ -83,12 +48,21 @@ class Intent(NamedTuple):
     payment_method: str = ""
     failures: int = 0
 
-    def wants(self, hold: Hold) -> bool:
-        """Whether `hold` asks for what this intent was made for."""
-        return self[1:4] == (hold.amount_minor, hold.currency, hold.payment_method)
+    @property
+    def terms(self) -> "Terms":
+        """What its hold asked for."""
+        return Terms(*self[1:4])
 
 
-class Decision(NamedTuple):
+class Terms(NamedTuple):
+    """What a hold asks for."""
+
+    amount_minor: int
+    currency: str
+    payment_method: str
+
+
+class Decision(NamedTuple, Generic[Answer]):
     """The answer to a call; the intent, where it changed; and the movement of money, where there was one."""
 
     answer: Answer | BankUnavailable | KeyReused
@@ -96,48 +70,38 @@ class Decision(NamedTuple):
     movement: Movement | None = None
 
 
+Rule: TypeAlias = Callable[[str, Intent | None], Decision[Answer]]
+"""What the bank answers to a call, given the key and what it knows of it."""
+
+
 def authorization_id(key: str) -> str:
     """The hold's name, the same at every call for the key."""
     return "pi_" + blake2b(key.encode(), digest_size=12).hexdigest()
 
 
-def decide(call: Call, intent: Intent | None) -> Decision:
-    """What the bank answers to `call`, given what it knows of the key."""
-    match call:
-        case Hold():
-            return hold(call, intent)
-        case Capture():
-            return capture(call, intent)
-        case Close():
-            return close(intent)
-        case Refund():
-            return refund(intent)
-
-
-def hold(call: Hold, intent: Intent | None) -> Decision:
+def hold(key: str, intent: Intent | None, terms: Terms) -> Decision[Held | Refused | Closed]:
     """A closed key comes first: it answers the same whatever is asked of it."""
     if intent is None:
-        return authorize(call, failures=0)
+        return authorize(key, terms, failures=0)
     if intent.state in ("closed", "expired"):
         return Decision(Closed())
-    if not intent.wants(call):
-        return Decision(KeyReused(f"{call.key} was asked to hold something else before"))
+    if intent.terms != terms:
+        return Decision(KeyReused(f"{key} was asked to hold something else before"))
     if intent.state == "processing":
-        return authorize(call, intent.failures)
+        return authorize(key, terms, intent.failures)
     if intent.state == "refused":
-        return Decision(Refused(decline_reason(call.payment_method)))
-    return Decision(Held(authorization_id(call.key)))
+        return Decision(Refused(decline_reason(terms.payment_method)))
+    return Decision(Held(authorization_id(key)))
 
 
-def authorize(call: Hold, failures: int) -> Decision:
+def authorize(key: str, terms: Terms, failures: int) -> Decision[Held | Refused | Closed]:
     """The payment method's name decides."""
-    terms = (call.amount_minor, call.currency, call.payment_method)
-    if call.payment_method == FLAKY and failures < FLAKY_FAILURES:
+    if terms.payment_method == FLAKY and failures < FLAKY_FAILURES:
         unavailable = BankUnavailable("the card's issuer does not answer")
         return Decision(unavailable, Intent("processing", *terms, failures + 1))
-    if call.payment_method in HOLDING:
-        return Decision(Held(authorization_id(call.key)), Intent("held", *terms), "held")
-    return Decision(Refused(decline_reason(call.payment_method)), Intent("refused", *terms))
+    if terms.payment_method in HOLDING:
+        return Decision(Held(authorization_id(key)), Intent("held", *terms), "held")
+    return Decision(Refused(decline_reason(terms.payment_method)), Intent("refused", *terms))
 
 
 def decline_reason(payment_method: str) -> DeclineReason:
@@ -145,17 +109,17 @@ def decline_reason(payment_method: str) -> DeclineReason:
     return DECLINING.get(payment_method, "unknown_payment_method")
 
 
-def capture(call: Capture, intent: Intent | None) -> Decision:
+def capture(key: str, intent: Intent | None) -> Decision[Captured | CaptureRefused]:
     """Money is taken once, and only from a hold that is still there."""
     if intent is not None and intent.state == "captured":
-        return Decision(Captured(authorization_id(call.key)))
+        return Decision(Captured(authorization_id(key)))
     if intent is None or intent.state != "held":
         return Decision(CaptureRefused(refusal(intent)))
     if intent.payment_method == HOLD_EXPIRES:
         return Decision(CaptureRefused("authorization_expired"), intent._replace(state="expired"), "released")
     if intent.payment_method == CAPTURE_FAILS:
         return Decision(CaptureRefused("capture_failed"))
-    return Decision(Captured(authorization_id(call.key)), intent._replace(state="captured"), "captured")
+    return Decision(Captured(authorization_id(key)), intent._replace(state="captured"), "captured")
 
 
 def refusal(intent: Intent | None) -> CaptureRefusal:
@@ -165,7 +129,7 @@ def refusal(intent: Intent | None) -> CaptureRefusal:
     return "authorization_expired" if intent.state == "expired" else "closed"
 
 
-def close(intent: Intent | None) -> Decision:
+def close(_key: str, intent: Intent | None) -> Decision[Released | AlreadyCaptured]:
     """A key without an intent gets one that is closed, so that a hold still on its way finds it so."""
     if intent is None:
         return Decision(Released(), Intent("closed"))
@@ -176,9 +140,8 @@ def close(intent: Intent | None) -> Decision:
     return Decision(Released(), intent._replace(state="closed"), "released" if intent.state == "held" else None)
 
 
-def refund(intent: Intent | None) -> Decision:
+def refund(key: str, intent: Intent | None) -> Decision[None]:
     """Money is given back once; where none was taken, the key is closed as ever."""
     if intent is None or intent.state != "captured":
-        closed = close(intent)
-        return Decision(Refunded(), closed.intent, closed.movement)
-    return Decision(Refunded(), intent._replace(state="closed"), "refunded")
+        return Decision(None, *close(key, intent)[1:])
+    return Decision(None, intent._replace(state="closed"), "refunded")

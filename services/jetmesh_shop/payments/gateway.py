@@ -54,11 +54,6 @@ class AlreadyCaptured:
     """The money was taken before: the key can't be closed any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refunded:
-    """The money that was taken is given back, and the key is closed."""
-
-
 class BankUnavailable(Unavailable):
     """The bank did not answer or could not: whether it acted is unknown. Ask again with the same key."""
 
@@ -87,6 +82,6 @@ class Gateway(Protocol):
         """Give back what is held and refuse later holds for good, also when no hold was seen yet."""
         ...
 
-    async def refund(self, order_key: str) -> Refunded:
+    async def refund(self, order_key: str) -> None:
         """Give back what was taken, if anything, and refuse later holds for good."""
         ...

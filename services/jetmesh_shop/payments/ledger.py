@@ -3,16 +3,16 @@
 import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from jetmesh_shop.files import usable
-from jetmesh_shop.payments.bank import Answer, Call, Decision, Intent, Movement, decide
+from jetmesh_shop.payments.bank import Intent, Movement, Rule
 from jetmesh_shop.payments.gateway import BankUnavailable
 
-CALLS_KEPT = 100_000
 BUSY_TIMEOUT_SECONDS = 5.0
 
 SCHEMA = """
@@ -23,9 +23,6 @@ CREATE TABLE IF NOT EXISTS intents (
 CREATE TABLE IF NOT EXISTS movements (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, amount_minor INTEGER NOT NULL,
     currency TEXT NOT NULL, at TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS calls (
-    number INTEGER PRIMARY KEY, call TEXT NOT NULL, key TEXT NOT NULL, answer TEXT NOT NULL, at TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS outage (since TEXT NOT NULL);
 CREATE TRIGGER IF NOT EXISTS movements_stay_unchanged BEFORE UPDATE ON movements
@@ -42,33 +39,15 @@ def connect(path: Path) -> sqlite3.Connection:
         Unusable: the file is damaged, or somebody else's.
     """
     with usable(path, "the bank's ledger", sqlite3.DatabaseError):
-        return _connect(path)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
-    # SQLite's switch to WAL waits for no other process: of several that start at once, one would fail.
-    with path.with_name(f"{path.name}.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.executescript(SCHEMA)
-    return db
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Everything inside or nothing; the write lock is taken first, so that what was read stays true until the end."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        # Some errors, a full disk among them, have rolled back already.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
+        # SQLite's switch to WAL waits for no other process: of several that start at once, one would fail.
+        with path.with_name(f"{path.name}.lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.executescript(SCHEMA)
+        return db
 
 
 def outage_since(db: sqlite3.Connection) -> str | None:
@@ -98,19 +77,21 @@ class Bank:
     """The bank's counter: carries out calls on the ledger, many in one transaction. For one thread at a time.
 
     A killed process loses nothing that was answered: the journal is flushed to the disk before (WAL,
-    synchronous=FULL: 0.35 ms a transaction, which group commit shares among the calls).
+    synchronous=FULL: 0.35 ms a transaction).
     """
 
     def __init__(self, path: Path) -> None:
         self._db = connect(path)
 
-    def perform(self, calls: Sequence[Call]) -> list[Answer | Exception]:
-        """The answers to `calls`, in order, each effect and each answer stored; during an outage, no effect at all."""
+    def perform(self, calls: Sequence[tuple[str, Rule[Any]]]) -> list[Any]:
+        """The answers to `calls`, in order, or exceptions, each effect stored; during an outage, no effect at all."""
         try:
-            with transaction(self._db):
+            with self._db:
+                # The write lock is taken first, so that what was read stays true until the end.
+                self._db.execute("BEGIN IMMEDIATE")
                 if outage_since(self._db) is not None:
                     return [BankUnavailable("the bank is closed: outage") for _ in calls]
-                return self._carry_out(calls, now())
+                return [self._apply(key, rule, now()) for key, rule in calls]
         except sqlite3.OperationalError as error:
             return [BankUnavailable(f"the bank's ledger: {error}") for _ in calls]
 
@@ -118,27 +99,16 @@ class Bank:
         """Close the ledger's file."""
         self._db.close()
 
-    def _carry_out(self, calls: Sequence[Call], at: str) -> list[Answer | Exception]:
-        outcomes = [self._apply(call, at) for call in calls]
-        log = [
-            (type(call).__name__, call.key, repr(outcome.answer), at)
-            for call, outcome in zip(calls, outcomes, strict=True)
-        ]
-        self._db.executemany("INSERT INTO calls (call, key, answer, at) VALUES (?, ?, ?, ?)", log)
-        self._db.execute("DELETE FROM calls WHERE number <= (SELECT max(number) FROM calls) - ?", (CALLS_KEPT,))
-        return [outcome.answer for outcome in outcomes]
-
-    def _apply(self, call: Call, at: str) -> Decision:
-        before = self._intent(call.key)
-        outcome = decide(call, before)
-        if outcome.intent is not None:
-            self._db.execute("REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?)", (call.key, *outcome.intent))
-            if outcome.movement is not None:
-                moved = (call.key, outcome.movement, outcome.intent.amount_minor, outcome.intent.currency, at)
-                self._db.execute(
-                    "INSERT INTO movements (key, kind, amount_minor, currency, at) VALUES (?, ?, ?, ?, ?)", moved
-                )
-        return outcome
+    def _apply(self, key: str, rule: Rule[Any], at: str) -> Any:
+        answer, intent, movement = rule(key, self._intent(key))
+        if intent is not None:
+            self._db.execute("REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?)", (key, *intent))
+        if intent is not None and movement is not None:
+            moved = (key, movement, intent.amount_minor, intent.currency, at)
+            self._db.execute(
+                "INSERT INTO movements (key, kind, amount_minor, currency, at) VALUES (?, ?, ?, ?, ?)", moved
+            )
+        return answer
 
     def _intent(self, key: str) -> Intent | None:
         row = self._db.execute(
