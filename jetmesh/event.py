@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
-from jetmesh.history import UNTOLD, History
+from jetmesh.history import UNKNOWN, History
 
 
 @runtime_checkable
@@ -53,7 +53,7 @@ class Recorded(NamedTuple):
     trace_id: str
     causation_id: str
     data: bytes
-    history: History = UNTOLD
+    history: History = UNKNOWN
     """The history of the stream: a stored position is valid in one history."""
 
 

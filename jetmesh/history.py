@@ -48,7 +48,7 @@ class History:
         return {BORN: repr(self.born), RESTORED: json.dumps(self.restorations)}
 
 
-UNTOLD = History()
+UNKNOWN = History()
 
 
 class Histories:
@@ -59,9 +59,9 @@ class Histories:
 
     def of(self, stream: str) -> History:
         """The history of a stream; of an unknown one, that it was always there."""
-        return self._by_stream.get(stream, UNTOLD)
+        return self._by_stream.get(stream, UNKNOWN)
 
-    def told(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
+    def learn(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
         """Take the histories from the durables' configurations, by `stream/durable`."""
         for name, config in configs.items():
             if history := read(config.get("metadata") or {}):
@@ -70,8 +70,8 @@ class Histories:
 
 def history_of(info: Mapping[str, Any]) -> History:
     """The history in a stream's description (STREAM.INFO)."""
-    told = read(info["config"].get("metadata") or {})
-    return told or History(born=datetime.fromisoformat(info["created"]).timestamp())
+    known = read(info["config"].get("metadata") or {})
+    return known or History(born=datetime.fromisoformat(info["created"]).timestamp())
 
 
 def read(metadata: Mapping[str, str]) -> History | None:

@@ -75,7 +75,7 @@ class Again(Outcome):
 
     error: Exception = field()
     pause_seconds: float = field()
-    is_aside: bool = False
+    is_delayed: bool = False
 
 
 class Later(Again):

@@ -189,8 +189,8 @@ def read(model: type[Model], variables: Mapping[str, str] | None = None) -> Mode
     try:
         return model.model_validate({name: value for name, value in found.items() if value})
     except ValidationError as invalid:
-        told = [(_named(names, e["loc"]), e["msg"].removeprefix("Value error, ")) for e in invalid.errors()]
-        wrong = "; ".join(f"{name}: {words}" for name, words in told)
+        complaints = [(_named(names, e["loc"]), e["msg"].removeprefix("Value error, ")) for e in invalid.errors()]
+        wrong = "; ".join(f"{name}: {words}" for name, words in complaints)
         raise SettingsError(f"settings: {wrong}") from None
 
 

@@ -86,8 +86,8 @@ def archive(
     """
     target = settings_of_target()
     kept = Archive(folder or target.settings.state / "archive")
-    tell = (lambda _: None) if as_json else (lambda words: say(words, dim=True, err=True))
-    report = asyncio.run(_run(apps.load(app), target, kept, _When(older_than, forget_after), (tell, dry_run)))
+    progress = (lambda _: None) if as_json else (lambda words: say(words, dim=True, err=True))
+    report = asyncio.run(_run(apps.load(app), target, kept, _When(older_than, forget_after), (progress, dry_run)))
     if not dry_run:
         _measure(report)
     if as_json:
@@ -113,13 +113,13 @@ def _measure(report: Report) -> None:
 async def _run(
     services: Sequence[Service], target: Target, kept: Archive, when: "_When", how: tuple[Say, bool]
 ) -> Report:
-    tell, dry_run = how
+    progress, dry_run = how
     async with reach(target) as mesh:
         try:
             now = await broker_time(mesh.connection, DEAD_LETTERS)
             until = now - when.older_than
             forget_before = None if when.forget_after is None else now - when.forget_after
-            job = Job(mesh.connection, services, kept, tell, mesh.settings.split, forget_before)
+            job = Job(mesh.connection, services, kept, progress, mesh.settings.split, forget_before)
             if dry_run:
                 return await job.run(until, dry_run=True)
             with kept.held():

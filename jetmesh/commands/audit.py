@@ -32,9 +32,9 @@ def audit(app: str, state: StateFolder, archive: Path | None, *, as_json: bool) 
     """
     done = asyncio.run(_audit(apps.load(app), state, archive or state.archive))
     if as_json:
-        show(done.told())
+        show(done.as_json())
     else:
-        Console().print(done.shown())
+        Console().print(done.as_tables())
     raise SystemExit(not done.is_clean)
 
 

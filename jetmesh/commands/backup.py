@@ -43,9 +43,9 @@ def backup(folder: Path, as_json: bool, app: str) -> None:
     It shows the mesh at one moment, the beginning of the backup: no event in it lacks its cause. It holds the personal
     data of the streams. Needs an operator's key.
     """
-    tell = quiet if as_json else dim
+    progress = quiet if as_json else dim
     began = time.monotonic()
-    taken = asyncio.run(_run(apps.load(app), settings_of_target(), folder, tell))
+    taken = asyncio.run(_run(apps.load(app), settings_of_target(), folder, progress))
     seconds = time.monotonic() - began
     if as_json:
         terminal.show(summary(taken, folder, seconds))
@@ -53,27 +53,27 @@ def backup(folder: Path, as_json: bool, app: str) -> None:
         terminal.say(f"{len(taken.streams)} streams, {rate(taken, seconds)}, as of {taken.as_of}: {folder}")
 
 
-async def _run(services: Sequence[Service], target: Target, folder: Path, tell: Say) -> Manifest:
+async def _run(services: Sequence[Service], target: Target, folder: Path, progress: Say) -> Manifest:
     async with reach(target) as mesh:
-        return await Taking(mesh.connection, services, mesh.settings.split, folder, tell).run()
+        return await Taking(mesh.connection, services, mesh.settings.split, folder, progress).run()
 
 
-def rate(told: Manifest, seconds: float) -> str:
+def rate(backup: Manifest, seconds: float) -> str:
     """The size and the speed, in words."""
-    megabytes = told.held_bytes / 1e6
+    megabytes = backup.held_bytes / 1e6
     return f"{megabytes:,.1f} MB of messages in {seconds:,.1f} s ({megabytes / seconds:,.1f} MB/s)"
 
 
-def summary(told: Manifest, folder: Path, seconds: float) -> dict[str, object]:
+def summary(backup: Manifest, folder: Path, seconds: float) -> dict[str, object]:
     """The same as JSON."""
     return {
         "folder": str(folder),
-        "id": told.id,
-        "as_of": told.as_of,
-        "bytes": told.bytes,
-        "held_bytes": told.held_bytes,
+        "id": backup.id,
+        "as_of": backup.as_of,
+        "bytes": backup.bytes,
+        "held_bytes": backup.held_bytes,
         "seconds": round(seconds, 3),
-        "streams": {name: each.state["messages"] for name, each in told.streams.items()},
+        "streams": {name: each.state["messages"] for name, each in backup.streams.items()},
     }
 
 

@@ -41,8 +41,8 @@ def show(name: str, app: str, contracts: str) -> None:
     contract = schema.contract(event)
     facts = contract.consumer[FACTS]
     console = Console()
-    told = f"  {facts['subject']}\n\n{contract.consumer['description']}\n"
-    console.print(Text.assemble((name, "bold cyan"), told))
+    heading = f"  {facts['subject']}\n\n{contract.consumer['description']}\n"
+    console.print(Text.assemble((name, "bold cyan"), heading))
     console.print(_fields(contract.consumer))
     rows = {
         "owner": facts["owner"],

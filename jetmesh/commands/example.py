@@ -25,8 +25,8 @@ def example(name: str, key: str, contracts: str) -> None:
     event = found.event(name)
     bodies = found.examples(event.type)
     if not bodies:
-        told = f"{event.type} has no example: write one to {found.folder}/examples/{event.type}/1.json"
-        raise click.ClickException(told)
+        missing = f"{event.type} has no example: write one to {found.folder}/examples/{event.type}/1.json"
+        raise click.ClickException(missing)
     body = {**bodies[0], event.key_field: key or _fresh(str(bodies[0][event.key_field]))}
     event.read(json.dumps(body).encode())
     say(written(body, separators=(",", ":")))

@@ -37,42 +37,42 @@ def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, ap
     The streams stay closed to services and clients until all are restored and the app's audit finds no error; exit 1
     if it finds one. If it is interrupted, run it again: it continues. Needs an operator's key.
     """
-    tell = quiet if as_json else dim
+    progress = quiet if as_json else dim
     began = time.monotonic()
     if check:
-        told = manifest.read(folder)
-        manifest.check(folder, told, tell)
+        backup = manifest.read(folder)
+        manifest.check(folder, backup, progress)
         if as_json:
-            terminal.show(summary(told, folder, time.monotonic() - began))
+            terminal.show(summary(backup, folder, time.monotonic() - began))
         else:
-            terminal.say(f"{folder}: whole, {len(told.streams)} streams as of {told.as_of}")
+            terminal.say(f"{folder}: whole, {len(backup.streams)} streams as of {backup.as_of}")
         return
     try:
-        told, done = asyncio.run(_run(apps.load(app), settings_of_target(), folder, (tell, despite_offences)))
+        backup, done = asyncio.run(_run(apps.load(app), settings_of_target(), folder, (progress, despite_offences)))
     except AuditFailed as offences:
         raise SystemExit(_refused(offences)) from None
     seconds = time.monotonic() - began
     if as_json:
         own = {"undone": done.undone, "audit_seconds": round(done.audit_seconds, 3)}
-        terminal.show({**summary(told, folder, seconds), **own})
+        terminal.show({**summary(backup, folder, seconds), **own})
         return
-    restored = rate(told, seconds - done.audit_seconds)
+    restored = rate(backup, seconds - done.audit_seconds)
     audited = f"audited in {done.audit_seconds:,.1f} s"
-    terminal.say(f"{len(told.streams)} streams, {restored}, {audited}, as of {told.as_of}")
+    terminal.say(f"{len(backup.streams)} streams, {restored}, {audited}, as of {backup.as_of}")
     terminal.say(f"{sum(done.undone.values()):,} messages after that moment were left out; the services may start")
 
 
 async def _run(
     services: Sequence[Service], target: Target, folder: Path, how: tuple[Say, bool]
 ) -> tuple[Manifest, Restoring]:
-    tell, despite_offences = how
+    progress, despite_offences = how
     async with reach(target) as mesh:
 
         async def examine() -> list[str]:
             found = [offence for audit in audits(services) for offence in await audit(mesh)]
             return [] if despite_offences else found
 
-        restoring = Restoring(mesh.connection, services, mesh.settings, folder, tell)
+        restoring = Restoring(mesh.connection, services, mesh.settings, folder, progress)
         return await restoring.run(examine), restoring
 
 

@@ -55,10 +55,10 @@ def story(key: str, app: str, state: StateFolder, archive: Path | None, *, as_js
 
     Against a mesh elsewhere (NATS_URL), spans come from the Jaeger that JETMESH_JAEGER_URL names.
     """
-    tell(apps.load(app), key, state, archive or state.archive, as_json=as_json)
+    print_story(apps.load(app), key, state, archive or state.archive, as_json=as_json)
 
 
-def tell(
+def print_story(
     services: Sequence[Service], key: str, state: StateFolder, archive: Path, *, as_json: bool, name: str = "key"
 ) -> None:
     """Print it; `name` is what the app calls its key."""
@@ -68,8 +68,8 @@ def tell(
     if not events and not spans:
         raise click.ClickException(f"nothing is recorded about {key}")
     if as_json:
-        told = [{**asdict(event), "time": event.time.isoformat(), "trace_id": event.trace_id} for event in events]
-        show({name: key, "events": told, "spans": [asdict(span) for span in spans]})
+        listed = [{**asdict(event), "time": event.time.isoformat(), "trace_id": event.trace_id} for event in events]
+        show({name: key, "events": listed, "spans": [asdict(span) for span in spans]})
         return
     if count := sum(event.archived for event in events):
         say(f"{count} of its {len(events)} events are from the archive in {archive}", dim=True)

@@ -113,12 +113,12 @@ async def reach_running(state: StateFolder) -> AsyncIterator[Context]:
     Raises:
         click.ClickException: there is neither.
     """
-    told = endpoints_file.read(state.endpoints) if state.is_held else None
-    if told is None and "NATS_URL" not in settings.environment():
+    running = endpoints_file.read(state.endpoints) if state.is_held else None
+    if running is None and "NATS_URL" not in settings.environment():
         raise click.ClickException(
             f"no mesh runs in {state.folder}: start one with `jetmesh dev`, or name a broker with NATS_URL"
         )
-    async with connected_with(told["nats_args"] if told else ()) as mesh:
+    async with connected_with(running["nats_args"] if running else ()) as mesh:
         yield mesh
 
 

@@ -37,9 +37,9 @@ class Conditions:
 
     def __init__(self, log: logging.Logger, first_seconds: float | None = None) -> None:
         self._log, self._first_seconds = log, first_seconds
-        self._told: dict[Hashable, Occurrences] = {}
+        self._seen: dict[Hashable, Occurrences] = {}
 
-    def tell(
+    def log(
         self,
         condition: Hashable,
         level: int,
@@ -49,52 +49,52 @@ class Conditions:
         error: BaseException | None = None,
     ) -> None:
         """Log `words` about `condition`, now or later with a count; the first line has the traceback of `error`."""
-        told = self._told.get(condition)
-        if told is None:
+        seen = self._seen.get(condition)
+        if seen is None:
             if not self._log.isEnabledFor(level):
                 return
             self._log.log(level, words, *arguments, extra=extra, exc_info=error)
             self._remember(condition)
             return
-        told.times += 1
-        told.level, told.words, told.arguments, told.extra = level, words, arguments, extra
+        seen.times += 1
+        seen.level, seen.words, seen.arguments, seen.extra = level, words, arguments, extra
 
     def say(self, level: int, condition: str, words: str) -> None:
         """Log `words` about `condition`, now or later with a count."""
-        self.tell(condition, level, "%s", words)
+        self.log(condition, level, "%s", words)
 
     def over(self, condition: str = "") -> None:
         """The condition has ended (all, if none is named): its next occurrence is logged at once."""
-        for ended in [condition] if condition else list(self._told):
-            if told := self._told.pop(ended, None):
-                self._summary(told)
+        for ended in [condition] if condition else list(self._seen):
+            if seen := self._seen.pop(ended, None):
+                self._summary(seen)
 
     def _remember(self, condition: Hashable) -> None:
-        told = self._told[condition] = Occurrences(pause=self._first_seconds or FIRST_SECONDS)
-        self._plan(condition, told)
-        if len(self._told) > CONDITIONS_MAX:
-            self._summary(self._told.pop(next(iter(self._told))))
+        seen = self._seen[condition] = Occurrences(pause=self._first_seconds or FIRST_SECONDS)
+        self._plan(condition, seen)
+        if len(self._seen) > CONDITIONS_MAX:
+            self._summary(self._seen.pop(next(iter(self._seen))))
 
-    def _plan(self, condition: Hashable, told: Occurrences) -> None:
-        told.timer = asyncio.get_running_loop().call_later(told.pause, self._again, condition)
+    def _plan(self, condition: Hashable, seen: Occurrences) -> None:
+        seen.timer = asyncio.get_running_loop().call_later(seen.pause, self._again, condition)
 
     def _again(self, condition: Hashable) -> None:
         """After a pause: log the count; without a new occurrence the condition is over."""
-        told = self._told[condition]
-        if told.times:
-            self._summary(told)
-            told.pause = min(2 * told.pause, LONGEST_SECONDS)
-            self._plan(condition, told)
+        seen = self._seen[condition]
+        if seen.times:
+            self._summary(seen)
+            seen.pause = min(2 * seen.pause, LONGEST_SECONDS)
+            self._plan(condition, seen)
         else:
-            del self._told[condition]
+            del self._seen[condition]
 
-    def _summary(self, told: Occurrences) -> None:
+    def _summary(self, seen: Occurrences) -> None:
         """Log how often it occurred since the last line."""
-        if told.timer:
-            told.timer.cancel()
-        if told.times:
-            self._log.log(told.level, f"{told.words} (%d more)", *told.arguments, told.times, extra=told.extra)
-        told.times = 0
+        if seen.timer:
+            seen.timer.cancel()
+        if seen.times:
+            self._log.log(seen.level, f"{seen.words} (%d more)", *seen.arguments, seen.times, extra=seen.extra)
+        seen.times = 0
 
 
 def kind_of(error: BaseException) -> ErrorKind:

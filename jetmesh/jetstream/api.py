@@ -40,8 +40,8 @@ async def request(
     data = json.dumps(body).encode() if body is not None else b""
     asked = time.monotonic()
     document = json.loads(await connection.ask(connection.api(call), data, timeout_seconds))
-    if told := document.get("ts"):
-        connection.clock.learn(told, asked, time.monotonic())
+    if timestamp := document.get("ts"):
+        connection.clock.learn(timestamp, asked, time.monotonic())
     if "error" not in document:
         return document
     refused = ApiError.of(document["error"], call)

@@ -34,9 +34,9 @@ class BrokerClock:
         """Whether the broker's time is known."""
         return self._best is not None
 
-    def learn(self, told: str, asked: float, heard: float) -> None:
-        """Take a sample: the broker's time was `told` (RFC 3339) between these two times of the monotonic clock."""
-        fresh = _Sample(datetime.fromisoformat(told).timestamp() - (asked + heard) / 2, (heard - asked) / 2, heard)
+    def learn(self, timestamp: str, asked: float, heard: float) -> None:
+        """Take a sample: the broker's time was `timestamp` (RFC 3339) between two times of the monotonic clock."""
+        fresh = _Sample(datetime.fromisoformat(timestamp).timestamp() - (asked + heard) / 2, (heard - asked) / 2, heard)
         best = self._best
         if best is None or self._is_better(fresh, best):
             self._best = fresh

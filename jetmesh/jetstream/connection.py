@@ -40,21 +40,21 @@ class Connection(Notices):
         self.send = self._client.send
         """See `Transport.send`."""
         self.new_inbox = self._client.new_inbox
-        self._tell: Callable[[str], None] = self._warn
+        self._on_failure: Callable[[str], None] = self._warn
         self._lifetimes = Lifetimes()
         self._is_wanted = True
         self._closed = asyncio.Event()
 
     async def open(
-        self, url: str, name: str, *, within_seconds: float | None = None, tell: Callable[[str], None] | None = None,
-        **options: Any,
+        self, url: str, name: str, *, within_seconds: float | None = None,
+        on_failure: Callable[[str], None] | None = None, **options: Any,
     ) -> None:  # fmt: skip
-        """Connect; try until a server accepts this client. `tell` gets the reason of each failure.
+        """Connect; try until a server accepts this client. `on_failure` gets the reason of each failure.
 
         Raises:
             TimeoutError: no server accepted it in that time; `refusal` says why.
         """
-        self._tell = tell or self._warn
+        self._on_failure = on_failure or self._warn
         connecting = self._client.connect(
             [server.strip() for server in url.split(",") if server.strip()],
             name=name,
@@ -72,7 +72,7 @@ class Connection(Notices):
         )
         await finished(connecting, within_seconds)
         self._lifetimes.begin()
-        self._tell = self._warn
+        self._on_failure = self._warn
         self._conditions.over()
 
     async def close(self) -> None:
@@ -156,14 +156,14 @@ class Connection(Notices):
                 request is larger than the broker accepts.
         """
         try:
-            told = await self._client.request(subject, data, timeout_seconds, headers=decode_headers(headers))
+            reply = await self._client.request(subject, data, timeout_seconds, headers=decode_headers(headers))
         except TooLarge as too_large:
             raise Unavailable(str(too_large)) from None
         except NoRespondersError:
             raise Unavailable(f"nobody answers {subject}: {self._nobody}") from None
         except NatsTimeoutError:
             raise Unavailable(f"no answer to {subject} within {timeout_seconds:g} s") from None
-        return told.data
+        return reply.data
 
     @property
     def _nobody(self) -> str:
@@ -180,7 +180,7 @@ class Connection(Notices):
             self._conditions.say(logging.ERROR, text, f"the broker denied this user a subject: {text}")
             self.denied(text)
             return
-        self._tell(self._identity.trouble(error, self._client.about_server) or text)
+        self._on_failure(self._identity.trouble(error, self._client.about_server) or text)
 
     def _warn(self, words: str) -> None:
         self._conditions.say(logging.WARNING, words, f"broker connection: {words}")

@@ -43,11 +43,16 @@ class Endpoint:
     @property
     def stats(self) -> dict[str, Any]:
         """What STATS says of it."""
-        told = {"name": self.name, "subject": self.subject, "queue_group": self.queue, "last_error": self.last_error}
+        stated = {
+            "name": self.name,
+            "subject": self.subject,
+            "queue_group": self.queue,
+            "last_error": self.last_error,
+        }
         numbers = {"num_requests": self.requests, "num_errors": self.errors, "processing_time": self.nanoseconds}
         average = {"average_processing_time": self.nanoseconds // max(1, self.requests)}
         data = self.data() if self.data else None
-        return told | numbers | average | ({"data": data} if data is not None else {})
+        return stated | numbers | average | ({"data": data} if data is not None else {})
 
     async def answered(self, request: bytes) -> tuple[bytes, bytes]:
         """The headers and the body of the answer."""
@@ -86,9 +91,9 @@ class MicroService:
 
     async def start(self) -> None:
         """Answer requests, from the return on."""
-        for verb, told in {"PING": self._ping, "INFO": self._info, "STATS": self._stats}.items():
+        for verb, answer in {"PING": self._ping, "INFO": self._info, "STATS": self._stats}.items():
             for subject in self._control_subjects(verb):
-                self._subscriptions.append(await self._transport.listen(subject, self._telling(told)))
+                self._subscriptions.append(await self._transport.listen(subject, self._control(answer)))
         for endpoint in self._endpoints:
             frame = self._serving(endpoint)
             self._subscriptions.append(await self._transport.listen(endpoint.subject, frame, endpoint.queue))
@@ -118,8 +123,8 @@ class MicroService:
         endpoints = [endpoint.stats for endpoint in self._endpoints]
         return {"type": TYPE.format("stats"), **self._identity, "started": started, "endpoints": endpoints}
 
-    def _telling(self, told: Callable[[], dict[str, Any]]) -> OnFrame:
-        return lambda _subject, reply, _headers, _data: self._reply(reply, b"", json.dumps(told()).encode())
+    def _control(self, answer: Callable[[], dict[str, Any]]) -> OnFrame:
+        return lambda _subject, reply, _headers, _data: self._reply(reply, b"", json.dumps(answer()).encode())
 
     def _serving(self, endpoint: Endpoint) -> OnFrame:
         """One request after the other, in the order in which they come."""

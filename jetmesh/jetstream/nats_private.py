@@ -282,7 +282,7 @@ class NatsClient(Client):
         try:
             frame(subject, reply, headers, data)
         except Exception as error:
-            self.conditions.tell(
+            self.conditions.log(
                 kind_of(error), logging.ERROR, "a frame on %r could not be handled", subject[:200], error=error
             )
         return True
@@ -292,7 +292,7 @@ class NatsClient(Client):
         try:
             await self._process_msg(sid, subject.encode(), reply.encode(), data, headers)
         except Exception as error:
-            self.conditions.tell(
+            self.conditions.log(
                 kind_of(error), logging.ERROR, "a message on %r could not be handled", subject[:200], error=error
             )
 

@@ -259,9 +259,9 @@ class Publisher:
 
 def _last_sequence(refusal: ApiError) -> int | None:
     """The sequence that the guard found, which the server tells in its words alone."""
-    is_told = refusal.error_code == ErrorCode.WRONG_LAST_SEQUENCE
-    told = _WRONG_SEQUENCE.match(refusal.description) if is_told else None
-    return int(told[1]) if told else None
+    names_it = refusal.error_code == ErrorCode.WRONG_LAST_SEQUENCE
+    found = _WRONG_SEQUENCE.match(refusal.description) if names_it else None
+    return int(found[1]) if found else None
 
 
 def _batch_lines(batch: str, number: int, last: int) -> str:

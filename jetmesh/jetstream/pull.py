@@ -164,7 +164,7 @@ class Pull:
         """Called from time to time: a pull that is open and whose heartbeats stopped is not there any more."""
         if self._running and self._asked and time.monotonic() - self.last_frame > 2 * HEARTBEAT_SECONDS + 1:
             silent = 2 * HEARTBEAT_SECONDS
-            self._conditions.tell(
+            self._conditions.log(
                 "silent", logging.INFO, "no frame from %s/%s for %.0f s: pulling again",
                 self.stream, self.durable, silent,
             )  # fmt: skip
@@ -247,7 +247,7 @@ class Pull:
             self._pull()
             return
         self._trouble = "the consumer does not answer" if kind is StatusKind.NO_RESPONDERS else str(status)
-        self._conditions.tell(
+        self._conditions.log(
             self._trouble, logging.INFO, "pull of %s/%s ended: %s", self.stream, self.durable, self._trouble
         )
         if kind in (StatusKind.NO_RESPONDERS, StatusKind.CONSUMER_DELETED):

@@ -17,8 +17,8 @@ from jetmesh.topology.streams import Topology
 class Lifecycle:
     """The processes on a state folder. When one is started again, `endpoints.json` is written anew."""
 
-    def __init__(self, state: StateFolder, endpoints: Callable[[Mapping[str, int]], Endpoints], tell: Say) -> None:
-        self._state, self._endpoints, self._tell = state, endpoints, tell
+    def __init__(self, state: StateFolder, endpoints: Callable[[Mapping[str, int]], Endpoints], progress: Say) -> None:
+        self._state, self._endpoints, self._progress = state, endpoints, progress
         self._foundation: list[Supervisor] = []
         self._services: list[Supervisor] = []
         self._announced = False
@@ -64,19 +64,19 @@ class Lifecycle:
         return [Supervisor(spec, self._state, self._on_change) for spec in specs]
 
     def _on_change(self, words: str) -> None:
-        self._tell(words)
+        self._progress(words)
         if self._announced:
             self.announce()
 
 
-async def clear(state: StateFolder, tell: Say) -> None:
+async def clear(state: StateFolder, progress: Say) -> None:
     """Stop the processes that an earlier start left running, and remove its `endpoints.json`.
 
     Raises:
         StartFailed: a process can't be stopped.
     """
     state.endpoints.unlink(missing_ok=True)
-    await end_leftovers(state, tell)
+    await end_leftovers(state, progress)
 
 
 async def provide(connection: Transport, needed: Topology) -> int:

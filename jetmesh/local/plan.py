@@ -74,7 +74,7 @@ class Plan:
     def service(self, name: str, environment: Mapping[str, str] | None = None) -> Spec:
         """A service's process: its environment, and how to check that it is ready."""
         port = self.health_ports[name]
-        told = {
+        variables = {
             "NATS_URL": self.nats_url,
             "JETMESH_APP": self.app,
             "JETMESH_STATE": str(self.state.folder),
@@ -83,7 +83,7 @@ class Plan:
             **(self._identity(name) if self.own_broker else {}),
             **(environment or {}),
         }
-        return Spec(name, (*self.python, "jetmesh", "run", name), answers(f"http://{HOST}:{port}/readyz"), told)
+        return Spec(name, (*self.python, "jetmesh", "run", name), answers(f"http://{HOST}:{port}/readyz"), variables)
 
     def _identity(self, name: str) -> dict[str, str]:
         """The variables with the service's own account."""

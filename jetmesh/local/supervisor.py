@@ -42,9 +42,9 @@ class Supervisor:
     """A process of the mesh. It leads a session of its own, so that Ctrl-C reaches only the command, which stops all
     processes in order. It holds the lock on its pid file, so that a later start finds it."""
 
-    def __init__(self, spec: Spec, state: StateFolder, tell: Callable[[str], None]) -> None:
+    def __init__(self, spec: Spec, state: StateFolder, progress: Callable[[str], None]) -> None:
         self.name = spec.name
-        self._spec, self._state, self._tell = spec, state, tell
+        self._spec, self._state, self._progress = spec, state, progress
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -75,7 +75,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(self._process.wait(), self._spec.stop_seconds)
         except TimeoutError:
-            self._tell(f"{self.name} did not stop within {self._spec.stop_seconds:g} s: killed")
+            self._progress(f"{self.name} did not stop within {self._spec.stop_seconds:g} s: killed")
             with suppress(ProcessLookupError):  # it has ended meanwhile
                 self._process.kill()
             await self._process.wait()
@@ -115,13 +115,13 @@ class Supervisor:
             status = await self._process.wait()
             if time.monotonic() - began > STEADY_SECONDS:
                 pause_seconds = PAUSE_SECONDS_FIRST
-            self._tell(f"{self.name} ended with status {status}: starting it again in {pause_seconds:g} s")
+            self._progress(f"{self.name} ended with status {status}: starting it again in {pause_seconds:g} s")
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, self._spec.pause_seconds_max)
             await self._spawn()
             with suppress(StartFailed):
                 await self._until_ready()
-                self._tell(f"{self.name} is back")
+                self._progress(f"{self.name} is back")
 
     def _report(self, what: str) -> str:
         path = self._state.logs / f"{self.name}.log"
@@ -129,14 +129,14 @@ class Supervisor:
         return "\n".join([f"{what}; the end of {path}:", *(f"  {line}" for line in lines)])
 
 
-async def end_leftovers(state: StateFolder, tell: Callable[[str], None]) -> None:
+async def end_leftovers(state: StateFolder, progress: Callable[[str], None]) -> None:
     """Stop the processes that a killed mesh left on this folder, the last started first: a locked pid file belongs to a
     living process of this mesh."""
     for path in sorted(state.pids.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             lock(path).close()
         except LockHeld as holder:
-            tell(f"{path.name} is left from an earlier start (process {holder}): stopping it")
+            progress(f"{path.name} is left from an earlier start (process {holder}): stopping it")
             await _end(state, path.name, int(str(holder)))
 
 

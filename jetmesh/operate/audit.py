@@ -32,12 +32,12 @@ class Audit:
         """Whether nothing is wrong."""
         return not any(finding.offences for finding in self.findings)
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The audit as JSON."""
         offences = {finding.check: list(finding.offences) for finding in self.findings if finding.offences}
         return {"clean": self.is_clean, **self.document, "offences": offences}
 
-    def shown(self) -> RenderableType:
+    def as_tables(self) -> RenderableType:
         """The figures, then each check with its offences."""
         spaced = (part for table in self.tables for part in (table, Text()))
         return Group(*spaced, *map(_verdict, self.findings), Text(), _conclusion(self))
@@ -56,7 +56,7 @@ def figures(books: Books) -> dict[str, Any]:
         "events": len(books.events),
         "dead_letters": len(books.letters),
         "discarded": len(books.discarded),
-        "set_aside": len(books.delayed),
+        "delayed": len(books.delayed),
         "types": dict(sorted(Counter(event.type for event in books.events).items())),
     }
 

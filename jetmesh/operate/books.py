@@ -134,7 +134,7 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
     types = types_of(services)
     events: list[Fact] = []
     await _refuse_halves(context, archive, streams)
-    told = await histories(context.connection, (INTAKE, *streams))
+    lives = await histories(context.connection, (INTAKE, *streams))
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
     for stream in reversed(streams):
         stored = await stream_reader.read(context.connection, stream)
@@ -143,7 +143,7 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
     waiting = await delayed(context.connection, services)
     intake = [fact_of(types, INTAKE, message) for message in await stream_reader.read(context.connection, INTAKE)]
     # The archive last: what leaves a stream while it is read is there by then.
-    archived = [fact_of(types, row.stream, row.stored()) for row in _archived(archive, told)]
+    archived = [fact_of(types, row.stream, row.stored()) for row in _archived(archive, lives)]
     return Books(
         services=services,
         intake=_together(intake, (fact for fact in archived if fact.stream == INTAKE)),
@@ -174,12 +174,12 @@ def _exists(folder: Path) -> bool:
     return folder.is_dir() and Archive(folder).exists
 
 
-def _archived(folder: Path, told: Mapping[str, History]) -> Iterable[Row]:
+def _archived(folder: Path, lives: Mapping[str, History]) -> Iterable[Row]:
     """What the archive holds, if there is one: to open it needs DuckDB."""
     if not folder.is_dir():
         return ()
     kept = Archive(folder)
-    kept.follow(told)
+    kept.follow(lives)
     return kept.all()
 
 

@@ -215,9 +215,9 @@ async def clock(context: CheckContext) -> Findings:
         asked = time.time()
         info = await _info(context, stream.name)
         if info and "ts" in info:
-            told = datetime.fromisoformat(info["ts"]).timestamp()
+            server_time = datetime.fromisoformat(info["ts"]).timestamp()
             server = info.get("cluster", {}).get("leader") or "the broker"
-            ahead.setdefault(server, told - (asked + time.time()) / 2)
+            ahead.setdefault(server, server_time - (asked + time.time()) / 2)
     if not ahead:
         yield Finding("clock", Grade.NOTE, "no stream to ask for the broker's time")
         return
@@ -234,11 +234,11 @@ async def services(context: CheckContext) -> Findings:
     asked = await asyncio.gather(
         *(ask_everybody(context.connection, subject, ServiceReadiness) for subject in subjects)
     )
-    told = {service.name: answers for service, answers in zip(context.services, asked, strict=True)}
-    if len(told) > 1 and not any(told.values()):
-        fix = f"start them: `jetmesh run {' '.join(told)}`"
+    answered = {service.name: answers for service, answers in zip(context.services, asked, strict=True)}
+    if len(answered) > 1 and not any(answered.values()):
+        fix = f"start them: `jetmesh run {' '.join(answered)}`"
         yield Finding("services", Grade.WRONG, "no service runs (or none may be seen by this user)", fix)
-    for name, answers in told.items():
+    for name, answers in answered.items():
         if not answers:
             yield await _silent(context, name)
         for answer in answers:

@@ -88,13 +88,13 @@ async def whole(context: Context, services: Sequence[Service], key: str, archive
 
 async def follow(context: Context, services: Sequence[Service], key: str, seconds: float) -> AsyncIterator[StoryEvent]:
     """The events as they come, until nothing more can happen or the time is up."""
-    told: set[str] = set()
+    seen: set[str] = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         events = await story(context, services, key)
         for event in events:
-            if event.type not in told:
-                told.add(event.type)
+            if event.type not in seen:
+                seen.add(event.type)
                 yield event
         if is_over(services, events):
             return
@@ -108,7 +108,7 @@ async def _recorded(context: Context, service: str, stream: str, key: str) -> li
         if await request(context.connection, f"STREAM.INFO.{stream}") is None:
             return []
         raise
-    return [_event(told, service, stream) for message in stored for told in message.endings()]
+    return [_event(ending, service, stream) for message in stored for ending in message.endings()]
 
 
 def _event(message: Stored, service: str, stream: str) -> StoryEvent:

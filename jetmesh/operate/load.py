@@ -63,12 +63,12 @@ async def publish(context: Context, event: Event) -> None:
             return
 
 
-async def publish_all(context: Context, events: Iterable[Event], told: Callable[[], None] = lambda: None) -> None:
-    """Publish each event as fast as the broker takes them; returns once it has all. `told` is called for each."""
+async def publish_all(context: Context, events: Iterable[Event], published: Callable[[], None] = lambda: None) -> None:
+    """Publish each event as fast as the broker takes them; returns once it has all. `published` is called for each."""
 
     async def place(event: Event) -> None:
         await publish(context, event)
-        told()
+        published()
 
     await at_once(place, events, CONCURRENCY)
 

@@ -119,24 +119,24 @@ def _rows(
     for service in services:
         for reaction in service.reactions:
             reporting = reports.get(service.name, [])
-            told = [each.reactions[reaction.name] for each in reporting if reaction.name in each.reactions]
-            yield _row(reaction, lags.get(reaction.durable), told, letters)
+            mine = [each.reactions[reaction.name] for each in reporting if reaction.name in each.reactions]
+            yield _row(reaction, lags.get(reaction.durable), mine, letters)
         for lane in ("intake", "due"):
             if f"{service.name}-{lane}" in lags:
                 yield ReactionRow(service.name, f"({lane})", lags[f"{service.name}-{lane}"])
 
 
-def _row(reaction: Reaction, lag: Lag | None, told: list[ReactionReport], letters: dict[str, int]) -> ReactionRow:
+def _row(reaction: Reaction, lag: Lag | None, reports: list[ReactionReport], letters: dict[str, int]) -> ReactionRow:
     """A reaction by what its replicas report: rates add up; of latencies and circuit breakers the worst counts."""
-    breakers = {answer.breaker for answer in told}
+    breakers = {answer.breaker for answer in reports}
     return ReactionRow(
         service=reaction.service,
         name=reaction.name,
         lag=lag or Lag(),
-        attempts_per_second=sum(answer.attempts_per_second for answer in told),
-        failed_per_second=sum(answer.failed_per_second for answer in told),
-        p50_ms=max((answer.p50_ms for answer in told), default=0),
-        p95_ms=max((answer.p95_ms for answer in told), default=0),
+        attempts_per_second=sum(answer.attempts_per_second for answer in reports),
+        failed_per_second=sum(answer.failed_per_second for answer in reports),
+        p50_ms=max((answer.p50_ms for answer in reports), default=0),
+        p95_ms=max((answer.p95_ms for answer in reports), default=0),
         dead_letters=letters.get(f"{reaction.service}.{reaction.name}", 0),
         breaker=next((state for state in ("open", "half-open") if state in breakers), "closed"),
     )
@@ -167,11 +167,11 @@ def _breakers(reports: Reports) -> dict[str, str]:
 async def _reports(connection: Transport, services: Sequence[Service]) -> Reports:
     """The reports of every instance, by service (`$SRV.STATS.<service>`, which no other service may subscribe to)."""
     answers = await _all(ask_everybody(connection, f"$SRV.STATS.{service.name}", Stats) for service in services)
-    told = {service.name: list(_told(got)) for service, got in zip(services, answers, strict=True)}
-    return {name: reports for name, reports in told.items() if reports}
+    found = {service.name: list(_service_reports(got)) for service, got in zip(services, answers, strict=True)}
+    return {name: reports for name, reports in found.items() if reports}
 
 
-def _told(answers: Iterable[Stats]) -> Iterable[ServiceReport]:
+def _service_reports(answers: Iterable[Stats]) -> Iterable[ServiceReport]:
     for endpoint in (endpoint for answer in answers for endpoint in answer.endpoints or ()):
         if endpoint.name == REPORT and (report := read(ServiceReport, endpoint.data)):
             yield report

@@ -27,9 +27,9 @@ OUTCOMES = {
     "failed": ("failed", "bold red"),
     "refused": ("refused", "dim"),
 }
-TOLD_OF_EVENTS = {"failed", "refused"}
+NOTED_OUTCOMES = {"failed", "refused"}
 """The note of each outcome of a publish span: a refused event must not look as if it happened twice."""
-TOLD_WHY = {Later.name, Retried.name, DeadLettered.name, "failed"}
+EXPLAINED_OUTCOMES = {Later.name, Retried.name, DeadLettered.name, "failed"}
 
 EVENT, BRANCH, LAST, TRUNK, BLANK, BAR = "→ ", "├ ", "└ ", "│ ", "  ", "━"
 
@@ -138,8 +138,8 @@ def _line(span: SpanRecord, connector: str, indent: str) -> Line:
         span.start_unix_nano,
         span.end_unix_nano,
         _is_event(span),
-        outcome if outcome in TOLD_OF_EVENTS or not _is_event(span) else "",
-        visible(_reason(span)) if outcome in TOLD_WHY else "",
+        outcome if outcome in NOTED_OUTCOMES or not _is_event(span) else "",
+        visible(_reason(span)) if outcome in EXPLAINED_OUTCOMES else "",
     )
 
 

@@ -155,14 +155,14 @@ def report_readiness(meter: Meter, health: Health) -> None:
 def report(runner: Runner) -> dict[str, Any]:
     """The report of a service in this process, for `nats micro stats` and `jetmesh top`."""
     return {
-        "reactions": {name: _told(runner, name) for name in runner.workers},
+        "reactions": {name: _reaction_report(runner, name) for name in runner.workers},
         "breakers": {name: {"state": str(s.state), "reason": s.reason} for name, s in runner.breakers.items()},
         "held": len(runner.context.in_flight),
         "refused": runner.context.publisher.refused,
     }
 
 
-def _told(runner: Runner, name: str) -> dict[str, Any]:
+def _reaction_report(runner: Runner, name: str) -> dict[str, Any]:
     worker = runner.workers[name]
     stats, minute = worker.binding.telemetry.stats, worker.binding.telemetry.stats.last_minute()
     breaker = worker.binding.breaker

@@ -27,21 +27,21 @@ async def answer(
     """Announce the service: its reactions as metadata; its health, its report and its own endpoints as endpoints. `nats
     micro stats` shows the report too, at the endpoint `reactions`."""
 
-    async def tell_health(_: bytes) -> bytes:
+    async def send_health(_: bytes) -> bytes:
         state = {"ready": not health.why_not, "reason": health.why_not}
         more = {"notes": health.notes(), "remarks": health.remarks()}
         return json.dumps(state | {name: said for name, said in more.items() if said}).encode()
 
-    async def tell_report(_: bytes) -> bytes:
+    async def send_report(_: bytes) -> bytes:
         return json.dumps(report()).encode()
 
     def subject(name: str) -> str:
         return endpoint_subject(service.name, name)
 
     endpoints = [
-        Endpoint(HEALTH, subject(HEALTH), tell_health, queue=uuid4().hex),  # each process answers for itself
-        Endpoint(REPORT, subject(REPORT), tell_report, data=report),
-        *(Endpoint(name, subject(name), told) for name, told in context.endpoints.items()),
+        Endpoint(HEALTH, subject(HEALTH), send_health, queue=uuid4().hex),  # each process answers for itself
+        Endpoint(REPORT, subject(REPORT), send_report, data=report),
+        *(Endpoint(name, subject(name), responder) for name, responder in context.endpoints.items()),
     ]
     announced = MicroService(
         context.public or context.connection,

@@ -79,7 +79,7 @@ class Batches:
             await self._handler.handle(batch, self)
         except Exception as error:
             # No error may end the loop: an unsettled delivery comes again.
-            self.binding.conditions.tell(
+            self.binding.conditions.log(
                 reason_of(error), logging.ERROR, "%s: a batch of %d could not be settled",
                 self.binding.reaction.durable, len(batch), error=error,
             )  # fmt: skip

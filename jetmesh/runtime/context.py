@@ -150,12 +150,12 @@ async def context_on(
 async def _reach(connection: Connection, settings: Settings, name: str, waiting: OnWaiting) -> None:
     at = shown(settings.nats_url)
 
-    def tell(reason: str) -> None:
+    def on_failure(reason: str) -> None:
         waiting(f"waiting for the broker at {at}: {reason}")
 
     try:
         await connection.open(
-            settings.nats_url, name, within_seconds=settings.connect_seconds, tell=tell, connect_timeout=2
+            settings.nats_url, name, within_seconds=settings.connect_seconds, on_failure=on_failure, connect_timeout=2
         )
     except TimeoutError:
         if why := connection.refusal:

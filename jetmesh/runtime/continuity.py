@@ -78,5 +78,5 @@ class Continuity:
             if info:
                 self._created[pull] = created
                 found[f"{pull.stream}/{pull.durable}"] = info["config"]
-        self._context.histories.told(found)
+        self._context.histories.learn(found)
         return True

@@ -37,13 +37,13 @@ class FailurePolicy:
             return await self._carried_out(attempt, error)
         except Exception as failed:
             pause = growing(NAK_SECONDS_MAX, attempt.delivered)
-            self._conditions.tell(
+            self._conditions.log(
                 ("not settled", *reason_of(failed)), logging.WARNING, "%s: %s: %s; again in %.2f s",
                 self._reaction.durable, attempt.delivery.subject, failed, pause, extra=self._pointers(attempt),
             )  # fmt: skip
             return await self._put_off(attempt.delivery, Retried(error, pause), blameless=False)
 
-    async def spare(self, delivery: Delivery, breaker: CircuitBreaker) -> Outcome:
+    async def free_slot(self, delivery: Delivery, breaker: CircuitBreaker) -> Outcome:
         """Free the slot of a delivery, for others or because the service stops, until the breaker may be closed."""
         pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + breaker.probe_in_seconds
         return await self._put_off(delivery, Retried(Unavailable(breaker.reason), pause), blameless=True)
@@ -58,22 +58,22 @@ class FailurePolicy:
         if isinstance(decided, DeadLettered):
             await self._dead_letter(attempt, error)
             return decided
-        self._tell(attempt, decided)
+        self._log(attempt, decided)
         return await self._come_again(delivery, decided, blameless=isinstance(error, Unavailable))
 
     async def _dead_letter(self, attempt: Attempt, error: Exception) -> None:
         delivery, reaction = attempt.delivery, self._reaction
-        self._conditions.tell(
+        self._conditions.log(
             ("gives up", *reason_of(error)), logging.ERROR, "%s gives up on %s: %s",
             reaction.durable, delivery.subject, error, extra=self._pointers(attempt),
         )  # fmt: skip
         traceparent = attempt.trace_headers().get(TRACEPARENT, "")
         await dead_letter.store(self._context.publisher, reaction.service, reaction.name, delivery, error, traceparent)
 
-    def _tell(self, attempt: Attempt, again: Later | Retried) -> None:
+    def _log(self, attempt: Attempt, again: Later | Retried) -> None:
         error = again.error
         is_foreseen = isinstance(error, (Unavailable, Deferred)) or isinstance(again, Later)
-        self._conditions.tell(
+        self._conditions.log(
             reason_of(error), logging.INFO if is_foreseen else logging.WARNING, "%s: %s: %s; again in %.2f s",
             self._reaction.durable, attempt.delivery.subject, str(error) or type(error).__name__, again.pause_seconds,
             extra=self._pointers(attempt), error=None if is_foreseen else error,
@@ -98,7 +98,7 @@ class FailurePolicy:
         except TooLarge as too_large:
             log.info("%s: not delayed: %s", self._reaction.durable, too_large)
         else:
-            again.is_aside = True
+            again.is_delayed = True
         return again
 
     async def _put_off(self, delivery: Delivery, again: Again, *, blameless: bool) -> Again:

@@ -51,9 +51,9 @@ def circuit_breaker(binding: Binding, then: Handler[Delivery]) -> Handler[Delive
             outcome = await then(delivery)
             if not outcome.is_held:
                 return outcome
-        spared = await policy.spare(delivery, breaker)
-        answer(in_flight, delivery, spared)
-        return spared
+        outcome = await policy.free_slot(delivery, breaker)
+        answer(in_flight, delivery, outcome)
+        return outcome
 
     return handle
 
@@ -195,7 +195,7 @@ def begin(binding: Binding, delivery: Delivery) -> Attempt:
     except BrokenContract as broken:
         envelope, fault = undecoded(delivery), broken
     except Exception as surprise:
-        binding.conditions.tell(
+        binding.conditions.log(
             kind_of(surprise), logging.ERROR, "%s: a delivery could not be decoded",
             binding.reaction.durable, error=surprise,
         )  # fmt: skip
@@ -237,7 +237,7 @@ def event_of(binding: Binding, attempt: Attempt) -> Event:
 
 def answer(in_flight: InFlight, delivery: Delivery, outcome: Outcome) -> None:
     """Answer the broker: ack, or nak with a pause; nothing while the delivery is held."""
-    if outcome.error is not None and isinstance(outcome, Again) and not outcome.is_aside:
+    if outcome.error is not None and isinstance(outcome, Again) and not outcome.is_delayed:
         in_flight.nak(delivery, outcome.pause_seconds)
     elif not outcome.is_held:
         in_flight.ack(delivery)

@@ -98,7 +98,7 @@ class Many:
         handle = middlewares(self._binding, meeting.join)
         tasks = [asyncio.create_task(meeting.attend(attempt, handle)) for attempt in attempts]
         if joined := await meeting.joined():
-            await self._decide_all(joined, meeting.tell)
+            await self._decide_all(joined, meeting.decided)
         for attempt, how in zip(attempts, await asyncio.gather(*tasks), strict=True):
             await end(attempt, how)
 

@@ -41,7 +41,7 @@ class Meeting:
         await self._complete.wait()
         return list(self._turns)
 
-    async def tell(self, attempt: Attempt, how: Outcome | Exception) -> None:
+    async def decided(self, attempt: Attempt, how: Outcome | Exception) -> None:
         """It is known what becomes of an attempt."""
         turn = self._turns[attempt]
         if turn.done():  # its middleware waits no longer

@@ -23,7 +23,7 @@ from jetmesh.runtime.context import BackgroundTask, Context
 from jetmesh.runtime.continuity import Continuity
 from jetmesh.runtime.deadline import when_due
 from jetmesh.runtime.durable_watch import Durables, Place
-from jetmesh.runtime.strays import Strays
+from jetmesh.runtime.unrouted import Unrouted
 from jetmesh.runtime.worker import Worker
 from jetmesh.runtime.workers import worker_of
 from jetmesh.service import INTAKE, Reaction, Service
@@ -83,7 +83,7 @@ class Runner:
         """What is missing or different on the broker; empty if everything is as the code declares."""
         try:
             self._configs = await provision.check(self.context.connection, self.consumers)
-            self.context.histories.told(self._configs)
+            self.context.histories.learn(self._configs)
         except (Unavailable, ApiError) as reason:
             return str(reason)
         except provision.Drift as drift:
@@ -163,8 +163,8 @@ class Runner:
     def _pull(self, consumer: Consumer) -> Pull:
         """A pull whose deliveries go to the reaction they are for."""
         worker = self._worker(consumer)
-        strays = Strays((worker or next(iter(self.workers.values()))).binding)
-        deliver = self._way(consumer, worker, strays)
+        unrouted = Unrouted((worker or next(iter(self.workers.values()))).binding)
+        deliver = self._way(consumer, worker, unrouted)
         needs = self._needs(consumer)
         is_shared, is_new = len(needs) > 1, self.context.in_flight.take
 
@@ -174,7 +174,7 @@ class Runner:
                 try:
                     deliver(delivery)
                 except Exception as surprise:
-                    strays.surprised(delivery, surprise)
+                    unrouted.surprised(delivery, surprise)
 
         slots = self.context.settings.slots * (4 if worker and worker.binding.reaction.form.keeps_all else 1)
         # A pull may hold twice its share for a moment.
@@ -190,12 +190,12 @@ class Runner:
         """The worker whose durable this is; None: it is the lane of what comes from outside or back."""
         return next((one for one in self.workers.values() if one.binding.reaction.durable == consumer.durable), None)
 
-    def _way(self, consumer: Consumer, worker: Worker | None, strays: Strays) -> Deliver:
+    def _way(self, consumer: Consumer, worker: Worker | None, unrouted: Unrouted) -> Deliver:
         """What takes the deliveries of a consumer."""
         if consumer.stream == INTAKE:
             return self._from_outside
         if worker is None:
-            return partial(self._due, strays)
+            return partial(self._due, unrouted)
         reaction = worker.binding.reaction
         if reaction.form.is_delayed:
             delay = delay_seconds(reaction, self.context.settings.after_seconds)
@@ -222,7 +222,7 @@ class Runner:
         """To the intake that takes the type; an unknown type goes to the first one, which makes a dead letter of it."""
         (self._intakes.get(delivery.type) or next(iter(self._intakes.values()))).accept(delivery)
 
-    def _due(self, strays: Strays, delivery: Delivery) -> None:
+    def _due(self, unrouted: Unrouted, delivery: Delivery) -> None:
         """A delayed redelivery comes back to its reaction. Another version of the service may have a reaction that this
         one lacks; it waits for that version for a limited time."""
         name, original = delayed_redelivery.brought_back(delivery)
@@ -232,10 +232,10 @@ class Runner:
         if worker:
             worker.accept(original)
         elif name:
-            strays.pass_on(original, name)
+            unrouted.pass_on(original, name)
         else:
             why = "it names no reaction to go back to"
-            strays.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
+            unrouted.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
 
     async def _tick(self) -> None:
         while True:

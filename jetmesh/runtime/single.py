@@ -187,7 +187,7 @@ class Single:
             return
         if not isinstance(trouble, Unavailable) or position not in self._unrecorded:
             raise trouble
-        self._binding.conditions.tell(
+        self._binding.conditions.log(
             ("unrecorded", *reason_of(trouble)), logging.WARNING, "%s waits to record the result of %s %d: %s",
             self._reaction.durable, *position[:2], trouble,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from jetmesh.cloudevents import decode_own_form
 from jetmesh.common.throttled_log import reason_of
 from jetmesh.event import Recorded
-from jetmesh.history import UNTOLD, History
+from jetmesh.history import UNKNOWN, History
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents, Headers
 from jetmesh.jetstream.subject import is_marker
@@ -81,7 +81,7 @@ class Sink:
             self._binding.telemetry.stats.add(outcome, "", seconds, delivered, times)
 
     def _give_back(self, batch: list[Delivery], error: Exception) -> None:
-        self._binding.conditions.tell(
+        self._binding.conditions.log(
             reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
             self._reaction.durable, len(batch), error, error=error,
         )  # fmt: skip
@@ -90,7 +90,7 @@ class Sink:
             self._context.in_flight.nak(delivery, min(pause, PAUSE_SECONDS_MAX))
 
 
-def recorded(delivery: Delivery, history: History = UNTOLD) -> Recorded:
+def recorded(delivery: Delivery, history: History = UNKNOWN) -> Recorded:
     """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
     written = decode_own_form(delivery)
     headers: Headers = {} if written else delivery.headers

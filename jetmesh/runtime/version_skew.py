@@ -77,7 +77,7 @@ class Versions:
             await delayed_redelivery.delay(self._publisher, service, reaction, delivery, pause, attempts)
         except TooLarge:
             return None
-        return GivenBack(error, pause, is_aside=True)
+        return GivenBack(error, pause, is_delayed=True)
 
     async def _is_taken(self, reaction: Reaction, delivery: Delivery) -> bool:
         """Whether some version takes the type, as the durable of the reaction says."""
@@ -85,7 +85,7 @@ class Versions:
         config = await self._config(f"{delivery.stream}.{durable}")
         taken = config is not None and _takes(config, delivery)
         if taken:
-            self._conditions.tell(
+            self._conditions.log(
                 (durable, delivery.type), logging.WARNING,
                 "%s takes no %s, and the durable %s/%s does: it is given back for a newer version",
                 reaction.durable, delivery.type, delivery.stream, durable,

@@ -95,9 +95,9 @@ async def compare(connection: Transport, wanted: Topology, *, prune: bool = Fals
     """Compare, also while a restore is under way."""
     names = dict.fromkeys(stream.name for stream in wanted.streams) | dict.fromkeys(c.stream for c in wanted.durables)
     infos = {name: await request(connection, f"STREAM.INFO.{name}") for name in names}
-    told = {name: history_of(info) for name, info in infos.items() if info}
+    lives = {name: history_of(info) for name, info in infos.items() if info}
     steps = [await _plan_stream(connection, stream, infos[stream.name], prune) for stream in wanted.streams]
-    steps += [await _plan_consumer(connection, each, prune, told.get(each.stream)) for each in wanted.durables]
+    steps += [await _plan_consumer(connection, each, prune, lives.get(each.stream)) for each in wanted.durables]
     return steps
 
 
@@ -206,7 +206,7 @@ async def _plan_consumer(
 ) -> Step:
     """Compare a durable; its metadata get the stream's history if that is known."""
     name = f"{consumer.stream}/{consumer.durable}"
-    needs = _telling(consumer.config, history) if history else consumer.config
+    needs = _with_history(consumer.config, history) if history else consumer.config
     info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     if info is None:
         return Step(Change.CREATE, "consumer", name, consumer, config=difference.new_consumer(needs))
@@ -214,7 +214,7 @@ async def _plan_consumer(
     return _step("consumer", name, consumer, found, found.reason)
 
 
-def _telling(config: Config, history: History) -> Config:
+def _with_history(config: Config, history: History) -> Config:
     return {**config, "metadata": {**(config.get("metadata") or {}), **history.metadata}}
 
 
@@ -273,7 +273,7 @@ async def _make(connection: Transport, step: Step) -> None:
     else:
         config = step.config
         if BORN not in (config.get("metadata") or {}) and (history := await _history(connection, wanted.stream)):
-            config = _telling(config, history)  # the stream did not exist when this was planned
+            config = _with_history(config, history)  # the stream did not exist when this was planned
         body = {"stream_name": wanted.stream, "config": config}
         await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
 

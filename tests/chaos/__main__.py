@@ -88,7 +88,7 @@ def render(result: Result) -> RenderableType:
     notes += [Text(f"cancelled before its time was up: {key}", "bold red") for key in result.early]
     notes += [Text(f"given up, and kills nobody: {subject}", "bold red") for subject in result.bystanders]
     notes += [Text(f"came to nothing, {count} times: {what}", "dim") for what, count in figures.prevented.items()]
-    return Group(result.audit.shown(), Text(), strikes, Text(), costs, *notes)
+    return Group(result.audit.as_tables(), Text(), strikes, Text(), costs, *notes)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def failed(name: str) -> Exception:
 async def test_the_first_is_told_at_once_and_the_others_with_their_number(caplog: pytest.LogCaptureFixture) -> None:
     conditions = Conditions(log, first_seconds=0.05)
     for number in range(1_000):
-        conditions.tell("full", logging.WARNING, "no room for %d", number)
+        conditions.log("full", logging.WARNING, "no room for %d", number)
     assert caplog.messages == ["no room for 0"]
     await asyncio.sleep(0.1)
     assert caplog.messages == ["no room for 0", "no room for 999 (999 more)"]
@@ -32,7 +32,7 @@ async def test_the_first_is_told_at_once_and_the_others_with_their_number(caplog
 async def test_what_is_over_and_begins_again_is_news(caplog: pytest.LogCaptureFixture) -> None:
     conditions = Conditions(log, first_seconds=0.01)
     for _ in range(2):
-        conditions.tell("full", logging.WARNING, "no room")
+        conditions.log("full", logging.WARNING, "no room")
         await asyncio.sleep(0.05)
     assert caplog.messages == ["no room", "no room"]
 
@@ -40,7 +40,7 @@ async def test_what_is_over_and_begins_again_is_news(caplog: pytest.LogCaptureFi
 async def test_at_the_end_what_was_counted_is_told(caplog: pytest.LogCaptureFixture) -> None:
     conditions = Conditions(log)
     for _ in range(3):
-        conditions.tell("full", logging.WARNING, "no room")
+        conditions.log("full", logging.WARNING, "no room")
     conditions.over()
     conditions.over()
     assert caplog.messages == ["no room", "no room (2 more)"]
@@ -49,7 +49,7 @@ async def test_at_the_end_what_was_counted_is_told(caplog: pytest.LogCaptureFixt
 async def test_a_traceback_is_told_with_the_first(caplog: pytest.LogCaptureFixture) -> None:
     conditions = Conditions(log)
     for _ in range(3):
-        conditions.tell("failed", logging.WARNING, "failed", error=failed("o-1"))
+        conditions.log("failed", logging.WARNING, "failed", error=failed("o-1"))
     conditions.over()
     assert caplog.text.count("ValueError: o-1") == 1
 
@@ -60,7 +60,7 @@ async def test_few_conditions_are_remembered_and_none_is_lost(
     monkeypatch.setattr("jetmesh.common.throttled_log.CONDITIONS_MAX", 1)
     conditions = Conditions(log)
     for condition in ("a", "a", "b"):
-        conditions.tell(condition, logging.WARNING, condition)
+        conditions.log(condition, logging.WARNING, condition)
     assert caplog.messages == ["a", "b", "a (1 more)"]
 
 

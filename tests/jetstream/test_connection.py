@@ -233,7 +233,7 @@ async def test_a_server_that_takes_connections_and_says_nothing_is_told_in_words
         port = silent.sockets[0].getsockname()[1]
         connection = Connection()
         with pytest.raises(TimeoutError):
-            await connection.open(f"nats://127.0.0.1:{port}", "test", within_seconds=4, tell=told.append)
+            await connection.open(f"nats://127.0.0.1:{port}", "test", within_seconds=4, on_failure=told.append)
         await connection.close()
     assert "says nothing" in told[0]
 

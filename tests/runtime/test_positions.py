@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from jetmesh import Recorded
-from jetmesh.history import UNTOLD, History, Restoration, history_of
+from jetmesh.history import UNKNOWN, History, Restoration, history_of
 from jetmesh.jetstream import api
 from jetmesh.operate.dead_letters import DeadLetters
 from jetmesh.operate.replay import Unfit
@@ -34,7 +34,7 @@ def test_a_history_says_what_a_restore_has_undone() -> None:
     assert history.holds(12, 250.0)
     assert history.holds(3_000, 5.0), "what is older than the stream was there before it"
     assert history.counted_from(50.0) == 200.0
-    assert UNTOLD.counted_from(50.0) == 50.0
+    assert UNKNOWN.counted_from(50.0) == 50.0
     info = {"config": {"metadata": history.metadata}, "created": "2026-01-01T00:00:00Z"}
     assert history_of(info) == history
 

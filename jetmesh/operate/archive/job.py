@@ -44,7 +44,7 @@ class Job:
         connection: Transport,
         services: Sequence[Service],
         archive: Archive,
-        tell: Say,
+        progress: Say,
         split: Partitions = WHOLE,
         forget_before: datetime | None = None,
     ) -> None:
@@ -53,7 +53,7 @@ class Job:
         self._direct_get = DirectGet(connection, PATIENT_SECONDS)
         self._group_commit = GroupCommit(self._publisher, _lane(services, split))
         self._forget_before = forget_before
-        self._connection, self._archive, self._tell = connection, archive, tell
+        self._connection, self._archive, self._progress = connection, archive, progress
         self._services = [service for service in services if service.records]
         self._split, self._needed = split, topology(services, split=split)
         self._parts = {part.stream: part for part in parts(services, split)}
@@ -112,7 +112,7 @@ class Job:
                 for row in page:
                     self._filter_for(row).saw(row.sequence)
                 read += len(old)
-                self._tell(f"{part.stream}: {read:,} messages read, {self._report.stories:,} stories ended")
+                self._progress(f"{part.stream}: {read:,} messages read, {self._report.stories:,} stories ended")
                 if len(old) < len(page):
                     return
 
@@ -124,8 +124,8 @@ class Job:
             row for row in rows if row.sequence not in self._filter_for(row).sequences and row.key not in kept
         )
         ended: list[list[Row]] = []
-        for key, told in (await stories(self._direct_get, self._services, mine, self._split)).items():
-            whole = list({row.position: row for row in [*mine[key], *told]}.values())
+        for key, rows in (await stories(self._direct_get, self._services, mine, self._split)).items():
+            whole = list({row.position: row for row in [*mine[key], *rows]}.values())
             if why := self._stays(whole):
                 kept[key] = why
             else:
@@ -151,12 +151,12 @@ class Job:
 
     def _stays(self, story: Sequence[Row]) -> str:
         """Why a story is not archived; empty where it is."""
-        told: dict[str, set[str]] = {}
+        endings: dict[str, set[str]] = {}
         for row in story:
             ended = self._parts[row.stream].endings if is_marker(row.subject) else {row.type}
-            told.setdefault(row.stream, set()).update(ended)
-        told.pop(INTAKE, None)
-        if not told or not all(types & self._parts[stream].endings for stream, types in told.items()):
+            endings.setdefault(row.stream, set()).update(ended)
+        endings.pop(INTAKE, None)
+        if not endings or not all(types & self._parts[stream].endings for stream, types in endings.items()):
             return NOT_ENDED
         if max(row.time_ns for row in _events(story)) > self._until_ns:
             return YOUNG
@@ -202,7 +202,7 @@ class Job:
             if self._forget_before and part.entities and part.stream in self._there:
                 forgotten = await forget(self._connection, part.stream, part.entities, self._forget_before)
                 self._report.of(part.stream).forgotten = forgotten
-                self._tell(f"{part.stream}: {forgotten:,} old markers removed")
+                self._progress(f"{part.stream}: {forgotten:,} old markers removed")
 
     async def _purge(self) -> None:
         for stream in sorted({purging.stream for purging in self._to_purge}):
@@ -210,7 +210,7 @@ class Job:
         for purging in self._to_purge:
             report = self._report.of(purging.stream)
             report.purged += await purging.purge(self._connection)
-            self._tell(f"{purging.stream}: {report.purged:,} messages purged")
+            self._progress(f"{purging.stream}: {report.purged:,} messages purged")
 
 
 def _lane(services: Sequence[Service], split: Partitions) -> Callable[[str], str]:

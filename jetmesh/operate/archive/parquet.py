@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jetmesh.common.extras import brought_by
 from jetmesh.common.fsync import to_disk
-from jetmesh.history import UNTOLD, History
+from jetmesh.history import UNKNOWN, History
 from jetmesh.jetstream.delivery import Position
 from jetmesh.operate.archive.row import Row
 
@@ -149,7 +149,7 @@ class Archive:
         return [row for row in rows if self._history(row).holds(row.sequence, row.time_ns / 1e9)]
 
     def _history(self, row: Row) -> History:
-        return self._histories.get(row.stream, UNTOLD)
+        return self._histories.get(row.stream, UNKNOWN)
 
     def _read(self, query: str, **parameters: object) -> list[Row]:
         try:

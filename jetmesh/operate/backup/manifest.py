@@ -100,14 +100,14 @@ def _first(wrong: ValidationError) -> str:
     return ": ".join([*map(str, error["loc"]), error["msg"]])
 
 
-def check(folder: Path, manifest: Manifest, tell: Callable[[str], None]) -> None:
+def check(folder: Path, manifest: Manifest, progress: Callable[[str], None]) -> None:
     """Check that every file is there, as it was written.
 
     Raises:
         BackupError: naming the first file that is not.
     """
     for stream, snapshot in manifest.streams.items():
-        tell(f"checking {stream}")
+        progress(f"checking {stream}")
         file = folder / snapshot.file
         if not file.is_file():
             raise BackupError(f"{file}: is missing; the backup is not whole")

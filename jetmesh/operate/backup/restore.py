@@ -51,7 +51,7 @@ class Restoring:
     services: Sequence[Service]
     settings: Settings
     folder: Path
-    tell: Say
+    progress: Say
     undone: dict[str, int] = field(default_factory=dict)
     """How many messages were after the cut, by stream."""
     audit_seconds: float = 0.0
@@ -66,52 +66,52 @@ class Restoring:
             Drift: the broker refuses the topology at the end.
             Unavailable: it does not answer.
         """
-        told = manifest.read(self.folder)
-        await asyncio.to_thread(manifest.check, self.folder, told, self.tell)
+        backup = manifest.read(self.folder)
+        await asyncio.to_thread(manifest.check, self.folder, backup, self.progress)
         chosen = self.settings
         mine = parts(self.services, chosen.split, chosen.replicas, chosen.ack_wait_seconds)
-        _check_fits(told, mine, self.services, chosen)
-        sign = await self._begin(told)
+        _check_fits(backup, mine, self.services, chosen)
+        sign = await self._begin(backup)
         at = datetime.fromisoformat(sign.created).timestamp()
-        for stream, saved in told.streams.items():
-            await self._restore(stream, saved, told.id, at)
-        self.tell("auditing the restored streams")
+        for stream, saved in backup.streams.items():
+            await self._restore(stream, saved, backup.id, at)
+        self.progress("auditing the restored streams")
         began = time.monotonic()
         if offences := await examine():
             raise AuditFailed(offences)
         self.audit_seconds = time.monotonic() - began
-        await self._open(told, mine)
+        await self._open(backup, mine)
         await marker.remove(self.connection)
-        return told
+        return backup
 
-    async def _begin(self, told: Manifest) -> marker.Sign:
+    async def _begin(self, backup: Manifest) -> marker.Sign:
         """Check that the broker has no streams but those that an earlier run of this restore left.
 
         Raises:
             BackupError: naming the streams.
         """
         sign = await marker.find(self.connection)
-        if sign and sign.backup != told.id:
+        if sign and sign.backup != backup.id:
             raise BackupError(
                 f"another backup ({sign.backup}) is being restored since {sign.created}: finish that one, or remove "
                 f"the streams that it made and {RESTORING}"
             )
-        foreign = [each async for each in self._there(told) if sign is None or each.backup != told.id]
+        foreign = [each async for each in self._there(backup) if sign is None or each.backup != backup.id]
         if full := [each for each in foreign if each.last_sequence and each.name != CONTRACTS]:
             words = ", ".join(f"{each.name} with {each.messages:,} messages" for each in full)
             raise BackupError(
                 f"the broker has {words}: a mesh is restored whole, into a broker without its streams; name another "
                 f"broker, or remove all of them (`nats stream rm`) if they are worth less than the backup"
             )
-        sign = sign or await marker.put(self.connection, told.id, self.settings.replicas)
+        sign = sign or await marker.put(self.connection, backup.id, self.settings.replicas)
         for each in foreign:  # made by `topology apply`, and empty
-            if each.name in told.streams or not each.last_sequence:
+            if each.name in backup.streams or not each.last_sequence:
                 await request(self.connection, f"STREAM.DELETE.{each.name}")
         return sign
 
-    async def _there(self, told: Manifest) -> AsyncIterator["Found"]:
+    async def _there(self, backup: Manifest) -> AsyncIterator["Found"]:
         mine = parts(self.services, self.settings.split)
-        for stream in dict.fromkeys([*told.streams, *mine.facts, *mine.beside, *mine.timers]):
+        for stream in dict.fromkeys([*backup.streams, *mine.facts, *mine.beside, *mine.timers]):
             info = await request(self.connection, f"STREAM.INFO.{stream}")
             if info:
                 state, metadata = info["state"], info["config"].get("metadata") or {}
@@ -120,7 +120,7 @@ class Restoring:
     async def _restore(self, stream: str, saved: StreamSnapshot, backup: str, at: float) -> None:
         """Restore one stream, closed, without the messages after the cut."""
         if await request(self.connection, f"STREAM.INFO.{stream}") is None:
-            self.tell(f"{stream}: {saved.state['messages']:,} messages, {saved.bytes / 1e6:,.1f} MB")
+            self.progress(f"{stream}: {saved.state['messages']:,} messages, {saved.bytes / 1e6:,.1f} MB")
             config = self._closed(stream, saved, backup, at)
             made = await snapshot.load(self.connection, config, saved.state, self.folder / saved.file)
             _compare(stream, saved, made["state"])
@@ -144,9 +144,9 @@ class Restoring:
             some = sequences[start : start + AT_ONCE]
             await asyncio.gather(*(delete_message(self.connection, stream, each, TIMEOUT_SECONDS) for each in some))
 
-    async def _open(self, told: Manifest, mine: Parts) -> None:
+    async def _open(self, backup: Manifest, mine: Parts) -> None:
         """Give the streams their subjects, create missing streams, and let each durable go on from its floor."""
-        for stream, saved in told.streams.items():
+        for stream, saved in backup.streams.items():
             info = await request(self.connection, f"STREAM.INFO.{stream}", strict=True)
             set_before = {name: saved.config[name] for name in ("subjects", *OPERATORS) if name in saved.config}
             own = {**set_before, "num_replicas": self.settings.replicas}
@@ -155,7 +155,7 @@ class Restoring:
         steps = await provision.compare(self.connection, mine.needed)
         await provision.carry_out(self.connection, steps)
         fresh = {step.name for step in steps if step.change is Change.CREATE}
-        for floor in told.floors:
+        for floor in backup.floors:
             if floor.sequence and f"{floor.stream}/{floor.durable}" in fresh:
                 call = f"CONSUMER.RESET.{floor.stream}.{floor.durable}"
                 await request(self.connection, call, {"seq": floor.sequence + 1}, strict=True)
@@ -171,16 +171,16 @@ class Found:
     backup: str
 
 
-def _check_fits(told: Manifest, mine: Parts, services: Sequence[Service], chosen: Settings) -> None:
+def _check_fits(backup: Manifest, mine: Parts, services: Sequence[Service], chosen: Settings) -> None:
     """Check that the backup is one of this mesh.
 
     Raises:
         BackupError: naming what differs.
     """
-    if told.partitions != dict(chosen.split):
-        split = ",".join(f"{stream.lower()}={count}" for stream, count in told.partitions.items())
+    if backup.partitions != dict(chosen.split):
+        split = ",".join(f"{stream.lower()}={count}" for stream, count in backup.partitions.items())
         raise BackupError(f"the backup's streams are split as JETMESH_PARTITIONS={split or '(empty)'}: set it so")
-    if strange := set(told.streams) - {*mine.facts, *mine.beside}:
+    if strange := set(backup.streams) - {*mine.facts, *mine.beside}:
         names = ", ".join(service.name for service in services)
         raise BackupError(f"the backup holds {', '.join(sorted(strange))}, and this app ({names}) has no such stream")
 

@@ -50,12 +50,12 @@ async def save(connection: Transport, stream: str, file: Path) -> Saved:
         wanted = {"deliver_subject": inbox, "no_consumers": True, "jsck": True,
                   "chunk_size": CHUNK_BYTES, "window_size": WINDOW_BYTES}  # fmt: skip
         call = f"STREAM.SNAPSHOT.{stream}"
-        told = await request(connection, call, wanted, strict=True, timeout_seconds=TIMEOUT_SECONDS)
+        begun = await request(connection, call, wanted, strict=True, timeout_seconds=TIMEOUT_SECONDS)
         size = await _download(connection, stream, chunks, file)
     if lost:
         raise BackupError(f"{stream}: the connection was lost during the snapshot: take the backup again")
     to_disk(file)
-    return Saved(told["config"], told["state"], size, await asyncio.to_thread(digest, file))
+    return Saved(begun["config"], begun["state"], size, await asyncio.to_thread(digest, file))
 
 
 async def _download(

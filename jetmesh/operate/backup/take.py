@@ -33,7 +33,7 @@ class Taking:
     services: Sequence[Service]
     split: Partitions
     folder: Path
-    tell: Say
+    progress: Say
 
     async def run(self) -> Manifest:
         """Take the backup. The order matters: floors, then the cut, then the snapshots, then delayed and replayed work.
@@ -102,7 +102,7 @@ class Taking:
         info = await request(self.connection, f"STREAM.INFO.{stream}")
         if info is None:
             return None
-        self.tell(f"{stream}: {info['state']['messages']:,} messages")
+        self.progress(f"{stream}: {info['state']['messages']:,} messages")
         file = self.folder / f"{stream}.snapshot"
         file.touch(0o600)
         saved = await snapshot.save(self.connection, stream, file)

@@ -54,12 +54,12 @@ def _spares(entry: str, url: SplitResult) -> bool:
     except ValueError:
         pass
     try:
-        spared = urlsplit(f"//{entry.removeprefix('*').lstrip('.')}")
-        if spared.port not in (None, url.port or PORTS[url.scheme]):
+        entry_url = urlsplit(f"//{entry.removeprefix('*').lstrip('.')}")
+        if entry_url.port not in (None, url.port or PORTS[url.scheme]):
             return False
     except ValueError:
         return False
-    name = (spared.hostname or "").rstrip(".")
+    name = (entry_url.hostname or "").rstrip(".")
     return bool(name) and f".{host}".endswith(f".{name}")
 
 

@@ -120,8 +120,8 @@ class SimulatedBroker:
         kind, _, name = call.removeprefix("$JS.API.").partition(".INFO.")
         stream, _, durable = name.partition(".")
         found: Any = self.consumers.get((stream, durable)) if kind == "CONSUMER" else self.streams.get(stream)
-        told = datetime.fromtimestamp(self._wall_clock(), UTC).isoformat()
-        return {"config": found.config, "ts": told} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
+        clock = datetime.fromtimestamp(self._wall_clock(), UTC).isoformat()
+        return {"config": found.config, "ts": clock} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
 
     def send(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
         """Send to the subscriber; False if there is none."""

@@ -48,7 +48,7 @@ def document(books: ShopBooks) -> dict[str, Any]:
         "mails_twice": len(sent_again(books)),
         "dead_letters": len(books.letters),
         "discarded": len(books.discarded),
-        "set_aside": len(books.delayed),
+        "delayed": len(books.delayed),
         "events": len(books.events),
         "seconds": round(last - first, 3),
     }  # fmt: skip

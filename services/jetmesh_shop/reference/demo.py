@@ -158,7 +158,7 @@ class Play:
         books = await collect(context, self._fleet.mesh.state)
         done = audited(books)
         found = summary.summarize(done, placed, self._fleet.stores.traces)
-        self.voice.show(done.shown())
+        self.voice.show(done.as_tables())
         self.voice.show(summary.render(found))
         if self.asked.as_json:
             show(found)

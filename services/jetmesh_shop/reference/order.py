@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from jetmesh.commands import options
-from jetmesh.commands.story import key_of, tell
+from jetmesh.commands.story import key_of, print_story
 from jetmesh.local.state import StateFolder
 from jetmesh_shop.flow import SERVICES
 
@@ -20,4 +20,4 @@ def order(order_id: str, state: StateFolder, archive: Path | None, *, as_json: b
 
     Against a mesh elsewhere (NATS_URL), spans come from the Jaeger that JETMESH_JAEGER_URL names.
     """
-    tell(SERVICES, order_id, state, archive or state.archive, as_json=as_json, name="order_id")
+    print_story(SERVICES, order_id, state, archive or state.archive, as_json=as_json, name="order_id")

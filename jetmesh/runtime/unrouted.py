@@ -1,4 +1,4 @@
-"""Deliveries that get to no reaction: each is left to another version of the service, or becomes a dead letter."""
+"""Deliveries without a reaction: each is left to another version of the service, or becomes a dead letter."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from jetmesh.runtime.handle import answer
 from jetmesh.telemetry.spans import Attempt
 
 
-class Strays:
+class Unrouted:
     """Settles them in the name of one reaction; nothing here blocks."""
 
     def __init__(self, binding: Binding) -> None:
@@ -25,18 +25,18 @@ class Strays:
 
     def surprised(self, delivery: Delivery, surprise: Exception) -> None:
         """An unexpected error when a delivery was accepted: it becomes a dead letter, and the traceback is logged."""
-        self._binding.conditions.tell(
+        self._binding.conditions.log(
             kind_of(surprise), logging.ERROR, "%s: a delivery could not be accepted",
             self._binding.reaction.durable, error=surprise,
         )  # fmt: skip
         self.refuse(delivery, BrokenContract(f"it can't be accepted: {surprise!r}"))
 
     def refuse(self, delivery: Delivery, why: Exception) -> None:
-        """Bury what can't be accepted."""
+        """Store the delivery as a dead letter."""
         self._start(self._refuse(delivery, why))
 
     def pass_on(self, delivery: Delivery, reaction: str) -> None:
-        """Leave what has come back to a version of the service that has the reaction."""
+        """Leave a delayed redelivery to a version of the service that has its reaction."""
         self._start(self._pass_on(delivery, reaction))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
