@@ -112,10 +112,10 @@ def event_lines(
 
     Correlation and causation are the CloudEvents extension of that name.
     """
-    subject = _encoded(key)
-    correlation = subject if correlation_id == key else _encoded(correlation_id)
+    subject = encoded(key)
+    correlation = subject if correlation_id == key else encoded(correlation_id)
     return _EVENT_LINES % (
-        event_id, event_type.type, event_type.owner, subject, now(), correlation, _encoded(causation_id), more,
+        event_id, event_type.type, event_type.owner, subject, now(), correlation, encoded(causation_id), more,
     )  # fmt: skip
 
 
@@ -288,7 +288,7 @@ def _instant(timestamp: float) -> str:
     return f"{_to_the_second(microseconds // 1_000_000)}.{microseconds % 1_000_000:06d}Z"
 
 
-def _encoded(value: str) -> str:
+def encoded(value: str) -> str:
     """Percent-encoded as the binding demands: all but printable ASCII, also the quote and the percent sign."""
     return value if _UNENCODED.fullmatch(value) else quote(value, safe=_PRINTABLE)
 

@@ -2,15 +2,22 @@
 
 from collections.abc import Sequence
 
-from jetmesh.cloudevents import Envelope, read_event
+from jetmesh.cloudevents import Envelope, encoded, read_event
 from jetmesh.event import Event
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import CloudEvents
+from jetmesh.jetstream.message import Refused
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.recording import Recording
 from jetmesh.runtime.stories import has_ended
 from jetmesh.telemetry.spans import Attempt
+
+SECOND = (
+    "{key}: {type} was recorded before, from another cause, and a milestone is recorded once per key. If it happens "
+    "many times about a key, declare it as an occurrence (`id_field=` or `occurrence=True`); if only the newest "
+    "counts, as a state (`state=True`)"
+)
 
 
 class Precedent:
@@ -19,13 +26,14 @@ class Precedent:
     def __init__(self, binding: Binding) -> None:
         self._form, self._decides_by_story = binding.reaction.form, binding.reaction.story is not None
         self._declared = frozenset(event.type for event in binding.reaction.outcomes)
+        self._milestones = frozenset(event.type for event in binding.reaction.outcomes if not event.state)
         self._event_id = Recording(binding).event_id
 
     def settles(self, attempt: Attempt, stored: Sequence[Stored]) -> bool:
         """Whether the story leaves nothing to decide.
 
         Raises:
-            Permanent: it contradicts what has come from outside.
+            Permanent: it contradicts what has come from outside; or a milestone would be recorded a second time.
         """
         event, envelope = attempt.event, attempt.envelope
         if has_ended(stored):
@@ -36,7 +44,30 @@ class Precedent:
             return False
         if self._form.only_outside:
             return self._is_taken(event, envelope, stored)
-        return self._form.begins or any(message.type in self._declared for message in stored)
+        return self._is_done(envelope, [message for message in stored if message.type in self._milestones])
+
+    def repeats(self, event: Event, envelope: Envelope, stored: Sequence[Stored]) -> bool:
+        """Whether an event that was decided by the story is in it already: the delivery came again.
+
+        Raises:
+            Permanent: it is a milestone, and another cause has led to it before.
+            Refused: the story is remembered without its causes; read it.
+        """
+        if type(event).state:
+            return False
+        same = [message for message in stored if message.type == type(event).type]
+        if same and not same[0].headers:
+            raise Refused(f"{same[0].subject} is recorded already; its cause must be read")
+        return bool(same) and self._is_done(envelope, same)
+
+    def _is_done(self, envelope: Envelope, milestones: Sequence[Stored]) -> bool:
+        """Whether this cause has led to the milestones that are there; without any, whether the story settles it."""
+        if not milestones:
+            return self._form.begins
+        cause = encoded(envelope.id)
+        if any(message.headers.get(CloudEvents.CAUSATION_ID) == cause for message in milestones):
+            return True
+        raise Permanent(SECOND.format(key=milestones[0].key, type=milestones[0].type))
 
     def _is_recorded(self, envelope: Envelope, stored: Sequence[Stored]) -> bool:
         """Whether another version recorded the outcome of this delivery, of a type that this one does not declare."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from jetmesh.common.throttled_log import reason_of
@@ -108,8 +108,11 @@ class Single:
             case.decided = await self._decide(case.attempt.event, stored)
         if case.decided is None:
             return Nothing()
-        await self._record(case, self._recording.declared(case.decided), stored)
-        return EventsRecorded((case.decided,))
+        event = self._recording.declared(case.decided)
+        if self._story is not None and stored and self._precedent.repeats(event, case.attempt.envelope, stored):
+            return Settled()
+        await self._record(case, event, stored)
+        return EventsRecorded((event,))
 
     def _expected(self, guarded: str) -> Sequence[Stored] | None:
         """The story if it is known without reading: empty if the reaction begins it; the events that this process
@@ -170,7 +173,7 @@ class Single:
             self._context.known.forget(guard.subject)
         elif self._is_remembered:
             recorded = Stored(message.subject, sequence, "", {}, message.data)
-            self._context.known.put(guard.subject, (*stored, recorded))
+            self._context.known.put(guard.subject, (*_but(stored, message.subject), recorded))
 
     def _keep_in_mind(self, case: Case) -> None:
         """Keep a decision that was made without the story until it is recorded: its mail may have been sent."""
@@ -192,6 +195,11 @@ class Single:
             self._reaction.durable, *position[:2], trouble,
         )  # fmt: skip
         await self._context.connection.pause(growing(trouble.retry_after_seconds, rounds + 1, WAIT_SECONDS_MAX))
+
+
+def _but(stored: Sequence[Stored], subject: str) -> Iterable[Stored]:
+    """A story without the message that a newer one on its subject replaces."""
+    return (message for message in stored if message.subject != subject)
 
 
 def _require_a_key(attempt: Attempt) -> None:

@@ -95,7 +95,7 @@ class When:
     async def _run(self) -> tuple[list[Event], list[Exception]]:
         """Deliver three times; returns what the first delivery recorded and raised."""
         memory = Memory(Topology(topology([self.service]).streams, ()))
-        memory.keep(self.service.stream, [_message(event) for event in self.given])
+        memory.keep(self.service.stream, [self._message(event) for event in self.given])
         errors = await self._deliver(memory, 1)
         recorded = self._recorded(memory, len(self.given))
         if not errors:
@@ -122,6 +122,12 @@ class When:
                 worker.accept(_delivery(self.reaction, event, index, delivered))
             await worker.drained()
         return watch.errors
+
+    def _message(self, event: Event) -> Message:
+        """An event that is given. One that the reaction itself may record was recorded for what arrives now."""
+        is_own = type(event) in self.reaction.outcomes and not self.reaction.form.only_outside
+        cause = _id_of(self.arrived[0]) if is_own else ""
+        return Message(subject_of(type(event), event.key), event.model_dump_json().encode(), _headers(event, cause))
 
     def _recorded(self, memory: Memory, after: int) -> list[Event]:
         types = {event.type: event for event in self.service.records}
@@ -200,13 +206,14 @@ def _delivery(reaction: Reaction, event: Event, index: int, delivered: int) -> D
     )
 
 
-def _headers(event: Event) -> dict[str, str]:
-    event_id = derived_id("story", type(event).type, event.key)
-    return cloud_event(type(event), event.key, event_id=event_id, correlation_id=event.key, causation_id="", trace={})
+def _headers(event: Event, cause: str = "") -> dict[str, str]:
+    return cloud_event(
+        type(event), event.key, event_id=_id_of(event), correlation_id=event.key, causation_id=cause, trace={}
+    )
 
 
-def _message(event: Event) -> Message:
-    return Message(subject_of(type(event), event.key), event.model_dump_json().encode(), _headers(event))
+def _id_of(event: Event) -> str:
+    return derived_id("story", type(event).type, event.key)
 
 
 def _listed(events: Sequence[Event]) -> str:

@@ -13,7 +13,13 @@ calls: list[int] = []
 
 
 @service.on
-async def careless(asked: Asked, story: Work) -> Finished:
+async def careless(asked: Asked, story: Work) -> Finished | Failed:
+    """Does not expect to see what it recorded itself."""
+    return Failed(job_id=asked.job_id) if story.finished else Finished(job_id=asked.job_id)
+
+
+@service.on
+async def heedless(asked: Asked, story: Work) -> Finished:
     """Decides without a look at the story."""
     return Finished(job_id=asked.job_id)
 
@@ -49,8 +55,12 @@ async def never(asked: Asked) -> Finished:
 
 
 async def test_a_reaction_that_records_twice_is_found() -> None:
-    with pytest.raises(AssertionError, match=r"ran again and recorded more: \s+Finished.*expect everything twice"):
+    with pytest.raises(AssertionError, match=r"ran again and recorded more: \s+Failed.*expect everything twice"):
         await given().when(careless, ASKED).then(FINISHED)
+
+
+async def test_what_one_delivery_recorded_is_not_recorded_again() -> None:
+    await given().when(heedless, ASKED).then(FINISHED)
 
 
 async def test_a_reaction_that_minds_its_story_passes() -> None:
