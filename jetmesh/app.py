@@ -30,7 +30,7 @@ class App(tuple[Service, ...]):
 
 
 def middlewares_of(services: Sequence[Service]) -> tuple[Middleware, ...]:
-    """Those of the app that the services are."""
+    """The middlewares of the app; a plain tuple of services has none."""
     return services.middlewares if isinstance(services, App) else ()
 
 

@@ -1,4 +1,4 @@
-"""A base class for events: a pydantic model whose class keywords tell the runtime what it must know."""
+"""A base class for events: a pydantic model whose class keywords say what the runtime needs."""
 
 from typing import Annotated, ClassVar, Self
 

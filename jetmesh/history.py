@@ -58,7 +58,7 @@ class Histories:
         self._by_stream: dict[str, History] = {}
 
     def of(self, stream: str) -> History:
-        """The history of a stream; of an unknown one, that it was always there."""
+        """The history of a stream; an unknown one counts as always there."""
         return self._by_stream.get(stream, UNKNOWN)
 
     def learn(self, configs: Mapping[str, Mapping[str, Any]]) -> None:

@@ -40,10 +40,10 @@ class Delivery(Protocol):
 
 
 class CallNext(Protocol):
-    """What a middleware stands around: the next one of the list or, at its end, the reaction and its recording."""
+    """The next middleware of the list or, at its end, the reaction and its recording."""
 
     async def __call__(self, delivery: Delivery, /) -> Outcome:
-        """Go on with the delivery; how that ended."""
+        """Go on with the delivery, and return how it ended."""
         ...
 
 

@@ -74,11 +74,11 @@ class Options(TypedDict, total=False):
     """The options of a reaction's decorator."""
 
     retry: Retry
-    """How often it is tried, and how long it rests between attempts."""
+    """How often it is tried, and the pauses between attempts."""
     needs: type | None
     """The type of the dependency that it can't work without: while that is down, the reaction pauses."""
     middlewares: Sequence[Middleware]
-    """What is around this reaction alone, inside those of its service and of the app."""
+    """The middlewares of this reaction alone, inside those of its service and of the app."""
 
 
 class Service:

@@ -155,7 +155,7 @@ class Settings(BaseModel):
 
 
 class Project(BaseModel):
-    """Which app a command is about, and which package of contracts, where no option says it."""
+    """The app and the package of contracts of a command, where no option names them."""
 
     app: str = ""
     contracts: str = ""
@@ -195,7 +195,7 @@ def read(model: type[Model], variables: Mapping[str, str] | None = None) -> Mode
 
 
 def _given(pattern: str, variables: Mapping[str, str]) -> str | dict[str, str]:
-    """What the variable holds; of a pattern, what each that fits it holds."""
+    """The value of the variable; of a pattern, the value of each variable that matches."""
     if "*" not in pattern:
         return variables.get(pattern, "")
     before, after = pattern.split("*")

@@ -15,7 +15,7 @@ class Lifetimes:
 
     @property
     def short(self) -> int:
-        """How many were short; one is forgiven for each minute that the present one lasts."""
+        """How many in a row were short; each minute that the present one lasts takes one off."""
         return max(0, self._short - int((time.monotonic() - self._born) / FORGIVEN_SECONDS))
 
     def begin(self) -> None:

@@ -23,7 +23,7 @@ Responder = Callable[[bytes], Awaitable[bytes]]
 
 @dataclass(slots=True)
 class Endpoint:
-    """What answers requests on one subject; `data`, if given, is what its statistics tell beside the numbers."""
+    """Answers requests on one subject; `data`, if given, returns what its statistics show beside the numbers."""
 
     name: str
     subject: str

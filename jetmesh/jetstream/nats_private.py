@@ -1,10 +1,10 @@
 """The only module that uses private members of nats-py.
 
-nats-py hands each message through a queue and a task and parses every header on the way; here a callback gets the
-bytes inside the read loop. nats-py closes for good when the server names an error, and goes on without reading, writing
-or pinging when one of its tasks fails; here the first is left to the server, which ends a connection that it does not
-want, and all of them lead to a new connection. `PRIVATE` names what this stands on: a test compares it with the code,
-and with the nats-py that is installed.
+nats-py hands each message through a queue and a task and parses every header on the way; here a callback gets the bytes
+inside the read loop. nats-py closes for good when the server reports an error, and stops reading, writing or pinging
+when one of its tasks fails. Here neither ends the client: the server ends a connection that it does not want, and each
+lost connection is made again. `PRIVATE` names the private members: a test compares it with the code, and with the
+nats-py that is installed.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ log = logging.getLogger("jetmesh.connection")
 
 RECONNECT_SECONDS = 0.25
 REFUSED_SECONDS_MAX = 4.0
-"""Who is refused asks more and more seldom: all that know a key that was withdrawn ask at once."""
+"""The longest pause of a client that is refused: all clients with a withdrawn key try again at the same time."""
 LAST_WORDS_SECONDS = 0.005
 FLUSH_SECONDS = 2
 
@@ -101,12 +101,12 @@ class NatsClient(Client):
 
     @property
     def last_error(self) -> Exception | None:
-        """What the connection failed with last, else what the server last named."""
+        """The error that ended the connection last, else the last one that the server reported."""
         return self._err or self._said
 
     @property
     def failure(self) -> Exception | None:
-        """What the connection failed with last."""
+        """The error that ended the connection last."""
         return self._err
 
     @property
@@ -145,8 +145,8 @@ class NatsClient(Client):
         return subscription._id
 
     async def ignore(self, number: int) -> None:
-        """Unsubscribe, and return once everything that the broker sent before has gone to its frame; it may be away.
-        The broker drops the pulls of an inbox that nobody listens to."""
+        """Unsubscribe, and return once everything that the broker sent before has gone to its frame. The broker may be
+        away; it drops the pulls of an inbox without a subscription."""
         subscription = self._heard.pop(number, None)
         if subscription is not None:
             with suppress(Error, OSError):
@@ -190,13 +190,13 @@ class NatsClient(Client):
         return _Address(*Client._parse_server_uri(connect_url))
 
     def _connect_command(self) -> bytes:
-        """Who this is; not in the clear where TLS was asked for, also when another server takes over."""
+        """The CONNECT line. Where TLS was asked for, it is never sent in the clear, to whatever server."""
         if self.options.get("tls") and not self.about_server.get("tls_required"):
             raise Error("TLS is asked for, and this server does not speak it")
         return super()._connect_command()
 
     async def _process_connect_init(self) -> None:
-        """Introduce this client to a server, with what it proves itself by as it is now."""
+        """Begin the connection, with the credentials that the files hold now."""
         self._end_tasks()
         self._renew()
         try:
@@ -213,7 +213,7 @@ class NatsClient(Client):
         self.options["reconnect_time_wait"] = RECONNECT_SECONDS
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """A server that has no room says so right behind its INFO, and hangs up: nats-py would miss it."""
+        """Read an error that follows INFO: a full server sends it and closes, and nats-py would miss it."""
         await super()._process_info(info, initial_connection)
         if initial_connection and self._transport:
             line = b""
@@ -231,14 +231,14 @@ class NatsClient(Client):
             self._setup_nkeys_connect()
 
     def _end_tasks(self) -> None:
-        """Those of a connection that was lost before it was whole: they would read from the next one."""
+        """End the tasks of a connection that was lost while it was made: they would read from the next one."""
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None:
                 task.cancel()
 
     async def _process_err(self, err_msg: str) -> None:
-        """The server names an error. Those after which it can't go on it follows by ending the connection, which is
-        found out by reading; the others concern what was asked, and not the connection."""
+        """The server reports an error. After one that ends the connection it closes it, and the reader notices; any
+        other concerns a request, and not the connection."""
         self._err = self._said = Error(f"nats: {err_msg.strip(chr(39))}")
         await self._error_cb(self._err)
 
@@ -298,4 +298,4 @@ class NatsClient(Client):
 
 
 async def _unused(message: Any) -> None:
-    """nats-py wants a callback for each subscription; no message of a frame's comes this far."""
+    """nats-py demands a callback for each subscription; the messages of a frame never reach it."""

@@ -54,7 +54,7 @@ NEVER = frozenset(
     }
 )
 """Permanent too: the message's schedule, TTL or batch is invalid. Every other refusal is temporary (a full stream or
-account, a wrong setting of the broker): what was done outside already must not be given up for it."""
+account, a wrong setting of the broker): an effect outside must not be given up for it."""
 _SEQUENCE = re.compile(rb'\{"stream":"[^"]*", ?"seq":(\d+)')
 _WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 NO_SEQUENCE = 2**62
@@ -64,7 +64,7 @@ SILENT = "it does not answer; its log and /healthz say why, and a write error la
 ASK_AGAIN_SECONDS = 0.25
 WINDOW = 1024
 LARGE_BYTES = 4_096
-"""A broker that takes less than that is none for a mesh."""
+"""A broker whose largest message is smaller can't serve a mesh."""
 BATCH_MAX = 1000
 
 Publish = tuple[str, "asyncio.Future[bytes]"]
@@ -89,7 +89,7 @@ class Publisher:
 
     @property
     def sweeper(self) -> "asyncio.Task[None] | None":
-        """What ends a publish that is not answered in time."""
+        """The task that ends a publish without an answer in time."""
         return self._inbox.sweeper
 
     @property
@@ -121,7 +121,7 @@ class Publisher:
 
     async def last_sequence(self, guarded: str, subject: str) -> int:
         """The last sequence on `guarded`, as the stream's leader knows it: a story may be read from a replica that
-        lags. The leader tells it as it refuses a guard that can't hold; `subject` is one that may be recorded on.
+        lags. The leader reports it when it refuses a guard that can't hold; `subject` is one that may be recorded on.
 
         Raises:
             Refused: another process is recording there now.
@@ -137,8 +137,8 @@ class Publisher:
         raise Unknown(f"the broker stored what stands on no {guarded}")
 
     async def record_surely(self, message: Message) -> int:
-        """Store one message under its guard, whatever its size; where no answer comes, ask until there is one. Refused:
-        it is there, perhaps since an answer was lost.
+        """Store one message under its guard, whatever its size, and try until an answer comes. Refused: it is stored
+        already, perhaps by an earlier try whose answer was lost.
 
         Raises what `record` raises, but for Unknown.
         """
@@ -258,7 +258,7 @@ class Publisher:
 
 
 def _last_sequence(refusal: ApiError) -> int | None:
-    """The sequence that the guard found, which the server tells in its words alone."""
+    """The sequence that the guard found: the server reports it in the text of the error alone."""
     names_it = refusal.error_code == ErrorCode.WRONG_LAST_SEQUENCE
     found = _WRONG_SEQUENCE.match(refusal.description) if names_it else None
     return int(found[1]) if found else None

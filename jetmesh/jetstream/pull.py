@@ -24,12 +24,12 @@ EXPIRES_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
 BYTES_MAX = 8 << 20
 BATCH_MAX = 1 << 20
-"""More than there are slots: where no operator has set less."""
+"""The limit where no operator has set one: more than there are slots."""
 OPEN_MAX = 64
 """Requests of one process at a time: the server drops those beyond `max_waiting` (512) of all processes unanswered."""
 HALVINGS_MAX = 8
 OVER = frozenset({StatusKind.NOTHING, StatusKind.EXPIRED, StatusKind.BATCH_COMPLETED})
-"""How a pull ends that was served."""
+"""The statuses that end a pull which was served."""
 
 
 class Pull:
@@ -75,7 +75,8 @@ class Pull:
         self._expires_seconds = EXPIRES_SECONDS
 
     def on_lost(self, call: Callable[[], None]) -> None:
-        """Call it when the durable does not answer: it may be another one, of another stream, when it does again."""
+        """Call back when the durable does not answer: when it does again, it may be a new one, of a new
+        stream."""
         self._on_lost.append(call)
 
     @property
@@ -98,7 +99,7 @@ class Pull:
 
     @property
     def is_asking(self) -> bool:
-        """Whether it would take more now; else nothing is asked for, and whether it would be given is not known."""
+        """Whether it asks for deliveries now; while it does not, nobody knows whether the broker would deliver."""
         return self._running and self._held < self._slots and time.monotonic() >= self._resting_until
 
     @property
@@ -129,7 +130,7 @@ class Pull:
         self._pull()
 
     def fetch_one(self, slots: int) -> None:
-        """Ask for one delivery, paused as it may be, if so many slots are not taken and nothing is asked for."""
+        """Ask for one delivery, even while paused, if fewer than so many slots are taken and no request is open."""
         if not self._open and self._held < slots:
             self._ask(1, self._bytes_max)
 
@@ -161,7 +162,7 @@ class Pull:
         self._pull()
 
     def check(self) -> None:
-        """Called from time to time: a pull that is open and whose heartbeats stopped is not there any more."""
+        """Ask again where a request is open and its heartbeats stopped; called from time to time."""
         if self._running and self._asked and time.monotonic() - self.last_frame > 2 * HEARTBEAT_SECONDS + 1:
             silent = 2 * HEARTBEAT_SECONDS
             self._conditions.log(

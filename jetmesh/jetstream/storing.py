@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 FRESH_SECONDS = 90.0
-"""For how long a failure tells something: who is sent nothing while it is not ready would stay so for ever."""
+"""For how long a failure counts: a service that gets no work while it is unready would stay unready for ever."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Storing:
         self._failures.pop(subject.partition(".")[0], None)
 
     def forget(self) -> None:
-        """Another server is spoken to, or the same one anew."""
+        """The connection was made again, perhaps to another server."""
         self._failures.clear()
 
     @property

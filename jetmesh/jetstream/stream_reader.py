@@ -24,7 +24,7 @@ async def read(connection: Transport, stream: str, subject: str = ">", first: in
 async def messages(
     connection: Transport, stream: str, subject: str = ">", first: int = 1, page: int = PAGE, bytes_max: int = 0
 ) -> AsyncIterator[Stored]:
-    """The same one after the other, in pages of so many messages, and so many bytes.
+    """The same messages one by one, read in pages of so many messages and bytes.
 
     Raises:
         NobodyAnswers: there is no such stream, or it has no leader.

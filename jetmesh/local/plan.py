@@ -120,7 +120,7 @@ def answers(url: str) -> Ready:
 
 
 def listens(port: int) -> Ready:
-    """Whether somebody listens on the port."""
+    """Whether a process listens on the port."""
 
     async def ready() -> bool:
         return is_taken(port)

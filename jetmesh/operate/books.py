@@ -1,4 +1,4 @@
-"""What an audit goes by, collected past all services: the messages of every stream, the dead letters, the archive."""
+"""What an audit reads, without asking a service: the messages of every stream, the dead letters, the archive."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,8 +35,8 @@ GONE = "discarded"
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One message of a stream: what it is, about which key, why it is there, what it says (nothing where it is no JSON
-    object), and what is `wrong` with it if it can't be read."""
+    """One message of a stream: its type, its key, its cause, its body (empty if that is no JSON object), and what is
+    `wrong` with it if it can't be read."""
 
     stream: str
     sequence: int
@@ -61,7 +61,8 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter, or what is noted of one that was dealt with: whose it is, and where its message stands."""
+    """One dead letter, or the log's entry about one that was replayed or discarded: its reaction, and the position of
+    its message."""
 
     sequence: int
     unix_nano: int
@@ -77,8 +78,8 @@ class Letter:
 
 @dataclass(slots=True, kw_only=True)
 class Books:
-    """Everything; `stories` has the events of each key by type, but for those that only say how things stand. Some
-    letters are open, others were `discarded`. `gone` are the messages that have left their streams."""
+    """Everything; `stories` has the events of each key by type, without state events. Some letters are open, others
+    were `discarded`. `gone` are the messages that have left their streams."""
 
     services: Sequence[Service]
     intake: list[Fact]
@@ -109,7 +110,7 @@ class Books:
         return (event for event in self.events if event.type in types and not event.wrong)
 
     def named(self, message: Fact) -> str:
-        """The key of a message from outside: the one that its body names, else the one that is made of its place."""
+        """The key of a message from outside: the one in its body, else one derived from its position."""
         event_type = self.types.get(message.type)
         said = message.body.get(event_type.key_field) if event_type else None
         return said if isinstance(said, str) else id_of_place(message.stream, message.unix_nano / 1e9, message.sequence)
@@ -160,7 +161,7 @@ async def _refuse_halves(context: Context, folder: Path, streams: Sequence[str])
     """Without the archive, an ending whose earlier events are archived looks like a story that never began.
 
     Raises:
-        ArchiveError: stories have left the streams, and the archive is not where it is looked for.
+        ArchiveError: stories have left the streams, and there is no archive in that folder.
     """
     until = [await archived_until(context.connection, stream) for stream in (INTAKE, *streams)]
     if any(until) and not _exists(folder):
@@ -175,7 +176,7 @@ def _exists(folder: Path) -> bool:
 
 
 def _archived(folder: Path, lives: Mapping[str, History]) -> Iterable[Row]:
-    """What the archive holds, if there is one: to open it needs DuckDB."""
+    """The rows of the archive, if there is one; DuckDB is needed only then."""
     if not folder.is_dir():
         return ()
     kept = Archive(folder)
@@ -210,7 +211,7 @@ def _together(kept: Iterable[Fact], archived: Iterable[Fact]) -> list[Fact]:
 
 
 def fact_of(types: Mapping[str, EventType], stream: str, message: Stored) -> Fact:
-    """What a message is, read as the services read it. What they could not read either says so."""
+    """What a message is, read as the services read it; `wrong` says why they could not."""
     at = unix_nano(message.time)
     delivery = Delivery(message.subject, message.headers, message.data, "", stream, message.sequence, 1, at / 1e9)
     try:
@@ -234,7 +235,8 @@ def fact_of(types: Mapping[str, EventType], stream: str, message: Stored) -> Fac
 
 
 def _wrong(event_type: EventType | None, delivery: Delivery, data: bytes) -> str:
-    """What its contract does not allow; nothing where it comes from outside (its owner says that), or has none here."""
+    """What its contract does not allow; empty if it comes from outside (its owner checks it), or has no contract
+    here."""
     if event_type is None or not delivery.key:
         return ""
     try:
@@ -252,7 +254,7 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def letter_of(message: Stored) -> Letter:
-    """A dead letter, read from where it was and why it is one."""
+    """A dead letter, with the position of its message and the reason."""
     origin = origin_of(message.subject)
     return Letter(
         sequence=message.sequence,

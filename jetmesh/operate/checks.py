@@ -1,4 +1,4 @@
-"""What must hold in the books of any mesh: each check is one function that names what offends against it."""
+"""What must hold in any mesh: each check is a function that names the offences against it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -108,7 +108,7 @@ def each_event_once(books: Books) -> Offences:
 
 
 def is_state(books: Books, event: Fact) -> bool:
-    """Whether it only says how things stand, and is said again and again."""
+    """Whether it is a state event, which may be recorded many times."""
     event_type = books.types.get(event.type)
     return event_type is not None and event_type.state
 

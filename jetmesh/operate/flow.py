@@ -85,7 +85,7 @@ def is_over(services: Sequence[Service], story: Sequence[Happened]) -> bool:
 
 
 def _waits(reaction: Reaction, story: Sequence[Happened], ended: Container[str]) -> bool:
-    """Whether the reaction still has to answer one of the events; after its service's ending it need not."""
+    """Whether the reaction has still to answer one of the events. It need not after an ending of its service."""
     if reaction.is_optional and reaction.service in ended:
         return False
     inside = _types(event for event in reaction.events if not reaction.takes_from_outside(event))

@@ -60,7 +60,7 @@ class JaegerTraces:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Read an answer, which may be of anybody, or none."""
+        """Read an answer; another program may have sent it, or none."""
         try:
             yield
         except NO_ANSWER as nobody:

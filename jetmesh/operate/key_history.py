@@ -1,4 +1,4 @@
-"""The events of one key, from the streams of all services and from the archive: as they stand, and as they come."""
+"""The events of one key, from all streams and the archive: the present ones, and those that follow."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class StoryEvent:
-    """One event of a key's story, without what it says: that may be personal."""
+    """One event of a key's story, without its body, which may be personal."""
 
     type: str
     time: datetime
@@ -55,7 +55,7 @@ async def story(context: Context, services: Sequence[Service], key: str) -> list
 
 
 def archived(archive: Archive, services: Sequence[Service], key: str, split: Partitions) -> list[StoryEvent]:
-    """What an archive keeps of what services recorded about the key, oldest first.
+    """What services recorded about the key and an archive keeps, oldest first.
 
     Raises:
         ArchiveError: it can't be read.
@@ -66,7 +66,7 @@ def archived(archive: Archive, services: Sequence[Service], key: str, split: Par
 
 
 async def whole(context: Context, services: Sequence[Service], key: str, archive: Archive | None) -> list[StoryEvent]:
-    """What the streams hold about the key, and what has left them, oldest first.
+    """The events of the key in the streams and in the archive, oldest first.
 
     Raises:
         Unavailable: a stream does not answer.
@@ -81,7 +81,7 @@ async def whole(context: Context, services: Sequence[Service], key: str, archive
     events = {(event.stream, event.sequence): event for event in await story(context, services, key)}
     for event in archived(archive, services, key, split) if archive else ():
         place = event.stream, event.sequence
-        if place not in events or not events[place].id:  # all that a marker knows of it is its type and its time
+        if place not in events or not events[place].id:  # a marker has only its type and its time
             events[place] = event
     return sorted(events.values(), key=lambda event: (event.time, event.type))
 

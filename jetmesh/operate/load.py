@@ -48,8 +48,8 @@ async def drive(context: Context, events: Sequence[Event], rate: float) -> Click
 
 
 async def publish(context: Context, event: Event) -> None:
-    """Publish one event, again and again until the broker has it, under one id: its owner takes the same twice for the
-    same, even where it refused it."""
+    """Publish one event until the broker has it, each time under the same id: its owner recognises the repetition, also
+    of one that it refused."""
     headers = cloud_event(
         type(event), event.key, event_id=str(uuid4()), correlation_id=event.key, causation_id="", trace={}
     )
@@ -74,7 +74,7 @@ async def publish_all(context: Context, events: Iterable[Event], published: Call
 
 
 async def at_once(do: Callable[[Item], Awaitable[None]], items: Iterable[Item], workers: int) -> None:
-    """All items, so many at a time; raises what the first raised that failed."""
+    """Do all items, so many at a time; raises the error of the first that failed."""
     waiting = iter(items)
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""How far a mesh is: what was recorded since, and what its durables still have to do."""
+"""How far a mesh is: how much was recorded since, and what its durables still have to deliver."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager

@@ -28,7 +28,7 @@ OUTCOMES = {
     "refused": ("refused", "dim"),
 }
 NOTED_OUTCOMES = {"failed", "refused"}
-"""The note of each outcome of a publish span: a refused event must not look as if it happened twice."""
+"""The outcomes of a publish span that are shown: a refused event must not look as if it happened twice."""
 EXPLAINED_OUTCOMES = {Later.name, Retried.name, DeadLettered.name, "failed"}
 
 EVENT, BRANCH, LAST, TRUNK, BLANK, BAR = "→ ", "├ ", "└ ", "│ ", "  ", "━"

@@ -36,19 +36,19 @@ class Origin:
         return f"{self.service}.{self.reaction}.{self.stream}.{self.sequence}{tail}"
 
     def is_of(self, timestamp: float) -> bool:
-        """Whether it is about the message that was stored then, as far as it says."""
+        """Whether it is about the message that was stored then; an origin without a time is about any."""
         return self.stamp in ("", stamp_of(timestamp))
 
 
 def origin_of(subject: str) -> Origin:
-    """What a subject says behind its first token; sequence 0 where it says nothing of the kind."""
+    """The origin in a subject, behind its first token; sequence 0 if there is none."""
     _, service, reaction, stream, sequence, stamp, *more = [*subject.split("."), *[""] * 6]
     is_place = not any(more) and (not stamp or lenient.whole(stamp))
     return Origin(service, reaction, stream, lenient.whole(sequence) if is_place else 0, stamp)
 
 
 def of(service: str, reaction: str, delivery: Delivery) -> Origin:
-    """The origin that a delivery is to a reaction."""
+    """The origin for a delivery to a reaction."""
     return Origin(service, reaction, delivery.stream, delivery.sequence, stamp_of(delivery.timestamp))
 
 

@@ -36,7 +36,7 @@ Deliver: TypeAlias = Callable[[Delivery], None]
 
 TICK_SECONDS = 1.0
 TOPOLOGY_SECONDS, TOPOLOGY_SECONDS_MAX = 0.5, 4.0
-"""How long the first and the longest pause is between two looks at a topology that is not there."""
+"""The first and the longest pause between two looks at a missing topology."""
 
 
 @dataclass(slots=True)
@@ -187,11 +187,11 @@ class Runner:
         return pull
 
     def _worker(self, consumer: Consumer) -> Worker | None:
-        """The worker whose durable this is; None: it is the lane of what comes from outside or back."""
+        """The worker of this durable; None for a shared one: the intake's, or that of delayed redeliveries."""
         return next((one for one in self.workers.values() if one.binding.reaction.durable == consumer.durable), None)
 
     def _way(self, consumer: Consumer, worker: Worker | None, unrouted: Unrouted) -> Deliver:
-        """What takes the deliveries of a consumer."""
+        """The function that takes the deliveries of a consumer."""
         if consumer.stream == INTAKE:
             return self._from_outside
         if worker is None:
@@ -209,8 +209,8 @@ class Runner:
                 pull.obey(config)
 
     def _needs(self, consumer: Consumer) -> set[str]:
-        """What the reactions need to which this consumer's deliveries go; the empty string: nothing. Several on the
-        lane of what comes back or from outside: it is not paused, and nothing waits in its slots."""
+        """What the reactions of this consumer need; the empty string: nothing. A shared consumer has several: it is not
+        paused, and no delivery waits in its slots."""
         reactions = [worker.binding.reaction for worker in self.workers.values()]
         if own := [reaction for reaction in reactions if reaction.durable == consumer.durable]:
             reactions = own
@@ -246,7 +246,7 @@ class Runner:
 
 
 async def _lost(connection: Transport) -> None:
-    """Until the connection is closed for good, which nothing here asked for.
+    """Wait until the connection is closed for good, although nothing here closed it.
 
     Raises:
         ConnectionError: it is.

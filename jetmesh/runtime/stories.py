@@ -13,7 +13,7 @@ STORIES_MAX = 16_384
 
 
 class KnownStories:
-    """What this process recorded itself, by the subject of its guard: it need not be read back to decide on.
+    """The stories that this process recorded last, by the subject of their guard: they need not be read.
 
     Another replica may have gone on with a story meanwhile; the guard finds out, and the story is read then.
     """
@@ -23,7 +23,7 @@ class KnownStories:
         self._stories_max = stories_max
 
     def get(self, subject: str) -> tuple[Stored, ...] | None:
-        """The story as it was last known; None where nothing is."""
+        """The story as it was last known; None if it is not known."""
         return self._stories.get(subject)
 
     def put(self, subject: str, story: Iterable[Stored]) -> None:
@@ -34,7 +34,7 @@ class KnownStories:
             del self._stories[next(iter(self._stories))]
 
     def forget(self, subject: str) -> None:
-        """The story has gone on elsewhere."""
+        """Another process has gone on with the story."""
         self._stories.pop(subject, None)
 
     def forget_all(self) -> None:
