@@ -4,7 +4,7 @@ import importlib
 import sys
 import tomllib
 from collections.abc import Iterable, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,10 +71,19 @@ def hidden_by(module: str) -> str:
 
 
 def added(services: Sequence[Service], group: str) -> list[Any]:
-    """What the app brings for the runtime's commands: entry points of this group, under the name that the app has in
-    `jetmesh.apps`."""
-    names = {point.name for point in entry_points(group="jetmesh.apps") if load(point.value) == tuple(services)}
-    return [point.load() for point in entry_points(group=group) if point.name in names]
+    """What the app brings for the runtime's commands: the entry points of this group under the name that the app has in
+    `jetmesh.apps`; for `[tool.jetmesh] app`, of group `jetmesh.audits` also `[tool.jetmesh] audits`.
+
+    Raises:
+        AppError: there is no such module or attribute.
+    """
+    apps = [*entry_points(group="jetmesh.apps"), *_points("app", "jetmesh.apps")]
+    names = {point.name for point in apps if load(point.value) == tuple(services)}
+    declared = [*entry_points(group=group), *_points(group.rpartition(".")[2], group)]
+    try:
+        return [point.load() for point in declared if point.name in names]
+    except (ModuleNotFoundError, AttributeError) as missing:
+        raise AppError(f"{group} of the app: {missing}") from None
 
 
 def named(services: Sequence[Service], names: Sequence[str]) -> tuple[Service, ...]:
@@ -118,12 +127,18 @@ def _check_streams(reference: str, services: Sequence[Service]) -> None:
             owners[stream] = service.name
 
 
-def _of_project(folder: Path) -> str:
+def _points(key: str, group: str) -> list[EntryPoint]:
+    """The same as an entry point, of this folder's pyproject.toml."""
+    reference = _of_project(Path(), key)
+    return [EntryPoint("[tool.jetmesh]", reference, group)] if reference else []
+
+
+def _of_project(folder: Path, key: str = "app") -> str:
     file = folder / "pyproject.toml"
     if not file.is_file():
         return ""
     tools = tomllib.loads(file.read_text("utf-8")).get("tool", {})
-    return str(tools.get("jetmesh", {}).get("app", ""))
+    return str(tools.get("jetmesh", {}).get(key, ""))
 
 
 def _installed() -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,12 +13,8 @@ from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.local.state import StateFolder
-from jetmesh.operate.audit import Audit, of_streams
+from jetmesh.operate.audit import AUDITS, AppAudit, Audit
 from jetmesh.service import Service
-
-GROUP = "jetmesh.audits"
-"""Entry points under the name that an app has in `jetmesh.apps`: the app's own audit, a function from a `Context`, a
-`StateFolder` and the folder of the archive to an `Audit`."""
 
 
 @click.command()
@@ -28,7 +25,7 @@ GROUP = "jetmesh.audits"
 def audit(app: str, state: StateFolder, archive: Path | None, *, as_json: bool) -> None:
     """Check that nothing was lost and nothing happened twice; exit 1 with the offending ids otherwise.
 
-    It reads only the streams and the archive, asks no service, and runs the app's own audit as well.
+    It reads only the streams and the archive, asks no service, and runs the app's own checks as well.
     """
     done = asyncio.run(_audit(apps.load(app), state, archive or state.archive))
     if as_json:
@@ -38,8 +35,7 @@ def audit(app: str, state: StateFolder, archive: Path | None, *, as_json: bool) 
     raise SystemExit(not done.is_clean)
 
 
-async def _audit(services: Sequence[Service], state: StateFolder, archive: Path) -> Audit:
+async def _audit(services: Sequence[Service], state: StateFolder, archive: Path) -> Audit[Any]:
     async with reach_running(state) as mesh:
-        for own in apps.added(services, GROUP):
-            return await own(mesh, state, archive)  # type: ignore[no-any-return]
-        return await of_streams(mesh, services, archive)
+        own: AppAudit[Any] = next(iter(apps.added(services, AUDITS)), AppAudit())
+        return own.of(await own.collect(mesh, services, state.folder, archive))

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,8 @@ from jetmesh.commands.backup import dim, folder_argument, one_stream, quiet, rat
 from jetmesh.commands.target import Target, reach, settings_of_target
 from jetmesh.common import terminal
 from jetmesh.common.terminal import Say
+from jetmesh.local.state import StateFolder
+from jetmesh.operate.audit import AUDITS, AppAudit
 from jetmesh.operate.backup import manifest
 from jetmesh.operate.backup.manifest import Manifest
 from jetmesh.operate.backup.restore import AuditFailed, Restoring
@@ -20,8 +23,6 @@ from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 
 OFFENCES_SHOWN = 20
-
-RunAudit = Callable[[Context], Awaitable[list[str]]]
 
 
 @click.command()
@@ -69,16 +70,20 @@ async def _run(
     async with reach(target) as mesh:
 
         async def examine() -> list[str]:
-            found = [offence for audit in audits(services) for offence in await audit(mesh)]
+            found = [offence for own in apps.added(services, AUDITS) for offence in await _audited(own, mesh, services)]
             return [] if despite_offences else found
 
         restoring = Restoring(mesh.connection, services, mesh.settings, folder, progress)
         return await restoring.run(examine), restoring
 
 
-def audits(services: Sequence[Service]) -> list[RunAudit]:
-    """The app's own audits for restored streams."""
-    return apps.added(services, "jetmesh.restored")
+async def _audited(own: AppAudit[Any], mesh: Context, services: Sequence[Service]) -> list[str]:
+    """What is wrong with the streams. What the outside world knows and they do not is told, and is no offence."""
+    state = StateFolder(mesh.settings.state)
+    found = await own.collect(mesh, services, state.folder, state.archive)
+    for words in own.unknown(found):
+        terminal.say(words, fg="yellow", err=True)
+    return own.of_restored(found)
 
 
 def _refused(offences: AuditFailed) -> int:

@@ -1,28 +1,31 @@
-"""An audit: the checks of an app, their findings, and figures."""
+"""The audit of an app: what it goes by, its checks, what they found, and figures."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from jetmesh.common.visible import visible
-from jetmesh.operate import checks
-from jetmesh.operate.books import Books, collect
-from jetmesh.operate.checks import CheckResult
+from jetmesh.operate import books, checks
+from jetmesh.operate.books import Books
+from jetmesh.operate.checks import CHECKS, AnyBooks, Check, CheckResult
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 
+AUDITS = "jetmesh.audits"
+"""Under this an app declares its `AppAudit` (`jetmesh.app.added`)."""
 OFFENCES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Generic[AnyBooks]):
     """What was found, and the figures: as `tables` for a terminal, as a `document` for programs."""
 
+    books: AnyBooks
     findings: Sequence[CheckResult]
     document: Mapping[str, Any] = field(default_factory=dict)
     tables: Sequence[RenderableType] = ()
@@ -43,22 +46,53 @@ class Audit:
         return Group(*spaced, *map(_verdict, self.findings), Text(), _conclusion(self))
 
 
-async def of_streams(context: Context, services: Sequence[Service], archive: Path) -> Audit:
-    """What holds for every app, by the streams alone; raises what `collect` raises."""
-    books = await collect(context, services, archive)
-    return Audit(checks.findings(checks.CHECKS, books), figures(books))
-
-
-def figures(books: Books) -> dict[str, Any]:
+def figures(found: Books) -> dict[str, Any]:
     """How much there is."""
     return {
-        "stories": len(books.stories),
-        "events": len(books.events),
-        "dead_letters": len(books.letters),
-        "discarded": len(books.discarded),
-        "delayed": len(books.delayed),
-        "types": dict(sorted(Counter(event.type for event in books.events).items())),
+        "stories": len(found.stories),
+        "events": len(found.events),
+        "dead_letters": len(found.letters),
+        "discarded": len(found.discarded),
+        "delayed": len(found.delayed),
+        "types": dict(sorted(Counter(event.type for event in found.events).items())),
     }
+
+
+def _by_streams_alone(found: Books, _: Path) -> Any:
+    return found
+
+
+def _none(_: Books) -> tuple[Any, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppAudit(Generic[AnyBooks]):
+    """How an app is audited: every app by its streams, as it stands here. An app with checks of its own, such as
+    `checks=(*CHECKS, parcels_have_labels)`, declares one under `jetmesh.audits`."""
+
+    checks: Sequence[Check[AnyBooks]] = CHECKS
+    restored: Sequence[Check[AnyBooks]] = ()
+    """What holds already in streams that were restored from a backup, before a service starts."""
+    outside: Callable[[Books, Path], AnyBooks] = _by_streams_alone
+    """Adds what the app knows outside of its streams, from its state folder."""
+    figures: Callable[[AnyBooks], Mapping[str, Any]] = figures
+    tables: Callable[[AnyBooks], Sequence[RenderableType]] = _none
+    unknown: Callable[[AnyBooks], Iterable[str]] = _none
+    """After a restore: what the outside world knows and the streams do not, since it came after the backup."""
+
+    async def collect(self, context: Context, services: Sequence[Service], state: Path, archive: Path) -> AnyBooks:
+        """What the audit goes by; raises what `jetmesh.operate.books.collect` raises."""
+        return self.outside(await books.collect(context, services, archive), state)
+
+    def of(self, found: AnyBooks) -> Audit[AnyBooks]:
+        """The audit."""
+        return Audit(found, checks.findings(self.checks, found), self.figures(found), self.tables(found))
+
+    def of_restored(self, found: AnyBooks) -> list[str]:
+        """What is wrong with restored streams."""
+        results = checks.findings(self.restored, found)
+        return sorted(f"{offence} ({each.check})" for each in results for offence in each.offences)
 
 
 def _verdict(finding: CheckResult) -> Text:
@@ -73,7 +107,7 @@ def _verdict(finding: CheckResult) -> Text:
     return line
 
 
-def _conclusion(done: Audit) -> Text:
+def _conclusion(done: Audit[Any]) -> Text:
     """The last line."""
     wrong = sum(len(finding.offences) for finding in done.findings)
     if wrong:

@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jetmesh.cloudevents import decode_envelope, read_event, undecoded
 from jetmesh.common import json_body
@@ -99,6 +99,11 @@ class Books:
         for event in self.events:
             if not event.wrong and self.is_of_a_story(event):
                 self.stories[event.key][event.type] = event
+
+    @classmethod
+    def extending(cls, found: "Books", **more: Any) -> Self:
+        """The same books of an app's own class, with `more` fields."""
+        return cls(**{each.name: getattr(found, each.name) for each in fields(Books) if each.init}, **more)
 
     def is_of_a_story(self, event: Fact) -> bool:
         """Whether it happened once, to one key."""

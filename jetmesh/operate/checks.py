@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from jetmesh.operate.books import Books, Fact
 from jetmesh.operate.flow import is_over
@@ -12,6 +12,7 @@ from jetmesh.telemetry.otlp.traceparent import trace_id_of
 
 AnyBooks = TypeVar("AnyBooks", bound=Books)
 Offences = Iterator[str]
+Check: TypeAlias = Callable[[AnyBooks], Offences]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class CheckResult:
     offences: Sequence[str] = field(default=())
 
 
-def findings(checks: Sequence[Callable[[AnyBooks], Offences]], books: AnyBooks) -> list[CheckResult]:
+def findings(checks: Sequence[Check[AnyBooks]], books: AnyBooks) -> list[CheckResult]:
     """What each check found, in reading order."""
     return [CheckResult((check.__doc__ or "").strip(), sorted(set(check(books)))) for check in checks]
 
@@ -149,7 +150,7 @@ def _reactions(services: Sequence[Service]) -> list[Reaction]:
     return [reaction for service in services for reaction in service.reactions]
 
 
-CHECKS: Sequence[Callable[[Books], Offences]] = (
+CHECKS: Sequence[Check[Books]] = (
     acknowledged_are_stored,
     nothing_is_delayed,
     every_event_keeps_its_contract,

@@ -30,8 +30,8 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.domain import check
 from jetmesh_shop.payments.ledger import begin_outage, end_outage
-from jetmesh_shop.reference.books import PLACED, REFUSED, collect
-from jetmesh_shop.reference.restored import offences
+from jetmesh_shop.reference.audit import AUDIT, collect
+from jetmesh_shop.reference.books import PLACED, REFUSED
 from tests.chaos import disks, wrapped
 from tests.chaos.arena import ACK_WAIT_SECONDS, DISK_FULL, NAMES, Arena, node_of
 from tests.chaos.figures import Figures
@@ -518,7 +518,7 @@ class Nemesis:
     async def _examine(self) -> list[str]:
         """What is wrong goes into the figures, and the mesh goes on: the run fails by it."""
         books = await collect(self.context, self.arena.state)
-        self.figures.offences += offences(books)
+        self.figures.offences += AUDIT.of_restored(books)
         return []
 
     async def _place_again(self) -> None:

@@ -14,6 +14,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api, stream_reader
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.local.state import StateFolder
+from jetmesh.operate.audit import Audit
 from jetmesh.operate.progress import Progress, progress
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.failure_policy import Exhausted
@@ -21,9 +22,8 @@ from jetmesh.testing import until
 from jetmesh.topology.names import DEAD_LETTERS, endpoint_subject, is_note
 from jetmesh.topology.provision import Drift
 from jetmesh_shop.orders.service import orders as orders_service
-from jetmesh_shop.reference import audit
-from jetmesh_shop.reference.audit import ShopAudit
-from jetmesh_shop.reference.books import collect
+from jetmesh_shop.reference.audit import AFTER_CRASHES, collect
+from jetmesh_shop.reference.books import ShopBooks
 from tests.chaos import brokers, wrapped
 from tests.chaos.arena import Arena, Wishes
 from tests.chaos.figures import Figures
@@ -48,7 +48,7 @@ class Result:
     struck: dict[str, int]
     impossible: Mapping[str, str]
     figures: Figures
-    audit: ShopAudit
+    audit: Audit[ShopBooks]
     waits: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
     """Orders that a deadline cancelled before it was over."""
@@ -132,10 +132,9 @@ async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Say
     return waits
 
 
-async def audited(context: Context, state: StateFolder) -> ShopAudit:
+async def audited(context: Context, state: StateFolder) -> Audit[ShopBooks]:
     """The books."""
-    books = await collect(context, state)
-    return audit.audited(books, crashed=True)
+    return AFTER_CRASHES.of(await collect(context, state))
 
 
 async def given_up_for_nothing(context: Context) -> list[str]:
@@ -145,7 +144,7 @@ async def given_up_for_nothing(context: Context) -> list[str]:
     return [letter.subject for letter in exhausted if wrapped.DEADLY.encode() not in letter.data]
 
 
-async def warehouse_differs(context: Context, done: ShopAudit) -> list[str]:
+async def warehouse_differs(context: Context, done: Audit[ShopBooks]) -> list[str]:
     """How often each event is counted, and how often it is there."""
     said = json.loads(await context.connection.ask(endpoint_subject("analytics", "report"), b"", ASK_SECONDS))
     counted = Counter({row["type"]: row["stored"] for row in said["events"]})

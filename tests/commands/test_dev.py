@@ -30,6 +30,23 @@ async def greet(greeted: Greeted) -> Greeted:
 
 SERVICES = (hello,)
 """
+AUDIT = """
+from jetmesh.operate.audit import AppAudit
+from jetmesh.operate.checks import CHECKS
+
+def nobody_is_greeted_in_capitals(books):
+    \"\"\"nobody is greeted in capitals\"\"\"
+    for event in books.of_type("hello.greeted"):
+        if event.body["name"].isupper():
+            yield f"{event.key}: {event}"
+
+AUDIT = AppAudit(checks=(*CHECKS, nobody_is_greeted_in_capitals))
+"""
+PROJECT = """
+[tool.jetmesh]
+app = "hello:SERVICES"
+audits = "hello_audit:AUDIT"
+"""
 SECONDS_MAX = 60.0
 
 
@@ -50,7 +67,8 @@ def jetmesh(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """An app in a folder, started as a person starts it."""
-    (tmp_path / "hello.py").write_text(HELLO)
+    for name, text in (("hello.py", HELLO), ("hello_audit.py", AUDIT), ("pyproject.toml", PROJECT)):
+        (tmp_path / name).write_text(text)
     command = [sys.executable, "-m", "jetmesh", "dev", "--app", "hello:SERVICES", "--state", str(tmp_path), "--port"]
     process = subprocess.Popen(
         [*command, str(free_port())], cwd=tmp_path, env=environment(), text=True, stdout=subprocess.PIPE,
@@ -96,6 +114,15 @@ async def test_an_app_runs_with_one_command_and_is_found_by_its_folder(
     audited = jetmesh("audit", "--json", state=tmp_path)
     found = json.loads(audited.stdout)
     assert (audited.returncode, found["clean"], found["types"]) == (0, True, {"hello.greeted": 1}), audited.stderr
+
+    async with connected_with(told["nats_args"]) as mesh:
+        await mesh.publisher.record(Message("hello.greeted", b'{"name": "BOB"}', {}))
+
+    async def offends() -> bool:
+        own = jetmesh("audit", state=tmp_path)
+        return own.returncode == 1 and "nobody is greeted in capitals: 1\n    BOB: hello.greeted.BOB" in own.stdout
+
+    await until(offends, SECONDS_MAX, "the app's own check finds BOB")
 
     second = jetmesh("dev", state=tmp_path)
     assert (second.returncode, "a mesh runs in" in second.stderr) == (1, True), second.stderr

@@ -11,8 +11,8 @@ from jetmesh.jetstream.delivery import id_of_place
 from jetmesh.operate.books import Fact, Letter
 from jetmesh.runtime.origin import Origin
 from jetmesh_shop.payments.ledger import Balance
+from jetmesh_shop.reference.audit import AUDIT
 from jetmesh_shop.reference.books import ShopBooks
-from jetmesh_shop.reference.checks import findings
 
 STREAMS = {"orders": "ORDERS", "payments": "PAYMENTS", "inventory": "INVENTORY", "stock": "INVENTORY"}
 GOODS = [{"sku": "cola", "quantity": 2}]
@@ -91,7 +91,7 @@ def books(*, without: str = "", more: tuple[Fact, ...] = (), level: int = 8, **c
 
 
 def offences(collected: ShopBooks) -> dict[str, list[str]]:
-    return {found.check: list(found.offences) for found in findings(collected) if found.offences}
+    return {found.check: list(found.offences) for found in AUDIT.of(collected).findings if found.offences}
 
 
 def test_books_in_good_order_are_clean() -> None:

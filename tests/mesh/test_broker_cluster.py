@@ -32,8 +32,8 @@ from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import mix, stock
-from jetmesh_shop.reference.books import ENDINGS, collect
-from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference.audit import AFTER_CRASHES, collect
+from jetmesh_shop.reference.books import ENDINGS
 from jetmesh_shop.reference.fleet import Fleet, fleet
 from jetmesh_shop.reference.ports import any_free
 from tests.chaos import brokers
@@ -220,7 +220,7 @@ async def test_a_broker_killed_in_a_burst_costs_no_order(cluster: Cluster, monke
         await ended(operator, cluster.state, ORDERS)
         await until(nothing_waits(operator), WITHIN_SECONDS, "everything is settled")
         books = await collect(operator, cluster.state)
-        offences = [finding for finding in findings(books, crashed=True) if finding.offences]
+        offences = [finding for finding in AFTER_CRASHES.of(books).findings if finding.offences]
         assert not offences
         assert not books.letters
         await doctor_says(cluster, "3 of each stream on a cluster, all of them whole")

@@ -22,8 +22,7 @@ from jetmesh.topology.partitions import PartitionedDirectGet, lane, names, parti
 from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
-from jetmesh_shop.reference.books import collect
-from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference.audit import AUDIT, collect
 from tests.mesh.routing import PARTITIONS, SPLIT, routing_broker
 from tests.mesh.whole import whole_mesh
 from tests.support.samples import body
@@ -66,7 +65,7 @@ async def test_the_whole_mesh_runs_on_split_streams(
     async with whole_mesh(mesh_of, tmp_path, monkeypatch, JETMESH_PARTITIONS=PARTITIONS) as whole:
         await asyncio.gather(*(whole.mesh.publish("orders.placed", body(key)) for key in orders for _ in range(2)))
         await whole.is_balanced(await whole.ended(*orders))
-        audited = findings(await collect(whole.mesh.context, StateFolder(tmp_path)))
+        audited = AUDIT.of(await collect(whole.mesh.context, StateFolder(tmp_path))).findings
         assert not [finding for finding in audited if finding.offences]
         told = [event.type for event in await story(whole.mesh.context, SERVICES, orders[0])]
         assert told.count("orders.placed") == told.count("orders.confirmed") == 1

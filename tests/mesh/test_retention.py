@@ -35,8 +35,7 @@ from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.edge.port import Conflict
 from jetmesh_shop.orders.edge.stories import ENDED, status_of
 from jetmesh_shop.payments.bank import CAPTURE_FAILS
-from jetmesh_shop.reference.books import collect
-from jetmesh_shop.reference.checks import findings
+from jetmesh_shop.reference.audit import AUDIT, collect
 from jetmesh_shop.reference.report import SUBJECT
 from tests.mesh.routing import PARTITIONS, SPLIT, routing_broker
 from tests.mesh.test_flow import DECLINED, TWO_TRUFFLES, place
@@ -108,7 +107,7 @@ class Shop:
     async def audited(self) -> dict[str, list[str]]:
         """What is wrong with the books."""
         books = await collect(self.whole.mesh.context, self.state)
-        return {found.check: list(found.offences) for found in findings(books) if found.offences}
+        return {found.check: list(found.offences) for found in AUDIT.of(books).findings if found.offences}
 
     async def reported(self) -> Any:
         """What analytics counted."""

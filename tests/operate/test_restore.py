@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from click.testing import CliRunner
 from jetmesh.commands import commands
 from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
+from jetmesh.operate.audit import AppAudit
 from jetmesh.operate.backup import manifest
-from jetmesh.runtime.context import Context
+from jetmesh.operate.books import Books
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from tests.support.jobs import Asked
 from tests.support.versions import OLDER
@@ -75,14 +77,15 @@ async def test_a_restore_goes_on_where_messages_are_taken_out_already(
     """An earlier run took them out, or they were gone when the snapshot was taken."""
     folder = tmp_path / "backup"
 
-    async def refuse(_: Context) -> list[str]:
-        return ["something is wrong"]
+    def refuse(_: Books) -> Iterator[str]:
+        """nothing is wrong"""
+        yield "something is wrong"
 
     await backed_up(mesh_of, broker, folder)
     cut_after(folder, 1)
     with Broker(tmp_path / "other") as other:
         with monkeypatch.context() as patched:
-            patched.setattr("jetmesh.commands.restore.audits", lambda _: [refuse])
+            patched.setattr("jetmesh.app.added", lambda *_: [AppAudit(restored=[refuse])])
             await run(other, "restore", str(folder), status=1)
         await run(other, "restore", str(folder))
         assert (await info_of(other, "JOBS"))["state"]["messages"] == 1

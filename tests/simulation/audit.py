@@ -15,8 +15,8 @@ from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.payments.ledger import Balance
 from jetmesh_shop.reference import checks
+from jetmesh_shop.reference.audit import AFTER_CRASHES
 from jetmesh_shop.reference.books import PLACED, REFUSED, ShopBooks
-from jetmesh_shop.reference.checks import findings
 from tests.simulation.outside import SimulatedBank, SimulatedMailer, SimulatedWarehouse
 
 STREAMS = [service.stream for service in SERVICES if service.records]
@@ -78,7 +78,7 @@ def safety(books: Books) -> Iterator[str]:
 def audit(books: Books) -> list[str]:
     """What is wrong in a mesh that is at rest; nothing if the books balance."""
     collected = books.collected()
-    found = [f"{offence} ({each.check})" for each in findings(collected, crashed=True) for offence in each.offences]
+    found = [f"{offence} ({each.check})" for each in AFTER_CRASHES.of(collected).findings for offence in each.offences]
     return [*found, *placed_once(collected), *lost(books, collected), *given_up(collected), *not_counted(books)]
 
 

@@ -1,7 +1,8 @@
 """The audit of the reference mesh: the books of its streams, the bank's ledger, the stock, the mail sink."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,49 +10,52 @@ from rich.table import Table
 
 from jetmesh.common.tables import sheet
 from jetmesh.local.state import StateFolder
-from jetmesh.operate.audit import Audit
+from jetmesh.operate.audit import AppAudit
 from jetmesh.runtime.context import Context
 from jetmesh_contracts.money import amount
-from jetmesh_shop.reference.books import ShopBooks, collect
-from jetmesh_shop.reference.checks import findings, outcome, sent_again, shelves
+from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference import checks
+from jetmesh_shop.reference.books import PLACED, ShopBooks, with_the_outside
+from jetmesh_shop.reference.checks import addressee, outcome, sent_again, shelves
 
 ENDS = ("confirmed", "cancelled", "refused", "pending")
+LOST_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShopAudit(Audit):
-    """The audit, and what it goes by."""
-
-    books: ShopBooks
+async def collect(context: Context, state: StateFolder, archive: Path | None = None) -> ShopBooks:
+    """Read everything; raises what `jetmesh.operate.books.collect` raises."""
+    return await AUDIT.collect(context, SERVICES, state.folder, archive or state.archive)
 
 
-async def audit(context: Context, state: StateFolder, archive: Path) -> Audit:
-    """The audit of this app, for `jetmesh audit`."""
-    return audited(await collect(context, state, archive))
-
-
-def audited(books: ShopBooks, *, crashed: bool = False) -> ShopAudit:
-    """The checks of the books, and their figures."""
-    tables = [orders_table(books), *([] if books.balances is None else [money_table(books)]), stock_table(books)]
-    return ShopAudit(findings(books, crashed=crashed), document(books), tables, books=books)
+def unknown(books: ShopBooks) -> Iterator[str]:
+    """The orders that were lost with the broker: money was moved or a mail went out for them."""
+    asked = {message.body.get("order_id") for message in books.intake if message.type == PLACED}
+    charged = {balance.key for balance in books.balances or ()}
+    told = {addressee(message_id) for message_id in books.mails or ()}
+    lost = sorted((charged | told) - asked - {key for key, story in books.stories.items() if checks.began(story)})
+    shown = ", ".join(lost[:LOST_SHOWN]) + (f" and {len(lost) - LOST_SHOWN:,} more" if len(lost) > LOST_SHOWN else "")
+    if lost:
+        yield (
+            f"{len(lost):,} orders came after the backup, and the bank or a customer's mailbox knows of them: {shown}. "
+            f"Place them again under their ids (the bank answers as it did), or give their money back"
+        )
 
 
 def document(books: ShopBooks) -> dict[str, Any]:
     """The audit as JSON."""
-    first, last = span_seconds(books)
+    times = [message.unix_nano for message in [*books.intake, *books.events]] or [0]
     return {
         "orders": ends(books),
         "money": money(books),
-        "stock": {sku: {"restocked": s.restocked, "reserved": s.reserved, "released": s.released, "level": s.level}
-                  for sku, s in shelves(books).items()},
+        "stock": {sku: asdict(shelf) for sku, shelf in shelves(books).items()},
         "mails": None if books.mails is None else books.mails.total(),
         "mails_twice": len(sent_again(books)),
         "dead_letters": len(books.letters),
         "discarded": len(books.discarded),
         "delayed": len(books.delayed),
         "events": len(books.events),
-        "seconds": round(last - first, 3),
-    }  # fmt: skip
+        "seconds": round((max(times) - min(times)) / 1e9, 3),
+    }
 
 
 def ends(books: ShopBooks) -> dict[str, int]:
@@ -60,26 +64,21 @@ def ends(books: ShopBooks) -> dict[str, int]:
     return {end: counts[end] for end in ENDS}
 
 
-def money(books: ShopBooks) -> dict[str, dict[str, int]]:
+def money(books: ShopBooks) -> dict[str, Counter[str]]:
     """What the bank moved, in minor units, by currency."""
-    sums: dict[str, dict[str, int]] = {}
-    for balance in books.balances or ():
-        row = sums.setdefault(balance.currency, {"held": 0, "captured": 0, "released": 0, "open": 0})
-        row["held"] += balance.held_minor
-        row["captured"] += balance.captured_minor
-        row["released"] += balance.released_minor
-        row["open"] += balance.open_minor
+    sums: dict[str, Counter[str]] = {}
+    for each in books.balances or ():
+        row = {"held": each.held_minor, "captured": each.captured_minor, "released": each.released_minor}
+        sums.setdefault(each.currency, Counter()).update(row | {"open": each.open_minor})
     return sums
 
 
-def span_seconds(books: ShopBooks) -> tuple[float, float]:
-    """When the first and the last message were stored, Unix time; twice 0 where there is none."""
-    times = [message.unix_nano for message in [*books.intake, *books.events]]
-    return (min(times) / 1e9, max(times) / 1e9) if times else (0.0, 0.0)
+def tables(books: ShopBooks) -> list[Table]:
+    """How the orders ended; what the bank moved; what came in, went out and is there, by article."""
+    return [_orders(books), *([] if books.balances is None else [_money(books)]), _stock(books)]
 
 
-def orders_table(books: ShopBooks) -> Table:
-    """How the orders ended, and what else there is."""
+def _orders(books: ShopBooks) -> Table:
     counts = ends(books)
     mails = "–" if books.mails is None else f"{books.mails.total():,}"
     table = sheet("orders", *ENDS, "events", "mails", "dead letters")
@@ -88,18 +87,29 @@ def orders_table(books: ShopBooks) -> Table:
     return table
 
 
-def money_table(books: ShopBooks) -> Table:
-    """What the bank moved."""
+def _money(books: ShopBooks) -> Table:
     table = sheet("money", "held", "= taken", "+ let go", "+ open")
     for currency, row in sorted(money(books).items()):
         table.add_row(currency, *(amount(minor, currency) for minor in row.values()))
     return table
 
 
-def stock_table(books: ShopBooks) -> Table:
-    """What came in, went out and is there, by article."""
+def _stock(books: ShopBooks) -> Table:
     table = sheet("stock", "restocked", "– on the shelf", "= reserved", "– released", "sold")
     for sku, shelf in shelves(books).items():
         pieces = (shelf.restocked, shelf.level, shelf.reserved, shelf.released, shelf.out)
         table.add_row(sku, *(f"{count:,}" for count in pieces))
     return table
+
+
+AUDIT = AppAudit(
+    checks=checks.CHECKS,
+    restored=checks.RESTORED,
+    outside=with_the_outside,
+    figures=document,
+    tables=tables,
+    unknown=unknown,
+)
+AFTER_CRASHES = replace(AUDIT, checks=[check for check in checks.CHECKS if check is not checks.no_mail_twice])
+"""Where a service has crashed between SMTP and recording, a mail may have gone out again under its own Message-ID,
+which mail clients show once: no offence then (`sent_again` has them)."""

@@ -4,14 +4,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jetmesh.local.state import StateFolder
-from jetmesh.operate import books
 from jetmesh.operate.books import Books, Fact
-from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh_contracts import OrderPlaced, OrderRefused
 from jetmesh_shop.files import usable
@@ -38,12 +35,10 @@ class ShopBooks(Books):
         return not event.subject.startswith("stock.")
 
 
-async def collect(context: Context, state: StateFolder, archive: Path | None = None) -> ShopBooks:
-    """Read everything; raises what `jetmesh.operate.books.collect` raises."""
-    found = await books.collect(context, SERVICES, archive or state.archive)
-    stores = Stores(state.folder)
-    given = {each.name: getattr(found, each.name) for each in fields(Books) if each.init}
-    return ShopBooks(**given, balances=_balances(stores.bank), mails=_mails(stores.mails))
+def with_the_outside(found: Books, folder: Path) -> ShopBooks:
+    """The books, with what the state folder has of the bank and of the mails."""
+    stores = Stores(folder)
+    return ShopBooks.extending(found, balances=_balances(stores.bank), mails=_mails(stores.mails))
 
 
 def _balances(path: Path) -> list[Balance] | None:

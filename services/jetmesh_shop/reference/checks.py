@@ -1,68 +1,48 @@
-"""What must hold in the books: each check is one function that names what offends against it."""
+"""What must hold in the books of the shop: each check is one function that names what offends against it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 from urllib.parse import unquote
 
 from jetmesh.operate import checks
 from jetmesh.operate.books import Fact
-from jetmesh.operate.checks import (
-    CheckResult,
-    Offences,
-    each_event_once,
-    every_event_keeps_its_contract,
-    letters_have_a_source,
-    lost,
-    nothing_is_delayed,
-    one_trace_each,
-)
-from jetmesh_contracts import (
-    CancellationSent,
-    ConfirmationSent,
-    GoodsRejected,
-    GoodsReleased,
-    GoodsReserved,
-    OrderCancellationRequested,
-    OrderCancelled,
-    OrderConfirmed,
-    PaymentAuthorized,
-    PaymentCaptured,
-    PaymentCaptureFailed,
-    PaymentDeclined,
-    PaymentVoided,
-    ReceiptSent,
-    StockLevel,
-    StockRestocked,
-)
+from jetmesh.operate.checks import Check, Offences, lost
+from jetmesh_contracts import inventory, notifications, orders, payments
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.books import PLACED, REFUSED, ShopBooks, total
 
-CONFIRMED, CANCELLED, REQUESTED = OrderConfirmed.type, OrderCancelled.type, OrderCancellationRequested.type
-CAPTURED, VOIDED, DECLINED = PaymentCaptured.type, PaymentVoided.type, PaymentDeclined.type
-CAPTURE_FAILED, AUTHORIZED = PaymentCaptureFailed.type, PaymentAuthorized.type
-RESERVED, REJECTED, RELEASED = GoodsReserved.type, GoodsRejected.type, GoodsReleased.type
-RESTOCKED, LEVEL = StockRestocked.type, StockLevel.type
-LETTERS = ConfirmationSent.type, CancellationSent.type, ReceiptSent.type
+CONFIRMED, CANCELLED = orders.OrderConfirmed.type, orders.OrderCancelled.type
+REQUESTED = orders.OrderCancellationRequested.type
+CAPTURED, VOIDED = payments.PaymentCaptured.type, payments.PaymentVoided.type
+AUTHORIZED, DECLINED = payments.PaymentAuthorized.type, payments.PaymentDeclined.type
+CAPTURE_FAILED = payments.PaymentCaptureFailed.type
+RESERVED, REJECTED = inventory.GoodsReserved.type, inventory.GoodsRejected.type
+RELEASED, RESTOCKED, LEVEL = inventory.GoodsReleased.type, inventory.StockRestocked.type, inventory.StockLevel.type
+CONFIRMATION, CANCELLATION = notifications.ConfirmationSent.type, notifications.CancellationSent.type
+RECEIPT = notifications.ReceiptSent.type
+MAILS = CONFIRMATION, CANCELLATION, RECEIPT
 
-Story: TypeAlias = Mapping[str, Fact]
-Check: TypeAlias = Callable[[ShopBooks], Offences]
+EFFECTS: Mapping[str, Sequence[set[str]]] = {
+    "confirmed": ({CAPTURED}, {AUTHORIZED}, {RESERVED}, {CONFIRMATION}, {RECEIPT}),
+    "cancelled": ({VOIDED, DECLINED}, {RELEASED, REJECTED}, {CANCELLATION}),
+    "refused": ({CANCELLATION},),
+    "pending": (),
+}
+"""What must have happened to an order that ended so: of each set one."""
 
-
-def findings(books: ShopBooks, *, crashed: bool = False) -> list[CheckResult]:
-    """All checks, in reading order. Where services have `crashed` between SMTP and recording, a mail may have gone out
-    again under its own Message-ID, which mail clients show once: no offence then (`sent_again` has them)."""
-    return checks.findings([check for check in CHECKS if not (crashed and check is no_mail_twice)], books)
+Story = Mapping[str, Fact]
 
 
 def outcome(story: Story) -> str:
     """How an order ended: confirmed, cancelled or refused; pending where it has not."""
-    if REFUSED in story:
-        return "refused"
-    if CANCELLED in story:
-        return "cancelled"
-    return "confirmed" if CONFIRMED in story else "pending"
+    ends = {REFUSED: "refused", CANCELLED: "cancelled", CONFIRMED: "confirmed"}
+    return next((name for end, name in ends.items() if end in story), "pending")
+
+
+def began(story: Story) -> bool:
+    """Whether the order was taken or refused."""
+    return not {PLACED, REFUSED}.isdisjoint(story)
 
 
 def acknowledged_are_stored(books: ShopBooks) -> Offences:
@@ -80,8 +60,7 @@ def one_end_each(books: ShopBooks) -> Offences:
     yield from no_two_ends(books)
     missing = lost(books)
     for key, story in books.stories.items():
-        is_open = PLACED in story and outcome(story) == "pending"
-        if is_open and not {CONFIRMED, CANCELLED} & missing[key]:
+        if PLACED in story and outcome(story) == "pending" and not {CONFIRMED, CANCELLED} & missing[key]:
             yield f"{key}: has not ended"
 
 
@@ -108,17 +87,8 @@ def ends_have_their_effects(books: ShopBooks) -> Offences:
 def promises_are_secured(books: ShopBooks) -> Offences:
     """every promised order has its money held and its goods reserved"""
     for key, story in books.stories.items():
-        for needed in {AUTHORIZED, RESERVED} - story.keys():
-            if CONFIRMED in story:
-                yield f"{key}: is confirmed, but there is no {needed}"
-
-
-EFFECTS: Mapping[str, Sequence[set[str]]] = {
-    "confirmed": ({CAPTURED}, {AUTHORIZED}, {RESERVED}, {LETTERS[0]}, {LETTERS[2]}),
-    "cancelled": ({VOIDED, DECLINED}, {RELEASED, REJECTED}, {LETTERS[1]}),
-    "refused": ({LETTERS[1]},),
-    "pending": (),
-}
+        for needed in {AUTHORIZED, RESERVED} - story.keys() if CONFIRMED in story else ():
+            yield f"{key}: is confirmed, but there is no {needed}"
 
 
 def every_event_has_its_cause(books: ShopBooks) -> Offences:
@@ -129,10 +99,14 @@ def every_event_has_its_cause(books: ShopBooks) -> Offences:
 def nothing_for_unknown_orders(books: ShopBooks) -> Offences:
     """nothing was done for an order that was never placed"""
     for key, story in books.stories.items():
-        if not {PLACED, REFUSED} & story.keys():
+        if not began(story):
             yield f"{key}: has {', '.join(sorted(story))}, but was never placed"
-        elif REFUSED in story and (extra := story.keys() - {REFUSED, *LETTERS}):
+        elif REFUSED in story and (extra := story.keys() - {REFUSED, *MAILS}):
             yield f"{key}: was refused, but has {', '.join(sorted(extra))}"
+
+
+def nobody_was_charged_or_told_unasked(books: ShopBooks) -> Offences:
+    """no money was moved and no mail sent for an order that was never placed"""
     for balance in books.balances or ():
         if PLACED not in books.stories.get(balance.key, {}):
             yield f"{balance.key}: the bank moved money, but it was never placed"
@@ -171,8 +145,9 @@ def ledger_agrees(books: ShopBooks) -> Offences:
     held = {balance.key: balance.held_minor for balance in books.balances if balance.holds}
     taken = {balance.key: balance.captured_minor for balance in books.balances if balance.captures}
     told = {event.key: event.body["amount_minor"] for event in books.of_type(CAPTURED)}
-    yield from (f"{key}: the bank took {taken[key]}, payments.captured says {told.get(key)}"
-                for key in taken if taken[key] != told.get(key))  # fmt: skip
+    for key in taken:
+        if taken[key] != told.get(key):
+            yield f"{key}: the bank took {taken[key]}, payments.captured says {told.get(key)}"
     yield from (f"{key}: payments.captured, but the bank took nothing" for key in told.keys() - taken.keys())
     for event in books.of_type(AUTHORIZED):
         if event.body["amount_minor"] != held.get(event.key):
@@ -212,7 +187,7 @@ def stock_balances(books: ShopBooks) -> Offences:
 def goods_follow_the_end(books: ShopBooks) -> Offences:
     """goods of a confirmed order are sold, goods of a cancelled one are back"""
     for key, story in books.stories.items():
-        reserved, released = goods(story, RESERVED), goods(story, RELEASED)
+        reserved, released = _goods(story, RESERVED), _goods(story, RELEASED)
         if RESERVED in story and PLACED in story and reserved != total(story[PLACED].body["lines"]):
             yield f"{key}: what is reserved is not what was ordered"
         if outcome(story) == "confirmed" and released:
@@ -221,7 +196,7 @@ def goods_follow_the_end(books: ShopBooks) -> Offences:
             yield f"{key}: is cancelled, but what was put back is not what was reserved"
 
 
-def goods(story: Story, event_type: str) -> Counter[str]:
+def _goods(story: Story, event_type: str) -> Counter[str]:
     """The pieces in an event of the story, by article; none where there is no such event."""
     return total(story[event_type].body["goods"]) if event_type in story else Counter()
 
@@ -230,7 +205,7 @@ def mails_agree(books: ShopBooks) -> Offences:
     """every mail that was noted went out, and no letter under two Message-IDs"""
     if books.mails is None:
         return
-    for event in books.of_type(*LETTERS):
+    for event in books.of_type(*MAILS):
         if event.body["message_id"] not in books.mails:
             yield f"{event.key}: {event.type}, but the mail is not there"
     letters = Counter(message_id.rpartition("@")[0] for message_id in books.mails)
@@ -251,29 +226,6 @@ def sent_again(books: ShopBooks) -> dict[str, int]:
     return {message_id: copies for message_id, copies in (books.mails or {}).items() if copies > 1}
 
 
-CHECKS: Sequence[Check] = (
-    acknowledged_are_stored,
-    nothing_is_delayed,
-    every_event_keeps_its_contract,
-    one_end_each,
-    ends_have_their_effects,
-    each_event_once,
-    one_trace_each,
-    every_event_has_its_cause,
-    nothing_for_unknown_orders,
-    charged_once,
-    money_balances,
-    ledger_agrees,
-    charged_what_was_ordered,
-    never_below_zero,
-    stock_balances,
-    goods_follow_the_end,
-    mails_agree,
-    no_mail_twice,
-    letters_have_a_source,
-)
-
-
 @dataclass(slots=True)
 class Shelf:
     """One article's books, in pieces."""
@@ -282,7 +234,6 @@ class Shelf:
     reserved: int = 0
     released: int = 0
     level: int = 0
-    level_sequence: int = 0
 
     @property
     def out(self) -> int:
@@ -300,13 +251,51 @@ def shelves(books: ShopBooks) -> dict[str, Shelf]:
     found: defaultdict[str, Shelf] = defaultdict(Shelf)
     for event in books.of_type(RESTOCKED):
         found[event.body["sku"]].restocked += event.body["quantity"]
-    for event in books.of_type(RESERVED, RELEASED):
-        for sku, pieces in total(event.body["goods"]).items():
-            if event.type == RESERVED:
-                found[sku].reserved += pieces
-            else:
-                found[sku].released += pieces
-    for event in books.of_type(LEVEL):
-        if event.sequence > found[event.key].level_sequence:
-            found[event.key].level, found[event.key].level_sequence = event.body["available"], event.sequence
+    for sku, pieces in _pieces(books, RESERVED):
+        found[sku].reserved += pieces
+    for sku, pieces in _pieces(books, RELEASED):
+        found[sku].released += pieces
+    for event in sorted(books.of_type(LEVEL), key=lambda event: event.sequence):
+        found[event.key].level = event.body["available"]
     return dict(sorted(found.items()))
+
+
+def _pieces(books: ShopBooks, event_type: str) -> Iterator[tuple[str, int]]:
+    return (each for event in books.of_type(event_type) for each in total(event.body["goods"]).items())
+
+
+CHECKS: Sequence[Check[ShopBooks]] = (
+    acknowledged_are_stored,
+    checks.nothing_is_delayed,
+    checks.every_event_keeps_its_contract,
+    one_end_each,
+    ends_have_their_effects,
+    checks.each_event_once,
+    checks.one_trace_each,
+    every_event_has_its_cause,
+    nothing_for_unknown_orders,
+    nobody_was_charged_or_told_unasked,
+    charged_once,
+    money_balances,
+    ledger_agrees,
+    charged_what_was_ordered,
+    never_below_zero,
+    stock_balances,
+    goods_follow_the_end,
+    mails_agree,
+    no_mail_twice,
+    checks.letters_have_a_source,
+)
+RESTORED: Sequence[Check[ShopBooks]] = (
+    no_two_ends,
+    promises_are_secured,
+    checks.each_event_once,
+    every_event_has_its_cause,
+    nothing_for_unknown_orders,
+    charged_what_was_ordered,
+    never_below_zero,
+    stock_balances,
+    goods_follow_the_end,
+    checks.letters_have_a_source,
+)
+"""What streams that were just restored must keep, whatever the bank and the mail server know besides."""

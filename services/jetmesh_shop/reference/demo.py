@@ -32,8 +32,8 @@ from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import mix, placing, ports, stock, summary
-from jetmesh_shop.reference.audit import audited
-from jetmesh_shop.reference.books import ENDINGS, collect
+from jetmesh_shop.reference.audit import AUDIT, collect
+from jetmesh_shop.reference.books import ENDINGS
 from jetmesh_shop.reference.fleet import Fleet, fleet, sent_on_to
 from jetmesh_shop.reference.state import Stores
 from jetmesh_shop.reference.voice import Voice
@@ -155,8 +155,7 @@ class Play:
         with self.voice.step("services") as said:
             await self.mesh.stop_services()
             said.append("stopped, each after what it had in flight")
-        books = await collect(context, self._fleet.mesh.state)
-        done = audited(books)
+        done = AUDIT.of(await collect(context, self._fleet.mesh.state))
         found = summary.summarize(done, placed, self._fleet.stores.traces)
         self.voice.show(done.as_tables())
         self.voice.show(summary.render(found))

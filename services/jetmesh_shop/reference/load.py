@@ -17,8 +17,9 @@ from jetmesh.operate.load import Interval, drive, figures, latencies, table
 from jetmesh.operate.progress import gauge
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.reference import mix
-from jetmesh_shop.reference.books import ENDINGS, PLACED, collect
-from jetmesh_shop.reference.checks import AUTHORIZED, CANCELLED, CAPTURED, CONFIRMED, LETTERS, RESERVED
+from jetmesh_shop.reference.audit import collect
+from jetmesh_shop.reference.books import ENDINGS, PLACED
+from jetmesh_shop.reference.checks import AUTHORIZED, CANCELLED, CAPTURED, CONFIRMATION, CONFIRMED, RECEIPT, RESERVED
 
 POLL_SECONDS = 0.5
 RATE_MAX, SECONDS_MAX = 100_000, 86_400
@@ -29,8 +30,8 @@ STEPS = (
     Interval("promise", PLACED, CONFIRMED),
     Interval("give up", PLACED, CANCELLED),
     Interval("take the money", CONFIRMED, CAPTURED),
-    Interval("confirm by mail", CONFIRMED, LETTERS[0]),
-    Interval("send the receipt", CAPTURED, LETTERS[2]),
+    Interval("confirm by mail", CONFIRMED, CONFIRMATION),
+    Interval("send the receipt", CAPTURED, RECEIPT),
     Interval("click to promise", "", CONFIRMED),
 )
 

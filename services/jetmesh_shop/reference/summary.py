@@ -7,9 +7,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from jetmesh.common.tables import counts, row
+from jetmesh.operate.audit import Audit
 from jetmesh.operate.books import Fact
 from jetmesh.operate.load import percentile
-from jetmesh_shop.reference.audit import ENDS, ShopAudit
+from jetmesh_shop.reference.audit import ENDS
 from jetmesh_shop.reference.books import ENDINGS, PLACED, REFUSED, ShopBooks
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
 from jetmesh_shop.reference.traces import Damaged, TraceStore
@@ -20,7 +21,7 @@ TROUBLES = ("pending", "charged_twice", "oversold", "dead_letters", "offences")
 PERCENTILES = (50, 95, 99)
 
 
-def summarize(done: ShopAudit, order_ids: Collection[str], traces: Path) -> Summary:
+def summarize(done: Audit[ShopBooks], order_ids: Collection[str], traces: Path) -> Summary:
     """The figures of the orders with these ids; what the mesh did before counts only in the audit. Seconds are from the
     first publish to the last end, latencies from the click to the confirmation."""
     books = done.books
