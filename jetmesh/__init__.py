@@ -1,6 +1,6 @@
 """A runtime for event-driven services on NATS JetStream: think in events, record them once, see every path.
 
-What is public is here and in `jetmesh.testing`; services import nothing else of it. What only a service at work needs,
+What is public is here and in `jetmesh.testing`; services import nothing else of it. What only a program at work needs,
 with a connection, is loaded when it is first asked for.
 """
 
@@ -21,13 +21,17 @@ from jetmesh.settings import read as read_settings
 from jetmesh.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from jetmesh.client.mesh import Mesh, connect
+    from jetmesh.client.sync import SyncMesh, connect_sync
     from jetmesh.common.throttled_log import Conditions
     from jetmesh.jetstream.direct_get import Stored
+    from jetmesh.runtime.answers import AlreadyThere, Answer, Rejected, Taken
     from jetmesh.runtime.context import Context
     from jetmesh.runtime.idempotency import claim
-    from jetmesh.runtime.publish import publish, record_first
 
 __all__ = [
+    "AlreadyThere",
+    "Answer",
     "App",
     "CallNext",
     "Conditions",
@@ -38,33 +42,43 @@ __all__ = [
     "Event",
     "EventModel",
     "MalformedJson",
+    "Mesh",
     "Middleware",
     "NotYet",
     "Outcome",
     "Permanent",
     "Recorded",
+    "Rejected",
     "Retry",
     "Service",
     "SettingsError",
     "Snapshot",
     "Stored",
+    "SyncMesh",
+    "Taken",
     "Token",
     "TooLarge",
     "Unavailable",
     "claim",
-    "publish",
+    "connect",
+    "connect_sync",
     "read_json",
     "read_settings",
-    "record_first",
 ]
 
 _AT_WORK = {
+    "AlreadyThere": "jetmesh.runtime.answers",
+    "Answer": "jetmesh.runtime.answers",
+    "Mesh": "jetmesh.client.mesh",
+    "Rejected": "jetmesh.runtime.answers",
+    "SyncMesh": "jetmesh.client.sync",
+    "Taken": "jetmesh.runtime.answers",
+    "connect": "jetmesh.client.mesh",
+    "connect_sync": "jetmesh.client.sync",
     "Conditions": "jetmesh.common.throttled_log",
     "Context": "jetmesh.runtime.context",
     "Stored": "jetmesh.jetstream.direct_get",
     "claim": "jetmesh.runtime.idempotency",
-    "publish": "jetmesh.runtime.publish",
-    "record_first": "jetmesh.runtime.publish",
 }
 
 

@@ -44,6 +44,10 @@ class BrokerUnavailable(Unavailable):
     """The broker is down; circuit breakers of other dependencies do not count it."""
 
 
+class Denied(BrokerUnavailable):
+    """The broker denies this user the subject. An operator may allow it, so that a service tries again."""
+
+
 class Disowned(Exception):
     """The durable of the delivery is gone. A new durable delivers the message again if it is still in the stream."""
 

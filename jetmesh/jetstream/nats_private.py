@@ -176,6 +176,13 @@ class NatsClient(Client):
         if self._flush_queue is not None and self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
+    async def flush(self, timeout: int = FLUSH_SECONDS) -> None:  # noqa: ASYNC109
+        """Wait until the server has everything that was sent: nats-py's PING would overtake what is pending."""
+        if self._pending and self.is_connected and self._transport:
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        await super().flush(timeout)
+
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
     ) -> None:

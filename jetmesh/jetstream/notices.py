@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 log = logging.getLogger("jetmesh.connection")
+
+DENIALS_KEPT = 8
 
 
 class Notices:
@@ -13,6 +16,7 @@ class Notices:
     def __init__(self) -> None:
         self._reconnected: list[Callable[[], None]] = [self._end_pauses]
         self._denied: list[Callable[[str], None]] = []
+        self._denials: deque[str] = deque(maxlen=DENIALS_KEPT)
         self._pausing: set[asyncio.Future[None]] = set()
 
     def on_reconnected(self, callback: Callable[[], None]) -> None:
@@ -20,8 +24,10 @@ class Notices:
         self._reconnected.append(callback)
 
     def on_denied(self, callback: Callable[[str], None]) -> None:
-        """Call `callback` with the server's words whenever it denies this user a subject."""
+        """Call `callback` with the server's words whenever it denies this user a subject, and for the last denials."""
         self._denied.append(callback)
+        for text in self._denials:
+            callback(text)
 
     async def pause(self, seconds: float) -> None:
         """Wait so long, or until a lost connection is back."""
@@ -42,6 +48,7 @@ class Notices:
 
     def denied(self, text: str) -> None:
         """The server denied a subject, in these words."""
+        self._denials.append(text)
         for callback in self._denied:
             callback(text)
 

@@ -15,7 +15,7 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 
-from jetmesh.failure import BrokerUnavailable, Permanent, TooLarge, Unavailable, growing
+from jetmesh.failure import BrokerUnavailable, Denied, Permanent, TooLarge, Unavailable, growing
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.headers import Nats
@@ -241,7 +241,7 @@ class Publisher:
         """A denied publish is never answered: fail it at once, with the server's words (which come in lower case)."""
         for subject, answer in self._inbox.requests:
             if f'"{subject.lower()}"' in text and not answer.done():
-                answer.set_exception(BrokerUnavailable(f"the broker denied it: {text}", 1.0))
+                answer.set_exception(Denied(f"the broker denied it: {text}", 1.0))
 
     @staticmethod
     def _lost(publish: Publish) -> None:

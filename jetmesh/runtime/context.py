@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from jetmesh.event import entity_of
+from jetmesh.event import Event, entity_of
 from jetmesh.history import Histories
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
@@ -18,6 +18,8 @@ from jetmesh.jetstream.micro import Responder
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
+from jetmesh.runtime.answers import AlreadyThere, Answer, Taken
+from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.service import Service
@@ -63,8 +65,11 @@ class Context:
     endpoints: dict[str, Responder] = field(default_factory=dict)
     background: list[BackgroundTask] = field(default_factory=list)
     versions: Versions = field(init=False)
+    outside: Outside = field(init=False)
 
     def __post_init__(self) -> None:
+        publishing = self.telemetry.publishing
+        self.outside = Outside(self.publisher, self.group_commit, self.direct_get, publishing)
         self.versions = Versions(self.connection, self.publisher, self.settings.unknown_seconds)
 
     async def story(self, service: Service, key: str) -> list[Stored]:
@@ -75,6 +80,26 @@ class Context:
         """
         entities = dict.fromkeys(map(entity_of, service.records))
         return await self.direct_get.last(service.stream, [story_subject(entity, key) for entity in entities])
+
+    async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> Answer:
+        """Publish an event as anybody outside may: without a key in the subject, for its owner to check and record. The
+        current span becomes its parent. With `wait_seconds` it is waited so long for what the owner decides, by a user
+        that may read the owner's stream and the dead letters.
+
+        Raises:
+            Unavailable: the broker does not take it now; asking again is safe.
+            TypeError: it is no event, or none that is declared `from_outside`.
+        """
+        return await self.outside.publish(event, wait_seconds)
+
+    async def record_first(self, service: Service, event: Event) -> Taken | AlreadyThere:
+        """Record the event that begins a service's story of its key, or say what the story is. The current span becomes
+        the parent of the whole story's trace.
+
+        Raises:
+            Unavailable: the broker does not take it now, or it is unknown whether it did; asking again is safe.
+        """
+        return await self.outside.record_first(service.stream, event)
 
     def endpoint(self, name: str, answer: Responder) -> None:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""

@@ -164,10 +164,14 @@ class Single:
             sequence = await self._context.group_commit.record(message)
         except (Refused, Unknown):
             self._context.known.forget(guard.subject)
-            span.set_attribute(OUTCOME, "refused")
+            if stored or not self._is_intake:  # else the attempt may move to the trace of the story that was not read
+                span.set_attribute(OUTCOME, "refused")
+                span.end()
             raise
-        finally:
+        except BaseException:
             span.end()
+            raise
+        span.end()
         self._binding.telemetry.recorded(type(event), attempt.envelope.began, span.get_span_context())
         if type(event) in self._endings:
             self._context.known.forget(guard.subject)

@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context, attach
 from opentelemetry.metrics import Meter, NoOpMeter
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, NoOpTracer, SpanContext, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from jetmesh.cloudevents import Envelope, instant_of
@@ -49,26 +49,26 @@ class Publishing:
 
     def __init__(self, tracer: Tracer, meter: Meter) -> None:
         self._tracer = tracer if isinstance(tracer, HotTracer) else None
+        self._others = None if isinstance(tracer, (HotTracer, NoOpTracer)) else tracer
         self._sent = Counter(meter, "messaging.client.sent.messages", "{message}", "Events recorded.")
         self._counts: dict[str, CounterSeries] = {}
         self._described: dict[str, Description] = {}
 
     def span(self, parent: SpanContext, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
         """Begin the span of one event being recorded, inside `parent`; `parent` itself if nothing is traced here."""
-        if self._tracer is None:
+        if self._tracer is None and self._others is None:
             return trace.NonRecordingSpan(parent)
         described = self._described.get(event.type) or self._describe(event.type)
+        attributes = {
+            "messaging.destination.name": f"{event.type}.{key}",
+            "messaging.message.id": event_id,
+            CONVERSATION: correlation_id,
+            "cloudevents.event_id": event_id,
+        }
+        if self._tracer is None:
+            return started(self._others, described, parent, attributes)
         _, _, _, _, _, is_valid = parent
-        return self._tracer.start_described(
-            described,
-            parent if is_valid else None,
-            {
-                "messaging.destination.name": f"{event.type}.{key}",
-                "messaging.message.id": event_id,
-                CONVERSATION: correlation_id,
-                "cloudevents.event_id": event_id,
-            },
-        )
+        return self._tracer.start_described(described, parent if is_valid else None, attributes)
 
     def recorded(self, event: EventType) -> None:
         """Count an event."""
@@ -121,6 +121,13 @@ class Telemetry:
     def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
         """The spans and metrics of one reaction."""
         return ReactionTelemetry(self, reaction)
+
+
+def started(tracer: Tracer | None, described: Description, parent: SpanContext, attributes: _Attributes) -> trace.Span:
+    """Begin a span of whichever tracer it is: in a program that is no service, the program's own."""
+    assert tracer is not None
+    inside = trace.set_span_in_context(trace.NonRecordingSpan(parent), Context())
+    return tracer.start_span(described.name, inside, described.kind, {**described.attributes, **attributes})
 
 
 def trace_headers(context: SpanContext) -> dict[str, str]:

@@ -42,6 +42,11 @@ def dead_letters_of(whose: str) -> str:
     return f"dead.{whose}.>"
 
 
+def letters_about(service: str, stream: str, sequence: int) -> str:
+    """The subjects of the dead letters about one message, of whichever reaction of a service."""
+    return f"dead.{service}.*.{stream}.{sequence}.*"
+
+
 def dead_log(letter: str) -> str:
     """The subject on which it is recorded who replayed or discarded the letter of this subject."""
     return f"dead_log.{letter.partition('.')[2]}"

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from opentelemetry.trace import NonRecordingSpan, use_span
 
+import jetmesh
 from jetmesh.common.ports import free_ports
+from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.testing import MeshOf
+from jetmesh_contracts import OrderCancellationRequested
 from tests.mesh.spans import spans_in, traced
 from tests.mesh.whole import Whole, whole_mesh
 from tests.support.samples import body
@@ -30,12 +34,17 @@ async def test_an_order_that_is_cancelled_over_http_or_by_hand_is_one_trace(
         placed = await client.post("/orders", json=body("o-http"))
         assert placed.status_code == 201, placed.text
         await whole.mesh.publish("orders.placed", body("o-hand"))
-        await whole.ended("o-http", "o-hand")
+        await whole.mesh.publish("orders.placed", body("o-program"))
+        await whole.ended("o-http", "o-hand", "o-program")
+        await whole.mesh.publish("orders.placed", body("o-hand"), {"traceparent": CALLER})
         token = {"Authorization": f"Bearer {placed.json()['token']}", "traceparent": CALLER}
         assert (await client.delete("/orders/o-http", headers=token)).status_code == 202
         await whole.mesh.publish(REQUESTED, json.dumps({"order_id": "o-hand"}), {"traceparent": CALLER})
+        async with jetmesh.connect(whole.mesh.settings.nats_url) as program:
+            with use_span(NonRecordingSpan(parse_traceparent(CALLER))):
+                await program.publish(OrderCancellationRequested(order_id="o-program"))
         traces = {}
-        for order_id in ("o-http", "o-hand"):
+        for order_id in ("o-http", "o-hand", "o-program"):
             await whole.mesh.until(partial(told, whole, order_id), 20, f"{order_id} is asked back")
             await whole.mesh.settled()
             story = await whole.mesh.story(order_id)
@@ -48,6 +57,8 @@ async def test_an_order_that_is_cancelled_over_http_or_by_hand_is_one_trace(
         (link,) = attempt.links
         assert link.trace_id != trace_id
         assert link.span_id in requests if order_id == "o-http" else link.trace_id == CALLER[3:35]
+    sent = {span.span_id for span in spans} | {CALLER[36:52]}
+    assert [span.name for span in spans if span.parent_id and span.parent_id not in sent] == []
 
 
 async def told(whole: Whole, order_id: str) -> bool:

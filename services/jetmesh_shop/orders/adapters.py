@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 
 import jetmesh
-from jetmesh import Context, Stored
+from jetmesh import AlreadyThere, Context, Stored
 from jetmesh_contracts import OrderCancellationRequested, OrderPlaced, OrderRefused
 from jetmesh_shop.orders import domain
 from jetmesh_shop.orders.edge.port import AlreadyPlaced, Claim, Conflict, Placed, Placement, Refused, StoryEvent
@@ -22,8 +22,9 @@ class MeshOrders:
     async def place(self, order: OrderPlaced) -> Placement:
         """Record the order, or its refusal."""
         outcome = domain.check(order, self._prices, smtputf8=self._smtputf8)
-        if story := await jetmesh.record_first(self._mesh, orders, outcome):
-            return _known(order, story)
+        answer = await self._mesh.record_first(orders, outcome)
+        if isinstance(answer, AlreadyThere):
+            return _known(order, answer.story)
         if isinstance(outcome, OrderRefused):
             return Refused(outcome.reason, outcome.detail)
         return Placed()
@@ -41,7 +42,7 @@ class MeshOrders:
 
     async def request_cancellation(self, order_id: str) -> None:
         """Publish that the customer asks to cancel the order; the intake decides."""
-        await jetmesh.publish(self._mesh, OrderCancellationRequested(order_id=order_id))
+        await self._mesh.publish(OrderCancellationRequested(order_id=order_id))
 
 
 def _known(order: OrderPlaced, story: Sequence[Stored]) -> Placement:

@@ -1,0 +1,1 @@
+"""The way into a mesh for a program that is no service of it."""

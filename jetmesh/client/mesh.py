@@ -1,0 +1,99 @@
+"""A connection to the mesh for a program that is no service: a script, a job, a web application.
+
+It runs no reaction and needs no app: the classes of the events, from their owner's contracts, say where they go. Spans
+are made by the program's own OpenTelemetry; this package sets up none.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from os import PathLike, fspath
+
+from opentelemetry import trace
+from opentelemetry.metrics import NoOpMeterProvider
+
+from jetmesh.event import Event, publisher_of
+from jetmesh.failure import BrokerUnavailable, Denied
+from jetmesh.runtime import context
+from jetmesh.runtime.answers import Answer
+from jetmesh.runtime.context import Context
+from jetmesh.runtime.publish import Outside
+from jetmesh.settings import Settings, environment, read, variable
+from jetmesh.telemetry.providers import jetmesh_version
+from jetmesh.telemetry.spans import SCOPE, Telemetry
+from jetmesh.topology.accounts import inbox_of
+
+URL, SEED, INBOXES = (variable(Settings, name) for name in ("nats_url", "nats_nkey_seed", "nats_inbox_prefix"))
+
+
+class Mesh:
+    """What a program outside of the mesh does with it, from `connect` to the end of its block."""
+
+    def __init__(self, on: Context, name: str) -> None:
+        self._outside = Outside(on.publisher, on.group_commit, on.direct_get, on.telemetry.publishing, f"/{name}")
+
+    async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> Answer:
+        """Publish an event that is declared `from_outside`, for its owner to check and record. The current span becomes
+        its parent. With `wait_seconds` it is waited so long for what the owner decides, by a user that may read the
+        owner's stream and the dead letters.
+
+        Raises:
+            Unavailable: the broker does not take it now; asking again is safe.
+            TypeError: it is no event, or none that is declared `from_outside`.
+            PermissionError: this user may not publish it.
+        """
+        try:
+            return await self._outside.publish(event, wait_seconds)
+        except Denied:
+            kind = publisher_of(type(event))
+            raise PermissionError(
+                f"this user may not publish {type(event).type}: its contract lets users of the kind `{kind}` do so; "
+                f"{SEED} names the file with the seed of one (`{kind}`, or `{kind}-<name>`)"
+            ) from None
+
+
+@asynccontextmanager
+async def connect(
+    url: str = "", *, nkey_seed: str | PathLike[str] = "", name: str = "jetmesh-client"
+) -> AsyncIterator[Mesh]:
+    """Connect to a mesh from a program that is no service. What no argument says is a setting of the environment.
+
+    `url` is NATS_URL, `nkey_seed` the file of JETMESH_NATS_NKEY_SEED; `name` is what the broker and the headers of the
+    events call this program.
+
+    Raises:
+        Unavailable: no broker let us in within JETMESH_CONNECT_SECONDS; the text says why.
+        PermissionError: this user may not listen for answers.
+        SettingsError: a setting is wrong.
+    """
+    given = {URL: url, SEED: fspath(nkey_seed)}
+    settings = read(Settings, environment() | {setting: value for setting, value in given.items() if value})
+    tracer = trace.get_tracer(SCOPE, jetmesh_version())
+    telemetry = Telemetry(name, tracer, NoOpMeterProvider().get_meter(SCOPE), _nothing)
+    async with AsyncExitStack() as stack:
+        try:
+            on = await stack.enter_async_context(context.connect(settings, telemetry, name))
+        except ConnectionError as away:
+            raise BrokerUnavailable(str(away), 1.0) from None
+        await _check_inbox(on)
+        yield Mesh(on, name)
+
+
+async def _check_inbox(on: Context) -> None:
+    """A user that may not listen on its inboxes would wait in vain for every answer.
+
+    Raises:
+        PermissionError: it may not.
+    """
+    denied: list[str] = []
+    on.connection.on_denied(denied.append)
+    await on.connection.flush()
+    if any("subscription" in text for text in denied):
+        prefix = on.settings.nats_inbox_prefix
+        raise PermissionError(
+            f"this user may not listen on {prefix}.>: {INBOXES} must be what its account allows, for instance "
+            f"{inbox_of('client')} for the user `client`"
+        )
+
+
+def _nothing() -> None:
+    """There is nothing to shut down: the providers are the program's."""
