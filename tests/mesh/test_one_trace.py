@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from opentelemetry.trace import NonRecordingSpan, use_span
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, use_span
 
 import jetmesh
 from jetmesh.common.ports import free_ports
@@ -18,6 +18,7 @@ from tests.mesh.whole import Whole, whole_mesh
 from tests.support.samples import body
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+CALLING = NonRecordingSpan(parse_traceparent(CALLER) or INVALID_SPAN_CONTEXT)
 REQUESTED = "orders.cancellation_requested"
 
 
@@ -41,7 +42,7 @@ async def test_an_order_that_is_cancelled_over_http_or_by_hand_is_one_trace(
         assert (await client.delete("/orders/o-http", headers=token)).status_code == 202
         await whole.mesh.publish(REQUESTED, json.dumps({"order_id": "o-hand"}), {"traceparent": CALLER})
         async with jetmesh.connect(whole.mesh.settings.nats_url) as program:
-            with use_span(NonRecordingSpan(parse_traceparent(CALLER))):
+            with use_span(CALLING):
                 await program.publish(OrderCancellationRequested(order_id="o-program"))
         traces = {}
         for order_id in ("o-http", "o-hand", "o-program"):
