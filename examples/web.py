@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, HTTPException, Request
 
 import jetmesh
-from jetmesh import AlreadyThere, EventModel, Mesh, Rejected, Service, Token, Unavailable
+from jetmesh import AlreadyThere, EventModel, Mesh, NotTaken, Service, Token, Unavailable
 
 WAIT_SECONDS = 2.0
 
@@ -55,7 +55,7 @@ async def ask(asked: ParcelAsked, mesh: Annotated[Mesh, Depends(the_mesh)]) -> d
     except Unavailable as away:
         raise HTTPException(503, str(away), {"Retry-After": "1"}) from None
     match answer:
-        case Rejected(reason=reason):
+        case NotTaken(reason=reason):
             raise HTTPException(409, reason)
         case AlreadyThere():
             return {"parcel": asked.parcel_id, "state": "known"}

@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from jetmesh.client.sync import SyncMesh, connect_sync
     from jetmesh.common.throttled_log import Conditions
     from jetmesh.jetstream.direct_get import Stored
-    from jetmesh.runtime.answers import AlreadyThere, Answer, Rejected, Taken
     from jetmesh.runtime.context import Context
     from jetmesh.runtime.idempotency import claim
+    from jetmesh.runtime.publish_result import AlreadyThere, NotTaken, PublishResult, Taken
 
 __all__ = [
     "AlreadyThere",
-    "Answer",
     "App",
     "CallNext",
     "Conditions",
@@ -44,11 +43,12 @@ __all__ = [
     "MalformedJson",
     "Mesh",
     "Middleware",
+    "NotTaken",
     "NotYet",
     "Outcome",
     "Permanent",
+    "PublishResult",
     "Recorded",
-    "Rejected",
     "Retry",
     "Service",
     "SettingsError",
@@ -67,18 +67,18 @@ __all__ = [
 ]
 
 _AT_WORK = {
-    "AlreadyThere": "jetmesh.runtime.answers",
-    "Answer": "jetmesh.runtime.answers",
-    "Mesh": "jetmesh.client.mesh",
-    "Rejected": "jetmesh.runtime.answers",
-    "SyncMesh": "jetmesh.client.sync",
-    "Taken": "jetmesh.runtime.answers",
-    "connect": "jetmesh.client.mesh",
-    "connect_sync": "jetmesh.client.sync",
+    "AlreadyThere": "jetmesh.runtime.publish_result",
     "Conditions": "jetmesh.common.throttled_log",
     "Context": "jetmesh.runtime.context",
+    "Mesh": "jetmesh.client.mesh",
+    "NotTaken": "jetmesh.runtime.publish_result",
+    "PublishResult": "jetmesh.runtime.publish_result",
     "Stored": "jetmesh.jetstream.direct_get",
+    "SyncMesh": "jetmesh.client.sync",
+    "Taken": "jetmesh.runtime.publish_result",
     "claim": "jetmesh.runtime.idempotency",
+    "connect": "jetmesh.client.mesh",
+    "connect_sync": "jetmesh.client.sync",
 }
 
 

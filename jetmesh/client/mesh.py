@@ -14,9 +14,9 @@ from opentelemetry.metrics import NoOpMeterProvider
 from jetmesh.event import Event, publisher_of
 from jetmesh.failure import BrokerUnavailable, Denied
 from jetmesh.runtime import context
-from jetmesh.runtime.answers import Answer
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.publish import Outside
+from jetmesh.runtime.publish_result import PublishResult
 from jetmesh.settings import Settings, environment, read, variable
 from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.telemetry.spans import SCOPE, Telemetry
@@ -31,7 +31,7 @@ class Mesh:
     def __init__(self, on: Context, name: str) -> None:
         self._outside = Outside(on.publisher, on.group_commit, on.direct_get, on.telemetry.publishing, f"/{name}")
 
-    async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> Answer:
+    async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event that is declared `from_outside`, for its owner to check and record. The current span becomes
         its parent. With `wait_seconds` it is waited so long for what the owner decides, by a user that may read the
         owner's stream and the dead letters.

@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 from jetmesh.client.mesh import Mesh, connect
 from jetmesh.event import Event
-from jetmesh.runtime.answers import Answer
+from jetmesh.runtime.publish_result import PublishResult
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class SyncMesh:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publish(self, event: Event, *, wait_seconds: float = 0.0) -> Answer:
+    def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event as `Mesh.publish` does, in the trace of this thread's current span."""
         return self._open().call(lambda mesh: mesh.publish(event, wait_seconds=wait_seconds))
 

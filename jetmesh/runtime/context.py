@@ -18,8 +18,8 @@ from jetmesh.jetstream.micro import Responder
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
-from jetmesh.runtime.answers import AlreadyThere, Answer, Taken
 from jetmesh.runtime.publish import Outside
+from jetmesh.runtime.publish_result import AlreadyThere, PublishResult, Taken
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.service import Service
@@ -81,7 +81,7 @@ class Context:
         entities = dict.fromkeys(map(entity_of, service.records))
         return await self.direct_get.last(service.stream, [story_subject(entity, key) for entity in entities])
 
-    async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> Answer:
+    async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event as anybody outside may: without a key in the subject, for its owner to check and record. The
         current span becomes its parent. With `wait_seconds` it is waited so long for what the owner decides, by a user
         that may read the owner's stream and the dead letters.
@@ -102,7 +102,7 @@ class Context:
         return await self.outside.record_first(service.stream, event)
 
     def endpoint(self, name: str, answer: Responder) -> None:
-        """Answer requests to `name` of this service (NATS micro, ADR-32)."""
+        """PublishResult requests to `name` of this service (NATS micro, ADR-32)."""
         self.endpoints[name] = answer
 
     def run(

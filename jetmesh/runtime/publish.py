@@ -21,7 +21,7 @@ from jetmesh.jetstream.headers import CloudEvents, Jetmesh
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject, subject_of
-from jetmesh.runtime.answers import AlreadyThere, Answer, Rejected, Taken
+from jetmesh.runtime.publish_result import AlreadyThere, NotTaken, PublishResult, Taken
 from jetmesh.service import INTAKE
 from jetmesh.telemetry.spans import Publishing, trace_headers, trace_lines
 from jetmesh.topology.names import DEAD_LETTERS, letters_about
@@ -42,7 +42,7 @@ class Outside:
         self._publisher, self._group_commit, self._direct_get = publisher, group_commit, direct_get
         self._publishing, self._source = publishing, source
 
-    async def publish(self, event: Event, wait_seconds: float = 0.0) -> Answer:
+    async def publish(self, event: Event, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event without a key in the subject, for its owner to check and record; see `Context.publish`."""
         event_type, body = _published_type(event), event.model_dump_json().encode()
         event_id = derived_id("outside", event_type.type, event.key, sha256(body).hexdigest())
@@ -63,14 +63,14 @@ class Outside:
             span.end()
         return await self._decision(event, event_id, sequence, wait_seconds)
 
-    async def _decision(self, event: Event, event_id: str, sequence: int, wait_seconds: float) -> Answer:
+    async def _decision(self, event: Event, event_id: str, sequence: int, wait_seconds: float) -> PublishResult:
         """What its owner decided about the message with this sequence of the intake, if it does so in time."""
         letters, until = letters_about(type(event).owner, INTAKE, sequence), time.monotonic() + wait_seconds
         while time.monotonic() < until:
             if recorded := _caused(await self._story(event), event_id):
                 return Taken(event_id, recorded)
             if found := await self._direct_get.last(DEAD_LETTERS, [letters]):
-                return Rejected(event_id, found[0].headers.get(Jetmesh.REASON, ""))
+                return NotTaken(event_id, found[0].headers.get(Jetmesh.REASON, ""))
             await asyncio.sleep(LOOK_SECONDS)
         return Taken(event_id)
 

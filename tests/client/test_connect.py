@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import jetmesh
-from jetmesh import AlreadyThere, EventModel, Rejected, Taken, Token, Unavailable
+from jetmesh import AlreadyThere, EventModel, NotTaken, Taken, Token, Unavailable
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents
 from jetmesh.service import INTAKE
 from jetmesh.testing import Broker, MeshOf
@@ -41,7 +41,7 @@ async def test_what_its_owner_decides_is_told(mesh_of: MeshOf, nats_broker: Brok
     assert [stored.type for stored in first.recorded] == ["jobs.asked"]
     assert isinstance(again, AlreadyThere)
     assert again.event_id == first.event_id
-    assert isinstance(other, Rejected)
+    assert isinstance(other, NotTaken)
     assert other.reason == "j-1: jobs.asked was recorded before with other contents"
 
 

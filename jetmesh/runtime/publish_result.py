@@ -26,11 +26,11 @@ class AlreadyThere:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class NotTaken:
     """Its owner did not take it, for this reason; it is a dead letter of the owner's."""
 
     event_id: str
     reason: str
 
 
-Answer: TypeAlias = Taken | AlreadyThere | Rejected
+PublishResult: TypeAlias = Taken | AlreadyThere | NotTaken
