@@ -15,9 +15,9 @@ from benchmarks.processes import Processes
 from benchmarks.progress import Step
 from jetmesh import Service
 from jetmesh.jetstream import api, stream_reader
+from jetmesh.jetstream.clock import unix_nano
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
-from jetmesh.operate.archive.row import unix_nano
 from jetmesh.runtime.context import Context, connect
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers

@@ -8,7 +8,7 @@ from benchmarks.figures import Row, quantile
 from benchmarks.meshes import Running
 from benchmarks.progress import Step
 from jetmesh.jetstream import stream_reader
-from jetmesh.operate.archive.row import unix_nano
+from jetmesh.jetstream.clock import unix_nano
 from jetmesh.operate.load import Clicks, drive
 from jetmesh.testing.jaeger import Jaeger
 

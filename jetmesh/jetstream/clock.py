@@ -67,3 +67,9 @@ class BrokerClock:
     def utc(self, seconds: float = 0.0) -> datetime:
         """The broker's time, so many seconds from now."""
         return datetime.fromtimestamp(self.now() + seconds, UTC)
+
+
+def unix_nano(time_stamp: str) -> int:
+    """The broker's RFC 3339 time, whose nanoseconds `datetime` does not keep."""
+    whole, _, fraction = time_stamp.rstrip("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)

@@ -45,6 +45,11 @@ def story_subject(entity: str, key: str) -> str:
     return f"{entity}.*.{key}"
 
 
+def key_subjects(key: str) -> str:
+    """The filter of all events about one key, of every entity."""
+    return story_subject("*", key)
+
+
 def marker_subject(entity: str, key: str) -> str:
     """The subject of the marker that replaces an archived story; the guards of the key rest on it."""
     return f"{entity}.{MARKER}.{key}"

@@ -13,6 +13,7 @@ from jetmesh.failure import BrokenContract
 from jetmesh.history import History, history_of
 from jetmesh.jetstream import stream_reader
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.clock import unix_nano
 from jetmesh.jetstream.delivery import Delivery, Position, id_of_place
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import Jetmesh
@@ -21,7 +22,7 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.open_work import delayed
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
 from jetmesh.operate.archive.purge import archived_until
-from jetmesh.operate.archive.row import Row, unix_nano
+from jetmesh.operate.archive.row import Row
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import INTAKE, Service

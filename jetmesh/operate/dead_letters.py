@@ -22,6 +22,7 @@ from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
 from jetmesh.jetstream.message import Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.stream_reader import messages
+from jetmesh.jetstream.subject import Subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import replay
 from jetmesh.runtime.origin import origin_of
@@ -107,7 +108,7 @@ class DeadLetter:
     @property
     def kind(self) -> str:
         """The reason without ids and numbers, so that equal failures form one group."""
-        _, key = _split(self.source)
+        key = Subject.parse(self.source).key
         reason = self.reason.replace(key, "…") if key else self.reason
         return f"{self.error_type}: {VARIES.sub('#', reason)}"
 
@@ -267,9 +268,3 @@ def _entry(data: bytes) -> Entry | None:
         return _ENTRY.validate_json(data)
     except ValidationError:
         return None
-
-
-def _split(subject: str) -> tuple[str, str]:
-    first, _, rest = subject.partition(".")
-    event, _, key = rest.partition(".")
-    return f"{first}.{event}", key

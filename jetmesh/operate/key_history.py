@@ -10,6 +10,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents
+from jetmesh.jetstream.subject import key_subjects
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.flow import is_over
 from jetmesh.runtime.context import Context
@@ -103,7 +104,7 @@ async def follow(context: Context, services: Sequence[Service], key: str, second
 
 async def _recorded(context: Context, service: str, stream: str, key: str) -> list[StoryEvent]:
     try:
-        stored = await context.direct_get.last(stream, [f"*.*.{key}"])
+        stored = await context.direct_get.last(stream, [key_subjects(key)])
     except Unavailable:
         if await request(context.connection, f"STREAM.INFO.{stream}") is None:
             return []

@@ -5,13 +5,12 @@ because an account may publish dead letters under its own name alone, nor the me
 that of the subject, the delivery is the original message, and a letter that says something else is refused.
 """
 
-from base64 import b64decode
-from datetime import datetime
 from typing import Any
 
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, decode_headers, foreign
+from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
+from jetmesh.jetstream.leader_get import message_at
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
@@ -71,28 +70,11 @@ def again(letter: int, subject: str, found: Delivery, traceparent: str) -> Messa
 
 
 async def _stored(connection: Transport, origin: Origin) -> Delivery:
-    answer = await request(connection, f"STREAM.MSG.GET.{origin.stream}", {"seq": origin.sequence})
-    if answer is None:
+    found = await message_at(connection, origin.stream, origin.sequence)
+    if found is None:
         where = f"{origin.stream} has no message {origin.sequence} any more"
         raise Unfit(f"{where}: publish its body again by hand if it is needed (`jetmesh dlq show`), and discard it")
-    message = answer["message"]
-    return Delivery(
-        subject=message["subject"],
-        headers=decode_headers(b64decode(message["hdrs"])) if "hdrs" in message else {},
-        data=b64decode(message.get("data", "")),
-        reply="",
-        stream=origin.stream,
-        sequence=origin.sequence,
-        delivered=0,
-        timestamp=_seconds(message["time"]),
-    )
-
-
-def _seconds(instant: str) -> float:
-    """The server's time to the nanosecond, as in a delivery: ids are derived from it."""
-    whole, _, fraction = instant.rstrip("Z").partition(".")
-    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
-    return (seconds * 10**9 + int(fraction.ljust(9, "0")[:9])) / 1e9
+    return found
 
 
 async def _check_reads(connection: Transport, origin: Origin, subject: str) -> None:

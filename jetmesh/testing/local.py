@@ -17,7 +17,7 @@ from jetmesh.jetstream import api
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
-from jetmesh.jetstream.subject import subject_of
+from jetmesh.jetstream.subject import key_subjects, subject_of
 from jetmesh.middleware import Middleware
 from jetmesh.process import process
 from jetmesh.process.health import Health
@@ -146,7 +146,7 @@ class LocalMesh:
         """The events that all services recorded about a key, oldest first."""
         found: list[Stored] = []
         for stream in self._logs():
-            found += await self.context.direct_get.last(stream, [f"*.*.{key}"])
+            found += await self.context.direct_get.last(stream, [key_subjects(key)])
         return sorted(found, key=lambda stored: stored.time)
 
     async def types(self, key: str) -> set[str]:

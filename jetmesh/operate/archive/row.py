@@ -63,12 +63,6 @@ def day_of(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).date().isoformat()
 
 
-def unix_nano(time_stamp: str) -> int:
-    """The broker's RFC 3339 time, whose nanoseconds `datetime` does not keep."""
-    whole, _, fraction = time_stamp.rstrip("Z").partition(".")
-    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)
-
-
 def as_stored(block: bytes) -> bytes:
     """The header block of a direct get without the lines that the server appended (ADR-31): as in the stream."""
     head = block.rpartition(ADDED)[0]

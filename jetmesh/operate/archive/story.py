@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.event import EventType, entity_of
 from jetmesh.failure import Permanent
+from jetmesh.jetstream.clock import unix_nano
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import DirectGet
 from jetmesh.jetstream.headers import Nats, decode_headers
 from jetmesh.jetstream.subject import story_subject
-from jetmesh.operate.archive.row import Row, as_stored, unix_nano
+from jetmesh.operate.archive.row import Row, as_stored
 from jetmesh.service import Service
 from jetmesh.topology.partitions import Partitions, places
 

@@ -8,19 +8,17 @@ the third reading began are such a cut themselves.
 """
 
 import asyncio
-from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jetmesh.cloudevents import decode_envelope
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.delivery import Delivery, Position
 from jetmesh.jetstream.headers import Jetmesh
+from jetmesh.jetstream.leader_get import next_message
 from jetmesh.jetstream.transport import Transport
-from jetmesh.operate.archive.row import unix_nano
 from jetmesh.operate.backup.manifest import BackupError
 from jetmesh.topology.names import DEAD_LETTERS
 
@@ -90,28 +88,18 @@ async def read(connection: Transport, stream: str, after: int, last: int) -> lis
     """The messages of a stream after a sequence, up to another, from its leader: a replica may lag."""
     found: list[CausedMessage] = []
     while after < last:
-        answer = await next_message(connection, stream, after, ">")
-        if answer is None or answer["seq"] > last:
+        message = await next_message(connection, stream, after + 1, ">")
+        if message is None or message.sequence > last:
             break
-        found.append(fact_of(stream, answer))
-        after = answer["seq"]
+        found.append(caused(message))
+        after = message.sequence
     return found
 
 
-async def next_message(connection: Transport, stream: str, after: int, subjects: str) -> Any:
-    """The first message after a sequence on these subjects; None if there is none."""
-    wanted = {"seq": after + 1, "next_by_subj": subjects}
-    answer = await request(connection, f"STREAM.MSG.GET.{stream}", wanted)
-    return answer and answer["message"]
-
-
-def fact_of(stream: str, message: Mapping[str, Any]) -> CausedMessage:
-    """A message as STREAM.MSG.GET returns it. One that can't be decoded has the id derived from its position."""
-    headers, data = b64decode(message.get("hdrs") or ""), b64decode(message.get("data") or "")
-    stored = unix_nano(message["time"]) / 1e9
-    delivery = Delivery(message["subject"], headers, data, "", stream, message["seq"], 1, stored)
-    position = stream, delivery.sequence
-    if stream == DEAD_LETTERS:
+def caused(delivery: Delivery) -> CausedMessage:
+    """A message with its cause. One that can't be decoded has the id derived from its position."""
+    position = delivery.stream, delivery.sequence
+    if delivery.stream == DEAD_LETTERS:
         return CausedMessage(position, delivery.position_id, _source(delivery))
     try:
         envelope = decode_envelope(delivery)

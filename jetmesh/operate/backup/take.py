@@ -10,6 +10,7 @@ from typing import Any
 
 from jetmesh.common.terminal import Say
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.leader_get import next_message
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import cut, manifest, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, StreamSnapshot
@@ -93,9 +94,9 @@ class Taking:
 
     async def _replayed(self, after: int) -> AsyncIterator[Origin]:
         """The letters that were replayed while the snapshots were taken: the snapshots may not have them."""
-        while entry := await cut.next_message(self.connection, DEAD_LETTERS, after, DEAD_LOG_SUBJECTS):
-            yield origin_of(entry["subject"])
-            after = entry["seq"]
+        while entry := await next_message(self.connection, DEAD_LETTERS, after + 1, DEAD_LOG_SUBJECTS):
+            yield origin_of(entry.subject)
+            after = entry.sequence
 
     async def _take(self, stream: str, kept: int | None) -> StreamSnapshot | None:
         """The snapshot of one stream; None if it does not exist."""
