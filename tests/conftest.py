@@ -1,15 +1,36 @@
 """What tests of all rooms ask for."""
 
-import pytest
+from collections.abc import AsyncIterator
 
+import pytest
+import pytest_asyncio
+
+from jetmesh import Service
+from jetmesh.jetstream.connection import Connection
 from jetmesh.runtime import one_by_one
 from jetmesh.testing import Broker
+from tests.support import jobs
 
 
 @pytest.fixture
 def broker(nats_broker: Broker) -> Broker:
     """A nats-server of the test's own."""
     return nats_broker
+
+
+@pytest_asyncio.fixture
+async def connection(broker: Broker) -> AsyncIterator[Connection]:
+    """To that broker, with nothing on it."""
+    opened = Connection()
+    await opened.open(broker.url, "test")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def finishing() -> Service:
+    """A service that finishes every job."""
+    return jobs.finishing()
 
 
 @pytest.fixture

@@ -21,20 +21,7 @@ from jetmesh.service import Service
 from jetmesh.settings import Settings, SettingsError, read
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from jetmesh.topology import nkeys
-from tests.support.jobs import Asked, Finished, work
-
-
-@pytest.fixture
-def finishing() -> Service:
-    """A service that finishes every job."""
-    service = work()
-
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Somebody wants a job done: do it."""
-        return Finished(job_id=asked.job_id)
-
-    return service
+from tests.support.jobs import Asked, Finished
 
 
 class Configured(Broker):

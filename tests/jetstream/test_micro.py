@@ -12,15 +12,6 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.headers import Headers, decode_headers
 from jetmesh.jetstream.micro import Endpoint, MicroService
-from jetmesh.testing import Broker
-
-
-@pytest_asyncio.fixture
-async def connection(broker: Broker) -> AsyncIterator[Connection]:
-    connection = Connection()
-    await connection.open(broker.url, "test", within_seconds=10)
-    yield connection
-    await connection.close()
 
 
 async def echo(request: bytes) -> bytes:

@@ -11,20 +11,8 @@ from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
-from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
-from tests.support.jobs import Asked, Failed, Finished, Work, work
-
-
-async def finish(asked: Asked) -> Finished | Failed:
-    """Somebody wants a job done: do it."""
-    return Finished(job_id=asked.job_id)
-
-
-def finishing() -> Service:
-    service = work()
-    service.begins(finish)
-    return service
+from tests.support.jobs import Asked, Failed, Finished, Work, finishing, work
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from jetmesh.jetstream.api import request
 from jetmesh.runtime import continuity
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
+from tests.support import jobs
 from tests.support.jobs import Asked, Finished, Work, work
 
 Finishing = tuple[Service, list[str]]
@@ -19,15 +20,8 @@ WorkingLong = tuple[Service, list[str], asyncio.Event]
 @pytest.fixture
 def finishing() -> Finishing:
     """A service that finishes every job, and the keys it saw."""
-    service, ran = work(), list[str]()
-
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Somebody wants a job done: do it."""
-        ran.append(asked.job_id)
-        return Finished(job_id=asked.job_id)
-
-    return service, ran
+    ran: list[str] = []
+    return jobs.finishing(ran), ran
 
 
 @pytest.fixture

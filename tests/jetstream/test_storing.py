@@ -20,20 +20,7 @@ from jetmesh.operate.doctor import CheckContext, Grade, run_checks
 from jetmesh.operate.findings import Finding
 from jetmesh.service import Service
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
-from tests.support.jobs import Asked, Finished, work
-
-
-@pytest.fixture
-def service() -> Service:
-    """Finishes each job."""
-    made = work()
-
-    @made.begins
-    async def finish(asked: Asked) -> Finished:
-        """Somebody wants a job done: do it."""
-        return Finished(job_id=asked.job_id)
-
-    return made
+from tests.support.jobs import Asked, Finished
 
 
 @pytest.fixture
@@ -72,10 +59,10 @@ class Small(Broker):
 
 
 @pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="only root mounts a small disk")
-async def test_a_disk_that_was_full_is_told_until_the_server_is_restarted(disk: Path, service: Service) -> None:
+async def test_a_disk_that_was_full_is_told_until_the_server_is_restarted(disk: Path, finishing: Service) -> None:
     with Small(disk) as broker:
-        async with LocalMesh([service], (), {"NATS_URL": broker.url, "JETMESH_ACK_WAIT_SECONDS": "1"}) as mesh:
-            replica = await mesh.start(service)
+        async with LocalMesh([finishing], (), {"NATS_URL": broker.url, "JETMESH_ACK_WAIT_SECONDS": "1"}) as mesh:
+            replica = await mesh.start(finishing)
             await mesh.record(Asked(job_id="j-0"))
             await mesh.recorded(Finished, "j-0")
             broker.fill()
@@ -85,7 +72,7 @@ async def test_a_disk_that_was_full_is_told_until_the_server_is_restarted(disk: 
             await until(lambda: "the broker has stored nothing on work.>" in replica.health.why_not, 30)
             assert "a write error lasts until it is restarted" in replica.health.why_not
             context = CheckContext(
-                mesh.context.connection, [service], mesh.settings, f"http://127.0.0.1:{broker.monitor}"
+                mesh.context.connection, [finishing], mesh.settings, f"http://127.0.0.1:{broker.monitor}"
             )
             wrong = {f.topic: f async for f in run_checks(context) if f.grade is Grade.WRONG}
             assert "write error" in wrong["storing"].found
@@ -104,8 +91,8 @@ async def _fail_to_store(mesh: LocalMesh) -> None:
     assert mesh.context.publisher.storing
 
 
-async def test_a_full_stream_is_remarked_and_no_reason_to_be_not_ready(mesh_of: MeshOf, service: Service) -> None:
-    mesh = await mesh_of(service)
+async def test_a_full_stream_is_remarked_and_no_reason_to_be_not_ready(mesh_of: MeshOf, finishing: Service) -> None:
+    mesh = await mesh_of(finishing)
     health = mesh.replicas[0].health
     info = await api.request(mesh.context.connection, "STREAM.INFO.WORK")
     await _edit(mesh, info, 10)
@@ -134,17 +121,17 @@ def test_what_failed_long_ago_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the open files of another process")
 async def test_a_server_that_is_out_of_open_files_is_told_and_not_taken_for_an_empty_one(
-    tmp_path: Path, service: Service
+    tmp_path: Path, finishing: Service
 ) -> None:
     with Broker(tmp_path / "broker", "-m", str(port := free_port())) as broker:
-        async with LocalMesh([service], (), {"NATS_URL": broker.url}) as mesh:
-            await mesh.start(service)
+        async with LocalMesh([finishing], (), {"NATS_URL": broker.url}) as mesh:
+            await mesh.start(finishing)
             open_files = len(os.listdir(f"/proc/{broker.pid}/fd"))
             resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (open_files, open_files))
             for number in range(20):
                 await mesh.record(Asked(job_id=f"j-{number}"))
             wrong = await _wrong_of(
-                CheckContext(mesh.context.connection, [service], mesh.settings, f"http://127.0.0.1:{port}")
+                CheckContext(mesh.context.connection, [finishing], mesh.settings, f"http://127.0.0.1:{port}")
             )
             assert "http://127.0.0.1" in wrong["storing"].found
             assert "has WORK_TIMERS/work-due, and can't read it" in wrong["topology"].found

@@ -1,6 +1,5 @@
 """Whole streams are read page by page, in their order and to the end."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,20 +9,16 @@ from jetmesh.jetstream.api import request
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.direct_get import NobodyAnswers
 from jetmesh.jetstream.stream_reader import messages, read
-from jetmesh.testing.broker import Broker
 
 STREAM: dict[str, Any] = {"name": "THINGS", "subjects": ["thing.*.*"], "allow_direct": True}
 
 
-@pytest_asyncio.fixture
-async def connection(broker: Broker) -> AsyncIterator[Connection]:
-    opened = Connection()
-    await opened.open(broker.url, "test")
-    await request(opened, "STREAM.CREATE.THINGS", STREAM, strict=True)
+@pytest_asyncio.fixture(autouse=True)
+async def things(connection: Connection) -> None:
+    """A stream of ten messages."""
+    await request(connection, "STREAM.CREATE.THINGS", STREAM, strict=True)
     for number in range(10):
-        await opened.ask(f"thing.{'made' if number % 2 else 'sold'}.t-{number}", str(number).encode())
-    yield opened
-    await opened.close()
+        await connection.ask(f"thing.{'made' if number % 2 else 'sold'}.t-{number}", str(number).encode())
 
 
 @pytest.mark.parametrize("page", [1, 3, 10, 5_000])

@@ -35,13 +35,6 @@ def nats_broker(tmp_path: Path) -> Iterator[Broker]:
         yield server
 
 
-@pytest.fixture
-async def connection(broker: Broker) -> AsyncIterator[Connection]:
-    """To that broker, with nothing on it."""
-    async with connected(broker.url) as opened:
-        yield opened
-
-
 @asynccontextmanager
 async def connected(url: str, **options: Any) -> AsyncIterator[Connection]:
     """A connection, closed afterwards."""

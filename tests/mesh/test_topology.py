@@ -16,15 +16,9 @@ from jetmesh.topology import difference, provision
 from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
-from tests.support.jobs import finishing
 from tests.support.operators import change_durable, change_stream, config_of
 
 APP = "jetmesh_shop.flow:SERVICES"
-
-
-@pytest.fixture(name="finishing")
-def finishing_service() -> Service:
-    return finishing()
 
 
 def _apply(url: str) -> Any:

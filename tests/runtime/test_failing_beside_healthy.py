@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from jetmesh import Retry, Service
+from jetmesh import Retry
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.worker import Worker
 from jetmesh.runtime.workers import worker_of
 from jetmesh.testing import LocalMesh, MeshOf
-from tests.support.jobs import Asked, Finished, Work, work
+from tests.support.jobs import Asked, Finished, Work, finishing, work
 
 COUNT = 200
 
@@ -72,19 +72,6 @@ async def with_many_again(mesh_of: MeshOf, begun: list[str]) -> tuple[LocalMesh,
     for number in range(COUNT):
         single.accept(delivery(f"again-{number}", delivered=2))
     return mesh, single
-
-
-def finishing(begun: list[str]) -> Service:
-    """A service that does every job; which have begun, in their order."""
-    service = work()
-
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Somebody wants a job done: do it."""
-        begun.append(asked.job_id)
-        return Finished(job_id=asked.job_id)
-
-    return service
 
 
 def delivery(key: str, delivered: int) -> Delivery:

@@ -18,14 +18,9 @@ from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.streams import Topology, topology
-from tests.support.jobs import Asked, Finished, finishing
+from tests.support.jobs import Asked, Finished
 from tests.support.operators import change_durable, change_stream, config_of
 from tests.support.versions import NEWER
-
-
-@pytest.fixture(name="finishing")
-def finishing_service() -> Service:
-    return finishing()
 
 
 async def test_what_an_operator_set_beside_our_fields_stays(mesh_of: MeshOf, finishing: Service) -> None:
