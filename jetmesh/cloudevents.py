@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from jetmesh.common import json_body
-from jetmesh.event import EventType
+from jetmesh.event import Event, EventType
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, Headers, Nats, header_lines, lines_read
@@ -323,6 +323,28 @@ def read_event(event_type: EventType, data: bytes, key_default: str = "") -> Any
     if key_default and (named := _with_key(event_type, data, key_default)):
         return read_event(event_type, named)
     raise BrokenContract(complaint)
+
+
+def written_event(event: Event) -> bytes:
+    """The JSON body of an event, as its contract allows it: `model_copy(update=…)`, `model_construct` and a list that
+    was changed afterwards pass by what the class checks.
+
+    Raises:
+        BrokenContract: naming each field that the contract does not allow.
+    """
+    data, event_type = event.model_dump_json().encode(), type(event)
+    if (validator := getattr(event_type, "__pydantic_validator__", None)) is None:
+        return data
+    try:
+        validator.validate_json(data)
+    except ValueError as invalid:
+        complaint = _complaint(invalid)
+    else:
+        return data
+    raise BrokenContract(
+        f"{event_type.type} would break its contract: {complaint}; make the event with {event_type.__name__}(…), which "
+        f"checks it, not by model_copy(update=…) or model_construct"
+    )
 
 
 def _with_key(event_type: EventType, data: bytes, key: str) -> bytes | None:

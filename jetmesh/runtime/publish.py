@@ -12,7 +12,7 @@ from hashlib import sha256
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
-from jetmesh.cloudevents import JSON, event_lines
+from jetmesh.cloudevents import JSON, event_lines, written_event
 from jetmesh.event import Event, EventType, entity_of, stream_of
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import DirectGet, Stored
@@ -44,7 +44,7 @@ class Outside:
 
     async def publish(self, event: Event, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event without a key in the subject, for its owner to check and record; see `Context.publish`."""
-        event_type, body = _published_type(event), event.model_dump_json().encode()
+        event_type, body = _published_type(event), written_event(event)
         event_id = derived_id("outside", event_type.type, event.key, sha256(body).hexdigest())
         if wait_seconds > 0 and (known := _caused(story := await self._story(event), event_id)):
             return AlreadyThere(known[0].headers.get(CloudEvents.CAUSATION_ID, event_id), tuple(story))
@@ -76,7 +76,7 @@ class Outside:
 
     async def record_first(self, stream: str, event: Event) -> Taken | AlreadyThere:
         """Record the event that begins the story of its key; see `Context.record_first`."""
-        event_type = type(event)
+        event_type, body = type(event), written_event(event)
         event_id = derived_id("edge", event_type.type, event.key)
         span = self._publishing.span(_current(), event_type, event.key, event_id, event.key)
         lines = event_lines(
@@ -84,7 +84,7 @@ class Outside:
             more=trace_lines(span.get_span_context()),
         )  # fmt: skip
         guard = Guard(story_subject(entity_of(event_type), event.key), 0)
-        message = Message(subject_of(event_type, event.key), event.model_dump_json().encode(), lines, guard)
+        message = Message(subject_of(event_type, event.key), body, lines, guard)
         try:
             story = await self._record(stream, message, guard, event_id)
         finally:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from opentelemetry.trace import Span
 
-from jetmesh.cloudevents import Envelope, event_lines
+from jetmesh.cloudevents import Envelope, event_lines, written_event
 from jetmesh.event import Event
 from jetmesh.failure import Disowned, Permanent
 from jetmesh.jetstream.delivery import derived_id
@@ -56,13 +56,14 @@ class Recording:
         Raises:
             Unknown: not before it is known whether the cause is still to be handled.
             Disowned: it is not.
+            BrokenContract: the event is not what its contract says.
         """
         if not self._in_flight.is_sure:
             raise Unknown("the broker was away: deliveries in flight may have been undone")
         cause = attempt.envelope
         if cause.delivery.reply in self._in_flight.orphans:
             raise Disowned("its durable is gone, and perhaps its stream")
-        event_type, key = type(event), event.key
+        event_type, key, body = type(event), event.key, written_event(event)
         event_id = self.event_id(cause, index)
         correlation = cause.correlation_id or key
         span = self._publishing.span(attempt.context, event_type, key, event_id, correlation)
@@ -70,7 +71,7 @@ class Recording:
             event_type, key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
             more=f"{trace_lines(span.get_span_context())}{CloudEvents.BEGAN}: {cause.began}\r\n",
         )  # fmt: skip
-        return Message(subject_of(event_type, key), event.model_dump_json().encode(), lines, guard), span
+        return Message(subject_of(event_type, key), body, lines, guard), span
 
 
 def join_story(attempt: Attempt, stored: Iterable[Stored]) -> None:
