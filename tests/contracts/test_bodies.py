@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from pydantic import TypeAdapter
 
 from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.contracts.advice import advise
@@ -11,8 +12,9 @@ from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh_contracts import OrderPlaced
-from jetmesh_shop.orders.edge.placing import read_order
+from jetmesh_shop.orders.edge.placing import OrderAsSent
 from jetmesh_shop.orders.edge.problems import Problem
+from jetmesh_shop.orders.edge.requests import parsed
 from tests.support.samples import body
 
 ORDER = body()
@@ -73,7 +75,8 @@ def in_binary_mode(data: bytes) -> str:
 
 def over_http(data: bytes) -> str:
     try:
-        assert read_order(data, "o-2") == OrderPlaced.read(TEXT)
+        order = TypeAdapter(OrderAsSent).validate_python(parsed(data))
+        assert order.placed(None) == OrderPlaced.read(TEXT)
     except Problem as problem:
         return str(problem.detail)
     return ""

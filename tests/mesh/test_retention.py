@@ -32,7 +32,7 @@ from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.adapters import MeshOrders
 from jetmesh_shop.orders.catalogue import PRICES
-from jetmesh_shop.orders.edge.port import Conflict
+from jetmesh_shop.orders.edge.port import Placement
 from jetmesh_shop.orders.edge.stories import ENDED, status_of
 from jetmesh_shop.payments.bank import CAPTURE_FAILS
 from jetmesh_shop.reference.audit import AUDIT, collect
@@ -220,7 +220,7 @@ async def test_an_order_placed_again_under_an_archived_id_is_a_dead_letter_and_n
     await place(shop.whole, "o-good")
     await place(shop.whole, "o-good", payment_method="pm_card_mastercard")
     await place(shop.whole, "o-refused")
-    assert await MeshOrders(shop.whole.mesh.context, PRICES).place(placed("o-good")) == Conflict()
+    assert await MeshOrders(shop.whole.mesh.context, PRICES).place(placed("o-good")) == Placement(None)
     await shop.whole.mesh.dead_letters(3)
     for letter in [letter async for letter in post.all()]:
         await post.replay(letter)

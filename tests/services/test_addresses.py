@@ -15,7 +15,6 @@ from jetmesh_shop.notifications.mailer import MailRefused
 from jetmesh_shop.orders import domain
 from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.edge.placing import refusal
-from jetmesh_shop.orders.edge.port import Refused
 from jetmesh_shop.orders.service import Orders, orders
 from tests.services.mail_server import MailServer, serving
 from tests.services.test_mail import MAIL, SENDER
@@ -97,7 +96,9 @@ def test_an_order_of_whom_no_mail_reaches_is_refused_before_it_costs_money(addre
 
 
 def test_the_edge_tells_the_field() -> None:
-    problem = refusal(placed(), Refused("email_unusable", "the address has no @"))
+    problem = refusal(
+        OrderRefused(order_id="o-1", customer=ADA, reason="email_unusable", detail="the address has no @")
+    )
     assert [(error.pointer, error.message) for error in problem.errors] == [
         ("#/customer/email", "the address has no @")
     ]

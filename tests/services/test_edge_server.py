@@ -18,7 +18,7 @@ from jetmesh.testing import MeshOf, until
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.edge.app import create_app
 from jetmesh_shop.orders.edge.limits import Limits
-from jetmesh_shop.orders.edge.server import Edge
+from jetmesh_shop.orders.edge.server import Server, listen
 from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.wiring import Settings, _tokens
 from tests.services.orders_in_memory import InMemoryOrders
@@ -33,7 +33,7 @@ HALF = b"POST /orders HTTP/1.1\r\nHost: ed"
 class Served:
     """The edge on a port of its own."""
 
-    edge: Edge
+    server: Server
     port: int
     orders: InMemoryOrders
     client: httpx.AsyncClient
@@ -51,16 +51,15 @@ class Served:
 
 
 @asynccontextmanager
-async def served(limits: Limits, pause_seconds: float = 0.0) -> AsyncIterator[Served]:
+async def served(limits: Limits) -> AsyncIterator[Served]:
     orders, leaving = InMemoryOrders(), asyncio.Event()
     app = create_app(orders, TOKENS, NoOpTracer(), limits, leaving=leaving)
-    edge = Edge(app, "127.0.0.1", 0, limits, leaving, pause_seconds)
-    serving = asyncio.create_task(edge.serve())
-    await edge.up.wait()
-    port = edge.servers[0].sockets[0].getsockname()[1]
+    server = Server(app, listen("127.0.0.1", 0), limits, leaving)
+    port = server.listener.getsockname()[1]
+    serving = asyncio.create_task(server.run_until_drained())
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-        yield Served(edge, port, orders, client)
-    edge.should_exit = True
+        yield Served(server, port, orders, client)
+    server.should_exit = True
     await asyncio.wait_for(serving, 20)
 
 
@@ -132,7 +131,7 @@ async def test_three_hundred_half_heads_keep_nobody_out() -> None:
             assert (await there.client.post("/orders", json=ADA)).status_code in (200, 201)
         gone = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in half[:250])), 10)
         assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in gone)
-        assert len(there.edge.server_state.connections) <= 50
+        assert len(there.server.server_state.connections) <= 50
         for _, writer in half:
             writer.close()
 
@@ -156,11 +155,11 @@ async def test_a_body_that_nobody_wants_does_not_come_for_ever() -> None:
 
 
 async def test_a_stop_answers_what_is_under_way_and_ends_each_connection_politely() -> None:
-    async with served(Limits(), pause_seconds=0.5) as there:
+    async with served(Limits()) as there:
         there.orders.hang = True
         hanging = asyncio.create_task(there.client.post("/orders", json=ADA))
-        await until(lambda: there.edge.server_state.tasks)
-        draining = asyncio.create_task(there.edge.drain())
+        await until(lambda: there.server.server_state.tasks)
+        draining = asyncio.create_task(there.server.drain(0.5))
         await asyncio.sleep(0)
         during = await there.client.get("/orders/o-1042")
         assert (during.status_code, during.headers["connection"]) == (401, "close")
@@ -178,7 +177,7 @@ async def test_a_stop_ends_a_live_story_so_that_its_reader_goes_elsewhere() -> N
         async with there.client.stream("GET", "/orders/o-1042/events", headers=bearer()) as live:
             lines = live.aiter_lines()
             assert (await anext(lines)).startswith("data: ")
-            await asyncio.wait_for(there.edge.drain(), 3)
+            await asyncio.wait_for(there.server.drain(0.0), 3)
             assert "event: end" not in [line async for line in lines]
 
 

@@ -1,13 +1,14 @@
 """What the HTTP edge needs of the orders: the ones in memory, which its tests use, answer as those on the mesh do."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import pytest
 
 from jetmesh.testing import MeshOf
-from jetmesh_contracts import Customer, Line, OrderPlaced
+from jetmesh_contracts import Customer, Line, OrderPlaced, OrderRefused
 from jetmesh_shop.orders.adapters import MeshOrders
-from jetmesh_shop.orders.edge.port import AlreadyPlaced, Claim, Conflict, Orders, Placed, Refused
+from jetmesh_shop.orders.edge.port import Orders, Placement
 from jetmesh_shop.orders.service import Orders as Dependencies
 from jetmesh_shop.orders.service import orders as service
 from tests.services.orders_in_memory import PRICES, InMemoryOrders
@@ -36,9 +37,9 @@ async def types(orders: Orders, order_id: str) -> list[str]:
 
 
 async def test_an_order_is_placed_once(orders: Orders) -> None:
-    assert await orders.place(order()) == Placed()
-    assert await orders.place(order()) == AlreadyPlaced()
-    assert await orders.place(order(email="grace@example.com")) == Conflict()
+    assert await orders.place(order()) == Placement(order(), is_new=True)
+    assert await orders.place(order()) == Placement(order())
+    assert await orders.place(order(email="grace@example.com")) == Placement(order())
     assert await types(orders, "o-1") == ["orders.placed"]
 
 
@@ -52,25 +53,27 @@ async def test_an_order_is_placed_once(orders: Orders) -> None:
     ids=["article", "price", "address"],
 )
 async def test_a_refusal_is_recorded_and_stays(orders: Orders, wrong: OrderPlaced, reason: str, detail: str) -> None:
-    assert await orders.place(wrong) == Refused(reason, detail)
-    assert await orders.place(order()) == Refused(reason, detail)
+    refused, again = await orders.place(wrong), await orders.place(order())
+    assert isinstance(refused.recorded, OrderRefused)
+    assert (refused.recorded.reason, refused.recorded.detail, refused.is_new) == (reason, detail, True)
+    assert again == Placement(refused.recorded)
     assert await types(orders, "o-1") == ["orders.refused"]
 
 
 async def test_a_story_tells_what_was_recorded_in_its_order(orders: Orders) -> None:
     await orders.place(order())
     (placed,) = await orders.story("o-1")
-    assert (placed.type, placed.data["order_id"], placed.time.tzinfo is not None) == ("orders.placed", "o-1", True)
-    assert placed.data == order().model_dump(mode="json")
+    assert (placed.type, placed.key) == ("orders.placed", "o-1")
+    assert datetime.fromisoformat(placed.time).tzinfo is not None
+    assert placed.document == order().model_dump(mode="json")
     assert placed.sequence > 0
     assert list(await orders.story("o-unknown")) == []
 
 
 async def test_the_first_who_claims_a_key_has_it(orders: Orders) -> None:
-    first, second = Claim("key-1", "digest-1", "o-1"), Claim("key-1", "digest-2", "o-2")
-    assert await orders.claim(first) == first
-    assert await orders.claim(second) == first
-    assert await orders.claim(Claim("key-2", "digest-2", "o-2")) == Claim("key-2", "digest-2", "o-2")
+    assert await orders.claim("key-1", "mine") == "mine"
+    assert await orders.claim("key-1", "another's") == "mine"
+    assert await orders.claim("key-2", "another's") == "another's"
 
 
 async def test_a_cancellation_may_be_asked_for_twice(orders: Orders) -> None:

@@ -18,7 +18,6 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.notifications.service import Notifications
 from jetmesh_shop.orders.adapters import MeshOrders
 from jetmesh_shop.orders.catalogue import PRICES
-from jetmesh_shop.orders.edge.port import AlreadyPlaced, Placed
 from jetmesh_shop.orders.service import Orders
 from jetmesh_shop.payments.service import Payments
 from tests.simulation.audit import Books, audit, safety
@@ -94,7 +93,7 @@ class OrderMesh:
             except Exception:  # the edge's own Unavailable: a 503, and the browser asks again
                 await asyncio.sleep(self.random.uniform(0, 2))
                 continue
-            if isinstance(placement, Placed | AlreadyPlaced):
+            if placement.recorded == order:
                 self.acked.add(order.order_id)
             return
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -12,7 +13,7 @@ from jetmesh_shop.orders.adapters import MeshOrders
 from jetmesh_shop.orders.catalogue import prices
 from jetmesh_shop.orders.edge.app import create_app
 from jetmesh_shop.orders.edge.limits import Limits
-from jetmesh_shop.orders.edge.server import Edge
+from jetmesh_shop.orders.edge.server import Server, listen
 from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.service import Orders
 
@@ -39,19 +40,20 @@ async def wire(context: Context) -> AsyncIterator[Orders]:
     settings = read_settings(Settings)
     catalogue = prices(settings.catalogue)
     if settings.http_port:
-        edge = _edge(context, settings, MeshOrders(context, catalogue, smtputf8=settings.mail_smtputf8))
-        context.run(edge.serve, name=f"the HTTP edge on port {settings.http_port}", up=edge.up, drain=edge.drain)
+        _serve(context, settings, MeshOrders(context, catalogue, smtputf8=settings.mail_smtputf8))
     yield Orders(catalogue, settings.mail_smtputf8)
 
 
-def _edge(context: Context, settings: Settings, port: MeshOrders) -> Edge:
-    limits = Limits(requests_per_second=settings.http_requests_per_second)
-    leaving = asyncio.Event()
-    app = create_app(
-        port, _tokens(settings), context.telemetry.tracer, limits,
-        trusts_callers=context.telemetry.trusts_outside, leaving=leaving,
-    )  # fmt: skip
-    return Edge(app, settings.http_host, settings.http_port, limits, leaving, settings.http_pause_seconds)
+def _serve(context: Context, settings: Settings, port: MeshOrders) -> None:
+    limits, leaving = Limits(requests_per_second=settings.http_requests_per_second), asyncio.Event()
+    tracer, trusts_callers = context.telemetry.tracer, context.telemetry.trusts_outside
+    app = create_app(port, _tokens(settings), tracer, limits, trusts_callers=trusts_callers, leaving=leaving)
+    server = Server(app, listen(settings.http_host, settings.http_port), limits, leaving)
+    context.run(
+        server.run_until_drained,
+        name=f"the HTTP edge on port {settings.http_port}",
+        drain=partial(server.drain, settings.http_pause_seconds),
+    )
 
 
 def _tokens(settings: Settings) -> Tokens:

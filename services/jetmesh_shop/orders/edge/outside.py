@@ -5,7 +5,6 @@ from urllib.parse import parse_qsl, urlencode
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 CALLER = "jetmesh.caller"
@@ -49,9 +48,9 @@ def _take_caller(scope: Scope) -> None:
         scope[CALLER] = get_current_span(_propagator.extract(told, Context())).get_span_context()
 
 
-async def link_caller(request: Request) -> None:
-    """Of every route: the request's span links the trace of a caller who is not trusted."""
-    caller: SpanContext | None = request.scope.get(CALLER)
+def link_caller(scope: Scope) -> None:
+    """Have the request's span link the trace of a caller who is not trusted."""
+    caller: SpanContext | None = scope.get(CALLER)
     if caller and caller.is_valid:
         get_current_span().add_link(caller)
 

@@ -1,53 +1,38 @@
 """`POST /orders`: read the order exactly once, give it an id, have it stored, say what became of it."""
 
-import re
-from collections.abc import Sequence
+import json
 from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
-from fastapi import Header
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from fastapi import APIRouter, Header
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 from pydantic_core import to_json
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jetmesh import MalformedJson, TooLarge, read_json
-from jetmesh_contracts.orders import OrderPlaced
-from jetmesh_shop.orders.edge.limits import Limits, Slots, answered_within, read_body
+from jetmesh import TooLarge
+from jetmesh_contracts import OrderPlaced, OrderRefused
+from jetmesh_contracts.event import Token
+from jetmesh_shop.orders.edge import problems
+from jetmesh_shop.orders.edge.openapi import LOCATION, problem_responses
 from jetmesh_shop.orders.edge.outside import name_order
-from jetmesh_shop.orders.edge.port import AlreadyPlaced, Claim, Conflict, Orders, Placed, Placement, Refused
-from jetmesh_shop.orders.edge.problems import (
-    BAD_HEADER,
-    INVALID_ORDER,
-    KEY_REUSED,
-    MALFORMED,
-    ORDER_EXISTS,
-    REFUSED,
-    TOO_LARGE,
-    UNSUPPORTED_MEDIA_TYPE,
-    FieldError,
-    Problem,
-    field_errors,
-)
-from jetmesh_shop.orders.edge.tokens import Tokens
+from jetmesh_shop.orders.edge.port import Placement
+from jetmesh_shop.orders.edge.problems import BAD_HEADER, KEY_REUSED, ORDER_EXISTS, REFUSED, FieldError, Problem
+from jetmesh_shop.orders.edge.requests import Edge, EdgeRoute, TheEdge
 
-KEY_PATTERN = r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$'
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=KEY_PATTERN,
+        pattern=r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$',
         description="Makes a retry the same order (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable "
         "characters, best a UUID in quotes; remembered for 24 hours.",
         examples=['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
     ),
 ]
-_JSON = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 _ORDER_IDS = uuid5(NAMESPACE_DNS, "orders.jetmesh")
-
 
 EXAMPLE_ORDER: dict[str, Any] = {
     "order_id": "o-1042",
@@ -56,20 +41,27 @@ EXAMPLE_ORDER: dict[str, Any] = {
     "currency": "EUR",
     "payment_method": "pm_card_visa",
 }
-EXAMPLE_RECEIPT: dict[str, Any] = {
-    "order_id": "o-1042",
-    "status": "placed",
-    "total_minor": 2300,
-    "currency": "EUR",
-    "token": "kWn4bY1v3m0c6T1uO8xN0c8ZQv7m1q0oZl0n2b8m7xE",
-    "links": {"self": "/orders/o-1042", "events": "/orders/o-1042/events", "cancel": "/orders/o-1042"},
-}
+
+
+class Order(OrderPlaced):
+    """An order; without order_id it gets one, from the Idempotency-Key where there is one."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE_ORDER})
+
+    order_id: Token = ""
+
+    def placed(self, idempotency_key: str | None) -> OrderPlaced:
+        """The event. The same Idempotency-Key gives the same id, so that a retry is the same order."""
+        own = self.order_id or f"o-{uuid5(_ORDER_IDS, idempotency_key) if idempotency_key else uuid4()}"
+        return OrderPlaced(**{**dict(self), "order_id": own})
+
+
+# Contracts are strict about types as JSON has them: an array is no tuple in Python.
+OrderAsSent = Annotated[Order, WrapValidator(lambda sent, _: Order.model_validate_json(to_json(sent)))]
 
 
 class Receipt(BaseModel):
     """What the customer gets for an order that is stored."""
-
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE_RECEIPT})
 
     order_id: str
     status: str = Field(default="placed", examples=["placed"])
@@ -79,50 +71,63 @@ class Receipt(BaseModel):
     links: dict[str, str]
 
 
-class Placing:
-    """The route that places orders."""
+router = APIRouter(route_class=EdgeRoute, tags=["orders"])
 
-    def __init__(self, orders: Orders, tokens: Tokens, limits: Limits) -> None:
-        self._orders, self._tokens, self._limits = orders, tokens, limits
-        self._slots = Slots(limits.placing_max)
 
-    async def place(self, request: Request, response: Response, idempotency_key: IdempotencyKey = None) -> Receipt:
-        """A customer clicked "Buy": store the order, once, however often it is sent."""
-        require_one_key(request.headers)
-        require_json(request.headers)
-        key = idempotency_key and idempotency_key.strip('"')
-        self._slots.require()
-        with self._slots:
-            order = read_order(await read_body(request, self._limits), order_id_for(key))
-            name_order(order.order_id)
-            async with answered_within(self._limits.answer_timeout_seconds):
-                if key:
-                    await self._claim(key, order)
-                response.status_code = _status(order, await self._place(order))
-        response.headers.update({"Location": path_of(order.order_id), "Cache-Control": "no-store"})
-        return self._receipt(order)
+@router.post(
+    "/orders", operation_id="placeOrder", summary="Place an order", status_code=201,
+    response_description="The order is stored.",
+    responses={
+        201: LOCATION,
+        200: {"model": Receipt, "description": "The same order was stored before.", **LOCATION},
+        **problem_responses(
+            problems.MALFORMED, BAD_HEADER, problems.BODY_TIMEOUT, ORDER_EXISTS, problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE, problems.INVALID_ORDER, KEY_REUSED, REFUSED,
+        ),
+    },
+)  # fmt: skip
+async def place(
+    request: Request, response: Response, order: OrderAsSent, edge: TheEdge, idempotency_key: IdempotencyKey = None
+) -> Receipt:
+    """A customer clicked "Buy": store the order, once, however often it is sent."""
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise Problem(BAD_HEADER, "Send one Idempotency-Key.")
+    key = idempotency_key and idempotency_key.strip('"')
+    placed = order.placed(key)
+    name_order(placed.order_id)
+    if key:
+        await _claim(edge, key, placed)
+    response.status_code = _status(placed, await _record(edge, placed))
+    response.headers["Location"] = path_of(placed.order_id)
+    return Receipt(
+        order_id=placed.order_id,
+        total_minor=placed.total_minor,
+        currency=placed.currency,
+        token=edge.tokens.token(placed.order_id),
+        links=links_of(placed.order_id),
+    )
 
-    async def _place(self, order: OrderPlaced) -> Placement:
-        try:
-            return await self._orders.place(order)
-        except TooLarge:
-            raise Problem(
-                TOO_LARGE, "Send fewer lines, or shorter ones: the record of the order is too large."
-            ) from None
 
-    async def _claim(self, key: str, order: OrderPlaced) -> None:
-        claim = Claim(key, sha256(order.model_dump_json().encode()).hexdigest(), order.order_id)
-        if await self._orders.claim(claim) != claim:
-            raise Problem(KEY_REUSED, "Send another order under a new Idempotency-Key, and the same one unchanged.")
+async def _claim(edge: Edge, key: str, order: OrderPlaced) -> None:
+    claimed = json.dumps([sha256(order.model_dump_json().encode()).hexdigest(), order.order_id])
+    if await edge.orders.claim(key, claimed) != claimed:
+        raise Problem(KEY_REUSED, "Send another order under a new Idempotency-Key, and the same one unchanged.")
 
-    def _receipt(self, order: OrderPlaced) -> Receipt:
-        return Receipt(
-            order_id=order.order_id,
-            total_minor=order.total_minor,
-            currency=order.currency,
-            token=self._tokens.token(order.order_id),
-            links=links_of(order.order_id),
-        )
+
+async def _record(edge: Edge, order: OrderPlaced) -> Placement:
+    try:
+        return await edge.orders.place(order)
+    except TooLarge:
+        detail = "Send fewer lines, or shorter ones: the record of the order is too large."
+        raise Problem(problems.TOO_LARGE, detail) from None
+
+
+def _status(order: OrderPlaced, placement: Placement) -> int:
+    if isinstance(placement.recorded, OrderRefused):
+        raise refusal(placement.recorded)
+    if placement.recorded != order:
+        raise Problem(ORDER_EXISTS, "Send this order under a new order_id, or the earlier one unchanged.")
+    return 201 if placement.is_new else 200
 
 
 def path_of(order_id: str) -> str:
@@ -136,71 +141,6 @@ def links_of(order_id: str) -> dict[str, str]:
     return {"self": path, "events": f"{path}/events", "cancel": path}
 
 
-def _status(order: OrderPlaced, placement: Placement) -> int:
-    match placement:
-        case Placed():
-            return 201
-        case AlreadyPlaced():
-            return 200
-        case Conflict():
-            raise Problem(ORDER_EXISTS, "Send this order under a new order_id, or the earlier one unchanged.")
-        case Refused():
-            raise refusal(order, placement)
-
-
-def require_one_key(headers: Headers) -> None:
-    """Raise a `Problem` (400) where the Idempotency-Key is repeated."""
-    if len(headers.getlist("idempotency-key")) > 1:
-        raise Problem(BAD_HEADER, "Send one Idempotency-Key.")
-
-
-def require_json(headers: Headers) -> None:
-    """Raise a `Problem` (415) unless the body is said to be plain JSON."""
-    if not _JSON.fullmatch(", ".join(headers.getlist("content-type"))):
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the order as Content-Type: application/json, in UTF-8.")
-    if headers.get("content-encoding", "identity") != "identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the order without Content-Encoding.")
-
-
-def order_id_for(key: str | None) -> str:
-    """The id of an order that brings none: the same for the same Idempotency-Key, so that a retry is the same order."""
-    return f"o-{uuid5(_ORDER_IDS, key) if key else uuid4()}"
-
-
-def read_order(data: bytes, order_id: str) -> OrderPlaced:
-    """The order in the body, under `order_id` where it brings no id of its own.
-
-    Raises:
-        Problem: 400 where the body is no JSON, 422 naming each field that the contract does not allow.
-    """
-    try:
-        document = read_json(data)
-    except MalformedJson as error:
-        raise Problem(MALFORMED, f"Send one JSON object in UTF-8: {error}.") from None
-    if isinstance(document, dict):
-        document = {"order_id": order_id, **document}
-    try:
-        return _addressable(OrderPlaced.model_validate_json(to_json(document)))
-    except ValidationError as error:
-        raise _invalid(field_errors(error.errors(include_url=False, include_input=False))) from None
-
-
-def _invalid(errors: Sequence[FieldError]) -> Problem:
-    return Problem(INVALID_ORDER, "Mend the fields in errors and send the order again.", errors=errors)
-
-
-_SLASH = FieldError(
-    pointer="#/order_id", message="The id has a slash.", fix="Send an id that is one segment of a path."
-)
-
-
-def _addressable(order: OrderPlaced) -> OrderPlaced:
-    """Refuse an id with a slash: it is a subject token, but no segment of a path."""
-    if "/" in order.order_id:
-        raise _invalid([_SLASH])
-    return order
-
-
 _REFUSED_FIELDS = {
     "unknown_article": ("#/lines", "Order articles of the catalogue."),
     "price_changed": ("#/lines", "Send the catalogue's price."),
@@ -209,7 +149,7 @@ _REFUSED_FIELDS = {
 }
 
 
-def refusal(order: OrderPlaced, refused: Refused) -> Problem:
+def refusal(refused: OrderRefused) -> Problem:
     """What can't be taken, at the field in question. The refusal is recorded: it stays under this id."""
     pointer, fix = _REFUSED_FIELDS.get(refused.reason, ("#", "Send another order."))
     return Problem(
@@ -217,5 +157,5 @@ def refusal(order: OrderPlaced, refused: Refused) -> Problem:
         f"{refused.detail.rstrip('.')}. Send the corrected order under a new order_id and Idempotency-Key.",
         errors=[FieldError(pointer=pointer, message=refused.detail, fix=fix)],
         reason=refused.reason,
-        order_id=order.order_id,
+        order_id=refused.order_id,
     )

@@ -1,56 +1,17 @@
-"""What the HTTP edge needs of the mesh, and the answers that it may get."""
+"""What the HTTP edge needs of the mesh."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from jetmesh_contracts.orders import OrderPlaced
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """The order was new; `orders.placed` is stored."""
+from jetmesh import Stored
+from jetmesh_contracts import OrderPlaced, OrderRefused
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadyPlaced:
-    """The same order with the same contents was stored before."""
+class Placement(NamedTuple):
+    """What is recorded under the id of an order, None if nobody can read it; and whether this order was the first."""
 
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """An order of this id with other contents was stored before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The order can't be taken; `orders.refused` is stored with this reason."""
-
-    reason: str
-    detail: str
-
-
-Placement = Placed | AlreadyPlaced | Conflict | Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Which order an Idempotency-Key stands for, and the digest of that order's contents."""
-
-    idempotency_key: str
-    fingerprint: str
-    order_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoryEvent:
-    """One event that orders recorded about an order; `sequence` is its place in their stream, the data are JSON."""
-
-    type: str
-    time: datetime
-    sequence: int
-    data: Mapping[str, Any]
+    recorded: OrderPlaced | OrderRefused | None
+    is_new: bool = False
 
 
 class Orders(Protocol):
@@ -62,11 +23,11 @@ class Orders(Protocol):
         `jetmesh.TooLarge`."""
         ...
 
-    async def claim(self, claim: Claim) -> Claim:
-        """Take the key for this order; the first taker wins for 24 hours. Answers the claim that holds."""
+    async def claim(self, idempotency_key: str, value: str) -> str:
+        """Take the key for this value; the first taker wins for 24 hours. Answers the value that it stands for."""
         ...
 
-    async def story(self, order_id: str) -> Sequence[StoryEvent]:
+    async def story(self, order_id: str) -> Sequence[Stored]:
         """The events that orders recorded about the order, oldest first; empty for an unknown order."""
         ...
 

@@ -1,11 +1,12 @@
 """Problem documents (RFC 9457): every answer that is no success says what is wrong and what to do."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -69,7 +70,7 @@ class ProblemDocument(BaseModel):
     order_id: str = Field(default="", description="The id under which the refusal is recorded.")
 
 
-class Problem(Exception):
+class Problem(HTTPException):
     """An answer that is no success. `errors` names each wrong field; `members` are extension members."""
 
     def __init__(
@@ -81,8 +82,8 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         **members: str,
     ) -> None:
-        super().__init__(detail)
-        self.kind, self.detail, self.errors, self.headers, self.members = kind, detail, errors, headers, members
+        super().__init__(kind.status, detail, headers)
+        self.kind, self.errors, self.members = kind, errors, members
 
     def response(self) -> Response:
         """The problem document."""
@@ -95,29 +96,27 @@ class Problem(Exception):
 
 def retry_later(kind: Kind, detail: str, retry_after_seconds: float) -> Problem:
     """A problem that time heals; Retry-After is in whole seconds, at least one."""
-    seconds = max(1, int(-(-retry_after_seconds // 1)))
-    return Problem(kind, detail, headers={"Retry-After": str(seconds)})
+    return Problem(kind, detail, headers={"Retry-After": str(max(1, ceil(retry_after_seconds)))})
 
 
-def field_errors(errors: Sequence[ErrorDetails]) -> list[FieldError]:
-    """What the contract says is wrong, without any value that was sent."""
-    broken = {error["loc"] for error in errors}
+def field_errors(errors: Sequence[Any]) -> list[FieldError]:
+    """What the contract says is wrong with a body, without any value that was sent."""
+    broken = [error["loc"] for error in errors]
     return [
-        FieldError(pointer=_pointer(error), message=_MESSAGES.get(error["type"], error["msg"]), fix=_fix(error))
+        FieldError(pointer=_pointer(error["loc"]), message=_MESSAGES.get(error["type"], error["msg"]), fix=_fix(error))
         for error in errors
-        if not _echoes(error, broken)
+        # An array whose items are broken seems too short, because pydantic does not count those.
+        if error["type"] != "too_short" or not any(_is_inside(loc, error["loc"]) for loc in broken)
     ]
 
 
-def _echoes(error: ErrorDetails, broken: Collection[tuple[int | str, ...]]) -> bool:
-    """Whether an array only seems too short, because pydantic does not count its broken items."""
-    depth = len(error["loc"])
-    return error["type"] == "too_short" and any(loc[:depth] == error["loc"] and len(loc) > depth for loc in broken)
+def _is_inside(location: Sequence[Any], outer: Sequence[Any]) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
-def _pointer(error: ErrorDetails) -> str:
-    """The JSON pointer of the field (RFC 6901, section 6)."""
-    tokens = (str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"])
+def _pointer(location: Sequence[Any]) -> str:
+    """The JSON pointer of the field (RFC 6901, section 6); pydantic's location begins with the word "body"."""
+    tokens = (str(part).replace("~", "~0").replace("/", "~1") for part in location[1:])
     return "#" + "".join(f"/{token}" for token in tokens)
 
 
@@ -142,34 +141,25 @@ _FIXES = {
     "too_long": "Send at most {max_length}.",
     "tuple_type": "Send a JSON array.",
     "model_type": "Send a JSON object.",
-    "model_attributes_type": "Send a JSON object.",
 }
 _FORMS = {"email": "Send an e-mail address, such as ada@example.com."}
-_TOKEN_FORM = "Send 1 to 64 printable ASCII characters without space, '.', '*' and '>'."
+_TOKEN_FORM = "Send 1 to 64 printable ASCII characters without space, '.', '*', '>' and '/'."
 
 
-def _fix(error: ErrorDetails) -> str:
+def _fix(error: Mapping[str, Any]) -> str:
     if error["type"] == "string_pattern_mismatch":
         return _FORMS.get(str(error["loc"][-1]), _TOKEN_FORM)
     return _FIXES.get(error["type"], "See the schema in /openapi.json.").format_map(error.get("ctx", {}))
 
 
-async def problem_response(_: Request, problem: Exception) -> Response:
-    """The answer to a `Problem` that a route raised."""
-    assert isinstance(problem, Problem)
-    return problem.response()
-
-
-async def header_problem(_: Request, error: Exception) -> Response:
-    """The answer to a header that has not its form: all else that a route is given has none."""
-    assert isinstance(error, RequestValidationError)
-    names = " and ".join(str(each["loc"][-1]) for each in error.errors())
-    return Problem(BAD_HEADER, f"Send {names} in the form that /docs shows, or not at all.").response()
-
-
 async def http_problem(request: Request, error: Exception) -> Response:
-    """The answer if no route fits: an unknown path, or a method that the path does not support."""
+    """The answer to a `Problem`; to a success that a route raised; or where no route fits: an unknown path, or a
+    method that the path does not support."""
     assert isinstance(error, HTTPException)
+    if isinstance(error, Problem):
+        return error.response()
+    if error.status_code < 400:
+        return Response(status_code=error.status_code)
     known = {kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED)}
     kind = known.get(error.status_code) or Kind(error.status_code, "http", str(error.detail))
     headers = {"Allow": _allowed(request)} if kind is METHOD_NOT_ALLOWED else error.headers
@@ -182,6 +172,25 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(set().union(*(getattr(route, "methods", None) or () for route in routes))))
 
 
+async def invalid_request(_: Request, error: Exception) -> Response:
+    """The answer to a header, or an order, that has not its form."""
+    assert isinstance(error, RequestValidationError)
+    headers = [str(each["loc"][-1]) for each in error.errors() if each["loc"][0] == "header"]
+    if headers:
+        detail = f"Send {' and '.join(headers)} in the form that /docs shows, or not at all."
+        return Problem(BAD_HEADER, detail).response()
+    detail = "Mend the fields in errors and send the order again."
+    return Problem(INVALID_ORDER, detail, errors=field_errors(error.errors())).response()
+
+
+_ASK_AGAIN = "Ask again with the same order_id or Idempotency-Key: nothing is done twice."
+
+
+async def unavailable(_: Request, error: Exception) -> Response:
+    """The answer where the mesh does not answer in time, or takes nothing now."""
+    return retry_later(UNAVAILABLE, _ASK_AGAIN, getattr(error, "retry_after_seconds", 1)).response()
+
+
 async def internal_problem(_: Request, __: Exception) -> Response:
     """The answer to an unexpected error: only the log has its text."""
-    return Problem(INTERNAL, "The error is logged. Ask again with the same order_id or Idempotency-Key.").response()
+    return Problem(INTERNAL, f"The error is logged. {_ASK_AGAIN}").response()

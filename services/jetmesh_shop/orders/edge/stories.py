@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from jetmesh import Stored
 from jetmesh_contracts import (
     Event,
     OrderCancelled,
@@ -14,7 +15,6 @@ from jetmesh_contracts import (
     OrderPaymentSecured,
     OrderRefused,
 )
-from jetmesh_shop.orders.edge.port import StoryEvent
 
 Status = Literal["placed", "payment_secured", "goods_secured", "confirmed", "cancelled", "refused"]
 
@@ -36,8 +36,6 @@ _PUBLIC = frozenset(
 """The only data that leave: a token may travel in a URL, so no event shows who the customer is or how they pay."""
 
 STREAM = "ORDERS"
-POSITION_PATTERN = "^([A-Z0-9_]{1,32}:[0-9]{1,18})?$"
-"""`ORDERS:12`: the id of a server-sent event, which comes back as Last-Event-ID."""
 
 
 class Happened(BaseModel):
@@ -48,9 +46,10 @@ class Happened(BaseModel):
     data: dict[str, Any] = Field(description="The event's fields without personal data.")
 
     @classmethod
-    def of(cls, event: StoryEvent) -> Self:
+    def of(cls, event: Stored) -> Self:
         """The public part of the event."""
-        return cls(type=event.type, time=event.time, data={k: v for k, v in event.data.items() if k in _PUBLIC})
+        public = {name: value for name, value in event.document.items() if name in _PUBLIC}
+        return cls(type=event.type, time=datetime.fromisoformat(event.time), data=public)
 
 
 class OrderStory(BaseModel):
@@ -61,24 +60,13 @@ class OrderStory(BaseModel):
     story: list[Happened]
 
 
-class ServerSentEvent(BaseModel):
-    """One server-sent event of a live story."""
-
-    event: Literal["message", "end"] = "message"
-    data: str = Field(
-        description="JSON: a Happened for a message, the status of the order for the end.",
-        json_schema_extra={"contentMediaType": "application/json"},
-    )
-    id: str = Field(pattern=POSITION_PATTERN, description="For Last-Event-ID.")
-
-
 def status_of(types: Iterable[str]) -> Status:
     """The status of an order with events of these types, in any order."""
     happened = frozenset(types)
     return next((status for event, status in _STATUSES.items() if event.type in happened), "placed")
 
 
-def position_in(story: Iterable[StoryEvent], last_event_id: str) -> int:
+def position_in(story: Iterable[Stored], last_event_id: str) -> int:
     """How far the reader has come who saw this event last; 0 where it is none of the story. A reader may send anything;
     and an id of a stream that was made anew or restored since then says nothing about what the reader has seen."""
     stream, _, sequence = last_event_id.partition(":")

@@ -2,8 +2,9 @@
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from fastapi.security import HTTPAuthorizationCredentials
 
 from jetmesh_shop.orders.edge.problems import FORBIDDEN, UNAUTHORIZED, Problem
 
@@ -24,23 +25,16 @@ class Tokens:
         digest = hmac.digest(self.secret, order_id.encode(), "sha256")
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
-    def authorize(self, headers: Mapping[str, str], order_id: str) -> None:
+    def authorize(self, bearer: HTTPAuthorizationCredentials | None, order_id: str) -> None:
         """Let the bearer of a right token pass.
 
         Raises:
             Problem: 401 without a bearer token, 403 with one that does not open this order.
         """
-        scheme, _, presented = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not presented.strip():
-            raise Problem(
-                UNAUTHORIZED,
-                "Send the token that the order's creation returned: Authorization: Bearer <token>.",
-                headers={"WWW-Authenticate": 'Bearer realm="orders"'},
-            )
-        if not self._opens(presented.strip().encode(), order_id):
-            raise Problem(FORBIDDEN, "The token does not open an order of this id.")
-
-    def _opens(self, presented: bytes, order_id: str) -> bool:
+        if bearer is None:
+            detail = "Send the token that the order's creation returned: Authorization: Bearer <token>."
+            raise Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="orders"'})
         accepted = [self.token(order_id), *filter(None, [self.operator])]
         # Every one is compared, without a short cut: the time taken must not tell which one is near.
-        return sum(hmac.compare_digest(presented, token.encode()) for token in accepted) > 0
+        if not sum(hmac.compare_digest(bearer.credentials.encode(), token.encode()) for token in accepted):
+            raise Problem(FORBIDDEN, "The token does not open an order of this id.")
