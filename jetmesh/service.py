@@ -14,6 +14,7 @@ from jetmesh.event import EventType, Recorded, entity_of, is_ending, stream_of
 from jetmesh.failure import Retry
 from jetmesh.forms import Form
 from jetmesh.middleware import Middleware
+from jetmesh.since import FORMS, Since, is_since
 from jetmesh.snapshot import Snapshot
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
@@ -44,6 +45,10 @@ class Reaction:
     middlewares: tuple[Middleware, ...] = ()
     is_optional: bool = False
     """Whether it may record nothing: its return type includes None."""
+    since: Since | None = None
+    """Where its durables begin when they are made; None: whoever makes them is asked, if there are past events."""
+    formerly: tuple[str, ...] = ()
+    """The names that it had before, oldest first."""
 
     @property
     def needed(self) -> str:
@@ -52,8 +57,13 @@ class Reaction:
 
     @property
     def durable(self) -> str:
-        """The name of its durable consumers. A renamed function gets a new one, which reads everything again."""
+        """The name of its durable consumers. A renamed function gets a new one: `formerly` lets it go on."""
         return f"{self.service}-{self.name}"
+
+    @property
+    def identity(self) -> str:
+        """What the ids of its outcomes are derived from: the durable of its first name."""
+        return f"{self.service}-{(*self.formerly, self.name)[0]}"
 
     @property
     def meaning(self) -> str:
@@ -79,6 +89,10 @@ class Options(TypedDict, total=False):
     """The type of the dependency that it can't work without: while that is down, the reaction pauses."""
     middlewares: Sequence[Middleware]
     """The middlewares of this reaction alone, inside those of its service and of the app."""
+    since: Since | None
+    """Which past events a new reaction reads: "now" (none), "beginning" (all), or those since a time."""
+    formerly: str | Sequence[str]
+    """The name that the function had before (or all of them, oldest first): it goes on where that one was."""
 
 
 class Service:
@@ -202,14 +216,34 @@ class Service:
 
     def _add(self, form: Form, function: Function, **options: Any) -> Function:
         options["middlewares"] = tuple(options.get("middlewares", ()))
+        former = options.get("formerly", ())
+        options["formerly"] = (former,) if isinstance(former, str) else tuple(former)
         reaction = _Signature(self, function).reaction(form, **options)
-        if any(other.name == reaction.name for other in self._reactions):
-            raise DeclarationError(
-                f"{self.name}.{reaction.name}: a reaction of this name is declared already; its durable consumer would "
-                f"be shared. Rename one of the functions."
-            )
+        _check_name(reaction, self._reactions)
         self._reactions.append(reaction)
         return function
+
+
+def _check_name(reaction: Reaction, others: Sequence[Reaction]) -> None:
+    """Check that no other reaction has, or had, one of its names.
+
+    Raises:
+        DeclarationError: one has.
+    """
+    name = f"{reaction.service}.{reaction.name}"
+    if any(other.name == reaction.name for other in others):
+        raise DeclarationError(
+            f"{name}: a reaction of this name is declared already; its durable consumer would be shared. "
+            f"Rename one of the functions."
+        )
+    for mine, theirs in [(reaction, other) for other in others] + [(other, reaction) for other in others]:
+        if taken := {*mine.formerly} & {theirs.name, *theirs.formerly}:
+            raise DeclarationError(
+                f"{name}: both {mine.name} and {theirs.name} claim the name {min(taken)}; one durable can't go on as "
+                f"two. Take it out of `formerly` of {mine.name}."
+            )
+    if reaction.name in reaction.formerly:
+        raise DeclarationError(f"{name} declares formerly={reaction.name!r}, its own name; write the one before.")
 
 
 class _Signature:
@@ -238,8 +272,9 @@ class _Signature:
                 what = "its return type" if name == "return" else f"parameter `{name}`"
                 raise self.error(f"does not annotate {what}", f"annotate {what}: the signature is the wiring")
         self._check_needs(options.get("needs"))
+        self._check_start(options.get("since"), options.get("formerly", ()))
         story, arguments = self._arguments(parameters[1:])
-        return Reaction(
+        reaction = Reaction(
             service=self.service.name,
             name=self.name,
             form=form,
@@ -251,6 +286,19 @@ class _Signature:
             is_optional=types.NoneType in _members(self.hints["return"]),
             **options,
         )
+        if reaction.since is not None and all(map(reaction.takes_from_outside, reaction.events)):
+            raise self.error(
+                f"declares since={reaction.since!r}, and takes what comes from outside, which no reaction reads again",
+                "leave `since` out",
+            )
+        return reaction
+
+    def _check_start(self, since: Any, formerly: Sequence[Any]) -> None:
+        if since is not None and not is_since(since):
+            raise self.error(f"declares since={since!r}", f"write {FORMS}")
+        for name in formerly:
+            if not (isinstance(name, str) and name.isidentifier()):
+                raise self.error(f"declares formerly={name!r}", "write the name that the function had before")
 
     def _check_needs(self, needs: type | None) -> None:
         dependencies = self.service.dependencies

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -66,6 +67,47 @@ def test_two_reactions_of_one_name_are_refused() -> None:
     service.on(finish)
     with pytest.raises(DeclarationError, match=r"work.finish: a reaction of this name is declared already"):
         service.begins(finish)
+
+
+ZONELESS = datetime(2026, 1, 1)  # noqa: DTZ001
+STARTS: dict[str, tuple[dict[str, Any], str]] = {
+    "yesterday": ({"since": "yesterday"}, 'declares since=\'yesterday\'; write "now", "beginning" or a time'),
+    "a time without a zone": ({"since": ZONELESS}, "declares since=datetime.datetime(2026"),
+    "no name": ({"formerly": "old name"}, "declares formerly='old name'; write the name that the function had before"),
+    "its own name": ({"formerly": "finish"}, "declares formerly='finish', its own name; write the one before"),
+}
+
+
+@pytest.mark.parametrize("wrong", STARTS)
+def test_a_wrong_start_names_function_value_and_fix(wrong: str) -> None:
+    async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+
+    options, words = STARTS[wrong]
+    with pytest.raises(DeclarationError) as error:
+        work().on(**options)(finish)
+    assert f"work.finish {words}" in str(error.value)
+
+
+def test_one_former_name_goes_on_as_one_reaction() -> None:
+    service = work()
+
+    async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+    async def end(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+
+    service.on(finish)
+    with pytest.raises(DeclarationError, match=r"work.end: both end and finish claim the name finish"):
+        service.on(formerly="finish")(end)
+    other = work()
+    other.on(formerly="finish")(end)
+    with pytest.raises(DeclarationError, match=r"work.finish: both end and finish claim the name finish"):
+        other.on(finish)
+
+
+def test_an_intake_begins_nowhere() -> None:
+    async def take(asked: Asked) -> Asked: ...  # type: ignore[empty-body]
+
+    with pytest.raises(DeclarationError, match=r"jobs.take declares since='now', and takes what comes from outside"):
+        Service("jobs").intake(since="now")(take)
 
 
 def test_an_intake_takes_what_its_own_service_declares_to_come_from_outside() -> None:

@@ -67,6 +67,7 @@ def picture(overview: Overview, width: int) -> RenderableType:
     parts += [field(f"▲ the circuit breaker {name} is {state}", "red") for name, state in overview.breakers.items()]
     if overview.missing:
         parts.append(field(f"▲ no answer from {', '.join(overview.missing)}", "yellow"))
+    parts += [field(f"▲ orphan {orphan}", "yellow") for orphan in overview.orphans]
     return Group(*parts, _streams(overview.streams, wide=wide))
 
 

@@ -22,12 +22,16 @@ from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
 from jetmesh.settings import Settings
+from jetmesh.since import FORMS, Since
+from jetmesh.since import read as read_since
 from jetmesh.topology import accounts, chart, nack, nkeys, provision
 from jetmesh.topology.provision import Change, Drift, Step
+from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Topology
 from jetmesh.topology.streams import topology as needed
 
-COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.REFUSE: "red", Change.KEEP: None}
+COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.KEEP: None}
+"""The colours of changes; the others are red."""
 REFUSED = 3
 """Exit status of a refused plan: a retry is useless, unlike after a failure to connect."""
 
@@ -44,33 +48,47 @@ def topology() -> None:
 prune = click.option(
     "--prune",
     is_flag=True,
-    help="Remove subjects, filters and contracts that the services no longer declare.",
+    help="Remove subjects, filters, durables and contracts that the services no longer declare.",
 )
-"""Without it they stay: a newer version may have added them."""
+"""Without it they stay: a newer version may have added them. A durable that somebody pulls stays anyway."""
+since = click.option(
+    "--since",
+    "said",
+    multiple=True,
+    metavar="REACTION=TIME",
+    help="Which past events a new reaction (or all of a service) reads: now, beginning, or those since a time.",
+)
 
 
 @topology.command()
 @prune
+@since
 @options.app
-def plan(app: str, prune: bool) -> None:
-    """Show the difference between what the services need and what the broker has; exit 1 if there is one."""
-    steps = asyncio.run(_plan(apps.load(app), carry_out=False, prune=prune))
+def plan(app: str, prune: bool, said: Sequence[str]) -> None:
+    """Show the difference between what the services need and what the broker has; exit 1 if there is one.
+
+    Of a new reaction it shows how many past events it would read.
+    """
+    services = apps.load(app)
+    steps = asyncio.run(_plan(services, carry_out=False, prune=prune, starts=_starts(said, services)))
     show(steps)
     raise SystemExit(any(step.change is not Change.KEEP for step in steps))
 
 
 @topology.command()
 @prune
+@since
 @options.app
-def apply(app: str, prune: bool) -> None:
-    """Make the streams and durables that the services need; exit 3 if that would lose data or is impossible, or if a
-    contract breaks a deployed one.
+def apply(app: str, prune: bool, said: Sequence[str]) -> None:
+    """Make the streams and durables that the services need; exit 3 if that would lose data or is impossible, if a
+    contract breaks a deployed one, or if nobody says which past events a new reaction shall read.
 
     Everything is checked before anything is changed. Settings of operators stay, and so do the additions of a newer
     version: an older version can be applied again.
     """
+    services = apps.load(app)
     try:
-        steps = asyncio.run(_plan(apps.load(app), carry_out=True, prune=prune))
+        steps = asyncio.run(_plan(services, carry_out=True, prune=prune, starts=_starts(said, services)))
     except (ApiError, Breaking, Drift) as refused:
         say(advised(str(refused), refused), fg="red", err=True)
         raise SystemExit(REFUSED) from None
@@ -162,7 +180,7 @@ def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
     """Print a plan: each change in its colour, and the result."""
     changes = [step for step in steps if step.change is not Change.KEEP]
     for step in changes:
-        say(str(step), fg=COLOURS[step.change])
+        say(str(step), fg=COLOURS.get(step.change, "red"))
     for step in steps:
         if step.kept:
             say(f"kept at {step.kind} {step.name}, though not declared here: {'; '.join(step.kept)}")
@@ -191,15 +209,32 @@ async def _refuse_breaking(connection: Transport, new: Contracts) -> None:
         raise Breaking("\n".join([*lines, advice]))
 
 
+def _starts(said: Sequence[str], services: Sequence[Service]) -> Starts:
+    """What `--since` says: `notifications.send=now`, or `notifications=now` for all of a service."""
+    known = {name for s in services for name in (s.name, *(f"{s.name}.{reaction.name}" for reaction in s.reactions))}
+    found: dict[str, Since] = {}
+    for each in said:
+        name, _, when = each.partition("=")
+        if name not in known:
+            raise click.BadParameter(
+                f"no reaction {name!r}; there are {', '.join(sorted(known))}", param_hint="--since"
+            )
+        try:
+            found[name] = read_since(when)
+        except ValueError:
+            raise click.BadParameter(f"{each!r}: write {name}= and {FORMS}", param_hint="--since") from None
+    return Starts(found)
+
+
 def _needed(services: Sequence[Service], chosen: Settings) -> Topology:
     return needed(services, chosen.replicas, chosen.ack_wait_seconds, chosen.split)
 
 
-async def _plan(services: Sequence[Service], *, carry_out: bool, prune: bool) -> list[Step]:
+async def _plan(services: Sequence[Service], *, carry_out: bool, prune: bool, starts: Starts) -> list[Step]:
     async with connected(PATIENT_SECONDS) as (connection, chosen):
         needed = _needed(services, chosen)
         whole = replace(needed, streams=(*needed.streams, registry.stream(chosen.replicas)))
-        steps = await provision.plan(connection, whole, prune=prune)
+        steps = await provision.plan(connection, whole, prune=prune, starts=starts)
         if carry_out:
             new = contracts_of(services)
             await _refuse_breaking(connection, new)

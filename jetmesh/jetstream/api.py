@@ -72,6 +72,32 @@ async def delete_message(connection: Transport, stream: str, sequence: int, time
         raise
 
 
+async def pause(connection: Transport, stream: str, durable: str, until: datetime | None) -> bool:
+    """Let a durable deliver nothing until then; None ends the pause. False if there is none. Raises what `request`
+    raises."""
+    body = {"pause_until": until.isoformat()} if until else {}
+    return bool(await request(connection, f"CONSUMER.PAUSE.{stream}.{durable}", body))
+
+
+async def stream_names(connection: Transport) -> list[str]:
+    """The names of all streams; raises what `request` raises."""
+    return await _pages(connection, "STREAM.NAMES", "streams")
+
+
+async def consumers_of(connection: Transport, stream: str) -> list[Any]:
+    """The descriptions of all consumers of a stream; raises what `request` raises."""
+    return await _pages(connection, f"CONSUMER.LIST.{stream}", "consumers")
+
+
+async def _pages(connection: Transport, call: str, what: str) -> list[Any]:
+    found: list[Any] = []
+    while answer := await request(connection, call, {"offset": len(found)}):
+        found += answer[what] or ()
+        if not answer[what] or len(found) >= answer["total"]:
+            break
+    return found
+
+
 async def broker_time(connection: Transport, stream: str) -> datetime:
     """The broker's time.
 

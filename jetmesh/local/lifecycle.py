@@ -11,6 +11,7 @@ from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, Supervisor, end_leftovers
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Change
+from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Topology
 
 
@@ -80,12 +81,13 @@ async def clear(state: StateFolder, progress: Say) -> None:
 
 
 async def provide(connection: Transport, needed: Topology) -> int:
-    """Make the streams and durables that are missing or differ; returns how many.
+    """Make the streams and durables that are missing or differ; returns how many. A new reaction that does not declare
+    `since` begins at the beginning.
 
     Raises:
         Drift: a difference can't be removed without losing data.
     """
-    steps = await provision.plan(connection, needed)
+    steps = await provision.plan(connection, needed, starts=Starts(unsaid="beginning"))
     await provision.apply(connection, steps)
     return sum(step.change is not Change.KEEP for step in steps)
 

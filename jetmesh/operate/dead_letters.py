@@ -220,7 +220,8 @@ class DeadLetters:
             Unavailable: the broker does not store it now; the letter stays.
         """
         found = await replay.original(self._connection, letter.subject, letter.headers, letter.data)
-        message = replay.again(letter.sequence, letter.subject, found, letter.traceparent)
+        origin = await replay.reader(self._connection, letter.subject, found)
+        message = replay.again(letter.sequence, origin, found, letter.traceparent)
         with contextlib.suppress(Refused):  # an earlier replay is still under way
             await self._publisher.record(message, limited=False)
         await self._remove(letter, "replayed")

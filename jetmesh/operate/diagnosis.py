@@ -16,10 +16,12 @@ from jetmesh.operate.service_answers import ServerHealth, ServiceReadiness, ask_
 from jetmesh.service import Service
 from jetmesh.topology import provision
 from jetmesh.topology.names import endpoint_subject
+from jetmesh.topology.orphans import Orphan, is_ours, orphans
 from jetmesh.topology.provision import Change, Step
 from jetmesh.topology.streams import Stream
 
 BACKUPS = "docs/operations.md#backups"
+PRUNE = "`jetmesh topology apply --prune`"
 NEAR, FULL = 0.8, 0.99
 """The shares of a limit at which a stream is near it, and as good as full."""
 RESTART = (
@@ -64,7 +66,7 @@ async def streams(context: CheckContext) -> Findings:
         yield Finding("topology", Grade.WRONG, f"the broker has {name}, and can't read it", OPEN_FILES)
     for step in (step for step in drift if step.name not in unreadable):
         yield Finding("topology", Grade.WRONG, _words(step, lost), _fix(step, lost))
-    for step in (step for step in steps if step.kept):
+    for step in (step for step in steps if step.kept and not isinstance(step.wanted, Orphan)):
         found = f"{step.kind} {step.name} has, undeclared: {'; '.join(step.kept)}"
         yield Finding("topology", Grade.NOTE, found, "it is kept; `jetmesh topology apply --prune` takes subjects away")
     if not drift:
@@ -73,7 +75,8 @@ async def streams(context: CheckContext) -> Findings:
 
 async def _unreadable(context: CheckContext, drift: Sequence[Step]) -> set[str]:
     """Durables that the server lists but does not find: it could not open their files."""
-    missing = {step.name for step in drift if step.kind == "consumer" and step.change is Change.CREATE}
+    made = (Change.CREATE, Change.DECIDE)
+    missing = {step.name for step in drift if step.kind == "consumer" and step.change in made}
     known: set[str] = set()
     for stream in {name.partition("/")[0] for name in missing}:
         answer = await api.request(context.connection, f"CONSUMER.NAMES.{stream}")
@@ -92,6 +95,8 @@ def _fix(step: Step, lost: frozenset[str]) -> str:
         return f"stop the services and restore the mesh from its backup ({BACKUPS}); an empty one would hide the loss"
     if step.name.partition("/")[0] in lost:
         return f"restore its stream first ({BACKUPS})"
+    if step.change is Change.DECIDE:
+        return "decide it as it says, and run `jetmesh topology apply`"
     if step.change is Change.REFUSE:
         return "remove the reason: `jetmesh topology apply` refuses this"
     return "run `jetmesh topology apply`"
@@ -160,17 +165,19 @@ async def _room_of(context: CheckContext, stream: Stream) -> Findings:
 async def durables(context: CheckContext) -> Findings:
     """Check that each durable delivers, and that each one on the services' streams is used."""
     needed = context.topology
+    for orphan in await orphans(context.connection, needed):
+        yield _orphaned(orphan)
     ours = {(consumer.stream, consumer.durable) for consumer in (*needed.consumers, *needed.counts)}
-    own = {stream.name for stream in needed.streams}
+    own, services = {stream.name for stream in needed.streams}, {consumer.service for consumer in needed.consumers}
     for stream in sorted(own | {stream for stream, _ in ours}):
-        for info in await _consumers(context, stream):
+        for info in await api.consumers_of(context.connection, stream):
             name = info["config"].get("durable_name") or info["name"]
             if _is_offline(info):
                 yield _offline(stream, name)
             elif (stream, name) in ours:
                 if info.get("paused"):
                     yield _paused(stream, name)
-            elif stream in own and info["config"].get("durable_name"):
+            elif stream in own and info["config"].get("durable_name") and not is_ours(info["config"], services):
                 yield _stranger(stream, info)
 
 
@@ -189,23 +196,21 @@ def _paused(stream: str, name: str) -> Finding:
     return Finding("durables", Grade.WRONG, f"{stream}/{name} is paused, and delivers nothing", fix)
 
 
+def _orphaned(orphan: Orphan) -> Finding:
+    """A durable of these services without a reaction. Unpulled, it keeps its messages from the archive."""
+    if orphan.is_pulled:
+        return Finding("durables", Grade.NOTE, f"{orphan.name}: {orphan}")
+    words = "belongs to no reaction, and no client pulls it: what it has not acknowledged is never archived"
+    return Finding("durables", Grade.WRONG, f"{orphan.name} {words}", f"if it is not needed: {PRUNE}")
+
+
 def _stranger(stream: str, info: Mapping[str, Any]) -> Finding:
-    """A durable without a reaction, after a rename for instance. Unpulled, it keeps its messages from the archive."""
+    """A durable that is none of ours. Unpulled, it keeps its messages from the archive."""
     place = f"{stream}/{info['name']}"
     if info.get("num_waiting") or info.get("push_bound"):
         return Finding("durables", Grade.NOTE, f"{place} belongs to none of these services, and a client reads it")
     found = f"{place} belongs to no reaction, and no client pulls it: what it has not acknowledged is never archived"
     return Finding("durables", Grade.WRONG, found, f"if it is not needed: `nats consumer rm {stream} {info['name']}`")
-
-
-async def _consumers(context: CheckContext, stream: str) -> list[Any]:
-    """All consumers of a stream, page by page."""
-    found: list[Any] = []
-    while answer := await api.request(context.connection, f"CONSUMER.LIST.{stream}", {"offset": len(found)}):
-        found += answer["consumers"] or ()
-        if not answer["consumers"] or len(found) >= answer["total"]:
-            break
-    return found
 
 
 async def clock(context: CheckContext) -> Findings:

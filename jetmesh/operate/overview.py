@@ -15,9 +15,11 @@ from jetmesh.process.micro import REPORT
 from jetmesh.runtime.origin import origin_of
 from jetmesh.service import Reaction, Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
+from jetmesh.topology.orphans import orphans
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.streams import WHOLE, Consumer, ConsumerKind, topology
+from jetmesh.topology.streams import WHOLE, Consumer, ConsumerKind, Topology, topology
 
+ORPHANS_SECONDS = 15.0
 Reports = dict[str, list[ServiceReport]]
 """The reports of each service's instances."""
 
@@ -81,6 +83,9 @@ class Overview:
     breakers: dict[str, str] = field(default_factory=dict)
     dead_letters: int = 0
     missing: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    """The durables that no reaction declares any more; looked for at every `ORPHANS_SECONDS`."""
+    orphans_at: float = 0.0
 
 
 async def look(
@@ -102,6 +107,10 @@ async def look(
     missing += [f"service {service.name}" for service in services if service.name not in reports]
     deadlines = {consumer.durable for consumer in needed.consumers if consumer.kind is ConsumerKind.DEADLINE}
     rows = _with_rates(_rows(services, lags, reports, letters), before)
+    if before is None or time.time() - before.orphans_at > ORPHANS_SECONDS:
+        orphaned, looked_at = await _orphans(connection, needed), time.time()
+    else:
+        orphaned, looked_at = before.orphans, before.orphans_at
     return Overview(
         at=time.time(),
         rows=tuple(replace(row, waits=f"{row.service}-{row.name}" in deadlines) for row in rows),
@@ -110,6 +119,8 @@ async def look(
         breakers=_breakers(reports),
         dead_letters=sum(letters.values()),
         missing=tuple(missing),
+        orphans=orphaned,
+        orphans_at=looked_at,
     )
 
 
@@ -137,7 +148,7 @@ def _row(reaction: Reaction, lag: Lag | None, reports: list[ReactionReport], let
         failed_per_second=sum(answer.failed_per_second for answer in reports),
         p50_ms=max((answer.p50_ms for answer in reports), default=0),
         p95_ms=max((answer.p95_ms for answer in reports), default=0),
-        dead_letters=letters.get(f"{reaction.service}.{reaction.name}", 0),
+        dead_letters=sum(letters.get(f"{reaction.service}.{name}", 0) for name in (reaction.name, *reaction.formerly)),
         breaker=next((state for state in ("open", "half-open") if state in breakers), "closed"),
     )
 
@@ -194,6 +205,14 @@ async def _stream(connection: Transport, name: str) -> StreamState | None:
         return None
     state = info["state"]
     return StreamState(name, state["messages"], state["bytes"], state["last_seq"])
+
+
+async def _orphans(connection: Transport, needed: Topology) -> tuple[str, ...]:
+    try:
+        found = await orphans(connection, needed, sorted({consumer.stream for consumer in needed.consumers}))
+    except (Unavailable, ApiError):
+        return ()
+    return tuple(f"{orphan.name}: {orphan}" for orphan in found)
 
 
 async def _letters(connection: Transport) -> dict[str, int]:

@@ -5,9 +5,10 @@ because an account may publish dead letters under its own name alone, nor the me
 that of the subject, the delivery is the original message, and a letter that says something else is refused.
 """
 
+from dataclasses import replace
 from typing import Any
 
-from jetmesh.jetstream.api import request
+from jetmesh.jetstream.api import consumers_of, request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
 from jetmesh.jetstream.leader_get import message_at
@@ -17,7 +18,7 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import INTAKE
-from jetmesh.topology.difference import filters_of
+from jetmesh.topology.difference import filters_of, former_names
 from jetmesh.topology.names import due
 
 
@@ -51,13 +52,11 @@ async def original(connection: Transport, subject: str, headers: Headers, data: 
     whole = Jetmesh.OMITTED_BYTES not in headers
     if found.data != data if whole else not found.data.startswith(data):
         raise Unfit(f"its body is not that of {origin.stream} {origin.sequence}: discard it")
-    await _check_reads(connection, origin, found.subject)
     return found
 
 
-def again(letter: int, subject: str, found: Delivery, traceparent: str) -> Message:
-    """The message that delivers the original to the reaction of the letter's subject, once."""
-    origin = origin_of(subject)
+def again(letter: int, origin: Origin, found: Delivery, traceparent: str) -> Message:
+    """The message that delivers the original to the reaction of the origin, once."""
     headers = {
         **foreign(found.headers),
         **delayed_redelivery.origin(origin.reaction, found, attempts=0),
@@ -77,9 +76,28 @@ async def _stored(connection: Transport, origin: Origin) -> Delivery:
     return found
 
 
-async def _check_reads(connection: Transport, origin: Origin, subject: str) -> None:
-    """Check that the service's durable delivers the message: a letter must not fetch what the service may not read."""
-    durable = f"{origin.service}-{'intake' if origin.stream == INTAKE else origin.reaction}"
+async def reader(connection: Transport, subject: str, found: Delivery) -> Origin:
+    """The origin of a letter, with the name that its reaction has now. Its durable must deliver the message: a letter
+    must not fetch what the service may not read.
+
+    Raises:
+        Unfit: no durable of the reaction delivers it.
+        Unavailable: the broker does not answer.
+    """
+    origin = origin_of(subject)
+    name = "intake" if origin.stream == INTAKE else await _name(connection, origin)
+    durable = f"{origin.service}-{name}"
     info: Any = await request(connection, f"CONSUMER.INFO.{origin.stream}.{durable}")
-    if info is None or not any(covers(pattern, subject) for pattern in filters_of(info["config"]) or [">"]):
-        raise Unfit(f"{origin.stream}/{durable} does not read {subject}: discard it")
+    if info is None or not any(covers(pattern, found.subject) for pattern in filters_of(info["config"]) or [">"]):
+        raise Unfit(f"{origin.stream}/{durable} does not read {found.subject}: discard it")
+    return origin if origin.stream == INTAKE else replace(origin, reaction=name)
+
+
+async def _name(connection: Transport, origin: Origin) -> str:
+    """The name of a reaction now, as the durables of its stream tell it; the one in the letter if none does."""
+    beginning = f"{origin.service}-"
+    for info in await consumers_of(connection, origin.stream):
+        durable, former = str(info["config"].get("durable_name") or ""), former_names(info["config"])
+        if durable.startswith(beginning) and origin.reaction in former:
+            return durable.removeprefix(beginning)
+    return origin.reaction

@@ -24,7 +24,7 @@ class Recording:
 
     def __init__(self, binding: Binding) -> None:
         self._reaction, self._in_flight = binding.reaction, binding.context.in_flight
-        self._durable, self._publishing = binding.reaction.durable, binding.telemetry.publishing
+        self._identity, self._publishing = binding.reaction.identity, binding.telemetry.publishing
 
     def declared(self, decided: Any) -> Event:
         """What the reaction returned, if its signature declares it.
@@ -45,9 +45,9 @@ class Recording:
     def event_id(self, cause: Envelope, index: int = 0) -> str:
         """The id of what comes of a cause: the same at every attempt, whatever it is."""
         if cause.delivery.key:
-            return derived_id(cause.id, self._durable, str(index))
+            return derived_id(cause.id, self._identity, str(index))
         # Two publishers outside may use one id, and each means another event.
-        return derived_id(cause.id, cause.type, quote(cause.key, ""), self._durable, str(index))
+        return derived_id(cause.id, cause.type, quote(cause.key, ""), self._identity, str(index))
 
     def message(self, event: Event, attempt: Attempt, guard: Guard, index: int = 0) -> tuple[Message, Span]:
         """The event as it will be recorded, caused by the delivery of an attempt; and the span of recording it, to be

@@ -50,6 +50,7 @@ class Runner:
     workers: dict[str, Worker] = field(default_factory=dict)
     breakers: CircuitBreakers = field(default_factory=CircuitBreakers)
     _intakes: dict[str, Worker] = field(default_factory=dict)
+    _renamed: dict[str, Worker] = field(default_factory=dict)
     _configs: dict[str, Config] = field(default_factory=dict)
     durables: Durables = field(init=False)
     _entities: set[str] = field(init=False)
@@ -106,6 +107,7 @@ class Runner:
             worker = worker_of(Binding(self.context, self.service, reaction, dependencies, breaker, around))
             self.workers[reaction.name] = worker
             self._intakes |= {e.type: worker for e in reaction.events if reaction.takes_from_outside(e)}
+            self._renamed |= dict.fromkeys(reaction.formerly, worker)
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
         continuity = Continuity(self.context, self.pulls)
@@ -226,7 +228,7 @@ class Runner:
         """A delayed redelivery comes back to its reaction. Another version of the service may have a reaction that this
         one lacks; it waits for that version for a limited time."""
         name, original = delayed_redelivery.brought_back(delivery)
-        worker = self.workers.get(name)
+        worker = self.workers.get(name) or self._renamed.get(name)
         if original.stream == INTAKE and (worker is None or original.type not in worker.binding.types):
             worker = self._intakes.get(original.type) or worker
         if worker:

@@ -27,6 +27,7 @@ from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
 from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, timers_of
+from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Consumer, Stream, Topology, topology
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
@@ -90,8 +91,11 @@ class LocalMesh:
         return replace(needed, streams=(*_foreign(self.services), *needed.streams))
 
     async def apply(self) -> None:
-        """Make the streams and durables that the services need."""
-        await provision.apply(self.context.connection, await provision.plan(self.context.connection, self.topology))
+        """Make the streams and durables that the services need. A reaction that is new on a stream with events, and
+        declares no `since`, begins at the beginning."""
+        starts = Starts(unsaid="beginning")
+        steps = await provision.plan(self.context.connection, self.topology, starts=starts)
+        await provision.apply(self.context.connection, steps)
 
     async def start(self, service: Service, **environment: str) -> Replica:
         """Start a (further) replica of a service and wait until it is ready; `environment` adds to the mesh's."""

@@ -17,6 +17,13 @@ FieldDifference = tuple[str, Any, Any]
 
 TAKES = "jetmesh.takes"
 """A metadata key of an intake's durable: the types that any version takes from it, separated by commas."""
+FORMERLY = "jetmesh.formerly"
+"""A metadata key of a durable: the former names of its reaction, separated by commas."""
+RENAMED = "jetmesh.renamed"
+"""A metadata key of a durable that rests: the one that goes on with its work."""
+START = ("deliver_policy", "opt_start_seq", "opt_start_time")
+STARTS = frozenset({"all", "new", "by_start_sequence", "by_start_time"})
+"""The fields that say where a durable began, which can't be changed, and the policies that miss nothing since."""
 IMMUTABLE = frozenset({"storage", "retention"})
 IMMUTABLE_CONSUMER = frozenset({"deliver_policy", "ack_policy", "replay_policy"})
 LOSES_WHEN_LOWERED = frozenset({"max_age", "max_msgs", "max_msgs_per_subject"})
@@ -66,6 +73,8 @@ def of_stream(has: Config, needs: Config, *, holds: int = 0, prune: bool = False
 def of_consumer(has: Config, needs: Config, *, prune: bool = False) -> Difference:
     """Compare a durable's configuration; `prune` removes undeclared filters."""
     has, needs = {**has, "filter_subjects": filters_of(has)}, {**needs, **UNWANTED_OF_CONSUMER}
+    if has.get("deliver_policy") in STARTS:
+        needs = {name: value for name, value in needs.items() if name not in START}
     merged = _Merged({**has, **needs})
     merged.config.pop("filter_subject", None)
     reason = _merge_subjects(merged, has, needs, "filter_subjects", prune=prune)
@@ -96,6 +105,11 @@ def filters_of(config: Config) -> list[str]:
 def takes_of(config: Config) -> set[str]:
     """The types that any version takes from an intake's durable."""
     return set(filter(None, (config.get("metadata") or {}).get(TAKES, "").split(",")))
+
+
+def former_names(config: Config) -> list[str]:
+    """The names that the reaction of a durable had before."""
+    return [name for name in (config.get("metadata") or {}).get(FORMERLY, "").split(",") if name]
 
 
 def _merge_subjects(merged: _Merged, has: Config, needs: Config, name: str, *, prune: bool) -> str:

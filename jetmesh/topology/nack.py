@@ -38,6 +38,7 @@ CONSUMER = {
     "durable_name": "durableName",
     "description": "description",
     "deliver_policy": "deliverPolicy",
+    "opt_start_time": "optStartTime",
     "ack_policy": "ackPolicy",
     "ack_wait": "ackWait",
     "max_deliver": "maxDeliver",

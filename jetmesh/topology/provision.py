@@ -13,9 +13,11 @@ from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
-from jetmesh.topology import account_limits, difference
-from jetmesh.topology.difference import Difference, FieldDifference
+from jetmesh.topology import account_limits, difference, orphans, starting
+from jetmesh.topology.difference import RENAMED, Difference, FieldDifference
 from jetmesh.topology.names import RESTORING
+from jetmesh.topology.orphans import Orphan
+from jetmesh.topology.starting import ASKED, Start, Starts
 from jetmesh.topology.streams import Consumer, Stream, Topology
 
 ROOM_BYTES_MIN = 64 << 20
@@ -43,8 +45,14 @@ class Change(Enum):
 
     CREATE = "create"
     UPDATE = "update"
+    REMOVE = "remove"
     REFUSE = "refuse"
+    DECIDE = "decide"
+    """A new durable that would read past events, and nobody has said since when."""
     KEEP = "keep"
+
+
+REFUSED = frozenset({Change.REFUSE, Change.DECIDE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +60,18 @@ class Step:
     """The change of one stream or consumer, with each field that differs as (name, has, needs).
 
     `config` is the resulting configuration. `kept` names what stays although these services do not declare it: a newer
-    version's subjects, an operator's values.
+    version's subjects, an operator's values. `former` is the durable whose work a consumer goes on with.
     """
 
     change: Change
     kind: str
     name: str
-    wanted: Stream | Consumer
+    wanted: Stream | Consumer | Orphan
     differences: tuple[FieldDifference, ...] = ()
     reason: str = ""
     config: Config = dataclasses.field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    former: str = ""
 
     def __str__(self) -> str:
         fields = "".join(f"\n    {name}: {has!r} -> {needs!r}" for name, has, needs in self.differences)
@@ -79,8 +88,9 @@ class Step:
         return f"{self.change.value} {self.kind} {self.name}"
 
 
-async def plan(connection: Transport, wanted: Topology, *, prune: bool = False) -> list[Step]:
-    """Compare and change nothing. `prune` also removes undeclared subjects and filters.
+async def plan(connection: Transport, wanted: Topology, *, prune: bool = False, starts: Starts = ASKED) -> list[Step]:
+    """Compare and change nothing. `prune` also removes undeclared subjects and filters, and durables that no reaction
+    declares and nobody pulls. `starts` says where new durables begin.
 
     Raises:
         Unavailable: the broker does not answer.
@@ -88,16 +98,22 @@ async def plan(connection: Transport, wanted: Topology, *, prune: bool = False) 
     """
     if why_not := await restoring(connection):
         raise Drift(why_not)
-    return await compare(connection, wanted, prune=prune)
+    steps = await compare(connection, wanted, prune=prune, starts=starts)
+    return [*steps, *(_plan_orphan(each, prune) for each in await orphans.orphans(connection, wanted))]
 
 
-async def compare(connection: Transport, wanted: Topology, *, prune: bool = False) -> list[Step]:
-    """Compare, also while a restore is under way."""
+async def compare(
+    connection: Transport, wanted: Topology, *, prune: bool = False, starts: Starts = ASKED
+) -> list[Step]:
+    """Compare, also while a restore is under way; without orphans."""
     names = dict.fromkeys(stream.name for stream in wanted.streams) | dict.fromkeys(c.stream for c in wanted.durables)
     infos = {name: await request(connection, f"STREAM.INFO.{name}") for name in names}
     lives = {name: history_of(info) for name, info in infos.items() if info}
     steps = [await _plan_stream(connection, stream, infos[stream.name], prune) for stream in wanted.streams]
-    steps += [await _plan_consumer(connection, each, prune, lives.get(each.stream)) for each in wanted.durables]
+    for each in wanted.durables:
+        step = await _plan_consumer(connection, each, prune, lives.get(each.stream))
+        is_new = step.change is Change.CREATE and each.stream in lives
+        steps.append(_begun(step, await starting.start(connection, each, starts)) if is_new else step)
     return steps
 
 
@@ -110,7 +126,7 @@ async def restoring(connection: Transport) -> str:
 
 
 async def apply(connection: Transport, steps: Iterable[Step]) -> None:
-    """Carry out a plan: creations before changes, streams before consumers. It deletes nothing.
+    """Carry out a plan: creations before changes, streams before consumers. Of what it deletes, the plan says so.
 
     Raises:
         Drift: a restore is under way, a step would lose data or is impossible, or the account has no room (nothing is
@@ -125,7 +141,7 @@ async def apply(connection: Transport, steps: Iterable[Step]) -> None:
 async def carry_out(connection: Transport, steps: Iterable[Step]) -> None:
     """Carry out a plan, also while a restore is under way; raises what `apply` raises."""
     steps = list(steps)
-    if refused := [step for step in steps if step.change is Change.REFUSE]:
+    if refused := [step for step in steps if step.change in REFUSED]:
         raise Drift("\n".join(f"{step.what}: {step.reason}" for step in refused))
     if why := await _shortage(connection, steps):
         raise Drift(f"refuse: {why}; nothing was changed")
@@ -211,7 +227,32 @@ async def _plan_consumer(
     if info is None:
         return Step(Change.CREATE, "consumer", name, consumer, config=difference.new_consumer(needs))
     found = difference.of_consumer(info["config"], needs, prune=prune)
-    return _step("consumer", name, consumer, found, found.reason)
+    step = _step("consumer", name, consumer, found, found.reason)
+    successor = (info["config"].get("metadata") or {}).get(RENAMED, "")
+    return _awake(step, successor) if successor else step
+
+
+def _begun(step: Step, start: Start) -> Step:
+    """The creation of a durable, with where it begins."""
+    change = Change.DECIDE if start.is_open else Change.CREATE
+    config = {**step.config, **start.config}
+    return dataclasses.replace(step, change=change, config=config, reason=start.words, former=start.former)
+
+
+def _awake(step: Step, successor: str) -> Step:
+    """A version in which the reaction has its former name again: the durable goes on for its successor."""
+    metadata = {name: value for name, value in step.config["metadata"].items() if name != RENAMED}
+    config = {**step.config, "metadata": metadata}
+    change = step.change if step.change is Change.REFUSE else Change.UPDATE
+    reason = step.reason or f"it goes on for {successor}"
+    return dataclasses.replace(step, change=change, config=config, reason=reason, former=successor)
+
+
+def _plan_orphan(orphan: Orphan, prune: bool) -> Step:
+    if prune and not orphan.is_pulled:
+        words = f"no reaction declares it; {orphan.waiting:,} wait, {orphan.under_way:,} are under way"
+        return Step(Change.REMOVE, "consumer", orphan.name, orphan, reason=words)
+    return Step(Change.KEEP, "consumer", orphan.name, orphan, kept=(str(orphan),))
 
 
 def _with_history(config: Config, history: History) -> Config:
@@ -251,9 +292,9 @@ async def _shortage(connection: Transport, steps: Iterable[Step]) -> str:
     return account_limits.shortage(account, by_kind["stream"], by_kind["consumer"])
 
 
-def _turn(step: Step) -> tuple[bool, bool]:
-    """The sort key: creations first, for which the broker may have no room; streams before consumers."""
-    return step.kind != "stream", step.change is not Change.CREATE
+def _turn(step: Step) -> tuple[bool, bool, bool]:
+    """The sort key: creations first, for which the broker may have no room; streams before consumers; removals last."""
+    return step.kind != "stream", step.change is Change.REMOVE, step.change is not Change.CREATE
 
 
 def _how_far(done: Sequence[Step], failed: Step, why: Exception, left: Sequence[Step]) -> str:
@@ -270,10 +311,15 @@ async def _make(connection: Transport, step: Step) -> None:
     if isinstance(wanted, Stream):
         verb = "CREATE" if step.change is Change.CREATE else "UPDATE"
         await _make_stream(connection, f"STREAM.{verb}.{wanted.name}", step.config)
+    elif isinstance(wanted, Orphan):
+        await orphans.remove(connection, wanted)
     else:
         config = step.config
         if BORN not in (config.get("metadata") or {}) and (history := await _history(connection, wanted.stream)):
             config = _with_history(config, history)  # the stream did not exist when this was planned
+        if step.former and await request(connection, f"CONSUMER.INFO.{wanted.stream}.{step.former}"):
+            await starting.hand_over(connection, wanted.stream, step.former, config)
+            return
         body = {"stream_name": wanted.stream, "config": config}
         await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
 

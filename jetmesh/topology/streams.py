@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -9,8 +10,9 @@ from jetmesh.event import entity_of, stream_of
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from jetmesh.service import INTAKE, Reaction, Service
+from jetmesh.since import Since
 from jetmesh.topology import partitions
-from jetmesh.topology.difference import TAKES, TUNABLE
+from jetmesh.topology.difference import FORMERLY, TAKES, TUNABLE
 from jetmesh.topology.names import (
     DEAD_LETTERS,
     DEAD_LOG_SUBJECTS,
@@ -75,22 +77,38 @@ class Consumer:
     takes: tuple[str, ...] = ()
     """Of an intake: the types that its service takes. Its filter is wider: a type that no version takes must become a
     dead letter, a type that another version takes must not."""
+    reaction: str = ""
+    """The reaction that it is made for; empty: it is of the whole service, or a sink's, and begins at the beginning."""
+    since: Since | None = None
+    """Where it begins when it is made, if the reaction declares that."""
+    formerly: tuple[str, ...] = ()
+    """The former names of the reaction, oldest first."""
 
     @property
     def config(self) -> Config:
         """Explicit acks and no delivery limit: the failure policy in the process decides."""
+        metadata = {TAKES: ",".join(self.takes), FORMERLY: ",".join(self.formerly)}
+        told = {name: value for name, value in metadata.items() if value}
         return {
             "durable_name": self.durable,
             "description": f"jetmesh {self.kind} of {self.service}",
-            "deliver_policy": "all",
+            **start_of(self.since),
             "ack_policy": "explicit",
             "ack_wait": int(self.ack_wait_seconds * 1e9),
             "max_deliver": -1,
             "max_ack_pending": TUNABLE["max_ack_pending"],
             "filter_subjects": list(self.subjects),
             "replay_policy": "instant",
-            **({"metadata": {TAKES: ",".join(self.takes)}} if self.takes else {}),
+            **({"metadata": told} if told else {}),
         }
+
+
+def start_of(since: Since | None) -> Config:
+    """The fields of a new durable that say where it begins."""
+    if since in (None, "beginning", "now"):
+        return {"deliver_policy": "new" if since == "now" else "all"}
+    assert isinstance(since, datetime)
+    return {"deliver_policy": "by_start_time", "opt_start_time": since.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +166,22 @@ def consumers_of(
     """The durables of one service, one per partition; a sink reads the streams of all `services`."""
 
     def durable(
-        stream: str, name: str, *subjects: str, kind: ConsumerKind = ConsumerKind.WORK, takes: Iterable[str] = ()
+        stream: str,
+        name: str,
+        *subjects: str,
+        kind: ConsumerKind = ConsumerKind.WORK,
+        takes: Iterable[str] = (),
+        of: Reaction | None = None,
     ) -> Iterable[Consumer]:
+        start = (of.name, of.since, of.formerly) if of else ()
         for part in partitions.names(stream, split):
-            yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind, tuple(sorted(takes)))
+            yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind, tuple(sorted(takes)), *start)
 
     for reaction in service.reactions:
         kind = ConsumerKind.DEADLINE if reaction.form.is_delayed else ConsumerKind.WORK
         for owner, types in inside(reaction).items():
-            yield from durable(stream_of(owner), reaction.durable, *(f"{name}.*" for name in types), kind=kind)
+            subjects = [f"{name}.*" for name in types]
+            yield from durable(stream_of(owner), reaction.durable, *subjects, kind=kind, of=reaction)
         if reaction.form.keeps_all:
             for stream in sorted(
                 {other.stream for other in services if other.records} | {service.stream for _ in service.records}

@@ -22,6 +22,7 @@ from jetmesh.runtime.context import Context
 from jetmesh.testing import Proxy, until
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Drift
+from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import stock
@@ -145,7 +146,8 @@ class Arena:
     async def provide(self, context: Context, *, older: bool = False) -> None:
         """Make the streams and durables that are missing or differ, as a version declares them."""
         wanted = wrapped.older_topology(self.needed) if older else self.needed
-        await provision.apply(context.connection, await provision.plan(context.connection, wanted))
+        steps = await provision.plan(context.connection, wanted, starts=Starts(unsaid="beginning"))
+        await provision.apply(context.connection, steps)
 
     def service(self, name: str) -> Spec:
         """A service in the wrapper that may kill it, on its own lines."""

@@ -115,6 +115,14 @@ def test_the_upgrade_hook_can_be_left_out() -> None:
     assert "pre-upgrade" not in render("--set", "topology.beforeUpgrade=false")
 
 
+def test_the_topology_job_is_told_where_new_reactions_begin() -> None:
+    said = "topology.since.notifications\\.send=now,topology.since.payments=2026-01-01T00:00:00Z"
+    jobs = [each for each in objects(render("--set-string", said)) if each["kind"] == "Job"]
+    args = [job["spec"]["template"]["spec"]["containers"][0].get("args") for job in jobs]
+    told = ["topology", "apply", "--since", "notifications.send=now", "--since", "payments=2026-01-01T00:00:00Z"]
+    assert args.count(told) == 2, args
+
+
 def test_every_pod_is_told_how_streams_are_split() -> None:
     running = pods(objects(render("--set-string", "broker.url=nats://x,topology.partitions=orders=2\\,payments=2")))
     told = [

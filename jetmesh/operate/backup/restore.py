@@ -24,6 +24,7 @@ from jetmesh.settings import Settings
 from jetmesh.topology import provision
 from jetmesh.topology.names import RESTORING, closed_subject
 from jetmesh.topology.provision import Change
+from jetmesh.topology.starting import Starts
 
 Examine = Callable[[], Awaitable[list[str]]]
 """The app's own audit of the restored streams: a sentence for each error."""
@@ -152,13 +153,12 @@ class Restoring:
             own = {**set_before, "num_replicas": self.settings.replicas}
             config = {**info["config"], **own}
             await request(self.connection, f"STREAM.UPDATE.{stream}", config, strict=True)
-        steps = await provision.compare(self.connection, mine.needed)
-        await provision.carry_out(self.connection, steps)
-        fresh = {step.name for step in steps if step.change is Change.CREATE}
-        for floor in backup.floors:
-            if floor.sequence and f"{floor.stream}/{floor.durable}" in fresh:
-                call = f"CONSUMER.RESET.{floor.stream}.{floor.durable}"
-                await request(self.connection, call, {"seq": floor.sequence + 1}, strict=True)
+        floors = {f"{floor.stream}/{floor.durable}": floor.sequence for floor in backup.floors}
+        steps = await provision.compare(self.connection, mine.needed, starts=Starts(floors=floors))
+        for step in steps:
+            if step.change is Change.DECIDE:
+                self.progress(f"{step.name} was not in the backup, and is not made: {step.reason}")
+        await provision.carry_out(self.connection, [step for step in steps if step.change is not Change.DECIDE])
 
 
 @dataclass(frozen=True, slots=True)

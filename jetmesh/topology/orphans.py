@@ -1,0 +1,82 @@
+"""Orphans: durables that an earlier version of these services made, and that no reaction declares any more."""
+
+import re
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jetmesh.jetstream.api import consumers_of, request, stream_names
+from jetmesh.jetstream.consumer_config import Config
+from jetmesh.jetstream.transport import Transport
+from jetmesh.topology.difference import RENAMED
+from jetmesh.topology.streams import Topology
+
+_OURS = re.compile(r"jetmesh [a-z]+ of (.+)")
+"""The description of every durable that we make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """One of them. `is_pulled`: a process of an older version works on it; `successor` goes on with its work."""
+
+    stream: str
+    durable: str
+    waiting: int = 0
+    under_way: int = 0
+    is_pulled: bool = False
+    successor: str = ""
+
+    @property
+    def name(self) -> str:
+        """The stream and the durable."""
+        return f"{self.stream}/{self.durable}"
+
+    def __str__(self) -> str:
+        what = f"{self.successor} goes on with its work" if self.successor else "no reaction declares it"
+        held = "a client pulls it" if self.is_pulled else "nobody pulls it: `jetmesh topology apply --prune` removes it"
+        return f"{what}; {self.waiting:,} wait, {self.under_way:,} are under way; {held}"
+
+
+async def orphans(connection: Transport, wanted: Topology, streams: Iterable[str] = ()) -> list[Orphan]:
+    """The orphans of these services, on these streams or on all of the broker's."""
+    services = {consumer.service for consumer in wanted.consumers}
+    declared = {(consumer.stream, consumer.durable) for consumer in wanted.durables}
+    found: list[Orphan] = []
+    for stream in streams or await stream_names(connection):
+        for info in await consumers_of(connection, stream):
+            place = stream, str(info["config"].get("durable_name") or "")
+            if place not in declared and is_ours(info["config"], services):
+                found.append(_orphan(*place, info))
+    return found
+
+
+async def remove(connection: Transport, orphan: Orphan) -> bool:
+    """Remove it, if still nobody pulls it; whether it is gone."""
+    info = await request(connection, f"CONSUMER.INFO.{orphan.stream}.{orphan.durable}")
+    if info and _is_pulled(info):
+        return False
+    await request(connection, f"CONSUMER.DELETE.{orphan.stream}.{orphan.durable}")
+    return True
+
+
+def _orphan(stream: str, durable: str, info: Any) -> Orphan:
+    successor = (info["config"].get("metadata") or {}).get(RENAMED, "")
+    return Orphan(stream, durable, info["num_pending"], info["num_ack_pending"], _is_pulled(info), successor)
+
+
+def is_ours(config: Config, services: Container[str]) -> bool:
+    """Whether a durable was made for one of these services."""
+    found = _OURS.fullmatch(config.get("description") or "")
+    return bool(found and found[1] in services and str(config.get("durable_name")).startswith(f"{found[1]}-"))
+
+
+def _is_pulled(info: Any) -> bool:
+    """Whether a client asks for deliveries, or still has some."""
+    if info.get("num_waiting") or info.get("push_bound"):
+        return True
+    last = info["delivered"].get("last_active") if info["num_ack_pending"] else None
+    if not last:
+        return False
+    rests = datetime.fromisoformat(info["ts"]) - datetime.fromisoformat(last)
+    return bool(rests.total_seconds() < info["config"]["ack_wait"] / 1e9)
