@@ -29,6 +29,8 @@ class MailServer:
     sender: Reply = TAKEN
     recipient: Reply = TAKEN
     mail: Reply = TAKEN
+    hangs_up: bool = False
+    """Whether it ends the connection where it should say that it took a mail."""
     url: str = ""
     asked: Counter[str] = field(default_factory=Counter)
     took: list[tuple[str, str]] = field(default_factory=list)
@@ -48,13 +50,15 @@ class MailServer:
             envelope.rcpt_tos.append(address)
         return reply or "250 2.1.5 ok"
 
-    async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, smtp: SMTP, _: Session, envelope: Envelope) -> str:
         (recipient,) = envelope.rcpt_tos
         if reply := self.mail(recipient):
             return reply
         assert isinstance(envelope.content, bytes)
         headers = BytesHeaderParser().parsebytes(envelope.content)
         self.took.append((recipient, str(headers["Message-ID"])))
+        if self.hangs_up and smtp.transport:
+            smtp.transport.close()
         return "250 2.0.0 kept"
 
 
