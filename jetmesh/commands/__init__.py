@@ -24,6 +24,7 @@ OWN = (
     "validate",
     "example",
     "story",
+    "load",
     "audit",
     "dlq",
     "archive",
@@ -35,7 +36,7 @@ OWN = (
 """The runtime's commands, each in the module of its name: `jetmesh run` imports only `run`."""
 
 
-OF_THE_DEMO = ("bank", "demo", "load", "order", "report")
+OF_THE_DEMO = ("bank", "demo", "order", "report")
 """What `jetmesh[demo]` adds."""
 
 SHARED = (["new"], ["contracts"])

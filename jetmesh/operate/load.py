@@ -7,6 +7,7 @@ because the mesh was slow is slow; a driver that waits for the mesh would leave 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -19,7 +20,10 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.message import Message
 from jetmesh.operate.books import Fact
 from jetmesh.runtime.context import Context
+from jetmesh.service import Service
 
+LOADS = "jetmesh.loads"
+"""Under this an app declares its `Load` (`jetmesh.app.added`)."""
 CONCURRENCY = 1_024
 PERCENTS = (50, 90, 95, 99, 100)
 
@@ -34,6 +38,32 @@ class Interval(NamedTuple):
     name: str
     start: str
     end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What `jetmesh load` publishes to an app, and what it measures."""
+
+    events: Callable[[str, int, int], Iterable[Event]]
+    """From the name of the run, a count and a seed: so many events from outside, the same for the same seed. Their keys
+    begin with the name of the run, so that no two runs share one."""
+    intervals: Sequence[Interval] = ()
+    """By default from each event to each that a reaction may record because of it."""
+    what: str = "stories"
+    """What the app calls that which an event begins, in the plural."""
+
+
+def intervals_of(services: Sequence[Service]) -> list[Interval]:
+    """From each event, and from the click of those from outside, to each event that a reaction may record of it."""
+    pairs = {
+        ("" if reaction.takes_from_outside(cause) else cause.type, outcome.type)
+        for service in services
+        for reaction in service.reactions
+        for cause in reaction.events
+        for outcome in reaction.outcomes
+        if not outcome.state
+    }
+    return [Interval(f"{start or 'click'} → {end}", start, end) for start, end in sorted(pairs)]
 
 
 async def drive(context: Context, events: Sequence[Event], rate: float) -> Clicks:

@@ -1,12 +1,21 @@
 """How far a mesh is: how much was recorded since, and what its durables still have to deliver."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import passing_consumer, request
 from jetmesh.jetstream.transport import Transport
+from jetmesh.runtime.context import Context
+from jetmesh.service import Service
+from jetmesh.topology import partitions
 from jetmesh.topology.streams import Consumer
+
+POLL_SECONDS = 0.5
+Count = Callable[[], Awaitable[int]]
 
 
 class Gauge:
@@ -33,6 +42,21 @@ async def gauge(connection: Transport, stream: str, subjects: Sequence[str]) -> 
         yield Gauge(connection, stream, name)
 
 
+@asynccontextmanager
+async def endings(context: Context, services: Sequence[Service]) -> AsyncIterator[Count]:
+    """Counts the endings that these services record from now on."""
+    split = context.settings.split
+    streams = [(name, service) for service in services for name in partitions.names(service.stream, split)]
+    subjects = [(name, [f"{ending.type}.*" for ending in service.endings]) for name, service in streams]
+    async with AsyncExitStack() as stack:
+        gauges = [await stack.enter_async_context(gauge(context.connection, *each)) for each in subjects if each[1]]
+
+        async def count() -> int:
+            return sum([await each.count() for each in gauges])
+
+        yield count
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The progress of durables: how many deliveries are pending or in flight, and up to which sequence each is done."""
@@ -54,3 +78,22 @@ async def progress(connection: Transport, consumers: Iterable[Consumer]) -> Prog
         waiting += int(info["num_pending"]) + int(info["num_ack_pending"])
         delivered.append(int(info["delivered"]["stream_seq"]))
     return Progress(waiting, tuple(delivered))
+
+
+async def at_rest(
+    connection: Transport, consumers: Sequence[Consumer], ended: Callable[[], Awaitable[bool]], seconds: float
+) -> bool:
+    """Wait until it has `ended`, and then until the durables have nothing to deliver; False when the time is up.
+
+    Raises:
+        ApiError: a durable is missing.
+    """
+    deadline, before = time.monotonic() + seconds, None
+    while time.monotonic() < deadline:
+        with suppress(Unavailable):
+            now = await progress(connection, consumers) if await ended() else None
+            if now is not None and now.waiting == 0 and now == before:
+                return True
+            before = now
+        await asyncio.sleep(POLL_SECONDS)
+    return False

@@ -30,9 +30,11 @@ async def greet(greeted: Greeted) -> Greeted:
 
 SERVICES = (hello,)
 """
-AUDIT = """
+OPERATED = """
+from hello import Greeted
 from jetmesh.operate.audit import AppAudit
 from jetmesh.operate.checks import CHECKS
+from jetmesh.operate.load import Load
 
 def nobody_is_greeted_in_capitals(books):
     \"\"\"nobody is greeted in capitals\"\"\"
@@ -40,12 +42,17 @@ def nobody_is_greeted_in_capitals(books):
         if event.body["name"].isupper():
             yield f"{event.key}: {event}"
 
+def greetings(run, count, seed):
+    return (Greeted(name=f"{run}-{number}") for number in range(count))
+
 AUDIT = AppAudit(checks=(*CHECKS, nobody_is_greeted_in_capitals))
+LOAD = Load(greetings)
 """
 PROJECT = """
 [tool.jetmesh]
 app = "hello:SERVICES"
-audits = "hello_audit:AUDIT"
+audits = "operated:AUDIT"
+loads = "operated:LOAD"
 """
 SECONDS_MAX = 60.0
 
@@ -67,7 +74,7 @@ def jetmesh(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """An app in a folder, started as a person starts it."""
-    for name, text in (("hello.py", HELLO), ("hello_audit.py", AUDIT), ("pyproject.toml", PROJECT)):
+    for name, text in (("hello.py", HELLO), ("operated.py", OPERATED), ("pyproject.toml", PROJECT)):
         (tmp_path / name).write_text(text)
     command = [sys.executable, "-m", "jetmesh", "dev", "--app", "hello:SERVICES", "--state", str(tmp_path), "--port"]
     process = subprocess.Popen(
@@ -114,6 +121,9 @@ async def test_an_app_runs_with_one_command_and_is_found_by_its_folder(
     audited = jetmesh("audit", "--json", state=tmp_path)
     found = json.loads(audited.stdout)
     assert (audited.returncode, found["clean"], found["types"]) == (0, True, {"hello.greeted": 1}), audited.stderr
+
+    loaded = json.loads(jetmesh("load", "--rate", "20", "--seconds", "0.5", "--json", state=tmp_path).stdout)
+    assert loaded["steps"]["click → hello.greeted"]["stories"] == 10
 
     async with connected_with(told["nats_args"]) as mesh:
         await mesh.publisher.record(Message("hello.greeted", b'{"name": "BOB"}', {}))

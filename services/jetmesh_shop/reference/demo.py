@@ -5,7 +5,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,22 +24,21 @@ from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import StartFailed
 from jetmesh.operate.key_history import follow
 from jetmesh.operate.load import publish_all
-from jetmesh.operate.progress import Gauge, gauge, progress
+from jetmesh.operate.progress import Count, at_rest, endings
 from jetmesh.runtime.context import Context
 from jetmesh.settings import Settings
 from jetmesh.topology.provision import Drift
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.orders.service import orders as orders_service
 from jetmesh_shop.reference import mix, placing, ports, stock, summary
 from jetmesh_shop.reference.audit import AUDIT, collect
-from jetmesh_shop.reference.books import ENDINGS
 from jetmesh_shop.reference.fleet import Fleet, fleet, sent_on_to
 from jetmesh_shop.reference.state import Stores
 from jetmesh_shop.reference.voice import Voice
 
 INTERRUPTED = 130
 FIRST_STORY_SECONDS = 30.0
-POLL_SECONDS = 0.5
 NEEDED = topology(SERVICES)
 
 
@@ -76,10 +74,10 @@ class Play:
             first = await self._first_order(mesh)
             placed = [first]
             if self.asked.orders or self.asked.leave:
-                async with gauge(mesh.connection, "ORDERS", [f"{end}.*" for end in ENDINGS]) as ended:
+                async with endings(mesh, [orders_service]) as count:
                     placed = await self._orders(mesh) or placed
                     if self.asked.leave:
-                        await self._until_ended(mesh, ended, self.asked.orders)
+                        await self._until_ended(mesh, count)
             if self.asked.leave:
                 return await self._summary(mesh, placed)
             self._invite(first)
@@ -136,19 +134,16 @@ class Play:
             self.voice.console.print(f"{len(orders):,} orders placed over {self.asked.via.upper()} in {seconds:.1f} s")
         return [order.order_id for order in orders]
 
-    async def _until_ended(self, context: Context, ended: Gauge, orders: int) -> None:
+    async def _until_ended(self, context: Context, count: Count) -> None:
         """Wait until every order has ended and no delivery is pending, or the time is up."""
-        deadline, before = time.monotonic() + self.asked.deadline_seconds, None
-        with self.voice.bar("ended", orders) as update:
-            while time.monotonic() < deadline:
-                with suppress(Unavailable):
-                    update(completed=(count := await ended.count()))
-                    now = await progress(context.connection, NEEDED.work) if count >= orders else None
-                    if now is not None and now.waiting == 0 and now == before:
-                        return
-                    before = now
-                await asyncio.sleep(POLL_SECONDS)
-        self.voice.tell(f"not everything has ended within {self.asked.deadline_seconds:.0f} s")
+        with self.voice.bar("ended", self.asked.orders) as update:
+
+            async def ended() -> bool:
+                update(completed=(done := await count()))
+                return done >= self.asked.orders
+
+            if not await at_rest(context.connection, NEEDED.work, ended, self.asked.deadline_seconds):
+                self.voice.tell(f"not everything has ended within {self.asked.deadline_seconds:.0f} s")
 
     async def _summary(self, context: Context, placed: Sequence[str]) -> int:
         """Stop the services, so that their last spans are there; audit; say how it went."""
