@@ -84,7 +84,7 @@ async def test_tls_from_the_first_byte_where_it_begins_later_says_what_to_write(
         ({"smtp_url": "smtp://mail?starttls=yes"}, "JETMESH_SMTP_URL: starttls is 0 or 1"),
         ({"smtp_ca": "nowhere.pem"}, "JETMESH_SMTP_CA: nowhere.pem: No such file"),
         ({"smtp_ca": __file__}, "JETMESH_SMTP_CA: .* has no certificate in PEM"),
-        ({"mail_sender": "orders"}, "JETMESH_MAIL_SENDER: 'orders' is no sender: the address has no @"),
+        ({"mail_sender": "orders"}, "JETMESH_MAIL_SENDER: 'orders' is no sender: An email address must have an @-sign"),
         ({"mail_sender": "ü@example.com"}, "JETMESH_MAIL_SENDER: .* must be ASCII"),
     ],
 )
