@@ -67,7 +67,7 @@ def new_app(
     """The app on these orders."""
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return create_app(orders, TOKENS, provider.get_tracer("test"), limits, trusts_callers=trusts_callers)
+    return create_app(orders, TOKENS, limits, trusts_callers=trusts_callers, tracer_provider=provider)
 
 
 @asynccontextmanager

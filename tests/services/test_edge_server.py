@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from opentelemetry.trace import NoOpTracer
 
 from jetmesh.common.ports import free_port
 from jetmesh.process import health
@@ -53,7 +52,7 @@ class Served:
 @asynccontextmanager
 async def served(limits: Limits) -> AsyncIterator[Served]:
     orders, leaving = InMemoryOrders(), asyncio.Event()
-    app = create_app(orders, TOKENS, NoOpTracer(), limits, leaving=leaving)
+    app = create_app(orders, TOKENS, limits, leaving=leaving)
     server = Server(app, listen("127.0.0.1", 0), limits, leaving)
     port = server.listener.getsockname()[1]
     serving = asyncio.create_task(server.run_until_drained())

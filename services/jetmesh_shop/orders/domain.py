@@ -36,37 +36,21 @@ class Order:
     """What orders has recorded about one order."""
 
     placed: OrderPlaced | None = None
-    payment_secured: bool = False
-    goods_secured: bool = False
-    confirmed: bool = False
-    withdrawn: bool = False
-    cancelled: bool = False
-    refused: bool = False
+    recorded: frozenset[type[Event]] = frozenset()
+
+    def has(self, *events: type[Event]) -> bool:
+        """Whether one of these is recorded."""
+        return not self.recorded.isdisjoint(events)
 
     @property
     def is_over(self) -> bool:
         """Whether there is nothing but an ending: it was refused, or archived. Whatever comes now comes too late."""
-        return self.placed is None and (self.confirmed or self.cancelled or self.refused)
+        return self.placed is None and self.has(OrderConfirmed, OrderCancelled, OrderRefused)
 
     def evolve(self, event: Event) -> Self:
         """The order after `event`."""
-        match event:
-            case OrderPlaced():
-                return replace(self, placed=event)
-            case OrderPaymentSecured():
-                return replace(self, payment_secured=True)
-            case OrderGoodsSecured():
-                return replace(self, goods_secured=True)
-            case OrderConfirmed():
-                return replace(self, confirmed=True)
-            case OrderCancellationRequested():
-                return replace(self, withdrawn=True)
-            case OrderCancelled():
-                return replace(self, cancelled=True)
-            case OrderRefused():
-                return replace(self, refused=True)
-            case _:
-                return self
+        placed = event if isinstance(event, OrderPlaced) else self.placed
+        return replace(self, placed=placed, recorded=self.recorded | {type(event)})
 
 
 def check(order: OrderPlaced, prices: Prices, *, smtputf8: bool = False) -> OrderPlaced | OrderRefused:
@@ -98,17 +82,17 @@ def promise(
     secured: PaymentAuthorized | GoodsReserved, placed: OrderPlaced, order: Order
 ) -> OrderPaymentSecured | OrderGoodsSecured | OrderConfirmed | None:
     """Both halves are there: the order is promised. One half: it is noted. Whichever comes first."""
-    if order.confirmed or order.cancelled:
+    if order.has(OrderConfirmed, OrderCancelled):
         return None
     if isinstance(secured, PaymentAuthorized):
-        if order.goods_secured:
+        if order.has(OrderGoodsSecured):
             return confirmation(placed)
-        if order.payment_secured:
+        if order.has(OrderPaymentSecured):
             return None
         return OrderPaymentSecured(order_id=placed.order_id, authorization_id=secured.authorization_id)
-    if order.payment_secured:
+    if order.has(OrderPaymentSecured):
         return confirmation(placed)
-    return None if order.goods_secured else OrderGoodsSecured(order_id=placed.order_id)
+    return None if order.has(OrderGoodsSecured) else OrderGoodsSecured(order_id=placed.order_id)
 
 
 def confirmation(placed: OrderPlaced) -> OrderConfirmed:
@@ -140,7 +124,7 @@ def give_up(
 
     A promised order is given up only where payments recorded that its money can't be taken: that excludes a capture.
     """
-    if order.cancelled or (order.confirmed and not isinstance(obstacle, PaymentCaptureFailed)):
+    if order.has(OrderCancelled) or (order.has(OrderConfirmed) and not isinstance(obstacle, PaymentCaptureFailed)):
         return None
     match obstacle:
         case PaymentDeclined():
@@ -157,9 +141,9 @@ def withdraw(
     request: OrderCancellationRequested, placed: OrderPlaced, order: Order
 ) -> OrderCancelled | OrderCancellationRequested | None:
     """The customer changed their mind: cancelled at once, or, once the order is promised, a question to payments."""
-    if order.cancelled or order.withdrawn:
+    if order.has(OrderCancelled, OrderCancellationRequested):
         return None
-    return request if order.confirmed else cancellation(placed, "customer_request")
+    return request if order.has(OrderConfirmed) else cancellation(placed, "customer_request")
 
 
 def _refused(order: OrderPlaced, reason: RefusalReason, detail: str) -> OrderRefused:

@@ -46,8 +46,8 @@ async def wire(context: Context) -> AsyncIterator[Orders]:
 
 def _serve(context: Context, settings: Settings, port: MeshOrders) -> None:
     limits, leaving = Limits(requests_per_second=settings.http_requests_per_second), asyncio.Event()
-    tracer, trusts_callers = context.telemetry.tracer, context.telemetry.trusts_outside
-    app = create_app(port, _tokens(settings), tracer, limits, trusts_callers=trusts_callers, leaving=leaving)
+    trusts_callers = context.telemetry.trusts_outside
+    app = create_app(port, _tokens(settings), limits, trusts_callers=trusts_callers, leaving=leaving)
     server = Server(app, listen(settings.http_host, settings.http_port), limits, leaving)
     context.run(
         server.run_until_drained,

@@ -20,32 +20,20 @@ from jetmesh_shop.payments.gateway import Captured, CaptureRefused, Held, Refuse
 class Payment:
     """What payments has recorded about one order."""
 
-    authorized: PaymentAuthorized | None = None
-    declined: bool = False
-    captured: bool = False
-    capture_failed: bool = False
-    voided: bool = False
+    recorded: frozenset[type[Event]] = frozenset()
+
+    def has(self, *events: type[Event]) -> bool:
+        """Whether one of these is recorded."""
+        return not self.recorded.isdisjoint(events)
 
     @property
     def has_ended(self) -> bool:
         """Whether no more money can be taken: of an archived payment that failed, only the void is left."""
-        return self.captured or self.capture_failed or self.voided
+        return self.has(PaymentCaptured, PaymentCaptureFailed, PaymentVoided)
 
     def evolve(self, event: Event) -> Self:
         """The payment after `event`."""
-        match event:
-            case PaymentAuthorized():
-                return replace(self, authorized=event)
-            case PaymentDeclined():
-                return replace(self, declined=True)
-            case PaymentCaptured():
-                return replace(self, captured=True)
-            case PaymentCaptureFailed():
-                return replace(self, capture_failed=True)
-            case PaymentVoided():
-                return replace(self, voided=True)
-            case _:
-                return self
+        return replace(self, recorded=self.recorded | {type(event)})
 
 
 def authorization(order: OrderPlaced, answer: Held | Refused) -> PaymentAuthorized | PaymentDeclined:

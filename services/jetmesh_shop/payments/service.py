@@ -47,7 +47,7 @@ async def capture(
     """The order is promised: take the money that is held."""
     if payment.has_ended:
         return None
-    if payment.authorized is None:
+    if not payment.has(PaymentAuthorized):
         raise NotYet("the authorization is not in the story that was read")
     return domain.capture(order, await deps.gateway.capture(order.order_id))
 
@@ -55,10 +55,10 @@ async def capture(
 @payments.on(needs=Gateway, retry=NEVER_GIVE_UP)
 async def void(order: OrderCancelled, payment: Payment, deps: Payments) -> PaymentVoided | None:
     """The order will not be: close the payment at the bank for good, also when no hold is seen yet."""
-    if payment.voided or payment.declined:
+    if payment.has(PaymentVoided, PaymentDeclined):
         return None
     if isinstance(await deps.gateway.close(order.order_id), AlreadyCaptured):
-        if payment.captured:
+        if payment.has(PaymentCaptured):
             raise NotYet("the order is cancelled, but its money is taken: a person must look")
         # It was taken in a time that a restore has undone.
         await deps.gateway.refund(order.order_id)

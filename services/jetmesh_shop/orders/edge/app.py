@@ -1,11 +1,10 @@
 """The application: its middleware in the order they run, its routes, and its answers to errors."""
 
 import asyncio
-from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
-from opentelemetry.trace import Tracer, TracerProvider
+from opentelemetry.trace import TracerProvider
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
@@ -20,27 +19,17 @@ from jetmesh_shop.orders.edge.requests import Edge
 from jetmesh_shop.orders.edge.tokens import Tokens
 
 
-class _OneTracer(TracerProvider):
-    """FastAPI asks a provider for its tracer: it gets the process's own."""
-
-    def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
-
-    def get_tracer(self, *_: Any, **__: Any) -> Tracer:
-        return self._tracer
-
-
 def create_app(
     orders: Orders,
     tokens: Tokens,
-    tracer: Tracer,
     limits: Limits | None = None,
     *,
+    tracer_provider: TracerProvider | None = None,
     trusts_callers: bool = False,
     leaving: asyncio.Event | None = None,
 ) -> ASGIApp:
     """The ASGI application of the edge, with its documentation at `/docs` (which needs nothing from the network). Live
-    stories end when `leaving` is set."""
+    stories end when `leaving` is set. Without a `tracer_provider` the process's own has its spans."""
     limits = limits or Limits()
     rate = limits.requests_per_second
     app = FastAPIOffline(
@@ -51,7 +40,7 @@ def create_app(
         summary="Place an order, follow its story, cancel it.",
         redirect_slashes=False,
         # One span a request, without what was sent: an exception's message may quote it.
-        telemetry={"tracer_provider": _OneTracer(tracer), "operation_spans": False, "metrics": False, "logs": False},
+        telemetry={"tracer_provider": tracer_provider, "operation_spans": False, "metrics": False, "logs": False},
         openapi_tags=[{"name": "orders", "description": "An order belongs to the holder of its creation's token."}],
         middleware=[Middleware(RateLimit, rate, limits.burst)] if rate else [],
         exception_handlers={
