@@ -11,7 +11,17 @@ from pathlib import Path
 from jetmesh.contracts import generate, package
 from jetmesh.operate import flow
 from jetmesh_shop.flow import SERVICES
-from tools import chart_files, chart_readme, chart_renders, chart_values, dashboards, keys, service_lists, versions
+from tools import (
+    chart_files,
+    chart_readme,
+    chart_renders,
+    chart_values,
+    dashboards,
+    keys,
+    reference,
+    service_lists,
+    versions,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +66,7 @@ GENERATORS: Sequence[Callable[[], Files]] = (
     chart_values.files,
     chart_readme.files,
     dashboards.files,
+    reference.files,
     chart_files.files,
     chart_renders.files,
 )

@@ -102,7 +102,7 @@ class Context:
         return await self.outside.record_first(service.stream, event)
 
     def endpoint(self, name: str, answer: Responder) -> None:
-        """PublishResult requests to `name` of this service (NATS micro, ADR-32)."""
+        """Answer requests to `name` of this service (NATS micro, ADR-32)."""
         self.endpoints[name] = answer
 
     def run(
