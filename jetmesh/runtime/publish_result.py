@@ -34,3 +34,4 @@ class NotTaken:
 
 
 PublishResult: TypeAlias = Taken | AlreadyThere | NotTaken
+"""What became of an event that was published from outside."""
