@@ -51,14 +51,6 @@ class Kept(Outcome):
     name: ClassVar[str] = "kept"
 
 
-class NextBatch(Outcome):
-    """Another delivery of its key is in the batch; it waits in this process for the next one."""
-
-    __slots__ = ()
-    name: ClassVar[str] = "later"
-    is_held: ClassVar[bool] = True
-
-
 @dataclass(slots=True)
 class Held(Outcome):
     """What the reaction needs is down: the delivery waits in this process, and is tried again when that is back."""

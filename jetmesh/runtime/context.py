@@ -18,6 +18,7 @@ from jetmesh.jetstream.micro import Responder
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
+from jetmesh.runtime.alone import Alone
 from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import AlreadyThere, PublishResult, Taken
 from jetmesh.runtime.stories import KnownStories
@@ -58,8 +59,8 @@ class Context:
     telemetry: Telemetry
     known: KnownStories = field(default_factory=KnownStories)
     histories: Histories = field(default_factory=Histories)
-    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the crash guard runs a delivery alone (`jetmesh.runtime.crash_guard`)."""
+    alone: Alone = field(default_factory=Alone)
+    """Where the crash guard runs a delivery alone (`jetmesh.runtime.crash_guard`)."""
     public: Transport | None = None
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Responder] = field(default_factory=dict)

@@ -3,6 +3,8 @@
 A process that is killed uses up an attempt of everything that it had in flight. To find the delivery that kills it,
 each suspect runs alone, and a marker is stored before the attempt: only attempts that began count."""
 
+import math
+
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Nats
@@ -14,16 +16,19 @@ from jetmesh.service import Reaction
 from jetmesh.topology.names import BEGUN, timer
 
 SUSPECT_AFTER = 10
-"""The delivery count from which a reaction that never gives up runs a delivery alone."""
+"""The delivery count above which a reaction to many that never gives up runs a delivery alone."""
 CHANCES = 3
 """Attempts alone: something else may kill the process at that moment, but hardly so often."""
 REMEMBERED = "1h"
 PAUSE_SECONDS = 1.0
 
 
-def is_suspect(reaction: Reaction, delivery: Delivery) -> bool:
-    """Whether the delivery may have killed its process, by its delivery count."""
-    return delivery.delivered > (reaction.retry.attempts or SUSPECT_AFTER)
+def trust_until(reaction: Reaction) -> float:
+    """The delivery count above which a delivery may have killed its process. One event of a reaction that never gives
+    up is waited for, perhaps for long; a batch must go on without it."""
+    if reaction.retry.attempts is None:
+        return SUSPECT_AFTER if reaction.form.is_joint else math.inf
+    return reaction.retry.attempts
 
 
 async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) -> Retried | None:

@@ -1,12 +1,14 @@
-"""The handler chain: a delivery goes through `DELIVERY`, then `ATTEMPT`, to the reaction; its outcome comes back.
+"""The chain: the steps that every delivery goes through, down to the reaction and back up with its outcome.
 
-Each step takes the next handler and returns a handler around it. The chain of a reaction is built once, when its worker
-is made, so that a step which a reaction does not need costs nothing.
+Each step is made once for a reaction, when its worker is made; one that the reaction does not need is not in its chain.
+A step stands in one list, and so holds for every form of reaction. Only a gate or a middleware may make a delivery
+wait: where none does, a delivery that is decided in a batch needs no task of its own (`jetmesh.runtime.together`).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol, TypeAlias, TypeVar
 
 from jetmesh.cloudevents import Envelope, decode_envelope, read_event, undecoded
 from jetmesh.common.throttled_log import kind_of
@@ -18,115 +20,107 @@ from jetmesh.middleware import Delivery as Seen
 from jetmesh.middleware import Middleware
 from jetmesh.outcome import Again, Held, Outcome
 from jetmesh.runtime.binding import Binding
-from jetmesh.runtime.crash_guard import last_chance
+from jetmesh.runtime.circuit_breaker import CircuitBreaker
+from jetmesh.runtime.crash_guard import last_chance, trust_until
 from jetmesh.runtime.failure_policy import Exhausted, FailurePolicy
 from jetmesh.telemetry.spans import Attempt
 
 T = TypeVar("T")
 Handler: TypeAlias = Callable[[T], Awaitable[Outcome]]
+How: TypeAlias = Outcome | Exception
+"""How an attempt ended, before the failure policy has made an outcome of an error."""
 
 
-def crash_guard(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
+class Gate(Protocol):
+    """A step before an attempt: a delivery may have to wait here, or go no further."""
+
+    def is_open(self, delivery: Delivery) -> bool:
+        """Whether the delivery passes at once."""
+        ...
+
+    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+        """Handle a delivery that does not; `then` goes on with it."""
+        ...
+
+
+class CrashGuard:
     """Runs a delivery alone if an earlier attempt may have killed the process, a few times at most."""
-    context, reaction, attempts_max = binding.context, binding.reaction, binding.attempts_max
 
-    async def alone(delivery: Delivery) -> Outcome:
-        async with context.alone:
-            return await last_chance(context, reaction, delivery) or await then(delivery)
+    def __init__(self, binding: Binding) -> None:
+        self._context, self._reaction = binding.context, binding.reaction
+        self._trusted_until = trust_until(binding.reaction)
 
-    def handle(delivery: Delivery) -> Awaitable[Outcome]:
-        return then(delivery) if delivery.delivered <= attempts_max else alone(delivery)
+    def is_open(self, delivery: Delivery) -> bool:
+        """Whether its delivery count is below suspicion."""
+        return delivery.delivered <= self._trusted_until
 
-    return handle
+    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+        """Wait for its turn to run alone."""
+        async with self._context.alone.run(delivery):
+            return await last_chance(self._context, self._reaction, delivery) or await then(delivery)
 
 
-def circuit_breaker(binding: Binding, then: Handler[Delivery]) -> Handler[Delivery]:
-    """Keeps a delivery in flight while the dependency of the reaction is down, and retries it."""
-    if binding.breaker is None:
-        return then
-    breaker, policy, in_flight = binding.breaker, FailurePolicy(binding), binding.context.in_flight
+class BreakerGate:
+    """Keeps a delivery in flight while the dependency of the reaction is down."""
 
-    async def handle(delivery: Delivery) -> Outcome:
-        while breaker.admits() or (not delivery.shared and await breaker.admission()):
-            outcome = await then(delivery)
-            if not outcome.is_held:
-                return outcome
-        outcome = await policy.free_slot(delivery, breaker)
-        answer(in_flight, delivery, outcome)
+    def __init__(self, binding: Binding, breaker: CircuitBreaker) -> None:
+        self._breaker, self._policy, self._in_flight = breaker, FailurePolicy(binding), binding.context.in_flight
+
+    def is_open(self, _delivery: Delivery) -> bool:
+        """Whether the circuit breaker is closed."""
+        return self._breaker.is_closed
+
+    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+        """Wait until the breaker admits it; one that must not wait here is given back."""
+        if self._breaker.admits() or (not delivery.shared and await self._breaker.admission()):
+            return await then(delivery)
+        outcome = await self._policy.free_slot(delivery, self._breaker)
+        answer(self._in_flight, delivery, outcome)
         return outcome
 
-    return handle
+
+class Certainty:
+    """Waits until it is known which deliveries are still to be handled, after the broker was away."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._in_flight = binding.context.in_flight
+
+    def is_open(self, _delivery: Delivery) -> bool:
+        """Whether it is known."""
+        return self._in_flight.is_sure
+
+    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+        """Wait for it."""
+        await self._in_flight.certainty()
+        return await then(delivery)
 
 
-def trace(binding: Binding, then: Handler[Attempt]) -> Handler[Delivery]:
-    """Gives each attempt a span, a child of the message's context, with its outcome."""
-    in_flight = binding.context.in_flight
-
-    async def handle(delivery: Delivery) -> Outcome:
-        if not in_flight.is_sure:
-            await in_flight.certainty()
-        attempt = begin(binding, delivery)
-        attempt.make_current()
-        outcome = await then(attempt)
-        attempt.end(outcome)
-        return outcome
-
-    return handle
+def circuit_breaker(binding: Binding) -> Gate | None:
+    """The gate of the circuit breaker, if the reaction has one."""
+    return BreakerGate(binding, binding.breaker) if binding.breaker else None
 
 
-def settle(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """Acknowledges the delivery according to the outcome."""
-    in_flight = binding.context.in_flight
+def decode(binding: Binding) -> Callable[[Attempt], None]:
+    """Decodes the body into the event of its contract. One from outside that names no key gets a key derived from its
+    position. What breaks its contract, or has another key than its subject, is Permanent."""
+    types, form = binding.types, binding.reaction.form
 
-    async def handle(attempt: Attempt) -> Outcome:
-        outcome = await then(attempt)
-        answer(in_flight, attempt.delivery, outcome)
-        return outcome
+    def down(attempt: Attempt) -> None:
+        if attempt.fault is not None:
+            raise attempt.fault
+        envelope = attempt.envelope
+        event_type = types[envelope.type]
+        event: Event
+        if form.only_outside or (form.takes_outside and not attempt.delivery.key):
+            attempt.event = event = read_event(event_type, envelope.data, attempt.delivery.position_id)
+            envelope.key = envelope.correlation_id = event.key  # a publisher outside does not choose the correlation id
+            attempt.is_about(event.key)
+            return
+        attempt.event = event = read_event(event_type, envelope.data)
+        if event.key != envelope.key:
+            raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {envelope.key}")
 
-    return handle
-
-
-def failure_policy(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """Turns an error of an inner step into an outcome: a retry, a dead letter, or a delivery given back."""
-    policy = FailurePolicy(binding)
-
-    async def handle(attempt: Attempt) -> Outcome:
-        try:
-            return await then(attempt)
-        except Exception as error:
-            return await policy.outcome(attempt, error)
-
-    return handle
-
-
-def hold(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """Reports the end of the attempt to the circuit breaker; while that is open, the delivery is held."""
-    if binding.breaker is None:
-        return then
-    breaker = binding.breaker
-
-    async def handle(attempt: Attempt) -> Outcome:
-        try:
-            outcome = await then(attempt)
-        except Exception as error:
-            breaker.ended(error)
-            if isinstance(error, Unavailable) and not breaker.is_closed:
-                return Held(error)
-            raise
-        breaker.ended(None)
-        return outcome
-
-    return handle
-
-
-def decode(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
-    """Decodes the body into the event of its contract."""
-
-    def handle(attempt: Attempt) -> Awaitable[Outcome]:
-        attempt.event = event_of(binding, attempt)
-        return then(attempt)
-
-    return handle
+    return down
 
 
 def middlewares(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
@@ -168,23 +162,114 @@ def _around(middleware: Middleware, then: Handler[Attempt]) -> Handler[Attempt]:
     return handle
 
 
-DELIVERY = (crash_guard, circuit_breaker)
-"""The steps of a delivery, outermost first."""
-ATTEMPT = (settle, failure_policy, hold, decode, middlewares)
-"""The steps of each attempt, inside its span."""
+def hold(binding: Binding) -> Callable[[Attempt, How], How] | None:
+    """Reports the end of the attempt to the circuit breaker; while that is open, the delivery is held."""
+    breaker = binding.breaker
+    if breaker is None:
+        return None
+
+    def up(_attempt: Attempt, how: How) -> How:
+        error = how if isinstance(how, Exception) else None
+        breaker.ended(error)
+        return Held(error) if isinstance(error, Unavailable) and not breaker.is_closed else how
+
+    return up
 
 
-def chain(binding: Binding, react: Handler[Attempt]) -> Handler[Delivery]:
-    """The whole chain around `react`."""
-    return _stacked(binding, DELIVERY, trace(binding, _stacked(binding, ATTEMPT, react)))
+def settle(binding: Binding) -> Callable[[Attempt, Outcome], None]:
+    """Acknowledges the delivery according to the outcome."""
+    in_flight = binding.context.in_flight
+
+    def up(attempt: Attempt, outcome: Outcome) -> None:
+        answer(in_flight, attempt.delivery, outcome)
+
+    return up
 
 
-def _stacked(
-    binding: Binding, steps: Iterable[Callable[[Binding, Handler[T]], Handler[T]]], then: Handler[T]
-) -> Handler[T]:
-    for step in reversed(tuple(steps)):
-        then = step(binding, then)
-    return then
+def trace(_binding: Binding) -> Callable[[Attempt, Outcome], None]:
+    """Ends the span of the attempt with its outcome."""
+    return Attempt.end
+
+
+GATES: tuple[Callable[[Binding], Gate | None], ...] = (CrashGuard, circuit_breaker, Certainty)
+"""Before an attempt begins, outermost first."""
+DOWN: tuple[Callable[[Binding], Callable[[Attempt], None] | None], ...] = (decode,)
+"""Inside its span; then come the users' middlewares, then the reaction."""
+UP: tuple[Callable[[Binding], Callable[[Attempt, How], How] | None], ...] = (hold,)
+"""What the reaction, or a step before it, returned or raised; then the failure policy makes an outcome of an error."""
+SETTLED: tuple[Callable[[Binding], Callable[[Attempt, Outcome], None] | None], ...] = (settle, trace)
+"""With the outcome."""
+
+
+class Chain:
+    """All steps around one reaction; `react` decides about an attempt."""
+
+    def __init__(self, binding: Binding, react: Handler[Attempt]) -> None:
+        self._binding, self._policy = binding, FailurePolicy(binding)
+        gates, self._down = _made(GATES, binding), _made(DOWN, binding)
+        self._up, self._settled = _made(UP, binding), _made(SETTLED, binding)
+        self._open = [gate.is_open for gate in gates]
+        self._react = middlewares(binding, react)
+        self._gated: Handler[Delivery] = self._attempt
+        for gate in reversed(gates):
+            self._gated = partial(_through, gate, self._gated)
+
+    async def handle(self, delivery: Delivery) -> Outcome:
+        """Handle a delivery; one that is held goes through the gates again."""
+        handle: Handler[Delivery] = self._attempt
+        while True:
+            for is_open in self._open:
+                if not is_open(delivery):
+                    handle = self._gated
+            outcome = await handle(delivery)
+            if not outcome.is_held:
+                return outcome
+
+    def is_open(self, delivery: Delivery) -> bool:
+        """Whether the delivery passes every gate at once."""
+        for is_open in self._open:  # noqa: SIM110  (a generator costs three calls more)
+            if not is_open(delivery):
+                return False
+        return True
+
+    def down(self, delivery: Delivery) -> Attempt:
+        """Begin an attempt and take it down to the middlewares.
+
+        Raises:
+            Exception: a step refused it.
+        """
+        attempt = begin(self._binding, delivery)
+        for step in self._down:
+            step(attempt)
+        return attempt
+
+    async def up(self, attempt: Attempt, how: How) -> Outcome:
+        """Take an attempt up from the reaction."""
+        for step in self._up:
+            how = step(attempt, how)
+        outcome = await self._policy.outcome(attempt, how) if isinstance(how, Exception) else how
+        for settled in self._settled:
+            settled(attempt, outcome)
+        return outcome
+
+    async def _attempt(self, delivery: Delivery) -> Outcome:
+        attempt = begin(self._binding, delivery)
+        attempt.make_current()
+        try:
+            for step in self._down:
+                step(attempt)
+            outcome = await self._react(attempt)
+        except Exception as error:
+            return await self.up(attempt, error)
+        return await self.up(attempt, outcome)
+
+
+def _made(steps: tuple[Callable[[Binding], T | None], ...], binding: Binding) -> list[T]:
+    return [step for make in steps if (step := make(binding)) is not None]
+
+
+async def _through(gate: Gate, then: Handler[Delivery], delivery: Delivery) -> Outcome:
+    return await (then(delivery) if gate.is_open(delivery) else gate.handle(delivery, then))
 
 
 def begin(binding: Binding, delivery: Delivery) -> Attempt:
@@ -211,28 +296,6 @@ def _unwanted(binding: Binding, envelope: Envelope) -> Permanent:
         known = ", ".join(binding.types) or "nothing"
         return UnknownType(f"type: {binding.service.name} knows no {envelope.type}; it takes {known}")
     return Exhausted(f"still not handled after {envelope.delivery.delivered - 1} deliveries")
-
-
-def event_of(binding: Binding, attempt: Attempt) -> Event:
-    """The event of a delivery. One from outside that names no key gets a key derived from its position.
-
-    Raises:
-        Permanent: it breaks its contract, or its key differs from the subject's.
-    """
-    if attempt.fault is not None:
-        raise attempt.fault
-    envelope, form = attempt.envelope, binding.reaction.form
-    event_type = binding.types[envelope.type]
-    event: Event
-    if form.only_outside or (form.takes_outside and not attempt.delivery.key):
-        event = read_event(event_type, envelope.data, attempt.delivery.position_id)
-        envelope.key = envelope.correlation_id = event.key  # a publisher outside does not choose the correlation id
-        attempt.is_about(event.key)
-        return event
-    event = read_event(event_type, envelope.data)
-    if event.key != envelope.key:
-        raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {envelope.key}")
-    return event
 
 
 def answer(in_flight: InFlight, delivery: Delivery, outcome: Outcome) -> None:

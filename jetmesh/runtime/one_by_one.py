@@ -8,15 +8,15 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.runtime.binding import Binding, log
 from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
 from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX
-from jetmesh.runtime.handle import Handler
+from jetmesh.runtime.handle import Chain
 
 
 class OneByOne:
-    """Starts `handle` for each delivery."""
+    """Starts the chain for each delivery."""
 
-    def __init__(self, binding: Binding, handle: Handler[Delivery], doubt: Doubt | None = None) -> None:
+    def __init__(self, binding: Binding, chain: Chain, doubt: Doubt | None = None) -> None:
         self.binding = binding
-        self._handle, self._doubt = handle, doubt
+        self._handle, self._doubt = chain.handle, doubt
         self._in_flight = binding.context.in_flight
         self._running: dict[Delivery, asyncio.Task[None]] = {}
         self._again: deque[Delivery] = deque()
@@ -57,9 +57,12 @@ class OneByOne:
         try:
             await self._handle(delivery)
         except Exception as surprise:
-            # After any error the delivery must not stay in flight: it comes again until its attempts are used up.
-            log.exception("%s: a delivery could not be settled", self.binding.reaction.durable)
-            let_go(surprise)
-            self._in_flight.nak(delivery, NAK_SECONDS_MAX)
+            self.surprised(delivery, surprise)
         finally:
             self._running.pop(delivery, None)
+
+    def surprised(self, delivery: Delivery, surprise: Exception) -> None:
+        """After any error the delivery must not stay in flight: it comes again until its attempts are used up."""
+        log.error("%s: a delivery could not be settled", self.binding.reaction.durable, exc_info=surprise)
+        let_go(surprise)
+        self._in_flight.nak(delivery, NAK_SECONDS_MAX)

@@ -73,13 +73,13 @@ class Reading:
             self.known.forget(story_subject(entity_of(level), level_subject.rpartition(".")[2]))
 
     async def _last(self, entity: str, keys: Iterable[str]) -> dict[str, list[Stored]]:
-        by_key: dict[str, list[Stored]] = {key: [] for key in keys}
-        subjects = [story_subject(entity, key) for key in by_key]
-        for message in await self.reader.last(self.stream, subjects) if subjects else ():
+        subjects = {key: story_subject(entity, key) for key in keys}
+        by_key: dict[str, list[Stored]] = {key: [] for key in subjects}
+        for message in await self.reader.last(self.stream, [*subjects.values()]) if subjects else ():
             by_key[message.key].append(message)
-        for key, stored in by_key.items():
-            self._guard(story_subject(entity, key), stored)
-            self.read[story_subject(entity, key)] = stored
+        for key, subject in subjects.items():
+            self._guard(subject, by_key[key])
+            self.read[subject] = by_key[key]
         return by_key
 
     def _guard(self, subject: str, stored: Sequence[Stored]) -> None:

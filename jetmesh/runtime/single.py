@@ -14,7 +14,7 @@ from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.outcome import EventsRecorded, Nothing, Outcome, Settled
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.broker_crash import Doubt
-from jetmesh.runtime.handle import chain
+from jetmesh.runtime.handle import Chain
 from jetmesh.runtime.one_by_one import OneByOne
 from jetmesh.runtime.precedent import Precedent
 from jetmesh.runtime.recording import Recording, join_story
@@ -36,7 +36,7 @@ def single(binding: Binding) -> OneByOne:
     """The worker of a reaction to one event."""
     doubt = Doubt(binding.context.connection) if may_act_outside(binding.reaction) else None
     react = Single(binding, is_careful=doubt is not None).react
-    return OneByOne(binding, chain(binding, react), doubt)
+    return OneByOne(binding, Chain(binding, react), doubt)
 
 
 def may_act_outside(reaction: Reaction) -> bool:

@@ -143,7 +143,9 @@ def trace_headers(context: SpanContext) -> dict[str, str]:
 def trace_lines(context: SpanContext) -> str:
     """The same as header lines."""
     _, _, _, _, trace_state, is_valid = context
-    if not is_valid or trace_state is not DEFAULT_TRACE_STATE:
+    if not is_valid:
+        return ""
+    if trace_state is not DEFAULT_TRACE_STATE:
         return header_lines(trace_headers(context))
     return f"{TRACEPARENT}: {format_traceparent(context)}\r\n"
 
