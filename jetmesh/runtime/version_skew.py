@@ -1,4 +1,5 @@
-"""Events that only another version of the service knows: given back for it, and dead-lettered if it does not come.
+"""Events that only another version of the service knows: given back for it, and dead-lettered if it does not come. What
+no version's reaction reads any more is settled.
 
 While services are upgraded, and after they are rolled back, processes of two versions pull the same durables. The
 broker says what the newest of them takes: the durable's filters, and the types in the metadata of an intake's.
@@ -19,7 +20,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
-from jetmesh.outcome import GivenBack
+from jetmesh.outcome import GivenBack, Settled
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.service import INTAKE, Reaction
 from jetmesh.topology.difference import filters_of, takes_of
@@ -42,8 +43,9 @@ class Versions:
         self._answers: dict[str, tuple[float, asyncio.Future[Any]]] = {}
         self._conditions = Conditions(log)
 
-    async def give_back(self, reaction: Reaction, delivery: Delivery, error: UnknownType) -> GivenBack | None:
-        """Leave the delivery to another version; None: there is none that takes it, or none came in time.
+    async def give_back(self, reaction: Reaction, delivery: Delivery, error: UnknownType) -> GivenBack | Settled | None:
+        """Leave the delivery to another version; None: there is none that takes it, or none came in time. It is settled
+        if it was on its way when its filter was taken away (`topology apply --prune`).
 
         A few short naks, since the next process that pulls may be a newer one. Then it is delayed, which counts as no
         attempt and blocks no other delivery.
@@ -51,8 +53,18 @@ class Versions:
         Raises:
             Unavailable: the broker does not answer, or does not take it now.
         """
-        if self._wait_seconds <= 0 or not await self._is_taken(reaction, delivery):
+        durable = f"{reaction.service}-intake" if delivery.stream == INTAKE else reaction.durable
+        config = await self._config(f"{delivery.stream}.{durable}", delivery)
+        if config is None or not _takes(config, delivery):
+            return None if config is None or delivery.stream == INTAKE else Settled()
+        if self._wait_seconds <= 0:
             return None
+        self._conditions.log(
+            (durable, delivery.type), logging.WARNING,
+            "%s takes no %s, and the durable %s/%s does: it is given back for another version; if there is none, "
+            "`jetmesh topology apply --prune` takes the filter away",
+            reaction.durable, delivery.type, delivery.stream, durable,
+        )  # fmt: skip
         if delivery.delivered <= NAKS and not delivery.unknown_since:
             return GivenBack(error, random.uniform(0.1, NAK_SECONDS))
         return await self.leave(reaction.service, reaction.name, delivery, error)
@@ -79,23 +91,18 @@ class Versions:
             return None
         return GivenBack(error, pause, is_delayed=True)
 
-    async def _is_taken(self, reaction: Reaction, delivery: Delivery) -> bool:
-        """Whether some version takes the type, as the durable of the reaction says."""
-        durable = f"{reaction.service}-intake" if delivery.stream == INTAKE else reaction.durable
-        config = await self._config(f"{delivery.stream}.{durable}")
-        taken = config is not None and _takes(config, delivery)
-        if taken:
-            self._conditions.log(
-                (durable, delivery.type), logging.WARNING,
-                "%s takes no %s, and the durable %s/%s does: it is given back for a newer version",
-                reaction.durable, delivery.type, delivery.stream, durable,
-            )  # fmt: skip
-        return taken
+    async def _config(self, place: str, delivery: Delivery) -> Config | None:
+        """What the broker says of a durable; None where it has none. That it does not take the delivery counts only if
+        the broker was asked since that arrived: it may have been widened in between."""
+        config = await self._asked(place, time.monotonic() - FRESH_SECONDS)
+        if config is not None and _takes(config, delivery):
+            return config
+        return await self._asked(place, delivery.held_since or time.monotonic())
 
-    async def _config(self, place: str) -> Config | None:
-        """What the broker says of a durable; None where it has none. It is asked once for all that wait for it."""
+    async def _asked(self, place: str, since: float) -> Config | None:
+        """The answer to a question that was asked since then; all that wait for it ask once."""
         asked, answer = self._answers.get(place, (-math.inf, None))
-        if answer is None or time.monotonic() - asked > FRESH_SECONDS or (answer.done() and answer.exception()):
+        if answer is None or asked < since or (answer.done() and answer.exception()):
             answer = asyncio.ensure_future(request(self._connection, f"CONSUMER.INFO.{place}"))
             self._answers[place] = time.monotonic(), answer
         info = await asyncio.shield(answer)

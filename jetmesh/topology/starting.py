@@ -109,7 +109,7 @@ async def _count(connection: Transport, consumer: Consumer, since: Since) -> int
 async def _first_time(connection: Transport, consumer: Consumer) -> str:
     """When the first of its past events was stored, to the second."""
     found = [await next_message(connection, consumer.stream, 1, subject) for subject in consumer.subjects]
-    first = min(each.timestamp for each in found if each)
+    first = min((each.timestamp for each in found if each), default=0.0)
     return f"{datetime.fromtimestamp(first, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 

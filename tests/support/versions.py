@@ -1,11 +1,15 @@
 """Two versions of a small mesh: the newer one takes one more event from outside, and its work reacts to it, too."""
 
 from jetmesh import Service
-from tests.support.jobs import Asked, Finished, JobEvent
+from tests.support.jobs import Asked, Finished, JobEvent, WorkEvent
 
 
 class Urged(JobEvent, type="jobs.urged", from_outside=True):
     """Somebody wants a job done at once."""
+
+
+class Postponed(WorkEvent, type="work.postponed"):
+    """The job is done another day."""
 
 
 def older() -> tuple[Service, Service]:
@@ -47,4 +51,16 @@ def newer() -> tuple[Service, Service]:
     return jobs, work
 
 
-OLDER, NEWER = older(), newer()
+def newest() -> tuple[Service, Service]:
+    """Finds out that some jobs can't be done, which the others do not know."""
+    jobs, work = newer()[0], Service("work")
+
+    @work.on
+    async def finish(wanted: Asked | Urged) -> Finished | Postponed:
+        """A job is asked for: do it, or postpone it."""
+        return Postponed(job_id=wanted.job_id) if wanted.job_id.endswith("7") else Finished(job_id=wanted.job_id)
+
+    return jobs, work
+
+
+OLDER, NEWER, NEWEST = older(), newer(), newest()
