@@ -1,10 +1,11 @@
 """Finds the app: the tuple of all services of a mesh."""
 
 import importlib
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,20 +19,46 @@ class AppError(ValueError):
     """The app can't be found, or is no sequence of services; the text names the reference."""
 
 
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
 class App(tuple[Service, ...]):
-    """The services of a mesh, and the middlewares around the reactions of them all. A plain tuple is an app, too."""
+    """The services of a mesh, and the middlewares around the reactions of them all. A plain tuple is an app, too.
+
+    `name` is the app's on its broker, where it owns streams, durables and events beside other apps. Where it is not
+    given, commands take the first word of the app's reference: `shop` of `shop.flow:SERVICES`. `version` is that of the
+    distribution that brings the app, if it is not given.
+    """
 
     middlewares: tuple[Middleware, ...]
+    name: str
+    version: str
 
-    def __new__(cls, services: Iterable[Service], middlewares: Iterable[Middleware] = ()) -> Self:
+    def __new__(
+        cls, services: Iterable[Service], middlewares: Iterable[Middleware] = (), *, name: str = "", version: str = ""
+    ) -> Self:
         app = super().__new__(cls, services)
+        app.version = version
         app.middlewares = tuple(middlewares)
+        if name and not NAME.fullmatch(name):
+            raise DeclarationError(f"App(name={name!r}): small letters, digits, - and _, 32 at most")
+        app.name = name
         return app
 
 
 def middlewares_of(services: Sequence[Service]) -> tuple[Middleware, ...]:
     """The middlewares of the app; a plain tuple of services has none."""
     return services.middlewares if isinstance(services, App) else ()
+
+
+def name_of(services: Sequence[Service]) -> str:
+    """The name of the app that the services are; empty if it has none."""
+    return services.name if isinstance(services, App) else ""
+
+
+def version_of(services: Sequence[Service]) -> str:
+    """The version of the app that the services are; empty if it has none."""
+    return services.version if isinstance(services, App) else ""
 
 
 def load(reference: str = "") -> App:
@@ -100,7 +127,14 @@ def named(services: Sequence[Service], names: Sequence[str]) -> tuple[Service, .
 
 def _checked(reference: str, services: Sequence[Service]) -> App:
     try:
-        whole = App(services, middlewares_of(services))
+        whole = App(
+            services,
+            middlewares_of(services),
+            name=name_of(services) or _first_word(reference),
+            version=version_of(services) or _version(reference),
+        )
+    except DeclarationError:
+        raise
     except TypeError:
         whole = App(())
     if not whole or not all(isinstance(service, Service) for service in whole):
@@ -112,6 +146,25 @@ def _checked(reference: str, services: Sequence[Service]) -> App:
     for service in whole:
         service.require_reactions()
     return whole
+
+
+def _first_word(reference: str) -> str:
+    """The name of an app that has none: the package that it is in."""
+    word = reference.partition(":")[0].partition(".")[0].lower().lstrip("_")[:32]
+    if not NAME.fullmatch(word):
+        raise AppError(f"app {reference}: {word!r} can't be its name; give it one: App(services, name=…)")
+    return word
+
+
+def _version(reference: str) -> str:
+    """The version of the project here whose app it is, else of the distribution that brings it; empty without both."""
+    if _of_project(Path()) == reference and (said := _table(Path(), "project").get("version")):
+        return str(said)
+    for point in entry_points(group="jetmesh.apps"):
+        if point.value == reference and point.dist:
+            return point.dist.version
+    names = packages_distributions().get(reference.partition(":")[0].partition(".")[0], ())
+    return version(names[0]) if names else ""
 
 
 def _check_streams(reference: str, services: Sequence[Service]) -> None:
@@ -134,11 +187,14 @@ def _points(key: str, group: str) -> list[EntryPoint]:
 
 
 def _of_project(folder: Path, key: str = "app") -> str:
+    return str(_table(folder, "tool").get("jetmesh", {}).get(key, ""))
+
+
+def _table(folder: Path, name: str) -> dict[str, Any]:
+    """A table of the pyproject.toml in a folder; empty where there is none."""
     file = folder / "pyproject.toml"
-    if not file.is_file():
-        return ""
-    tools = tomllib.loads(file.read_text("utf-8")).get("tool", {})
-    return str(tools.get("jetmesh", {}).get(key, ""))
+    found: dict[str, Any] = tomllib.loads(file.read_text("utf-8")).get(name, {}) if file.is_file() else {}
+    return found
 
 
 def _installed() -> str:

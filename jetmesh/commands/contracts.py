@@ -15,11 +15,24 @@ from jetmesh.commands import options
 from jetmesh.commands.target import connected
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import say
-from jetmesh.contracts import compatibility, generate, lint, package, readers, registry, releases, scaffold, schema
+from jetmesh.contracts import (
+    compatibility,
+    deployed,
+    generate,
+    lint,
+    package,
+    readers,
+    registry,
+    releases,
+    scaffold,
+    schema,
+)
 from jetmesh.contracts.compatibility import Break, Mode, Side
+from jetmesh.contracts.deployed import Deployed
 from jetmesh.contracts.package import Package
 from jetmesh.contracts.page import type_of
 from jetmesh.contracts.readers import Readers
+from jetmesh.contracts.registry import Entry
 from jetmesh.contracts.schema import FACTS, UNIT, Contracts
 from jetmesh.service import Service
 
@@ -165,7 +178,10 @@ async def _deployed() -> list[Contracts]:
 @contracts.command()
 @options.contracts
 def publish(contracts: str) -> None:
-    """Write the contracts to the broker's registry, as `topology apply` does: they are the deployed ones then."""
+    """Write the contracts to the broker's registry, as `topology apply` does: they are the deployed ones then.
+
+    An event keeps the app that owns it, and none is removed: `jetmesh contracts retire` does that.
+    """
     for name in asyncio.run(_publish(package.load(contracts).contracts())):
         say(f"written: {name}")
 
@@ -173,6 +189,62 @@ def publish(contracts: str) -> None:
 async def _publish(found: Contracts) -> list[str]:
     async with connected() as (connection, chosen):
         return await registry.publish(connection, found, chosen.replicas)
+
+
+@contracts.command("deployed")
+def deployed_() -> None:
+    """List the deployed events: the service and the app that own each, the app's version, and who reads it."""
+    entries, known = asyncio.run(_registered())
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("event", "owner", "app", "since version", "readers"):
+        table.add_column(column, overflow="fold", no_wrap=column == "event")
+    for name, entry in entries.items():
+        whom = "\n".join(deployed.readers(known.values(), name)) or "no app"
+        table.add_row(name, entry.contract.owner, entry.app or "-", entry.version or "-", whom)
+    Console().print(table)
+
+
+@contracts.command()
+@click.argument("name", metavar="TYPE")
+@click.option("--reason", required=True, help="Why nobody needs it any more; the registry's history keeps it.")
+@click.option("--force", is_flag=True, help="Retire it although somebody reads it.")
+@options.contracts
+def retire(name: str, reason: str, force: bool, contracts: str) -> None:
+    """Take an event out of the broker's registry: no version of it is compared with any more.
+
+    Refused while a deployed service records it, and, without --force, while a deployed app or a registered consumer
+    reads it; exit 1. What is stored in streams stays.
+    """
+    entries, known = asyncio.run(_registered())
+    if name not in entries:
+        raise LookupError(f"no contract {name} is deployed; there are {', '.join(entries) or 'none'}")
+    if whom := deployed.recorders(known.values(), name):
+        raise click.ClickException(f"{', '.join(whom)} records {name}: first apply a version that does not")
+    whom = [*deployed.readers(known.values(), name), *_consumers_of(name, contracts)]
+    if whom and not force:
+        raise click.ClickException(f"{name} is still read by {', '.join(whom)}: tell them, or retire it with --force")
+    asyncio.run(_retire(name, reason))
+    although = f", although {', '.join(whom)} reads it" if whom else ""
+    say(f"retired: {name}{although}")
+
+
+def _consumers_of(name: str, contracts: str) -> list[str]:
+    """The consumers of other teams that are registered beside the package of contracts, if there is one here."""
+    try:
+        folder = package.load(contracts).folder
+    except package.PackageError:
+        return []
+    return [str(each) for each in readers.registered(folder / "consumers") if name in each.events]
+
+
+async def _registered() -> tuple[dict[str, Entry], dict[str, Deployed]]:
+    async with connected() as (connection, _):
+        return await registry.entries(connection), await deployed.fetch(connection)
+
+
+async def _retire(name: str, reason: str) -> None:
+    async with connected() as (connection, _):
+        await registry.retire(connection, name, reason)
 
 
 @contracts.command("lint")

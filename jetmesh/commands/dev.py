@@ -70,7 +70,7 @@ async def _play(plan: Plan, mesh: Lifecycle) -> None:
     await mesh.start_foundation(plan.broker())
     say(f"broker    {plan.nats_url}")
     async with connected_with(plan.nats_args(OPERATOR)) as operator:
-        needed = topology(plan.services, split=plan.split)
+        needed = topology(plan.services, split=plan.split, app=apps.name_of(plan.services))
         made = await provide(operator.connection, needed)
     say(f"topology  {len(needed.streams)} streams, {len(needed.consumers)} durables; {made or 'none'} made now")
     await mesh.start_services([plan.service(service.name) for service in plan.services])

@@ -14,6 +14,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from jetmesh import app as apps
+from jetmesh.commands import options
 from jetmesh.commands.options import Figure
 from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.common import lenient
@@ -21,6 +23,8 @@ from jetmesh.common.console import Console, field
 from jetmesh.common.terminal import say
 from jetmesh.common.terminal import show as show_json
 from jetmesh.common.visible import lines
+from jetmesh.contracts import deployed
+from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.dead_letters import EVERYTHING, DeadLetter, DeadLetters, Filter, LetterGroup, grouped
 from jetmesh.operate.replay import Unfit
 
@@ -41,7 +45,11 @@ BODY_MAX = 4_000
 
 @click.group()
 def dlq() -> None:
-    """Dead letters: list them, show one, replay them to their reaction, or discard them."""
+    """Dead letters: list them, show one, replay them to their reaction, or discard them.
+
+    Where several apps share a broker, those of the app that --app, JETMESH_APP or pyproject.toml names; those of all
+    apps where nothing names one.
+    """
 
 
 @dlq.command("list")
@@ -50,9 +58,10 @@ def dlq() -> None:
 @click.option("--each", is_flag=True, help="One line a letter, with its ID, instead of groups.")
 @LIMIT
 @JSON
-def list_(reaction: str, reason: str, each: bool, limit: int | None, as_json: bool) -> None:
+@options.app
+def list_(reaction: str, reason: str, each: bool, limit: int | None, as_json: bool, app: str) -> None:
     """List dead letters, grouped by reaction and reason."""
-    letters = _run(_choose((), Filter(reaction, reason), limit))
+    letters = _run(_choose((), Filter(reaction, reason), limit, app))
     if as_json:
         _print_json([summary(letter) for letter in letters] if each else [_as_json(g) for g in grouped(letters)])
     elif not letters:
@@ -82,6 +91,7 @@ def show(id: int, as_json: bool) -> None:
 @RATE
 @DRY_RUN
 @JSON
+@options.app
 def replay(ids: tuple[int, ...], rate: float | None, dry_run: bool, as_json: bool, **chosen: Any) -> None:
     """Send letters to the reaction that failed, and to no other.
 
@@ -106,6 +116,7 @@ def replay(ids: tuple[int, ...], rate: float | None, dry_run: bool, as_json: boo
 @DRY_RUN
 @JSON
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@options.app
 def discard(ids: tuple[int, ...], dry_run: bool, as_json: bool, yes: bool, **chosen: Any) -> None:
     """Remove letters for good. Their events stay unhandled by that reaction."""
     letters = _run(_chosen(ids, **chosen))
@@ -149,22 +160,35 @@ def _who() -> str:
 
 
 @asynccontextmanager
-async def _post() -> AsyncIterator[DeadLetters]:
+async def _post(app: str = "") -> AsyncIterator[DeadLetters]:
     async with reach(settings_of_target()) as mesh:
-        yield DeadLetters(mesh.connection, mesh.publisher, f"{_who()}@{socket.gethostname()}")
+        theirs = await _services_of_others(mesh.connection, app)
+        yield DeadLetters(mesh.connection, mesh.publisher, f"{_who()}@{socket.gethostname()}", theirs)
+
+
+async def _services_of_others(connection: Transport, app: str) -> frozenset[str]:
+    """The services of the other apps on the broker; none where nothing names an app."""
+    try:
+        name = apps.name_of(apps.load(app))
+    except apps.AppError:
+        if app:
+            raise
+        return frozenset()
+    known = await deployed.fetch(connection)
+    return frozenset(service for each in known.values() if each.app != name for service in each.records)
 
 
 def _chosen(
-    ids: tuple[int, ...], reaction: str, reason: str, everything: bool, limit: int | None
+    ids: tuple[int, ...], reaction: str, reason: str, everything: bool, limit: int | None, app: str
 ) -> Coroutine[Any, Any, list[DeadLetter]]:
     ways = [bool(ids), bool(reaction or reason), everything]
     if sum(ways) != 1:
         raise click.UsageError("name the letters by ID, by --reaction and --reason, or with --all: one of the three")
-    return _choose(ids, Filter(reaction, reason), limit)
+    return _choose(ids, Filter(reaction, reason), limit, app)
 
 
-async def _choose(ids: tuple[int, ...], which: Filter, limit: int | None) -> list[DeadLetter]:
-    async with _post() as post:
+async def _choose(ids: tuple[int, ...], which: Filter, limit: int | None, app: str = "") -> list[DeadLetter]:
+    async with _post(app) as post:
         if ids:
             return [await _existing(post, sequence) for sequence in ids[:limit]]
         letters = []

@@ -14,30 +14,20 @@ from jetmesh.commands.errors import advised
 from jetmesh.commands.target import PATIENT_SECONDS, connected
 from jetmesh.common.extras import brought_by
 from jetmesh.common.terminal import say
-from jetmesh.contracts import compatibility, registry
-from jetmesh.contracts.package import contracts_of
-from jetmesh.contracts.releases import NoRelease
-from jetmesh.contracts.schema import Contracts
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.jetstream.transport import Transport
+from jetmesh.operate.deployment import Deployment, Plan, needed
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.since import FORMS, Since
 from jetmesh.since import read as read_since
-from jetmesh.topology import accounts, chart, nack, nkeys, provision
-from jetmesh.topology.provision import Change, Drift, Step
+from jetmesh.topology import accounts, chart, nack, nkeys
+from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.starting import Starts
-from jetmesh.topology.streams import Topology
-from jetmesh.topology.streams import topology as needed
 
-COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.KEEP: None}
+COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.AWAIT: "yellow", Change.KEEP: None}
 """The colours of changes; the others are red."""
 REFUSED = 3
 """Exit status of a refused plan: a retry is useless, unlike after a failure to connect."""
-
-
-class Breaking(Exception):
-    """The services' contracts break a deployed contract."""
 
 
 @click.group()
@@ -48,7 +38,7 @@ def topology() -> None:
 prune = click.option(
     "--prune",
     is_flag=True,
-    help="Remove subjects, filters, durables and contracts that the services no longer declare.",
+    help="Remove the app's subjects, filters, durables and unread contracts that its services no longer declare.",
 )
 """Without it they stay: a newer version may have added them. A durable that somebody pulls stays anyway."""
 since = click.option(
@@ -58,41 +48,47 @@ since = click.option(
     metavar="REACTION=TIME",
     help="Which past events a new reaction (or all of a service) reads: now, beginning, or those since a time.",
 )
+take_over = click.option(
+    "--take-over",
+    default="",
+    metavar="APP",
+    help="Own what this app owned: it was renamed, or its services moved here.",
+)
 
 
 @topology.command()
 @prune
 @since
+@take_over
 @options.app
-def plan(app: str, prune: bool, said: Sequence[str]) -> None:
+def plan(app: str, prune: bool, said: Sequence[str], take_over: str) -> None:
     """Show the difference between what the services need and what the broker has; exit 1 if there is one.
 
-    Of a new reaction it shows how many past events it would read.
+    Of a new reaction it shows how many past events it would read; what another app owns is refused, with both names.
     """
-    services = apps.load(app)
-    steps = asyncio.run(_plan(services, carry_out=False, prune=prune, starts=_starts(said, services)))
-    show(steps)
-    raise SystemExit(any(step.change is not Change.KEEP for step in steps))
+    found = asyncio.run(_planned(app, prune, take_over, said, carry_out=False))
+    show(found)
+    raise SystemExit(not found.is_done)
 
 
 @topology.command()
 @prune
 @since
+@take_over
 @options.app
-def apply(app: str, prune: bool, said: Sequence[str]) -> None:
-    """Make the streams and durables that the services need; exit 3 if that would lose data or is impossible, if a
-    contract breaks a deployed one, or if nobody says which past events a new reaction shall read.
+def apply(app: str, prune: bool, said: Sequence[str], take_over: str) -> None:
+    """Make the streams and durables that the services need; exit 3 if that would lose data or is impossible, if another
+    app owns them, if a contract breaks a deployed one, or if nobody says which past events a new reaction shall read.
 
-    Everything is checked before anything is changed. Settings of operators stay, and so do the additions of a newer
-    version: an older version can be applied again.
+    Everything is checked before anything is changed, and nothing of another app is. Settings of operators stay, and so
+    do the additions of a newer version: an older version can be applied again.
     """
-    services = apps.load(app)
     try:
-        steps = asyncio.run(_plan(services, carry_out=True, prune=prune, starts=_starts(said, services)))
-    except (ApiError, Breaking, Drift) as refused:
+        done = asyncio.run(_planned(app, prune, take_over, said, carry_out=True))
+    except (ApiError, Drift) as refused:
         say(advised(str(refused), refused), fg="red", err=True)
         raise SystemExit(REFUSED) from None
-    show(steps, carried_out=True)
+    show(done, carried_out=True)
 
 
 @topology.command()
@@ -142,7 +138,7 @@ def export(kind: str, account: str, app: str) -> None:
     with brought_by("contracts", f"--format {kind}"):
         import yaml
     chosen = settings.read(Settings)
-    exported = nack.export(_needed(apps.load(app), chosen), account)
+    exported = nack.export(needed(apps.load(app), chosen), account)
     say(yaml.safe_dump_all(exported.resources, sort_keys=False, explicit_start=True), end=False)
     for whose, field, value in exported.missing:
         say(f"{whose}: {kind} has no field for {field}: {value!r}; set it by hand", fg="red", err=True)
@@ -161,7 +157,7 @@ def values(app: str) -> None:
     """
     with brought_by("contracts", "YAML"):
         import yaml
-    say(yaml.safe_dump(chart.values(_needed(apps.load(app), settings.read(Settings))), sort_keys=False), end=False)
+    say(yaml.safe_dump(chart.values(needed(apps.load(app), settings.read(Settings))), sort_keys=False), end=False)
 
 
 def _check_outside(user: str, services: Sequence[Service]) -> None:
@@ -176,37 +172,26 @@ def _of_services(services: Sequence[Service]) -> set[str]:
     return {name for service in services for name in (service.name, f"{service.name}-micro")}
 
 
-def show(steps: Sequence[Step], *, carried_out: bool = False) -> None:
-    """Print a plan: each change in its colour, and the result."""
+def show(found: Plan, *, carried_out: bool = False) -> None:
+    """Print a plan: what is refused, each change in its colour, and the result."""
+    for refused in found.refusals:
+        say(f"refuse {refused}", fg="red")
+    steps = found.steps
     changes = [step for step in steps if step.change is not Change.KEEP]
     for step in changes:
         say(str(step), fg=COLOURS.get(step.change, "red"))
     for step in steps:
         if step.kept:
             say(f"kept at {step.kind} {step.name}, though not declared here: {'; '.join(step.kept)}")
-    if carried_out or not changes:
+    for note in found.notes:
+        say(note, fg="yellow")
+    awaited = [step for step in changes if step.change is Change.AWAIT]
+    if carried_out and awaited:
+        say(f"{len(steps) - len(awaited)} of {len(steps)} streams and durables are as needed, the others wait")
+    elif carried_out or not changes:
         say(f"all {len(steps)} streams and durables are as needed")
     else:
         say(f"{len(changes)} of {len(steps)} streams and durables are not as needed")
-
-
-async def _refuse_breaking(connection: Transport, new: Contracts) -> None:
-    """Compare the services' contracts with the deployed ones, current and earlier. The contract of an event that the
-    services do not record (any more, or not yet) stays.
-
-    Raises:
-        Breaking: naming each breaking change; `jetmesh contracts check --against nats` names those affected.
-    """
-    try:
-        past = [registry.owned(release, new) for release in await registry.history(connection)]
-    except NoRelease:
-        return
-    changes = compatibility.check(new, past)
-    broken = [each for each in changes if not each.only_if_read and each.rule != "event-removed"]
-    if broken:
-        lines = dict.fromkeys(f"{each.event} {each.field}: {each.rule}: {each.detail}" for each in broken)
-        advice = "make a new type and keep the old one; `jetmesh contracts check --against nats` says whom this breaks"
-        raise Breaking("\n".join([*lines, advice]))
 
 
 def _starts(said: Sequence[str], services: Sequence[Service]) -> Starts:
@@ -226,18 +211,9 @@ def _starts(said: Sequence[str], services: Sequence[Service]) -> Starts:
     return Starts(found)
 
 
-def _needed(services: Sequence[Service], chosen: Settings) -> Topology:
-    return needed(services, chosen.replicas, chosen.ack_wait_seconds, chosen.split)
-
-
-async def _plan(services: Sequence[Service], *, carry_out: bool, prune: bool, starts: Starts) -> list[Step]:
+async def _planned(app: str, prune: bool, take_over: str, said: Sequence[str], *, carry_out: bool) -> Plan:
+    services = apps.load(app)
+    starts = _starts(said, services)
     async with connected(PATIENT_SECONDS) as (connection, chosen):
-        needed = _needed(services, chosen)
-        whole = replace(needed, streams=(*needed.streams, registry.stream(chosen.replicas)))
-        steps = await provision.plan(connection, whole, prune=prune, starts=starts)
-        if carry_out:
-            new = contracts_of(services)
-            await _refuse_breaking(connection, new)
-            await provision.apply(connection, steps)
-            await registry.publish(connection, new, chosen.replicas, prune=prune)
-        return steps
+        deployment = Deployment(connection, services, chosen, prune, take_over, starts)
+        return await (deployment.apply() if carry_out else deployment.plan())

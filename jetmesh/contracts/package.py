@@ -63,6 +63,13 @@ def contracts_of(services: Iterable[Service]) -> Contracts:
     return {event.type: contract(event) for event in events}
 
 
+def recorded_by(services: Iterable[Service]) -> Contracts:
+    """The contracts that an app of these services owns: those of the events of its own services."""
+    services = tuple(services)
+    owners = {service.name for service in services}
+    return {name: each for name, each in contracts_of(services).items() if each.owner in owners}
+
+
 def project(package: Package) -> dict[str, Any]:
     """The table `[project]` of the package's pyproject.toml.
 

@@ -1,62 +1,98 @@
-"""The contracts that are deployed: a JetStream KV bucket with the contract of each type and its earlier versions."""
+"""The contracts that are deployed: a JetStream KV bucket with the contract of each type and its earlier versions.
+
+Beside the contract an entry names the app that deployed it, and the version with which it did.
+"""
 
 import json
-from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from jetmesh.common import json_body
+from jetmesh.contracts.bucket import Bucket, Values
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
-from jetmesh.jetstream.api import request
-from jetmesh.jetstream.errors import ApiError
-from jetmesh.jetstream.headers import decode_headers, encode_headers
-from jetmesh.jetstream.transport import API, Transport
-from jetmesh.topology import provision
-from jetmesh.topology.streams import Stream, Topology
+from jetmesh.jetstream.transport import Transport
+from jetmesh.topology.streams import Stream
 
 BUCKET = "jetmesh_contracts"
 STREAM = f"KV_{BUCKET}"
-OPERATION = "KV-Operation"
-"""The header of an entry that deletes its key."""
-HISTORY_MAX = 64
-"""How many versions of each contract the bucket keeps: the most that JetStream's KV allows."""
+CONTRACTS = Bucket(BUCKET, {"deny_delete": True})
 
-Values = Mapping[str, Sequence[bytes]]
-"""The values of each key."""
+
+class Owned(ValueError):
+    """A contract belongs to another app; the text names both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A deployed contract, the app that owns it (empty: deployed without one) and the version that changed it last."""
+
+    contract: Contract
+    app: str = ""
+    version: str = ""
+
+    @property
+    def value(self) -> bytes:
+        """What the bucket keeps."""
+        owner = {"app": self.app, "version": self.version} if self.app else {}
+        return json.dumps({**self.contract.document(), **owner}).encode()
 
 
 def stream(replicas: int = 1) -> Stream:
-    """The stream behind the bucket, as every client of JetStream's KV makes it (ADR-8)."""
-    return Stream(
-        STREAM,
-        {
-            "name": STREAM,
-            "subjects": [f"$KV.{BUCKET}.>"],
-            "retention": "limits",
-            "storage": "file",
-            "discard": "new",
-            "num_replicas": replicas,
-            "max_msgs_per_subject": HISTORY_MAX,
-            "allow_rollup_hdrs": True,
-            "deny_delete": True,
-        },
-    )
+    """The stream behind the bucket."""
+    return CONTRACTS.stream(replicas)
 
 
-async def publish(connection: Transport, contracts: Contracts, replicas: int = 1, *, prune: bool = True) -> list[str]:
-    """Write new and changed contracts; with `prune`, delete those that their owner no longer records. Returns the types
-    that were written or deleted.
+async def publish(
+    connection: Transport,
+    contracts: Contracts,
+    replicas: int = 1,
+    *,
+    app: str = "",
+    version: str = "",
+    take_over: str = "",
+) -> list[str]:
+    """Write new and changed contracts of an app; returns the types that were written. Those that another app owns stay
+    as they are, and those that nobody records any more, too: `retire` deletes them.
 
-    Contracts of other owners stay: several meshes may share a broker.
+    Raises:
+        Owned: another app than this one or `take_over` owns one of them.
     """
-    deployed = _latest(await _made(connection, replicas))
-    changed = [name for name, each in contracts.items() if deployed.get(name) != each]
+    await CONTRACTS.make(connection, replicas)
+    deployed = _latest(await CONTRACTS.values(connection))
+    if second := second_owners(deployed, contracts, app, take_over):
+        raise Owned("; ".join(second))
+    wanted = {name: Entry(each, app, version) for name, each in contracts.items()}
+    changed = [name for name, entry in wanted.items() if not _is_there(deployed.get(name), entry)]
     for name in changed:
-        await _put(connection, name, json.dumps(contracts[name].document()).encode())
-    gone = [name for name in owned(deployed, contracts) if name not in contracts] if prune else []
-    for name in gone:
-        await _put(connection, name, b"", {OPERATION: "DEL"})
-    return [*changed, *gone]
+        before = deployed.get(name)
+        entry = wanted[name] if app or before is None else Entry(contracts[name], before.app, before.version)
+        await CONTRACTS.put(connection, name, entry.value)
+    return changed
+
+
+def second_owners(deployed: Mapping[str, Entry], names: Iterable[str], app: str, take_over: str = "") -> list[str]:
+    """A sentence for each of these types that another app than this one and `take_over` owns, naming both."""
+    theirs = {name: entry.app for name in names if (entry := deployed.get(name)) and app}
+    return [
+        f"event {name}: the app {other} owns it, and the app {app} would be a second owner: give it another type (or "
+        f"`--take-over {other}`, if that app is this one now)"
+        for name, other in theirs.items()
+        if other not in ("", app, take_over)
+    ]
+
+
+async def retire(connection: Transport, name: str, reason: str) -> None:
+    """Delete the contract of a type; the bucket's history keeps the reason.
+
+    Raises:
+        NoRelease: none were ever deployed.
+        LookupError: there is none of this type.
+    """
+    if name not in (known := await entries(connection)):
+        raise LookupError(f"no contract {name} is deployed; there are {', '.join(known) or 'none'}")
+    await CONTRACTS.delete(connection, name, json.dumps({"retired": reason}).encode())
 
 
 def owned(deployed: Contracts, contracts: Contracts) -> Contracts:
@@ -65,8 +101,22 @@ def owned(deployed: Contracts, contracts: Contracts) -> Contracts:
     return {name: each for name, each in deployed.items() if each.owner in owners}
 
 
+def only(deployed: Contracts, names: Collection[str]) -> Contracts:
+    """The deployed contracts of these types."""
+    return {name: each for name, each in deployed.items() if name in names}
+
+
 async def fetch(connection: Transport) -> Contracts:
     """The deployed contracts.
+
+    Raises:
+        NoRelease: none were ever deployed.
+    """
+    return {name: entry.contract for name, entry in (await entries(connection)).items()}
+
+
+async def entries(connection: Transport) -> dict[str, Entry]:
+    """The deployed contracts, each with its app.
 
     Raises:
         NoRelease: none were ever deployed.
@@ -83,27 +133,14 @@ async def history(connection: Transport) -> list[Contracts]:
     past = {name: _parsed(name, values) for name, values in (await _found(connection)).items()}
     steps = max((len(versions) for versions in past.values()), default=0)
     return [
-        {name: versions[max(0, len(versions) - step)] for name, versions in past.items() if versions}
+        {name: versions[max(0, len(versions) - step)].contract for name, versions in past.items() if versions}
         for step in range(steps, 0, -1)
     ]
 
 
-async def _made(connection: Transport, replicas: int) -> Values:
-    try:
-        return await _found(connection)
-    except NoRelease:
-        await provision.apply(connection, await provision.plan(connection, Topology((stream(replicas),), ())))
-        return {}
-
-
-async def _put(connection: Transport, name: str, value: bytes, headers: dict[str, str] | None = None) -> None:
-    """Write an entry. If the API has a prefix, the bucket's subjects have it as well: otherwise a bucket of the same
-    name in the own account would get the entry."""
-    subject = f"$KV.{BUCKET}.{name}"
-    whole = subject if connection.api_prefix == API else connection.api(subject)
-    answer = json.loads(await connection.ask(whole, value, headers=encode_headers(headers) if headers else b""))
-    if refused := answer.get("error"):
-        raise ApiError.of(refused, f"the bucket {BUCKET}")
+def _is_there(deployed: Entry | None, wanted: Entry) -> bool:
+    """Whether the contract is deployed, by this app if it has a name."""
+    return deployed is not None and deployed.contract == wanted.contract and wanted.app in ("", deployed.app)
 
 
 async def _found(connection: Transport) -> Values:
@@ -112,35 +149,28 @@ async def _found(connection: Transport) -> Values:
     Raises:
         NoRelease: there is no bucket.
     """
-    if await request(connection, f"STREAM.INFO.{STREAM}") is None:
+    if not await CONTRACTS.exists(connection):
         raise NoRelease("no contracts are deployed: `jetmesh topology apply` writes them")
-    values: dict[str, list[bytes]] = {}
-    gone: set[str] = set()
-    wanted = {"seq": 1, "next_by_subj": f"$KV.{BUCKET}.>"}
-    while answer := await request(connection, f"STREAM.MSG.GET.{STREAM}", wanted):
-        entry = answer["message"]
-        wanted["seq"] = entry["seq"] + 1
-        name = entry["subject"].removeprefix(f"$KV.{BUCKET}.")
-        if OPERATION in decode_headers(b64decode(entry.get("hdrs") or "")):
-            gone.add(name)
-        else:
-            gone.discard(name)
-            values.setdefault(name, []).append(b64decode(entry.get("data") or ""))
-    return {name: values[name] for name in sorted(values.keys() - gone)}
+    return await CONTRACTS.values(connection)
 
 
-def _latest(values: Values) -> Contracts:
+def _latest(values: Values) -> dict[str, Entry]:
     return {name: found[-1] for name, each in values.items() if (found := _parsed(name, each[-1:]))}
 
 
-def _parsed(name: str, values: Iterable[bytes]) -> list[Contract]:
+def _parsed(name: str, values: Iterable[bytes]) -> list[Entry]:
     """The versions of a contract.
 
     Raises:
         ValueError: a value is not a contract.
     """
     try:
-        return [parse({name: json_body.document(value)})[name] for value in values if value]
+        return [_entry(name, json_body.document(value)) for value in values if value]
     except ValueError as wrong:
         fix = f"`nats kv purge {BUCKET} {name}` removes it"
         raise ValueError(f"the contract {name} in the bucket {BUCKET} can't be read ({wrong}): {fix}") from None
+
+
+def _entry(name: str, document: Any) -> Entry:
+    contract = parse({name: document})[name]
+    return Entry(contract, str(document.get("app") or ""), str(document.get("version") or ""))

@@ -189,10 +189,13 @@ def grouped(letters: Iterable[DeadLetter]) -> list[LetterGroup]:
 
 
 class DeadLetters:
-    """The dead letters of a mesh. Each replay and discard is logged with the name of the operator."""
+    """The dead letters of a mesh, without those of the services `hidden`. Each replay and discard is logged with the
+    name of the operator."""
 
-    def __init__(self, connection: Transport, publisher: Publisher, by: str = "") -> None:
-        self._connection, self._publisher, self._by = connection, publisher, by
+    def __init__(
+        self, connection: Transport, publisher: Publisher, by: str = "", hidden: frozenset[str] = frozenset()
+    ) -> None:
+        self._connection, self._publisher, self._by, self._hidden = connection, publisher, by, hidden
 
     async def all(self, which: Filter = EVERYTHING) -> AsyncIterator[DeadLetter]:
         """The selected letters, oldest first.
@@ -201,7 +204,8 @@ class DeadLetters:
             Unavailable: the stream does not answer.
         """
         async for message in self._messages(which.subject):
-            if which.takes(letter := _letter(message)):
+            letter = _letter(message)
+            if letter.service not in self._hidden and which.takes(letter):
                 yield letter
 
     async def one(self, sequence: int) -> DeadLetter | None:

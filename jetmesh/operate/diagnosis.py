@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from jetmesh.app import name_of
 from jetmesh.contracts import registry
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.jetstream import api
@@ -15,8 +16,9 @@ from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
 from jetmesh.operate.service_answers import ServerHealth, ServiceReadiness, ask_everybody
 from jetmesh.service import Service
 from jetmesh.topology import provision
-from jetmesh.topology.names import endpoint_subject
+from jetmesh.topology.names import DEAD_LETTERS, LETTERS, endpoint_subject
 from jetmesh.topology.orphans import Orphan, is_ours, orphans
+from jetmesh.topology.ownership import owner_of
 from jetmesh.topology.provision import Change, Step
 from jetmesh.topology.streams import Stream
 
@@ -65,7 +67,7 @@ async def streams(context: CheckContext) -> Findings:
     for name in sorted(unreadable):
         yield Finding("topology", Grade.WRONG, f"the broker has {name}, and can't read it", OPEN_FILES)
     for step in (step for step in drift if step.name not in unreadable):
-        yield Finding("topology", Grade.WRONG, _words(step, lost), _fix(step, lost))
+        yield Finding("topology", _grade(step), _words(step, lost), _fix(step, lost))
     for step in (step for step in steps if step.kept and not isinstance(step.wanted, Orphan)):
         found = f"{step.kind} {step.name} has, undeclared: {'; '.join(step.kept)}"
         yield Finding("topology", Grade.NOTE, found, "it is kept; `jetmesh topology apply --prune` takes subjects away")
@@ -84,6 +86,12 @@ async def _unreadable(context: CheckContext, drift: Sequence[Step]) -> set[str]:
     return missing & known
 
 
+def _grade(step: Step) -> Grade:
+    """What only has no owner yet works as it is: an older version made it."""
+    noted = step.change is Change.UPDATE and {name for name, _, _ in step.differences} == {"metadata"}
+    return Grade.NOTE if noted else Grade.WRONG
+
+
 def _words(step: Step, lost: frozenset[str]) -> str:
     if step.name in lost:
         return f"stream {step.name} is gone, and other streams of this mesh hold data: what was in it is lost here"
@@ -99,6 +107,8 @@ def _fix(step: Step, lost: frozenset[str]) -> str:
         return "decide it as it says, and run `jetmesh topology apply`"
     if step.change is Change.REFUSE:
         return "remove the reason: `jetmesh topology apply` refuses this"
+    if step.change is Change.AWAIT:
+        return "deploy the app that owns the stream, then `jetmesh topology apply` this one again"
     return "run `jetmesh topology apply`"
 
 
@@ -168,6 +178,7 @@ async def durables(context: CheckContext) -> Findings:
     for orphan in await orphans(context.connection, needed):
         yield _orphaned(orphan)
     ours = {(consumer.stream, consumer.durable) for consumer in (*needed.consumers, *needed.counts)}
+    ours.add((DEAD_LETTERS, LETTERS))
     own, services = {stream.name for stream in needed.streams}, {consumer.service for consumer in needed.consumers}
     for stream in sorted(own | {stream for stream, _ in ours}):
         for info in await api.consumers_of(context.connection, stream):
@@ -177,8 +188,14 @@ async def durables(context: CheckContext) -> Findings:
             elif (stream, name) in ours:
                 if info.get("paused"):
                     yield _paused(stream, name)
-            elif stream in own and info["config"].get("durable_name") and not is_ours(info["config"], services):
+            elif stream in own and not _is_known(info["config"], services, name_of(context.services)):
                 yield _stranger(stream, info)
+
+
+def _is_known(config: Mapping[str, Any], services: Container[str], app: str) -> bool:
+    """Whether a consumer passes, is an orphan of these services, or belongs to another app."""
+    owner = owner_of(config)
+    return not config.get("durable_name") or is_ours(config, services) or (owner is not None and owner.app != app)
 
 
 def _is_offline(info: Mapping[str, Any]) -> bool:

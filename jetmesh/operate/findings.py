@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from jetmesh.app import name_of
 from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
 from jetmesh.settings import Settings
@@ -46,7 +47,8 @@ class CheckContext:
     def topology(self) -> Topology:
         """The topology that the services need."""
         chosen = self.settings
-        return topology(self.services, chosen.replicas, chosen.ack_wait_seconds, chosen.split)
+        split, app = chosen.split, name_of(self.services)
+        return topology(self.services, chosen.replicas, chosen.ack_wait_seconds, split, app)
 
     @property
     def server(self) -> Mapping[str, Any]:

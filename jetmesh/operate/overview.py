@@ -97,7 +97,7 @@ async def look(
         _reports(connection, services),
         _all(_consumer(connection, consumer) for consumer in needed.consumers),
         _all(_stream(connection, stream.name) for stream in needed.streams),
-        _letters(connection),
+        _letters(connection, {service.name for service in services}),
     )
     lags: dict[str, Lag] = {}
     for consumer, lag in zip(needed.consumers, infos, strict=True):
@@ -215,13 +215,14 @@ async def _orphans(connection: Transport, needed: Topology) -> tuple[str, ...]:
     return tuple(f"{orphan.name}: {orphan}" for orphan in found)
 
 
-async def _letters(connection: Transport) -> dict[str, int]:
-    """The number of dead letters of each `service.reaction`."""
+async def _letters(connection: Transport, services: set[str]) -> dict[str, int]:
+    """The number of dead letters of each `service.reaction` of these services."""
     info = await _ask(connection, f"STREAM.INFO.{DEAD_LETTERS}", {"subjects_filter": DEAD_SUBJECTS})
     found: dict[str, int] = {}
     for subject, count in ((info or {}).get("state", {}).get("subjects") or {}).items():
-        whose = origin_of(subject).whose
-        found[whose] = found.get(whose, 0) + count
+        origin = origin_of(subject)
+        if origin.service in services:
+            found[origin.whose] = found.get(origin.whose, 0) + count
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.subject import covers
+from jetmesh.topology.ownership import CLAIM, claims_of
 
 FieldDifference = tuple[str, Any, Any]
 """A field's name, its value on the broker, and the value that is needed."""
@@ -57,12 +58,22 @@ class _Merged:
     undeclared: tuple[str, ...] = ()
 
 
-def of_stream(has: Config, needs: Config, *, holds: int = 0, prune: bool = False) -> Difference:
-    """Compare a stream's configuration. `holds` are its bytes; `prune` removes undeclared subjects."""
+def of_stream(
+    has: Config, needs: Config, *, holds: int = 0, prune: bool = False, is_shared: bool = False, take_over: str = ""
+) -> Difference:
+    """Compare a stream's configuration. `holds` are its bytes; `prune` removes undeclared subjects. Of a shared stream
+    each app changes its own part only; `take_over` names the app whose part becomes its own."""
     needs = {**UNWANTED_OF_STREAM, **needs}
     merged = _Merged({**has, **needs})
+    if "metadata" in needs:
+        merged.config["metadata"] = {**(has.get("metadata") or {}), **needs["metadata"]}
     _keep_room(merged, has, needs, holds)
-    reason = _merge_subjects(merged, has, needs, "subjects", prune=prune)
+    if is_shared:
+        _keep_copies(merged, has, needs)
+    if claims_of(needs):
+        reason = _merge_claimed(merged, has, needs, prune=prune, take_over=take_over)
+    else:
+        reason = _merge_subjects(merged, has, needs, "subjects", prune=prune)
     changed = _changed(has, merged.config, needs)
     reason = next((why for each in changed if (why := _forbidden(*each))), reason)
     if has.get("sealed"):
@@ -127,6 +138,31 @@ def _merge_subjects(merged: _Merged, has: Config, needs: Config, name: str, *, p
     return ""
 
 
+def _merge_claimed(merged: _Merged, has: Config, needs: Config, *, prune: bool, take_over: str) -> str:
+    """The subjects of a stream that apps share: an app adds its own and prunes what it claimed itself. Those of others
+    stay, and so does what nobody claims: an older version may rely on it."""
+    ((app, declared),) = claims_of(needs).items()
+    claims = dict(claims_of(has))
+    mine = claims.pop(app, frozenset()) | claims.pop(take_over, frozenset())
+    stale = mine - declared if prune else frozenset()
+    extra = [one for one in has["subjects"] if one not in declared | stale]
+    merged.config["subjects"] = [*needs["subjects"], *extra] or has["subjects"]  # a stream has one at least
+    merged.undeclared = tuple(sorted(stale))
+    if left := sorted(set(extra).difference(*claims.values())):
+        merged.kept.append(f"subjects {', '.join(left)}")
+    noted = merged.config["metadata"]
+    noted.pop(f"{CLAIM}{take_over}", None)
+    noted[f"{CLAIM}{app}"] = ",".join(sorted(declared | (mine - stale)))
+    return ""
+
+
+def _keep_copies(merged: _Merged, has: Config, needs: Config) -> None:
+    """Keep the copies of a shared stream where another app asked for more."""
+    if has.get("num_replicas", 1) > needs.get("num_replicas", 1):
+        merged.config["num_replicas"] = has["num_replicas"]
+        merged.kept.append(f"num_replicas {has['num_replicas']}")
+
+
 def _keep_room(merged: _Merged, has: Config, needs: Config, holds: int) -> None:
     """Keep `max_bytes` if an operator set it. Else it is the declared value, unless the stream would be half full then:
     it must not refuse today what it took yesterday."""
@@ -164,7 +200,18 @@ def _noted(metadata: Mapping[str, str], config: Config, needs: Config) -> dict[s
 
 
 def _changed(has: Config, merged: Config, needs: Iterable[str]) -> tuple[FieldDifference, ...]:
-    return tuple((name, has.get(name), merged[name]) for name in needs if not _same(has.get(name), merged[name]))
+    return tuple(
+        (name, *_shown(name, has.get(name), merged[name])) for name in needs if not _same(has.get(name), merged[name])
+    )
+
+
+def _shown(name: str, has: Any, needs: Any) -> tuple[Any, Any]:
+    """Both values; of the metadata, what differs."""
+    if name != "metadata":
+        return has, needs
+    before = has or {}
+    keys = [key for key in {**before, **needs} if before.get(key) != needs.get(key)]
+    return {k: before[k] for k in keys if k in before}, {k: needs[k] for k in keys if k in needs}
 
 
 def _same(has: Any, needs: Any) -> bool:

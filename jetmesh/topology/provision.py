@@ -13,7 +13,7 @@ from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
-from jetmesh.topology import account_limits, difference, orphans, starting
+from jetmesh.topology import account_limits, difference, orphans, ownership, starting
 from jetmesh.topology.difference import RENAMED, Difference, FieldDifference
 from jetmesh.topology.names import RESTORING
 from jetmesh.topology.orphans import Orphan
@@ -50,6 +50,8 @@ class Change(Enum):
     DECIDE = "decide"
     """A new durable that would read past events, and nobody has said since when."""
     KEEP = "keep"
+    AWAIT = "await"
+    """A durable on a stream that another app has not made yet: nothing is done."""
 
 
 REFUSED = frozenset({Change.REFUSE, Change.DECIDE})
@@ -83,14 +85,36 @@ class Step:
         return any(name not in difference.NO_HINDRANCE for name, _, _ in self.differences)
 
     @property
+    def is_to_do(self) -> bool:
+        """Whether `apply` does something."""
+        return self.change not in (Change.KEEP, Change.AWAIT)
+
+    @property
     def what(self) -> str:
         """The change and its stream or consumer, in words."""
         return f"{self.change.value} {self.kind} {self.name}"
 
 
-async def plan(connection: Transport, wanted: Topology, *, prune: bool = False, starts: Starts = ASKED) -> list[Step]:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What a comparison may remove and take over."""
+
+    prune: bool = False
+    take_over: str = ""
+
+    def conflict(self, has: Config, needs: Config) -> str:
+        """Why what the broker has belongs to another app; empty if it does not."""
+        return ownership.conflict(ownership.without(has, self.take_over), needs)
+
+
+AS_IT_IS = _How()
+
+
+async def plan(
+    connection: Transport, wanted: Topology, *, prune: bool = False, starts: Starts = ASKED, take_over: str = ""
+) -> list[Step]:
     """Compare and change nothing. `prune` also removes undeclared subjects and filters, and durables that no reaction
-    declares and nobody pulls. `starts` says where new durables begin.
+    declares and nobody pulls. `starts` says where new durables begin. What the app `take_over` owns is one's own.
 
     Raises:
         Unavailable: the broker does not answer.
@@ -98,20 +122,25 @@ async def plan(connection: Transport, wanted: Topology, *, prune: bool = False, 
     """
     if why_not := await restoring(connection):
         raise Drift(why_not)
-    steps = await compare(connection, wanted, prune=prune, starts=starts)
+    steps = await compare(connection, wanted, prune=prune, starts=starts, take_over=take_over)
     return [*steps, *(_plan_orphan(each, prune) for each in await orphans.orphans(connection, wanted))]
 
 
 async def compare(
-    connection: Transport, wanted: Topology, *, prune: bool = False, starts: Starts = ASKED
+    connection: Transport, wanted: Topology, *, prune: bool = False, starts: Starts = ASKED, take_over: str = ""
 ) -> list[Step]:
     """Compare, also while a restore is under way; without orphans."""
     names = dict.fromkeys(stream.name for stream in wanted.streams) | dict.fromkeys(c.stream for c in wanted.durables)
     infos = {name: await request(connection, f"STREAM.INFO.{name}") for name in names}
     lives = {name: history_of(info) for name, info in infos.items() if info}
-    steps = [await _plan_stream(connection, stream, infos[stream.name], prune) for stream in wanted.streams]
+    how = _How(prune, take_over)
+    steps = [await _plan_stream(connection, stream, infos[stream.name], how) for stream in wanted.streams]
+    mine = {stream.name for stream in wanted.streams}
     for each in wanted.durables:
-        step = await _plan_consumer(connection, each, prune, lives.get(each.stream))
+        if each.stream not in mine and each.stream not in lives:
+            steps.append(_awaited(each))
+            continue
+        step = await _plan_consumer(connection, each, how, lives.get(each.stream))
         is_new = step.change is Change.CREATE and each.stream in lives
         steps.append(_begun(step, await starting.start(connection, each, starts)) if is_new else step)
     return steps
@@ -145,7 +174,7 @@ async def carry_out(connection: Transport, steps: Iterable[Step]) -> None:
         raise Drift("\n".join(f"{step.what}: {step.reason}" for step in refused))
     if why := await _shortage(connection, steps):
         raise Drift(f"refuse: {why}; nothing was changed")
-    to_do = sorted((step for step in steps if step.change is not Change.KEEP), key=_turn)
+    to_do = sorted((step for step in steps if step.is_to_do), key=_turn)
     for number, step in enumerate(to_do):
         try:
             await _make(connection, step)
@@ -184,11 +213,14 @@ async def check_split(connection: Transport, wanted: Topology) -> None:
             raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number")
 
 
-async def _plan_stream(connection: Transport, stream: Stream, info: Any, prune: bool) -> Step:
+async def _plan_stream(connection: Transport, stream: Stream, info: Any, how: _How) -> Step:
     if info is None:
         return await _plan_new_stream(connection, stream)
-    found = difference.of_stream(info["config"], stream.config, holds=info["state"]["bytes"], prune=prune)
-    reason = found.reason
+    has, holds = info["config"], info["state"]["bytes"]
+    found = difference.of_stream(
+        has, stream.config, holds=holds, prune=how.prune, is_shared=stream.is_shared, take_over=how.take_over
+    )
+    reason = how.conflict(has, stream.config) or found.reason
     if not reason and any(name == "subjects" for name, _, _ in found.fields):
         reason = await _overlap(connection, stream) or await _still_held(connection, stream, found)
     return _step("stream", stream.name, stream, found, reason)
@@ -218,7 +250,7 @@ async def histories(connection: Transport, streams: Iterable[str]) -> dict[str, 
 
 
 async def _plan_consumer(
-    connection: Transport, consumer: Consumer, prune: bool = False, history: History | None = None
+    connection: Transport, consumer: Consumer, how: _How = AS_IT_IS, history: History | None = None
 ) -> Step:
     """Compare a durable; its metadata get the stream's history if that is known."""
     name = f"{consumer.stream}/{consumer.durable}"
@@ -226,8 +258,8 @@ async def _plan_consumer(
     info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     if info is None:
         return Step(Change.CREATE, "consumer", name, consumer, config=difference.new_consumer(needs))
-    found = difference.of_consumer(info["config"], needs, prune=prune)
-    step = _step("consumer", name, consumer, found, found.reason)
+    found = difference.of_consumer(info["config"], needs, prune=how.prune)
+    step = _step("consumer", name, consumer, found, how.conflict(info["config"], needs) or found.reason)
     successor = (info["config"].get("metadata") or {}).get(RENAMED, "")
     return _awake(step, successor) if successor else step
 
@@ -255,6 +287,11 @@ def _plan_orphan(orphan: Orphan, prune: bool) -> Step:
     return Step(Change.KEEP, "consumer", orphan.name, orphan, kept=(str(orphan),))
 
 
+def _awaited(consumer: Consumer) -> Step:
+    reason = f"there is no stream {consumer.stream} yet: the app that owns it makes it; apply again then"
+    return Step(Change.AWAIT, "consumer", f"{consumer.stream}/{consumer.durable}", consumer, reason=reason)
+
+
 def _with_history(config: Config, history: History) -> Config:
     return {**config, "metadata": {**(config.get("metadata") or {}), **history.metadata}}
 
@@ -269,7 +306,9 @@ async def _overlap(connection: Transport, stream: Stream) -> str:
     for subject in stream.config["subjects"]:
         names = (await request(connection, "STREAM.NAMES", {"subject": subject}) or {}).get("streams") or []
         if others := sorted(set(names) - {stream.name}):
-            return f"{subject} is taken by the stream {others[0]} already"
+            info = await request(connection, f"STREAM.INFO.{others[0]}")
+            owner = info and ownership.owner_of(info["config"])
+            return f"{subject} is taken by the stream {others[0]} already" + (f", of {owner}" if owner else "")
     return ""
 
 
@@ -320,7 +359,8 @@ async def _make(connection: Transport, step: Step) -> None:
         if step.former and await request(connection, f"CONSUMER.INFO.{wanted.stream}.{step.former}"):
             await starting.hand_over(connection, wanted.stream, step.former, config)
             return
-        body = {"stream_name": wanted.stream, "config": config}
+        action = {"action": "create"} if step.change is Change.CREATE else {}
+        body = {"stream_name": wanted.stream, "config": config, **action}
         await request(connection, f"CONSUMER.CREATE.{wanted.stream}.{wanted.durable}", body, strict=True)
 
 

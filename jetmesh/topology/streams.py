@@ -1,7 +1,7 @@
 """The streams and durable consumers that the services need, derived from the reactions' signatures alone."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -11,15 +11,17 @@ from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.since import Since
-from jetmesh.topology import partitions
+from jetmesh.topology import ownership, partitions
 from jetmesh.topology.difference import FORMERLY, TAKES, TUNABLE
 from jetmesh.topology.names import (
     DEAD_LETTERS,
     DEAD_LOG_SUBJECTS,
     DEAD_SUBJECTS,
+    LETTERS,
     NO_LETTER,
     claim_subjects,
     claims_of,
+    dead_letters_of,
     due_subjects,
     timer_subjects,
     timers_of,
@@ -48,11 +50,13 @@ class Stream:
     """One stream: its name and the part of its configuration that the mesh relies on (JetStream's field names).
 
     `conflicting`: a stream that would hold the same events with another number of partitions; it must not exist.
+    `is_shared`: all apps on the broker use it.
     """
 
     name: str
     config: Config
     conflicting: str = ""
+    is_shared: bool = False
 
 
 class ConsumerKind(StrEnum):
@@ -83,11 +87,14 @@ class Consumer:
     """Where it begins when it is made, if the reaction declares that."""
     formerly: tuple[str, ...] = ()
     """The former names of the reaction, oldest first."""
+    app: str = ""
+    """The app that owns it; empty: it gets no owner."""
 
     @property
     def config(self) -> Config:
         """Explicit acks and no delivery limit: the failure policy in the process decides."""
-        metadata = {TAKES: ",".join(self.takes), FORMERLY: ",".join(self.formerly)}
+        owner = ownership.metadata(self.app, self.service).get("metadata", {})
+        metadata = {**owner, TAKES: ",".join(self.takes), FORMERLY: ",".join(self.formerly)}
         told = {name: value for name, value in metadata.items() if value}
         return {
             "durable_name": self.durable,
@@ -132,19 +139,45 @@ class Topology:
 
 
 def topology(
-    services: Sequence[Service], replicas: int = 1, ack_wait_seconds: float = 30.0, split: Partitions = WHOLE
+    services: Sequence[Service],
+    replicas: int = 1,
+    ack_wait_seconds: float = 30.0,
+    split: Partitions = WHOLE,
+    app: str = "",
 ) -> Topology:
-    """The topology of these services; `split` has the number of partitions of each stream that is split.
+    """The topology of these services; `split` has the number of partitions of each stream that is split. With the name
+    of their app everything gets an owner, so that several apps can share a broker.
 
     Raises:
         ValueError: a stream can't be split, or no service here has it.
     """
     _check(services, split)
     return Topology(
-        streams=tuple(_streams(services, replicas, split)),
-        consumers=tuple(c for service in services for c in consumers_of(service, services, ack_wait_seconds, split)),
-        counts=(Consumer(DEAD_LETTERS, "letters", "operators", (DEAD_SUBJECTS,), kind=ConsumerKind.LETTERS),),
+        streams=tuple(_streams(services, replicas, split, app)),
+        consumers=tuple(
+            replace(consumer, app=app)
+            for service in services
+            for consumer in consumers_of(service, services, ack_wait_seconds, split)
+        ),
+        counts=(_counted(services, app),),
     )
+
+
+def _counted(services: Sequence[Service], app: str) -> Consumer:
+    """The durable that counts the dead letters of an app: those of its services."""
+    if not app:
+        return Consumer(DEAD_LETTERS, LETTERS, "operators", (DEAD_SUBJECTS,), kind=ConsumerKind.LETTERS)
+    mine = tuple(dead_letters_of(service.name) for service in services)
+    return Consumer(DEAD_LETTERS, f"{LETTERS}-{app}", "operators", mine, kind=ConsumerKind.LETTERS, app=app)
+
+
+def intake(services: Sequence[Service], replicas: int = 1, app: str = "") -> Stream:
+    """The stream of what comes from outside, with the subjects of these services; they may have none."""
+    keyless = sorted({f"{entity}.*" for service in services for entity in outside(service)})
+    limits = {"max_bytes": INTAKE_BYTES_MAX, "max_msg_size": MESSAGE_BYTES_MAX}
+    mine = ownership.claim(app, keyless)
+    whole = _log(INTAKE, keyless, replicas, duplicate_window=0, sources=[NO_SOURCE], **limits, **mine)
+    return replace(whole, is_shared=True)
 
 
 def _check(services: Sequence[Service], split: Partitions) -> None:
@@ -222,28 +255,32 @@ def reacts_singly(service: Service) -> bool:
     return any(not reaction.form.keeps_all for reaction in service.reactions)
 
 
-def _streams(services: Sequence[Service], replicas: int, split: Partitions) -> Iterable[Stream]:
+def _streams(services: Sequence[Service], replicas: int, split: Partitions, app: str) -> Iterable[Stream]:
     yield _letters(replicas)
-    keyless = sorted({f"{entity}.*" for service in services for entity in outside(service)})
-    if keyless:
-        intake = {"max_bytes": INTAKE_BYTES_MAX, "max_msg_size": MESSAGE_BYTES_MAX}
-        yield _log(INTAKE, keyless, replicas, duplicate_window=0, sources=[NO_SOURCE], **intake)
+    if any(outside(service) for service in services):
+        yield intake(services, replicas, app)
     for service in services:
-        if service.records:
-            entities = sorted({entity_of(event) for event in service.records})
-            facts = _log(service.stream, [f"{entity}.*.*" for entity in entities], replicas, allow_atomic=True)
-            yield from _parts(facts, split)
-        if reacts_singly(service):
-            yield _timers(service, replicas)
-        if service.claims is not None:
-            yield _claims(service, replicas)
+        for stream in _streams_of(service, replicas, split):
+            yield replace(stream, config={**stream.config, **ownership.metadata(app, service.name)})
+
+
+def _streams_of(service: Service, replicas: int, split: Partitions) -> Iterable[Stream]:
+    if service.records:
+        entities = sorted({entity_of(event) for event in service.records})
+        facts = _log(service.stream, [f"{entity}.*.*" for entity in entities], replicas, allow_atomic=True)
+        yield from _parts(facts, split)
+    if reacts_singly(service):
+        yield _timers(service, replicas)
+    if service.claims is not None:
+        yield _claims(service, replicas)
 
 
 def _letters(replicas: int) -> Stream:
     """The stream of dead letters. Its `max_msg_size` would have to be the intake's, whose source it is (10046), so that
     only `max_payload` limits a dead letter."""
     subjects = [DEAD_SUBJECTS, DEAD_LOG_SUBJECTS]
-    return _log(DEAD_LETTERS, subjects, replicas, max_bytes=DEAD_LETTERS_BYTES_MAX, max_msg_size=-1)
+    whole = _log(DEAD_LETTERS, subjects, replicas, max_bytes=DEAD_LETTERS_BYTES_MAX, max_msg_size=-1)
+    return replace(whole, is_shared=True)
 
 
 def _log(name: str, subjects: list[str], replicas: int, **more: Any) -> Stream:

@@ -7,4 +7,4 @@ from jetmesh_shop.notifications.service import notifications
 from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.service import payments
 
-SERVICES = App((orders, payments, inventory, notifications, analytics))
+SERVICES = App((orders, payments, inventory, notifications, analytics), name="shop")

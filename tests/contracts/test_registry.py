@@ -51,10 +51,24 @@ async def test_publishing_again_writes_nothing(connection: Connection) -> None:
     assert await registry.publish(connection, {PLACED.type: PLACED}) == []
 
 
-async def test_what_is_gone_is_deleted(connection: Connection) -> None:
+async def test_what_is_gone_stays_until_it_is_retired(connection: Connection) -> None:
     await registry.publish(connection, {PLACED.type: PLACED, CANCELLED.type: CANCELLED})
-    assert await registry.publish(connection, {PLACED.type: PLACED}) == [CANCELLED.type]
+    assert await registry.publish(connection, {PLACED.type: PLACED}) == []
+    await registry.retire(connection, CANCELLED.type, "orders can't be cancelled any more")
     assert (await registry.fetch(connection)).keys() == {PLACED.type}
+    with pytest.raises(LookupError, match=r"no contract orders\.cancelled is deployed; there are orders\.placed"):
+        await registry.retire(connection, CANCELLED.type, "again")
+
+
+async def test_a_contract_has_one_app_and_keeps_it(connection: Connection) -> None:
+    await registry.publish(connection, {PLACED.type: PLACED})
+    assert await registry.publish(connection, {PLACED.type: PLACED}, app="shop", version="1.0") == [PLACED.type]
+    assert await registry.publish(connection, {PLACED.type: PLACED}) == []
+    entry = (await registry.entries(connection))[PLACED.type]
+    assert (entry.app, entry.version) == ("shop", "1.0")
+    with pytest.raises(registry.Owned, match="the app shop owns it, and the app kiosk would be a second owner"):
+        await registry.publish(connection, {PLACED.type: PLACED}, app="kiosk")
+    assert await registry.publish(connection, {PLACED.type: PLACED}, app="kiosk", take_over="shop") == [PLACED.type]
 
 
 async def test_what_another_mesh_deployed_stays(connection: Connection) -> None:

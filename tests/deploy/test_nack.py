@@ -33,7 +33,7 @@ def test_every_object_is_one_that_nack_knows() -> None:
 
 
 def test_every_stream_and_durable_is_there_under_a_name_of_its_own() -> None:
-    needed = topology(SERVICES, replicas=3)
+    needed = topology(SERVICES, replicas=3, app=SERVICES.name)
     found = objects(exported().stdout)
     specs = [each["spec"] for each in found]
     assert [spec["name"] for spec in specs if "name" in spec] == [stream.name for stream in needed.streams]

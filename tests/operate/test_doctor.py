@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from jetmesh.commands import commands
 from jetmesh.commands.doctor import traces_of
 from jetmesh.commands.target import Target
 from jetmesh.common.ports import free_port
@@ -219,9 +221,12 @@ async def test_the_command_fails_where_nobody_answers_and_says_where_it_asked() 
 
 async def test_the_command_finds_durability_at_the_monitoring_address(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
+    environment = {"JETMESH_APP": "tests.support.tollgate:SERVICES", **mesh.environment}
+    applied = await asyncio.to_thread(CliRunner(env=environment).invoke, commands, ["topology", "apply"])
+    assert applied.exit_code == 0, applied.output
     status, document = await _doctor(mesh.environment)
     durability = next(finding for finding in document["findings"] if finding["topic"] == "durability")
-    assert (status, durability["grade"]) == (0, "doubt")
+    assert (status, durability["grade"]) == (0, "doubt"), [f for f in document["findings"] if f["grade"] == "wrong"]
     assert durability["fix"]
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jetmesh.contracts.registry import BUCKET
+from jetmesh.app import name_of
+from jetmesh.contracts import deployed, registry
 from jetmesh.service import INTAKE, Service
 from jetmesh.topology.names import claims_of, timers_of
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import Consumer, Topology, topology
 
-CONTRACTS = f"KV_{BUCKET}"
+REGISTRY = registry.STREAM, deployed.STREAM
+"""The streams of the buckets with the deployed contracts and apps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Parts:
 
 def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack_wait_seconds: float = 30.0) -> Parts:
     """The parts of a mesh of these services."""
-    needed = topology(services, replicas, ack_wait_seconds, split)
+    needed = topology(services, replicas, ack_wait_seconds, split, name_of(services))
     timers = {timers_of(service.stream) for service in services}
     claims = {claims_of(service.stream) for service in services}
     names = [stream.name for stream in needed.streams]
@@ -40,7 +42,7 @@ def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack
     return Parts(
         needed,
         facts=tuple(name for name in names if name not in timers | claims),
-        beside=(*(name for name in names if name in claims), CONTRACTS),
+        beside=(*(name for name in names if name in claims), *REGISTRY),
         timers=tuple(name for name in names if name in timers),
         sinks=frozenset(sinks),
     )

@@ -18,7 +18,7 @@ from jetmesh.jetstream.api import delete_message, request
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import manifest, marker, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Manifest, StreamSnapshot
-from jetmesh.operate.backup.parts import CONTRACTS, Parts, parts
+from jetmesh.operate.backup.parts import REGISTRY, Parts, parts
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.topology import provision
@@ -98,7 +98,7 @@ class Restoring:
                 f"the streams that it made and {RESTORING}"
             )
         foreign = [each async for each in self._there(backup) if sign is None or each.backup != backup.id]
-        if full := [each for each in foreign if each.last_sequence and each.name != CONTRACTS]:
+        if full := [each for each in foreign if each.last_sequence and each.name not in REGISTRY]:
             words = ", ".join(f"{each.name} with {each.messages:,} messages" for each in full)
             raise BackupError(
                 f"the broker has {words}: a mesh is restored whole, into a broker without its streams; name another "

@@ -39,7 +39,7 @@ from jetmesh_shop.reference.voice import Voice
 
 INTERRUPTED = 130
 FIRST_STORY_SECONDS = 30.0
-NEEDED = topology(SERVICES)
+NEEDED = topology(SERVICES, app=SERVICES.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,171 @@
+"""The deployment of one app on a broker that others may share: what would change, why it is refused, the change."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from jetmesh.app import name_of, version_of
+from jetmesh.contracts import compatibility, deployed, registry
+from jetmesh.contracts.compatibility import FACT_RULES, Break, Side
+from jetmesh.contracts.deployed import Deployed
+from jetmesh.contracts.package import contracts_of, recorded_by
+from jetmesh.contracts.releases import NoRelease
+from jetmesh.contracts.schema import Contracts
+from jetmesh.jetstream.transport import Transport
+from jetmesh.service import INTAKE, Service
+from jetmesh.settings import Settings
+from jetmesh.topology import provision, streams
+from jetmesh.topology.provision import REFUSED, Change, Drift, Step
+from jetmesh.topology.starting import ASKED, Starts
+from jetmesh.topology.streams import Topology
+
+ADVICE = "make a new type and keep the old one; `jetmesh contracts check --against nats` says whom this breaks"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an app needs of the broker: the steps, why it can't be deployed, and what else its operator should know."""
+
+    steps: Sequence[Step]
+    refusals: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing to do and nothing to refuse."""
+        return not self.refusals and all(step.change is Change.KEEP for step in self.steps)
+
+    def require(self) -> None:
+        """Check that it can be carried out.
+
+        Raises:
+            Drift: it is refused; the text has every reason.
+        """
+        steps = (f"{step.what}: {step.reason}" for step in self.steps if step.change in REFUSED)
+        if why := [*(f"refuse {words}" for words in self.refusals), *steps]:
+            raise Drift("\n".join(why))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An app, a connection to its broker, and what was said about its deployment: whether what it no longer declares
+    goes (`prune`), whose belongings become its own (`take_over`), and where new durables begin."""
+
+    connection: Transport
+    services: Sequence[Service]
+    settings: Settings
+    prune: bool = False
+    take_over: str = ""
+    starts: Starts = field(default=ASKED)
+
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return name_of(self.services)
+
+    @property
+    def mine(self) -> Deployed:
+        """What the app says of itself."""
+        return deployed.of(self.services, self.name, version_of(self.services))
+
+    async def plan(self) -> Plan:
+        """Compare, and change nothing."""
+        steps = await provision.plan(
+            self.connection, self._needed(), prune=self.prune, starts=self.starts, take_over=self.take_over
+        )
+        known = await deployed.fetch(self.connection)
+        others = (each for name, each in known.items() if name != self.take_over)
+        refusals = [*deployed.conflicts(self.mine, others), *await self._broken()]
+        return Plan(steps, refusals, _downgrade(self.mine, known.get(self.name)))
+
+    async def apply(self) -> Plan:
+        """Plan, and carry it out while no other app is applied.
+
+        Raises:
+            Drift: it is refused, and nothing was changed; or the broker refuses a step.
+            Unavailable: the broker does not answer, or another app is being applied.
+        """
+        (await self.plan()).require()
+        async with deployed.applying(self.connection, self.name, self.settings.replicas):
+            found = await self.plan()
+            found.require()
+            await provision.apply(self.connection, found.steps)
+            return replace(found, notes=(*found.notes, *await self._publish()))
+
+    def _needed(self) -> Topology:
+        """The topology, with the registry; of an app that has no intake any more also the intake, to leave it."""
+        whole = needed(self.services, self.settings)
+        more = [registry.stream(self.settings.replicas)]
+        if self.prune and not any(stream.name == INTAKE for stream in whole.streams):
+            more.append(streams.intake(self.services, self.settings.replicas, self.name))
+        return replace(whole, streams=(*whole.streams, *more))
+
+    async def _broken(self) -> list[str]:
+        """Each contract that another app owns, each break of the app's own deployed contracts, current and earlier, and
+        each event of another app that its services can't read."""
+        try:
+            there, history = await registry.entries(self.connection), await registry.history(self.connection)
+        except NoRelease:
+            return []
+        own = recorded_by(self.services)
+        read = {name: each for name, each in contracts_of(self.services).items() if name not in own}
+        breaks = dict.fromkeys(map(_sentence, [*_own_breaks(own, history), *_misread(read, history)]))
+        second = registry.second_owners(there, own, self.name, self.take_over)
+        return [*second, *breaks, *([ADVICE] if breaks else ())]
+
+    async def _publish(self) -> list[str]:
+        """Write what the app records and reads; returns what its operator should know."""
+        mine, known = self.mine, await deployed.fetch(self.connection)
+        await registry.publish(
+            self.connection,
+            recorded_by(self.services),
+            self.settings.replicas,
+            app=mine.app,
+            version=mine.version,
+            take_over=self.take_over,
+        )
+        await deployed.write(self.connection, mine, known.pop(mine.app, None))
+        if known.pop(self.take_over, None):
+            await deployed.remove(self.connection, self.take_over)
+        return await self._retire([mine, *known.values()]) if self.prune else []
+
+    async def _retire(self, known: Sequence[Deployed]) -> list[str]:
+        """Retire the contracts of the app's services that none of them records any more and nobody reads."""
+        notes: list[str] = []
+        for name, entry in (await registry.entries(self.connection)).items():
+            if entry.app != self.name or name in self.mine.records.get(entry.contract.owner, ()):
+                continue
+            if whom := deployed.readers(known, name):
+                notes.append(f"kept contract {name}, which nobody records any more: {', '.join(whom)} reads it")
+            else:
+                await registry.retire(self.connection, name, f"pruned by {self.mine}")
+        return notes
+
+
+def needed(services: Sequence[Service], settings: Settings) -> Topology:
+    """The topology of an app under these settings."""
+    return streams.topology(services, settings.replicas, settings.ack_wait_seconds, settings.split, name_of(services))
+
+
+def _own_breaks(own: Contracts, history: Iterable[Contracts]) -> list[Break]:
+    """The contract of an event that the services do not record (any more, or not yet) stays: that is no break."""
+    found = compatibility.check(own, [registry.owned(release, own) for release in history])
+    return [each for each in found if not each.only_if_read and each.rule != "event-removed"]
+
+
+def _misread(read: Contracts, history: Iterable[Contracts]) -> list[Break]:
+    """What others recorded, and the classes that read it here refuse."""
+    found = compatibility.check(read, [registry.only(release, read) for release in history])
+    return [each for each in found if each.side is Side.PRODUCER or each.rule in FACT_RULES.values()]
+
+
+def _sentence(each: Break) -> str:
+    return f"{each.event} {each.field}: {each.rule}: {each.detail}"
+
+
+def _downgrade(mine: Deployed, before: Deployed | None) -> list[str]:
+    """A sentence if a newer version of the app is deployed."""
+    if before is None or not deployed.is_older(mine.version, before.version):
+        return []
+    return [
+        f"downgrade: {mine} takes the place of {before.version}; what that one added stays, and its types wait for it"
+    ]

@@ -1,0 +1,330 @@
+"""Two apps on one broker: each changes only its own, in either order, again and again."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from click.testing import CliRunner, Result
+
+from jetmesh import App, Service
+from jetmesh.commands import commands
+from jetmesh.contracts import deployed, registry
+from jetmesh.jetstream import api
+from jetmesh.jetstream.connection import Connection
+from jetmesh.operate import diagnosis
+from jetmesh.operate.findings import CheckContext, Grade
+from jetmesh.settings import Settings
+from jetmesh.testing import Broker
+from jetmesh.topology import ownership, provision
+from jetmesh.topology.streams import topology
+from tests.support import teams
+from tests.support.teams import Called, CallEvent, Cooked
+
+PLACE = "tests.support.teams"
+INTAKE = "STREAM.INFO.INTAKE"
+
+
+@pytest_asyncio.fixture
+async def connection(broker: Broker) -> AsyncIterator[Connection]:
+    connection = Connection()
+    await connection.open(broker.url, "test")
+    yield connection
+    await connection.close()
+
+
+async def jetmesh(broker: Broker, *arguments: str, app: str = "KITCHEN") -> Result:
+    """A command on one of the apps."""
+    run = CliRunner(env={"NATS_URL": broker.url, "JETMESH_APP": f"{PLACE}:{app}"})
+    return await asyncio.to_thread(run.invoke, commands, arguments)
+
+
+async def apply(broker: Broker, app: str, *arguments: str) -> str:
+    """Apply an app, which succeeds; what the command says."""
+    done = await jetmesh(broker, "topology", "apply", *arguments, app=app)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
+
+
+async def subjects(connection: Connection) -> list[str]:
+    info = await api.request(connection, INTAKE)
+    return sorted(info["config"]["subjects"])
+
+
+async def everything_of(connection: Connection, app: str) -> Mapping[str, Any]:
+    """The configuration of each stream and durable that an app owns."""
+    streams = (await api.request(connection, "STREAM.LIST"))["streams"]
+    found: dict[str, Any] = {s["config"]["name"]: s["config"] for s in streams if _is_of(s["config"], app)}
+    for stream in streams:
+        listed = await api.request(connection, f"CONSUMER.LIST.{stream['config']['name']}")
+        for each in listed["consumers"]:
+            if _is_of(each["config"], app):
+                found[f"{each['stream_name']}/{each['name']}"] = (each["config"], each["created"])
+    return found
+
+
+def _is_of(config: Mapping[str, Any], app: str) -> bool:
+    owner = ownership.owner_of(config)
+    return owner is not None and owner.app == app
+
+
+@pytest.mark.parametrize("order", [("KITCHEN", "COUNTER"), ("COUNTER", "KITCHEN")], ids="-".join)
+async def test_two_apps_are_applied_in_either_order_again_and_again(
+    broker: Broker, connection: Connection, order: tuple[str, str]
+) -> None:
+    for app in (*order, *order):
+        await apply(broker, app)
+    kitchen, counter = await everything_of(connection, "kitchen"), await everything_of(connection, "counter")
+    assert kitchen.keys() == {
+        "KITCHEN", "KITCHEN_TIMERS", "INTAKE/kitchen-intake", "KITCHEN/kitchen-cook", "KITCHEN_TIMERS/kitchen-due",
+        "DEAD_LETTERS/letters-kitchen",
+    }  # fmt: skip
+    assert counter.keys() == {
+        "COUNTER", "COUNTER_TIMERS", "INTAKE/counter-intake", "KITCHEN/counter-call", "COUNTER_TIMERS/counter-due",
+        "DEAD_LETTERS/letters-counter",
+    }  # fmt: skip
+    for app in ("KITCHEN_2", "COUNTER", "KITCHEN", "COUNTER_2"):
+        await apply(broker, app, "--prune")
+    assert (await everything_of(connection, "kitchen")) == kitchen
+    assert (await jetmesh(broker, "topology", "plan", app="KITCHEN")).exit_code == 0
+
+
+async def test_an_app_waits_for_the_stream_of_another_one(broker: Broker) -> None:
+    said = await apply(broker, "COUNTER")
+    assert "await consumer KITCHEN/counter-call: there is no stream KITCHEN yet" in said
+    assert said.endswith(" streams and durables are as needed, the others wait\n")
+    planned = await jetmesh(broker, "topology", "plan", app="COUNTER")
+    assert planned.exit_code == 1
+    await apply(broker, "KITCHEN")
+    assert "await" not in await apply(broker, "COUNTER")
+
+
+async def test_each_app_adds_and_removes_its_own_subjects(broker: Broker, connection: Connection) -> None:
+    await apply(broker, "KITCHEN")
+    for _ in range(2):
+        await apply(broker, "COUNTER")
+        assert await subjects(connection) == ["calls.*", "dishes.*"]
+        await apply(broker, "COUNTER_2")
+        assert await subjects(connection) == ["calls.*", "dishes.*"], "a newer version may have added it"
+        await apply(broker, "KITCHEN", "--prune")
+        assert await subjects(connection) == ["calls.*", "dishes.*"]
+        await apply(broker, "COUNTER_2", "--prune")
+        assert await subjects(connection) == ["dishes.*"]
+
+
+async def test_what_nobody_claims_stays(broker: Broker, connection: Connection) -> None:
+    """A mesh of an older version has the intake; the app that comes first does not take its subjects."""
+    await provision.apply(connection, await provision.plan(connection, topology(teams.KITCHEN)))
+    await apply(broker, "COUNTER", "--prune")
+    assert await subjects(connection) == ["calls.*", "dishes.*"]
+
+
+async def test_a_mesh_of_an_older_version_is_carried_over(broker: Broker, connection: Connection) -> None:
+    """Its streams, durables and contracts get an owner; messages and positions stay."""
+    await provision.apply(connection, await provision.plan(connection, topology(teams.KITCHEN)))
+    await connection.ask("dishes.ordered.d-1", b'{"dish_id": "d-1"}')
+    before = await api.request(connection, "CONSUMER.INFO.KITCHEN.kitchen-cook")
+    await apply(broker, "KITCHEN")
+    after = await api.request(connection, "CONSUMER.INFO.KITCHEN.kitchen-cook")
+
+    assert (before["created"], before["num_pending"]) == (after["created"], after["num_pending"])
+    assert ownership.owner_of(before["config"]) is None
+    assert ownership.owner_of(after["config"]) == ("kitchen", "kitchen")
+    assert (await api.request(connection, "STREAM.INFO.KITCHEN"))["state"]["messages"] == 1
+    assert await apply(broker, "KITCHEN") == await apply(broker, "KITCHEN")
+
+
+class Grilled(teams.DishEvent, type="dishes.grilled", owner="grill"):
+    """A dish of another team, with the kitchen's first word."""
+
+
+class Rung(CallEvent, type="bells.rung", owner="kitchen"):
+    """An event of another team's service that is called kitchen as well."""
+
+
+class Dialled(CallEvent, type="phones.dialled", owner="phones"):
+    """An event of an app that has the name of another one."""
+
+
+def _one(event: type[Any], name: str) -> App:
+    service = Service(event.owner)
+
+    async def react(cooked: Cooked) -> Any:
+        """A dish is cooked."""
+
+    react.__annotations__["return"] = event
+    service.on(react)
+    return App((service,), name=name, version="1.0")
+
+
+GRILL, BELLS, PHONES = _one(Grilled, "grill"), _one(Rung, "bells"), _one(Dialled, "kitchen")
+SECOND = {
+    "GRILL": (
+        "refuse entity dishes: kitchen of the app kitchen 1.0 records its events, and grill of the app grill 1.0 would "
+        "as well: begin the type with another word",
+        "dishes.*.* is taken by the stream KITCHEN already, of the service kitchen of the app kitchen",
+    ),
+    "BELLS": (
+        "refuse service kitchen: the app kitchen 1.0 has one of this name, and the app bells 1.0 would have a second: "
+        "rename it",
+        "KITCHEN: it belongs to the service kitchen of the app kitchen, and the service kitchen of the app bells would "
+        "be a second owner: rename the service or the reaction (or `--take-over kitchen`",
+    ),
+    "PHONES": (
+        "refuse app kitchen: an app of this name is deployed with the services kitchen, and none of them is here: name "
+        "this one otherwise, App(services, name=…)",
+    ),
+}
+
+
+@pytest.mark.parametrize("second", SECOND)
+async def test_a_second_owner_is_refused_at_plan_with_both_names(
+    broker: Broker, connection: Connection, second: str
+) -> None:
+    await apply(broker, "KITCHEN")
+    before = (await api.request(connection, "STREAM.LIST"))["streams"]
+    run = CliRunner(env={"NATS_URL": broker.url, "JETMESH_APP": f"{__name__}:{second}"})
+    planned = await asyncio.to_thread(run.invoke, commands, ["topology", "plan"])
+    applied = await asyncio.to_thread(run.invoke, commands, ["topology", "apply"])
+
+    assert (planned.exit_code, applied.exit_code) == (1, 3)
+    for words in SECOND[second]:
+        assert words in planned.output
+        assert words.removeprefix("refuse ") in applied.output
+    after = (await api.request(connection, "STREAM.LIST"))["streams"]
+    assert [each["config"] for each in after] == [each["config"] for each in before]
+
+
+RENAMED = teams.kitchen(name="canteen")
+
+
+async def test_an_app_that_was_renamed_takes_over_what_it_owned(broker: Broker, connection: Connection) -> None:
+    await apply(broker, "KITCHEN")
+    run = CliRunner(env={"NATS_URL": broker.url, "JETMESH_APP": f"{__name__}:RENAMED"})
+    refused = await asyncio.to_thread(run.invoke, commands, ["topology", "apply"])
+    assert "event dishes.cooked: the app kitchen owns it, and the app canteen would be a second owner" in refused.output
+    done = await asyncio.to_thread(run.invoke, commands, ["topology", "apply", "--take-over", "kitchen"])
+
+    assert done.exit_code == 0, done.output
+    assert await everything_of(connection, "kitchen") == {
+        name: config for name, config in (await everything_of(connection, "kitchen")).items() if "letters" in name
+    }
+    assert "KITCHEN/kitchen-cook" in await everything_of(connection, "canteen")
+    assert (await deployed.fetch(connection)).keys() == {"canteen"}
+    assert {entry.app for entry in (await registry.entries(connection)).values()} == {"canteen"}
+    assert (await asyncio.to_thread(run.invoke, commands, ["topology", "plan"])).exit_code == 0
+
+
+async def test_the_registry_keeps_owner_app_version_and_readers(broker: Broker, connection: Connection) -> None:
+    await apply(broker, "COUNTER")
+    await apply(broker, "KITCHEN_2")
+    assert {name: (e.contract.owner, e.app, e.version) for name, e in (await registry.entries(connection)).items()} == {
+        "calls.asked": ("counter", "counter", "1.0"),
+        "calls.called": ("counter", "counter", "1.0"),
+        "dishes.burnt": ("kitchen", "kitchen", "2.0"),
+        "dishes.cooked": ("kitchen", "kitchen", "2.0"),
+        "dishes.ordered": ("kitchen", "kitchen", "2.0"),
+    }
+    listed = (await jetmesh(broker, "contracts", "deployed")).output
+    assert "counter.call of the app" in listed
+
+
+async def test_an_event_is_retired_once_nobody_records_or_reads_it(broker: Broker, connection: Connection) -> None:
+    for app in ("KITCHEN", "COUNTER"):
+        await apply(broker, app)
+
+    async def retire(name: str, *more: str) -> Result:
+        return await jetmesh(broker, "contracts", "retire", name, "--reason", "nobody eats it", *more)
+
+    recorded = await retire("dishes.cooked", "--force")
+    assert recorded.exit_code == 1
+    assert "kitchen of the app kitchen 1.0 records dishes.cooked: first apply a version that" in recorded.output
+    await deployed.write(
+        connection, (await deployed.fetch(connection))["kitchen"].model_copy(update={"records": {}}), None
+    )
+    read = await retire("dishes.cooked")
+    assert read.exit_code == 1
+    assert "dishes.cooked is still read by counter.call of the app counter 1.0" in read.output
+    forced = await retire("dishes.cooked", "--force")
+    assert forced.output == "retired: dishes.cooked, although counter.call of the app counter 1.0 reads it\n"
+    assert "dishes.cooked" not in await registry.fetch(connection)
+
+
+async def test_a_downgrade_works_and_says_so_in_one_line(broker: Broker, connection: Connection) -> None:
+    await apply(broker, "KITCHEN")
+    await apply(broker, "KITCHEN_2")
+    said = await apply(broker, "KITCHEN")
+    assert [line for line in said.splitlines() if "downgrade" in line] == [
+        "downgrade: the app kitchen 1.0 takes the place of 2.0; what that one added stays, and its types wait for it"
+    ]
+    assert "dishes.burnt" in await registry.fetch(connection)
+    assert "downgrade" not in await apply(broker, "KITCHEN_2")
+
+
+class Stale(Cooked, type="dishes.cooked"):
+    """The kitchen's event as the counter knows it: with a field that the kitchen never writes."""
+
+    plate: str
+
+
+def _misread() -> App:
+    service = Service("counter")
+
+    @service.on
+    async def call(cooked: Stale) -> Called:
+        """A dish is cooked: call the guest."""
+        return Called(dish_id=cooked.dish_id)
+
+    return App((service,), name="counter", version="1.0")
+
+
+MISREAD = _misread()
+
+
+async def test_an_app_that_can_not_read_the_event_of_another_one_is_refused(broker: Broker) -> None:
+    await apply(broker, "KITCHEN")
+    run = CliRunner(env={"NATS_URL": broker.url, "JETMESH_APP": f"{__name__}:MISREAD"})
+    refused = await asyncio.to_thread(run.invoke, commands, ["topology", "apply"])
+    assert refused.exit_code == 3
+    assert "dishes.cooked plate: field-required" in refused.output
+
+
+async def test_two_applies_at_once_lose_nothing_of_one_another(broker: Broker, connection: Connection) -> None:
+    async def once(app: str) -> int:
+        environment = {**os.environ, "NATS_URL": broker.url, "JETMESH_APP": f"{PLACE}:{app}"}
+        command = (sys.executable, "-m", "jetmesh", "topology", "apply")
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.DEVNULL)
+        return await process.wait()
+
+    assert await asyncio.gather(*(once(app) for app in ("KITCHEN", "COUNTER") * 2)) == [0] * 4
+    assert await subjects(connection) == ["calls.*", "dishes.*"]
+    assert (await deployed.fetch(connection)).keys() == {"counter", "kitchen"}
+
+
+async def test_the_operators_of_each_app_see_their_own_dead_letters(broker: Broker, connection: Connection) -> None:
+    for app in ("KITCHEN", "COUNTER"):
+        await apply(broker, app)
+    for whose in ("kitchen.cook", "counter.call"):
+        await connection.ask(f"dead.{whose}.KITCHEN.1", b"{}")
+    listed = json.loads((await jetmesh(broker, "dlq", "list", "--json", app="COUNTER")).output)
+    assert [each["reaction"] for each in listed] == ["counter.call"]
+    gone = await jetmesh(broker, "dlq", "discard", "--all", "--yes", app="KITCHEN")
+    assert gone.exit_code == 0, gone.output
+    assert (await api.request(connection, "CONSUMER.INFO.DEAD_LETTERS.letters-counter"))["num_pending"] == 1
+    assert (await api.request(connection, "CONSUMER.INFO.DEAD_LETTERS.letters-kitchen"))["num_pending"] == 0
+
+
+async def test_doctor_of_an_app_finds_nothing_wrong_with_what_another_one_reads(
+    broker: Broker, connection: Connection
+) -> None:
+    for app in ("KITCHEN", "COUNTER"):
+        await apply(broker, app)
+    context = CheckContext(connection, teams.KITCHEN, Settings())
+    found = [
+        each for check in (diagnosis.streams, diagnosis.durables) for each in [each async for each in check(context)]
+    ]
+    assert [each for each in found if each.grade is Grade.WRONG] == []
