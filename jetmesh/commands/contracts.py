@@ -32,7 +32,7 @@ from jetmesh.contracts.deployed import Deployed
 from jetmesh.contracts.package import Package
 from jetmesh.contracts.page import type_of
 from jetmesh.contracts.readers import Readers
-from jetmesh.contracts.registry import Entry
+from jetmesh.contracts.registry import DeployedContract
 from jetmesh.contracts.schema import FACTS, UNIT, Contracts
 from jetmesh.service import Service
 
@@ -237,7 +237,7 @@ def _consumers_of(name: str, contracts: str) -> list[str]:
     return [str(each) for each in readers.registered(folder / "consumers") if name in each.events]
 
 
-async def _registered() -> tuple[dict[str, Entry], dict[str, Deployed]]:
+async def _registered() -> tuple[dict[str, DeployedContract], dict[str, Deployed]]:
     async with connected() as (connection, _):
         return await registry.entries(connection), await deployed.fetch(connection)
 

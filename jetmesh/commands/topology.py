@@ -15,7 +15,7 @@ from jetmesh.commands.target import PATIENT_SECONDS, connected
 from jetmesh.common.extras import brought_by
 from jetmesh.common.terminal import say
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.operate.deployment import Deployment, Plan, needed
+from jetmesh.operate.deployment import AppPlan, Deployment, needed
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.since import FORMS, Since
@@ -172,7 +172,7 @@ def _of_services(services: Sequence[Service]) -> set[str]:
     return {name for service in services for name in (service.name, f"{service.name}-micro")}
 
 
-def show(found: Plan, *, carried_out: bool = False) -> None:
+def show(found: AppPlan, *, carried_out: bool = False) -> None:
     """Print a plan: what is refused, each change in its colour, and the result."""
     for refused in found.refusals:
         say(f"refuse {refused}", fg="red")
@@ -211,7 +211,7 @@ def _starts(said: Sequence[str], services: Sequence[Service]) -> Starts:
     return Starts(found)
 
 
-async def _planned(app: str, prune: bool, take_over: str, said: Sequence[str], *, carry_out: bool) -> Plan:
+async def _planned(app: str, prune: bool, take_over: str, said: Sequence[str], *, carry_out: bool) -> AppPlan:
     services = apps.load(app)
     starts = _starts(said, services)
     async with connected(PATIENT_SECONDS) as (connection, chosen):

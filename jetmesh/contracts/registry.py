@@ -25,7 +25,7 @@ class Owned(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DeployedContract:
     """A deployed contract, the app that owns it (empty: deployed without one) and the version that changed it last."""
 
     contract: Contract
@@ -63,16 +63,18 @@ async def publish(
     deployed = _latest(await CONTRACTS.values(connection))
     if second := second_owners(deployed, contracts, app, take_over):
         raise Owned("; ".join(second))
-    wanted = {name: Entry(each, app, version) for name, each in contracts.items()}
+    wanted = {name: DeployedContract(each, app, version) for name, each in contracts.items()}
     changed = [name for name, entry in wanted.items() if not _is_there(deployed.get(name), entry)]
     for name in changed:
         before = deployed.get(name)
-        entry = wanted[name] if app or before is None else Entry(contracts[name], before.app, before.version)
+        entry = wanted[name] if app or before is None else DeployedContract(contracts[name], before.app, before.version)
         await CONTRACTS.put(connection, name, entry.value)
     return changed
 
 
-def second_owners(deployed: Mapping[str, Entry], names: Iterable[str], app: str, take_over: str = "") -> list[str]:
+def second_owners(
+    deployed: Mapping[str, DeployedContract], names: Iterable[str], app: str, take_over: str = ""
+) -> list[str]:
     """A sentence for each of these types that another app than this one and `take_over` owns, naming both."""
     theirs = {name: entry.app for name in names if (entry := deployed.get(name)) and app}
     return [
@@ -115,7 +117,7 @@ async def fetch(connection: Transport) -> Contracts:
     return {name: entry.contract for name, entry in (await entries(connection)).items()}
 
 
-async def entries(connection: Transport) -> dict[str, Entry]:
+async def entries(connection: Transport) -> dict[str, DeployedContract]:
     """The deployed contracts, each with its app.
 
     Raises:
@@ -138,7 +140,7 @@ async def history(connection: Transport) -> list[Contracts]:
     ]
 
 
-def _is_there(deployed: Entry | None, wanted: Entry) -> bool:
+def _is_there(deployed: DeployedContract | None, wanted: DeployedContract) -> bool:
     """Whether the contract is deployed, by this app if it has a name."""
     return deployed is not None and deployed.contract == wanted.contract and wanted.app in ("", deployed.app)
 
@@ -154,11 +156,11 @@ async def _found(connection: Transport) -> Values:
     return await CONTRACTS.values(connection)
 
 
-def _latest(values: Values) -> dict[str, Entry]:
+def _latest(values: Values) -> dict[str, DeployedContract]:
     return {name: found[-1] for name, each in values.items() if (found := _parsed(name, each[-1:]))}
 
 
-def _parsed(name: str, values: Iterable[bytes]) -> list[Entry]:
+def _parsed(name: str, values: Iterable[bytes]) -> list[DeployedContract]:
     """The versions of a contract.
 
     Raises:
@@ -171,6 +173,6 @@ def _parsed(name: str, values: Iterable[bytes]) -> list[Entry]:
         raise ValueError(f"the contract {name} in the bucket {BUCKET} can't be read ({wrong}): {fix}") from None
 
 
-def _entry(name: str, document: Any) -> Entry:
+def _entry(name: str, document: Any) -> DeployedContract:
     contract = parse({name: document})[name]
-    return Entry(contract, str(document.get("app") or ""), str(document.get("version") or ""))
+    return DeployedContract(contract, str(document.get("app") or ""), str(document.get("version") or ""))

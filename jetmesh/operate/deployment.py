@@ -22,7 +22,7 @@ ADVICE = "make a new type and keep the old one; `jetmesh contracts check --again
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AppPlan:
     """What an app needs of the broker: the steps, why it can't be deployed, and what else its operator should know."""
 
     steps: Sequence[Step]
@@ -67,7 +67,7 @@ class Deployment:
         """What the app says of itself."""
         return deployed.of(self.services, self.name, version_of(self.services))
 
-    async def plan(self) -> Plan:
+    async def plan(self) -> AppPlan:
         """Compare, and change nothing."""
         steps = await provision.plan(
             self.connection, self._needed(), prune=self.prune, starts=self.starts, take_over=self.take_over
@@ -75,9 +75,9 @@ class Deployment:
         known = await deployed.fetch(self.connection)
         others = (each for name, each in known.items() if name != self.take_over)
         refusals = [*deployed.conflicts(self.mine, others), *await self._broken()]
-        return Plan(steps, refusals, _downgrade(self.mine, known.get(self.name)))
+        return AppPlan(steps, refusals, _downgrade(self.mine, known.get(self.name)))
 
-    async def apply(self) -> Plan:
+    async def apply(self) -> AppPlan:
         """Plan, and carry it out while no other app is applied.
 
         Raises:
