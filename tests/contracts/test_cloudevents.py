@@ -16,7 +16,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.testing import Broker, MeshOf
 from jetmesh_contracts import OrderConfirmed, OrderPlaced
-from jetmesh_shop.orders.catalogue import prices
+from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.service import Orders, orders
 from tests.contracts.conftest import INTEROP, run
 from tests.support import samples
@@ -172,7 +172,7 @@ def test_percent_encoded_bytes_that_are_no_utf8_are_refused() -> None:
 async def test_the_go_sdk_reads_what_we_record_and_we_read_what_it_writes(
     mesh_of: MeshOf, broker: Broker, go_programs: Path
 ) -> None:
-    mesh = await mesh_of(orders, dependencies=[Orders(prices())])
+    mesh = await mesh_of(orders, dependencies=[Orders(PRICES)])
     promised, order = samples.confirmed(ORDER), samples.placed("o-go-sdk")
     await mesh.record(promised)
     program = (go_programs / "cloudevents", broker.url, "ORDERS", "orders.confirmed.o-1", "orders.placed")

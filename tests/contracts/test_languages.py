@@ -12,7 +12,7 @@ import pytest_asyncio
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh_contracts import OrderConfirmed, StockRestocked
 from jetmesh_shop.inventory.service import inventory
-from jetmesh_shop.orders.catalogue import prices
+from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.service import Orders, orders
 from jetmesh_shop.payments.adapters import SandboxBank
 from jetmesh_shop.payments.service import Payments, payments
@@ -36,7 +36,7 @@ async def mesh(traced: None, mesh_of: MeshOf, tmp_path: Path) -> AsyncIterator[L
     """The services that promise an order, with cola on the shelf."""
     bank = SandboxBank(tmp_path / "bank.sqlite")
     trusting: Any = {"JETMESH_TRUST_TRACES": "true"}
-    mesh = await mesh_of(orders, payments, inventory, dependencies=[Orders(prices()), Payments(bank)], **trusting)
+    mesh = await mesh_of(orders, payments, inventory, dependencies=[Orders(PRICES), Payments(bank)], **trusting)
     restocked = StockRestocked(restock_id="r-1", sku="cola", quantity=100)
     await mesh.outside(restocked)
     await mesh.recorded(StockRestocked, restocked.key)

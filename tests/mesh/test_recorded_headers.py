@@ -8,7 +8,7 @@ from jetmesh.contracts.asyncapi import HEADERS
 from jetmesh.testing import MeshOf
 from jetmesh_contracts import OrderGoodsSecured
 from jetmesh_shop.inventory.service import inventory
-from jetmesh_shop.orders.catalogue import prices
+from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.service import Orders, orders
 from tests.mesh.spans import traced
 from tests.support import samples
@@ -23,7 +23,7 @@ async def test_the_document_lists_the_headers_of_recorded_events(
 ) -> None:
     order = samples.placed()
     async with traced(tmp_path, monkeypatch):
-        mesh = await mesh_of(orders, inventory, dependencies=[Orders(prices())], JETMESH_TRUST_TRACES="true")
+        mesh = await mesh_of(orders, inventory, dependencies=[Orders(PRICES)], JETMESH_TRUST_TRACES="true")
         await mesh.outside(samples.restocked("r-1", order.lines[0].sku))
         await mesh.settled()
         await mesh.publish("orders.placed", order.model_dump(mode="json"), GIVEN)

@@ -210,6 +210,29 @@ def test_a_secret_that_is_missing_or_too_short_is_named_at_start(environment: di
         _tokens(read(Settings, environment))
 
 
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (None, "No such file"),
+        ("[1]", "a catalogue is a JSON object"),
+        ('{"cola": "290"}', "cola: a price is a whole number of cents, not '290'"),
+        ("{", "Expecting property name"),
+    ],
+)
+def test_a_wrong_catalogue_is_named_with_its_setting(tmp_path: Path, contents: str | None, said: str) -> None:
+    file = tmp_path / "catalogue.json"
+    if contents is not None:
+        file.write_text(contents)
+    with pytest.raises(SettingsError, match=f"settings: JETMESH_CATALOGUE: .*{said}"):
+        read(Settings, {"JETMESH_CATALOGUE": str(file)})
+
+
+def test_a_catalogue_of_ones_own_takes_the_place_of_the_built_in_one(tmp_path: Path) -> None:
+    file = tmp_path / "catalogue.json"
+    file.write_text('{"book": 1900}')
+    assert read(Settings, {"JETMESH_CATALOGUE": str(file)}).catalogue == {"book": 1900}
+
+
 def test_the_same_secret_knows_the_tokens_again() -> None:
     environment = {"JETMESH_HTTP_SECRET": "0123456789abcdef"}
     first, second = (_tokens(read(Settings, environment)) for _ in range(2))

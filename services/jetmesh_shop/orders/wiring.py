@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from jetmesh import Context, SettingsError, read_settings
 from jetmesh_shop.orders.adapters import MeshOrders
-from jetmesh_shop.orders.catalogue import prices
+from jetmesh_shop.orders.catalogue import PRICES, Catalogue
 from jetmesh_shop.orders.edge.app import create_app
 from jetmesh_shop.orders.edge.limits import Limits
 from jetmesh_shop.orders.edge.server import Server, listen
@@ -30,7 +29,7 @@ class Settings(BaseModel):
     http_operator_token: str = ""
     http_pause_seconds: float = Field(default=0.0, ge=0, le=60)
     http_requests_per_second: float | None = Field(default=None, gt=0)
-    catalogue: Path | None = None
+    catalogue: Catalogue = PRICES
     mail_smtputf8: bool = False
 
 
@@ -38,10 +37,9 @@ class Settings(BaseModel):
 async def wire(context: Context) -> AsyncIterator[Orders]:
     """The catalogue; where `JETMESH_HTTP_PORT` is set, the edge listens as well."""
     settings = read_settings(Settings)
-    catalogue = prices(settings.catalogue)
     if settings.http_port:
-        _serve(context, settings, MeshOrders(context, catalogue, smtputf8=settings.mail_smtputf8))
-    yield Orders(catalogue, settings.mail_smtputf8)
+        _serve(context, settings, MeshOrders(context, settings.catalogue, smtputf8=settings.mail_smtputf8))
+    yield Orders(settings.catalogue, settings.mail_smtputf8)
 
 
 def _serve(context: Context, settings: Settings, port: MeshOrders) -> None:

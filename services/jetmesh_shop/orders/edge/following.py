@@ -16,16 +16,7 @@ from jetmesh import Stored, Unavailable
 from jetmesh_shop.orders.edge.openapi import Responses, problem_responses
 from jetmesh_shop.orders.edge.outside import name_order
 from jetmesh_shop.orders.edge.placing import links_of
-from jetmesh_shop.orders.edge.problems import (
-    BAD_HEADER,
-    FORBIDDEN,
-    NOT_FOUND,
-    TOO_LATE,
-    UNAUTHORIZED,
-    UNAVAILABLE,
-    Problem,
-    retry_later,
-)
+from jetmesh_shop.orders.edge.problems import BAD_HEADER, FORBIDDEN, NOT_FOUND, TOO_LATE, UNAUTHORIZED, Problem, busy
 from jetmesh_shop.orders.edge.requests import EdgeRoute, TheEdge
 from jetmesh_shop.orders.edge.stories import ENDED, STREAM, Happened, OrderStory, Status, position_in, status_of
 
@@ -33,15 +24,7 @@ FOLLOW_SECONDS = 0.2
 """How often a live story is read again: no consumer of the broker is needed for each customer."""
 
 LIVE: Responses = {
-    200: {
-        "description": "Server-sent events: the story so far, then live, until the event `end`.",
-        "content": {
-            "text/event-stream": {
-                "example": 'data: {"type":"orders.placed","time":"2026-03-01T12:00:00Z","data":{"currency":"EUR"}}\n'
-                'id: ORDERS:12\n\nevent: end\ndata: {"status":"confirmed"}\nid: ORDERS:14\n\n'
-            }
-        },
-    },
+    200: {"description": "Server-sent events: the story so far, then live, until the event `end`."},
     204: {"description": "The reader has seen the end."},
 }
 LastEventId = Annotated[
@@ -97,7 +80,7 @@ async def position_of(story: TheStory, _: QueryToken, last_event_id: LastEventId
 async def stream_slot(_position: Annotated[int, Depends(position_of)], edge: TheEdge) -> AsyncIterator[None]:
     """Room for one more live story, until it ends."""
     if edge.streams.locked():
-        raise retry_later(UNAVAILABLE, "Too many live stories are read here. Ask again.", 1)
+        raise busy("Too many live stories are read here. Ask again.")
     async with edge.streams:
         yield
 

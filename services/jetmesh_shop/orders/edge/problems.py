@@ -99,6 +99,11 @@ def retry_later(kind: Kind, detail: str, retry_after_seconds: float) -> Problem:
     return Problem(kind, detail, headers={"Retry-After": str(max(1, ceil(retry_after_seconds)))})
 
 
+def busy(detail: str, retry_after_seconds: float = 1) -> Problem:
+    """The mesh, or this replica, takes nothing more now."""
+    return retry_later(UNAVAILABLE, detail, retry_after_seconds)
+
+
 def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     """What the contract says is wrong with a body, without any value that was sent."""
     broken = [error["loc"] for error in errors]
@@ -188,7 +193,7 @@ _ASK_AGAIN = "Ask again with the same order_id or Idempotency-Key: nothing is do
 
 async def unavailable(_: Request, error: Exception) -> Response:
     """The answer where the mesh does not answer in time, or takes nothing now."""
-    return retry_later(UNAVAILABLE, _ASK_AGAIN, getattr(error, "retry_after_seconds", 1)).response()
+    return busy(_ASK_AGAIN, getattr(error, "retry_after_seconds", 1)).response()
 
 
 async def internal_problem(_: Request, __: Exception) -> Response:
