@@ -11,6 +11,8 @@ import aiosmtplib
 
 TIMEOUT_SECONDS = 30.0
 FORM = "a mail server's URL is smtp://[user:password@]host[:port][?starttls=1] or smtps://…"
+PORTS = {"smtp": 25, "smtps": 465}
+STARTTLS = {"": None, "0": False, "1": True}
 OTHER_NAME = frozenset({62, 64})
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
@@ -42,23 +44,22 @@ class Server:
         """
         try:
             parts = urlsplit(url)
-            port = parts.port
+            port, query = parts.port, parse_qs(parts.query)
         except ValueError:
             raise ValueError(FORM) from None
-        query = parse_qs(parts.query)
-        chosen = query.get("starttls", ["1" if ca else ""])[-1]
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname or set(query) - {"starttls"}:
+        chosen = query.pop("starttls", ["1" if ca else ""])[-1]
+        if parts.scheme not in PORTS or not parts.hostname or query:
             raise ValueError(FORM)
-        if chosen not in ("", "0", "1"):
+        if chosen not in STARTTLS:
             raise ValueError(f"starttls is 0 or 1; {FORM}")
         tls = parts.scheme == "smtps"
         return cls(
             host=parts.hostname,
-            port=port or (465 if tls else 25),
+            port=port or PORTS[parts.scheme],
             user=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
             tls=tls,
-            starttls=False if tls else ({"0": False, "1": True}.get(chosen)),
+            starttls=False if tls else STARTTLS[chosen],
             ca=ca,
         )
 
@@ -98,12 +99,15 @@ class Server:
         at = f"the mail server at {self.host}:{self.port}"
         if isinstance(error, UnusableCa):
             return f"{at}: JETMESH_SMTP_CA: {error}"
-        cause = _cause(error)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"{at}: {_distrust(cause)}"
-        if isinstance(cause, ssl.SSLError):
-            return f"{at}: no TLS with it ({cause.reason or 'the handshake failed'}): {self._instead}"
-        match error:
+        match _tls_error(error) or error:
+            case ssl.SSLCertVerificationError() as distrust if distrust.verify_code in OTHER_NAME:
+                name = f"its certificate is for another name ({distrust.verify_message})"
+                return f"{at}: {name}: JETMESH_SMTP_URL must name one of its"
+            case ssl.SSLCertVerificationError() as distrust:
+                untrusted = f"its certificate is not trusted ({distrust.verify_message})"
+                return f"{at}: {untrusted}: JETMESH_SMTP_CA must name the file of the CA that signed it"
+            case ssl.SSLError(reason=reason):
+                return f"{at}: no TLS with it ({reason or 'the handshake failed'}): {self._instead}"
             case aiosmtplib.SMTPServerDisconnected():
                 return f"{at} closed the connection"
             case aiosmtplib.SMTPAuthenticationError(code=code):
@@ -122,18 +126,8 @@ class Server:
         return "write smtps://… in JETMESH_SMTP_URL where TLS begins with the first byte"
 
 
-def _cause(error: BaseException) -> BaseException:
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
     """The TLS library's own error, where it is behind this one."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, ssl.SSLError):
-        found = found.__cause__ or found.__context__
-    return found or error
-
-
-def _distrust(error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code in OTHER_NAME:
-        return f"its certificate is for another name ({error.verify_message}): JETMESH_SMTP_URL must name one of its"
-    return (
-        f"its certificate is not trusted ({error.verify_message}): JETMESH_SMTP_CA must name the file of the CA that "
-        f"signed it"
-    )
+    if error is None or isinstance(error, ssl.SSLError):
+        return error
+    return _tls_error(error.__cause__ or error.__context__)

@@ -84,15 +84,16 @@ def promise(
     """Both halves are there: the order is promised. One half: it is noted. Whichever comes first."""
     if order.has(OrderConfirmed, OrderCancelled):
         return None
+    half: OrderPaymentSecured | OrderGoodsSecured
+    other: type[Event]
     if isinstance(secured, PaymentAuthorized):
-        if order.has(OrderGoodsSecured):
-            return confirmation(placed)
-        if order.has(OrderPaymentSecured):
-            return None
-        return OrderPaymentSecured(order_id=placed.order_id, authorization_id=secured.authorization_id)
-    if order.has(OrderPaymentSecured):
+        half = OrderPaymentSecured(order_id=placed.order_id, authorization_id=secured.authorization_id)
+        other = OrderGoodsSecured
+    else:
+        half, other = OrderGoodsSecured(order_id=placed.order_id), OrderPaymentSecured
+    if order.has(other):
         return confirmation(placed)
-    return None if order.has(OrderGoodsSecured) else OrderGoodsSecured(order_id=placed.order_id)
+    return None if order.has(type(half)) else half
 
 
 def confirmation(placed: OrderPlaced) -> OrderConfirmed:
