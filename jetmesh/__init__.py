@@ -15,6 +15,8 @@ from jetmesh.event_model import EventModel, Token
 from jetmesh.failure import Deferred, NotYet, Permanent, Retry, TooLarge, Unavailable
 from jetmesh.middleware import CallNext, Delivery, Middleware
 from jetmesh.outcome import Outcome
+from jetmesh.problem import Problem
+from jetmesh.request_model import Request
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import SettingsError
 from jetmesh.settings import read as read_settings
@@ -47,8 +49,10 @@ __all__ = [
     "NotYet",
     "Outcome",
     "Permanent",
+    "Problem",
     "PublishResult",
     "Recorded",
+    "Request",
     "Retry",
     "Service",
     "SettingsError",

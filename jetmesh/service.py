@@ -9,15 +9,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypedDict, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints, overload
 
+from pydantic import BaseModel
+
 from jetmesh import forms
 from jetmesh.event import EventType, Recorded, entity_of, is_ending, stream_of
 from jetmesh.failure import Retry
 from jetmesh.forms import Form
 from jetmesh.middleware import Middleware
+from jetmesh.request_model import Request, RequestType, endpoint_of, owner_of, response_of
 from jetmesh.since import FORMS, Since, is_since
 from jetmesh.snapshot import Snapshot
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+
+RESERVED_ENDPOINTS = ("health", "reactions")
+"""The endpoints that every service has (`jetmesh.process.micro`)."""
+ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
 
 INTAKE = "INTAKE"
 """The stream of messages from outside: without a key in the subject, for their owner to check and record."""
@@ -80,6 +87,24 @@ class Reaction:
         return event.owner == self.service and event.from_outside and self.form.takes_outside
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointDeclaration:
+    """One function of a service that answers requests: from a request to its response."""
+
+    service: str
+    name: str
+    function: Callable[..., Awaitable[Any]]
+    request: RequestType
+    response: type[BaseModel]
+    story: type | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def meaning(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+
 class Options(TypedDict, total=False):
     """The options of a reaction's decorator."""
 
@@ -101,7 +126,8 @@ class Service:
     `dependencies` is the type (usually a frozen dataclass of Protocols) whose instance is handed to every parameter
     annotated with it. `claims` is for how long the service remembers idempotency keys
     (`jetmesh.runtime.idempotency`); None: it keeps none. The decorators return the function unchanged, so that a test
-    can await it. `middlewares` are around its reactions (`jetmesh.middleware`).
+    can await it. `middlewares` are around its reactions (`jetmesh.middleware`). `calls` are the requests that it sends
+    to other services: with accounts, it may send no others.
     """
 
     def __init__(
@@ -111,12 +137,20 @@ class Service:
         *,
         claims: timedelta | None = None,
         middlewares: Sequence[Middleware] = (),
+        calls: Sequence[RequestType] = (),
     ) -> None:
         self.name = name
         self.dependencies = dependencies
         self.claims = claims
         self.middlewares = tuple(middlewares)
+        self.calls = tuple(calls)
         self._reactions: list[Reaction] = []
+        self._endpoints: list[EndpointDeclaration] = []
+
+    @property
+    def endpoints(self) -> tuple[EndpointDeclaration, ...]:
+        """What answers requests, in the order of declaration."""
+        return tuple(self._endpoints)
 
     @property
     def reactions(self) -> tuple[Reaction, ...]:
@@ -209,6 +243,17 @@ class Service:
         """Keep every event, in batches, in a store that keeps its own position."""
         return self._add(forms.SINK, function, retry=Retry(attempts=None))
 
+    def endpoint(self, function: Function) -> Function:
+        """Answer a request: typed, traced, and without recording anything (NATS micro, ADR-32)."""
+        declared = _Signature(self, function).endpoint()
+        if declared.name in (*RESERVED_ENDPOINTS, *(other.name for other in self._endpoints)):
+            raise DeclarationError(
+                f"{self.name}.{function.__name__}: an endpoint named {declared.name} is there already; "
+                f"give the request another type."
+            )
+        self._endpoints.append(declared)
+        return function
+
     def _declare(self, form: Form, function: Any, **options: Any) -> Any:
         if function is not None:
             return self._add(form, function, **options)
@@ -299,6 +344,35 @@ class _Signature:
         for name in formerly:
             if not (isinstance(name, str) and name.isidentifier()):
                 raise self.error(f"declares formerly={name!r}", "write the name that the function had before")
+
+    def endpoint(self) -> EndpointDeclaration:
+        """The declared endpoint."""
+        names, fix = list(inspect.signature(self.function).parameters), "write `Request[<the response>]`"
+        for name in names or ["request"]:
+            if name not in self.hints:
+                raise self.error(f"does not annotate parameter `{name}`", "annotate it: the signature is the wiring")
+        request = self.hints[names[0]]
+        if not (isinstance(request, type) and issubclass(request, Request)):
+            raise self.error(
+                f"takes {request!r}, which is no request", "let its first parameter be a `jetmesh.Request`"
+            )
+        response: type[BaseModel] | None = response_of(request)
+        if response is None:
+            raise self.error(f"takes {request.__name__}, which names no response", fix)
+        if self.hints.get("return") != response:
+            fix = f"annotate `-> {response.__name__}`, and raise `jetmesh.Problem` for what is no success"
+            raise self.error(f"does not return the response of {request.__name__}", fix)
+        if owner_of(request) != self.service.name or not ENDPOINT.fullmatch(endpoint_of(request)):
+            fix = f'declare `type="{self.service.name}.{self.name}"` on its class'
+            raise self.error(f"answers {request.__name__}, whose type is {request.type!r}", fix)
+        story, arguments = self._arguments(names[1:])
+        if story is not None and request.key_field not in request.model_fields:
+            raise self.error(
+                f"reads a story, but {request.__name__} names no key", 'declare `key_field="…"` on its class'
+            )
+        return EndpointDeclaration(
+            self.service.name, endpoint_of(request), self.function, request, response, story, arguments
+        )
 
     def _check_needs(self, needs: type | None) -> None:
         dependencies = self.service.dependencies

@@ -13,6 +13,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 
 from jetmesh.event import Event, publisher_of
 from jetmesh.failure import BrokerUnavailable, Denied
+from jetmesh.request_model import Request, Response
 from jetmesh.runtime import context
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.publish import Outside
@@ -29,6 +30,7 @@ class Mesh:
     """What a program outside of the mesh does with it, from `connect` to the end of its block."""
 
     def __init__(self, on: Context, name: str) -> None:
+        self._requests = on.requests
         self._outside = Outside(on.publisher, on.group_commit, on.direct_get, on.telemetry.publishing, f"/{name}")
 
     async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:
@@ -49,6 +51,19 @@ class Mesh:
                 f"this user may not publish {type(event).type}: its contract lets users of the kind `{kind}` do so; "
                 f"{SEED} names the file with the seed of one (`{kind}`, or `{kind}-<name>`)"
             ) from None
+
+    async def request(self, request: Request[Response], *, timeout_seconds: float = 5.0) -> Response:
+        """Ask the service that answers a request; its response. The current span becomes the parent.
+
+        Raises:
+            Problem: what the endpoint says is wrong.
+            Unavailable: nobody answers now; asking again is safe.
+            PermissionError: this user may not ask it.
+        """
+        try:
+            return await self._requests.request(request, timeout_seconds)
+        except Denied as denied:
+            raise PermissionError(f"this user may not ask {request.type}: {denied}") from None
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 from jetmesh.client.mesh import Mesh, connect
 from jetmesh.event import Event
+from jetmesh.request_model import Request, Response
 from jetmesh.runtime.publish_result import PublishResult
 
 T = TypeVar("T")
@@ -48,6 +49,10 @@ class SyncMesh:
     def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event as `Mesh.publish` does, in the trace of this thread's current span."""
         return self._open().call(lambda mesh: mesh.publish(event, wait_seconds=wait_seconds))
+
+    def request(self, request: Request[Response], *, timeout_seconds: float = 5.0) -> Response:
+        """Ask the service that answers a request, as `Mesh.request` does."""
+        return self._open().call(lambda mesh: mesh.request(request, timeout_seconds=timeout_seconds))
 
     def close(self) -> None:
         """Flush, disconnect and end the thread; also done when the interpreter exits."""

@@ -8,6 +8,7 @@ JSON Schema 2020-12; references point to `#/components/schemas`. Facts of JetStr
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jetmesh.contracts import requests
 from jetmesh.contracts.schema import FACTS, Contract, Contracts, Schema, mapped
 from jetmesh.event import EventType, stream_of
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, CloudEvents, Nats
@@ -57,11 +58,17 @@ def document(info: dict[str, Any], contracts: Contracts, services: Sequence[Serv
         "info": info,
         "defaultContentType": "application/json",
         "servers": {"local": {"host": "localhost:4222", "protocol": "nats", "description": "A mesh on one machine."}},
-        "channels": dict(channel for contract in contracts.values() for channel in _channels(contract)),
-        "operations": dict(operation for service in services for operation in _operations(service, contracts)),
+        "channels": {
+            **dict(channel for contract in contracts.values() for channel in _channels(contract)),
+            **dict(channel for service in services for channel in requests.channels(service)),
+        },
+        "operations": {
+            **dict(operation for service in services for operation in _operations(service, contracts)),
+            **dict(operation for service in services for operation in requests.operations(service)),
+        },
         "components": {
             "messages": dict(message for contract in contracts.values() for message in _messages(contract)),
-            "schemas": {"headers": HEADERS, **_schemas(contracts)},
+            "schemas": {"headers": HEADERS, **_schemas(contracts), **requests.schemas(services)},
         },
     }
 

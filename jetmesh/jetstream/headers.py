@@ -73,6 +73,7 @@ class CloudEvents:
     """When the first event of the story was stored (an extension): passed on from each event to the next."""
 
 
+CONTENT_TYPE = "Content-Type"
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 """W3C Trace Context."""
 

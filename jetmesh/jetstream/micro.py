@@ -5,20 +5,25 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from jetmesh.failure import TooLarge, Unavailable
-from jetmesh.jetstream.headers import Nats, encode_headers
+from jetmesh.jetstream.headers import Headers, Nats, decode_headers, encode_headers
 from jetmesh.jetstream.transport import OnFrame, Transport
 
 TYPE = "io.nats.micro.v1.{}_response"
 QUEUE = "q"
 """Which of the processes answers does not matter."""
 
+CONCURRENCY = 64
+"""How many requests to an endpoint with a contract are answered at the same time, in one process."""
+
 Responder = Callable[[bytes], Awaitable[bytes]]
+Handle = Callable[[Headers, bytes], Awaitable[tuple[Headers, bytes]]]
+"""From the headers and the body of a request to those of its answer."""
 
 
 @dataclass(slots=True)
@@ -27,9 +32,11 @@ class Endpoint:
 
     name: str
     subject: str
-    answer: Responder
+    handle: Handle
     queue: str = QUEUE
     data: Callable[[], Any] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    concurrency: int = 1
     requests: int = 0
     errors: int = 0
     last_error: str = ""
@@ -38,7 +45,7 @@ class Endpoint:
     @property
     def about(self) -> dict[str, Any]:
         """What INFO says of it."""
-        return {"name": self.name, "subject": self.subject, "queue_group": self.queue, "metadata": {}}
+        return {"name": self.name, "subject": self.subject, "queue_group": self.queue, "metadata": dict(self.metadata)}
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -54,12 +61,16 @@ class Endpoint:
         data = self.data() if self.data else None
         return stated | numbers | average | ({"data": data} if data is not None else {})
 
-    async def answered(self, request: bytes) -> tuple[bytes, bytes]:
+    async def answered(self, headers: bytes, request: bytes) -> tuple[bytes, bytes]:
         """The headers and the body of the answer."""
         begun = time.perf_counter_ns()
         self.requests += 1
         try:
-            return b"", await self.answer(request)
+            told, answer = await self.handle(decode_headers(headers) if headers else {}, request)
+            if Nats.SERVICE_ERROR in told:
+                self.errors += 1
+                self.last_error = told[Nats.SERVICE_ERROR]
+            return encode_headers(told) if told else b"", answer
         except Exception as error:
             self.errors += 1
             self.last_error = repr(error)
@@ -67,6 +78,15 @@ class Endpoint:
             return encode_headers({Nats.SERVICE_ERROR: name, Nats.SERVICE_ERROR_CODE: "500"}), b""
         finally:
             self.nanoseconds += time.perf_counter_ns() - begun
+
+
+def plain(respond: Responder) -> Handle:
+    """What answers from body to body."""
+
+    async def handle(_: Headers, request: bytes) -> tuple[Headers, bytes]:
+        return {}, await respond(request)
+
+    return handle
 
 
 class MicroService:
@@ -127,15 +147,15 @@ class MicroService:
         return lambda _subject, reply, _headers, _data: self._reply(reply, b"", json.dumps(answer()).encode())
 
     def _serving(self, endpoint: Endpoint) -> OnFrame:
-        """One request after the other, in the order in which they come."""
-        turn = asyncio.Lock()
+        """The requests in the order in which they come, so many at a time."""
+        turn = asyncio.Semaphore(endpoint.concurrency)
 
-        async def serve(reply: str, request: bytes) -> None:
+        async def serve(reply: str, headers: bytes, request: bytes) -> None:
             async with turn:
-                self._reply(reply, *await endpoint.answered(request))
+                self._reply(reply, *await endpoint.answered(headers, request))
 
-        def frame(_subject: str, reply: str, _headers: bytes, data: bytes) -> None:
-            task = asyncio.get_running_loop().create_task(serve(reply, data))
+        def frame(_subject: str, reply: str, headers: bytes, data: bytes) -> None:
+            task = asyncio.get_running_loop().create_task(serve(reply, headers, data))
             self.answering.add(task)
             task.add_done_callback(self.answering.discard)
 

@@ -3,11 +3,11 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from jetmesh.jetstream.micro import Endpoint, MicroService
+from jetmesh.jetstream.micro import Endpoint, MicroService, plain
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
@@ -22,7 +22,11 @@ WITHDRAW_SECONDS = 2.0
 
 
 async def answer(
-    context: Context, service: Service, health: Health, report: Callable[[], Mapping[str, Any]]
+    context: Context,
+    service: Service,
+    health: Health,
+    report: Callable[[], Mapping[str, Any]],
+    declared: Sequence[Endpoint] = (),
 ) -> MicroService:
     """Announce the service: its reactions as metadata; its health, its report and its own endpoints as endpoints. `nats
     micro stats` shows the report too, at the endpoint `reactions`."""
@@ -39,9 +43,10 @@ async def answer(
         return endpoint_subject(service.name, name)
 
     endpoints = [
-        Endpoint(HEALTH, subject(HEALTH), send_health, queue=uuid4().hex),  # each process answers for itself
-        Endpoint(REPORT, subject(REPORT), send_report, data=report),
-        *(Endpoint(name, subject(name), responder) for name, responder in context.endpoints.items()),
+        Endpoint(HEALTH, subject(HEALTH), plain(send_health), queue=uuid4().hex),  # each process answers for itself
+        Endpoint(REPORT, subject(REPORT), plain(send_report), data=report),
+        *(Endpoint(name, subject(name), plain(responder)) for name, responder in context.endpoints.items()),
+        *declared,
     ]
     announced = MicroService(
         context.public or context.connection,

@@ -20,6 +20,7 @@ from jetmesh.process import micro
 from jetmesh.process.gauges import Gauges, report, report_readiness
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import BackgroundTask, Context, connect
+from jetmesh.runtime.endpoints import endpoints
 from jetmesh.runtime.runner import Runner
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import Settings, SettingsError
@@ -159,7 +160,8 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
         await runner.start(dependencies)
         if mesh.telemetry.is_measured:
             Gauges(runner)
-        announced = await micro.answer(mesh, runner.service, health, partial(report, runner))
+        declared = endpoints(mesh, runner.service, dependencies)
+        announced = await micro.answer(mesh, runner.service, health, partial(report, runner), declared)
         running = [asyncio.create_task(_keep(each), name=each.name) for each in (*runner.kept, *mesh.background)]
         _collect_seldom()
         await _until_up(mesh.background, health, stopping, running)

@@ -18,9 +18,11 @@ from jetmesh.jetstream.micro import Responder
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
+from jetmesh.request_model import Request, Response
 from jetmesh.runtime.alone import Alone
 from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import AlreadyThere, PublishResult, Taken
+from jetmesh.runtime.requests import Requests
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.service import Service
@@ -67,9 +69,11 @@ class Context:
     background: list[BackgroundTask] = field(default_factory=list)
     versions: Versions = field(init=False)
     outside: Outside = field(init=False)
+    requests: Requests = field(init=False)
 
     def __post_init__(self) -> None:
         publishing = self.telemetry.publishing
+        self.requests = Requests(self.connection, self.telemetry)
         self.outside = Outside(self.publisher, self.group_commit, self.direct_get, publishing)
         self.versions = Versions(self.connection, self.publisher, self.settings.unknown_seconds)
 
@@ -101,6 +105,16 @@ class Context:
             Unavailable: the broker does not take it now, or it is unknown whether it did; asking again is safe.
         """
         return await self.outside.record_first(service.stream, event)
+
+    async def request(self, request: Request[Response], *, timeout_seconds: float = 5.0) -> Response:
+        """Ask the service that answers a request; its response. The current span becomes the parent. Ask only what
+        changes nothing: a reaction that is run again asks again.
+
+        Raises:
+            Problem: what the endpoint says is wrong.
+            Unavailable: nobody answers now.
+        """
+        return await self.requests.request(request, timeout_seconds)
 
     def endpoint(self, name: str, answer: Responder) -> None:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""
@@ -169,6 +183,7 @@ async def context_on(
     try:
         yield context
     finally:
+        context.requests.stop()
         await context.publisher.close()
         context.direct_get.close()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.jetstream.transport import API
+from jetmesh.request_model import endpoint_of, owner_of
 from jetmesh.service import Service
 from jetmesh.topology import names, partitions
 from jetmesh.topology.names import endpoint_subject
@@ -68,6 +69,7 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
     if service.claims is not None:
         found.append(Import(names.claim_subjects(service.name)))
         found += _api(f"DIRECT.GET.{names.claims_of(service.stream)}", is_stream=True)
+    found += [Import(endpoint_subject(owner_of(asked), endpoint_of(asked))) for asked in service.calls]
     found.append(Import(names.dead_letters_of(service.name)))
     found.append(Import(names.timer_subjects(service.name)))
     return list(dict.fromkeys(found))

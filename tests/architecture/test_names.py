@@ -18,6 +18,7 @@ TWICE = {
     "Settings": "the settings of every process; a service's own, which its wiring reads",
     "Event": "the contracts know no runtime, so they have a base of their own",
     "Token": "as `Event`",
+    "Problem": "an answer that is no success: of an endpoint; of the HTTP edge",
     "Stored": "a message of a stream; what the warehouse has of each stream",
 }
 """Names that two classes have, each with the reason."""

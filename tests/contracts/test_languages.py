@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from jetmesh.contracts.asyncapi import document
+from jetmesh.contracts.package import contracts_of
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh_contracts import OrderConfirmed, StockRestocked
 from jetmesh_shop.inventory.service import inventory
@@ -18,6 +20,7 @@ from jetmesh_shop.payments.adapters import SandboxBank
 from jetmesh_shop.payments.service import Payments, payments
 from jetmesh_shop.reference.trace_receiver import receiving
 from tests.contracts.conftest import CONTRACTS, INTEROP, require, run
+from tests.support.questions import telling_states
 
 TOTAL_MINOR = 580
 
@@ -97,3 +100,15 @@ def test_the_official_parser_takes_the_asyncapi_document(node_programs: Path) ->
     assert found["complaints"] == []
     assert found["version"] == "3.1.0"
     assert found["channels"] > 20
+
+
+def test_the_official_parser_takes_requests_and_replies(node_programs: Path) -> None:
+    services = (telling_states(),)
+    made = document({"title": "jobs", "version": "1.0.0"}, contracts_of(services), services)
+    (node_programs / "jobs.json").write_text(json.dumps(made))
+    found = json.loads(run(node_programs, require("node"), "asyncapi.mjs", node_programs / "jobs.json"))
+    assert found["complaints"] == []
+    operation = made["operations"]["work.state_of"]
+    assert made["channels"]["work.state_of.request"]["address"] == "jetmesh.work.state_of"
+    assert operation["reply"]["channel"] == {"$ref": "#/channels/work.state_of.reply"}
+    assert made["components"]["schemas"]["StateOf"]["required"] == ["job_id"]

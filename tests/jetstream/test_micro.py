@@ -11,7 +11,7 @@ import pytest_asyncio
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.headers import Headers, decode_headers
-from jetmesh.jetstream.micro import Endpoint, MicroService
+from jetmesh.jetstream.micro import Endpoint, MicroService, plain
 
 
 async def echo(request: bytes) -> bytes:
@@ -24,7 +24,7 @@ async def echo(request: bytes) -> bytes:
 
 @pytest_asyncio.fixture
 async def service(connection: Connection) -> AsyncIterator[MicroService]:
-    endpoint = Endpoint("echo", "echoes.say", echo, data=lambda: {"mood": "good"})
+    endpoint = Endpoint("echo", "echoes.say", plain(echo), data=lambda: {"mood": "good"})
     service = MicroService(connection, "echoes", "1.2.3", "says it again", {"of": "mountains"}, [endpoint])
     await service.start()
     yield service

@@ -1,0 +1,41 @@
+"""An answer that is no success, as a problem document (RFC 9457)."""
+
+import json
+from typing import Any, Self
+
+MEDIA_TYPE = "application/problem+json"
+BLANK = "about:blank"
+"""The `type` of a problem that its status says enough about."""
+
+
+class Problem(Exception):
+    """What an endpoint raises instead of an answer, and what its caller gets.
+
+    `status` is an HTTP status code (404: there is no such thing), `title` the same for each problem of a kind, `detail`
+    what is wrong this time and what to do. `type` identifies the kind; further `members` are extension members.
+    """
+
+    def __init__(self, status: int, title: str, detail: str = "", *, type: str = BLANK, **members: Any) -> None:
+        super().__init__(f"{status} {title}{f': {detail}' if detail else ''}")
+        self.status, self.title, self.detail, self.type, self.members = status, title, detail, type, members
+
+    def encoded(self) -> bytes:
+        """The problem document."""
+        document = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
+        return json.dumps({**self.members, **{name: value for name, value in document.items() if value}}).encode()
+
+    @classmethod
+    def decoded(cls, status: int, title: str, data: bytes) -> Self:
+        """The problem in an answer: its status and title are in the headers, the rest in the document, if it is one."""
+        try:
+            document = json.loads(data)
+        except ValueError:
+            document = {}
+        known = dict(document) if isinstance(document, dict) else {}
+        told = {name: str(known.pop(name, "")) for name in ("title", "detail", "type", "status")}
+        kind = told["type"] or BLANK
+        return cls(status, told["title"] or title, told["detail"], type=kind, **_named(known))
+
+
+def _named(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if name not in ("self", "status", "title", "detail", "type")}
