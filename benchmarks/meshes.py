@@ -28,7 +28,7 @@ from jetmesh.topology.streams import Consumer, ConsumerKind, consumers_of, topol
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders
-from jetmesh_shop.reference.fleet import AFTERWARDS, niceness
+from jetmesh_shop.reference.backing import AFTERWARDS, niceness
 
 NAMES = tuple(service.name for service in SERVICES)
 WITHOUT_MAIL = tuple(name for name in NAMES if name != "notifications")

@@ -1,52 +1,73 @@
 """Starts the processes of a mesh, the broker first, and stops them in the reverse order."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from jetmesh.common.terminal import Say
+import click
+
+from jetmesh.app import name_of
+from jetmesh.common.signals import until_signalled
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
-from jetmesh.local.endpoints import Endpoints
+from jetmesh.local.plan import Plan
 from jetmesh.local.state import StateFolder
-from jetmesh.local.supervisor import Spec, Supervisor, end_leftovers
+from jetmesh.local.supervisor import Spec, StartFailed, Supervisor, end_leftovers
+from jetmesh.local.view import View
 from jetmesh.topology import provision
-from jetmesh.topology.provision import Change
+from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.starting import Starts
-from jetmesh.topology.streams import Topology
+from jetmesh.topology.streams import Topology, topology
+
+Play = Callable[[Plan, "Lifecycle"], Coroutine[Any, Any, int]]
+"""What a command does with a mesh: it starts the processes, and returns the command's status."""
 
 
 class Lifecycle:
-    """The processes on a state folder. When one is started again, `endpoints.json` is written anew."""
+    """The processes of a mesh. When one is started again, `endpoints.json` is written anew."""
 
-    def __init__(self, state: StateFolder, endpoints: Callable[[Mapping[str, int]], Endpoints], progress: Say) -> None:
-        self._state, self._endpoints, self._progress = state, endpoints, progress
+    def __init__(self, plan: Plan, view: View) -> None:
+        self._plan, self._view = plan, view
         self._foundation: list[Supervisor] = []
         self._services: list[Supervisor] = []
         self._announced = False
 
-    async def start_foundation(self, specs: Sequence[Spec]) -> None:
-        """Start the processes that the services need, the broker first.
+    async def start_foundation(self) -> None:
+        """Start the broker and the backing services.
 
         Raises:
             StartFailed: with the end of the log of the process that did not start.
         """
-        self._foundation = self._supervisors(specs)
-        await _all(self._foundation, Supervisor.start)
+        with self._view.step("broker") as words:
+            self._foundation = self._supervisors(self._plan.foundation())
+            await _all(self._foundation, Supervisor.start)
+            words.append(self._plan.nats_url)
+        for name, url in self._plan.backing.urls.items():
+            self._view.done(name.removesuffix("_url"), url)
 
-    async def start_services(self, specs: Sequence[Spec]) -> None:
-        """Start all services at once: none waits for another.
+    async def start_services(self, connection: Transport) -> None:
+        """Make the streams and durables, and start all services at once: none waits for another.
 
         Raises:
             StartFailed: with the end of the log of the process that did not start.
+            Drift: a difference can't be removed without losing data.
         """
-        self._services = self._supervisors(specs)
-        await _all(self._services, Supervisor.start)
+        with self._view.step("topology") as words:
+            services = self._plan.services
+            needed = topology(services, split=self._plan.split, app=name_of(services))
+            made = await provide(connection, needed)
+            words.append(f"{len(needed.streams)} streams, {len(needed.consumers)} durables; {made or 'none'} made now")
+        with self._view.step("services") as words:
+            self._services = self._supervisors([self._plan.service(each.name) for each in self._plan.services])
+            await _all(self._services, Supervisor.start)
+            words.append(", ".join(each.name for each in self._services))
 
     def announce(self) -> None:
         """Write `endpoints.json`."""
         self._announced = True
         pids = {each.name: each.pid for each in [*self._foundation, *self._services]}
-        self._endpoints(pids).write(self._state.endpoints)
+        self._plan.endpoints(pids).write(self._plan.state.endpoints)
 
     async def stop_services(self) -> None:
         """Stop the services: each finishes its deliveries in flight and sends its last spans."""
@@ -56,28 +77,39 @@ class Lifecycle:
     async def stop(self) -> None:
         """Stop all processes, the services first and the broker last."""
         self._announced = False
-        self._state.endpoints.unlink(missing_ok=True)
+        self._plan.state.endpoints.unlink(missing_ok=True)
         await self.stop_services()
         for each in reversed(self._foundation):
             await each.stop()
 
     def _supervisors(self, specs: Sequence[Spec]) -> list[Supervisor]:
-        return [Supervisor(spec, self._state, self._on_change) for spec in specs]
+        return [Supervisor(spec, self._plan.state, self._on_change) for spec in specs]
 
     def _on_change(self, words: str) -> None:
-        self._progress(words)
+        self._view.warn(words)
         if self._announced:
             self.announce()
 
 
-async def clear(state: StateFolder, progress: Say) -> None:
-    """Stop the processes that an earlier start left running, and remove its `endpoints.json`.
+async def run(state: StateFolder, view: View, plan: Callable[[], Plan], play: Play) -> int | None:
+    """Stop what an earlier start left running, `plan`, and `play` until that ends or a signal comes; then stop every
+    process. What `play` returned; None after a signal.
 
     Raises:
-        StartFailed: a process can't be stopped.
+        click.ClickException: a process does not start or stop, or the broker refuses something.
     """
     state.endpoints.unlink(missing_ok=True)
-    await end_leftovers(state, progress)
+    try:
+        await end_leftovers(state, view.warn)
+        planned = plan()
+        mesh = Lifecycle(planned, view)
+        try:
+            return await until_signalled(play(planned, mesh))
+        finally:
+            with view.step("stopped", "stopping"):
+                await mesh.stop()
+    except (StartFailed, ApiError, Drift, Unavailable, TimeoutError) as failed:
+        raise click.ClickException(str(failed)) from failed
 
 
 async def provide(connection: Transport, needed: Topology) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from jetmesh.common.http import NO_ANSWER, get
 from jetmesh.common.ports import HOST, free_ports, is_taken
 from jetmesh.local import broker
+from jetmesh.local.backing import NONE, Backing, BackingServices
 from jetmesh.local.endpoints import Endpoints
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
@@ -37,6 +38,7 @@ class Plan:
     monitor_port: int = 0
     split: Partitions = field(default_factory=dict)
     python: Sequence[str] = PYTHON
+    backing: Backing = field(default_factory=Backing)
 
     @property
     def monitor_url(self) -> str:
@@ -58,20 +60,22 @@ class Plan:
             monitor_url=self.monitor_url,
             health_urls={name: f"http://{HOST}:{port}" for name, port in self.health_ports.items()},
             pids=dict(pids),
-        )
+        ).model_copy(update=dict(self.backing.urls))
 
-    def broker(self) -> list[Spec]:
-        """The broker's process, if the broker is the mesh's own."""
-        if not self.own_broker:
-            return []
+    def foundation(self) -> list[Spec]:
+        """What the services stand on: the broker, if it is the mesh's own, and their backing services."""
+        return [*([self.broker()] if self.own_broker else []), *self.backing.processes]
+
+    def broker(self) -> Spec:
+        """The broker's process."""
         port = int(self.nats_url.rpartition(":")[2])
         written = broker.configuration(
             self.services, self.state, port=port, monitor_port=self.monitor_port, split=self.split
         )
         ready = answers(f"{self.monitor_url}/healthz?js-enabled-only=true")
-        return [Spec("nats", broker.command(written, self.state), ready)]
+        return Spec("nats", broker.command(written, self.state), ready)
 
-    def service(self, name: str, environment: Mapping[str, str] | None = None) -> Spec:
+    def service(self, name: str) -> Spec:
         """A service's process: its environment, and how to check that it is ready."""
         port = self.health_ports[name]
         variables = {
@@ -81,9 +85,11 @@ class Plan:
             "JETMESH_LOG_FORMAT": "json",
             "JETMESH_HEALTH_PORT": str(port),
             **(self._identity(name) if self.own_broker else {}),
-            **(environment or {}),
+            **self.backing.environment(name),
         }
-        return Spec(name, (*self.python, "jetmesh", "run", name), answers(f"http://{HOST}:{port}/readyz"), variables)
+        command = (*self.python, "jetmesh", "run", name)
+        ready = answers(f"http://{HOST}:{port}/readyz")
+        return Spec(name, command, ready, variables, niceness=self.backing.niceness(name))
 
     def _identity(self, name: str) -> dict[str, str]:
         """The variables with the service's own account."""
@@ -92,6 +98,16 @@ class Plan:
             "JETMESH_NATS_MICRO_NKEY_SEED": str(nkeys.seed_file(self.state.keys, f"{name}-micro")),
             "JETMESH_NATS_API_PREFIX": API_PREFIX,
         }
+
+
+def plan(
+    app: str, services: Sequence[Service], state: StateFolder, ports: Mapping[str, int], own: BackingServices = NONE
+) -> Plan:
+    """The mesh of an app on these ports, with its own broker or that of `NATS_URL`, and with its backing services."""
+    theirs = their_broker()
+    url = theirs or f"nats://{HOST}:{ports['nats']}"
+    health, split = health_ports(services), read(Settings).split
+    return Plan(app, services, state, url, not theirs, health, ports["monitor"], split, backing=own.at(state, ports))
 
 
 def their_broker() -> str:

@@ -16,6 +16,7 @@ from jetmesh.common.ports import free_ports
 from jetmesh.common.terminal import Say
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
+from jetmesh.local.ports import chosen
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, StartFailed, Supervisor
 from jetmesh.runtime.context import Context
@@ -26,8 +27,7 @@ from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import stock
-from jetmesh_shop.reference.fleet import fleet
-from jetmesh_shop.reference.ports import any_free
+from jetmesh_shop.reference.backing import BACKING, mail_sink, shop
 from tests.chaos import brokers, disks, wrapped
 from tests.chaos.brokers import Node
 from tests.chaos.disks import Disk
@@ -97,7 +97,8 @@ class Arena:
     def __init__(self, state: StateFolder, asked: Wishes, tell: Say, network: Network) -> None:
         self.state, self.network, self._asked, self.tell = state, network, asked, tell
         self.nodes = brokers.nodes(network, asked.nodes)
-        self.fleet = fleet(state, any_free(), ",".join(node.url for node in self.nodes))
+        self.ports = chosen(BACKING.ports, {}, free=True, own_broker=True)
+        self.plan = shop(state, self.ports, ",".join(node.url for node in self.nodes))
         self.needed: Topology = topology(SERVICES, asked.nodes, ACK_WAIT_SECONDS)
         self.disks = {node.name: Disk(brokers.store(state, node)) for node in self.nodes} if self.has_disks else {}
         self.machines: dict[str, Supervisor] = {}
@@ -122,13 +123,13 @@ class Arena:
                 disk.mount()
             stack.push_async_callback(self.stop)
             await self._start([brokers.spec(self.state, node, self.nodes, self.network) for node in self.nodes])
-            operator = await stack.enter_async_context(connected_with(self.fleet.mesh.nats_args("operator")))
+            operator = await stack.enter_async_context(connected_with(self.plan.nats_args("operator")))
             await self._provide_at_last(operator)
             for name in NAMES:
                 proxies = [Proxy(node.port, node.host) for node in self.nodes]
                 self.lines[name] = Lines([await stack.enter_async_context(proxy) for proxy in proxies])
             stack.push_async_callback(self._stop_services)
-            await self._start([self.fleet.mail_sink(), *(self.service(name) for name in NAMES)])
+            await self._start([mail_sink(self.state, self.ports), *(self.service(name) for name in NAMES)])
             await stock.seed(operator)
             yield operator
 
@@ -151,7 +152,7 @@ class Arena:
 
     def service(self, name: str) -> Spec:
         """A service in the wrapper that may kill it, on its own lines."""
-        spec = self.fleet.service(name)
+        spec = self.plan.service(name)
         traps = self.traps(name)
         traps.mkdir(parents=True, exist_ok=True)
         own = {

@@ -32,6 +32,7 @@ from jetmesh_shop.orders.domain import check
 from jetmesh_shop.payments.ledger import begin_outage, end_outage
 from jetmesh_shop.reference.audit import AUDIT, collect
 from jetmesh_shop.reference.books import PLACED, REFUSED
+from jetmesh_shop.reference.state import Stores
 from tests.chaos import disks, wrapped
 from tests.chaos.arena import ACK_WAIT_SECONDS, DISK_FULL, NAMES, Arena, node_of
 from tests.chaos.figures import Figures
@@ -306,7 +307,7 @@ class Nemesis:
 
     async def _says(self, service: str, words: str) -> bool:
         """Whether a service gives this reason, or says this beside it."""
-        return await self._says_at(self.arena.fleet.mesh.health_ports[service], words)
+        return await self._says_at(self.arena.plan.health_ports[service], words)
 
     async def _says_at(self, port: int, words: str) -> bool:
         async with httpx.AsyncClient(trust_env=False, timeout=SILENT_SECONDS) as client:
@@ -574,7 +575,7 @@ class Nemesis:
 
     async def bank_outage(self) -> bool:
         """The bank is closed for some seconds."""
-        path = self.arena.fleet.stores.bank
+        path = Stores(self.arena.state.folder).bank
         await asyncio.to_thread(begin_outage, path)
         await asyncio.sleep(self.random.uniform(2, 6))
         await asyncio.to_thread(end_outage, path)

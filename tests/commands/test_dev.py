@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from jetmesh.commands.target import connected_with
+from jetmesh.common.http import get
 from jetmesh.common.ports import free_port
 from jetmesh.jetstream.message import Message
 from jetmesh.testing import until
@@ -31,7 +32,12 @@ async def greet(greeted: Greeted) -> Greeted:
 SERVICES = (hello,)
 """
 OPERATED = """
+import sys
+
 from hello import Greeted
+from jetmesh.local.backing import Backing, BackingServices
+from jetmesh.local.plan import listens
+from jetmesh.local.supervisor import Spec
 from jetmesh.operate.audit import AppAudit
 from jetmesh.operate.checks import CHECKS
 from jetmesh.operate.load import Load
@@ -47,12 +53,20 @@ def greetings(run, count, seed):
 
 AUDIT = AppAudit(checks=(*CHECKS, nobody_is_greeted_in_capitals))
 LOAD = Load(greetings)
+
+def backing(state, ports):
+    port = ports["files"]
+    server = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port))
+    return Backing(processes=[Spec("files", server, listens(port))], urls={"files_url": f"http://127.0.0.1:{port}"})
+
+BACKING = BackingServices(at=backing, ports={"files": 8000})
 """
 PROJECT = """
 [tool.jetmesh]
 app = "hello:SERVICES"
 audits = "operated:AUDIT"
 loads = "operated:LOAD"
+backing_services = "operated:BACKING"
 """
 SECONDS_MAX = 60.0
 
@@ -105,7 +119,8 @@ async def test_an_app_runs_with_one_command_and_is_found_by_its_folder(
     running: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
     told = await endpoints(tmp_path, running)
-    assert (set(told["health_urls"]), set(told["pids"])) == ({"hello"}, {"nats", "hello"})
+    assert (set(told["health_urls"]), set(told["pids"])) == ({"hello"}, {"nats", "hello", "files"})
+    assert get(told["files_url"], SECONDS_MAX)
     assert jetmesh("dlq", "list", state=tmp_path).returncode == 0
 
     async with connected_with(told["nats_args"]) as mesh:

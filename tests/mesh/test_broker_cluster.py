@@ -20,6 +20,8 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
+from jetmesh.local.plan import Plan
+from jetmesh.local.ports import chosen
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, Supervisor
 from jetmesh.operate.load import publish
@@ -33,9 +35,8 @@ from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import mix, stock
 from jetmesh_shop.reference.audit import AFTER_CRASHES, collect
+from jetmesh_shop.reference.backing import BACKING, shop
 from jetmesh_shop.reference.books import ENDINGS
-from jetmesh_shop.reference.fleet import Fleet, fleet
-from jetmesh_shop.reference.ports import any_free
 from tests.chaos import brokers
 from tests.chaos.network import Network
 
@@ -53,19 +54,20 @@ class Cluster:
     """Three brokers, and the processes that run on them."""
 
     nodes: list[brokers.Node]
-    fleet: Fleet
+    plan: Plan
     machines: dict[str, Supervisor] = field(default_factory=dict)
 
     @classmethod
     def on(cls, state: StateFolder) -> "Cluster":
         """The demo's plan, at the addresses of all three."""
         nodes = brokers.nodes(LOOPBACK, 3)
-        return cls(nodes, fleet(state, any_free(), ",".join(node.url for node in nodes)))
+        ports = chosen(BACKING.ports, {}, free=True, own_broker=True)
+        return cls(nodes, shop(state, ports, ",".join(node.url for node in nodes)))
 
     @property
     def state(self) -> StateFolder:
         """The folder of everything."""
-        return self.fleet.mesh.state
+        return self.plan.state
 
     async def start(self, specs: list[Spec]) -> None:
         """Start these, and wait until they serve."""
@@ -81,7 +83,7 @@ class Cluster:
     async def jetmesh(self, *arguments: str, **settings: str) -> "Said":
         """Run a command as an operator does."""
         seed = nkeys.seed_file(self.state.keys, "operator")
-        own = {"NATS_URL": self.fleet.mesh.nats_url, "JETMESH_NATS_NKEY_SEED": str(seed), **settings}
+        own = {"NATS_URL": self.plan.nats_url, "JETMESH_NATS_NKEY_SEED": str(seed), **settings}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "jetmesh", *arguments, "--app", "jetmesh_shop.flow:SERVICES",
             env={**os.environ, **own}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -134,7 +136,7 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
     assert (alone["grade"], "JETMESH_REPLICAS=3" in alone["fix"]) == ("doubt", True)
 
     assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
-    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
+    async with connected_with(cluster.plan.nats_args("operator")) as operator:
         for name in [*(stream.name for stream in NEEDED.streams), registry.stream().name]:
             info = await api.request(operator.connection, f"STREAM.INFO.{name}", strict=True)
             assert info["config"]["num_replicas"] == 3, name
@@ -154,7 +156,7 @@ async def test_copies_are_a_setting_and_are_never_lost_by_forgetting_it(cluster:
 async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) -> None:
     """An update, a durable that is missing, and the contracts; their bucket has three copies as everything has."""
     assert (await applied(cluster, JETMESH_REPLICAS="3")).status == 0
-    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
+    async with connected_with(cluster.plan.nats_args("operator")) as operator:
         connection = operator.connection
         bucket = await api.request(connection, "STREAM.INFO.KV_jetmesh_contracts", strict=True)
         assert bucket["config"]["num_replicas"] == 3
@@ -165,7 +167,7 @@ async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) ->
         await cluster.machines[away].stop()
         said = await applied(cluster, JETMESH_REPLICAS="3")
         assert said.status == 0, said.text
-        async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
+        async with connected_with(cluster.plan.nats_args("operator")) as operator:
             info = await api.request(operator.connection, "CONSUMER.INFO.ORDERS.payments-authorize", strict=True)
             assert info["config"]["filter_subjects" if "filter_subjects" in info["config"] else "filter_subject"]
             await api.request(operator.connection, "CONSUMER.DELETE.ORDERS.payments-authorize", strict=True)
@@ -177,7 +179,7 @@ async def test_with_one_of_three_away_a_topology_is_applied(cluster: Cluster) ->
 async def test_what_is_offline_is_told_by_its_name_and_never_removed(cluster: Cluster) -> None:
     """The only copy of a stream is on a server that is away: its durables belong to reactions all the same."""
     assert (await applied(cluster)).status == 0
-    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
+    async with connected_with(cluster.plan.nats_args("operator")) as operator:
         info = await api.request(operator.connection, "STREAM.INFO.ORDERS", strict=True)
     await cluster.machines[info["cluster"]["leader"]].stop()
     told: dict[str, str] = {}
@@ -196,7 +198,7 @@ async def test_what_is_offline_is_told_by_its_name_and_never_removed(cluster: Cl
 async def test_what_is_new_is_made_with_one_of_three_away(cluster: Cluster) -> None:
     """Streams that are not there yet."""
     await applied(cluster, JETMESH_REPLICAS="3")
-    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
+    async with connected_with(cluster.plan.nats_args("operator")) as operator:
         await api.request(operator.connection, "STREAM.DELETE.DEAD_LETTERS", strict=True)
     await cluster.machines["nats-3"].stop()
     said = await cluster.jetmesh("topology", "apply", JETMESH_REPLICAS="3")
@@ -207,8 +209,8 @@ async def test_a_broker_killed_in_a_burst_costs_no_order(cluster: Cluster, monke
     for name, value in {"JETMESH_REPLICAS": "3", "JETMESH_ACK_WAIT_SECONDS": "5", **QUIET}.items():
         monkeypatch.setenv(name, value)
     assert (await applied(cluster)).status == 0
-    await cluster.start([cluster.fleet.mail_sink(), *cluster.fleet.services()])
-    async with connected_with(cluster.fleet.mesh.nats_args("operator")) as operator:
+    await cluster.start([*cluster.plan.backing.processes, *(cluster.plan.service(each.name) for each in SERVICES)])
+    async with connected_with(cluster.plan.nats_args("operator")) as operator:
         await stock.seed(operator)
         orders = list(mix.orders("burst", ORDERS, seed=1))
         burst = asyncio.create_task(placed(operator, orders))

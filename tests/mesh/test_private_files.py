@@ -46,7 +46,7 @@ def test_what_an_earlier_demo_left_open_is_closed_and_nothing_else(tmp_path: Pat
         file.touch(0o644)
         file.chmod(0o644)
     state.logs.mkdir(mode=0o755)
-    with state.held(stores.all):
+    with state.held([stores.bank, stores.mails]):
         closed = [stores.bank, tmp_path / "bank.sqlite-wal", stores.mails, state.logs]
         assert [oct(path.stat().st_mode & 0o777) for path in closed] == ["0o600", "0o600", "0o600", "0o700"]
         assert [path.stat().st_mode & 0o777 for path in (tmp_path, others)] == [0o755, 0o644]

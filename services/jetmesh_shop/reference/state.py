@@ -4,17 +4,15 @@ import os
 import secrets
 from pathlib import Path
 
+FILES = ("bank.sqlite", "mail.sqlite", "analytics.duckdb", "traces.sqlite")
+
 
 class Stores:
     """The files of the services and of the outside world."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bank = folder / "bank.sqlite"
-        self.mails = folder / "mail.sqlite"
-        self.warehouse = folder / "analytics.duckdb"
-        self.traces = folder / "traces.sqlite"
-        self.all = (self.bank, self.mails, self.warehouse, self.traces)
+        self.bank, self.mails, self.warehouse, self.traces = (folder / name for name in FILES)
 
     def secret(self) -> str:
         """The secret behind the tokens of the orders, made once, readable by its owner alone."""
