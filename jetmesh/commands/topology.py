@@ -20,12 +20,14 @@ from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.since import FORMS, Since
 from jetmesh.since import read as read_since
-from jetmesh.topology import accounts, chart, nack, nkeys
+from jetmesh.topology import account_parts, accounts, chart, nack, nkeys
 from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.starting import Starts
 
 COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.AWAIT: "yellow", Change.KEEP: None}
 """The colours of changes; the others are red."""
+PARTS = "parts"
+"""The folder beside accounts.conf with the part of each app."""
 REFUSED = 3
 """Exit status of a refused plan: a retry is useless, unlike after a failure to connect."""
 
@@ -105,6 +107,9 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     `include FOLDER/accounts.conf` in the server's configuration; after a change, reload it (`nats-server --signal
     reload`). A service is given FOLDER/<service>.nk as JETMESH_NATS_NKEY_SEED, FOLDER/<service>-micro.nk as
     JETMESH_NATS_MICRO_NKEY_SEED, and JETMESH_NATS_API_PREFIX=jetmesh.api.
+
+    Where several apps share the broker, accounts.conf has them all: FOLDER/parts/APP.json is this app's part, without
+    secrets, and those of other apps are put beside it.
     """
     services = apps.load(app)
     if add:
@@ -121,9 +126,22 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     file = folder / "accounts.conf"
     chosen = settings.read(Settings)
     limits = replace(accounts.OUTSIDE, connections=chosen.outside_connections)
-    file.write_text(accounts.configuration(services, nkeys.ensure(folder, names), chosen.split, limits))
+    name = apps.name_of(services)
+    part = accounts.part_of(name, services, nkeys.ensure(folder, names), chosen.split, limits)
+    account_parts.write(part, folder / PARTS / f"{name}.json")
+    file.write_text(accounts.merged(account_parts.read(sorted((folder / PARTS).glob("*.json")))))
     others = ", ".join(name for name in names if name not in _of_services(services))
     say(f"{file}: {len(services)} services, {others}; the keys are next to it")
+
+
+@topology.command("accounts")
+@click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+def accounts_(parts: Sequence[Path]) -> None:
+    """Print the accounts of all apps of a broker, merged from the PARTS that `permissions` of each app has written.
+
+    Refused where two apps have a service, an event or a key in common, or a part asks for what is not its app's own.
+    """
+    say(accounts.merged(account_parts.read(parts)), end=False)
 
 
 @topology.command()

@@ -47,6 +47,30 @@ class AccountLimits:
     payload_bytes: int = PAYLOAD_BYTES_MAX
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerUser:
+    """One user with an account of its own: its public keys, what it may send to, its limits, and whether it is a
+    service or somebody outside."""
+
+    name: str
+    keys: tuple[str, ...]
+    imports: tuple[Import, ...]
+    limits: AccountLimits
+    is_service: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsPart:
+    """What one app needs in the accounts of a broker: its users, its operators' keys, the keys that answer `nats micro`
+    for each service, and the number of partitions of each entity that is split."""
+
+    app: str
+    users: tuple[BrokerUser, ...]
+    operators: tuple[str, ...]
+    micro: Mapping[str, tuple[str, ...]]
+    split: Mapping[str, int]
+
+
 _KIND = re.compile("[a-z][a-z0-9]{0,31}")
 USER = re.compile("[a-z][a-z0-9-]{0,62}[a-z0-9]")
 """The names that an outside user may have."""
@@ -108,29 +132,63 @@ def configuration(
     split: Partitions = WHOLE,
     outside: AccountLimits = OUTSIDE,
 ) -> str:
-    """The `accounts` block of a nats-server configuration, with the mappings of streams that are split.
+    """The `accounts` block of a nats-server configuration for one app, with the mappings of streams that are split."""
+    return merged([part_of("", services, keys, split, outside)])
+
+
+def part_of(
+    app: str,
+    services: Sequence[Service],
+    keys: Mapping[str, Sequence[str]],
+    split: Partitions = WHOLE,
+    outside: AccountLimits = OUTSIDE,
+) -> AccountsPart:
+    """An app's part of the accounts of a broker.
 
     `keys` are the public nkeys of each user (`jetmesh.topology.nkeys.users`); a user may have two, so that keys can be
     rotated while they are in use. `<service>-micro` may answer `nats micro` for the service. `outside` are the limits
     of each user that is not a service.
     """
-    open_to = {kind: [Import(event.type) for event in events] for kind, events in published(services).items()}
-    kinds = {user: kind_of(user, open_to) for user in keys}
-    granted = {service.name: imports_of(service, services, split) for service in services}
-    granted |= {user: open_to[kind] for user, kind in kinds.items() if kind and user not in granted}
-    limits = dict.fromkeys(granted, outside) | {service.name: SERVICE for service in services}
-    permissions = {user: _outside_permissions(user, granted[user]) for user in granted}
-    permissions |= {service.name: SERVICE_PERMISSIONS for service in services}
-    blocks = [_core(services, granted, keys, mappings(services, split))]
-    blocks += [_account(user, keys[user], granted[user], permissions[user], limits[user]) for user in granted]
+    open_to = {kind: tuple(Import(event.type) for event in events) for kind, events in published(services).items()}
+    users = [
+        BrokerUser(service.name, tuple(keys[service.name]), tuple(imports_of(service, services, split)), SERVICE, True)
+        for service in services
+    ]
+    known = {user.name for user in users}
+    kinds = {name: kind_of(name, open_to) for name in keys if name not in known}
+    users += [BrokerUser(name, tuple(keys[name]), open_to[kind], outside) for name, kind in kinds.items() if kind]
+    micro = {service.name: tuple(keys.get(f"{service.name}-micro", ())) for service in services}
+    return AccountsPart(app, tuple(users), tuple(keys[OPERATOR]), micro, _split_entities(services, split))
+
+
+def merged(parts: Sequence[AccountsPart]) -> str:
+    """The `accounts` block for the apps of a broker together. A user's account has his name; where users of two apps
+    have the same one, also the app's."""
+    accounts = account_names(parts)
+    blocks = [_core(parts, accounts)]
+    blocks += [_account(user, accounts[part.app, user.name]) for part in parts for user in part.users]
     return "accounts {\n" + "\n".join(blocks) + "\n}\n"
+
+
+def account_names(parts: Sequence[AccountsPart]) -> Mapping[tuple[str, str], str]:
+    """The account of each app's users."""
+    plain = [stream_of(user.name) for part in parts for user in part.users]
+    return {
+        (part.app, user.name): name if plain.count(name) == 1 else f"{stream_of(part.app)}__{name}"
+        for part in parts
+        for user in part.users
+        for name in [stream_of(user.name)]
+    }
 
 
 def mappings(services: Sequence[Service], split: Partitions) -> dict[str, str]:
     """The broker's subject mappings for the streams that are split: from, to."""
+    return dict(partitions.mapping(entity, count) for entity, count in _split_entities(services, split).items())
+
+
+def _split_entities(services: Sequence[Service], split: Partitions) -> dict[str, int]:
     owners = [service for service in services if service.stream in split]
-    entities = [(entity_of(event), split[owner.stream]) for owner in owners for event in owner.records]
-    return dict(partitions.mapping(entity, count) for entity, count in entities)
+    return {entity_of(event): split[owner.stream] for owner in owners for event in owner.records}
 
 
 def _from_outside(services: Sequence[Service]) -> Iterator[EventType]:
@@ -152,19 +210,17 @@ def _api(call: str, *, is_stream: bool = False) -> list[Import]:
     return [*found, Import(f"{API}.{call}", is_stream)] if is_stream else found
 
 
-def _core(
-    services: Sequence[Service],
-    granted: Mapping[str, Sequence[Import]],
-    keys: Mapping[str, Sequence[str]],
-    mapped: Mapping[str, str],
-) -> str:
+def _core(parts: Sequence[AccountsPart], accounts: Mapping[tuple[str, str], str]) -> str:
     exports: dict[Import, list[str]] = {}
-    for user, imports in granted.items():
-        for imported in imports:
-            exports.setdefault(Import(imported.subject, imported.is_stream), []).append(stream_of(user))
+    for part, user in ((each, user) for each in parts for user in each.users):
+        for imported in user.imports:
+            to = exports.setdefault(Import(imported.subject, imported.is_stream), [])
+            to.append(accounts[part.app, user.name])
     lines = [_export(export, to) for export, to in exports.items()]
-    users = [f"      {{nkey: {key}}}" for key in keys[OPERATOR]]
-    users += [_micro(service.name, key) for service in services for key in keys.get(f"{service.name}-micro", ())]
+    operators = dict.fromkeys(key for part in parts for key in part.operators)
+    users = [f"      {{nkey: {key}}}" for key in operators]
+    users += [_micro(service, key) for part in parts for service, keys in part.micro.items() for key in keys]
+    mapped = dict(partitions.mapping(entity, count) for part in parts for entity, count in part.split.items())
     return "\n".join(
         [
             f"  {CORE}: {{",
@@ -215,13 +271,15 @@ SERVICE_PERMISSIONS = f"publish: {{deny: {_list([SYSTEM])}}}, subscribe: {{allow
 """The account has no other subjects, so that it suffices to deny the server's; a list of allowed ones costs more."""
 
 
-def _account(user: str, keys: Sequence[str], imports: Sequence[Import], permissions: str, limits: AccountLimits) -> str:
-    users = ", ".join(f"{{nkey: {key}, permissions: {{{permissions}}}}}" for key in keys)
+def _account(user: BrokerUser, account: str) -> str:
+    permissions = SERVICE_PERMISSIONS if user.is_service else _outside_permissions(user.name, user.imports)
+    users = ", ".join(f"{{nkey: {key}, permissions: {{{permissions}}}}}" for key in user.keys)
+    limits = user.limits
     most = f"max_connections: {limits.connections}, max_subscriptions: {limits.subscriptions}"
-    lines = [_import(imported) for imported in imports]
+    lines = [_import(imported) for imported in user.imports]
     return "\n".join(
         [
-            f"  {stream_of(user)}: {{",
+            f"  {account}: {{",
             f"    users: [{users}]",
             f"    limits: {{{most}, max_payload: {limits.payload_bytes}}}",
             "    imports: [",

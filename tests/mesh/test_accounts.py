@@ -5,13 +5,14 @@ import json
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from jetmesh import Service
+from jetmesh import App, Service
 from jetmesh.commands import commands
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
@@ -26,11 +27,12 @@ from jetmesh.runtime.context import connect
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker, until
-from jetmesh.topology import accounts, nkeys, provision
+from jetmesh.topology import account_parts, accounts, nkeys, provision
 from jetmesh.topology.accounts import API_PREFIX
 from jetmesh.topology.streams import consumers_of, topology
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
+from tests.support import teams
 from tests.support.programs import program
 
 NAMES = [service.name for service in SERVICES]
@@ -479,3 +481,96 @@ def test_a_contract_names_a_publisher_that_can_be_a_user(monkeypatch: pytest.Mon
     monkeypatch.setattr(OrderPlaced, "publisher", kind)
     with pytest.raises(ValueError, match=r"orders\.placed: publisher .*: write small letters and digits"):
         accounts.published(SERVICES)
+
+
+APPS = (SERVICES, teams.KITCHEN, teams.COUNTER)
+USERS = [(app.name, user) for app in APPS for user in nkeys.users(app) if user != "operator"]
+
+
+def part(app: App, keys: Path) -> accounts.AccountsPart:
+    """An app's part, with keys of its own."""
+    return accounts.part_of(app.name, app, nkeys.ensure(keys, nkeys.users(app)))
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Broker]:
+    """A broker with the accounts of three apps, each of whose teams wrote its part and keeps its keys."""
+    for app in APPS:
+        account_parts.write(part(app, tmp_path / app.name), tmp_path / f"{app.name}.json")
+    config = tmp_path / "nats-server.conf"
+    config.write_text(accounts.merged(account_parts.read(sorted(tmp_path.glob("*.json")))))
+    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+        yield server
+
+
+def allowed(app: App, user: str) -> set[str]:
+    """What a user of an app may say."""
+    for service in app:
+        if service.name == user:
+            return {imported.local or imported.subject for imported in accounts.imports_of(service, app)}
+    return {event.type for event in accounts.published(app).get(user, ())}
+
+
+async def operate(broker: Broker, keys: Path, app: App) -> None:
+    """Apply an app with the key of its own operators."""
+    async with connected(broker, keys, "operator") as operator:
+        await provision.apply(operator, await provision.plan(operator, topology(app, app=app.name)))
+
+
+@pytest.mark.parametrize(("name", "user"), USERS, ids="-".join)
+async def test_with_several_apps_on_a_broker_each_user_reaches_his_own_and_nothing_else(
+    shared: Broker, tmp_path: Path, name: str, user: str
+) -> None:
+    app = next(each for each in APPS if each.name == name)
+    own = allowed(app, user)
+    others = {s for each in APPS for other in nkeys.users(each) for s in allowed(each, other)} - own
+    for each in APPS:
+        await operate(shared, tmp_path / each.name, each)
+    async with connected(shared, tmp_path / name, user) as connection:
+        found = await reached(connection, [*map(concrete, sorted(others)), *ADMIN])
+        pulls = [subject for subject in own if "CONSUMER.INFO" in subject]
+        there = [json.loads(await connection.ask(subject, b""))["name"] for subject in pulls]
+
+    assert len(others) > 60
+    assert found == []
+    assert all(durable.startswith(f"{user}-") for durable in there)
+    assert len(there) == len(pulls)
+
+
+def test_a_part_that_takes_what_is_anothers_is_refused(tmp_path: Path) -> None:
+    kitchen, counter = part(teams.KITCHEN, tmp_path / "kitchen"), part(teams.COUNTER, tmp_path / "counter")
+    service = kitchen.users[0]
+    theft = replace(service, imports=(accounts.Import("$JS.API.STREAM.DELETE.COUNTER"),))
+    reading = replace(service, imports=(accounts.Import("$JS.API.DIRECT.GET.COUNTER", is_stream=True),))
+    twin = replace(kitchen, app="canteen")
+    forged = replace(service, imports=(accounts.Import("calls.called.*"),))
+    shared_key = replace(counter.users[0], keys=service.keys)
+    quoted = replace(service, imports=(accounts.Import('x.y"}, {service: ">'),))
+    for wrong, words in (
+        ([replace(kitchen, users=(theft,))], r"user kitchen asks for \$JS\.API\.STREAM\.DELETE\.COUNTER"),
+        ([replace(kitchen, users=(reading,))], r"user kitchen asks for \$JS\.API\.DIRECT\.GET\.COUNTER"),
+        ([replace(kitchen, users=(quoted,))], "which is not its own"),
+        ([kitchen, twin], "service kitchen: the apps canteen and kitchen have one of this name: rename one"),
+        ([counter, replace(kitchen, users=(forged,))], r"calls\..*: the apps counter and kitchen publish it"),
+        ([kitchen, replace(counter, users=(shared_key,))], "have the same key: make a new one for one of them"),
+        ([replace(kitchen, operators=("no key",))], "'no key' is no public key of a user"),
+    ):
+        for number, each in enumerate(sorted(wrong, key=lambda each: each.app)):
+            account_parts.write(each, tmp_path / f"{number}.json")
+        with pytest.raises(account_parts.PartError, match=words):
+            account_parts.read([tmp_path / f"{number}.json" for number in range(len(wrong))])
+
+
+def test_the_commands_write_and_merge_the_parts(tmp_path: Path) -> None:
+    for app in ("KITCHEN", "COUNTER"):
+        run = CliRunner(env={"JETMESH_APP": f"tests.support.teams:{app}"})
+        wrote = run.invoke(commands, ["topology", "permissions", str(tmp_path / app)])
+        assert wrote.exit_code == 0, wrote.output
+    parts = [str(tmp_path / app / "parts" / f"{app.lower()}.json") for app in ("KITCHEN", "COUNTER")]
+    merged = CliRunner().invoke(commands, ["topology", "accounts", *parts])
+    assert merged.exit_code == 0, merged.output
+    assert {"  KITCHEN: {", "  COUNTER: {", "  KITCHEN__CLIENT: {", "  COUNTER__CLIENT: {"} <= set(
+        merged.output.splitlines()
+    )
+    twice = CliRunner().invoke(commands, ["topology", "accounts", parts[0], parts[0]])
+    assert "two parts are of the app kitchen" in str(twice.exception)
