@@ -53,7 +53,7 @@ def test_a_void_left_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_goods_that_do_not_come_back_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def keep(self: domain.Shelf, order: OrderCancelled, known: domain.Reservation) -> GoodsReleased | None:
         goods = known.reserved.goods if known.reserved else ()
-        return None if known.ended else GoodsReleased(order_id=order.order_id, goods=goods)
+        return None if known.has_ended else GoodsReleased(order_id=order.order_id, goods=goods)
 
     monkeypatch.setattr(domain.Shelf, "release", keep)
     assert "stock: restocked − on the shelf = reserved − released" in str(caught())

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from jetmesh_contracts import (
@@ -17,38 +17,27 @@ from jetmesh_contracts import (
     StockLevel,
     StockRestocked,
 )
+from jetmesh_shop.fold import Fold
 
 Arrived = OrderPlaced | OrderCancelled | StockRestocked
 ShelfEvent = GoodsReserved | GoodsRejected | GoodsReleased | StockRestocked | StockLevel
 
 
 @dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(Fold):
     """What inventory has recorded about one order."""
 
     reserved: GoodsReserved | None = None
-    ended: bool = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing can be reserved any more."""
+        return self.has(GoodsRejected, GoodsReleased)
 
     def evolve(self, event: Event) -> Self:
         """The reservation after `event`."""
-        match event:
-            case GoodsReserved():
-                return replace(self, reserved=event)
-            case GoodsRejected() | GoodsReleased():
-                return replace(self, ended=True)
-            case _:
-                return self
-
-
-@dataclass(frozen=True, slots=True)
-class Restock:
-    """Whether a restock has been counted."""
-
-    counted: bool = False
-
-    def evolve(self, event: Event) -> Self:
-        """The restock after `event`; the level of an article may share its key."""
-        return replace(self, counted=True) if isinstance(event, StockRestocked) else self
+        reserved = event if isinstance(event, GoodsReserved) else self.reserved
+        return type(self)(self.recorded | {type(event)}, reserved)
 
 
 def orders_of(arrived: Iterable[Arrived]) -> list[str]:
@@ -81,7 +70,7 @@ class Shelf:
     available: dict[str, int]
 
     def shelve(
-        self, arrived: Sequence[Arrived], reservations: Mapping[str, Reservation], restocks: Mapping[str, Restock]
+        self, arrived: Sequence[Arrived], reservations: Mapping[str, Reservation], restocks: Mapping[str, Fold]
     ) -> list[ShelfEvent]:
         """Decide the batch in its order. Every level that was read is part of what is recorded, also when it has not
         changed: a decision is guarded only by what stands in its commit."""
@@ -89,7 +78,7 @@ class Shelf:
         for event in arrived:
             outcome: ShelfEvent | None
             if isinstance(event, StockRestocked):
-                outcome = None if restocks[event.restock_id].counted else self.restock(event)
+                outcome = None if restocks[event.restock_id].has(StockRestocked) else self.restock(event)
             elif isinstance(event, OrderPlaced):
                 outcome = self.reserve(event, reservations[event.order_id])
             else:
@@ -107,7 +96,7 @@ class Shelf:
 
     def reserve(self, order: OrderPlaced, known: Reservation) -> GoodsReserved | GoodsRejected | None:
         """Everything that the order wants, or nothing."""
-        if known.reserved or known.ended:
+        if known.reserved or known.has_ended:
             return None
         wanted = Counter[str]()
         for line in order.lines:
@@ -126,7 +115,7 @@ class Shelf:
 
     def release(self, order: OrderCancelled, known: Reservation) -> GoodsReleased | None:
         """Whatever was reserved; recorded also when nothing is seen, so that a late reservation ends here."""
-        if known.ended:
+        if known.has_ended:
             return None
         goods = known.reserved.goods if known.reserved else ()
         for item in goods:

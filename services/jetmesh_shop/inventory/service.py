@@ -12,8 +12,9 @@ from jetmesh_contracts import (
     StockLevel,
     StockRestocked,
 )
+from jetmesh_shop.fold import Fold
 from jetmesh_shop.inventory import domain
-from jetmesh_shop.inventory.domain import Reservation, Restock
+from jetmesh_shop.inventory.domain import Reservation
 
 inventory = Service("inventory")
 
@@ -24,7 +25,7 @@ async def shelve(
 ) -> list[GoodsReserved | GoodsRejected | GoodsReleased | StockRestocked | StockLevel]:
     """Orders were placed or cancelled, goods arrived: decide them together, on one reading of the shelf."""
     reservations = await snapshot.stories(Reservation, GoodsReserved, domain.orders_of(arrived))
-    restocks = await snapshot.stories(Restock, StockRestocked, domain.restocks_of(arrived))
+    restocks = await snapshot.stories(Fold, StockRestocked, domain.restocks_of(arrived))
     articles = domain.articles_of(arrived, reservations)
     levels = await snapshot.latest(StockLevel, articles)
     return domain.shelf(articles, levels).shelve(arrived, reservations, restocks)

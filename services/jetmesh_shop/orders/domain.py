@@ -1,7 +1,7 @@
 """What orders decides: whether an order can be taken as it is, when it is promised, and when it will not be."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from jetmesh_contracts import (
@@ -20,6 +20,7 @@ from jetmesh_contracts import (
     PaymentDeclined,
 )
 from jetmesh_shop.addresses import Unmailable, mailable
+from jetmesh_shop.fold import Fold
 
 Prices = Mapping[str, int]
 """The catalogue: article → price of one piece, in the minor unit of `CURRENCY`."""
@@ -32,15 +33,10 @@ Reason = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Order(Fold):
     """What orders has recorded about one order."""
 
     placed: OrderPlaced | None = None
-    recorded: frozenset[type[Event]] = frozenset()
-
-    def has(self, *events: type[Event]) -> bool:
-        """Whether one of these is recorded."""
-        return not self.recorded.isdisjoint(events)
 
     @property
     def is_over(self) -> bool:
@@ -50,7 +46,7 @@ class Order:
     def evolve(self, event: Event) -> Self:
         """The order after `event`."""
         placed = event if isinstance(event, OrderPlaced) else self.placed
-        return replace(self, placed=placed, recorded=self.recorded | {type(event)})
+        return type(self)(self.recorded | {type(event)}, placed)
 
 
 def check(order: OrderPlaced, prices: Prices, *, smtputf8: bool = False) -> OrderPlaced | OrderRefused:

@@ -1,10 +1,8 @@
 """What payments decides: the bank's answers in our words."""
 
-from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 from jetmesh_contracts import (
-    Event,
     OrderConfirmed,
     OrderPlaced,
     PaymentAuthorized,
@@ -13,27 +11,17 @@ from jetmesh_contracts import (
     PaymentDeclined,
     PaymentVoided,
 )
+from jetmesh_shop.fold import Fold
 from jetmesh_shop.payments.gateway import Captured, CaptureRefused, Held, Refused
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(Fold):
     """What payments has recorded about one order."""
-
-    recorded: frozenset[type[Event]] = frozenset()
-
-    def has(self, *events: type[Event]) -> bool:
-        """Whether one of these is recorded."""
-        return not self.recorded.isdisjoint(events)
 
     @property
     def has_ended(self) -> bool:
         """Whether no more money can be taken: of an archived payment that failed, only the void is left."""
         return self.has(PaymentCaptured, PaymentCaptureFailed, PaymentVoided)
-
-    def evolve(self, event: Event) -> Self:
-        """The payment after `event`."""
-        return replace(self, recorded=self.recorded | {type(event)})
 
 
 def authorization(order: OrderPlaced, answer: Held | Refused) -> PaymentAuthorized | PaymentDeclined:
