@@ -3,11 +3,12 @@
 | block | what is done |
 |---|---|
 | `ALONE` | run as it stands, in an empty folder, with a broker of its own |
-| `ON_A_DEMO` | run as it stands, beside a running `jetmesh demo` |
+| `ON_A_DEMO` | run as it stands, one after the other, beside a running `jetmesh demo` |
+| `ON_AN_EMPTY_BROKER` | run as it stands, in the folder of that demo, with a broker that has no stream |
 | `HERE` | run as it stands, in the repository |
 | every block | bash calls it, and each program's own reader takes the arguments: `commands.READERS` says which |
 
-What is not run needs root, a cluster, the network or hours: Kubernetes, systemd, container images, benchmarks, chaos.
+The other blocks need root, a cluster, the network or hours: Kubernetes, systemd, container images, all tests, chaos.
 """
 
 import json
@@ -24,21 +25,24 @@ from pathlib import Path
 import click
 import pytest
 
-from jetmesh.testing import nats_server_binary
+from jetmesh.testing import Broker, nats_server_binary
 from tests.docs.commands import READERS, called
 from tests.docs.pages import ROOT, Block, blocks
 from tests.support.programs import program
 from tools.cluster import free_ports
 
 SECONDS_MAX = 120
+APP = "jetmesh_shop.flow:SERVICES"
 BLOCKS = {block.name: block for block in blocks("console")}
 
 ALONE = ("README.md#2",)
-ON_A_DEMO = ("README.md#5", "docs/authors/retries.md#2", "docs/operations.md#5")
+ON_A_DEMO = ("README.md#5", "docs/authors/retries.md#2", "docs/operations.md#5", "docs/operations.md#7")
+ON_AN_EMPTY_BROKER = ("docs/operations.md#2", "docs/operations.md#3", "docs/operations.md#6")
 HERE = ("docs/authors/contracts.md#1",)
 
 AS_A_PERSON = """
 pip() { :; }                                            # jetmesh is installed already
+kubectl() { grep --quiet "kind: Stream" "${!#}"; }      # the file that it is given
 nats-server() { command nats-server --addr 127.0.0.1 --port "$PORT" "$@" 2> nats-server.log; }
 again() { for _ in {1..100}; do "$@" && return 0; sleep 0.1; done; return 1; }
 nats() { case $1 in pub) command nats ${AS:-} "$@";; *) again command nats ${AS:-} "$@";; esac; }
@@ -91,7 +95,7 @@ def run(block: Block, folder: Path, where: Path | None = None, **environment: st
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "JETMESH_", "OTEL_"))}
     with (folder / "said").open("w+b") as said:
         shell = subprocess.Popen(
-            ["/bin/bash", "-c", AS_A_PERSON + block.text],
+            ["/bin/bash", "-c", AS_A_PERSON + block.text.replace("/var/lib/jetmesh", str(folder / "var"))],
             cwd=where or folder, stdout=said, stderr=said, stdin=subprocess.DEVNULL, start_new_session=True,
             env={**ours, "PATH": os.pathsep.join([*paths, ours["PATH"]]), **environment},
         )  # fmt: skip
@@ -150,6 +154,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_a_block_for_a_running_mesh_runs(name: str, demo: Path) -> None:
     url = json.loads((demo / ".jetmesh" / "endpoints.json").read_text())["nats_url"]
     run(BLOCKS[name], demo, AS=f"--server {url} --nkey .jetmesh/keys/client.nk --inbox-prefix _INBOX_client")
+
+
+@pytest.mark.parametrize("name", ON_AN_EMPTY_BROKER)
+def test_a_block_for_an_empty_broker_runs(name: str, demo: Path, broker: Broker) -> None:
+    run(BLOCKS[name], demo, NATS_URL=broker.url, JETMESH_APP=APP)
 
 
 @pytest.mark.parametrize("name", HERE)
