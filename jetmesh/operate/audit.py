@@ -111,5 +111,5 @@ def _conclusion(done: Audit[Any]) -> Text:
     """The last line."""
     wrong = sum(len(finding.offences) for finding in done.findings)
     if wrong:
-        return Text(f"The books do not balance: {wrong:,} {'offence' if wrong == 1 else 'offences'}.", "bold red")
-    return Text("The books balance: nothing lost, nothing twice.", "bold green")
+        return Text(f"The audit found {wrong:,} {'offence' if wrong == 1 else 'offences'}.", "bold red")
+    return Text("The audit is clean: nothing lost, nothing twice.", "bold green")

@@ -1,4 +1,4 @@
-"""`just chaos`: the real mesh under load while faults strike; exit 1 unless the books balance afterwards."""
+"""`just chaos`: the real mesh under load while faults strike; exit 1 unless the audit is clean afterwards."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Backup and restore as the documentation says them: under load, into an empty broker, and the books balance."""
+"""Backup and restore as the documentation says them: under load, into an empty broker, and the audit is clean."""
 
 import asyncio
 import json

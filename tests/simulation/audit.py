@@ -76,7 +76,7 @@ def safety(books: Books) -> Iterator[str]:
 
 
 def audit(books: Books) -> list[str]:
-    """What is wrong in a mesh that is at rest; nothing if the books balance."""
+    """What is wrong in a mesh that is at rest; nothing if the audit is clean."""
     collected = books.collected()
     found = [f"{offence} ({each.check})" for each in AFTER_CRASHES.of(collected).findings for offence in each.offences]
     return [*found, *placed_once(collected), *lost(books, collected), *given_up(collected), *not_counted(books)]

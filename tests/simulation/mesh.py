@@ -241,7 +241,7 @@ def play(seed: int, watch: Any = None) -> OrderMesh:
     """Play a seed to its end; the mesh as it was left.
 
     Raises:
-        AssertionError: the books do not balance, or the mesh does not come to rest.
+        AssertionError: the audit finds offences, or the mesh does not come to rest.
     """
     mesh = OrderMesh(seed)
     mesh.world.broker.watch = watch

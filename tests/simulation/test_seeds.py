@@ -1,4 +1,4 @@
-"""The real services on the real runtime, while faults strike: whatever the seed, the books balance in the end."""
+"""The real services on the real runtime, while faults strike: whatever the seed, the audit is clean in the end."""
 
 from collections import Counter
 
