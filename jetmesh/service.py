@@ -7,7 +7,7 @@ import types
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypedDict, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints, overload
+from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel
 
@@ -20,7 +20,9 @@ from jetmesh.request_model import Request, RequestType, endpoint_of, owner_of, r
 from jetmesh.since import FORMS, Since, is_since
 from jetmesh.snapshot import Snapshot
 
-Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+Pool = Literal["threads", "processes"]
 
 RESERVED_ENDPOINTS = ("health", "reactions")
 """The endpoints that every service has (`jetmesh.process.micro`)."""
@@ -41,7 +43,7 @@ class Reaction:
     service: str
     name: str
     form: Form
-    function: Callable[..., Awaitable[Any]]
+    function: Callable[..., Any]
     events: tuple[EventType, ...]
     outcomes: tuple[EventType, ...]
     retry: Retry = Retry()
@@ -50,6 +52,8 @@ class Reaction:
     story: type | None = None
     arguments: tuple[str, ...] = ()
     middlewares: tuple[Middleware, ...] = ()
+    pool: Pool | None = None
+    """Where a plain function runs, so that it does not block the others; None: it is async, and runs on the loop."""
     is_optional: bool = False
     """Whether it may record nothing: its return type includes None."""
     since: Since | None = None
@@ -118,6 +122,9 @@ class Options(TypedDict, total=False):
     """Which past events a new reaction reads: "now" (none), "beginning" (all), or those since a time."""
     formerly: str | Sequence[str]
     """The name that the function had before (or all of them, oldest first): it goes on where that one was."""
+    pool: Pool
+    """Where a plain `def` runs: in "threads" (what waits: a file, a driver that blocks), or in "processes" (what
+    computes). An async function has none."""
 
 
 class Service:
@@ -297,8 +304,7 @@ class _Signature:
     def __init__(self, service: Service, function: Callable[..., Any]) -> None:
         self.service, self.function = service, function
         self.name = function.__name__
-        if not inspect.iscoroutinefunction(function):
-            raise self.error("is not an async function", "write `async def`")
+        self.is_async = inspect.iscoroutinefunction(function)
         try:
             self.hints = get_type_hints(function)
         except NameError as unknown:
@@ -317,8 +323,10 @@ class _Signature:
                 what = "its return type" if name == "return" else f"parameter `{name}`"
                 raise self.error(f"does not annotate {what}", f"annotate {what}: the signature is the wiring")
         self._check_needs(options.get("needs"))
+        pool = self._pool(options.pop("pool", None))
         self._check_start(options.get("since"), options.get("formerly", ()))
         story, arguments = self._arguments(parameters[1:])
+        self._check_pool(pool, arguments)
         reaction = Reaction(
             service=self.service.name,
             name=self.name,
@@ -328,6 +336,7 @@ class _Signature:
             outcomes=self._outcomes(form),
             story=story,
             arguments=arguments,
+            pool=pool,
             is_optional=types.NoneType in _members(self.hints["return"]),
             **options,
         )
@@ -338,6 +347,24 @@ class _Signature:
             )
         return reaction
 
+    def _pool(self, pool: Any) -> Pool | None:
+        """Where it runs."""
+        if self.is_async and pool is not None:
+            raise self.error(f"declares pool={pool!r} and is async", "write `def`: what awaits runs on the loop")
+        if pool not in (None, *get_args(Pool)):
+            raise self.error(f"declares pool={pool!r}", 'write "threads" or "processes"')
+        chosen: Pool | None = pool
+        return None if self.is_async else chosen or "threads"
+
+    def _check_pool(self, pool: Pool | None, arguments: Sequence[str]) -> None:
+        if pool and "snapshot" in arguments:
+            raise self.error("takes a Snapshot, which is awaited, and is not async", "write `async def`")
+        if pool == "processes" and "dependencies" in arguments:
+            raise self.error(
+                "takes the dependencies of this process, and runs in another one",
+                'leave them out and compute from the event and the story alone, or write pool="threads"',
+            )
+
     def _check_start(self, since: Any, formerly: Sequence[Any]) -> None:
         if since is not None and not is_since(since):
             raise self.error(f"declares since={since!r}", f"write {FORMS}")
@@ -347,6 +374,8 @@ class _Signature:
 
     def endpoint(self) -> EndpointDeclaration:
         """The declared endpoint."""
+        if not self.is_async:
+            raise self.error("is not an async function", "write `async def`")
         names, fix = list(inspect.signature(self.function).parameters), "write `Request[<the response>]`"
         for name in names or ["request"]:
             if name not in self.hints:

@@ -108,6 +108,12 @@ class Settings(BaseModel):
     held_bytes: Annotated[int, Field(ge=1 << 20, description="Bytes of all deliveries in flight in this process.")] = (
         64 << 20
     )
+    pool_threads: Annotated[
+        int, Field(ge=1, le=1024, description="Threads for reactions that are plain functions, in this process.")
+    ] = 32
+    pool_processes: Annotated[
+        int, Field(ge=0, le=256, description='Processes for reactions with pool="processes"; 0: one a processor.')
+    ] = 0
     replicas: Annotated[int, Field(ge=1, le=5, description="Copies of each stream (topology apply).")] = 1
     outside_connections: Annotated[
         int, Field(ge=1, description="Connections of each outside user on each server (topology permissions).")

@@ -28,7 +28,6 @@ async def returns_foreign(asked: Asked) -> Dropped: ...  # type: ignore[empty-bo
 async def unfilled(asked: Asked, size: int) -> Finished: ...  # type: ignore[empty-body]
 async def foreign_needs(asked: Asked, needs: Needs) -> Finished: ...  # type: ignore[empty-body]
 async def unresolved(asked: "Nowhere") -> Finished: ...  # type: ignore[name-defined,empty-body] # noqa: F821
-def blocking(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,6 @@ def blocking(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
             unresolved,
             "work.unresolved has an annotation that can't be resolved (name 'Nowhere' is not defined); import",
         ),
-        (blocking, "work.blocking is not an async function; write `async def`"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -20,6 +20,7 @@ from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.request_model import Request, Response
 from jetmesh.runtime.alone import Alone
+from jetmesh.runtime.pools import Pools
 from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import AlreadyThere, PublishResult, Taken
 from jetmesh.runtime.requests import Requests
@@ -70,9 +71,11 @@ class Context:
     versions: Versions = field(init=False)
     outside: Outside = field(init=False)
     requests: Requests = field(init=False)
+    pools: Pools = field(init=False)
 
     def __post_init__(self) -> None:
         publishing = self.telemetry.publishing
+        self.pools = Pools(self.settings)
         self.requests = Requests(self.connection, self.telemetry)
         self.outside = Outside(self.publisher, self.group_commit, self.direct_get, publishing)
         self.versions = Versions(self.connection, self.publisher, self.settings.unknown_seconds)
@@ -184,6 +187,7 @@ async def context_on(
         yield context
     finally:
         context.requests.stop()
+        context.pools.close()
         await context.publisher.close()
         context.direct_get.close()
 

@@ -116,7 +116,7 @@ class Many:
     async def _decide(self, attempts: list[Attempt], reading: Reading) -> list[Any]:
         filled = {"snapshot": reading, "dependencies": self._binding.dependencies}
         arguments = [filled[name] for name in self._reaction.arguments]
-        answer = self._reaction.function([attempt.event for attempt in attempts], *arguments)
+        answer = self._binding.call([attempt.event for attempt in attempts], *arguments)
         decided: list[Any] = await (self._breaker.watch(answer) if self._breaker else answer)
         return decided
 

@@ -60,6 +60,7 @@ class Single:
 
     def __init__(self, binding: Binding, *, is_careful: bool) -> None:
         self._context, self._service, self._reaction = binding.context, binding.service, binding.reaction
+        self._call = binding.call
         self._binding, self._is_careful = binding, is_careful
         self._recording, self._precedent = Recording(binding), Precedent(binding)
         self._unrecorded: dict[TimedPosition, Event] = {}
@@ -147,7 +148,7 @@ class Single:
             self._binding.dependencies if name == "dependencies" else folded(self._story, stored, self._own)
             for name in self._reaction.arguments
         ]
-        answer = self._reaction.function(event, *arguments)
+        answer = self._call(event, *arguments)
         return self._binding.breaker.watch(answer) if self._binding.breaker else answer
 
     async def _record(self, case: Case, event: Event, stored: Sequence[Stored]) -> None:

@@ -68,7 +68,7 @@ class Sink:
         outcome: type[Outcome]
         try:
             of = self._context.histories.of
-            await self._reaction.function([recorded(each, of(each.stream)) for each in batch], *arguments)
+            await self._binding.call([recorded(each, of(each.stream)) for each in batch], *arguments)
         except Exception as error:
             self._give_back(batch, error)
             outcome = Retried

@@ -5,7 +5,7 @@ replica that lags behind the first recording. Only the first may record anything
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from jetmesh.telemetry.spans import Attempt, ReactionTelemetry, Telemetry
 from jetmesh.testing.memory import Memory
 from jetmesh.topology.streams import Topology, topology
 
-ReactionFunction = Callable[..., Awaitable[Any]]
+ReactionFunction = Callable[..., Any]
 
 RECORDED_AT = 1_700_000_000.0
 """The time of the arriving messages, in seconds since 1970: the same for each delivery."""

@@ -105,7 +105,7 @@ def test_what_cannot_happen_is_a_mistake_of_the_test() -> None:
     with pytest.raises(ValueError, match="one event at a time, not to 2"):
         given().when(careful, [ASKED, ASKED])
     with pytest.raises(LookupError, match="is no reaction of a service in its module"):
-        given().when(placed, ASKED)  # type: ignore[arg-type]
+        given().when(placed, ASKED)
 
 
 async def test_a_service_without_reactions_does_not_start(mesh_of: MeshOf) -> None:
