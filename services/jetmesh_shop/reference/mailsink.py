@@ -3,9 +3,8 @@
 import asyncio
 import sqlite3
 from datetime import UTC, datetime
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
+from email.policy import default
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,15 +28,6 @@ CREATE TABLE IF NOT EXISTS contents (number INTEGER PRIMARY KEY, raw BLOB NOT NU
 """
 
 
-def decoded(value: str) -> str:
-    """A header's value on one line, with its encoded words (RFC 2047) read; as it is where they are broken."""
-    line = " ".join(value.split())
-    try:
-        return str(make_header(decode_header(line)))
-    except (HeaderParseError, LookupError, UnicodeError):
-        return line
-
-
 class Store:
     """The mails' file. A killed process loses nothing acknowledged (WAL; NORMAL, so that a power cut may)."""
 
@@ -52,7 +42,7 @@ class Store:
     def keep(self, recipients: list[str], raw: bytes) -> None:
         """Store the mail, once for each recipient."""
         headers = BytesHeaderParser().parsebytes(raw.partition(b"\r\n\r\n")[0])
-        message_id, subject = (decoded(str(headers[name] or "")) for name in ("Message-ID", "Subject"))
+        message_id, subject = (" ".join(str(headers[name] or "").split()) for name in ("Message-ID", "Subject"))
         at = datetime.now(UTC).isoformat()
         with self._db:
             for recipient in recipients:
@@ -110,7 +100,8 @@ class MailSink:
         rows = self._db.execute(
             "SELECT message_id, recipient, subject, raw FROM mails JOIN contents USING (number) ORDER BY number"
         )
-        return [Kept(*row) for row in rows]
+        return [Kept(message_id, to, str(default.header_factory("Subject", subject)), raw)
+                for message_id, to, subject, raw in rows]  # fmt: skip
 
     def copies(self) -> dict[str, int]:
         """How often each Message-ID came in; more than once for one recipient is a double."""

@@ -4,12 +4,12 @@ telemetry goes: ``python -m jetmesh_shop.reference.trace_receiver --path traces.
 import asyncio
 import contextlib
 import logging
-import queue
 import socket
 import sqlite3
 import threading
 import zlib
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -47,45 +47,44 @@ class Forwarder:
 
     def __init__(self, receiver: Receiver, waiting_max: int = WAITING_MAX) -> None:
         self.dropped = 0
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(waiting_max)
+        self._signal, self._waiting_max = receiver.signal.lower(), waiting_max
+        self._room = threading.Semaphore(waiting_max + 1)  # and one that is sent
         self._closing = threading.Event()
-        self._receiver = receiver
-        self._thread = threading.Thread(target=self._send_all, name=f"forward-{receiver.signal}", daemon=True)
-        self._thread.start()
+        self._transport = connect(receiver)
+        self._sender = ThreadPoolExecutor(1, f"forward-{self._signal}")
 
     def offer(self, body: bytes) -> None:
         """Queues the request, or drops it."""
-        try:
-            self._waiting.put_nowait(body)
-        except queue.Full:
-            self._drop(f"{self._waiting.maxsize} requests wait already")
+        if self._room.acquire(blocking=False):
+            self._sender.submit(self._send, body)
+        else:
+            self._drop(f"{self._waiting_max} requests wait already")
 
     def close(self) -> None:
         """Sends what waits, if the receiver takes it in time, and stops."""
-        with contextlib.suppress(queue.Full):
-            self._waiting.put(None, timeout=CLOSE_SECONDS)
-        self._thread.join(CLOSE_SECONDS)
-        self._closing.set()
+        too_late = threading.Timer(CLOSE_SECONDS, self._closing.set)
+        too_late.start()
+        self._sender.shutdown()
+        too_late.cancel()
+        self._transport.close()
 
-    def _send_all(self) -> None:
-        transport = connect(self._receiver)
-        while (body := self._waiting.get()) is not None and not self._closing.is_set():
-            pause_seconds = PAUSE_SECONDS_FIRST
-            while not self._closing.is_set():
-                try:
-                    transport.send(body)
-                    break
-                except ReceiverUnavailable:
-                    self._closing.wait(pause_seconds)
-                    pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
-                except Rejected as refusal:
-                    self._drop(f"their receiver refuses them ({refusal})")
-                    break
-        transport.close()
+    def _send(self, body: bytes) -> None:
+        pause_seconds = PAUSE_SECONDS_FIRST
+        while not self._closing.is_set():
+            try:
+                self._transport.send(body)
+                break
+            except ReceiverUnavailable:
+                self._closing.wait(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
+            except Rejected as refusal:
+                self._drop(f"their receiver refuses them ({refusal})")
+                break
+        self._room.release()
 
     def _drop(self, reason: str) -> None:
         if not self.dropped:
-            log.warning("%s are not all sent on: %s", self._receiver.signal.lower(), reason)
+            log.warning("%s are not all sent on: %s", self._signal, reason)
         self.dropped += 1
 
 
@@ -124,30 +123,24 @@ class TraceReceiver:
 
 
 async def _body(request: Request) -> bytes:
+    """The body, unzipped."""
     if not request.headers.get("content-type", "").startswith(PROTOBUF):
         raise HTTPException(415, f"only {PROTOBUF}")
     encoding = request.headers.get("content-encoding", "identity")
     if encoding not in ("identity", "gzip"):
         raise HTTPException(415, f"content-encoding {encoding!r}: only gzip")
+    inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if encoding == "gzip" else None
     body = bytearray()
     async for chunk in request.stream():
-        body += chunk
+        try:
+            body += inflate.decompress(chunk, BODY_BYTES_MAX + 1 - len(body)) if inflate else chunk
+        except zlib.error as error:
+            raise HTTPException(400, f"not gzip: {error}") from error
         if len(body) > BODY_BYTES_MAX:
             raise HTTPException(413, f"at most {BODY_BYTES_MAX} bytes")
-    return _plain(body) if encoding == "gzip" else bytes(body)
-
-
-def _plain(body: bytes | bytearray) -> bytes:
-    inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        plain = inflate.decompress(body, BODY_BYTES_MAX)
-    except zlib.error as error:
-        raise HTTPException(400, f"not gzip: {error}") from error
-    if inflate.unconsumed_tail:
-        raise HTTPException(413, f"at most {BODY_BYTES_MAX} bytes uncompressed")
-    if not inflate.eof:
+    if inflate and not inflate.eof:
         raise HTTPException(400, "not gzip: the end is missing")
-    return plain
+    return bytes(body)
 
 
 @asynccontextmanager

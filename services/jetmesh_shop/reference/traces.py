@@ -20,8 +20,8 @@ SPANS_MAX = 500_000
 EVICTED_SHARE = 0.05
 """Removed at once when the store is full: each time looks through all conversations, so it is done rarely."""
 TRACE_ID_BYTES = 16
-KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
-STATUSES = ("unset", "ok", "error")
+KINDS = dict(enumerate(("unspecified", "internal", "server", "client", "producer", "consumer")))
+STATUSES = dict(enumerate(("unset", "ok", "error")))
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, spans INTEGER NOT NULL, trace_ids BLOB NOT NULL);
@@ -195,20 +195,16 @@ def _record(service: str, span: Span) -> SpanRecord:
         span.span_id.hex(),
         span.parent_span_id.hex(),
         span.name,
-        _named(KINDS, span.kind),
+        KINDS.get(span.kind, "unspecified"),
         service,
         span.start_time_unix_nano,
         span.end_time_unix_nano,
-        _named(STATUSES, span.status.code),
+        STATUSES.get(span.status.code, "unset"),
         span.status.message,
         _attributes(span.attributes),
         tuple(SpanLink(each.trace_id.hex(), each.span_id.hex(), _attributes(each.attributes)) for each in span.links),
         tuple(SpanEvent(each.name, each.time_unix_nano, _attributes(each.attributes)) for each in span.events),
     )
-
-
-def _named(names: tuple[str, ...], number: int) -> str:
-    return names[number] if 0 <= number < len(names) else names[0]
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
