@@ -14,7 +14,8 @@ class Event(Protocol):
     `payments.authorized.o-1042`). A type that is `from_outside` may be published without a key in the subject, for its
     owner to check and record; the optional member `publisher` names the kind of user that may do so (`publisher_of`).
     Of a `state` type only the newest message per key counts. The optional member `ending` says that its owner's part
-    of the key's story is over with it (`is_ending`).
+    of the key's story is over with it (`is_ending`). The optional members `occurrence` and `id_field` say that it
+    happens many times about a key, and which field tells one from another (`is_occurrence`).
     """
 
     type: ClassVar[str]
@@ -65,6 +66,26 @@ def publisher_of(event_type: EventType) -> str:
 def is_ending(event_type: EventType) -> bool:
     """Whether its owner's part of a story is over with it: its member `ending`, else False."""
     return bool(getattr(event_type, "ending", False))
+
+
+def is_occurrence(event_type: EventType) -> bool:
+    """Whether it happens many times about a key, and each stands for itself: its member `occurrence`, else False."""
+    return bool(getattr(event_type, "occurrence", False))
+
+
+def id_field_of(event_type: EventType) -> str:
+    """The field that tells one occurrence from another: its member `id_field`. Empty: the cause tells it."""
+    return str(getattr(event_type, "id_field", ""))
+
+
+def id_of(event: Event) -> str:
+    """What tells this occurrence from the others about its key; empty if only its cause does."""
+    return str(getattr(event, field)) if (field := id_field_of(type(event))) else ""
+
+
+def is_milestone(event_type: EventType) -> bool:
+    """Whether it happens at most once per key: it is neither a state nor an occurrence."""
+    return not event_type.state and not is_occurrence(event_type)
 
 
 def entity_of(event_type: EventType) -> str:

@@ -1,11 +1,14 @@
 """A base class for events: a pydantic model whose class keywords say what the runtime needs."""
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 Token = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-)+,\-0-=?-~]+$")]
 """One token of a NATS subject: printable ASCII without space, '.', '*', '>' or '/'. Every key is one."""
+
+NO_TOKENS = ("", "a.b", "a b", "*", ">")
 
 
 class EventModel(BaseModel):
@@ -17,8 +20,12 @@ class EventModel(BaseModel):
     Class keywords: `type`, the CloudEvents type and the first two tokens of the subject; `owner`, the service that
     records it; `key_field`, the field that names the entity; `from_outside`, whether anybody may publish it without a
     key in the subject, for its owner to check and record; `state`, whether its newest message per key replaces the
-    older ones; `ending`, whether its owner's part of the key's story is over with it. `owner` and `key_field` are
-    inherited.
+    older ones; `ending`, whether its owner's part of the key's story is over with it; `id_field`, the field that tells
+    one event of this type about a key from another, which makes it an occurrence; `occurrence`, the same where only
+    its cause tells them apart. `owner` and `key_field` are inherited.
+
+    Raises:
+        TypeError: the keywords contradict one another, or a class names a field as its id that is no token.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -29,8 +36,10 @@ class EventModel(BaseModel):
     from_outside: ClassVar[bool] = False
     state: ClassVar[bool] = False
     ending: ClassVar[bool] = False
+    occurrence: ClassVar[bool] = False
+    id_field: ClassVar[str] = ""
 
-    def __init_subclass__(
+    def __init_subclass__(  # noqa: PLR0913  # the facts of a class, each by its name
         cls,
         *,
         type: str = "",
@@ -39,16 +48,29 @@ class EventModel(BaseModel):
         from_outside: bool = False,
         state: bool = False,
         ending: bool = False,
+        occurrence: bool = False,
+        id_field: str = "",
     ) -> None:
         super().__init_subclass__()
         if type:
             cls.type, cls.from_outside, cls.state, cls.ending = type, from_outside, state, ending
+            cls.occurrence, cls.id_field = occurrence or bool(id_field), id_field
         cls.owner = owner or getattr(cls, "owner", "")
         cls.key_field = key_field or getattr(cls, "key_field", "")
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if cls.occurrence and (cls.state or cls.ending):
+            other = "state" if cls.state else "ending"
+            raise TypeError(f"{cls.__name__}: it is an occurrence and {other}=True; it can be one of them")
+        if cls.id_field and not is_token(cls, cls.id_field):
+            raise TypeError(
+                f"{cls.__name__}: id_field={cls.id_field!r} must name a field that is a Token: a part of a subject"
+            )
+
     @property
     def key(self) -> str:
-        """The entity that the event is about: the last token of its subject."""
+        """The entity that the event is about: the third token of its subject."""
         key: str = getattr(self, self.key_field)
         return key
 
@@ -60,3 +82,21 @@ class EventModel(BaseModel):
             pydantic.ValidationError: naming each field that is wrong.
         """
         return cls.model_validate_json(data, extra="ignore")
+
+
+def is_token(model: type, name: str) -> bool:
+    """Whether a field of a pydantic model takes nothing but tokens of a subject; other classes are believed."""
+    fields: dict[str, FieldInfo] | None = getattr(model, "model_fields", None)
+    if fields is None or (field := fields.get(name)) is None:
+        return fields is None
+    annotation: Any = Annotated[field.annotation, field]
+    taken = TypeAdapter(annotation)
+    return not any(_takes(taken, text) for text in NO_TOKENS)
+
+
+def _takes(taken: TypeAdapter[Any], text: str) -> bool:
+    try:
+        taken.validate_python(text)
+    except ValidationError:
+        return False
+    return True

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, get_args, ge
 from pydantic import BaseModel
 
 from jetmesh import forms
-from jetmesh.event import EventType, Recorded, entity_of, is_ending, stream_of
+from jetmesh.event import EventType, Recorded, entity_of, is_ending, is_occurrence, stream_of
+from jetmesh.event_model import is_token
 from jetmesh.failure import Retry
 from jetmesh.forms import Form
 from jetmesh.middleware import Middleware
@@ -60,6 +61,10 @@ class Reaction:
     """Where its durables begin when they are made; None: whoever makes them is asked, if there are past events."""
     formerly: tuple[str, ...] = ()
     """The names that it had before, oldest first."""
+    is_several: bool = False
+    """Whether it may record several events at once: its return type includes a tuple or a list."""
+    about: str = ""
+    """The field of what arrives that names the key of the story; empty: what arrives is about that key."""
 
     @property
     def needed(self) -> str:
@@ -84,7 +89,14 @@ class Reaction:
     @property
     def entity(self) -> str:
         """The first token of the subjects on which it records."""
-        return entity_of(self.outcomes[0]) if self.outcomes else self.service
+        of_a_story = [event for event in self.outcomes if not is_occurrence(event)] or self.outcomes
+        read = [event for event in of_a_story if event.state and self.is_several] or of_a_story
+        return entity_of(read[0]) if read else self.service
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it records at most one event, guarded by the story of its key."""
+        return not self.is_several and not any(map(is_occurrence, self.outcomes))
 
     def takes_from_outside(self, event: EventType) -> bool:
         """Whether deliveries of this event come from the intake, where others publish without a key."""
@@ -125,6 +137,9 @@ class Options(TypedDict, total=False):
     pool: Pool
     """Where a plain `def` runs: in "threads" (what waits: a file, a driver that blocks), or in "processes" (what
     computes). An async function has none."""
+    about: str
+    """The field of what arrives that names the key of the story, where what arrives is about another key: the story and
+    what is recorded are about that one."""
 
 
 class Service:
@@ -327,17 +342,20 @@ class _Signature:
         self._check_start(options.get("since"), options.get("formerly", ()))
         story, arguments = self._arguments(parameters[1:])
         self._check_pool(pool, arguments)
+        events, outcomes = self._events(form, parameters[0]), self._outcomes(form)
+        self._check_about(form, events, str(options.get("about", "")))
         reaction = Reaction(
             service=self.service.name,
             name=self.name,
             form=form,
             function=self.function,
-            events=self._events(form, parameters[0]),
-            outcomes=self._outcomes(form),
+            events=events,
+            outcomes=outcomes,
             story=story,
             arguments=arguments,
             pool=pool,
             is_optional=types.NoneType in _members(self.hints["return"]),
+            is_several=not form.is_joint and any(_several(member) for member in _members(self.hints["return"])),
             **options,
         )
         if reaction.since is not None and all(map(reaction.takes_from_outside, reaction.events)):
@@ -345,6 +363,8 @@ class _Signature:
                 f"declares since={reaction.since!r}, and takes what comes from outside, which no reaction reads again",
                 "leave `since` out",
             )
+        if not form.is_joint and not form.keeps_all:
+            self._check_kinds(reaction)
         return reaction
 
     def _pool(self, pool: Any) -> Pool | None:
@@ -371,6 +391,48 @@ class _Signature:
         for name in formerly:
             if not (isinstance(name, str) and name.isidentifier()):
                 raise self.error(f"declares formerly={name!r}", "write the name that the function had before")
+
+    def _check_about(self, form: Form, events: Sequence[EventType], about: str) -> None:
+        if about and form.is_joint:
+            raise self.error(f"is about {about!r}", "read any story through the Snapshot of a reaction to many")
+        if about and form.only_outside:
+            raise self.error(f"is about {about!r}", "record what comes under its own key, and react to that")
+        for event in events if about else ():
+            if not is_token(event, about):
+                raise self.error(
+                    f"is about {about!r}, which is no field of {event.__name__} that is a Token",
+                    "name a field that can be a key: a part of a subject",
+                )
+
+    def _check_kinds(self, reaction: Reaction) -> None:
+        """Refuse what its milestones, states and occurrences can't keep."""
+        many_times = [event for event in reaction.outcomes if is_occurrence(event)]
+        if many_times and reaction.form.begins and not reaction.form.only_outside:
+            raise self.error(
+                f"begins a story with {_names(many_times)}, which happens many times",
+                "declare it with `@service.on`: an occurrence is recorded once without a story",
+            )
+        if folded := [event for event in _folded(reaction.story) if is_occurrence(event)]:
+            raise self.error(
+                f"decides by a fold of {_names(folded)}, and a story has no occurrences",
+                "count them in a state (`state=True`) that is recorded with each, or decide with `@service.on_many`",
+            )
+        for member in () if reaction.form.begins else _members(self.hints["return"]):
+            self._check_states(reaction, self._flat(member))
+
+    def _check_states(self, reaction: Reaction, together: Sequence[EventType]) -> None:
+        """Refuse a state that is recorded with nothing beside it that says what it has counted."""
+        states = [event for event in together if event.state]
+        if states and len(states) == len(together):
+            raise self.error(
+                f"returns the state {_names(states)} alone: a delivery that comes again would change it again",
+                f"return `tuple[…, {states[0].__name__}]` with an occurrence or a milestone that is recorded once",
+            )
+        if elsewhere := [event for event in states if entity_of(event) != reaction.entity]:
+            raise self.error(
+                f"returns the state {_names(elsewhere)}, and reads the story of {reaction.entity}",
+                "read it through the Snapshot of a reaction to many (`@service.on_many`)",
+            )
 
     def endpoint(self) -> EndpointDeclaration:
         """The declared endpoint."""
@@ -438,8 +500,7 @@ class _Signature:
             if element is None:
                 raise self.error(f"returns {hint}", "a reaction to many returns a list of events")
             hint = element
-        members = [member for member in _members(hint) if member is not types.NoneType]
-        outcomes = tuple(self._event(member, "its return type") for member in members)
+        outcomes = tuple(dict.fromkeys(event for member in _members(hint) for event in self._flat(member)))
         for outcome in outcomes:
             if outcome.owner != self.service.name:
                 raise self.error(
@@ -447,6 +508,11 @@ class _Signature:
                     f"return an event that {self.service.name} owns",
                 )
         return outcomes
+
+    def _flat(self, member: Any) -> tuple[EventType, ...]:
+        """The events that one member of the return type names: one, or those that are recorded together."""
+        named = [hint for one in _several(member) or (member,) for hint in _members(one)]
+        return tuple(self._event(hint, "its return type") for hint in named if hint not in (types.NoneType, Ellipsis))
 
     def _event(self, hint: Any, where: str) -> EventType:
         if not (isinstance(hint, type) and hasattr(hint, "type") and hasattr(hint, "read")):
@@ -482,6 +548,21 @@ def _members(hint: Any) -> tuple[Any, ...]:
 def _element(hint: Any) -> Any:
     origin = get_origin(hint)
     return get_args(hint)[0] if isinstance(origin, type) and issubclass(origin, Sequence) else None
+
+
+def _several(hint: Any) -> tuple[Any, ...]:
+    """What a tuple or a list of events holds; empty for anything else."""
+    return get_args(hint) if get_origin(hint) is tuple or _element(hint) is not None else ()
+
+
+def _folded(story: type | None) -> tuple[EventType, ...]:
+    """What a fold says that it folds: the annotation of its event; nothing where that can't be resolved."""
+    try:
+        hints = get_type_hints(story.evolve) if story and hasattr(story, "evolve") else {}
+    except NameError:
+        return ()
+    members = [member for name, hint in hints.items() if name != "return" for member in _members(hint)]
+    return tuple(member for member in members if isinstance(member, type) and hasattr(member, "read"))
 
 
 def _names(events: Sequence[EventType]) -> str:

@@ -10,7 +10,8 @@ import pytest
 from jetmesh import DeclarationError, Recorded, Service, Snapshot
 from jetmesh.app import AppError, load, named
 from jetmesh.forms import AFTER, MANY, ON, SINK
-from tests.support.jobs import APP, Asked, Dropped, Failed, Finished, Work, work
+from tests.support.chat import MessageSent, Room, RoomOpened, SenderSeen, Tallied, Tally, chat
+from tests.support.jobs import APP, Asked, Dropped, Failed, Finished, Level, Work, work
 from tests.support.tollgate import Bank, Gate
 
 
@@ -212,3 +213,69 @@ def test_a_service_without_reactions_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(f"{__name__}.TWICE", (Service("idle"),))
     with pytest.raises(DeclarationError, match=r"service idle has no reaction: declare one .* with @idle\.on, or take"):
         load(f"{__name__}:TWICE")
+
+
+@dataclass(frozen=True)
+class Messages:
+    """A fold that can't be: a story has no occurrences."""
+
+    def evolve(self, event: RoomOpened | MessageSent) -> "Messages":
+        """The same."""
+        return self
+
+
+async def begins_often(asked: Asked) -> MessageSent: ...  # type: ignore[empty-body]
+async def folds_messages(asked: Asked, messages: Messages) -> RoomOpened: ...  # type: ignore[empty-body]
+async def counts(message: MessageSent, room: Room) -> Tally: ...  # type: ignore[empty-body]
+async def may_count(message: MessageSent, room: Room) -> tuple[Tallied, Tally] | Tally: ...  # type: ignore[empty-body]
+async def mixes(message: MessageSent, room: Room) -> tuple[Tallied, Tally, Level]: ...  # type: ignore[empty-body]
+async def opens(message: MessageSent) -> RoomOpened: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize(
+    ("declare", "words"),
+    [
+        (
+            lambda chat: chat.begins(begins_often),
+            "chat.begins_often begins a story with MessageSent, which happens many times; declare it with",
+        ),
+        (
+            lambda chat: chat.on(folds_messages),
+            "chat.folds_messages decides by a fold of MessageSent, and a story has no occurrences; count",
+        ),
+        (
+            lambda chat: chat.on(counts),
+            "chat.counts returns the state Tally alone: a delivery that comes again would change it again; "
+            "return `tuple[…, Tally]` with an occurrence or a milestone",
+        ),
+        (lambda chat: chat.on(may_count), "chat.may_count returns the state Tally alone"),
+        (
+            lambda chat: chat.on(about="text")(opens),
+            "chat.opens is about 'text', which is no field of MessageSent that is a Token; name a field that can be a",
+        ),
+        (lambda chat: chat.on(about="nobody")(opens), "chat.opens is about 'nobody', which is no field of MessageSent"),
+        (
+            lambda chat: chat.intake(about="sender_id")(opens),
+            "chat.opens is about 'sender_id'; record what comes under its own key, and react to that",
+        ),
+    ],
+    ids=["begins", "fold", "state", "state-or-both", "no-token", "no-field", "intake"],
+)
+def test_what_its_kinds_of_events_can_not_keep_is_refused(declare: Callable[[Service], Any], words: str) -> None:
+    with pytest.raises(DeclarationError) as error:
+        declare(Service("chat"))
+    assert words in str(error.value)
+
+
+def test_a_state_is_read_in_the_story_that_guards_it() -> None:
+    with pytest.raises(DeclarationError, match=r"chat.mixes returns Level, which work owns"):
+        Service("chat").on(mixes)
+
+
+def test_a_reaction_may_record_several_events() -> None:
+    service = chat()
+    send, count, notice = service.reactions
+    assert (send.is_several, send.is_plain) == (False, False)
+    assert (count.is_several, count.outcomes, count.entity) == (True, (Tallied, Tally), "chat")
+    assert (notice.is_plain, notice.about) == (True, "sender_id")
+    assert service.records == (MessageSent, Tallied, Tally, SenderSeen)

@@ -4,7 +4,7 @@ import builtins
 import json
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from jetmesh_contracts.growing import READING
 
@@ -18,6 +18,9 @@ Token = Annotated[
         json_schema_extra={"x-allowed": "1 to 64 printable ASCII characters, no space, '.', '*', '>' or '/'"},
     ),
 ]
+
+
+NO_TOKENS = ("", "a.b", "a b", "*", ">")
 
 
 class UnknownVersion(ValueError):
@@ -35,8 +38,9 @@ class Event(BaseModel):
     in the subject, for its owner to check and record; `publisher`, the kind of the broker's users who may do that
     (`client` are customers; `supplier` or `support` have keys of their own); `state`, whether its newest message per
     key replaces the older ones (a level) instead of recording one fact; `ending`, whether it ends its owner's part of
-    the key's story; `previous`, the version before this one (`orders.placed` of `orders.placed_v2`), whose bodies are
-    read through `upcast`.
+    the key's story; `id_field`, the field that tells one event of this type about a key from another, which makes it an
+    occurrence; `occurrence`, the same where only its cause tells them apart; `previous`, the version before this one
+    (`orders.placed` of `orders.placed_v2`), whose bodies are read through `upcast`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", revalidate_instances="never")
@@ -48,6 +52,8 @@ class Event(BaseModel):
     publisher: ClassVar[str] = "client"
     state: ClassVar[bool] = False
     ending: ClassVar[bool] = False
+    occurrence: ClassVar[bool] = False
+    id_field: ClassVar[str] = ""
     previous: ClassVar["builtins.type[Event] | None"] = None
 
     def __init_subclass__(  # noqa: PLR0913  # the facts of a class, each by its name
@@ -59,18 +65,30 @@ class Event(BaseModel):
         from_outside: bool = False,
         state: bool = False,
         ending: bool = False,
+        occurrence: bool = False,
+        id_field: str = "",
         previous: "builtins.type[Event] | None" = None,
     ) -> None:
         super().__init_subclass__()
         if type:
             cls.type, cls.from_outside, cls.state, cls.ending = type, from_outside, state, ending
-            cls.previous = previous
+            cls.occurrence, cls.id_field, cls.previous = occurrence or bool(id_field), id_field, previous
         cls.owner = owner or getattr(cls, "owner", "")
         cls.key_field = key_field or getattr(cls, "key_field", "")
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if cls.occurrence and (cls.state or cls.ending):
+            other = "state" if cls.state else "ending"
+            raise TypeError(f"{cls.__name__}: it is an occurrence and {other}=True; it can be one of them")
+        if cls.id_field and not _is_token(cls, cls.id_field):
+            raise TypeError(
+                f"{cls.__name__}: id_field={cls.id_field!r} must name a field that is a Token: a part of a subject"
+            )
+
     @property
     def key(self) -> str:
-        """The entity that the event is about: the last token of its subject."""
+        """The entity that the event is about: the third token of its subject."""
         key: str = getattr(self, self.key_field)
         return key
 
@@ -103,3 +121,20 @@ class Event(BaseModel):
         if cls.previous is None or recorded_as not in cls.reads():
             raise UnknownVersion(f"{recorded_as} is not known; {' and '.join(cls.reads())} can be read")
         return cls.previous
+
+
+def _is_token(model: type[BaseModel], name: str) -> bool:
+    """Whether a field takes nothing but tokens of a subject."""
+    if (field := model.model_fields.get(name)) is None:
+        return False
+    annotation: Any = Annotated[field.annotation, field]
+    taken = TypeAdapter(annotation)
+    return not any(_takes(taken, text) for text in NO_TOKENS)
+
+
+def _takes(taken: TypeAdapter[Any], text: str) -> bool:
+    try:
+        taken.validate_python(text)
+    except ValidationError:
+        return False
+    return True

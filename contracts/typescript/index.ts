@@ -330,7 +330,7 @@ export interface Events {
 
 export type EventType = keyof Events;
 
-/** The stream that holds each type, on the subjects `<type>.<key>`. */
+/** The stream that holds each type, on the subjects `<type>.<key>`; an occurrence has its id behind it. */
 export const STREAMS: Readonly<Record<EventType, string>> = {
   "orders.placed": "ORDERS",
   "orders.refused": "ORDERS",

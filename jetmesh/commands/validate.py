@@ -8,6 +8,7 @@ from jetmesh.commands import options
 from jetmesh.common.terminal import say
 from jetmesh.contracts import package
 from jetmesh.contracts.advice import advise
+from jetmesh.event import id_field_of, is_occurrence
 
 
 @click.command()
@@ -27,5 +28,6 @@ def validate(file: BinaryIO, name: str, contracts: str) -> None:
         say(str(advice), fg="yellow" if advice.note else "red")
     if any(not advice.note for advice in said):
         raise SystemExit(1)
-    subject = event.type if event.from_outside else f"{event.type}.<{event.key_field}>"
+    last = f".<{id_field_of(event) or 'id'}>" if is_occurrence(event) else ""
+    subject = event.type if event.from_outside else f"{event.type}.<{event.key_field}>{last}"
     say(f"valid for {event.type}: publish it on {subject}", fg="green")

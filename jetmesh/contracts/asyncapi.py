@@ -5,7 +5,7 @@ JSON Schema 2020-12; references point to `#/components/schemas`. Facts of JetStr
 `x-jetstream-*`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jetmesh.contracts import requests
@@ -80,10 +80,10 @@ def _channels(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "address": facts["subject"],
             "title": contract.type,
-            "description": f"What {contract.owner} recorded, one message per {facts['key']}."
+            "description": f"What {contract.owner} recorded, {_how_often(facts)}."
             + f" An ending: the part of {contract.owner} in the story is over with it." * bool(facts.get("ending")),
             "messages": {contract.type: _reference("messages", contract.type)},
-            "parameters": {facts["key"]: {"description": _meaning(contract.consumer, facts["key"])}},
+            "parameters": dict(_parameters(contract)),
             "x-jetstream-stream": stream_of(contract.owner),
         },
     )
@@ -100,6 +100,23 @@ def _channels(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
                 "x-jetstream-stream": INTAKE,
             },
         )
+
+
+def _how_often(facts: Mapping[str, Any]) -> str:
+    if facts["state"]:
+        return f"of which the newest message per {facts['key']} counts"
+    if facts.get("occurrence"):
+        return f"many messages per {facts['key']}, each with an id of its own as the last token of its subject"
+    return f"one message per {facts['key']}"
+
+
+def _parameters(contract: Contract) -> Iterator[tuple[str, dict[str, str]]]:
+    facts = contract.consumer[FACTS]
+    yield facts["key"], {"description": _meaning(contract.consumer, facts["key"])}
+    if facts.get("id"):
+        yield facts["id"], {"description": _meaning(contract.consumer, facts["id"])}
+    elif facts.get("occurrence"):
+        yield "id", {"description": "Derived from its cause: it tells one from another."}
 
 
 def _meaning(schema: Schema, field: str) -> str:

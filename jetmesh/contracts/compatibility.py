@@ -69,7 +69,14 @@ RULES = {
     "keyword": ("not-comparable", "not-comparable"),
 }
 
-FACT_RULES = {"subject": "subject-changed", "key": "key-changed", "owner": "owner-changed", "state": "state-changed"}
+FACT_RULES = {
+    "subject": "subject-changed",
+    "key": "key-changed",
+    "owner": "owner-changed",
+    "state": "state-changed",
+    "occurrence": "occurrence-changed",
+    "id": "id-changed",
+}
 
 
 def check(new: Contracts, releases: Sequence[Contracts], mode: Mode = Mode.FULL_TRANSITIVE) -> list[Break]:

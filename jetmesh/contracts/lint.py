@@ -58,7 +58,9 @@ def _event_rules(contract: Contract) -> Iterator[tuple[str, str]]:
     if not contract.consumer.get("examples"):
         yield "example", f"write one to examples/{name}/1.json"
     if facts["key"] not in contract.consumer.get("required", ()):
-        yield "key-required", f"the key {facts['key']} is the subject's last token: every event must have it"
+        yield "key-required", f"the key {facts['key']} is the subject's third token: every event must have it"
+    if (name := facts.get("id")) and name not in contract.consumer.get("required", ()):
+        yield "id-required", f"the id {name} is the subject's last token: every occurrence must have it"
 
 
 def _past(name: str) -> bool:

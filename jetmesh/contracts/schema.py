@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.event import CLIENT, EventType, is_ending, publisher_of
+from jetmesh.event import CLIENT, EventType, id_field_of, is_ending, is_occurrence, publisher_of
 
 Schema = Mapping[str, Any]
 
@@ -175,10 +175,11 @@ def facts(event: EventType) -> dict[str, Any]:
     return {
         "type": event.type,
         "owner": event.owner,
-        "subject": f"{event.type}.{{{event.key_field}}}",
+        "subject": f"{event.type}.{{{event.key_field}}}" + f".{{{id_field_of(event) or 'id'}}}" * is_occurrence(event),
         "key": event.key_field,
         "from_outside": event.from_outside,
         "state": event.state,
         **({"publisher": publisher_of(event)} if event.from_outside else {}),
         **({"ending": True} if is_ending(event) else {}),
+        **({"occurrence": True, "id": id_field_of(event)} if is_occurrence(event) else {}),
     }

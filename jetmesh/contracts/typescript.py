@@ -17,7 +17,7 @@ def module(contracts: Contracts) -> str:
     tables = [
         f"/** The body of each type of event. */\nexport interface Events {{\n{types}\n}}",
         "export type EventType = keyof Events;",
-        f"/** The stream that holds each type, on the subjects `<type>.<key>`. */\n"
+        f"/** The stream that holds each type, on the subjects `<type>.<key>`; an occurrence has its id behind it. */\n"
         f"export const STREAMS: Readonly<Record<EventType, string>> = {{\n{streams}\n}};",
     ]
     return "\n\n".join([HEAD, *parts.values(), *tables]) + "\n"

@@ -16,6 +16,7 @@ class Delivery:
     `headers` may be the undecoded header block: it is decoded on first use, which most deliveries never need.
     `header_block` is empty once it is decoded.
     `type` and `key` are from the subject: its first two tokens, and its third (empty if the message is from outside).
+    `occurrence` is the fourth, which tells one occurrence from another.
     `shared` says that it came from a consumer for reactions with different dependencies, and must not wait in its slot
     for one of them. `replay` is the sequence of the dead letter that it was; 0: it was none. `unknown_since` is the
     time since which no version of the service knew its type; 0: it is known.
@@ -28,6 +29,7 @@ class Delivery:
         "header_block",
         "held_since",
         "key",
+        "occurrence",
         "progress_at",
         "replay",
         "reply",
@@ -66,6 +68,9 @@ class Delivery:
         self.replay = 0
         entity, _, rest = subject.partition(".")
         event, _, self.key = rest.partition(".")
+        self.occurrence = ""
+        if "." in self.key:
+            self.key, _, self.occurrence = self.key.partition(".")
         self.type = f"{entity}.{event}"
 
     @property

@@ -14,7 +14,7 @@ from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers
 from jetmesh.jetstream.inbox import Inbox
 from jetmesh.jetstream.status import Status, StatusKind
-from jetmesh.jetstream.subject import is_marker
+from jetmesh.jetstream.subject import is_marker, key_in
 from jetmesh.jetstream.transport import Transport
 
 TIMEOUT_SECONDS = 5.0
@@ -53,12 +53,18 @@ class Stored(NamedTuple):
     @property
     def type(self) -> str:
         """The type of event: the first two tokens of the subject."""
-        return self.subject.rpartition(".")[0]
+        entity, _, rest = self.subject.partition(".")
+        return f"{entity}.{rest.partition('.')[0]}"
 
     @property
     def key(self) -> str:
-        """The key: the last token of the subject."""
-        return self.subject.rpartition(".")[2]
+        """The key: the third token of the subject."""
+        return key_in(self.subject)
+
+    @property
+    def is_occurrence(self) -> bool:
+        """Whether its subject has a fourth token, which tells it from others about its key: it is in no story."""
+        return self.subject.count(".") > 2
 
     @property
     def document(self) -> Mapping[str, Any]:

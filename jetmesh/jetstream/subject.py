@@ -2,25 +2,28 @@
 
 from typing import NamedTuple, Self
 
-from jetmesh.event import EventType
+from jetmesh.event import EventType, is_occurrence
 
 MARKER = "ENDED"
 """The second token of a marker's subject, in place of an event's name. No event has a name in capitals."""
 
 
 class Subject(NamedTuple):
-    """Where an event is recorded: `<entity>.<event>.<key>`; without a key, where it is published from outside."""
+    """Where an event is recorded: `<entity>.<event>.<key>`, with the id of an occurrence behind it; without a key,
+    where it is published from outside."""
 
     entity: str
     event: str = ""
     key: str = ""
+    id: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What a subject says; all that follows the second token is the key."""
+        """What a subject says; all that follows the third token is the id."""
         entity, _, rest = text.partition(".")
-        event, _, key = rest.partition(".")
-        return cls(entity, event, key)
+        event, _, rest = rest.partition(".")
+        key, _, occurrence = rest.partition(".")
+        return cls(entity, event, key, occurrence)
 
     @property
     def type(self) -> str:
@@ -28,12 +31,22 @@ class Subject(NamedTuple):
         return f"{self.entity}.{self.event}"
 
     def __str__(self) -> str:
-        return f"{self.type}.{self.key}" if self.key else self.type
+        return ".".join(token for token in self if token)
 
 
-def subject_of(event_type: EventType, key: str) -> str:
-    """The subject that an event of this type about `key` is recorded on."""
-    return f"{event_type.type}.{key}"
+def subject_of(event_type: EventType, key: str, occurrence: str = "") -> str:
+    """The subject that an event of this type about `key` is recorded on; `occurrence` tells one from another."""
+    return f"{event_type.type}.{key}.{occurrence}" if occurrence else f"{event_type.type}.{key}"
+
+
+def subjects_of(event_type: EventType, key: str = "*") -> str:
+    """The subjects of all events of this type, or of those about `key`."""
+    return subject_of(event_type, key, "*" if is_occurrence(event_type) else "")
+
+
+def key_in(subject: str) -> str:
+    """The key in the subject of a recorded event: its third token."""
+    return subject.split(".", 3)[2] if subject.count(".") > 1 else ""
 
 
 def story_subject(entity: str, key: str) -> str:

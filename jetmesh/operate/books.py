@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from jetmesh.cloudevents import decode_envelope, read_event, undecoded
 from jetmesh.common import json_body
-from jetmesh.event import EventType
+from jetmesh.event import EventType, is_milestone
 from jetmesh.failure import BrokenContract
 from jetmesh.history import History, history_of
 from jetmesh.jetstream import stream_reader
@@ -109,7 +109,7 @@ class Books:
     def is_of_a_story(self, event: Fact) -> bool:
         """Whether it happened once, to one key."""
         event_type = self.types.get(event.type)
-        return event_type is None or not event_type.state
+        return event_type is None or is_milestone(event_type)
 
     def of_type(self, *types: str) -> Iterator[Fact]:
         """The events of these types that can be read."""

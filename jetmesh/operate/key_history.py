@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from jetmesh.event import is_occurrence
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
@@ -21,6 +23,7 @@ from jetmesh.topology.provision import check_split, histories
 from jetmesh.topology.streams import topology
 
 POLL_SECONDS = 0.02
+OCCURRENCES_MAX, PAGE = 1_000, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ async def story(context: Context, services: Sequence[Service], key: str) -> list
     Raises:
         Unavailable: a stream does not answer.
     """
-    places = [(s.name, partitions.name_for(s.stream, key, context.settings.split)) for s in services if s.records]
+    places = [(s, partitions.name_for(s.stream, key, context.settings.split)) for s in services if s.records]
     found = [await _recorded(context, service, stream, key) for service, stream in places]
     return sorted((event for events in found for event in events), key=lambda event: (event.time, event.type))
 
@@ -102,14 +105,25 @@ async def follow(context: Context, services: Sequence[Service], key: str, second
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _recorded(context: Context, service: str, stream: str, key: str) -> list[StoryEvent]:
+async def _recorded(context: Context, service: Service, stream: str, key: str) -> list[StoryEvent]:
     try:
         stored = await context.direct_get.last(stream, [key_subjects(key)])
+        if any(map(is_occurrence, service.records)):
+            stored += await _occurrences(context, stream, key)
     except Unavailable:
         if await request(context.connection, f"STREAM.INFO.{stream}") is None:
             return []
         raise
-    return [_event(ending, service, stream) for message in stored for ending in message.endings()]
+    return [_event(ending, service.name, stream) for message in stored for ending in message.endings()]
+
+
+async def _occurrences(context: Context, stream: str, key: str) -> Iterable[Stored]:
+    """What happened many times about the key: the newest of it."""
+    newest, first = deque[Stored](maxlen=OCCURRENCES_MAX), 1
+    while page := (await context.direct_get.page(stream, f"*.*.{key}.*", first, PAGE)).messages:
+        newest.extend(page)
+        first = page[-1].sequence + 1
+    return newest
 
 
 def _event(message: Stored, service: str, stream: str) -> StoryEvent:

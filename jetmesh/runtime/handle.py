@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from jetmesh.cloudevents import Envelope, decode_envelope, read_event, undecoded
 from jetmesh.common.throttled_log import kind_of
-from jetmesh.event import Event
+from jetmesh.event import Event, id_field_of, id_of
 from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import InFlight
@@ -119,6 +119,10 @@ def decode(binding: Binding) -> Callable[[Attempt], None]:
         attempt.event = event = read_event(event_type, envelope.data)
         if event.key != envelope.key:
             raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {envelope.key}")
+        if attempt.delivery.occurrence and (occurrence := id_of(event)) not in ("", attempt.delivery.occurrence):
+            raise Permanent(
+                f"{id_field_of(event_type)}: {occurrence} is not the id in the subject, {attempt.delivery.occurrence}"
+            )
 
     return down
 

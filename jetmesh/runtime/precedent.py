@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jetmesh.cloudevents import Envelope, encoded, read_event
-from jetmesh.event import Event
+from jetmesh.event import Event, is_milestone
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import CloudEvents
@@ -26,7 +26,7 @@ class Precedent:
     def __init__(self, binding: Binding) -> None:
         self._form, self._decides_by_story = binding.reaction.form, binding.reaction.story is not None
         self._declared = frozenset(event.type for event in binding.reaction.outcomes)
-        self._milestones = frozenset(event.type for event in binding.reaction.outcomes if not event.state)
+        self._milestones = frozenset(event.type for event in binding.reaction.outcomes if is_milestone(event))
         self._event_id = Recording(binding).event_id
 
     def settles(self, attempt: Attempt, stored: Sequence[Stored]) -> bool:

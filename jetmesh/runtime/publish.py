@@ -6,14 +6,15 @@ to it (`JETMESH_TRUST_TRACES`).
 
 import asyncio
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
 from jetmesh.cloudevents import JSON, event_lines, written_event
-from jetmesh.event import Event, EventType, entity_of, stream_of
+from jetmesh.event import Event, EventType, entity_of, id_of, is_occurrence, stream_of
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import DirectGet, Stored
 from jetmesh.jetstream.group_commit import GroupCommit
@@ -45,7 +46,7 @@ class Outside:
     async def publish(self, event: Event, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event without a key in the subject, for its owner to check and record; see `Context.publish`."""
         event_type, body = _published_type(event), written_event(event)
-        event_id = derived_id("outside", event_type.type, event.key, sha256(body).hexdigest())
+        event_id = derived_id("outside", event_type.type, event.key, sha256(body).hexdigest(), *_told_apart(event))
         if wait_seconds > 0 and (known := _caused(story := await self._story(event), event_id)):
             return AlreadyThere(known[0].headers.get(CloudEvents.CAUSATION_ID, event_id), tuple(story))
         span = self._publishing.span(_current(), event_type, event.key, event_id, event.key)
@@ -77,14 +78,18 @@ class Outside:
     async def record_first(self, stream: str, event: Event) -> Taken | AlreadyThere:
         """Record the event that begins the story of its key; see `Context.record_first`."""
         event_type, body = type(event), written_event(event)
-        event_id = derived_id("edge", event_type.type, event.key)
+        event_id = derived_id("edge", event_type.type, event.key, *_told_apart(event))
         span = self._publishing.span(_current(), event_type, event.key, event_id, event.key)
         lines = event_lines(
             event_type, event.key, event_id=event_id, correlation_id=event.key, causation_id="",
             more=trace_lines(span.get_span_context()),
         )  # fmt: skip
-        guard = Guard(story_subject(entity_of(event_type), event.key), 0)
-        message = Message(subject_of(event_type, event.key), body, lines, guard)
+        guarded = story_subject(entity_of(event_type), event.key)
+        subject = subject_of(event_type, event.key)
+        if is_occurrence(event_type):
+            subject = guarded = subject_of(event_type, event.key, id_of(event) or event_id)
+        guard = Guard(guarded, 0)
+        message = Message(subject, body, lines, guard)
         try:
             story = await self._record(stream, message, guard, event_id)
         finally:
@@ -111,8 +116,16 @@ class Outside:
     async def _story(self, event: Event) -> Sequence[Stored]:
         """What the owner of an event recorded about its key."""
         event_type = type(event)
-        subject = story_subject(entity_of(event_type), event.key)
-        return await self._direct_get.last(stream_of(event_type.owner), [subject])
+        subjects = [story_subject(entity_of(event_type), event.key)]
+        if occurrence := id_of(event):
+            subjects.append(subject_of(event_type, event.key, occurrence))
+        return await self._direct_get.last(stream_of(event_type.owner), subjects)
+
+
+def _told_apart(event: Event) -> Iterable[str]:
+    """What tells an occurrence from the others about its key: its id, else every call means another one."""
+    if is_occurrence(type(event)):
+        yield id_of(event) or uuid.uuid4().hex
 
 
 def _caused(story: Sequence[Stored], event_id: str) -> tuple[Stored, ...]:

@@ -13,6 +13,7 @@ from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, CloudEvents
 from jetmesh.jetstream.message import Guard, Message, Unknown
+from jetmesh.jetstream.publisher import BATCH_MAX
 from jetmesh.jetstream.subject import subject_of
 from jetmesh.runtime.binding import Binding
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
@@ -42,16 +43,36 @@ class Recording:
             f"it was not recorded"
         )
 
-    def event_id(self, cause: Envelope, index: int = 0) -> str:
-        """The id of what comes of a cause: the same at every attempt, whatever it is."""
+    def all_declared(self, decided: Any) -> tuple[Event, ...]:
+        """What a reaction that may record several events returned: one, several or none.
+
+        Raises:
+            Permanent: its signature does not declare one of them; or they are more than one commit holds.
+        """
+        if decided is None:
+            return ()
+        several = decided if isinstance(decided, (tuple, list)) else (decided,)
+        events = tuple(self.declared(event) for event in several if event is not None)
+        if len(events) > BATCH_MAX:
+            raise Permanent(
+                f"{self._reaction.durable} decided {len(events)} events, and one commit holds {BATCH_MAX}: return "
+                f"fewer, or let each of several events lead to a part of them"
+            )
+        return events
+
+    def event_id(self, cause: Envelope, index: int | str = 0) -> str:
+        """The id of what comes of a cause: the same at every attempt, whatever it is. `index` tells those of one commit
+        from one another."""
         if cause.delivery.key:
             return derived_id(cause.id, self._identity, str(index))
         # Two publishers outside may use one id, and each means another event.
         return derived_id(cause.id, cause.type, quote(cause.key, ""), self._identity, str(index))
 
-    def message(self, event: Event, attempt: Attempt, guard: Guard, index: int = 0) -> tuple[Message, Span]:
+    def message(
+        self, event: Event, attempt: Attempt, guard: Guard, index: int | str = 0, subject: str = ""
+    ) -> tuple[Message, Span]:
         """The event as it will be recorded, caused by the delivery of an attempt; and the span of recording it, to be
-        ended when it is.
+        ended when it is. `subject` is that of an occurrence.
 
         Raises:
             Unknown: not before it is known whether the cause is still to be handled.
@@ -71,7 +92,7 @@ class Recording:
             event_type, key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
             more=f"{trace_lines(span.get_span_context())}{CloudEvents.BEGAN}: {cause.began}\r\n",
         )  # fmt: skip
-        return Message(subject_of(event_type, key), body, lines, guard), span
+        return Message(subject or subject_of(event_type, key), body, lines, guard), span
 
 
 def join_story(attempt: Attempt, stored: Iterable[Stored]) -> None:

@@ -13,13 +13,9 @@ from jetmesh.jetstream.message import Guard, Refused, Unknown
 from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.outcome import EventsRecorded, Nothing, Outcome, Settled
 from jetmesh.runtime.binding import Binding
-from jetmesh.runtime.broker_crash import Doubt
-from jetmesh.runtime.handle import Chain
-from jetmesh.runtime.one_by_one import OneByOne
 from jetmesh.runtime.precedent import Precedent
 from jetmesh.runtime.recording import Recording, join_story
 from jetmesh.runtime.stories import folded
-from jetmesh.service import Reaction
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.telemetry.spans import OUTCOME, Attempt
 
@@ -32,26 +28,14 @@ ROUNDS = 8
 """How often one attempt decides again after a refused or unanswered publish."""
 
 
-def single(binding: Binding) -> OneByOne:
-    """The worker of a reaction to one event."""
-    doubt = Doubt(binding.context.connection) if may_act_outside(binding.reaction) else None
-    react = Single(binding, is_careful=doubt is not None).react
-    return OneByOne(binding, Chain(binding, react), doubt)
-
-
-def may_act_outside(reaction: Reaction) -> bool:
-    """Whether a second run may repeat an effect outside. A reaction that reads its story sees what it did."""
-    is_pure = reaction.form.only_outside and not reaction.needs
-    return reaction.story is None and bool(reaction.outcomes) and not is_pure
-
-
 class Case:
-    """One attempt: the subjects of its guard, and the event that was decided."""
+    """One attempt: the key and subjects of its guard, what was decided, and what else is to be read with the story."""
 
-    __slots__ = ("attempt", "decided", "guarded", "position")
+    __slots__ = ("also", "attempt", "decided", "guarded", "key", "position")
 
-    def __init__(self, attempt: Attempt, guarded: str, position: TimedPosition, decided: Event | None) -> None:
-        self.attempt, self.guarded, self.position, self.decided = attempt, guarded, position, decided
+    def __init__(self, attempt: Attempt, key: str, guarded: str, position: TimedPosition, decided: Any) -> None:
+        self.attempt, self.key, self.guarded, self.position, self.decided = attempt, key, guarded, position, decided
+        self.also: tuple[str, ...] = ()
 
 
 class Single:
@@ -63,8 +47,8 @@ class Single:
         self._call = binding.call
         self._binding, self._is_careful = binding, is_careful
         self._recording, self._precedent = Recording(binding), Precedent(binding)
-        self._unrecorded: dict[TimedPosition, Event] = {}
-        self._entity, self._story = self._reaction.entity, self._reaction.story
+        self._unrecorded: dict[TimedPosition, Any] = {}
+        self._entity, self._story, self._about = self._reaction.entity, self._reaction.story, self._reaction.about
         self._own = {event.type: event for event in self._service.records}
         self._is_intake, self._is_delayed = self._reaction.form.only_outside, self._reaction.form.is_delayed
         self._reads_nothing = self._reaction.form.begins or not self._reaction.outcomes
@@ -75,9 +59,9 @@ class Single:
         """Decide and record; again when the publish was refused or its outcome is unknown."""
         delivery = attempt.delivery
         position = delivery.stream, delivery.sequence, delivery.timestamp
-        guarded = story_subject(self._entity, attempt.envelope.key)
-        case = Case(attempt, guarded, position, self._unrecorded.get(position))
-        stored, rounds = self._expected(guarded), 0
+        key = getattr(attempt.event, self._about) if self._about else attempt.envelope.key
+        case = Case(attempt, key, story_subject(self._entity, key), position, self._unrecorded.get(position))
+        stored, rounds = self._expected(case), 0
         while rounds < ROUNDS or position in self._unrecorded:
             try:
                 outcome = await self._round(case, stored)
@@ -115,12 +99,12 @@ class Single:
         await self._record(case, event, stored)
         return EventsRecorded((event,))
 
-    def _expected(self, guarded: str) -> Sequence[Stored] | None:
+    def _expected(self, case: Case) -> Sequence[Stored] | None:
         """The story if it is known without reading: empty if the reaction begins it; the events that this process
         recorded if the reaction reads the story. None: it must be read. A message from outside always needs it, because
         it joins the story's trace."""
         if self._story is not None:
-            return None if self._is_intake else self._context.known.get(guarded)
+            return None if self._is_intake else self._context.known.get(case.guarded)
         return () if self._reads_nothing else None
 
     async def _read(self, case: Case) -> Sequence[Stored]:
@@ -138,7 +122,7 @@ class Single:
         Raises:
             Refused: the leader has a later sequence.
         """
-        subject = subject_of(self._reaction.outcomes[0], case.attempt.envelope.key)
+        subject = subject_of(self._reaction.outcomes[0], case.key)
         if await self._context.publisher.last_sequence(case.guarded, subject) != last_sequence(stored):
             raise Refused(f"the story on {case.guarded} has more events than were read")
 
@@ -154,12 +138,13 @@ class Single:
     async def _record(self, case: Case, event: Event, stored: Sequence[Stored]) -> None:
         """Record under the guard of the story that was read, and remember the event until the story ends."""
         attempt, guard = case.attempt, Guard(case.guarded, last_sequence(stored))
-        if event.key != attempt.envelope.key:
+        if event.key != case.key:
             raise Permanent(
-                f"{type(event).__name__} is about {event.key}, but the story is that of {attempt.envelope.key}"
+                f"{type(event).__name__} is about {event.key}, but the story is that of {case.key}; "
+                f"`@service.on(about=…)` names the field of the story's key"
             )
         if self._is_delayed:
-            _join_cause(attempt)
+            join_cause(attempt)
         message, span = self._recording.message(event, attempt, guard)
         try:
             sequence = await self._context.group_commit.record(message)
@@ -178,7 +163,7 @@ class Single:
             self._context.known.forget(guard.subject)
         elif self._is_remembered:
             recorded = Stored(message.subject, sequence, "", {}, message.data)
-            self._context.known.put(guard.subject, (*_but(stored, message.subject), recorded))
+            self._context.known.put(guard.subject, (*but(stored, message.subject), recorded))
 
     def _keep_in_mind(self, case: Case) -> None:
         """Keep a decision that was made without the story until it is recorded: its mail may have been sent."""
@@ -202,7 +187,7 @@ class Single:
         await self._context.connection.pause(growing(trouble.retry_after_seconds, rounds + 1, WAIT_SECONDS_MAX))
 
 
-def _but(stored: Sequence[Stored], subject: str) -> Iterable[Stored]:
+def but(stored: Sequence[Stored], subject: str) -> Iterable[Stored]:
     """A story without the message that a newer one on its subject replaces."""
     return (message for message in stored if message.subject != subject)
 
@@ -218,7 +203,7 @@ def _require_a_key(attempt: Attempt) -> None:
         raise BrokenContract(f"{delivery.type}: it belongs to an earlier event, and names no key")
 
 
-def _join_cause(attempt: Attempt) -> None:
+def join_cause(attempt: Attempt) -> None:
     """The events that a deadline leads to are part of the story that it was set for."""
     envelope = attempt.envelope
     if story := parse_traceparent(envelope.traceparent, envelope.tracestate):

@@ -5,10 +5,29 @@ from collections.abc import Callable, Mapping
 from jetmesh import forms
 from jetmesh.forms import Form
 from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.broker_crash import Doubt
+from jetmesh.runtime.handle import Chain
 from jetmesh.runtime.many import many
-from jetmesh.runtime.single import single
+from jetmesh.runtime.one_by_one import OneByOne
+from jetmesh.runtime.several import Several
+from jetmesh.runtime.single import Single
 from jetmesh.runtime.sink import sink
 from jetmesh.runtime.worker import Worker
+from jetmesh.service import Reaction
+
+
+def single(binding: Binding) -> OneByOne:
+    """The worker of a reaction to one event."""
+    doubt = Doubt(binding.context.connection) if may_act_outside(binding.reaction) else None
+    made = Single if binding.reaction.is_plain else Several
+    return OneByOne(binding, Chain(binding, made(binding, is_careful=doubt is not None).react), doubt)
+
+
+def may_act_outside(reaction: Reaction) -> bool:
+    """Whether a second run may repeat an effect outside. A reaction that reads its story sees what it did."""
+    is_pure = reaction.form.only_outside and not reaction.needs
+    return reaction.story is None and bool(reaction.outcomes) and not is_pure
+
 
 WORKERS: Mapping[Form, Callable[[Binding], Worker]] = {
     forms.ON: single,

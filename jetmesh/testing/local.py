@@ -11,13 +11,13 @@ from typing import Any, Protocol, Self, TypeVar
 
 from jetmesh.app import App, middlewares_of
 from jetmesh.cloudevents import cloud_event
-from jetmesh.event import Event, entity_of, stream_of
+from jetmesh.event import Event, EventType, id_of, is_occurrence, stream_of
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
-from jetmesh.jetstream.subject import key_subjects, subject_of
+from jetmesh.jetstream.subject import key_subjects, subject_of, subjects_of
 from jetmesh.middleware import Middleware
 from jetmesh.process import process
 from jetmesh.process.health import Health
@@ -28,7 +28,7 @@ from jetmesh.telemetry import providers
 from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, timers_of
 from jetmesh.topology.starting import Starts
-from jetmesh.topology.streams import Consumer, Stream, Topology, topology
+from jetmesh.topology.streams import Consumer, Stream, Topology, facts_of, topology
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
@@ -140,11 +140,12 @@ class LocalMesh:
 
     async def record(self, event: Event) -> int:
         """Record an event as its owner does, but without a guard: a second call stores a duplicate."""
-        event_id = derived_id("test", type(event).type, event.key)
+        event_id = derived_id("test", type(event).type, event.key, *filter(None, [id_of(event)]))
         headers = cloud_event(
             type(event), event.key, event_id=event_id, correlation_id=event.key, causation_id="", trace={}
         )
-        return await self.publish(subject_of(type(event), event.key), event.model_dump_json(), headers)
+        occurrence = (id_of(event) or event_id) if is_occurrence(type(event)) else ""
+        return await self.publish(subject_of(type(event), event.key, occurrence), event.model_dump_json(), headers)
 
     async def story(self, key: str) -> list[Stored]:
         """The events that all services recorded about a key, oldest first."""
@@ -162,11 +163,20 @@ class LocalMesh:
 
         async def look() -> list[Stored]:
             with suppress(Unavailable):
-                return await self.context.direct_get.last(stream_of(event_type.owner), [subject_of(event_type, key)])
+                return await self.context.direct_get.last(stream_of(event_type.owner), [subjects_of(event_type, key)])
             return []
 
         found = await until(look, within_seconds, f"{event_type.type} about {key} is recorded")
         return event_type.read(found[0].data)
+
+    async def occurrences(self, event_type: type[AnyEvent], key: str) -> list[AnyEvent]:
+        """What has happened about a key so far, of a type that happens many times, oldest first."""
+        found: list[AnyEvent] = []
+        first, subject = 1, subjects_of(event_type, key)
+        while page := (await self.context.direct_get.page(stream_of(event_type.owner), subject, first, 500)).messages:
+            found += [event_type.read(stored.data) for stored in page]
+            first = page[-1].sequence + 1
+        return found
 
     async def count(self, stream: str) -> int:
         """How many messages a stream holds."""
@@ -285,14 +295,14 @@ async def until(condition: Callable[[], Any], within_seconds: float = WITHIN_SEC
 def _foreign(services: Sequence[Service]) -> list[Stream]:
     """The streams of services whose events are read here and that do not run here."""
     here = {service.name for service in services}
-    entities: dict[str, set[str]] = {}
+    read: dict[str, list[EventType]] = {}
     for reaction in (r for service in services for r in service.reactions if not r.form.keeps_all):
         for event in reaction.events:
             if event.owner not in here:
-                entities.setdefault(stream_of(event.owner), set()).add(f"{entity_of(event)}.*.*")
+                read.setdefault(stream_of(event.owner), []).append(event)
     return [
-        Stream(name, {"name": name, "subjects": sorted(subjects), "storage": "file", "allow_direct": True})
-        for name, subjects in entities.items()
+        Stream(name, {"name": name, "subjects": facts_of(events), "storage": "file", "allow_direct": True})
+        for name, events in read.items()
     ]
 
 

@@ -13,7 +13,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
 from jetmesh.cloudevents import cloud_event
-from jetmesh.event import Event, stream_of
+from jetmesh.event import Event, id_of, is_occurrence, stream_of
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
@@ -127,7 +127,7 @@ class When:
         """An event that is given. One that the reaction itself may record was recorded for what arrives now."""
         is_own = type(event) in self.reaction.outcomes and not self.reaction.form.only_outside
         cause = _id_of(self.arrived[0]) if is_own else ""
-        return Message(subject_of(type(event), event.key), event.model_dump_json().encode(), _headers(event, cause))
+        return Message(_subject(event), event.model_dump_json().encode(), _headers(event, cause))
 
     def _recorded(self, memory: Memory, after: int) -> list[Event]:
         types = {event.type: event for event in self.service.records}
@@ -193,7 +193,7 @@ def _delivery(reaction: Reaction, event: Event, index: int, delivered: int) -> D
     """The event as its owner recorded it, or as a client publishes it if the reaction takes it from outside."""
     event_type = type(event)
     outside = reaction.takes_from_outside(event_type)
-    subject = event_type.type if outside else subject_of(event_type, event.key)
+    subject = event_type.type if outside else _subject(event)
     return Delivery(
         subject=subject,
         headers={} if outside else _headers(event),
@@ -212,8 +212,13 @@ def _headers(event: Event, cause: str = "") -> dict[str, str]:
     )
 
 
+def _subject(event: Event) -> str:
+    occurrence = (id_of(event) or _id_of(event)) if is_occurrence(type(event)) else ""
+    return subject_of(type(event), event.key, occurrence)
+
+
 def _id_of(event: Event) -> str:
-    return derived_id("story", type(event).type, event.key)
+    return derived_id("story", type(event).type, event.key, *filter(None, [id_of(event)]))
 
 
 def _listed(events: Sequence[Event]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
+from jetmesh.jetstream.subject import subjects_of
 from jetmesh.jetstream.transport import API
 from jetmesh.request_model import endpoint_of, owner_of
 from jetmesh.service import Service
@@ -84,7 +85,7 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
     for consumer in consumers_of(service, services, split=split):
         found += _pulling(consumer)
     for event in service.records:
-        found.append(Import(f"{event.type}.*"))
+        found.append(Import(subjects_of(event)))
         if event.from_outside:
             found.append(Import(event.type))
     if service.records:
@@ -183,7 +184,7 @@ def account_names(parts: Sequence[AccountsPart]) -> Mapping[tuple[str, str], str
 
 def mappings(services: Sequence[Service], split: Partitions) -> dict[str, str]:
     """The broker's subject mappings for the streams that are split: from, to."""
-    return dict(partitions.mapping(entity, count) for entity, count in _split_entities(services, split).items())
+    return partitions.mappings(_split_entities(services, split))
 
 
 def _split_entities(services: Sequence[Service], split: Partitions) -> dict[str, int]:
@@ -220,7 +221,7 @@ def _core(parts: Sequence[AccountsPart], accounts: Mapping[tuple[str, str], str]
     operators = dict.fromkeys(key for part in parts for key in part.operators)
     users = [f"      {{nkey: {key}}}" for key in operators]
     users += [_micro(service, key) for part in parts for service, keys in part.micro.items() for key in keys]
-    mapped = dict(partitions.mapping(entity, count) for part in parts for entity, count in part.split.items())
+    mapped = {source: to for part in parts for source, to in partitions.mappings(part.split).items()}
     return "\n".join(
         [
             f"  {CORE}: {{",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jetmesh.jetstream.direct_get import EACH, DirectGet, Stored
+from jetmesh.jetstream.subject import key_in
 from jetmesh.jetstream.transport import Transport
 
 Partitions = Mapping[str, int]
@@ -43,7 +44,7 @@ def places(stream: str, subjects: Iterable[str], partitions: Partitions) -> dict
     """The subjects to ask of each partition; a subject without a key is asked of all of them."""
     found: dict[str, list[str]] = defaultdict(list)
     for subject in subjects:
-        key = subject.rpartition(".")[2]
+        key = key_in(subject)
         everywhere = key in ("*", ">")
         for name in names(stream, partitions) if everywhere else [name_for(stream, key, partitions)]:
             found[name].append(subject)
@@ -57,18 +58,23 @@ def configs(config: Mapping[str, Any], partitions: Partitions) -> list[dict[str,
     return [dict(config)] if count == 1 else [_part(config, count, number) for number in range(count)]
 
 
-def mapping(entity: str, count: int) -> tuple[str, str]:
-    """The broker's mapping for the events of an entity: from, to."""
+def mappings(entities: Mapping[str, int]) -> dict[str, str]:
+    """The broker's mappings for the events of each entity, and for its occurrences: from, to."""
+    return {source: to for entity, count in entities.items() for source, to in _mappings(entity, count)}
+
+
+def _mappings(entity: str, count: int) -> Iterable[tuple[str, str]]:
     to = f"partition.{count}.{{{{partition({count},2)}}}}.{entity}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
-    return f"{entity}.*.*", to
+    yield f"{entity}.*.*", to
+    yield f"{entity}.*.*.*", f"{to}.{{{{wildcard(3)}}}}"
 
 
 def lane(count: int) -> Callable[[str], str]:
     """Groups subjects by the stream that stores them: an atomic batch is of one stream."""
 
     def of(subject: str) -> str:
-        entity, _, rest = subject.partition(".")
-        return f"{entity}.{partition_of(rest.rpartition('.')[2], count)}" if count > 1 else entity
+        entity = subject.partition(".")[0]
+        return f"{entity}.{partition_of(key_in(subject), count)}" if count > 1 else entity
 
     return of
 
@@ -92,12 +98,12 @@ class PartitionedDirectGet(DirectGet):
 
 def _part(config: Mapping[str, Any], count: int, number: int) -> dict[str, Any]:
     prefix = f"partition.{count}.{number}"
+    has_occurrences = any(subject.count(".") > 2 for subject in config["subjects"])
+    taken = {"src": f"{prefix}.*.*.*", "dest": "{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"}
+    stored = {"src": f"{prefix}.>", "dest": ">"} if has_occurrences else taken
     return {
         **config,
         "name": f"{config['name']}-{number}",
         "subjects": [f"{prefix}.{subject}" for subject in config["subjects"]],
-        "subject_transform": {
-            "src": f"{prefix}.*.*.*",
-            "dest": "{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
-        },
+        "subject_transform": stored,
     }

@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from jetmesh.event import entity_of, stream_of
+from jetmesh.event import EventType, entity_of, is_occurrence, stream_of
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
+from jetmesh.jetstream.subject import subjects_of
 from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.since import Since
 from jetmesh.topology import ownership, partitions
@@ -185,7 +186,7 @@ def _check(services: Sequence[Service], split: Partitions) -> None:
     for stream in split:
         if stream not in owners:
             raise ValueError(f"JETMESH_PARTITIONS: no service records into {stream}; there are {', '.join(owners)}")
-        many = [reaction.name for reaction in owners[stream].reactions if reaction.form.is_joint]
+        many = [each.name for each in owners[stream].reactions if each.form.is_joint or each.is_several]
         if many:
             raise ValueError(
                 f"JETMESH_PARTITIONS: {stream} can't be split: {owners[stream].name}.{many[0]} commits events of many "
@@ -212,8 +213,8 @@ def consumers_of(
 
     for reaction in service.reactions:
         kind = ConsumerKind.DEADLINE if reaction.form.is_delayed else ConsumerKind.WORK
-        for owner, types in inside(reaction).items():
-            subjects = [f"{name}.*" for name in types]
+        for owner, events in inside(reaction).items():
+            subjects = [subjects_of(event) for event in events]
             yield from durable(stream_of(owner), reaction.durable, *subjects, kind=kind, of=reaction)
         if reaction.form.keeps_all:
             for stream in sorted(
@@ -231,13 +232,19 @@ def consumers_of(
         )
 
 
-def inside(reaction: Reaction) -> dict[str, list[str]]:
-    """The types that a reaction reads from each owner's stream."""
-    found: dict[str, list[str]] = {}
+def inside(reaction: Reaction) -> dict[str, list[EventType]]:
+    """The events that a reaction reads from each owner's stream."""
+    found: dict[str, list[EventType]] = {}
     for event in reaction.events:
         if not reaction.takes_from_outside(event):
-            found.setdefault(event.owner, []).append(event.type)
+            found.setdefault(event.owner, []).append(event)
     return found
+
+
+def facts_of(events: Iterable[EventType]) -> list[str]:
+    """The subjects of the stream that holds these events: of each entity, and of its occurrences where it has some."""
+    stories = {f"{entity_of(event)}.*.*" for event in events}
+    return sorted(stories | {f"{entity_of(event)}.*.*.*" for event in events if is_occurrence(event)})
 
 
 def taken(service: Service) -> set[str]:
@@ -266,8 +273,7 @@ def _streams(services: Sequence[Service], replicas: int, split: Partitions, app:
 
 def _streams_of(service: Service, replicas: int, split: Partitions) -> Iterable[Stream]:
     if service.records:
-        entities = sorted({entity_of(event) for event in service.records})
-        facts = _log(service.stream, [f"{entity}.*.*" for entity in entities], replicas, allow_atomic=True)
+        facts = _log(service.stream, facts_of(service.records), replicas, allow_atomic=True)
         yield from _parts(facts, split)
     if reacts_singly(service):
         yield _timers(service, replicas)

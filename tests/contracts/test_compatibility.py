@@ -107,6 +107,9 @@ BREAKING = [
     (fact("subject", "parcels.packed.{box}.{parcel_id}"), "subject-changed", "", "consumer"),
     (fact("key", "box_id"), "key-changed", "", "consumer"),
     (fact("owner", "warehouse"), "owner-changed", "", "consumer"),
+    (fact("state", True), "state-changed", "", "consumer"),
+    (fact("occurrence", True), "occurrence-changed", "", "consumer"),
+    (fact("id", "scan_id"), "id-changed", "", "consumer"),
 ]
 
 

@@ -8,12 +8,12 @@ from jetmesh.jetstream.subject import Subject, covers, is_marker, marker_subject
 @pytest.mark.parametrize(
     ("text", "parts", "type"),
     [
-        ("orders.placed.o-1", ("orders", "placed", "o-1"), "orders.placed"),
-        ("orders.placed", ("orders", "placed", ""), "orders.placed"),
-        ("orders.placed.a.b", ("orders", "placed", "a.b"), "orders.placed"),
+        ("orders.placed.o-1", ("orders", "placed", "o-1", ""), "orders.placed"),
+        ("orders.placed", ("orders", "placed", "", ""), "orders.placed"),
+        ("chat.sent.room-7.m-1", ("chat", "sent", "room-7", "m-1"), "chat.sent"),
     ],
 )
-def test_a_subject_says_its_type_and_its_key(text: str, parts: tuple[str, str, str], type: str) -> None:
+def test_a_subject_says_its_type_its_key_and_its_id(text: str, parts: tuple[str, str, str, str], type: str) -> None:
     subject = Subject.parse(text)
     assert (*subject, subject.type, str(subject)) == (*parts, type, text)
 

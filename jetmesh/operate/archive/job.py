@@ -188,8 +188,8 @@ class Job:
     def _filter_of(self, stream: str, event_type: str) -> str:
         """The filter by which a type is purged; empty if the type stays, or is a level."""
         if (stream, event_type) not in self._filters:
-            subject = event_type if stream == INTAKE else f"{event_type}.key"
-            found = (each for each in self._parts[stream].purgeable if covers(each, subject))
+            subjects = [event_type] if stream == INTAKE else [f"{event_type}.key", f"{event_type}.key.id"]
+            found = (each for each in self._parts[stream].purgeable for one in subjects if covers(each, one))
             self._filters[stream, event_type] = next(found, "")
         return self._filters[stream, event_type]
 

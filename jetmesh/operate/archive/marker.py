@@ -22,7 +22,7 @@ def unmarked(story: Iterable[Row]) -> dict[Part, list[Row]]:
     found: dict[Part, list[Row]] = {}
     for row in story:
         subject = Subject.parse(row.subject)
-        if subject.key:
+        if subject.key and not subject.id:  # an occurrence is in no story
             found.setdefault((row.stream, subject.entity, row.key), []).append(row)
     return {part: rows for part, rows in found.items() if not any(is_marker(row.subject) for row in rows)}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from jetmesh.event import EventType, entity_of
+from jetmesh.jetstream.subject import subjects_of
 from jetmesh.service import INTAKE, Service
 from jetmesh.topology import partitions
 from jetmesh.topology.partitions import Partitions
@@ -50,4 +51,4 @@ def _part(service: Service) -> StreamPart:
 
 
 def _filters(events: Iterable[EventType]) -> tuple[str, ...]:
-    return tuple(f"{event.type}.*" for event in events)
+    return tuple(map(subjects_of, events))

@@ -10,7 +10,7 @@ from jetmesh.jetstream.clock import unix_nano
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import DirectGet
 from jetmesh.jetstream.headers import Nats, decode_headers
-from jetmesh.jetstream.subject import story_subject
+from jetmesh.jetstream.subject import key_in, story_subject
 from jetmesh.operate.archive.row import Row, as_stored
 from jetmesh.service import Service
 from jetmesh.topology.partitions import Partitions, places
@@ -49,8 +49,7 @@ async def newest(direct_get: DirectGet, stream: str, subjects: Sequence[str], ea
 def _row(stream: str, block: bytes, data: bytes) -> Row:
     added = decode_headers(block)
     subject, sequence = added[Nats.SUBJECT], int(added[Nats.SEQUENCE])
-    key = subject.rpartition(".")[2]
-    return Row(key, stream, sequence, unix_nano(added[Nats.TIME_STAMP]), subject, as_stored(block), data)
+    return Row(key_in(subject), stream, sequence, unix_nano(added[Nats.TIME_STAMP]), subject, as_stored(block), data)
 
 
 def with_keys(rows: Iterable[Row], types: Mapping[str, EventType]) -> list[Row]:
