@@ -1,6 +1,7 @@
 """The HTTP edge of orders: what it stores, what it refuses and how it says so."""
 
 import asyncio
+import inspect
 import json
 import logging
 import socket
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp
 
 from jetmesh import TooLarge, Unavailable
 from jetmesh.testing import until
+from jetmesh_shop.orders.edge import following, placing
 from jetmesh_shop.orders.edge.app import create_app
 from jetmesh_shop.orders.edge.limits import Limits
 from jetmesh_shop.orders.edge.stories import status_of
@@ -584,6 +586,14 @@ class TestLimits:
                 transport = httpx.ASGITransport(edge.app, client=(address, 1))
                 async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
                     assert (await client.post("/orders", json=ADA)).status_code == status
+
+    def test_no_dependency_of_a_route_takes_a_thread(self) -> None:
+        waiting = [route.dependant for route in (*placing.router.routes, *following.router.routes)]  # type: ignore[attr-defined]
+        while waiting:
+            dependant = waiting.pop()
+            call = dependant.call if inspect.isfunction(dependant.call) else dependant.call.__call__
+            assert inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call), call
+            waiting += dependant.dependencies
 
 
 THEIRS = "0af7651916cd43dd8448eb211c80319c"

@@ -51,6 +51,6 @@ def create_app(
             Exception: problems.internal_problem,
         },
     )
-    app.state.edge = Edge(orders, tokens, limits, leaving or asyncio.Event())
+    app.state.edge = Edge(orders, tokens, limits, leaving or asyncio.Event(), asyncio.Semaphore(limits.streams_max))
     describe(app)
     return Outside(app, trusts_callers=trusts_callers)

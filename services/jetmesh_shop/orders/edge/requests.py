@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -30,14 +30,11 @@ class Edge:
     tokens: Tokens
     limits: Limits
     leaving: asyncio.Event
-    streams: asyncio.Semaphore = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "streams", asyncio.Semaphore(self.limits.streams_max))
+    streams: asyncio.Semaphore
 
 
-def edge_of(request: Request) -> Edge:
-    """What the application was made of."""
+async def edge_of(request: Request) -> Edge:
+    """What the application was made of; async, since FastAPI calls others in a thread, which costs 1 ms a request."""
     edge: Edge = request.app.state.edge
     return edge
 
@@ -54,7 +51,7 @@ class EdgeRoute(APIRoute):
 
         async def bounded(request: Request) -> Response:
             link_caller(request.scope)
-            async with asyncio.timeout(edge_of(request).limits.answer_timeout_seconds):
+            async with asyncio.timeout(request.app.state.edge.limits.answer_timeout_seconds):
                 response = await handle(BoundedRequest(request.scope, request.receive))
             response.headers["Cache-Control"] = "no-store"
             return response
@@ -74,7 +71,7 @@ class BoundedRequest(Request):
         """
         if not hasattr(self, "_body"):
             _require_json(self.headers)
-            self._body = await self._whole(edge_of(self).limits)
+            self._body = await self._whole(self.app.state.edge.limits)
             self._json = parsed(self._body)
         return self._body
 
