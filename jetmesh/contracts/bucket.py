@@ -1,14 +1,14 @@
 """A bucket of JetStream's KV (ADR-8) on the broker of a mesh: the values of each key, oldest first."""
 
 import json
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
-from jetmesh.jetstream.headers import decode_headers, encode_headers
+from jetmesh.jetstream.headers import encode_headers
+from jetmesh.jetstream.leader_get import next_message
 from jetmesh.jetstream.transport import API, Transport
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Stream, Topology
@@ -75,14 +75,13 @@ class Bucket:
         """The values of every key that is not deleted, oldest first."""
         values: dict[str, list[bytes]] = {}
         gone: set[str] = set()
-        wanted: dict[str, Any] = {"seq": 1, "next_by_subj": f"$KV.{self.name}.>"}
-        while answer := await request(connection, f"STREAM.MSG.GET.KV_{self.name}", wanted):
-            entry = answer["message"]
-            wanted["seq"] = entry["seq"] + 1
-            key = entry["subject"].removeprefix(f"$KV.{self.name}.")
-            if OPERATION in decode_headers(b64decode(entry.get("hdrs") or "")):
+        first = 1
+        while entry := await next_message(connection, f"KV_{self.name}", first, f"$KV.{self.name}.>"):
+            first = entry.sequence + 1
+            key = entry.subject.removeprefix(f"$KV.{self.name}.")
+            if OPERATION in entry.headers:
                 gone.add(key)
             else:
                 gone.discard(key)
-                values.setdefault(key, []).append(b64decode(entry.get("data") or ""))
+                values.setdefault(key, []).append(entry.data)
         return {key: values[key] for key in sorted(values.keys() - gone)}

@@ -225,7 +225,7 @@ class _Comparison:
                 yield Refusal("missing", _under(path, name), f"{why}, and must be there to be read")
         for name in dict.fromkeys((*written, *read)):
             if name not in read and strangers is False and written[name] is not False:
-                yield Refusal("unknown", _under(path, name), "is written, and refused by who does not know it")
+                yield Refusal("unknown", _under(path, name), "is written, and readers that do not know it refuse it")
             else:
                 yield from self.compare(written.get(name, others), read.get(name, strangers), _under(path, name))
         if others is not False:

@@ -25,7 +25,7 @@ BUCKET = "jetmesh_apps"
 STREAM = f"KV_{BUCKET}"
 APPS = Bucket(BUCKET, {"allow_msg_ttl": True})
 LOCK = "_applying"
-"""The key of the lock: no app is called so."""
+"""The key of the lock: no app can have this name."""
 LOCK_TTL = "120s"
 """After this time the lock of a command that was killed is gone."""
 LOCK_WAIT_SECONDS = 30.0

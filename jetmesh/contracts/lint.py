@@ -50,7 +50,7 @@ def _event_rules(contract: Contract) -> Iterator[tuple[str, str]]:
     if not TYPE.fullmatch(name):
         yield "two-words", "a type is <entity>.<event>, in small letters, digits and underscores"
     if facts["state"] and facts.get("ending"):
-        yield "level-goes-on", "a level (state=True) is said again and again: it ends no story"
+        yield "level-goes-on", "a state event (state=True) is recorded many times: it ends no story"
     if not facts["state"] and not _past(name):
         yield "past-tense", "say what happened: orders.placed, not orders.place"
     if not contract.consumer.get("description"):

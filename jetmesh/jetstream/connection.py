@@ -174,7 +174,7 @@ class Connection(Notices):
         return f"{words}?"
 
     async def _on_error(self, error: Exception) -> None:
-        silent = "it takes the connection, and says nothing" if isinstance(error, TimeoutError) else ""
+        silent = "it accepts the connection, and sends nothing" if isinstance(error, TimeoutError) else ""
         text = str(error) or silent or type(error).__name__
         if "permissions violation" in text.lower():
             self._conditions.say(logging.ERROR, text, f"the broker denied this user a subject: {text}")

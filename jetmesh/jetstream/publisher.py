@@ -208,7 +208,7 @@ class Publisher:
                 return int(ack["seq"])
             refusal = ApiError.of(error)
         except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-            raise Unknown("the answer is none of JetStream's: somebody else takes this subject, too") from None
+            raise Unknown("the answer is not JetStream's: another client answers on this subject") from None
         raise self._meaning(subject, refusal) from refusal
 
     def _meaning(self, subject: str, refusal: ApiError) -> Exception:

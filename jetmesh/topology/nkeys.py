@@ -30,7 +30,7 @@ def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
     found = sorted(file.stem for file in folder.glob("*.nk")) if folder else []
     added = [user for user in found if accounts.kind_of(user, kinds) and user not in kinds]
     if folder and (odd := [user for user in added if not accounts.USER.fullmatch(user)]):
-        raise ValueError(f"{seed_file(folder, odd[0])}: no user can be called so; rename or remove the file")
+        raise ValueError(f"{seed_file(folder, odd[0])}: no user can have this name; rename or remove the file")
     return [*names, *micro, *kinds, *added, OPERATOR]
 
 

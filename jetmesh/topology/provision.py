@@ -210,7 +210,9 @@ async def check_split(connection: Transport, wanted: Topology) -> None:
             raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker has {stream.conflicting}, not {stream.name}")
         routed = stream.config.get("subject_transform")
         if info and routed and info["config"].get("subject_transform") != routed:
-            raise SettingsError(f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number")
+            raise SettingsError(
+                f"settings: JETMESH_PARTITIONS: the broker's {stream.name} is one of another number of partitions"
+            )
 
 
 async def _plan_stream(connection: Transport, stream: Stream, info: Any, how: _How) -> Step:

@@ -19,7 +19,6 @@ TWICE = {
     "Event": "the contracts know no runtime, so they have a base of their own",
     "Token": "as `Event`",
     "Problem": "an answer that is no success: of an endpoint; of the HTTP edge",
-    "Stored": "a message of a stream; what the warehouse has of each stream",
 }
 """Names that two classes have, each with the reason."""
 HOMES = {

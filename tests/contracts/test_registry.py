@@ -1,10 +1,8 @@
 """The contracts that are deployed, kept at the broker: what was ever deployed is compared with."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from click.testing import CliRunner
 
 from jetmesh.commands.contracts import contracts
@@ -30,14 +28,6 @@ def without_reason(reason: str) -> Contract:
         return {**node, "enum": [v for v in values if v != reason]} if isinstance(values, list) else node
 
     return Contract(CANCELLED.type, mapped(CANCELLED.producer, change), mapped(CANCELLED.consumer, change))
-
-
-@pytest_asyncio.fixture
-async def connection(broker: Broker) -> AsyncIterator[Connection]:
-    connection = Connection()
-    await connection.open(broker.url, "test")
-    yield connection
-    await connection.close()
 
 
 async def test_what_is_published_is_fetched(connection: Connection) -> None:

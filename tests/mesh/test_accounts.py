@@ -454,7 +454,7 @@ def test_a_seed_that_was_copied_is_named_before_the_server_refuses_it(folder: Pa
     refused = permissions(folder)
     assert refused.exit_code != 0
     said = str(refused.exception)
-    assert "no user can be called so" in said or "holds the seed of client-berlin" in said
+    assert "no user can have this name" in said or "holds the seed of client-berlin" in said
     assert (folder / "accounts.conf").read_text() == written
 
 

@@ -4,11 +4,10 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from click.testing import CliRunner, Result
 
 from jetmesh import App, Service
@@ -27,14 +26,6 @@ from tests.support.teams import Called, CallEvent, Cooked
 
 PLACE = "tests.support.teams"
 INTAKE = "STREAM.INFO.INTAKE"
-
-
-@pytest_asyncio.fixture
-async def connection(broker: Broker) -> AsyncIterator[Connection]:
-    connection = Connection()
-    await connection.open(broker.url, "test")
-    yield connection
-    await connection.close()
 
 
 async def jetmesh(broker: Broker, *arguments: str, app: str = "KITCHEN") -> Result:

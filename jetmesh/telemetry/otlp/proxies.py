@@ -40,10 +40,10 @@ def _checked(variable: str, value: str) -> str:
 
 
 def _is_spared(url: SplitResult, no_proxy: str) -> bool:
-    return any(_spares(entry, url) for part in no_proxy.lower().split(",") if (entry := part.strip()))
+    return any(_matches(entry, url) for part in no_proxy.lower().split(",") if (entry := part.strip()))
 
 
-def _spares(entry: str, url: SplitResult) -> bool:
+def _matches(entry: str, url: SplitResult) -> bool:
     """Whether an entry of NO_PROXY matches. It is a host, a domain with or without `.` or `*.` before it, each with or
     without a port, an address, a network (10.0.0.0/8), or `*` for all."""
     if entry == "*":
