@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from jetmesh.event import stream_of
 from jetmesh.jetstream.transport import API
 from jetmesh.topology.accounts import CORE, AccountsPart, BrokerUser
+from jetmesh.topology.names import is_endpoint
 
 _PART = TypeAdapter(AccountsPart)
 _KEY = re.compile(r"U[A-Z2-7]{55}")
@@ -106,11 +107,15 @@ def _events(parts: Sequence[AccountsPart]) -> Iterable[str]:
     """What an app publishes, no other app does: the first word of an event's type is one app's."""
     owners: dict[str, str] = {}
     for part, user in ((each, user) for each in parts for user in each.users):
-        for subject in (each.subject for each in user.imports if not each.subject.startswith("$")):
+        for subject in (each.subject for each in user.imports if _is_published(each.subject)):
             first, _, rest = subject.partition(".")
             entity = f"{first}.{rest.partition('.')[0]}" if first in ("dead", "timers", "claims") else first
             if (other := owners.setdefault(entity, part.app)) != part.app:
                 yield f"{subject}: the apps {other} and {part.app} publish it: begin one's types with another word"
+
+
+def _is_published(subject: str) -> bool:
+    return not subject.startswith("$") and not is_endpoint(subject)
 
 
 def _keys(parts: Sequence[AccountsPart]) -> Iterable[str]:

@@ -92,3 +92,8 @@ def claim_subjects(service: str) -> str:
 def endpoint_subject(service: str, name: str) -> str:
     """The subject of an endpoint of a service; the intake does not read it."""
     return f"jetmesh.{service}.{name}"
+
+
+def is_endpoint(subject: str) -> bool:
+    """Whether a subject is an endpoint's: any app may ask it."""
+    return subject.startswith("jetmesh.")
