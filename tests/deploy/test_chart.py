@@ -189,3 +189,26 @@ def test_a_mistake_is_refused_by_its_name(setting: str, told: str) -> None:
 
 def test_the_readme_describes_the_values_as_they_are() -> None:
     run("python", "tools/chart_readme.py", "--check", cwd=ROOT)
+
+
+def test_another_team_s_release_stands_beside_ours_and_has_its_own_services_alone(trial: list[Object]) -> None:
+    """Its values name no service of ours: one more of them in the chart changes nothing in that release."""
+    values = CHART / "ci" / "team-values.yaml"
+    command = ("template", "counter", str(CHART), "--namespace", "shop", "--values", str(values))
+    theirs = objects(helm(*command))
+    names = [{(each["kind"], each["metadata"]["name"]) for each in found} for found in (trial, theirs)]
+    assert not names[0] & names[1]
+    assert of_kind(theirs, "Deployment").keys() == {"counter"}
+    containers = [container for pod in pods(theirs) for container in pod["spec"]["containers"]]
+    assert {each["image"] for each in containers} == {"registry.example.com/counter:1.4.2"}
+    apps = {e["value"] for each in containers for e in each["env"] if e["name"] == "JETMESH_APP"}
+    assert apps == {"counter.service:SERVICES"}
+    assert "mailsink" not in str(theirs)
+    (test,) = [each for each in theirs if each["kind"] == "Pod"]
+    assert test["spec"]["containers"][0]["command"] == ["python", "-m", "counter.smoke_test"]
+
+
+def test_an_app_without_a_test_of_its_own_has_none() -> None:
+    values = CHART / "ci" / "team-values.yaml"
+    found = objects(render("--values", str(values), "--set-json", "test.command=[]"))
+    assert "Pod" not in {each["kind"] for each in found}

@@ -122,7 +122,7 @@ spec:
 {{/* The names of the services that are deployed. */}}
 {{- define "jetmesh.deployed" -}}
 {{- $names := list -}}
-{{- range $name, $service := .Values.services -}}
+{{- range $name, $service := get .Values (include "jetmesh.servicesKey" .) -}}
 {{- if (hasKey $service "enabled" | ternary $service $.Values.defaults).enabled -}}
 {{- $names = append $names $name -}}
 {{- end -}}

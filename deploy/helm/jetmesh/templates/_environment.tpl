@@ -14,7 +14,12 @@ What the broker asks of a client (address, credentials, certificates) comes with
 {{- end -}}
 
 {{- define "jetmesh.ownMail" -}}
-{{- if not (or .Values.mail.url .Values.mail.secret) }}true{{ end -}}
+{{- if not (or .Values.mail.url .Values.mail.secret .Values.ownServices) }}true{{ end -}}
+{{- end -}}
+
+{{/* Whether `helm test` has something to run: the reference mesh's test knows its services alone. */}}
+{{- define "jetmesh.hasTest" -}}
+{{- if or .Values.test.command (not .Values.ownServices) }}true{{ end -}}
 {{- end -}}
 
 {{- define "jetmesh.mailUrl" -}}

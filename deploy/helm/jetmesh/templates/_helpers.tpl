@@ -3,6 +3,11 @@ Names, labels, annotations. A component is (dict "root" $ "name" "orders" "setti
 annotations from several places has them merged here, by key.
 */}}
 
+{{/* The value that has the services: those of another app than the reference mesh's take the place of its own. */}}
+{{- define "jetmesh.servicesKey" -}}
+{{- ternary "ownServices" "services" (not (empty .Values.ownServices)) -}}
+{{- end -}}
+
 {{- define "jetmesh.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
