@@ -100,8 +100,14 @@ def apply(app: str, prune: bool, said: Sequence[str], take_over: str) -> None:
 @click.option(
     "--add", metavar="USER", help="Make a key for another outside user: client-berlin has the permissions of client."
 )
+@click.option(
+    "--tenant",
+    default="",
+    metavar="NAME",
+    help="The app for this tenant, with streams of its own; FOLDER is the tenant's.",
+)
 @options.app
-def permissions(folder: Path, rotate: str | None, retire: str | None, add: str | None, app: str) -> None:
+def permissions(folder: Path, rotate: str | None, retire: str | None, add: str | None, tenant: str, app: str) -> None:
     """Write one account per user for a nats-server configuration, with the users' keys, into FOLDER.
 
     `include FOLDER/accounts.conf` in the server's configuration; after a change, reload it (`nats-server --signal
@@ -127,8 +133,8 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     chosen = settings.read(Settings)
     limits = replace(accounts.OUTSIDE, connections=chosen.outside_connections)
     name = apps.name_of(services)
-    part = accounts.part_of(name, services, nkeys.ensure(folder, names), chosen.split, limits)
-    account_parts.write(part, folder / PARTS / f"{name}.json")
+    part = accounts.part_of(name, services, nkeys.ensure(folder, names), chosen.split, limits, tenant)
+    account_parts.write(part, folder / PARTS / f"{name}{f'@{tenant}' if tenant else ''}.json")
     file.write_text(accounts.merged(account_parts.read(sorted((folder / PARTS).glob("*.json")))))
     others = ", ".join(name for name in names if name not in _of_services(services))
     say(f"{file}: {len(services)} services, {others}; the keys are next to it")

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from jetmesh.event import stream_of
 from jetmesh.jetstream.transport import API
-from jetmesh.topology.accounts import CORE, AccountsPart, BrokerUser
+from jetmesh.topology.accounts import API_PREFIX, CORE, OPERATOR, AccountsPart, BrokerUser
 from jetmesh.topology.names import is_endpoint
 
 _PART = TypeAdapter(AccountsPart)
@@ -67,7 +67,7 @@ def _wrong(part: AccountsPart) -> Iterable[str]:
         *(k for u in part.users for k in u.keys),
     ]
     yield from (f"{key!r} is no public key of a user" for key in keys if not _KEY.fullmatch(key))
-    names = [part.app, *part.micro, *(user.name for user in part.users), *part.split]
+    names = [part.app, *part.micro, *(user.name for user in part.users), *part.split, *filter(None, [part.tenant])]
     yield from (f"{name!r} is no name of an app, user or entity" for name in names if not _NAME.fullmatch(name))
     yield from (
         f"{user.name!r} is the name of the broker's own account" for user in part.users if stream_of(user.name) == CORE
@@ -75,10 +75,12 @@ def _wrong(part: AccountsPart) -> Iterable[str]:
     for user in part.users:
         asked = (each.subject for each in user.imports if not _is_own(user, each.subject))
         yield from (f"user {user.name} asks for {subject}, which is not its own" for subject in asked)
-        moved = (
-            each.local for each in user.imports if each.local and not each.local.endswith(each.subject[len(API) :])
-        )
-        yield from (f"user {user.name} gives a call the name {local!r}" for local in moved)
+        moved = (each for each in user.imports if each.local not in ("", f"{API_PREFIX}{each.subject[len(API) :]}"))
+        yield from (f"user {user.name} gives {each.subject} the name {each.local!r}" for each in moved)
+    services = {user.name for user in part.users if user.is_service}
+    yield from (f"{name} is no service of it, and it would answer for it" for name in part.micro.keys() - services)
+    entities = {each.subject.partition(".")[0] for user in part.users for each in user.imports}
+    yield from (f"it would split {name}, which it does not publish" for name in part.split.keys() - entities)
 
 
 def _is_own(user: BrokerUser, subject: str) -> bool:
@@ -92,25 +94,30 @@ def _is_own(user: BrokerUser, subject: str) -> bool:
 
 
 def _apps(parts: Sequence[AccountsPart]) -> Iterable[str]:
-    names = [part.app for part in parts]
-    yield from (f"two parts are of the app {name}: keep the newer one" for name in names if names.count(name) > 1)
+    names = [(part.tenant, part.app) for part in parts]
+    twice = (name for name in names if names.count(name) > 1)
+    yield from (f"two parts are of the app {app}{_of_tenant(tenant)}: keep the newer one" for tenant, app in twice)
+
+
+def _of_tenant(tenant: str) -> str:
+    return f" of the tenant {tenant}" if tenant else ""
 
 
 def _services(parts: Sequence[AccountsPart]) -> Iterable[str]:
-    owners: dict[str, str] = {}
+    owners: dict[tuple[str, str], str] = {}
     for part, user in ((each, user) for each in parts for user in each.users if user.is_service):
-        if (other := owners.setdefault(stream_of(user.name), part.app)) != part.app:
+        if (other := owners.setdefault((part.tenant, stream_of(user.name)), part.app)) != part.app:
             yield f"service {user.name}: the apps {other} and {part.app} have one of this name: rename one"
 
 
 def _events(parts: Sequence[AccountsPart]) -> Iterable[str]:
     """What an app publishes, no other app does: the first word of an event's type is one app's."""
-    owners: dict[str, str] = {}
+    owners: dict[tuple[str, str], str] = {}
     for part, user in ((each, user) for each in parts for user in each.users):
         for subject in (each.subject for each in user.imports if _is_published(each.subject)):
             first, _, rest = subject.partition(".")
             entity = f"{first}.{rest.partition('.')[0]}" if first in ("dead", "timers", "claims") else first
-            if (other := owners.setdefault(entity, part.app)) != part.app:
+            if (other := owners.setdefault((part.tenant, entity), part.app)) != part.app:
                 yield f"{subject}: the apps {other} and {part.app} publish it: begin one's types with another word"
 
 
@@ -121,7 +128,14 @@ def _is_published(subject: str) -> bool:
 def _keys(parts: Sequence[AccountsPart]) -> Iterable[str]:
     owners: dict[str, str] = {}
     for part in parts:
-        for user in part.users:
-            for key in user.keys:
-                if (other := owners.setdefault(key, f"{user.name} of {part.app}")) != f"{user.name} of {part.app}":
-                    yield f"{other} and {user.name} of {part.app} have the same key: make a new one for one of them"
+        for name, key in _named_keys(part):
+            mine = f"{name} of {part.app}{_of_tenant(part.tenant)}"
+            if (other := owners.setdefault(key, mine)) != mine:
+                yield f"{other} and {mine} have the same key: make a new one for one of them"
+
+
+def _named_keys(part: AccountsPart) -> Iterable[tuple[str, str]]:
+    yield from ((user.name, key) for user in part.users for key in user.keys)
+    yield from ((f"{service}-micro", key) for service, keys in part.micro.items() for key in keys)
+    if part.tenant:
+        yield from ((OPERATOR, key) for key in part.operators)

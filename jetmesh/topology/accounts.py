@@ -63,13 +63,20 @@ class BrokerUser:
 @dataclass(frozen=True, slots=True)
 class AccountsPart:
     """What one app needs in the accounts of a broker: its users, its operators' keys, the keys that answer `nats micro`
-    for each service, and the number of partitions of each entity that is split."""
+    for each service, and the number of partitions of each entity that is split. A `tenant` has streams of its own: the
+    same app may be there once for each."""
 
     app: str
     users: tuple[BrokerUser, ...]
     operators: tuple[str, ...]
     micro: Mapping[str, tuple[str, ...]]
     split: Mapping[str, int]
+    tenant: str = ""
+
+    @property
+    def core(self) -> str:
+        """The account that has its streams."""
+        return f"{CORE}_{stream_of(self.tenant)}" if self.tenant else CORE
 
 
 _KIND = re.compile("[a-z][a-z0-9]{0,31}")
@@ -143,8 +150,9 @@ def part_of(
     keys: Mapping[str, Sequence[str]],
     split: Partitions = WHOLE,
     outside: AccountLimits = OUTSIDE,
+    tenant: str = "",
 ) -> AccountsPart:
-    """An app's part of the accounts of a broker.
+    """An app's part of the accounts of a broker, for one tenant if it has several.
 
     `keys` are the public nkeys of each user (`jetmesh.topology.nkeys.users`); a user may have two, so that keys can be
     rotated while they are in use. `<service>-micro` may answer `nats micro` for the service. `outside` are the limits
@@ -159,27 +167,30 @@ def part_of(
     kinds = {name: kind_of(name, open_to) for name in keys if name not in known}
     users += [BrokerUser(name, tuple(keys[name]), open_to[kind], outside) for name, kind in kinds.items() if kind]
     micro = {service.name: tuple(keys.get(f"{service.name}-micro", ())) for service in services}
-    return AccountsPart(app, tuple(users), tuple(keys[OPERATOR]), micro, _split_entities(services, split))
+    return AccountsPart(app, tuple(users), tuple(keys[OPERATOR]), micro, _split_entities(services, split), tenant)
 
 
 def merged(parts: Sequence[AccountsPart]) -> str:
     """The `accounts` block for the apps of a broker together. A user's account has his name; where users of two apps
-    have the same one, also the app's."""
-    accounts = account_names(parts)
-    blocks = [_core(parts, accounts)]
-    blocks += [_account(user, accounts[part.app, user.name]) for part in parts for user in part.users]
+    have the same one, also the app's; a tenant's have the tenant's in front."""
+    blocks: list[str] = []
+    for tenant in dict.fromkeys(part.tenant for part in parts):
+        theirs = [part for part in parts if part.tenant == tenant]
+        accounts = _account_names(theirs)
+        blocks.append(_core(theirs, accounts))
+        blocks += [_account(user, accounts[part.app, user.name], part.core) for part in theirs for user in part.users]
     return "accounts {\n" + "\n".join(blocks) + "\n}\n"
 
 
-def account_names(parts: Sequence[AccountsPart]) -> Mapping[tuple[str, str], str]:
-    """The account of each app's users."""
+def _account_names(parts: Sequence[AccountsPart]) -> Mapping[tuple[str, str], str]:
+    """The account of each app's users, of one tenant."""
     plain = [stream_of(user.name) for part in parts for user in part.users]
-    return {
-        (part.app, user.name): name if plain.count(name) == 1 else f"{stream_of(part.app)}__{name}"
-        for part in parts
-        for user in part.users
-        for name in [stream_of(user.name)]
-    }
+    found: dict[tuple[str, str], str] = {}
+    for part, user in ((each, user) for each in parts for user in each.users):
+        name = stream_of(user.name)
+        front = [part.tenant, *([part.app] if plain.count(name) > 1 else ())]
+        found[part.app, user.name] = "__".join([*(stream_of(each) for each in front if each), name])
+    return found
 
 
 def mappings(services: Sequence[Service], split: Partitions) -> dict[str, str]:
@@ -224,7 +235,7 @@ def _core(parts: Sequence[AccountsPart], accounts: Mapping[tuple[str, str], str]
     mapped = {source: to for part in parts for source, to in partitions.mappings(part.split).items()}
     return "\n".join(
         [
-            f"  {CORE}: {{",
+            f"  {parts[0].core}: {{",
             "    jetstream: enabled",
             *_mappings(mapped),
             "    users: [",
@@ -272,12 +283,12 @@ SERVICE_PERMISSIONS = f"publish: {{deny: {_list([SYSTEM])}}}, subscribe: {{allow
 """The account has no other subjects, so that it suffices to deny the server's; a list of allowed ones costs more."""
 
 
-def _account(user: BrokerUser, account: str) -> str:
+def _account(user: BrokerUser, account: str, core: str) -> str:
     permissions = SERVICE_PERMISSIONS if user.is_service else _outside_permissions(user.name, user.imports)
     users = ", ".join(f"{{nkey: {key}, permissions: {{{permissions}}}}}" for key in user.keys)
     limits = user.limits
     most = f"max_connections: {limits.connections}, max_subscriptions: {limits.subscriptions}"
-    lines = [_import(imported) for imported in user.imports]
+    lines = [_import(imported, core) for imported in user.imports]
     return "\n".join(
         [
             f"  {account}: {{",
@@ -291,6 +302,6 @@ def _account(user: BrokerUser, account: str) -> str:
     )
 
 
-def _import(imported: Import) -> str:
+def _import(imported: Import, core: str) -> str:
     local = f', to: "{imported.local}"' if imported.local else ""
-    return f'      {{service: {{account: {CORE}, subject: "{imported.subject}"}}{local}}}'
+    return f'      {{service: {{account: {core}, subject: "{imported.subject}"}}{local}}}'

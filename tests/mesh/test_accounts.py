@@ -574,3 +574,44 @@ def test_the_commands_write_and_merge_the_parts(tmp_path: Path) -> None:
     )
     twice = CliRunner().invoke(commands, ["topology", "accounts", parts[0], parts[0]])
     assert "two parts are of the app kitchen" in str(twice.exception)
+
+
+async def test_an_app_is_there_once_for_each_tenant(tmp_path: Path) -> None:
+    """Under the same names, each with streams, keys and operators of its own."""
+    tenants, app = ("berlin", "paris"), teams.KITCHEN
+    for tenant in tenants:
+        users = nkeys.ensure(tmp_path / tenant, nkeys.users(app))
+        account_parts.write(accounts.part_of(app.name, app, users, tenant=tenant), tmp_path / f"kitchen@{tenant}.json")
+    config = tmp_path / "nats-server.conf"
+    parts = account_parts.read(tmp_path / f"kitchen@{tenant}.json" for tenant in tenants)
+    config.write_text(accounts.merged(parts))
+    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+        for tenant in tenants:
+            await operate(server, tmp_path / tenant, app)
+        async with connected(server, tmp_path / "berlin", "client") as client:
+            assert json.loads(await client.ask("dishes.ordered", b'{"dish_id": "d-1"}'))["stream"] == "INTAKE"
+        held = []
+        for tenant in tenants:
+            async with connected(server, tmp_path / tenant, "operator") as operator:
+                held.append((await api.request(operator, "STREAM.INFO.INTAKE"))["state"]["messages"])
+            async with connected(server, tmp_path / tenant, "kitchen") as service:
+                service.api_prefix = API_PREFIX
+                await provision.check(service, consumers_of(app[0], app))
+    assert held == [1, 0]
+
+
+def test_the_parts_of_tenants_may_share_names_and_no_key(tmp_path: Path) -> None:
+    keys = nkeys.ensure(tmp_path / "keys", nkeys.users(teams.KITCHEN))
+    berlin, paris = (accounts.part_of("kitchen", teams.KITCHEN, keys, tenant=tenant) for tenant in ("berlin", "paris"))
+    micro = replace(part(teams.KITCHEN, tmp_path / "more"), micro={"counter": tuple(keys["kitchen-micro"])})
+    split = replace(part(teams.KITCHEN, tmp_path / "more"), split={"calls": 2})
+    for wrong, words in (
+        ([berlin, paris], "kitchen of kitchen of the tenant berlin and .* of the tenant paris have the same key"),
+        ([berlin, berlin], "two parts are of the app kitchen of the tenant berlin"),
+        ([micro], "counter is no service of it, and it would answer for it"),
+        ([split], "it would split calls, which it does not publish"),
+    ):
+        for number, each in enumerate(wrong):
+            account_parts.write(each, tmp_path / f"{number}.json")
+        with pytest.raises(account_parts.PartError, match=words):
+            account_parts.read([tmp_path / f"{number}.json" for number in range(len(wrong))])
