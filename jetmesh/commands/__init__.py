@@ -32,6 +32,8 @@ OWN = (
     "restore",
     "top",
     "doctor",
+    "pause",
+    "resume",
 )
 """The runtime's commands, each in the module of its name: `jetmesh run` imports only `run`."""
 

@@ -1,7 +1,6 @@
 """`jetmesh archive`: moves stories that ended long ago from the streams to Parquet files."""
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -30,41 +29,23 @@ from jetmesh.service import Service
 from jetmesh.telemetry import providers
 from jetmesh.topology.names import DEAD_LETTERS
 
-UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-DURATION = re.compile(r"([0-9]{1,11})([dhms])")
-LONGEST = timedelta(days=36_500)
-
 
 class _When(NamedTuple):
     older_than: timedelta
     forget_after: timedelta | None
 
 
-class Duration(click.ParamType[timedelta]):
-    """`30d`, `12h`, `90m`, `0s`."""
-
-    name = "duration"
-
-    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> timedelta:
-        """The text as a length of time."""
-        if isinstance(value, timedelta):
-            return value
-        matched = DURATION.fullmatch(str(value))
-        if not matched:
-            self.fail(f"{value!r} is not a length of time: write 30d, 12h, 90m or 0s", parameter, context)
-        number, unit = int(matched[1]), UNITS[matched[2]]
-        if number > LONGEST / timedelta(**{unit: 1}):
-            self.fail(f"{value!r} is too long: at most {LONGEST.days}d", parameter, context)
-        return timedelta(**{unit: number})
-
-
 @click.command()
 @click.option(
-    "--older-than", type=Duration(), default="30d", show_default=True, help="Stories that ended longer ago than this."
+    "--older-than",
+    type=options.Duration(),
+    default="30d",
+    show_default=True,
+    help="Stories that ended longer ago than this.",
 )
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), envvar="JETMESH_ARCHIVE",
               help="The archive; else JETMESH_ARCHIVE, else `archive` in the state folder.")  # fmt: skip
-@click.option("--forget-after", type=Duration(), envvar="JETMESH_ARCHIVE_FORGET_AFTER", show_default="never",
+@click.option("--forget-after", type=options.Duration(), envvar="JETMESH_ARCHIVE_FORGET_AFTER", show_default="never",
               help="Remove the markers of an archived story so long after it was archived: a later message about its "
               "key then begins a new story. Else JETMESH_ARCHIVE_FORGET_AFTER.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be archived, and change nothing.")

@@ -1,12 +1,18 @@
 """Options that several commands share."""
 
 import math
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from jetmesh.local.state import ARCHIVE, StateFolder
+
+UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+DURATION = re.compile(r"([0-9]{1,11})([dhms])")
+LONGEST = timedelta(days=36_500)
 
 
 class Figure(click.FloatRange):
@@ -16,6 +22,24 @@ class Figure(click.FloatRange):
         """The text as a number."""
         found = float(super().convert(value, parameter, context))
         return found if math.isfinite(found) else self.fail(f"{found} is not a finite number", parameter, context)
+
+
+class Duration(click.ParamType[timedelta]):
+    """`30d`, `12h`, `90m`, `0s`."""
+
+    name = "duration"
+
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> timedelta:
+        """The text as a length of time."""
+        if isinstance(value, timedelta):
+            return value
+        matched = DURATION.fullmatch(str(value))
+        if not matched:
+            self.fail(f"{value!r} is not a length of time: write 30d, 12h, 90m or 0s", parameter, context)
+        number, unit = int(matched[1]), UNITS[matched[2]]
+        if number > LONGEST / timedelta(**{unit: 1}):
+            self.fail(f"{value!r} is too long: at most {LONGEST.days}d", parameter, context)
+        return timedelta(**{unit: number})
 
 
 app = click.option("--app", default="", metavar="MODULE:NAME", help="The services; else JETMESH_APP or pyproject.toml.")

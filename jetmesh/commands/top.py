@@ -67,6 +67,9 @@ def picture(overview: Overview, width: int) -> RenderableType:
     parts += [field(f"▲ the circuit breaker {name} is {state}", "red") for name, state in overview.breakers.items()]
     if overview.missing:
         parts.append(field(f"▲ no answer from {', '.join(overview.missing)}", "yellow"))
+    parts += [
+        field(f"▲ {row.service}.{row.name} is {row.lag.paused}", "yellow") for row in overview.rows if row.lag.paused
+    ]
     parts += [field(f"▲ orphan {orphan}", "yellow") for orphan in overview.orphans]
     return Group(*parts, _streams(overview.streams, wide=wide))
 
@@ -77,7 +80,9 @@ def _headline(overview: Overview) -> Text:
     text.append(f"  {time.strftime('%H:%M:%S', time.localtime(overview.at))}", style="dim")
     text.append(f"  {sum(overview.instances.values())} processes")
     text.append(f"  {sum(row.attempts_per_second for row in rows):,.1f}/s")
-    text.append(f"  lag {sum(row.lag.pending + row.lag.ack_pending for row in rows if not row.waits):,}")
+    text.append(
+        f"  lag {sum(row.lag.pending + row.lag.ack_pending for row in rows if not (row.waits or row.lag.paused)):,}"
+    )
     letters = f"  {overview.dead_letters:,} dead letters"
     return text.append(letters, style="red" if overview.dead_letters else "green")
 
@@ -108,7 +113,7 @@ def _replicas(overview: Overview, service: str) -> str:
 
 def _numbers(row: ReactionRow, *, wide: bool) -> list[Text]:
     rate = row.attempts_per_second if row.settled_per_second is None else row.settled_per_second
-    lag_style = "dim" if row.waits else ""
+    lag_style = "dim" if row.waits or row.lag.paused else ""
     more = [
         _number(row.lag.redelivered, style="yellow"),
         _number(row.failed_per_second, style="yellow"),
@@ -132,7 +137,7 @@ def _number(value: float, style: str = "") -> Text:
 
 
 def _breaker(row: ReactionRow) -> str:
-    return "" if row.breaker == "closed" else row.breaker
+    return row.breaker if row.breaker != "closed" else "paused" if row.lag.paused else ""
 
 
 def _streams(streams: Sequence[StreamState], *, wide: bool) -> Table:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from jetmesh.failure import BrokerUnavailable, Unavailable
@@ -25,6 +25,8 @@ NOT_NOW = frozenset(
 )
 """Refusals that end by themselves, or when a server of the cluster is back."""
 FORGOTTEN_SECONDS = 3_600
+FOR_GOOD = timedelta(days=36_500)
+"""As long as a pause may be: the broker has none without an end."""
 
 
 async def request(

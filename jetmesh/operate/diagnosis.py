@@ -14,6 +14,7 @@ from jetmesh.jetstream.clock import DIFFERENCE_SECONDS_MAX
 from jetmesh.operate import monitoring
 from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
 from jetmesh.operate.service_answers import ServerHealth, ServiceReadiness, ask_everybody
+from jetmesh.runtime.durable_watch import pause_of
 from jetmesh.service import Service
 from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS, LETTERS, endpoint_subject
@@ -187,7 +188,7 @@ async def durables(context: CheckContext) -> Findings:
                 yield _offline(stream, name)
             elif (stream, name) in ours:
                 if info.get("paused"):
-                    yield _paused(stream, name)
+                    yield _paused(stream, name, info)
             elif stream in own and not _is_known(info["config"], services, name_of(context.services)):
                 yield _stranger(stream, info)
 
@@ -208,9 +209,10 @@ def _offline(stream: str, name: str) -> Finding:
     return Finding("durables", Grade.WRONG, f"{stream}/{name} is offline, and delivers nothing", START_SERVERS)
 
 
-def _paused(stream: str, name: str) -> Finding:
-    fix = f"`nats consumer resume {stream} {name}`, once what it was paused for is over"
-    return Finding("durables", Grade.WRONG, f"{stream}/{name} is paused, and delivers nothing", fix)
+def _paused(stream: str, name: str, info: Mapping[str, Any]) -> Finding:
+    """An operator's decision, which is easily forgotten."""
+    found = f"{stream}/{name} is {pause_of(info)}; {info['num_pending']:,} wait"
+    return Finding("durables", Grade.DOUBT, found, "`jetmesh resume` lets it go on")
 
 
 def _orphaned(orphan: Orphan) -> Finding:
@@ -284,7 +286,8 @@ async def _silent(context: CheckContext, name: str) -> Finding:
 def _state(name: str, answer: ServiceReadiness) -> Iterable[Finding]:
     for topic, said in answer.remarks.items():
         fix = SYNCHRONISE if topic == "clock" else "fix what it names"
-        yield Finding("services", Grade.WRONG, f"{name}: {topic}: {said}", fix)
+        grade = Grade.DOUBT if said.startswith("paused") else Grade.WRONG
+        yield Finding("services", grade, f"{name}: {topic}: {said}", fix)
     notes = "; ".join(f"the circuit breaker of {needs} is {state}" for needs, state in answer.notes.items())
     if not answer.ready:
         yield Finding(

@@ -12,6 +12,7 @@ from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.service_answers import ReactionReport, ServiceReport, Stats, ask_everybody, read
 from jetmesh.process.micro import REPORT
+from jetmesh.runtime.durable_watch import pause_of
 from jetmesh.runtime.origin import origin_of
 from jetmesh.service import Reaction, Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
@@ -33,6 +34,8 @@ class Lag:
     redelivered: int = 0
     handled: int = 0
     """Deliveries settled since it was created: two readings make a rate."""
+    paused: str = ""
+    """In words, until when an operator lets it rest; empty: it works."""
 
     def __add__(self, other: "Lag") -> "Lag":
         return Lag(
@@ -40,6 +43,7 @@ class Lag:
             self.ack_pending + other.ack_pending,
             self.redelivered + other.redelivered,
             self.handled + other.handled,
+            self.paused or other.paused,
         )
 
 
@@ -196,7 +200,9 @@ async def _consumer(connection: Transport, consumer: Consumer) -> Lag | None:
     info = await _ask(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     if info is None:
         return None
-    return Lag(info["num_pending"], info["num_ack_pending"], info["num_redelivered"], info["ack_floor"]["consumer_seq"])
+    paused = pause_of(info) if info.get("paused") else ""
+    handled = info["ack_floor"]["consumer_seq"]
+    return Lag(info["num_pending"], info["num_ack_pending"], info["num_redelivered"], handled, paused)
 
 
 async def _stream(connection: Transport, name: str) -> StreamState | None:

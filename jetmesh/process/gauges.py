@@ -48,6 +48,7 @@ class Gauges:
             ("jetmesh.consumer.ack_pending", "{message}", self._info("num_ack_pending"), "Delivered, not settled."),
             ("jetmesh.consumer.redelivered", "{message}", self._info("num_redelivered"), "Of these, more than once."),
             ("jetmesh.consumer.missing", "1", self._gone, "1 if the broker has no such durable or stream."),
+            ("jetmesh.consumer.paused", "1", self._paused, "1 while an operator lets the durable rest."),
             ("jetmesh.deliveries.in_flight", "{message}", self._in_flight, "In this process, waiting or running."),
             ("jetmesh.deliveries.oldest.age", "s", self._oldest, "Age of the oldest delivery in flight."),
             ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
@@ -79,6 +80,10 @@ class Gauges:
     def _gone(self) -> list[Observation]:
         missing = self._runner.durables.missing
         return [Observation(int(place in missing), self._durable(*place)) for place in self._kinds]
+
+    def _paused(self) -> list[Observation]:
+        infos = list(self._runner.durables.infos.items())
+        return [Observation(int(bool(info.get("paused"))), self._durable(*place)) for place, info in infos]
 
     def _in_flight(self) -> list[Observation]:
         return [Observation(pull.held, self._durable(pull.stream, pull.durable)) for pull in self._runner.pulls]

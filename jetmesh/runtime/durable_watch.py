@@ -12,6 +12,7 @@ from jetmesh.jetstream.api import request
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
+from jetmesh.topology.difference import RENAMED
 from jetmesh.topology.streams import Consumer
 
 log = logging.getLogger("jetmesh.durables")
@@ -22,6 +23,12 @@ MISSING_SECONDS = 1.0
 
 Place: TypeAlias = tuple[str, str]
 """A stream and a durable of it."""
+
+
+def pause_of(info: Mapping[str, Any]) -> str:
+    """Until when a durable is paused, in words, and who goes on with its work."""
+    successor = (info["config"].get("metadata") or {}).get(RENAMED)
+    return f"paused{f' for {successor}' if successor else ''} until {info['config'].get('pause_until', '')[:19]}Z"
 
 
 class Durables:
@@ -51,11 +58,17 @@ class Durables:
     @property
     def paused(self) -> dict[str, str]:
         """The durables that an operator paused, and until when."""
+        whose = {(each.stream, each.durable): each.whose for each in self._consumers()}
         return {
-            "/".join(place): f"paused until {info['config'].get('pause_until', '')}: `nats consumer resume` ends it"
+            "/".join(place): f"{pause_of(info)}: `jetmesh resume {whose.get(place, place[1])}` ends it"
             for place, info in list(self.infos.items())
             if info.get("paused")
         }
+
+    def paused_seconds(self, stream: str, durable: str) -> float:
+        """For how long a durable is paused yet; 0: it is not."""
+        info = self.infos.get((stream, durable)) or {}
+        return float(info["pause_remaining"]) / 1e9 if info.get("paused") else 0.0
 
     async def _look(self, stream: str, durable: str) -> None:
         place = stream, durable

@@ -231,13 +231,21 @@ class Runner:
         worker = self.workers.get(name) or self._renamed.get(name)
         if original.stream == INTAKE and (worker is None or original.type not in worker.binding.types):
             worker = self._intakes.get(original.type) or worker
-        if worker:
+        if worker and (seconds := self._paused_seconds(worker, original)):
+            unrouted.rest(original, worker.binding.reaction, seconds)
+        elif worker:
             worker.accept(original)
         elif name:
             unrouted.pass_on(original, name)
         else:
             why = "it names no reaction to go back to"
             unrouted.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
+
+    def _paused_seconds(self, worker: Worker, delivery: Delivery) -> float:
+        """For how long the durable is paused yet from which the reaction had the delivery at first."""
+        reaction = worker.binding.reaction
+        durable = f"{reaction.service}-intake" if delivery.stream == INTAKE else reaction.durable
+        return self.durables.paused_seconds(delivery.stream, durable)
 
     async def _tick(self) -> None:
         while True:

@@ -1,4 +1,5 @@
-"""Deliveries without a reaction: each is left to another version of the service, or becomes a dead letter."""
+"""Deliveries that no reaction takes now: each waits for another version of the service, or for the end of a pause, or
+becomes a dead letter."""
 
 import asyncio
 import logging
@@ -7,13 +8,18 @@ from typing import Any
 
 from jetmesh.cloudevents import undecoded
 from jetmesh.common.throttled_log import kind_of
-from jetmesh.failure import BrokenContract, Permanent, Unavailable
+from jetmesh.failure import BrokenContract, Permanent, TooLarge, Unavailable
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.outcome import Outcome, Retried
+from jetmesh.outcome import GivenBack, Outcome, Retried
+from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX, FailurePolicy
 from jetmesh.runtime.handle import answer
+from jetmesh.service import Reaction
 from jetmesh.telemetry.spans import Attempt
+
+REST_SECONDS_MAX = 30.0
+"""After so long it is looked at whether a reaction is still paused."""
 
 
 class Unrouted:
@@ -39,6 +45,10 @@ class Unrouted:
         """Leave a delayed redelivery to a version of the service that has its reaction."""
         self._start(self._pass_on(delivery, reaction))
 
+    def rest(self, delivery: Delivery, reaction: Reaction, seconds: float) -> None:
+        """Delay what has come back to a reaction that is paused; it counts as no attempt."""
+        self._start(self._rest(delivery, reaction, min(seconds, REST_SECONDS_MAX)))
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
@@ -58,6 +68,16 @@ class Unrouted:
             answer(self._context.in_flight, delivery, left)
         else:
             await self._refuse(delivery, why)
+
+    async def _rest(self, delivery: Delivery, reaction: Reaction, seconds: float) -> None:
+        why = Unavailable(f"{reaction.service}.{reaction.name} is paused")
+        left = GivenBack(why, seconds, is_delayed=True)
+        place = self._context.publisher, reaction.service, reaction.name, delivery
+        try:
+            await delayed_redelivery.delay(*place, seconds, delivery.delivered - 1)
+        except (Unavailable, TooLarge):
+            left = GivenBack(why, NAK_SECONDS_MAX)
+        answer(self._context.in_flight, delivery, left)
 
     async def _refuse(self, delivery: Delivery, why: Exception) -> None:
         attempt = Attempt(self._binding.telemetry, undecoded(delivery))

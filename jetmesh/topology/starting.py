@@ -7,10 +7,10 @@ that holds some is a decision, of the declaration or of whoever applies it.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from jetmesh.jetstream.api import passing_consumer, pause, request
+from jetmesh.jetstream.api import FOR_GOOD, passing_consumer, pause, request
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.leader_get import next_message
 from jetmesh.jetstream.transport import Transport
@@ -20,7 +20,6 @@ from jetmesh.topology.streams import Consumer, start_of
 
 REST_SECONDS, LOOK_SECONDS = 10.0, 0.1
 """How long a hand-over waits for the deliveries that are under way, and how often it looks."""
-FOR_GOOD = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True)

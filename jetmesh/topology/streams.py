@@ -92,6 +92,11 @@ class Consumer:
     """The app that owns it; empty: it gets no owner."""
 
     @property
+    def whose(self) -> str:
+        """What an operator calls it: `orders.promise`, or `orders.intake`, `orders.due` of the whole service."""
+        return f"{self.service}.{self.durable.removeprefix(f'{self.service}-')}"
+
+    @property
     def config(self) -> Config:
         """Explicit acks and no delivery limit: the failure policy in the process decides."""
         owner = ownership.metadata(self.app, self.service).get("metadata", {})

@@ -67,11 +67,15 @@ async def _api(mesh: LocalMesh, call: str, body: Mapping[str, Any] | None = None
     await api.request(mesh.context.connection, call, body, strict=True)
 
 
-async def test_a_paused_durable_is_wrong(mesh_of: MeshOf) -> None:
+async def test_a_paused_durable_is_a_doubt(mesh_of: MeshOf) -> None:
     mesh = await _mesh_with_data(mesh_of, start=True)
     await _api(mesh, "CONSUMER.PAUSE.CARS.tolls-charge", {"pause_until": "2200-01-01T00:00:00Z"})
-    (fix,) = (await _wrong(mesh, "durables")).values()
-    assert "nats consumer resume CARS tolls-charge" in fix
+    assert await _wrong(mesh, "durables") == {}
+    context = CheckContext(mesh.context.connection, mesh.services, mesh.settings)
+    found = [each async for each in run_checks(context) if each.grade is Grade.DOUBT]
+    (said,) = [each for each in found if each.topic == "durables"]
+    assert said.found == "CARS/tolls-charge is paused until 2200-01-01T00:00:00Z; 0 wait"
+    assert "jetmesh resume" in said.fix
 
 
 async def test_a_durable_that_belongs_to_no_reaction_is_wrong_unless_somebody_reads_it(mesh_of: MeshOf) -> None:

@@ -101,7 +101,7 @@ async def test_a_paused_durable_is_remarked(mesh_of: MeshOf, service: Service, m
     until_then = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+00:00", "Z")
     await _pause(mesh, until_then)
     health = mesh.replicas[0].health
-    await until(lambda: "nats consumer resume" in health.remarks().get("JOBS/work-finish", ""))
+    await until(lambda: "jetmesh resume work.finish" in health.remarks().get("JOBS/work-finish", ""))
     await _pause(mesh, "0001-01-01T00:00:00Z")
     await until(lambda: not health.remarks())
 

@@ -1,0 +1,43 @@
+"""Pausing reactions: their durables deliver nothing for a while, whoever pulls them; what comes meanwhile waits."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from jetmesh.jetstream.api import pause
+from jetmesh.jetstream.transport import Transport
+from jetmesh.service import Service
+from jetmesh.topology.streams import Consumer
+
+
+class NoSuchReaction(Exception):
+    """No durable is of this reaction; the text names those that there are."""
+
+
+def durables_of(whose: str, services: Sequence[Service], consumers: Iterable[Consumer]) -> list[Consumer]:
+    """The durables of a reaction (`notifications.send`), of what a service takes from outside (`orders.intake`), or of
+    a whole service.
+
+    Raises:
+        NoSuchReaction: there is none.
+    """
+    consumers = list(consumers)
+    if found := [each for each in consumers if whose in (each.service, each.whose)]:
+        return found
+    service, _, name = whose.partition(".")
+    taken = [r for s in services if s.name == service for r in s.reactions if r.name == name]
+    if taken:
+        raise NoSuchReaction(
+            f"{whose} takes what comes from outside, by the one durable of all such reactions: name {service}.intake"
+        )
+    names = sorted({each.whose for each in consumers} | {service.name for service in services})
+    raise NoSuchReaction(f"there is no reaction {whose!r}; there are {', '.join(names)}")
+
+
+async def pause_all(connection: Transport, consumers: Iterable[Consumer], until: datetime | None) -> list[Consumer]:
+    """Pause these durables until then, or resume them (None); returns those that the broker does not have.
+
+    Raises:
+        Unavailable: the broker does not answer.
+        ApiError: it refuses.
+    """
+    return [each for each in consumers if not await pause(connection, each.stream, each.durable, until)]
