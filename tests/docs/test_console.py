@@ -36,8 +36,10 @@ APP = "jetmesh_shop.flow:SERVICES"
 BLOCKS = {block.name: block for block in blocks("console")}
 
 ALONE = ("README.md#2",)
-ON_A_DEMO = ("README.md#5", "docs/authors/retries.md#2", "docs/operations.md#5", "docs/operations.md#7")
-ON_AN_EMPTY_BROKER = ("docs/operations.md#2", "docs/operations.md#3", "docs/operations.md#6")
+ON_A_DEMO = (
+    "README.md#5", "docs/authors/retries.md#2", "docs/operations.md#4", "docs/operations.md#6", "docs/operations.md#8",
+)  # fmt: skip
+ON_AN_EMPTY_BROKER = ("docs/operations.md#2", "docs/operations.md#3", "docs/operations.md#7")
 HERE = ("docs/authors/contracts.md#1",)
 
 AS_A_PERSON = """
