@@ -123,9 +123,14 @@ def check(against: str, mode: str, app: str, contracts: str) -> None:
 
 def _broken(found: Package, past: Sequence[Contracts], mode: Mode, app: str) -> list[tuple[Break, list[str]]]:
     """The breaking changes, each with those it affects."""
-    known = Readers(_services(app), readers.registered(found.folder / "consumers"))
+    services = _services(app)
+    known = Readers(services, readers.registered(found.folder / "consumers"))
     old: Contracts = {name: contract for release in past for name, contract in release.items()}
-    broken = readers.counted(compatibility.check(found.contracts(), past, mode), known, old)
+    new = found.contracts()
+    changes = compatibility.check(new, past, mode)
+    changes += compatibility.removed_examples(old, found.examples)
+    changes += compatibility.unrecorded(new, services)
+    broken = readers.counted(changes, known, old)
     for each, whom in broken:
         _report(each, whom)
     return broken
@@ -253,7 +258,7 @@ def lint_(contracts: str) -> None:
     """Check the rules for names and for growing; exit 1 if one is broken."""
     found = package.load(contracts)
     known = found.contracts()
-    said = [str(finding) for finding in lint.lint(known)]
+    said = [str(finding) for finding in (*lint.lint(known), *lint.lint_classes(found.events))]
     for consumer in readers.registered(found.folder / "consumers"):
         said += [f"consumer {consumer.team}: {wrong}" for wrong in readers.strangers(consumer, known)]
     for line in said:

@@ -4,12 +4,14 @@ Forward: old consumers must be able to read what new producers write. Backward: 
 old producers wrote.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from jetmesh.contracts.containment import Refusal, assertions, refusals
 from jetmesh.contracts.schema import FACTS, Contract, Contracts, fields
+from jetmesh.service import Service
 
 
 class Side(Enum):
@@ -99,7 +101,49 @@ def _changes(old: Contract, new: Contract) -> Iterator[Break]:
     forward = [_break(new.type, Side.CONSUMER, each) for each in refusals(new.producer, old.consumer)]
     backward = [_break(new.type, Side.PRODUCER, each) for each in refusals(old.producer, new.consumer)]
     yield from _facts(old, new)
+    yield from _defaults(old, new)
+    yield from _validators(old, new)
     yield from _renamed(old, new, [*forward, *backward, *_unwritten(old, new, forward)])
+
+
+def removed_examples(old: Contracts, published: Callable[[str], Sequence[Any]]) -> Iterator[Break]:
+    """Examples of an earlier release that are not among those of its type any more: they prove that old bodies can be
+    read."""
+    for name, contract in old.items():
+        kept = published(name)
+        for example in contract.consumer.get("examples", ()):
+            if kept and example not in kept:
+                detail = "an example that was published is gone: give the next one a number of its own"
+                yield Break(name, "example-removed", "", Side.CONSUMER, detail)
+
+
+def unrecorded(new: Contracts, services: Sequence[Service]) -> Iterator[Break]:
+    """Contracts that no service records, of owners that are known: nobody writes them any more."""
+    owners = {service.name for service in services}
+    written = {event.type for service in services for event in service.records}
+    for name, contract in new.items():
+        if contract.owner in owners and name not in written and not contract.from_outside:
+            yield Break(name, "not-recorded", "", Side.CONSUMER, f"{contract.owner} does not record it any more")
+
+
+def _defaults(old: Contract, new: Contract) -> Iterator[Break]:
+    """Fields that an old body lacks and that are read as something else now."""
+    before = {field.path: field.schema for field in fields(old.consumer)}
+    for field in fields(new.consumer):
+        known = before.get(field.path, {})
+        if "default" in known and "default" in field.schema and known["default"] != field.schema["default"]:
+            detail = (
+                f"{known['default']!r} is now {field.schema['default']!r}: what an old body lacks changes its meaning"
+            )
+            yield Break(new.type, "default-changed", field.path, Side.PRODUCER, detail)
+
+
+def _validators(old: Contract, new: Contract) -> Iterator[Break]:
+    known = old.consumer.get(FACTS, {}).get("validators", ())
+    for name in new.consumer.get(FACTS, {}).get("validators", ()):
+        if name not in known:
+            detail = f"the validator {name} may refuse what was valid, and no schema says it; write it as a constraint"
+            yield Break(new.type, "validator-added", "", Side.PRODUCER, detail)
 
 
 def _break(event: str, side: Side, refusal: Refusal) -> Break:

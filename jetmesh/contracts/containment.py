@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jetmesh.contracts.patterns import is_same
 from jetmesh.contracts.schema import UNIT, Schema, resolved
 
 What = Literal["missing", "unknown", "type", "enum", "range", "length", "pattern", "format", "unit", "array", "keyword"]
@@ -341,7 +342,11 @@ def _lengths(writer: Schema, reader: Schema, path: str) -> Iterator[Refusal]:
 
 def _strings(writer: Schema, reader: Schema, path: str) -> Iterator[Refusal]:
     pattern = reader.get("pattern")
-    if pattern not in (None, writer.get("pattern")) and not _matches(pattern, writer.get("const")):
+    if (
+        pattern is not None
+        and not is_same(pattern, writer.get("pattern"))
+        and not _matches(pattern, writer.get("const"))
+    ):
         yield Refusal("pattern", path, f"{writer.get('pattern', 'any text')} where {pattern} is read")
     if reader.get("format") not in (None, writer.get("format")):
         yield Refusal("format", path, f"{writer.get('format', 'any text')} where {reader['format']} is read")

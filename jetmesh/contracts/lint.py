@@ -1,10 +1,12 @@
 """Rules for contracts: past tense, units last, no tuples, no free-form maps, a description for everything."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, get_args
 
-from jetmesh.contracts.schema import FACTS, UNIT, Contract, Contracts, Field, fields
+from jetmesh.contracts.schema import FACTS, UNIT, Contract, Contracts, Field, Schema, fields
+from jetmesh.event import EventType
 
 TYPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 IRREGULAR = frozenset(
@@ -35,6 +37,34 @@ class LintFinding:
 def lint(contracts: Contracts) -> list[LintFinding]:
     """The broken rules, in the order of the contracts."""
     return [finding for contract in contracts.values() for finding in _findings(contract)]
+
+
+def lint_classes(events: Iterable[EventType]) -> list[LintFinding]:
+    """What the schemas do not show: fields that are written under another name than they are read."""
+    return [LintFinding("no-alias", event.type, *found) for event in events for found in _aliases(event, set())]
+
+
+def _aliases(model: Any, seen: set[Any]) -> Iterator[tuple[str, str]]:
+    seen.add(model)
+    for name, field in getattr(model, "model_fields", {}).items():
+        others = {field.alias, field.validation_alias, field.serialization_alias} - {None, name}
+        if others:
+            other = next(iter(sorted(map(str, others))))
+            yield (
+                name,
+                f"an event is written by the names of its fields: name the field {other}, and leave the alias out",
+            )
+        for inside in _models(field.annotation):
+            if inside not in seen:
+                yield from ((f"{name}.{path}", fix) for path, fix in _aliases(inside, seen))
+
+
+def _models(hint: Any) -> Iterator[Any]:
+    """The models in a type, however deep."""
+    if isinstance(hint, type) and hasattr(hint, "model_fields"):
+        yield hint
+    for inside in get_args(hint):
+        yield from _models(inside)
 
 
 def _findings(contract: Contract) -> Iterator[LintFinding]:
@@ -68,6 +98,17 @@ def _past(name: str) -> bool:
     return word.endswith("ed") or word in IRREGULAR
 
 
+def _kind_rules(schema: Schema) -> Iterator[tuple[str, str]]:
+    """Kinds that JSON lacks, or that not every language of the generated types can read."""
+    if schema.get("format") in ("binary", "base64url", "base64"):
+        yield "no-bytes", "JSON has no bytes: write a text that says how they are encoded (str, with a pattern)"
+    kinds = [each for each in schema.get("anyOf", schema.get("oneOf", ())) if each.get("type") != "null"]
+    if {"number", "string"} == {each.get("type") for each in kinds}:
+        yield "no-decimal", "a Decimal is written as text and read as number or text: write whole minor units, or a str"
+    elif len(kinds) > 1:
+        yield "one-type", "Go has no unions: let a field have one type, or null; or write an event for each"
+
+
 def _field_rules(field: Field) -> Iterator[tuple[str, str]]:
     schema, words = field.schema, field.path.rpartition(".")[2].removesuffix("[]").split("_")
     if not schema.get("description"):
@@ -84,5 +125,6 @@ def _field_rules(field: Field) -> Iterator[tuple[str, str]]:
         yield "no-map", "name its fields; what may be anything can't be relied upon"
     if CATCH_ALL.intersection(map(str, schema.get("enum", ()))):
         yield "enum-grows", "a list with a catch-all may grow: let readers take unknown values as it (x-values)"
+    yield from _kind_rules(schema)
     if not {"type", "enum", "const", "anyOf", "oneOf", "allOf"} & schema.keys():
         yield "typed", "say of which type it is; what may be anything can't be relied upon"

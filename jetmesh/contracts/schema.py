@@ -146,8 +146,25 @@ def mapped(node: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any
 def _plain(event: EventType, mode: str) -> dict[str, Any]:
     """pydantic's schema without the titles that it derives from the names of fields."""
     model: Any = event
-    whole: dict[str, Any] = mapped(model.model_json_schema(mode=mode), _untitled)
+    whole: dict[str, Any] = mapped(_inlined(model.model_json_schema(mode=mode)), _untitled)
     return whole
+
+
+def _inlined(whole: dict[str, Any]) -> dict[str, Any]:
+    """Without a definition of its own for what is no object, such as an enum: its field says it."""
+    definitions = whole.get("$defs", {})
+    values = {f"#/$defs/{name}": each for name, each in definitions.items() if "properties" not in each}
+
+    def inline(node: dict[str, Any]) -> dict[str, Any]:
+        value = values.get(str(node.get("$ref")))
+        return node if value is None else {**value, **{name: said for name, said in node.items() if name != "$ref"}}
+
+    found: dict[str, Any] = mapped(whole, inline) if values else whole
+    if values:
+        found["$defs"] = {name: each for name, each in found["$defs"].items() if f"#/$defs/{name}" not in values}
+        if not found["$defs"]:
+            del found["$defs"]
+    return found
 
 
 def _untitled(node: dict[str, Any]) -> dict[str, Any]:
@@ -182,4 +199,12 @@ def facts(event: EventType) -> dict[str, Any]:
         **({"publisher": publisher_of(event)} if event.from_outside else {}),
         **({"ending": True} if is_ending(event) else {}),
         **({"occurrence": True, "id": id_field_of(event)} if is_occurrence(event) else {}),
+        **({"validators": names} if (names := validators_of(event)) else {}),
     }
+
+
+def validators_of(model: Any) -> list[str]:
+    """The validators of a class: what they refuse, no schema says."""
+    found = getattr(model, "__pydantic_decorators__", None)
+    kinds = ("field_validators", "model_validators", "root_validators", "validators") if found else ()
+    return sorted(name for kind in kinds for name in getattr(found, kind))
