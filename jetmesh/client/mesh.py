@@ -35,7 +35,7 @@ class Mesh:
 
     async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event that is declared `from_outside`, for its owner to check and record. The current span becomes
-        its parent. With `wait_seconds` it is waited so long for what the owner decides, by a user that may read the
+        its parent. With `wait_seconds` it waits so long for the owner's decision; the user must be allowed to read the
         owner's stream and the dead letters.
 
         Raises:

@@ -68,7 +68,7 @@ class SyncMesh:
             return self._line
 
     def forked(self) -> None:
-        """In the child of a fork: the thread is gone, and what it held is the parent's, and must not be freed."""
+        """Called in the child of a fork, which has no such thread: the connection is the parent's, and stays open."""
         self._lock = threading.Lock()
         if self._line:
             self._inherited.append(self._line)

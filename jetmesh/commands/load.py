@@ -55,7 +55,7 @@ def declared(services: Sequence[Service]) -> Load:
     """What the app publishes.
 
     Raises:
-        click.ClickException: it says nothing of it.
+        click.ClickException: it declares no load.
     """
     for own in apps.added(services, LOADS):
         return own  # type: ignore[no-any-return]

@@ -29,7 +29,7 @@ class Backing:
     environment: Callable[[str], Mapping[str, str]] = _nothing
     """The variables of a service, by its name."""
     niceness: Callable[[str], int] = _not_nice
-    """That of a service's process (nice(2))."""
+    """The niceness of a service's process (nice(2))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class AppPlan:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """An app, a connection to its broker, and what was said about its deployment: whether what it no longer declares
-    goes (`prune`), whose belongings become its own (`take_over`), and where new durables begin."""
+    goes (`prune`), whose streams and events become its own (`take_over`), and where new durables begin."""
 
     connection: Transport
     services: Sequence[Service]

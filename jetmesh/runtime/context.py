@@ -91,8 +91,8 @@ class Context:
 
     async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:
         """Publish an event as anybody outside may: without a key in the subject, for its owner to check and record. The
-        current span becomes its parent. With `wait_seconds` it is waited so long for what the owner decides, by a user
-        that may read the owner's stream and the dead letters.
+        current span becomes its parent. With `wait_seconds` it waits so long for the owner's decision; the user must be
+        allowed to read the owner's stream and the dead letters.
 
         Raises:
             Unavailable: the broker does not take it now; asking again is safe.

@@ -18,7 +18,7 @@ from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.reading import Archived, Reading
 from jetmesh.runtime.recording import Recording, join_story
 from jetmesh.runtime.stories import folded
-from jetmesh.runtime.together import Tell, Together
+from jetmesh.runtime.together import OnEnd, Together
 from jetmesh.telemetry.spans import OUTCOME, Attempt
 
 ROUNDS = 8
@@ -48,7 +48,7 @@ class Many:
         own = {event.type: event for event in binding.service.records}
         self._fold = partial(_fold, own)
 
-    async def decide(self, attempts: list[Attempt], tell: Tell) -> None:
+    async def decide(self, attempts: list[Attempt], tell: OnEnd) -> None:
         """Decide and record the batch; one that fails is taken apart, so that a poisoned delivery is alone with it."""
         await self._context.in_flight.certainty()
         try:

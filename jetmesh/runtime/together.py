@@ -13,9 +13,9 @@ from jetmesh.runtime.handle import Chain, How
 from jetmesh.runtime.one_by_one import OneByOne
 from jetmesh.telemetry.spans import Attempt
 
-Tell: TypeAlias = Callable[[Attempt, How], Awaitable[None]]
+OnEnd: TypeAlias = Callable[[Attempt, How], Awaitable[None]]
 """Called once for each attempt of a batch, when it is known how it ended."""
-Decide: TypeAlias = Callable[[list[Attempt], Tell], Awaitable[None]]
+Decide: TypeAlias = Callable[[list[Attempt], OnEnd], Awaitable[None]]
 Turn: TypeAlias = asyncio.Future[Outcome] | None
 """What the task of an attempt waits for; None: it has no task."""
 

@@ -13,7 +13,7 @@ from jetmesh.topology.difference import RENAMED
 from jetmesh.topology.streams import Topology
 
 _OURS = re.compile(r"jetmesh [a-z]+ of (.+)")
-"""The description of every durable that we make."""
+"""The description of every durable that jetmesh makes."""
 
 
 @dataclass(frozen=True, slots=True)

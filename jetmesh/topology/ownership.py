@@ -17,7 +17,7 @@ CLAIM = "jetmesh.subjects."
 
 
 class Owner(NamedTuple):
-    """Whose something is."""
+    """The app and the service that own something."""
 
     app: str
     service: str
