@@ -48,7 +48,7 @@ class Many:
         own = {event.type: event for event in binding.service.records}
         self._fold = partial(_fold, own)
 
-    async def decide(self, attempts: list[Attempt], tell: OnEnd) -> None:
+    async def decide(self, attempts: list[Attempt], on_end: OnEnd) -> None:
         """Decide and record the batch; one that fails is taken apart, so that a poisoned delivery is alone with it."""
         await self._context.in_flight.certainty()
         try:
@@ -56,15 +56,15 @@ class Many:
         except Exception as error:
             if len(attempts) == 1 or isinstance(error, Unavailable):
                 for attempt in attempts:
-                    await tell(attempt, error)
+                    await on_end(attempt, error)
                 return
             middle = len(attempts) // 2
-            await self.decide(attempts[:middle], tell)
-            await self.decide(attempts[middle:], tell)
+            await self.decide(attempts[:middle], on_end)
+            await self.decide(attempts[middle:], on_end)
         else:
             for attempt in attempts:
                 events = recorded.get(attempt.key)
-                await tell(attempt, EventsRecorded(tuple(events)) if events else Settled())
+                await on_end(attempt, EventsRecorded(tuple(events)) if events else Settled())
 
     async def _commit(self, attempts: list[Attempt]) -> Mapping[str, list[Event]]:
         """What was recorded, by key."""

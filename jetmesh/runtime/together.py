@@ -77,12 +77,12 @@ class Together:
     async def _decide_all(self) -> None:
         while self._waiting:
             turns = self._next()
-            tell = partial(self._tell, turns)
+            on_end = partial(self._tell, turns)
             try:
-                await self._decide(list(turns), tell)
+                await self._decide(list(turns), on_end)
             except Exception as surprise:
                 for attempt in list(turns):
-                    await tell(attempt, surprise)
+                    await on_end(attempt, surprise)
         self._deciding = None
 
     def _next(self) -> dict[Attempt, Turn]:
