@@ -61,6 +61,8 @@ class Reaction:
     """Where its durables begin when they are made; None: whoever makes them is asked, if there are past events."""
     formerly: tuple[str, ...] = ()
     """The names that it had before, oldest first."""
+    concurrency: int = 0
+    """How many attempts may run at a time, in all processes together; 0: as many as there are slots."""
     is_several: bool = False
     """Whether it may record several events at once: its return type includes a tuple or a list."""
     about: str = ""
@@ -134,6 +136,8 @@ class Options(TypedDict, total=False):
     """Which past events a new reaction reads: "now" (none), "beginning" (all), or those since a time."""
     formerly: str | Sequence[str]
     """The name that the function had before (or all of them, oldest first): it goes on where that one was."""
+    concurrency: int
+    """How many of its deliveries may be in flight at a time, in all processes together."""
     pool: Pool
     """Where a plain `def` runs: in "threads" (what waits: a file, a driver that blocks), or in "processes" (what
     computes). An async function has none."""
@@ -340,6 +344,7 @@ class _Signature:
         self._check_needs(options.get("needs"))
         pool = self._pool(options.pop("pool", None))
         self._check_start(options.get("since"), options.get("formerly", ()))
+        self._check_concurrency(form, options.get("concurrency"))
         story, arguments = self._arguments(parameters[1:])
         self._check_pool(pool, arguments)
         events, outcomes = self._events(form, parameters[0]), self._outcomes(form)
@@ -384,6 +389,15 @@ class _Signature:
                 "takes the dependencies of this process, and runs in another one",
                 'leave them out and compute from the event and the story alone, or write pool="threads"',
             )
+
+    def _check_concurrency(self, form: Form, most: Any) -> None:
+        if most is None:
+            return
+        if type(most) is not int or most < 1:
+            raise self.error(f"declares concurrency={most!r}", "write a whole number from 1 on")
+        if form.is_joint or form.only_outside:
+            what = "decides many deliveries at once" if form.is_joint else "shares its durable with other intakes"
+            raise self.error(f"declares concurrency={most}, and {what}", "leave `concurrency` out")
 
     def _check_start(self, since: Any, formerly: Sequence[Any]) -> None:
         if since is not None and not is_since(since):

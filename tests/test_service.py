@@ -87,6 +87,17 @@ def test_a_wrong_start_names_function_value_and_fix(wrong: str) -> None:
     assert f"work.finish {words}" in str(error.value)
 
 
+@pytest.mark.parametrize("most", [0, -1, 1.5, True])
+def test_a_wrong_concurrency_names_function_and_fix(most: Any) -> None:
+    async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+    async def finish_all(asked: Sequence[Asked]) -> list[Finished]: ...  # type: ignore[empty-body]
+
+    with pytest.raises(DeclarationError, match=r"work.finish declares concurrency=.*; write a whole number from 1 on"):
+        work().on(concurrency=most)(finish)
+    with pytest.raises(DeclarationError, match=r"work.finish_all declares concurrency=3, and decides many deliveries"):
+        work().on_many(concurrency=3)(finish_all)
+
+
 def test_one_former_name_goes_on_as_one_reaction() -> None:
     service = work()
 

@@ -5,6 +5,7 @@ A step stands in one list, and so holds for every form of reaction. Only a gate 
 wait: where none does, a delivery that is decided in a batch needs no task of its own (`jetmesh.runtime.together`).
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -93,6 +94,28 @@ class Certainty:
         """Wait for it."""
         await self._in_flight.certainty()
         return await then(delivery)
+
+
+class Concurrency:
+    """Lets so many attempts run at a time in this process. The durable lets so many be in flight in all processes, but
+    what comes back late comes on the lane of the service."""
+
+    def __init__(self, most: int) -> None:
+        self._room = asyncio.Semaphore(most)
+
+    def is_open(self, _delivery: Delivery) -> bool:
+        """Never: also one that finds room takes it."""
+        return False
+
+    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+        """Wait for room."""
+        async with self._room:
+            return await then(delivery)
+
+
+def concurrency(binding: Binding) -> Gate | None:
+    """The gate of a reaction that declares a limit."""
+    return Concurrency(most) if (most := binding.reaction.concurrency) else None
 
 
 def circuit_breaker(binding: Binding) -> Gate | None:
@@ -195,7 +218,7 @@ def trace(_binding: Binding) -> Callable[[Attempt, Outcome], None]:
     return Attempt.end
 
 
-GATES: tuple[Callable[[Binding], Gate | None], ...] = (CrashGuard, circuit_breaker, Certainty)
+GATES: tuple[Callable[[Binding], Gate | None], ...] = (CrashGuard, circuit_breaker, Certainty, concurrency)
 """Before an attempt begins, outermost first."""
 DOWN: tuple[Callable[[Binding], Callable[[Attempt], None] | None], ...] = (decode,)
 """Inside its span; then come the users' middlewares, then the reaction."""

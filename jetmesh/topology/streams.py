@@ -88,6 +88,8 @@ class Consumer:
     """Where it begins when it is made, if the reaction declares that."""
     formerly: tuple[str, ...] = ()
     """The former names of the reaction, oldest first."""
+    concurrency: int = 0
+    """How many deliveries may be in flight; 0: what is usual."""
     app: str = ""
     """The app that owns it; empty: it gets no owner."""
 
@@ -109,7 +111,7 @@ class Consumer:
             "ack_policy": "explicit",
             "ack_wait": int(self.ack_wait_seconds * 1e9),
             "max_deliver": -1,
-            "max_ack_pending": TUNABLE["max_ack_pending"],
+            "max_ack_pending": self.concurrency or TUNABLE["max_ack_pending"],
             "filter_subjects": list(self.subjects),
             "replay_policy": "instant",
             **({"metadata": told} if told else {}),
@@ -212,7 +214,7 @@ def consumers_of(
         takes: Iterable[str] = (),
         of: Reaction | None = None,
     ) -> Iterable[Consumer]:
-        start = (of.name, of.since, of.formerly) if of else ()
+        start = (of.name, of.since, of.formerly, of.concurrency) if of else ()
         for part in partitions.names(stream, split):
             yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind, tuple(sorted(takes)), *start)
 
