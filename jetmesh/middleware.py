@@ -1,6 +1,7 @@
 """A middleware: a plain async function around every attempt at a delivery, for an app, a service or one reaction."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Protocol
 
 from jetmesh.event import Event
@@ -8,7 +9,8 @@ from jetmesh.outcome import Outcome
 
 
 class Delivery(Protocol):
-    """One attempt at one delivery, as a middleware sees it. What breaks its contract never gets here."""
+    """One attempt at one delivery, as a middleware sees it, and a reaction that has a parameter of this type. What
+    breaks its contract never gets here."""
 
     event: Event
     """What has happened, as the contract reads it."""
@@ -36,6 +38,31 @@ class Delivery(Protocol):
     @property
     def delivered(self) -> int:
         """How often it has been delivered: 1 the first time."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """The id of what arrived (`ce-id`): the same however often it is delivered."""
+        ...
+
+    @property
+    def time(self) -> datetime:
+        """When that happened (`ce-time`), as whoever published it says; else when the broker stored it."""
+        ...
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context of this attempt, for what it calls outside; empty where nothing is traced."""
+        ...
+
+    @property
+    def stream(self) -> str:
+        """The stream that it stands in."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """Its sequence in that stream."""
         ...
 
 

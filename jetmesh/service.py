@@ -12,11 +12,11 @@ from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, get_args, ge
 from pydantic import BaseModel
 
 from jetmesh import forms
-from jetmesh.event import EventType, Recorded, entity_of, is_ending, is_occurrence, stream_of
+from jetmesh.event import EventType, Recorded, entity_of, id_field_of, is_ending, is_occurrence, stream_of
 from jetmesh.event_model import is_token
 from jetmesh.failure import Retry
 from jetmesh.forms import Form
-from jetmesh.middleware import Middleware
+from jetmesh.middleware import Delivery, Middleware
 from jetmesh.request_model import Request, RequestType, endpoint_of, owner_of, response_of
 from jetmesh.since import FORMS, Since, is_since
 from jetmesh.snapshot import Snapshot
@@ -349,6 +349,8 @@ class _Signature:
         self._check_pool(pool, arguments)
         events, outcomes = self._events(form, parameters[0]), self._outcomes(form)
         self._check_about(form, events, str(options.get("about", "")))
+        if "delivery" in arguments and (form.is_joint or form.keeps_all):
+            raise self.error("takes a Delivery, and many arrive at once", "leave it out, or react to one event")
         reaction = Reaction(
             service=self.service.name,
             name=self.name,
@@ -368,7 +370,9 @@ class _Signature:
                 f"declares since={reaction.since!r}, and takes what comes from outside, which no reaction reads again",
                 "leave `since` out",
             )
-        if not form.is_joint and not form.keeps_all:
+        if form.is_joint:
+            self._check_ids(outcomes)
+        elif not form.keeps_all:
             self._check_kinds(reaction)
         return reaction
 
@@ -384,6 +388,8 @@ class _Signature:
     def _check_pool(self, pool: Pool | None, arguments: Sequence[str]) -> None:
         if pool and "snapshot" in arguments:
             raise self.error("takes a Snapshot, which is awaited, and is not async", "write `async def`")
+        if pool == "processes" and "delivery" in arguments:
+            raise self.error("takes a Delivery, and runs in another process", 'write pool="threads"')
         if pool == "processes" and "dependencies" in arguments:
             raise self.error(
                 "takes the dependencies of this process, and runs in another one",
@@ -417,6 +423,14 @@ class _Signature:
                     f"is about {about!r}, which is no field of {event.__name__} that is a Token",
                     "name a field that can be a key: a part of a subject",
                 )
+
+    def _check_ids(self, outcomes: Sequence[EventType]) -> None:
+        """Refuse occurrences whose id is made of one cause where there are many."""
+        if unnamed := [event for event in outcomes if is_occurrence(event) and not id_field_of(event)]:
+            raise self.error(
+                f"returns {_names(unnamed)}, whose id is made of its cause, and takes many",
+                f"declare `id_field=` on {unnamed[0].__name__}: the field that tells one from another",
+            )
 
     def _check_kinds(self, reaction: Reaction) -> None:
         """Refuse what its milestones, states and occurrences can't keep."""
@@ -471,6 +485,8 @@ class _Signature:
             fix = f'declare `type="{self.service.name}.{self.name}"` on its class'
             raise self.error(f"answers {request.__name__}, whose type is {request.type!r}", fix)
         story, arguments = self._arguments(names[1:])
+        if "delivery" in arguments:
+            raise self.error("takes a Delivery, and answers a request", "leave it out")
         if story is not None and request.key_field not in request.model_fields:
             raise self.error(
                 f"reads a story, but {request.__name__} names no key", 'declare `key_field="…"` on its class'
@@ -535,7 +551,8 @@ class _Signature:
         return event
 
     def _arguments(self, names: Sequence[str]) -> tuple[type | None, tuple[str, ...]]:
-        """The argument for each parameter after the first: the fold of the story, the dependencies or the snapshot."""
+        """The argument for each parameter after the first: the fold of the story, the dependencies, the snapshot or the
+        delivery."""
         story, arguments = None, []
         for name in names:
             hint = self.hints[name]
@@ -543,14 +560,16 @@ class _Signature:
                 arguments.append("dependencies")
             elif hint is Snapshot:
                 arguments.append("snapshot")
+            elif hint is Delivery:
+                arguments.append("delivery")
             elif hasattr(hint, "evolve"):
                 story = hint
                 arguments.append("story")
             else:
                 raise self.error(
                     f"has a parameter `{name}: {hint}` that the runtime can't fill",
-                    "annotate it with the service's dependencies, with a fold (a class with `evolve`) or, in a "
-                    "reaction to many, with Snapshot",
+                    "annotate it with the service's dependencies, with a fold (a class with `evolve`), with Delivery "
+                    "or, in a reaction to many, with Snapshot",
                 )
         return story, tuple(arguments)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jetmesh import DeclarationError, Recorded, Service, Snapshot
+from jetmesh import DeclarationError, Delivery, Recorded, Service, Snapshot
 from jetmesh.app import AppError, load, named
 from jetmesh.forms import AFTER, MANY, ON, SINK
 from tests.support.chat import MessageSent, Room, RoomOpened, SenderSeen, Tallied, Tally, chat
@@ -276,6 +276,20 @@ def test_what_its_kinds_of_events_can_not_keep_is_refused(declare: Callable[[Ser
     with pytest.raises(DeclarationError) as error:
         declare(Service("chat"))
     assert words in str(error.value)
+
+
+def test_many_deliveries_make_no_id() -> None:
+    async def tally(messages: Sequence[MessageSent], snapshot: Snapshot) -> list[Tallied]: ...  # type: ignore[empty-body]
+
+    with pytest.raises(DeclarationError, match=r"chat.tally returns Tallied, whose id is made of its cause, and takes"):
+        Service("chat").on_many(tally)
+
+
+def test_many_deliveries_are_no_delivery() -> None:
+    async def tally(messages: Sequence[MessageSent], delivery: Delivery) -> list[MessageSent]: ...  # type: ignore[empty-body]
+
+    with pytest.raises(DeclarationError, match=r"chat.tally takes a Delivery, and many arrive at once; leave it out"):
+        Service("chat").on_many(tally)
 
 
 def test_a_state_is_read_in_the_story_that_guards_it() -> None:

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 from opentelemetry.trace import Span
 
-from jetmesh.event import Event, EventType, entity_of
+from jetmesh.event import Event, EventType, entity_of, id_of, is_milestone, is_occurrence
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.message import Message, Refused, Unknown
+from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import BATCH_MAX
-from jetmesh.jetstream.subject import story_subject
+from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.outcome import EventsRecorded, Settled
 from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.precedent import SECOND, is_caused, require_same
 from jetmesh.runtime.reading import Archived, Reading
 from jetmesh.runtime.recording import Recording, join_story
 from jetmesh.runtime.stories import folded
@@ -24,12 +25,25 @@ from jetmesh.telemetry.spans import OUTCOME, Attempt
 ROUNDS = 8
 
 
-class Prepared(NamedTuple):
-    """One event of a commit, with the time at which its story began and the span of recording it."""
+class BatchEvent(NamedTuple):
+    """One event of a commit: the attempt that caused it, its subject and its guard."""
 
     event: Event
     key: str
-    began: str
+    cause: Attempt
+    subject: str
+    guard: Guard
+
+    @property
+    def is_occurrence(self) -> bool:
+        """Whether it is guarded by its own subject."""
+        return self.subject == self.guard.subject
+
+
+class Prepared(NamedTuple):
+    """One event of a commit as a message, and the span of recording it."""
+
+    planned: BatchEvent
     message: Message
     span: Span
 
@@ -47,6 +61,8 @@ class Many:
         self._breaker, self._recording = binding.breaker, Recording(binding)
         own = {event.type: event for event in binding.service.records}
         self._fold = partial(_fold, own)
+        self._occurrences = frozenset(filter(is_occurrence, self._reaction.outcomes))
+        self._milestones = frozenset(filter(is_milestone, self._reaction.outcomes))
 
     async def decide(self, attempts: list[Attempt], on_end: OnEnd) -> None:
         """Decide and record the batch; one that fails is taken apart, so that a poisoned delivery is alone with it."""
@@ -63,27 +79,52 @@ class Many:
             await self.decide(attempts[middle:], on_end)
         else:
             for attempt in attempts:
-                events = recorded.get(attempt.key)
+                events = recorded.get(attempt)
                 await on_end(attempt, EventsRecorded(tuple(events)) if events else Settled())
 
-    async def _commit(self, attempts: list[Attempt]) -> Mapping[str, list[Event]]:
-        """What was recorded, by key."""
+    async def _commit(self, attempts: list[Attempt]) -> Mapping[Attempt, list[Event]]:
+        """What was recorded, by the attempt whose key it is about."""
         for rounds in range(ROUNDS):
             reading = Reading(self._context.direct_get, self._context.known, self._binding.service.stream, self._fold)
             try:
                 decided = [self._recording.declared(event) for event in await self._decide(attempts, reading)]
             except Archived as archived:
                 attempts = self._without(archived, attempts)
-                decided = []
                 if attempts:
                     continue
+                decided = []
             if not decided:
                 return {}
-            commit = self._prepared(decided, attempts, reading)
-            if await self._record(commit, decided, reading):
-                return _by_key(commit)
+            plan = self._planned(decided, attempts, reading)
+            if done := await self._done(plan, reading, is_first=rounds == 0):
+                attempts = [attempt for attempt in attempts if attempt not in done]
+                if attempts:
+                    continue
+                return {}
+            if await self._record(self._prepared(plan, reading), decided, reading):
+                return _by_attempt(plan)
             await asyncio.sleep(0.002 * rounds)
         raise Unavailable("what the batch read kept changing", 0.1)
+
+    async def _done(self, plan: Sequence[BatchEvent], reading: Reading, *, is_first: bool) -> set[Attempt]:
+        """The attempts whose events are recorded already: they came again, and the batch is decided without them.
+
+        Raises:
+            Permanent: another cause recorded a milestone before, or other contents under the id of an occurrence.
+        """
+        done = {one.cause for one in plan if type(one.event) in self._milestones and self._is_repeated(one, reading)}
+        if not self._occurrences or (is_first and all(one.cause.delivered == 1 for one in plan)):
+            return done  # the guards find out
+        subjects = [one.subject for one in plan if one.is_occurrence]
+        found = await self._context.direct_get.last(self._binding.service.stream, subjects, 1) if subjects else ()
+        there = {message.subject: message for message in found}
+        return done | {one.cause for one in plan if one.subject in there and _is_same(one, there[one.subject])}
+
+    def _is_repeated(self, one: BatchEvent, reading: Reading) -> bool:
+        same = [message for message in reading.read.get(one.guard.subject, ()) if message.subject == one.subject]
+        if same and not is_caused(same[0], one.cause.envelope):
+            raise Permanent(SECOND.format(key=one.key, type=type(one.event).type))
+        return bool(same)
 
     async def _record(self, commit: list[Prepared], decided: list[Event], reading: Reading) -> bool:
         """Whether the batch is stored; False if it was refused or its outcome is unknown."""
@@ -97,7 +138,8 @@ class Many:
             return False
         else:
             for prepared in commit:
-                self._binding.telemetry.recorded(type(prepared.event), prepared.began, prepared.span.get_span_context())
+                event_type, began = type(prepared.planned.event), prepared.planned.cause.envelope.began
+                self._binding.telemetry.recorded(event_type, began, prepared.span.get_span_context())
             return True
         finally:
             for prepared in commit:
@@ -120,30 +162,47 @@ class Many:
         decided: list[Any] = await (self._breaker.watch(answer) if self._breaker else answer)
         return decided
 
-    def _prepared(self, decided: list[Event], attempts: list[Attempt], reading: Reading) -> list[Prepared]:
+    def _planned(self, decided: list[Event], attempts: list[Attempt], reading: Reading) -> list[BatchEvent]:
         """Each event under the guard of what was read about its key, caused by the delivery of its key. One that has
         no delivery of its own is caused by a delivery whose key is decided about: a redelivered event has used its
-        derived ids already."""
+        derived ids already. An occurrence is guarded by its own subject, which need not be read."""
         if len(decided) > BATCH_MAX:
             raise Permanent(f"{len(decided)} events are more than the {BATCH_MAX} of one atomic batch")
-        causes = {attempt.key: attempt for attempt in attempts}
+        causes: dict[object, Attempt] = {attempt.key: attempt for attempt in attempts}
+        if self._occurrences:
+            causes |= {(attempt.key, id_of(attempt.event)): attempt for attempt in attempts}
         keys = [event.key for event in decided]
         others = ([causes[key] for key in keys if key in causes] or attempts)[-1]
+        plan = []
+        for event, key in zip(decided, keys, strict=True):
+            if type(event) in self._occurrences:
+                cause = causes.get((key, id_of(event))) or causes.get(key, others)
+                subject = subject_of(type(event), key, id_of(event))
+                guard = Guard(subject, 0)
+            else:
+                cause, subject = causes.get(key, others), subject_of(type(event), key)
+                guard = self._guard(reading, type(event), key)
+            plan.append(BatchEvent(event, key, cause, subject, guard))
+        self._check_levels(plan, reading)
+        return plan
+
+    def _guard(self, reading: Reading, event_type: EventType, key: str) -> Guard:
+        guard = reading.guards.get(story_subject(entity_of(event_type), key))
+        if guard is None:
+            raise Permanent(f"{self._reaction.durable} decided about {key} without reading its story")
+        return guard
+
+    def _prepared(self, plan: Sequence[BatchEvent], reading: Reading) -> list[Prepared]:
         commit = []
-        for index, (event, key) in enumerate(zip(decided, keys, strict=True)):
-            cause = causes.get(key, others)
-            guard = reading.guards.get(story_subject(entity_of(type(event)), key))
-            if guard is None:
-                raise Permanent(f"{self._reaction.durable} decided about {key} without reading its story")
-            if not cause.delivery.key and key == cause.key:
-                join_story(cause, reading.read.get(guard.subject, ()))
-            message, span = self._recording.message(event, cause, guard, index)
-            commit.append(Prepared(event, key, cause.envelope.began, message, span))
-        self._check_levels(commit, reading)
+        for index, one in enumerate(plan):
+            if not one.cause.delivery.key and one.key == one.cause.key and not one.is_occurrence:
+                join_story(one.cause, reading.read.get(one.guard.subject, ()))
+            message, span = self._recording.message(one.event, one.cause, one.guard, index, one.subject)
+            commit.append(Prepared(one, message, span))
         return commit
 
-    def _check_levels(self, commit: list[Prepared], reading: Reading) -> None:
-        forgotten = reading.levels.keys() - {prepared.message.subject for prepared in commit}
+    def _check_levels(self, plan: Sequence[BatchEvent], reading: Reading) -> None:
+        forgotten = reading.levels.keys() - {one.subject for one in plan}
         if forgotten:
             raise Permanent(
                 f"{self._reaction.durable} read {', '.join(sorted(forgotten))} and does not record it again; what a "
@@ -155,8 +214,20 @@ def _fold(own: dict[str, EventType], state: type, stored: Sequence[Stored]) -> A
     return folded(state, stored, own)
 
 
-def _by_key(commit: Iterable[Prepared]) -> dict[str, list[Event]]:
-    found: dict[str, list[Event]] = {}
-    for prepared in commit:
-        found.setdefault(prepared.key, []).append(prepared.event)
+def _by_attempt(plan: Iterable[BatchEvent]) -> dict[Attempt, list[Event]]:
+    found: dict[Attempt, list[Event]] = {}
+    for one in plan:
+        if one.key == one.cause.key:
+            found.setdefault(one.cause, []).append(one.event)
     return found
+
+
+def _is_same(one: BatchEvent, message: Stored) -> bool:
+    """Whether an occurrence was recorded by this cause, or with the same contents.
+
+    Raises:
+        Permanent: other contents have its id.
+    """
+    if not is_caused(message, one.cause.envelope):
+        require_same(one.event, message)
+    return True

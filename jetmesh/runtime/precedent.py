@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jetmesh.cloudevents import Envelope, encoded, read_event
-from jetmesh.event import Event, is_milestone
+from jetmesh.event import Event, id_field_of, is_milestone
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import CloudEvents
@@ -64,8 +64,7 @@ class Precedent:
         """Whether this cause has led to the milestones that are there; without any, whether the story settles it."""
         if not milestones:
             return self._form.begins
-        cause = encoded(envelope.id)
-        if any(message.headers.get(CloudEvents.CAUSATION_ID) == cause for message in milestones):
+        if any(is_caused(message, envelope) for message in milestones):
             return True
         raise Permanent(SECOND.format(key=milestones[0].key, type=milestones[0].type))
 
@@ -103,3 +102,21 @@ class Precedent:
         if same is not None and read_event(type(event), same.data) != event:
             raise Permanent(f"{event.key}: {envelope.type} was recorded before with other contents")
         return True
+
+
+def is_caused(message: Stored, envelope: Envelope) -> bool:
+    """Whether what is recorded was caused by this delivery, or by the same one before."""
+    return message.headers.get(CloudEvents.CAUSATION_ID) == encoded(envelope.id)
+
+
+def require_same(event: Event, message: Stored) -> None:
+    """Check that what is recorded under the id of an occurrence has its contents.
+
+    Raises:
+        Permanent: it has others.
+    """
+    if read_event(type(event), message.data) != event:
+        raise Permanent(
+            f"{message.subject} was recorded before with other contents: `{id_field_of(type(event))}` tells one "
+            f"{type(event).type} of a key from another; publish it under a new one"
+        )

@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 from opentelemetry.trace import Span
 
-from jetmesh.cloudevents import encoded, read_event
 from jetmesh.event import Event, entity_of, id_field_of, id_of, is_occurrence
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.direct_get import Stored, last_sequence
-from jetmesh.jetstream.headers import CloudEvents
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.subject import covers, story_subject, subject_of
 from jetmesh.outcome import EventsRecorded, Nothing, Outcome, Settled
 from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.precedent import is_caused, require_same
 from jetmesh.runtime.single import Case, Single, but, join_cause
 from jetmesh.runtime.stories import has_ended
 from jetmesh.telemetry.spans import OUTCOME, Attempt
@@ -59,7 +58,7 @@ class Several(Single):
         if case.decided is None or self._story is not None:
             if self._is_careful and case.attempt.delivered > 1:
                 await self._confirm(case, stored)
-            case.decided = await self._decide(case.attempt.event, _story(case, stored))
+            case.decided = await self._decide(case.attempt, _story(case, stored))
         plan = self._plan(case, self._recording.all_declared(case.decided))
         if not plan:
             return Nothing()
@@ -125,7 +124,7 @@ class Several(Single):
         own = subject_of(type(attempt.event), case.key, id_of(attempt.event))
         if own in there and type(attempt.event) in self._reaction.outcomes:
             return self._is_same(attempt, attempt.event, there[own])
-        return any(self._is_cause(attempt, message) for message in there.values())
+        return any(is_caused(message, attempt.envelope) for message in there.values())
 
     def _plan(self, case: Case, events: Sequence[Event]) -> list[Planned]:
         """The subject and the guard of each event.
@@ -207,7 +206,7 @@ class Several(Single):
             elif not planned.is_occurrence:
                 if self._precedent.repeats(planned.event, attempt.envelope, [message]):
                     return []
-            elif self._is_same(attempt, planned.event, message) and self._is_cause(attempt, message):
+            elif self._is_same(attempt, planned.event, message) and is_caused(message, attempt.envelope):
                 return []
         if len(left) < len(plan) and not all(planned.is_occurrence for planned in plan):
             first = next(planned for planned in plan if planned not in left)
@@ -223,18 +222,9 @@ class Several(Single):
         Raises:
             Permanent: other contents have its id.
         """
-        if not self._is_intake and self._is_cause(attempt, message):
-            return True
-        if read_event(type(event), message.data) != event:
-            raise Permanent(
-                f"{message.subject} was recorded before with other contents: `{id_field_of(type(event))}` tells one "
-                f"{type(event).type} of a key from another; publish it under a new one"
-            )
+        if self._is_intake or not is_caused(message, attempt.envelope):
+            require_same(event, message)
         return True
-
-    @staticmethod
-    def _is_cause(attempt: Attempt, message: Stored) -> bool:
-        return message.headers.get(CloudEvents.CAUSATION_ID) == encoded(attempt.envelope.id)
 
     async def _record_all(self, case: Case, plan: Sequence[Planned], stored: Sequence[Stored]) -> None:
         """Record everything under its guard, or nothing; remember the story."""

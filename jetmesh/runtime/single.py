@@ -90,7 +90,7 @@ class Single:
             # A decision without the story is kept: deciding again would only send the same mail again.
             if self._is_careful and case.attempt.delivered > 1:
                 await self._confirm(case, stored)
-            case.decided = await self._decide(case.attempt.event, stored)
+            case.decided = await self._decide(case.attempt, stored)
         if case.decided is None:
             return Nothing()
         event = self._recording.declared(case.decided)
@@ -126,13 +126,15 @@ class Single:
         if await self._context.publisher.last_sequence(case.guarded, subject) != last_sequence(stored):
             raise Refused(f"the story on {case.guarded} has more events than were read")
 
-    def _decide(self, event: Event, stored: Sequence[Stored]) -> Awaitable[Any]:
+    def _decide(self, attempt: Attempt, stored: Sequence[Stored]) -> Awaitable[Any]:
         """Call the function with the arguments of its signature; report the result to the circuit breaker."""
         arguments = [
-            self._binding.dependencies if name == "dependencies" else folded(self._story, stored, self._own)
+            self._binding.dependencies if name == "dependencies"
+            else attempt if name == "delivery"
+            else folded(self._story, stored, self._own)
             for name in self._reaction.arguments
-        ]
-        answer = self._call(event, *arguments)
+        ]  # fmt: skip
+        answer = self._call(attempt.event, *arguments)
         return self._binding.breaker.watch(answer) if self._binding.breaker else answer
 
     async def _record(self, case: Case, event: Event, stored: Sequence[Stored]) -> None:

@@ -6,6 +6,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TypeAlias
 
+from jetmesh.event import id_of, is_occurrence
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import Outcome
 from jetmesh.runtime.binding import Binding
@@ -33,6 +34,7 @@ class Together:
         self.binding = binding
         self._decide, self._alone, self._in_flight = decide, binding.context.alone, binding.context.in_flight
         self._chain = Chain(binding, self._join)
+        self._occurs = any(map(is_occurrence, binding.reaction.events))
         self._in_tasks = OneByOne(binding, self._chain)
         self._waiting: dict[Attempt, Turn] = {}
         self._deciding: asyncio.Task[None] | None = None
@@ -87,14 +89,14 @@ class Together:
 
     def _next(self) -> dict[Attempt, Turn]:
         """The next batch: what runs alone, or one attempt for each key. The wildcard guards of one key do not see each
-        other inside a batch."""
+        other inside a batch. Occurrences stand for themselves: of one key there may be many."""
         suspect = self._alone.delivery
-        by_key: dict[str, Attempt] = {}
+        by_key: dict[object, Attempt] = {}
         for attempt in self._waiting:
             if attempt.delivery is suspect:
                 return {attempt: self._waiting.pop(attempt)}
             if len(by_key) < ATTEMPTS_MAX:
-                by_key.setdefault(attempt.envelope.key, attempt)
+                by_key.setdefault(_told_apart(attempt) if self._occurs else attempt.envelope.key, attempt)
         return {attempt: self._waiting.pop(attempt) for attempt in by_key.values()}
 
     async def _tell(self, turns: dict[Attempt, Turn], attempt: Attempt, how: How) -> None:
@@ -116,3 +118,10 @@ class Together:
         else:
             if outcome.is_held:
                 self._in_tasks.accept(attempt.delivery)
+
+
+def _told_apart(attempt: Attempt) -> object:
+    """What one batch takes once: the key, or an occurrence of it."""
+    if not is_occurrence(type(attempt.event)):
+        return attempt.envelope.key
+    return attempt.envelope.key, attempt.delivery.occurrence or id_of(attempt.event) or attempt.delivery.sequence

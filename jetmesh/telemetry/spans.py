@@ -10,6 +10,7 @@ the story's trace; a deadline joins it when it records something.
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry import trace
@@ -188,6 +189,34 @@ class Attempt:
     def headers(self) -> Headers:
         """The headers of the message."""
         return self.delivery.headers
+
+    @property
+    def id(self) -> str:
+        """The id of what arrived."""
+        return self.envelope.id
+
+    @property
+    def time(self) -> datetime:
+        """When that happened; where its publisher wrote no time, when it was stored."""
+        try:
+            return datetime.fromtimestamp(instant_of(self.envelope.time), UTC)
+        except (ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(self.delivery.timestamp, UTC)
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context with this attempt as the parent; empty where nothing is traced."""
+        return format_traceparent(self.context) if self.context.is_valid else ""
+
+    @property
+    def stream(self) -> str:
+        """The stream that it stands in."""
+        return self.delivery.stream
+
+    @property
+    def sequence(self) -> int:
+        """Its sequence in that stream."""
+        return self.delivery.sequence
 
     def is_about(self, correlation_id: str) -> None:
         """Set the key from the body: the subject of a message from outside has none."""

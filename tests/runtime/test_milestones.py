@@ -1,10 +1,10 @@
 """A milestone is recorded once per key: a second one, from another cause, is refused aloud and stays visible."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from jetmesh import Service
+from jetmesh import Service, Snapshot
 from jetmesh.testing import MeshOf
 from tests.support.jobs import Asked, Dropped, Finished, Work, work
 
@@ -47,7 +47,22 @@ def first() -> Service:
     return service
 
 
-FORMS = pytest.mark.parametrize("declared", [without_a_story, by_its_story, first], ids=lambda made: made.__name__)
+def together() -> Service:
+    """The same, many at once."""
+    service = work()
+
+    @service.on_many
+    async def finish(events: Sequence[Asked | Dropped], snapshot: Snapshot) -> list[Finished]:
+        """Something has become of jobs: finish them."""
+        await snapshot.stories(Work, Finished, [event.job_id for event in events])
+        return [Finished(job_id=event.job_id) for event in events]
+
+    return service
+
+
+FORMS = pytest.mark.parametrize(
+    "declared", [without_a_story, by_its_story, first, together], ids=lambda made: made.__name__
+)
 
 
 @FORMS

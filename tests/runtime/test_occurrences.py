@@ -1,8 +1,11 @@
 """Occurrences, and several events in one commit, on the real broker."""
 
-from jetmesh import Service
+import asyncio
+from datetime import UTC, datetime
+
+from jetmesh import Delivery, Service
 from jetmesh.testing import LocalMesh, MeshOf
-from tests.support.chat import MessageSent, RoomOpened, Tallied, Tally, chat
+from tests.support.chat import MessageSent, RoomOpened, Tallied, Tally, chat, counting
 from tests.support.jobs import Asked, Finished, Noted, Work, work
 
 
@@ -37,6 +40,20 @@ async def test_the_same_one_again_is_taken_once_and_other_contents_are_a_letter(
     assert "`message_id`" in letter.headers["Jetmesh-Reason"]
     assert [message.text for message in await mesh.occurrences(MessageSent, "room-7")] == ["hello"]
     assert (await mesh.recorded(Tally, "room-7")).messages == 1
+
+
+async def test_one_with_other_contents_is_found_among_many(mesh_of: MeshOf) -> None:
+    service = counting([])
+    mesh = await mesh_of(service)
+    await mesh.outside(said(1))
+    await mesh.settled()
+    await mesh.stop(service)
+    await asyncio.gather(*(mesh.outside(said(number, text="new")) for number in range(5)))
+    await mesh.start(service)
+    (letter,) = await mesh.dead_letters(1)
+    await mesh.settled()
+    assert letter.headers["Jetmesh-Reason"].startswith("chat.message_sent.room-7.m-1 was recorded before with other")
+    assert (await mesh.recorded(Tally, "room-7")).messages == 5
 
 
 async def test_what_no_token_can_be_is_a_letter_that_names_the_field(mesh_of: MeshOf) -> None:
@@ -169,3 +186,25 @@ async def test_two_milestones_of_a_key_are_one_commit_and_settled_together(mesh_
     assert await mesh.types("j-1") == {"work.finished", "work.noted", "jobs.asked"}
     assert await mesh.count("WORK") == 2
     assert await mesh.count("DEAD_LETTERS") == 0
+
+
+async def test_a_reaction_may_ask_for_what_arrived(mesh_of: MeshOf) -> None:
+    service, seen = Service("chat"), list[tuple[object, ...]]()
+
+    @service.intake
+    async def send(message: MessageSent, delivery: Delivery) -> MessageSent:
+        """Somebody wrote a message: record it once."""
+        what = delivery.id, delivery.time, delivery.headers["tone"], delivery.delivered, delivery.stream
+        seen.append((*what, delivery.sequence, delivery.traceparent))
+        return message
+
+    mesh = await mesh_of(service)
+    headers = {
+        "ce-specversion": "1.0", "ce-id": "x-1", "ce-type": "chat.message_sent", "ce-source": "/test",
+        "ce-time": "2026-03-29T01:30:00+01:00", "tone": "calm",
+    }  # fmt: skip
+    await mesh.publish("chat.message_sent", said(1).model_dump_json(), headers)
+    await mesh.settled()
+    assert seen == [
+        ("x-1", datetime(2026, 3, 29, 0, 30, tzinfo=UTC), "calm", 1, "INTAKE", 1, "")
+    ]  # nothing is traced here

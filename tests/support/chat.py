@@ -1,9 +1,11 @@
 """A small service with all kinds of events: members write messages in rooms, and the room's tally counts them."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from jetmesh import Service
+from jetmesh import Service, Snapshot
 from jetmesh_contracts import Event, Token
 
 
@@ -81,5 +83,22 @@ def chat() -> Service:
     async def notice(message: MessageSent, sender: Sender) -> SenderSeen | None:
         """A message was sent: note its sender, the first time."""
         return None if sender.seen else SenderSeen(sender_id=message.sender_id)
+
+    return service
+
+
+def counting(batches: list[int]) -> Service:
+    """Takes many messages of a room from outside and counts them in one commit; `batches` gets the size of each
+    decision."""
+    service = Service("chat")
+
+    @service.on_many
+    async def count(messages: Sequence[MessageSent], snapshot: Snapshot) -> list[MessageSent | Tally]:
+        """Somebody wrote messages: record and count them."""
+        batches.append(len(messages))
+        rooms = Counter(message.room_id for message in messages)
+        tallies = await snapshot.latest(Tally, rooms)
+        before = {room: tallies[room].messages if room in tallies else 0 for room in rooms}
+        return [*messages, *(Tally(room_id=room, messages=before[room] + more) for room, more in rooms.items())]
 
     return service
