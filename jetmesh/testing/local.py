@@ -25,7 +25,7 @@ from jetmesh.runtime.context import Context, connect
 from jetmesh.service import INTAKE, Service
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
-from jetmesh.topology import provision
+from jetmesh.topology import partitions, provision
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, timers_of
 from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Consumer, Stream, Topology, facts_of, topology
@@ -173,7 +173,8 @@ class LocalMesh:
         """What has happened about a key so far, of a type that happens many times, oldest first."""
         found: list[AnyEvent] = []
         first, subject = 1, subjects_of(event_type, key)
-        while page := (await self.context.direct_get.page(stream_of(event_type.owner), subject, first, 500)).messages:
+        stream = partitions.name_for(stream_of(event_type.owner), key, self.settings.split)
+        while page := (await self.context.direct_get.page(stream, subject, first, 500)).messages:
             found += [event_type.read(stored.data) for stored in page]
             first = page[-1].sequence + 1
         return found

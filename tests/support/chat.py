@@ -19,6 +19,10 @@ class RoomOpened(RoomEvent, type="chat.opened"):
     """A milestone: there is a room."""
 
 
+class RoomClosed(RoomEvent, type="chat.closed", ending=True):
+    """A milestone that ends the story of a room."""
+
+
 class MessageSent(RoomEvent, type="chat.message_sent", from_outside=True, id_field="message_id"):
     """An occurrence: somebody said something."""
 
@@ -83,6 +87,18 @@ def chat() -> Service:
     async def notice(message: MessageSent, sender: Sender) -> SenderSeen | None:
         """A message was sent: note its sender, the first time."""
         return None if sender.seen else SenderSeen(sender_id=message.sender_id)
+
+    return service
+
+
+def sending() -> Service:
+    """Takes messages from outside."""
+    service = Service("chat")
+
+    @service.intake
+    async def send(message: MessageSent) -> MessageSent:
+        """Somebody wrote a message: record it once."""
+        return message
 
     return service
 

@@ -131,7 +131,7 @@ class Job:
             else:
                 ended.append(whole)
         await self._keep([dated for whole in ended for dated in _dated(_events(whole))])
-        self._report.stories += len(ended)
+        self._report.stories += sum(any(not row.is_occurrence for row in mine[whole[0].key]) for whole in ended)
         for whole in await self._marked(ended):
             for row in _events(whole):
                 if self._filter_of(row.stream, row.type):

@@ -36,6 +36,11 @@ class Row(NamedTuple):
         return Subject.parse(self.subject).type
 
     @property
+    def is_occurrence(self) -> bool:
+        """Whether it is one of many about its key, and in no story."""
+        return bool(Subject.parse(self.subject).id)
+
+    @property
     def day(self) -> str:
         """The day on which it was stored (UTC)."""
         return day_of(self.time_ns)
