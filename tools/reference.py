@@ -8,8 +8,10 @@ from typing import NamedTuple, TypeAlias
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/authors/reference.md"
-PACKAGES = ("jetmesh", "jetmesh.testing")
-GIVEN = {"Context", "LocalMesh", "Mesh", "Replica", "SyncMesh"}
+PACKAGES = ("jetmesh", "jetmesh.testing", "jetmesh.extend")
+FORMAL = {"Generic", "NamedTuple"}
+"""Bases that say how a class is written."""
+GIVEN = {"Books", "Context", "LocalMesh", "Mesh", "Replica", "SyncMesh"}
 """What users get and never make."""
 
 Definition: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Assign
@@ -112,7 +114,7 @@ def entry(name: str, found: Documented) -> str:
 
 def bases(node: ast.ClassDef) -> str:
     """What a class is besides: an exception, a protocol, a kind of another class."""
-    named = [ast.unparse(base) for base in node.bases if ast.unparse(base) != "NamedTuple"]
+    named = [text for base in node.bases if (text := ast.unparse(base)).partition("[")[0] not in FORMAL]
     if not named:
         return ""
     if "Protocol" in named:

@@ -68,10 +68,13 @@ def _none(_: Books) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppAudit(Generic[AnyBooks]):
-    """How an app is audited: every app by its streams, as it stands here. An app with checks of its own, such as
-    `checks=(*CHECKS, parcels_have_labels)`, declares one under `jetmesh.audits`."""
+    """How an app is audited. Each check is a function from what was collected to the offences, in words; its docstring
+    says what must hold."""
 
-    checks: Sequence[Check[AnyBooks]] = CHECKS
+    checks: Sequence[Check[AnyBooks]] = ()
+    """The app's own."""
+    common: Sequence[Check[AnyBooks]] = CHECKS
+    """Those of every app, which come first."""
     restored: Sequence[Check[AnyBooks]] = ()
     """What holds already in streams that were restored from a backup, before a service starts."""
     outside: Callable[[Books, Path], AnyBooks] = _by_streams_alone
@@ -87,7 +90,9 @@ class AppAudit(Generic[AnyBooks]):
 
     def of(self, found: AnyBooks) -> Audit[AnyBooks]:
         """The audit."""
-        return Audit(found, checks.findings(self.checks, found), self.figures(found), self.tables(found))
+        return Audit(
+            found, checks.findings((*self.common, *self.checks), found), self.figures(found), self.tables(found)
+        )
 
     def of_restored(self, found: AnyBooks) -> list[str]:
         """What is wrong with restored streams."""

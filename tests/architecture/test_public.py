@@ -1,4 +1,4 @@
-"""What is public is said in `jetmesh` and `jetmesh.testing`; services, templates and pages import nothing else."""
+"""What is public is said in three modules (`PUBLIC`); services, templates and pages import nothing else."""
 
 import ast
 import re
@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import jetmesh
+import jetmesh.extend
 import jetmesh.testing
 from jetmesh_shop.flow import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLIC = {"jetmesh", "jetmesh.testing"}
+PUBLIC = {"jetmesh", "jetmesh.extend", "jetmesh.testing"}
 SHOP = ROOT / "services" / "jetmesh_shop"
 AUTHORS = [
     *(path for service in SERVICES for path in (SHOP / service.name).rglob("*.py")),

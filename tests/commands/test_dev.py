@@ -35,12 +35,7 @@ OPERATED = """
 import sys
 
 from hello import Greeted
-from jetmesh.local.backing import Backing, BackingServices
-from jetmesh.local.plan import listens
-from jetmesh.local.supervisor import Spec
-from jetmesh.operate.audit import AppAudit
-from jetmesh.operate.checks import CHECKS
-from jetmesh.operate.load import Load
+from jetmesh.extend import AppAudit, Backing, BackingServices, Load, Spec, listens
 
 def nobody_is_greeted_in_capitals(books):
     \"\"\"nobody is greeted in capitals\"\"\"
@@ -51,7 +46,7 @@ def nobody_is_greeted_in_capitals(books):
 def greetings(run, count, seed):
     return (Greeted(name=f"{run}-{number}") for number in range(count))
 
-AUDIT = AppAudit(checks=(*CHECKS, nobody_is_greeted_in_capitals))
+AUDIT = AppAudit(checks=(nobody_is_greeted_in_capitals,))
 LOAD = Load(greetings)
 
 def backing(state, ports):

@@ -6,11 +6,13 @@
 | python, quoted | the block stands in the file that `QUOTED` names, whose tests run it | here |
 | console | each command is run, or read by the program that it calls (the table there says which) | test_console.py |
 | yaml | read; `DATA` names the program that takes it | here |
+| toml | read; what it names is declared on the page | here |
 | sql | executed by DuckDB on an archive | here |
 | mermaid, text | drawn or read by people alone | — |
 """
 
 import subprocess
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from jetmesh_shop.analytics.adapters import SCHEMA
 from tests.docs.pages import ROOT, Block, blocks
 from tests.support.programs import program
 
-LANGUAGES = {"python", "console", "yaml", "sql", "mermaid", "text"}
+LANGUAGES = {"python", "console", "yaml", "toml", "sql", "mermaid", "text"}
 
 QUOTED: Mapping[str, str] = {
     "CONTRIBUTING.md#1": "services/jetmesh_shop/payments/service.py",
@@ -76,6 +78,13 @@ DATA: Mapping[str, Callable[[str], None]] = {
 @each("yaml")
 def test_data_is_what_its_reader_takes(block: Block) -> None:
     DATA[block.name](block.text)
+
+
+@each("toml")
+def test_a_project_names_what_its_page_declares(block: Block) -> None:
+    declared = "".join(other.text for other in blocks("python") if other.page in (block.page, "README.md"))
+    for reference in tomllib.loads(block.text)["tool"]["jetmesh"].values():
+        assert f"\n{reference.partition(':')[2]} = " in declared
 
 
 @each("sql")

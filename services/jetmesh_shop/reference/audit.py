@@ -103,6 +103,7 @@ def _stock(books: ShopBooks) -> Table:
 
 
 AUDIT = AppAudit(
+    common=(),
     checks=checks.CHECKS,
     restored=checks.RESTORED,
     outside=with_the_outside,
