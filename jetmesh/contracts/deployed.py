@@ -32,6 +32,15 @@ LOCK_WAIT_SECONDS = 30.0
 LOCK_POLL_SECONDS = 0.2
 
 
+class Awaited(BaseModel):
+    """A durable that an app could not make, since the stream of another app was not there yet: that app makes it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stream: str
+    config: Mapping[str, Any]
+
+
 class Deployed(BaseModel):
     """What an app said when it was applied: the types that each of its services records, and who reads which type."""
 
@@ -41,6 +50,7 @@ class Deployed(BaseModel):
     version: str = ""
     records: Mapping[str, tuple[str, ...]] = {}
     reads: Mapping[str, tuple[str, ...]] = {}
+    awaits: tuple[Awaited, ...] = ()
 
     def __str__(self) -> str:
         return f"the app {self.app} {self.version}".rstrip()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from jetmesh.app import name_of, version_of
 from jetmesh.contracts import compatibility, deployed, registry
 from jetmesh.contracts.compatibility import FACT_RULES, Break, Side
-from jetmesh.contracts.deployed import Deployed
+from jetmesh.contracts.deployed import Awaited, Deployed
 from jetmesh.contracts.package import contracts_of, recorded_by
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contracts
@@ -16,7 +16,7 @@ from jetmesh.settings import Settings
 from jetmesh.topology import provision, streams
 from jetmesh.topology.provision import REFUSED, Change, Drift, Step
 from jetmesh.topology.starting import ASKED, Starts
-from jetmesh.topology.streams import Topology
+from jetmesh.topology.streams import Consumer, Topology
 
 ADVICE = "make a new type and keep the old one; `jetmesh contracts check --against nats` says whom this breaks"
 
@@ -89,7 +89,8 @@ class Deployment:
             found = await self.plan()
             found.require()
             await provision.apply(self.connection, found.steps)
-            return replace(found, notes=(*found.notes, *await self._publish()))
+            made = await self._awaited_by_others()
+            return replace(found, notes=(*found.notes, *made, *await self._publish(found)))
 
     def _needed(self) -> Topology:
         """The topology, with the registry; of an app that has no intake any more also the intake, to leave it."""
@@ -112,9 +113,25 @@ class Deployment:
         second = registry.second_owners(there, own, self.name, self.take_over)
         return [*second, *breaks, *([ADVICE] if breaks else ())]
 
-    async def _publish(self) -> list[str]:
-        """Write what the app records and reads; returns what its operator should know."""
-        mine, known = self.mine, await deployed.fetch(self.connection)
+    async def _awaited_by_others(self) -> list[str]:
+        """Make the durables that other apps wait for on this app's streams, as they have declared them."""
+        own = {stream.name for stream in needed(self.services, self.settings).streams if not stream.is_shared}
+        known = await deployed.fetch(self.connection)
+        awaited = [(other, each) for other in known.values() for each in other.awaits if each.stream in own]
+        return [
+            f"create consumer {each.stream}/{each.config['durable_name']}, which {other} waits for"
+            for other, each in awaited
+            if await provision.make_if_missing(self.connection, each.stream, each.config)
+        ]
+
+    async def _publish(self, plan: AppPlan) -> list[str]:
+        """Write what the app records, reads and waits for; returns what its operator should know."""
+        awaits = tuple(
+            Awaited(stream=step.wanted.stream, config=step.config)
+            for step in plan.steps
+            if step.change is Change.AWAIT and isinstance(step.wanted, Consumer)
+        )
+        mine, known = self.mine.model_copy(update={"awaits": awaits}), await deployed.fetch(self.connection)
         await registry.publish(
             self.connection,
             recorded_by(self.services),

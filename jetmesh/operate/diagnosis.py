@@ -109,7 +109,7 @@ def _fix(step: Step, lost: frozenset[str]) -> str:
     if step.change is Change.REFUSE:
         return "remove the reason: `jetmesh topology apply` refuses this"
     if step.change is Change.AWAIT:
-        return "deploy the app that owns the stream, then `jetmesh topology apply` this one again"
+        return "deploy the app that owns the stream: its `jetmesh topology apply` makes both"
     return "run `jetmesh topology apply`"
 
 

@@ -290,8 +290,22 @@ def _plan_orphan(orphan: Orphan, prune: bool) -> Step:
 
 
 def _awaited(consumer: Consumer) -> Step:
-    reason = f"there is no stream {consumer.stream} yet: the app that owns it makes it; apply again then"
-    return Step(Change.AWAIT, "consumer", f"{consumer.stream}/{consumer.durable}", consumer, reason=reason)
+    reason = f"there is no stream {consumer.stream} yet: the app that owns the stream makes both"
+    config = difference.new_consumer(consumer.config)
+    return Step(
+        Change.AWAIT, "consumer", f"{consumer.stream}/{consumer.durable}", consumer, reason=reason, config=config
+    )
+
+
+async def make_if_missing(connection: Transport, stream: str, config: Config) -> bool:
+    """Make a durable on a stream that exists, unless it is there; whether it was made."""
+    name = config["durable_name"]
+    history = await _history(connection, stream)
+    if history is None or await request(connection, f"CONSUMER.INFO.{stream}.{name}"):
+        return False
+    body = {"stream_name": stream, "config": _with_history(config, history), "action": "create"}
+    await request(connection, f"CONSUMER.CREATE.{stream}.{name}", body, strict=True)
+    return True
 
 
 def _with_history(config: Config, history: History) -> Config:

@@ -90,8 +90,10 @@ async def test_an_app_waits_for_the_stream_of_another_one(broker: Broker) -> Non
     assert said.endswith(" streams and durables are as needed, the others wait\n")
     planned = await jetmesh(broker, "topology", "plan", app="COUNTER")
     assert planned.exit_code == 1
-    await apply(broker, "KITCHEN")
-    assert "await" not in await apply(broker, "COUNTER")
+    made = await apply(broker, "KITCHEN")
+    assert "create consumer KITCHEN/counter-call, which the app counter 1.0 waits for" in made
+    assert (await jetmesh(broker, "topology", "plan", app="COUNTER")).exit_code == 0
+    assert "waits for" not in await apply(broker, "KITCHEN")
 
 
 async def test_each_app_adds_and_removes_its_own_subjects(broker: Broker, connection: Connection) -> None:
