@@ -29,7 +29,7 @@ from jetmesh.service import INTAKE, Service
 from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import check_split, histories
-from jetmesh.topology.streams import topology
+from jetmesh.topology.streams import outside, topology
 
 GONE = "discarded"
 
@@ -148,7 +148,9 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
         events += (fact_of(types, stream, message) for message in stored if not is_marker(message.subject))
     dead_letters = await stream_reader.read(context.connection, DEAD_LETTERS)
     waiting = await delayed(context.connection, services)
-    intake = [fact_of(types, INTAKE, message) for message in await stream_reader.read(context.connection, INTAKE)]
+    entities = {entity for service in services for entity in outside(service)}
+    asked = await stream_reader.read(context.connection, INTAKE)
+    intake = [fact_of(types, INTAKE, each) for each in asked if each.subject.partition(".")[0] in entities]
     # The archive last: what leaves a stream while it is read is there by then.
     archived = [fact_of(types, row.stream, row.stored()) for row in _archived(archive, lives)]
     return Books(

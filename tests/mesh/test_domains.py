@@ -5,23 +5,23 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from jetmesh import NotYet, Permanent, Retry, Service
+from jetmesh import NotYet, Permanent, Retry, Service, Snapshot
 from jetmesh.common.ports import free_ports
-from jetmesh.contracts import registry
+from jetmesh.contracts import deployed, registry
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.testing import Broker, LocalMesh
-from tests.support.jobs import Asked, Failed, Finished
+from tests.support.jobs import Asked, Failed, Finished, Level, Work
 
 HUB = """
 jetstream: {{domain: hub}}
@@ -79,9 +79,12 @@ def jetmesh(broker: Broker, *arguments: str, **settings: str) -> str:
     return ran.stdout
 
 
-@pytest.mark.parametrize(
+each_setting = pytest.mark.parametrize(
     "setting", [{"JETMESH_NATS_DOMAIN": "hub"}, {"JETMESH_NATS_API_PREFIX": "$JS.hub.API"}], ids=["domain", "prefix"]
 )
+
+
+@each_setting
 async def test_a_topology_is_made_in_the_domain_that_is_named(leaf: Broker, setting: dict[str, str]) -> None:
     assert await streams(leaf, "hub") == []
     await asyncio.to_thread(jetmesh, leaf, "topology", "apply", **setting)
@@ -103,7 +106,27 @@ async def test_a_domain_that_is_nowhere_is_named_by_its_setting(leaf: Broker) ->
             await api.request(connection, "STREAM.NAMES", {})
 
 
-async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -> None:
+@each_setting
+async def test_two_apps_share_a_domain_that_is_behind_a_leaf_node(leaf: Broker, setting: dict[str, str]) -> None:
+    """The registry, its lock and the intake of both are there, and nothing of them is at the near server."""
+    assert await streams(leaf, "hub") == []
+    for app in ("COUNTER", "KITCHEN", "COUNTER"):
+        await asyncio.to_thread(jetmesh, leaf, "topology", "apply", **setting, JETMESH_APP=f"tests.support.teams:{app}")
+    async with connected(leaf, "hub") as connection:
+        intake = await api.request(connection, "STREAM.INFO.INTAKE", strict=True)
+        known = await deployed.fetch(connection)
+    assert sorted(intake["config"]["subjects"]) == ["calls.*", "dishes.*"]
+    assert {name: each.reads for name, each in known.items()} == {
+        "counter": {"dishes.cooked": ("counter.call",)},
+        "kitchen": {},
+    }
+    listed = await asyncio.to_thread(jetmesh, leaf, "contracts", "deployed", **setting)
+    assert "counter.call of the app" in listed
+    assert await streams(leaf, "leaf") == []
+
+
+@each_setting
+async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path, setting: dict[str, str]) -> None:
     """Pulls, acknowledgements, guards, stories, delayed redeliveries, dead letters, the archive."""
     tries: dict[str, int] = {}
     work = Service("work")
@@ -119,7 +142,7 @@ async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -
         return Finished(job_id=asked.job_id)
 
     await streams(leaf, "hub")
-    environment = {"NATS_URL": leaf.url, "JETMESH_NATS_DOMAIN": "hub"}
+    environment = {"NATS_URL": leaf.url, **setting}
     async with LocalMesh([work], [], environment) as mesh:
         await mesh.start(work)
         for job in (Asked(job_id="easy"), Asked(job_id="hard", effort=2), Asked(job_id="never")):
@@ -135,6 +158,36 @@ async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path) -
         with archive.held():
             await Job(mesh.context.connection, [work], archive, print).run(datetime.now(UTC))
     assert await streams(leaf, "leaf") == []
+
+
+async def test_a_batch_is_committed_through_a_leaf_node(leaf: Broker) -> None:
+    """The snapshot's direct gets, the atomic batch and its guard go to the domain."""
+    work = Service("work")
+
+    @work.on_many
+    async def finish(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished | Level]:
+        """Jobs are asked for: do them together, and count what they cost."""
+        stories = await snapshot.stories(Work, Finished, [job.job_id for job in asked])
+        levels = await snapshot.latest(Level, ["all"])
+        new = [job for job in asked if not stories[job.job_id].finished]
+        spent = (levels["all"].spent if "all" in levels else 0) + sum(job.effort for job in new)
+        return [*(Finished(job_id=job.job_id) for job in new), Level(name="all", spent=spent)] if new else []
+
+    await streams(leaf, "hub")
+    async with LocalMesh([work], [], {"NATS_URL": leaf.url, "JETMESH_NATS_DOMAIN": "hub"}) as mesh:
+        for number in range(20):
+            await mesh.record(Asked(job_id=f"j-{number}"))
+        await mesh.start(work)
+        await mesh.settled()
+        level = await mesh.recorded(Level, "all")
+        assert (level.spent, await mesh.count("WORK")) == (20, 20 + await level_versions(mesh))
+    assert await streams(leaf, "leaf") == []
+
+
+async def level_versions(mesh: LocalMesh) -> int:
+    """How many levels are stored."""
+    info = await api.request(mesh.context.connection, "STREAM.INFO.WORK", {"subjects_filter": "tally.>"}, strict=True)
+    return int(sum(info["state"]["subjects"].values()))
 
 
 async def test_a_backup_is_taken_and_restored_through_a_leaf_node(leaf: Broker, tmp_path: Path) -> None:

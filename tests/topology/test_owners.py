@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ from jetmesh.contracts import deployed, registry
 from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate import diagnosis
+from jetmesh.operate.books import collect
 from jetmesh.operate.findings import CheckContext, Grade
-from jetmesh.settings import Settings
+from jetmesh.runtime.context import connect
+from jetmesh.settings import Settings, read
+from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
 from jetmesh.topology import ownership, provision
 from jetmesh.topology.streams import topology
@@ -321,3 +325,15 @@ async def test_doctor_of_an_app_finds_nothing_wrong_with_what_another_one_reads(
         each for check in (diagnosis.streams, diagnosis.durables) for each in [each async for each in check(context)]
     ]
     assert [each for each in found if each.grade is Grade.WRONG] == []
+
+
+async def test_the_books_of_an_app_have_what_it_was_asked_and_nothing_of_another_one(
+    broker: Broker, connection: Connection, tmp_path: Path
+) -> None:
+    for app in ("KITCHEN", "COUNTER"):
+        await apply(broker, app)
+    for subject in ("dishes.ordered", "calls.asked"):
+        await connection.ask(subject, b'{"dish_id": "d-1"}')
+    async with connect(read(Settings, {"NATS_URL": broker.url}), providers.start("test", {}), "test") as context:
+        books = await collect(context, teams.KITCHEN, tmp_path / "archive")
+    assert [fact.subject for fact in books.intake] == ["dishes.ordered"]
