@@ -1,7 +1,8 @@
 """Settings from the environment, checked at start. An error names its variable."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -12,6 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from jetmesh.event import stream_of
 
 Model = TypeVar("Model", bound=BaseModel)
+
+PREFIX = "JETMESH_"
+NEAR = 0.85
+"""How alike a name and a setting are, where one is meant for the other (difflib's ratio, without the prefix)."""
+_READ: dict[type[BaseModel], None] = {}
+"""The models that this process has read settings of: those of its services as well."""
 
 SCHEMES = frozenset({"nats", "tls"})
 """The schemes of a server's address."""
@@ -189,6 +196,7 @@ def read(model: type[Model], variables: Mapping[str, str] | None = None) -> Mode
     Raises:
         SettingsError: naming each variable that has a wrong value.
     """
+    _READ[model] = None
     names = {name: variable(model, name) for name in model.model_fields}
     given = environment() if variables is None else variables
     found = {model.model_fields[name].alias or name: _given(pattern, given) for name, pattern in names.items()}
@@ -198,6 +206,35 @@ def read(model: type[Model], variables: Mapping[str, str] | None = None) -> Mode
         complaints = [(_named(names, e["loc"]), e["msg"].removeprefix("Value error, ")) for e in invalid.errors()]
         wrong = "; ".join(f"{name}: {words}" for name, words in complaints)
         raise SettingsError(f"settings: {wrong}") from None
+
+
+def check_names(variables: Mapping[str, str], *, strict: bool = False) -> None:
+    """Check that no variable is a misspelt setting, or one in the wrong place.
+
+    Another service's variables may be there as well: without `strict`, one that resembles no setting is left alone.
+
+    Raises:
+        SettingsError: naming each that is, and the setting that is meant.
+    """
+    models: list[type[BaseModel]] = [Settings, Project, Debugging, *_READ]
+    known = {variable(model, name) for model in models for name in model.model_fields}
+    wrong = [f"{name}: {fix}" for name in sorted(variables) if (fix := _misspelt(name, known, strict=strict))]
+    if wrong:
+        raise SettingsError(f"settings: {'; '.join(wrong)}")
+
+
+def _misspelt(name: str, known: Set[str], *, strict: bool) -> str:
+    """What is meant instead; empty if the variable is all right."""
+    if not name.startswith(PREFIX) or any(fnmatchcase(name, pattern) for pattern in known):
+        return ""
+    own = name.removeprefix(PREFIX)
+    if own in known or own.startswith("OTEL_"):
+        return f"write {own}"
+    bare = {each.removeprefix(PREFIX): each for each in known if each.startswith(PREFIX) and "*" not in each}
+    cutoff = 0.0 if strict else NEAR
+    if near := get_close_matches(own, bare, n=1, cutoff=cutoff):
+        return f"there is no such setting; {bare[near[0]]} is the nearest"
+    return ""
 
 
 def _given(pattern: str, variables: Mapping[str, str]) -> str | dict[str, str]:

@@ -1,9 +1,11 @@
 """Settings come from the environment, and an error names its variable."""
 
 import pytest
+from pydantic import BaseModel
 
+from jetmesh import settings
 from jetmesh.runtime.runner import delay_seconds
-from jetmesh.settings import Settings, SettingsError, read, variable
+from jetmesh.settings import Settings, SettingsError, check_names, read, variable
 from tests.support.jobs import Asked, Failed, work
 
 
@@ -67,3 +69,34 @@ def test_a_deadline_is_set_by_its_own_variable() -> None:
     for wrong in ("soon", "-1", "nan"):
         with pytest.raises(SettingsError, match="JETMESH_AFTER_WORK_TIME_OUT_SECONDS: Input should be"):
             read(Settings, {"JETMESH_AFTER_WORK_TIME_OUT_SECONDS": wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("JETMESH_SLOT", "JETMESH_SLOT: there is no such setting; JETMESH_SLOTS is the nearest"),
+        ("JETMESH_REPLICA", "JETMESH_REPLICAS is the nearest"),
+        ("JETMESH_NATS_URL", "JETMESH_NATS_URL: write NATS_URL"),
+        ("JETMESH_OTEL_SERVICE_NAME", "write OTEL_SERVICE_NAME"),
+    ],
+)
+def test_a_setting_that_is_misspelt_or_in_the_wrong_place_names_the_right_one(name: str, words: str) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        check_names({name: "1"})
+    assert words in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["NATS_URL", "JETMESH_SLOTS", "JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS", "JETMESH_SMTP_URL", "PATH"]
+)
+def test_what_is_a_setting_or_may_be_another_services_is_left_alone(name: str) -> None:
+    check_names({name: "1"})
+
+
+def test_a_service_knows_the_settings_that_its_wiring_read() -> None:
+    class Own(BaseModel):
+        slot: int = 0
+
+    assert read(Own, {"JETMESH_SLOT": "1"}).slot == 1
+    check_names({"JETMESH_SLOT": "1"})
+    del settings._READ[Own]

@@ -129,7 +129,7 @@ def _broken(found: Package, past: Sequence[Contracts], mode: Mode, app: str) -> 
     new = found.contracts()
     changes = compatibility.check(new, past, mode)
     changes += compatibility.removed_examples(old, found.examples)
-    changes += compatibility.unrecorded(new, services)
+    changes += compatibility.unrecorded({name: new[name] for name in old.keys() & new.keys()}, services)
     broken = readers.counted(changes, known, old)
     for each, whom in broken:
         _report(each, whom)
@@ -274,7 +274,7 @@ def lint_(contracts: str) -> None:
 def generate_(only_check: bool, app: str, contracts: str) -> None:
     """Write schemas, the AsyncAPI document and its page, TypeScript and Go types next to the package."""
     found = package.load(contracts)
-    wanted = generate.files(found, apps.load(app))
+    wanted = generate.files(found, _services(app))
     changed = generate.stale(wanted, found.folder) if only_check else generate.write(wanted, found.folder)
     for file in changed:
         say(f"{'not current' if only_check else 'written'}: {file.relative_to(found.folder)}")

@@ -13,13 +13,26 @@ def new() -> None:
     """Create the files of something new, ready to run and to test."""
 
 
-@new.command()
-@click.argument("name")
-@click.option(
+into = click.option(
     "--into", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The folder to create it in."
 )
+
+
+@new.command()
+@click.argument("name")
+@into
 def service(name: str, into: Path) -> None:
     """Create a service NAME with a reaction, a contract and tests that pass."""
     for file in scaffold.service(name, into):
         say(file)
     say(f"next: cd {into / name} && pytest")
+
+
+@new.command()
+@click.argument("name")
+@into
+def contracts(name: str, into: Path) -> None:
+    """Create a package of contracts NAME with one event, an example and a test that passes."""
+    for file in scaffold.contracts(name, into):
+        say(file)
+    say(f"next: cd {into / name} && jetmesh contracts generate && pytest")

@@ -1,13 +1,24 @@
 """A new event: its class, its export from the package, its first example, and a test."""
 
+import ast
 import json
+import keyword
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from jetmesh.contracts.lint import TYPE
 from jetmesh.contracts.package import Package
+
+SERVICE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+BASES = ("event", "__init__")
+"""The modules of a package that are no owner's."""
+RESERVED = frozenset({*dir(BaseModel), "type", "owner", "key", "key_field", "from_outside", "state", "ending", "read"})
+"""The names of members that every event has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,7 @@ def files(package: Package, draft: Draft, tests: Path) -> dict[Path, str]:
         raise ValueError(f"{draft.type}: a type is <entity>.<event>, in small letters, digits and underscores")
     if any(event.type == draft.type for event in package.events):
         raise ValueError(f"{draft.type} exists already")
+    _check(package, draft)
     home = package.folder / package.name
     init, module = home / "__init__.py", home / f"{draft.module}.py"
     example = {draft.key: f"{draft.key[0]}-1"}
@@ -51,10 +63,56 @@ def files(package: Package, draft: Draft, tests: Path) -> dict[Path, str]:
     }
 
 
+def _check(package: Package, draft: Draft) -> None:
+    """Check that the names of a draft make valid Python.
+
+    Raises:
+        ValueError: one does not; the text names the option.
+    """
+    if not SERVICE.fullmatch(draft.owner) or keyword.iskeyword(draft.module):
+        raise ValueError(f"--owner {draft.owner}: a service is small letters, digits and hyphens, and no keyword")
+    if not draft.key.isidentifier() or keyword.iskeyword(draft.key) or draft.key in RESERVED or draft.key[0] == "_":
+        raise ValueError(f"--key {draft.key}: a field is a Python name, and none that every event has")
+    if draft.module in BASES or not draft.name.isidentifier() or keyword.iskeyword(draft.name):
+        raise ValueError(f"{draft.type}: {draft.module}.{draft.name} can't be a class; choose another owner or type")
+    module = sys.modules.get(package.name)
+    there = set(vars(module)) if module else set()
+    there |= _classes(package.folder / package.name / f"{draft.module}.py")
+    if draft.name in there:
+        raise ValueError(f"{draft.type}: there is a class {draft.name} already; choose another type")
+
+
+def _classes(module: Path) -> set[str]:
+    if not module.is_file():
+        return set()
+    return {each.name for each in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(each, ast.ClassDef)}
+
+
+def _imported(package: Package, module: str) -> str:
+    """The module, with what the new class needs imported."""
+    tree = ast.parse(module)
+    known = {
+        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    needed = {"Field": "pydantic", "Event": f"{package.name}.event", "Token": f"{package.name}.event"}
+    missing = [f"from {home} import {name}" for name, home in needed.items() if name not in known]
+    if not missing:
+        return module
+    lines, body = module.splitlines(), tree.body
+    after = body[0].end_lineno or 0 if body and isinstance(body[0], ast.Expr) else 0
+    while after < len(lines) and lines[after].startswith("from __future__"):
+        after += 1
+    return "\n".join([*lines[:after], "", *missing, *lines[after:]]) + "\n"
+
+
 def _module(package: Package, draft: Draft, before: str) -> str:
-    head = before or (
-        f'"""What {draft.owner} tells the world."""\n\nfrom pydantic import Field\n\n'
-        f"from {package.name}.event import Event, Token\n"
+    head = (
+        _imported(package, before)
+        if before
+        else (
+            f'"""What {draft.owner} tells the world."""\n\nfrom pydantic import Field\n\n'
+            f"from {package.name}.event import Event, Token\n"
+        )
     )
     return head + "\n\n" + "\n".join(_class(draft, head))
 

@@ -23,7 +23,7 @@ from jetmesh.runtime.context import BackgroundTask, Context, connect
 from jetmesh.runtime.endpoints import endpoints
 from jetmesh.runtime.runner import Runner
 from jetmesh.service import DeclarationError, Service
-from jetmesh.settings import Settings, SettingsError
+from jetmesh.settings import Settings, SettingsError, check_names, environment
 from jetmesh.telemetry import providers
 from jetmesh.topology import partitions
 from jetmesh.topology.provision import Drift
@@ -156,6 +156,7 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
     await runner.wait_for_topology(health.waiting)
     health.reason = "waiting for what the service needs"
     async with wire(mesh) as dependencies:
+        check_names(environment())  # now that the wiring has read its own
         begun.set()
         await runner.start(dependencies)
         if mesh.telemetry.is_measured:

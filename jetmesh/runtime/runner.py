@@ -273,4 +273,9 @@ async def _ended(task: "asyncio.Task[None]") -> None:
 def delay_seconds(reaction: Reaction, chosen: Mapping[str, float]) -> float:
     """The delay of a deadline: as declared, or as `JETMESH_AFTER_<SERVICE>_<REACTION>_SECONDS` says."""
     declared = reaction.delay.total_seconds() if reaction.delay else 0.0
-    return chosen.get(f"{reaction.service}_{reaction.name}".upper().replace("-", "_"), declared)
+    return chosen.get(delay_variable(reaction), declared)
+
+
+def delay_variable(reaction: Reaction) -> str:
+    """How `JETMESH_AFTER_…_SECONDS` names a deadline."""
+    return f"{reaction.service}_{reaction.name}".upper().replace("-", "_")

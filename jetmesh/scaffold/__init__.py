@@ -1,15 +1,23 @@
-"""The files of a new service, from the templates of this package: `$name`, `$module` and `$stream` are filled in."""
+"""The files of a new service or package of contracts, from the templates of this package: `$name`, `$module` and
+`$stream` are filled in."""
 
+import keyword
 import re
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from jetmesh.event import stream_of
+from jetmesh.event import CLIENT, stream_of
+from jetmesh.service import INTAKE
+from jetmesh.topology.accounts import CORE, OPERATOR
+from jetmesh.topology.names import DEAD_LETTERS, claims_of, timers_of
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+LENGTH_MAX = 32
 PACKAGE, SUFFIX = "package", ".template"
 
 
@@ -19,14 +27,50 @@ def service(name: str, into: Path) -> list[Path]:
     Raises:
         ValueError: the name can't be a service's, or the folder exists already.
     """
-    if not NAME.fullmatch(name) or len(name) > 32:
-        raise ValueError(f"{name!r} can't be a service's name: lower-case letters, digits and hyphens, 32 at most")
+    if why := _unfit(name) or _taken(name):
+        raise ValueError(f"{name!r} can't be a service's name: {why}")
+    return _made("service", name, into)
+
+
+def contracts(name: str, into: Path) -> list[Path]:
+    """Write a package of contracts called `name` into the folder `into / name`; the files, as written.
+
+    Raises:
+        ValueError: the name can't be a package's, or the folder exists already.
+    """
+    if why := _unfit(name):
+        raise ValueError(f"{name!r} can't be the name of a package of contracts: {why}")
+    return _made("contracts", name, into)
+
+
+def _unfit(name: str) -> str:
+    """Why no Python package may have the name; empty if one may."""
+    module = name.replace("-", "_")
+    if not NAME.fullmatch(name) or len(name) > LENGTH_MAX:
+        return f"lower-case letters, digits and hyphens, {LENGTH_MAX} at most"
+    if keyword.iskeyword(module) or keyword.issoftkeyword(module):
+        return "it is a keyword of Python"
+    if module in sys.stdlib_module_names or module in ("tests", "jetmesh") or find_spec(module):
+        return f"it would hide the package {module} that is there already"
+    return ""
+
+
+def _taken(name: str) -> str:
+    """Why no service may have the name; empty if one may."""
+    stream = stream_of(name)
+    if stream in (INTAKE, DEAD_LETTERS) or stream.endswith((timers_of(""), claims_of(""))):
+        return f"the stream {stream} is for something else"
+    if stream == CORE or name in (OPERATOR, CLIENT):
+        return f"the broker has a user or an account {name} already"
+    return ""
+
+
+def _made(kind: str, name: str, into: Path) -> list[Path]:
     folder = into / name
     if folder.exists():
         raise ValueError(f"{folder} exists already")
-    module = name.replace("-", "_")
-    words = {"name": name, "module": module, "stream": stream_of(name)}
-    return [_write(folder, path, text, words) for path, text in _templates(files(__name__) / "service")]
+    words = {"name": name, "module": name.replace("-", "_"), "stream": stream_of(name)}
+    return [_write(folder, path, text, words) for path, text in _templates(files(__name__) / kind)]
 
 
 def _templates(folder: Traversable, path: str = "") -> Iterator[tuple[str, str]]:

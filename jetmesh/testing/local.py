@@ -23,9 +23,9 @@ from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import Context, connect
 from jetmesh.service import INTAKE, Service
-from jetmesh.settings import Settings, read
+from jetmesh.settings import Settings, check_names, read
 from jetmesh.telemetry import providers
-from jetmesh.topology import partitions, provision
+from jetmesh.topology import names, partitions, provision
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, timers_of
 from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Consumer, Stream, Topology, facts_of, topology
@@ -62,6 +62,7 @@ class LocalMesh:
     ) -> None:
         self.services = App(services, middlewares_of(services))
         self.environment = dict(environment)
+        check_names(self.environment, strict=True)
         self.settings: Settings = read(Settings, self.environment)
         self.replicas: list[Replica] = []
         self.context: Context
@@ -100,6 +101,7 @@ class LocalMesh:
     async def start(self, service: Service, **environment: str) -> Replica:
         """Start a (further) replica of a service and wait until it is ready; `environment` adds to the mesh's."""
         stopping, health = asyncio.Event(), Health(service.name)
+        check_names(environment, strict=True)
         settings = read(Settings, {**self.environment, **environment})
         serving = process.serve(service, self.services, settings, health, stopping, self._wire(service))
         replica = Replica(service, health, stopping, asyncio.create_task(serving, name=service.name))
@@ -198,15 +200,17 @@ class LocalMesh:
         await until(enough, within_seconds, f"there are {count} dead letters")
         return letters
 
-    async def settled(self, within_seconds: float = WITHIN_SECONDS) -> None:
+    async def settled(self, within_seconds: float = WITHIN_SECONDS, *, timers: bool = True) -> None:
         """Wait until all deliveries of all services are settled and none are pending, except deadlines; the broker may
-        be away meanwhile."""
+        be away meanwhile. With `timers=False`, deliveries that wait for a long pause or for another version of their
+        service may be left."""
         consumers = self.topology.work
         left: list[str] = []
 
         async def nothing_left() -> bool:
             try:
-                left[:] = [text for consumer in consumers if (text := await self._left(consumer))]
+                open_ = [text for consumer in consumers if (text := await self._left(consumer))]
+                left[:] = [*open_, *(await self._delayed() if timers else ())]
             except Unavailable as away:
                 left[:] = [str(away)]
             return not left
@@ -237,6 +241,16 @@ class LocalMesh:
         )
         waiting, running = info["num_pending"], info["num_ack_pending"]
         return f"{name}: {waiting} waiting, {running} running" if waiting or running else ""
+
+    async def _delayed(self) -> list[str]:
+        """How many deliveries wait in the timers of each service, in words."""
+        found = []
+        for stream in (timers_of(service.stream) for service in self.services):
+            wanted = {"subjects_filter": names.TIMERS}
+            info = await api.request(self.context.connection, f"STREAM.INFO.{stream}", wanted)
+            waiting = [each for each in (info or {}).get("state", {}).get("subjects") or () if not names.is_note(each)]
+            found += [f"{stream}: {len(waiting)} delayed"] if waiting else []
+        return found
 
     def _logs(self) -> list[str]:
         beside = {INTAKE, DEAD_LETTERS}

@@ -15,6 +15,8 @@ NO_LETTER = "dead.none"
 RESTORING = "JETMESH_RESTORING"
 """A stream that exists while a backup is restored (`jetmesh.operate.backup`)."""
 RESTORING_SUBJECT = "jetmesh.restoring"
+TIMERS = "timers.>"
+"""All that waits for its time, and the notes of last attempts that began."""
 BEGUN = "begun"
 """In a timer's subject, in the place of the reaction: the note of a last attempt that began. It waits for nothing."""
 

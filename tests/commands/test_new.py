@@ -18,6 +18,27 @@ def test_a_name_that_cannot_be_a_services_is_refused(name: str, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("json", "it would hide the package json"),
+        ("class", "it is a keyword of Python"),
+        ("match", "it is a keyword of Python"),
+        ("pydantic", "it would hide the package pydantic"),
+        ("intake", "the stream INTAKE is for something else"),
+        ("dead-letters", "the stream DEAD_LETTERS is for something else"),
+        ("orders-timers", "the stream ORDERS_TIMERS is for something else"),
+        ("operator", "it would hide the package operator"),
+        ("mesh", "the broker has a user or an account mesh already"),
+        ("client", "the broker has a user or an account client already"),
+    ],
+)
+def test_a_name_that_could_not_work_is_refused_with_the_reason(name: str, why: str, tmp_path: Path) -> None:
+    said = CliRunner().invoke(commands, ["new", "service", name, "--into", str(tmp_path)])
+    assert f"{name!r} can't be a service's name: {why}" in str(said.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "greetings").mkdir()
     told = CliRunner().invoke(commands, ["new", "service", "greetings", "--into", str(tmp_path)])
@@ -27,7 +48,7 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python that has the built wheel of the runtime, and nothing of this repository."""
-    return installed(built(tmp_path_factory.mktemp("wheel")), "[testing]")
+    return installed(built(tmp_path_factory.mktemp("wheel")), "[contracts,testing]")
 
 
 @pytest.mark.parametrize("name", ["greetings", "new-greetings"])
@@ -42,3 +63,25 @@ def test_a_new_service_passes_its_tests_with_the_wheel_alone(python: Path, tmp_p
     assert f"**{name}.answer**: A question was recorded: answer it." in flow
     where = run(str(python), "-c", "import jetmesh; print(jetmesh.__file__)", cwd=tmp_path, env=bare)
     assert not where.startswith(str(ROOT))
+
+
+def test_a_new_package_of_contracts_is_accepted_by_every_command(python: Path, tmp_path: Path) -> None:
+    bare, jetmesh = clean(), str(python.parent / "jetmesh")
+    run(jetmesh, "new", "contracts", "shop-contracts", cwd=tmp_path, env=bare)
+    home = tmp_path / "shop-contracts"
+
+    def contracts(*words: str) -> str:
+        return run(jetmesh, "contracts", *words, cwd=home, env=bare)
+
+    contracts("generate")
+    assert "1 contracts, 0 findings" in contracts("lint")
+    contracts("release")
+    assert "0 breaking changes" in contracts("check")
+    contracts("new", "orders.placed")
+    contracts("new", "orders.returned")
+    contracts("generate")
+    contracts("generate", "--check")
+    assert "0 breaking changes" in contracts("check")
+    assert "Recorded when" in contracts("show", "parcels.sent")
+    assert '"parcel_id"' in run(jetmesh, "example", "parcels.sent", cwd=home, env=bare)
+    assert "passed" in run(str(python), "-m", "pytest", "-q", cwd=home, env=bare)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jetmesh import DeclarationError, NotYet, Permanent, Service
+from jetmesh import DeclarationError, Deferred, NotYet, Permanent, Retry, Service, SettingsError
 from jetmesh.testing import Broker, MeshOf, given
 from tests.support.jobs import Asked, Failed, Finished, Work, work
 from tests.support.samples import authorized, placed
@@ -123,3 +123,30 @@ async def test_what_waits_for_the_mesh_goes_on_while_the_broker_is_away(mesh_of:
     broker.start()
     await mesh.settled()
     assert await mesh.dead_letters() == []
+
+
+async def test_a_mesh_of_a_test_knows_its_settings(mesh_of: MeshOf) -> None:
+    with pytest.raises(SettingsError, match="JETMESH_ACK_WAIT: there is no such setting; JETMESH_ACK_WAIT_SECONDS is"):
+        await mesh_of(work(), start=False, JETMESH_ACK_WAIT="1")
+
+
+async def test_settled_means_that_nothing_waits_for_its_time_either(mesh_of: MeshOf) -> None:
+    waiting = Service("work")
+
+    @waiting.on(retry=Retry(attempts=None, first_seconds=3600.0, longest_seconds=3600.0))
+    async def finish(asked: Asked) -> Finished:
+        """Waits until it may."""
+        raise Deferred("later")
+
+    mesh = await mesh_of(waiting)
+    await mesh.record(ASKED)
+
+    async def is_delayed() -> bool:
+        try:
+            await mesh.settled(0.1)
+        except AssertionError as left:
+            return "WORK_TIMERS: 1 delayed" in str(left)
+        return False
+
+    await mesh.until(is_delayed, what="the delivery waits in the timers")
+    await mesh.settled(timers=False)
