@@ -17,6 +17,8 @@ from jetmesh.topology.names import BEGUN, timer
 
 SUSPECT_AFTER = 10
 """The delivery count above which a reaction to many that never gives up runs a delivery alone."""
+UNFIT_AFTER = 3
+"""The same of a sink."""
 CHANCES = 3
 """Attempts alone: something else may kill the process at that moment, but hardly so often."""
 REMEMBERED = "1h"
@@ -24,8 +26,10 @@ PAUSE_SECONDS = 1.0
 
 
 def trust_until(reaction: Reaction) -> float:
-    """The delivery count above which a delivery may have killed its process. One event of a reaction that never gives
-    up is waited for, perhaps for long; a batch must go on without it."""
+    """The delivery count above which a delivery runs alone: it may have killed its process, or be what a sink's store
+    can't take. A reaction to single events that never gives up suspects none: its deliveries don't hold up others."""
+    if reaction.form.keeps_all:
+        return UNFIT_AFTER
     if reaction.retry.attempts is None:
         return SUSPECT_AFTER if reaction.form.is_joint else math.inf
     return reaction.retry.attempts

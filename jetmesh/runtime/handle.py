@@ -228,22 +228,19 @@ SETTLED: tuple[Callable[[Binding], Callable[[Attempt, Outcome], None] | None], .
 """With the outcome."""
 
 
-class Chain:
-    """All steps around one reaction; `react` decides about an attempt."""
+class Gates:
+    """The gates of one reaction; `then` goes on with a delivery."""
 
-    def __init__(self, binding: Binding, react: Handler[Attempt]) -> None:
-        self._binding, self._policy = binding, FailurePolicy(binding)
-        gates, self._down = _made(GATES, binding), _made(DOWN, binding)
-        self._up, self._settled = _made(UP, binding), _made(SETTLED, binding)
+    def __init__(self, binding: Binding, then: Handler[Delivery]) -> None:
+        gates = _made(GATES, binding)
         self._open = [gate.is_open for gate in gates]
-        self._react = middlewares(binding, react)
-        self._gated: Handler[Delivery] = self._attempt
+        self._then = self._gated = then
         for gate in reversed(gates):
             self._gated = partial(_through, gate, self._gated)
 
     async def handle(self, delivery: Delivery) -> Outcome:
         """Handle a delivery; one that is held goes through the gates again."""
-        handle: Handler[Delivery] = self._attempt
+        handle = self._then
         while True:
             for is_open in self._open:
                 if not is_open(delivery):
@@ -258,6 +255,16 @@ class Chain:
             if not is_open(delivery):
                 return False
         return True
+
+
+class Chain:
+    """All steps around one reaction; `react` decides about an attempt."""
+
+    def __init__(self, binding: Binding, react: Handler[Attempt]) -> None:
+        self._binding, self._policy = binding, FailurePolicy(binding)
+        self._down, self._up, self._settled = _made(DOWN, binding), _made(UP, binding), _made(SETTLED, binding)
+        self._react = middlewares(binding, react)
+        self.gates = Gates(binding, self._attempt)
 
     def down(self, delivery: Delivery) -> Attempt:
         """Begin an attempt and take it down to the middlewares.

@@ -9,19 +9,22 @@ from opentelemetry.trace import Span
 
 from jetmesh.event import Event, EventType, entity_of, id_of, is_milestone, is_occurrence
 from jetmesh.failure import Permanent, Unavailable
+from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import BATCH_MAX
 from jetmesh.jetstream.subject import story_subject, subject_of
-from jetmesh.outcome import EventsRecorded, Settled
+from jetmesh.outcome import EventsRecorded, Outcome, Settled
 from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.handle import Chain, How
 from jetmesh.runtime.precedent import SECOND, is_caused, require_same
 from jetmesh.runtime.reading import Archived, Reading
 from jetmesh.runtime.recording import Recording, join_story
 from jetmesh.runtime.stories import folded
-from jetmesh.runtime.together import OnEnd, Together
+from jetmesh.runtime.together import Join, OnEnd, Together
 from jetmesh.telemetry.spans import OUTCOME, Attempt
 
+ATTEMPTS_MAX = 256
 ROUNDS = 8
 
 
@@ -48,15 +51,20 @@ class Prepared(NamedTuple):
     span: Span
 
 
-def many(binding: Binding) -> Together:
+def many(binding: Binding) -> Together[Attempt]:
     """The worker of a reaction to many events."""
-    return Together(binding, Many(binding).decide)
+    return Together(binding, partial(Many, binding))
 
 
 class Many:
     """Decides the deliveries of a batch in one go, each of another key, and records the events in one commit."""
 
-    def __init__(self, binding: Binding) -> None:
+    batch_max, worthwhile = ATTEMPTS_MAX, 0
+
+    def __init__(self, binding: Binding, join: Join[Attempt]) -> None:
+        self._chain = chain = Chain(binding, lambda attempt: join(attempt.delivery, attempt))
+        self.gates, self.down, self._has_middlewares = chain.gates, chain.down, bool(binding.middlewares)
+        self._occurs = any(map(is_occurrence, binding.reaction.events))
         self._binding, self._context, self._reaction = binding, binding.context, binding.reaction
         self._breaker, self._recording = binding.breaker, Recording(binding)
         own = {event.type: event for event in binding.service.records}
@@ -64,23 +72,40 @@ class Many:
         self._occurrences = frozenset(filter(is_occurrence, self._reaction.outcomes))
         self._milestones = frozenset(filter(is_milestone, self._reaction.outcomes))
 
-    async def decide(self, attempts: list[Attempt], on_end: OnEnd) -> None:
+    def passes(self, delivery: Delivery) -> bool:
+        """A middleware may always make it wait."""
+        return not self._has_middlewares and self.gates.is_open(delivery)
+
+    def key(self, attempt: Attempt) -> object:
+        """The wildcard guards of one key do not see each other inside a batch. Occurrences stand for themselves: of one
+        key there may be many."""
+        if not self._occurs or not is_occurrence(type(attempt.event)):
+            return attempt.envelope.key
+        return attempt.envelope.key, attempt.delivery.occurrence or id_of(attempt.event) or attempt.delivery.sequence
+
+    async def up(self, ended: Sequence[tuple[Attempt, How]]) -> list[Delivery]:
+        """Take attempts up the chain; those that are held."""
+        held = []
+        for attempt, how in ended:
+            outcome = await self._chain.up(attempt, how)
+            if outcome.is_held:
+                held.append(attempt.delivery)
+        return held
+
+    async def decide(self, attempts: list[Attempt], on_end: OnEnd[Attempt]) -> None:
         """Decide and record the batch; one that fails is taken apart, so that a poisoned delivery is alone with it."""
         await self._context.in_flight.certainty()
         try:
             recorded = await self._commit(attempts)
         except Exception as error:
             if len(attempts) == 1 or isinstance(error, Unavailable):
-                for attempt in attempts:
-                    await on_end(attempt, error)
+                await on_end(dict.fromkeys(attempts, error))
                 return
             middle = len(attempts) // 2
             await self.decide(attempts[:middle], on_end)
             await self.decide(attempts[middle:], on_end)
         else:
-            for attempt in attempts:
-                events = recorded.get(attempt)
-                await on_end(attempt, EventsRecorded(tuple(events)) if events else Settled())
+            await on_end({attempt: _outcome(recorded.get(attempt)) for attempt in attempts})
 
     async def _commit(self, attempts: list[Attempt]) -> Mapping[Attempt, list[Event]]:
         """What was recorded, by the attempt whose key it is about."""
@@ -208,6 +233,10 @@ class Many:
                 f"{self._reaction.durable} read {', '.join(sorted(forgotten))} and does not record it again; what a "
                 f"decision rests on is guarded only if it is part of the commit"
             )
+
+
+def _outcome(events: list[Event] | None) -> Outcome:
+    return EventsRecorded(tuple(events)) if events else Settled()
 
 
 def _fold(own: dict[str, EventType], state: type, stored: Sequence[Stored]) -> Any:

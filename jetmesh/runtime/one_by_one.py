@@ -8,15 +8,15 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.runtime.binding import Binding, log
 from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
 from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX
-from jetmesh.runtime.handle import Chain
+from jetmesh.runtime.handle import Gates
 
 
 class OneByOne:
-    """Starts the chain for each delivery."""
+    """Sends each delivery to the gates."""
 
-    def __init__(self, binding: Binding, chain: Chain, doubt: Doubt | None = None) -> None:
+    def __init__(self, binding: Binding, gates: Gates, doubt: Doubt | None = None) -> None:
         self.binding = binding
-        self._handle, self._doubt = chain.handle, doubt
+        self._handle, self._doubt = gates.handle, doubt
         self._in_flight = binding.context.in_flight
         self._running: dict[Delivery, asyncio.Task[None]] = {}
         self._again: deque[Delivery] = deque()

@@ -3,7 +3,9 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from jetmesh.cloudevents import decode_own_form
 from jetmesh.common.throttled_log import reason_of
@@ -13,81 +15,78 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents, Headers
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.outcome import Kept, Outcome, Retried
-from jetmesh.runtime.batching import Batches
 from jetmesh.runtime.binding import Binding
+from jetmesh.runtime.handle import Gates, How, answer
+from jetmesh.runtime.together import Join, OnEnd, Together
 from jetmesh.telemetry.otlp import trace_id_of
 
 BATCH_MAX = 2_000
 BATCH_WORTHWHILE = 1_000
-TOGETHER_MAX = 3
-REST_SECONDS_MAX = 0.5
-REST_PER_SECOND_OF_WORK = 20
 PAUSE_SECONDS_MAX = 5.0
 
 
-def sink(binding: Binding) -> Batches:
+def sink(binding: Binding) -> Together[Delivery]:
     """The worker of a sink."""
-    return Batches(binding, Sink(binding))
+    return Together(binding, partial(Sink, binding))
 
 
 class Sink:
-    """Hands over whatever waits, and acknowledges it once the store has it. What fails is tried until it succeeds."""
+    """Hands over whatever waits, and acknowledges it once the store has it. What fails is tried until it succeeds.
 
-    def __init__(self, binding: Binding) -> None:
-        self._binding, self._context, self._reaction = binding, binding.context, binding.reaction
+    It keeps messages, not attempts at events: they pass the gates of every form, and are settled with their batch. A
+    single event is stored at once; under load a batch waits for more, since a transaction costs as much for few.
+    """
 
-    async def size(self) -> int:
-        """As much as a transaction takes well."""
-        return BATCH_MAX
+    batch_max, worthwhile = BATCH_MAX, BATCH_WORTHWHILE
 
-    async def handle(self, batch: list[Delivery], queue: Batches) -> None:
-        """Store the batch. If more deliveries have come meanwhile, wait for still more: a transaction costs as much for
-        few events as for many. A single event is stored at once; under load there is no pause. An event that was
-        redelivered often is stored alone: the store may be unable to take it."""
+    def __init__(self, binding: Binding, join: Join[Delivery]) -> None:
+        self._binding, self._reaction, self._join = binding, binding.reaction, join
+        self._in_flight, self._history = binding.context.in_flight, binding.context.histories.of
+        self.gates = Gates(binding, self._joined)
+        self.passes = self.gates.is_open
+
+    def down(self, delivery: Delivery) -> Delivery:
+        """Leave it as it was delivered."""
+        return delivery
+
+    def key(self, delivery: Delivery) -> Delivery:
+        """A batch takes any number of one story."""
+        return delivery
+
+    async def up(self, ended: Sequence[tuple[Delivery, How]]) -> list[Delivery]:
+        """Settle a part of a batch; nothing is held."""
+        for delivery, how in ended:
+            answer(self._in_flight, delivery, Retried(how, PAUSE_SECONDS_MAX) if isinstance(how, Exception) else how)
+        return []
+
+    async def _joined(self, delivery: Delivery) -> Outcome:
+        outcome = await self._join(delivery, delivery)
+        answer(self._in_flight, delivery, outcome)
+        return outcome
+
+    async def decide(self, batch: list[Delivery], on_end: OnEnd[Delivery]) -> None:
+        """Store a batch, without the markers of archived stories, which are no events."""
         began = time.monotonic()
-        events = [delivery for delivery in batch if not self._is_marker(delivery)]
-        if together := [delivery for delivery in events if delivery.delivered <= TOGETHER_MAX]:
-            await self._keep(together)
-        for delivery in events:
-            if delivery.delivered > TOGETHER_MAX:
-                await self._keep([delivery])
-        if queue.waiting:
-            worked_seconds = time.monotonic() - began
-            await queue.gather(BATCH_WORTHWHILE, min(REST_PER_SECOND_OF_WORK * worked_seconds, REST_SECONDS_MAX))
-
-    def _is_marker(self, delivery: Delivery) -> bool:
-        """The marker of an archived story is no event, and nothing to keep."""
-        if not is_marker(delivery.subject):
-            return False
-        self._context.in_flight.ack(delivery)
-        return True
-
-    async def _keep(self, batch: list[Delivery]) -> None:
-        began = time.monotonic()
-        arguments = [self._binding.dependencies for _ in self._reaction.arguments]
-        outcome: type[Outcome]
-        try:
-            of = self._context.histories.of
-            await self._binding.call([recorded(each, of(each.stream)) for each in batch], *arguments)
-        except Exception as error:
-            self._give_back(batch, error)
-            outcome = Retried
-        else:
-            for delivery in batch:
-                self._context.in_flight.ack(delivery)
-            outcome = Kept
+        events = [delivery for delivery in batch if not is_marker(delivery.subject)]
+        outcome = await self._keep(events) if events else Kept()
+        await on_end(dict.fromkeys(batch, Kept()) | dict.fromkeys(events, outcome))
         seconds = time.monotonic() - began
-        for delivered, times in Counter(delivery.delivered for delivery in batch).items():
-            self._binding.telemetry.stats.add(outcome, "", seconds, delivered, times)
+        for delivered, times in Counter(delivery.delivered for delivery in events).items():
+            self._binding.telemetry.stats.add(type(outcome), "", seconds, delivered, times)
 
-    def _give_back(self, batch: list[Delivery], error: Exception) -> None:
-        self._binding.conditions.log(
-            reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
-            self._reaction.durable, len(batch), error, error=error,
-        )  # fmt: skip
-        pause = self._reaction.retry.pause_seconds(max(delivery.delivered for delivery in batch))
-        for delivery in batch:
-            self._context.in_flight.nak(delivery, min(pause, PAUSE_SECONDS_MAX))
+    async def _keep(self, events: list[Delivery]) -> Outcome:
+        arguments = [self._binding.dependencies for _ in self._reaction.arguments]
+        of = self._history
+        try:
+            await self._binding.call([recorded(each, of(each.stream)) for each in events], *arguments)
+        except Exception as error:
+            self._binding.conditions.log(
+                reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
+                self._reaction.durable, len(events), error, error=error,
+            )  # fmt: skip
+            pause = self._reaction.retry.pause_seconds(max(delivery.delivered for delivery in events))
+            return Retried(error, min(pause, PAUSE_SECONDS_MAX))
+        return Kept()
 
 
 def recorded(delivery: Delivery, history: History = UNKNOWN) -> Recorded:

@@ -1,127 +1,166 @@
-"""The worker of a reaction to many: what arrives while a batch is decided forms the next one."""
+"""The worker of batches: what comes down while a batch is handled forms the next one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from jetmesh.event import id_of, is_occurrence
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import Outcome
 from jetmesh.runtime.binding import Binding
-from jetmesh.runtime.handle import Chain, How
+from jetmesh.runtime.handle import Gates, How
 from jetmesh.runtime.one_by_one import OneByOne
-from jetmesh.telemetry.spans import Attempt
 
-OnEnd: TypeAlias = Callable[[Attempt, How], Awaitable[None]]
-"""Called once for each attempt of a batch, when it is known how it ended."""
-Decide: TypeAlias = Callable[[list[Attempt], OnEnd], Awaitable[None]]
+T = TypeVar("T")
+OnEnd: TypeAlias = Callable[[Mapping[T, How]], Awaitable[None]]
+"""Called when it is known how some of a batch ended."""
+Join: TypeAlias = Callable[[Delivery, T], Awaitable[Outcome]]
+"""What the task of a delivery waits for at the end of its way down: what became of it in a batch."""
 Turn: TypeAlias = asyncio.Future[Outcome] | None
-"""What the task of an attempt waits for; None: it has no task."""
+"""None: the delivery has no task."""
 
-ATTEMPTS_MAX = 256
+REST_SECONDS_MAX = 0.5
+REST_PER_SECOND_OF_WORK = 20
 
 
-class Together:
-    """Every delivery goes down its chain, and those at the end of it are decided together.
+class Joint(Protocol[T]):
+    """What a form of reaction does with its deliveries; `T` is what they become on their way down."""
 
-    Only a delivery that may have to wait on its way has a task of its own: with one for each a batch takes an eighth
-    longer.
-    """
+    batch_max: int
+    """The most of a batch."""
+    worthwhile: int
+    """For so many a batch waits a little, under load; 0: for none."""
+    gates: Gates
+    """The way of a delivery that has a task."""
 
-    def __init__(self, binding: Binding, decide: Decide) -> None:
+    def passes(self, delivery: Delivery) -> bool:
+        """Whether nothing on its way down makes the delivery wait: it needs no task."""
+        ...
+
+    def down(self, delivery: Delivery) -> T:
+        """Take such a delivery down.
+
+        Raises:
+            Exception: a step refused it.
+        """
+        ...
+
+    def key(self, one: T) -> object:
+        """Of all with the same key a batch has one."""
+        ...
+
+    async def decide(self, batch: list[T], on_end: OnEnd[T]) -> None:
+        """Handle a batch."""
+
+    async def up(self, ended: Sequence[tuple[T, How]]) -> list[Delivery]:
+        """Take up those that have no task; returns what is held."""
+        ...
+
+
+class Together(Generic[T]):
+    """Only a delivery that may have to wait on its way has a task of its own: with one for each a batch takes an eighth
+    longer."""
+
+    def __init__(self, binding: Binding, form: Callable[[Join[T]], Joint[T]]) -> None:
         self.binding = binding
-        self._decide, self._alone, self._in_flight = decide, binding.context.alone, binding.context.in_flight
-        self._chain = Chain(binding, self._join)
-        self._occurs = any(map(is_occurrence, binding.reaction.events))
-        self._in_tasks = OneByOne(binding, self._chain)
-        self._waiting: dict[Attempt, Turn] = {}
-        self._deciding: asyncio.Task[None] | None = None
+        self._form = form(self._join)
+        self._alone, self._in_flight = binding.context.alone, binding.context.in_flight
+        self._in_tasks = OneByOne(binding, self._form.gates)
+        self._waiting: dict[Delivery, tuple[T, Turn]] = {}
+        self._working: asyncio.Task[None] | None = None
+        self._enough, self._enough_is = asyncio.Event(), 0
         self._loop, self._variables = asyncio.get_running_loop(), copy_context()
 
     def accept(self, delivery: Delivery) -> None:
         """A delivery has arrived; does not block."""
-        if self.binding.middlewares or not self._chain.is_open(delivery):
+        if not self._form.passes(delivery):
             self._in_tasks.accept(delivery)
             return
         try:
-            attempt = self._chain.down(delivery)
+            one = self._form.down(delivery)
         except Exception:
-            self._in_tasks.accept(delivery)  # its chain says what becomes of the error
+            self._in_tasks.accept(delivery)  # there it becomes known what follows the error
         else:
-            self._wait(attempt, None)
+            self._wait(delivery, one, None)
 
     def give_back(self) -> None:
         """The service stops: give back what has not begun."""
         self._in_tasks.give_back()
-        for attempt in [attempt for attempt, turn in self._waiting.items() if turn is None]:
-            del self._waiting[attempt]
-            self._in_flight.nak(attempt.delivery)
+        for delivery in [delivery for delivery, (_, turn) in self._waiting.items() if turn is None]:
+            del self._waiting[delivery]
+            self._in_flight.nak(delivery)
 
     async def drained(self) -> None:
         """Returns when nothing of what was accepted is running any more."""
-        while self._deciding is not None:
-            await asyncio.wait([self._deciding])
+        while self._working is not None:
+            await asyncio.wait([self._working])
         await self._in_tasks.drained()
 
-    async def _join(self, attempt: Attempt) -> Outcome:
-        """Wait until a batch with this attempt is decided; what became of it."""
+    async def _join(self, delivery: Delivery, one: T) -> Outcome:
         turn: asyncio.Future[Outcome] = self._loop.create_future()
-        self._wait(attempt, turn)
+        self._wait(delivery, one, turn)
         return await turn
 
-    def _wait(self, attempt: Attempt, turn: Turn) -> None:
-        self._waiting[attempt] = turn
-        if self._deciding is None:
-            self._deciding = self._loop.create_task(self._decide_all(), context=self._variables)
+    def _wait(self, delivery: Delivery, one: T, turn: Turn) -> None:
+        self._waiting[delivery] = one, turn
+        if self._working is None:
+            self._working = self._loop.create_task(self._work(), context=self._variables)
+        elif len(self._waiting) == self._enough_is:
+            self._enough.set()
 
-    async def _decide_all(self) -> None:
+    async def _work(self) -> None:
         while self._waiting:
+            began = time.monotonic()
             turns = self._next()
-            on_end = partial(self._tell, turns)
+            on_end = partial(self._ended, turns)
             try:
-                await self._decide(list(turns), on_end)
+                await self._form.decide(list(turns), on_end)
             except Exception as surprise:
-                for attempt in list(turns):
-                    await on_end(attempt, surprise)
-        self._deciding = None
+                await on_end(dict.fromkeys(turns, surprise))
+            if self._waiting and self._form.worthwhile:
+                await self._gather(time.monotonic() - began)
+        self._working = None
 
-    def _next(self) -> dict[Attempt, Turn]:
-        """The next batch: what runs alone, or one attempt for each key. The wildcard guards of one key do not see each
-        other inside a batch. Occurrences stand for themselves: of one key there may be many."""
-        suspect = self._alone.delivery
-        by_key: dict[object, Attempt] = {}
-        for attempt in self._waiting:
-            if attempt.delivery is suspect:
-                return {attempt: self._waiting.pop(attempt)}
-            if len(by_key) < ATTEMPTS_MAX:
-                by_key.setdefault(_told_apart(attempt) if self._occurs else attempt.envelope.key, attempt)
-        return {attempt: self._waiting.pop(attempt) for attempt in by_key.values()}
+    def _next(self) -> dict[T, Turn]:
+        """The next batch: what runs alone, or one for each key."""
+        alone = self._alone.delivery
+        if alone is not None and alone in self._waiting:
+            return dict([self._waiting.pop(alone)])
+        by_key: dict[object, Delivery] = {}
+        key_of, batch_max = self._form.key, self._form.batch_max
+        for delivery, (one, _) in self._waiting.items():
+            by_key.setdefault(key_of(one), delivery)
+            if len(by_key) == batch_max:
+                break
+        return dict([self._waiting.pop(delivery) for delivery in by_key.values()])
 
-    async def _tell(self, turns: dict[Attempt, Turn], attempt: Attempt, how: How) -> None:
-        turn = turns.pop(attempt)
-        if turn is None:
-            await self._up(attempt, how)
-        elif turn.done():  # its middleware waits no longer
+    async def _gather(self, worked_seconds: float) -> None:
+        """Wait for more: a transaction costs as much for few as for many."""
+        self._enough_is = self._form.worthwhile
+        if len(self._waiting) >= self._enough_is:
             return
-        elif isinstance(how, Exception):
-            turn.set_exception(how)
-        else:
-            turn.set_result(how)
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(REST_PER_SECOND_OF_WORK * worked_seconds, REST_SECONDS_MAX)):
+                await self._enough.wait()
 
-    async def _up(self, attempt: Attempt, how: How) -> None:
-        try:
-            outcome = await self._chain.up(attempt, how)
-        except Exception as surprise:
-            self._in_tasks.surprised(attempt.delivery, surprise)
-        else:
-            if outcome.is_held:
-                self._in_tasks.accept(attempt.delivery)
+    async def _ended(self, turns: dict[T, Turn], ended: Mapping[T, How]) -> None:
+        without_task = []
+        for one, how in ended.items():
+            turn = turns.pop(one)
+            if turn is None:
+                without_task.append((one, how))
+            elif not turn.done():  # else its middleware waits no longer
+                _end(turn, how)
+        for delivery in await self._form.up(without_task) if without_task else ():
+            self._in_tasks.accept(delivery)
 
 
-def _told_apart(attempt: Attempt) -> object:
-    """What one batch takes once: the key, or an occurrence of it."""
-    if not is_occurrence(type(attempt.event)):
-        return attempt.envelope.key
-    return attempt.envelope.key, attempt.delivery.occurrence or id_of(attempt.event) or attempt.delivery.sequence
+def _end(turn: asyncio.Future[Outcome], how: How) -> None:
+    if isinstance(how, Exception):
+        turn.set_exception(how)
+    else:
+        turn.set_result(how)

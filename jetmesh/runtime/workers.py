@@ -20,7 +20,7 @@ def single(binding: Binding) -> OneByOne:
     """The worker of a reaction to one event."""
     doubt = Doubt(binding.context.connection) if may_act_outside(binding.reaction) else None
     made = Single if binding.reaction.is_plain else Several
-    return OneByOne(binding, Chain(binding, made(binding, is_careful=doubt is not None).react), doubt)
+    return OneByOne(binding, Chain(binding, made(binding, is_careful=doubt is not None).react).gates, doubt)
 
 
 def may_act_outside(reaction: Reaction) -> bool:

@@ -1,8 +1,8 @@
-"""A guard against slow creep: the calls that one hop takes, in Python and into C, whatever machine counts them."""
+"""A guard against slow creep: the calls that one delivery takes, in Python and into C, whatever machine counts them."""
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -11,14 +11,19 @@ import pytest
 from benchmarks.contenders.jetmesh_hop import SERVICES, payments
 from benchmarks.hop import mesh_headers, placed
 from benchmarks.receiver import Receiver
+from jetmesh import Event, Recorded, Service, Snapshot
+from jetmesh.cloudevents import cloud_event
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.testing import LocalMesh, MeshOf
+from tests.support.jobs import Asked, Finished, Work, work
 
 HOPS = 400
 WITHIN_SECONDS = 60.0
 UNTRACED_CALLS_MAX = 272
 TRACED_CALLS_MAX = 378
-"""What a hop takes, and a tenth. Lower them when it takes less; before you raise them, profile."""
+MANY_CALLS_MAX = 228
+SINK_CALLS_MAX = 107
+"""What one takes, and a tenth. Lower them when it takes less; before you raise them, profile."""
 
 
 class Calls:
@@ -43,13 +48,21 @@ def counted() -> Iterator[Calls]:
 
 
 async def calls_per_hop(mesh: LocalMesh) -> float:
-    """The service stands; then orders arrive all at once, ready as bytes: sending them costs next to nothing."""
-    await mesh.start(payments)
-    handled = await acknowledgements(mesh)
+    """Those of a reaction to one event."""
     orders = [placed(number) for number in range(HOPS)]
+    headers = [mesh_headers(number, order.key) for number, order in enumerate(orders)]
+    return await calls_per_delivery(mesh, payments, orders, headers)
+
+
+async def calls_per_delivery(
+    mesh: LocalMesh, service: Service, events: Sequence[Event], headers_of: Sequence[dict[str, str]]
+) -> float:
+    """The service stands; then events arrive all at once, ready as bytes: sending them costs next to nothing."""
+    await mesh.start(service)
+    handled = await acknowledgements(mesh)
     messages = [
-        (f"{order.type}.{order.key}", order.model_dump_json().encode(), encode_headers(mesh_headers(number, order.key)))
-        for number, order in enumerate(orders)
+        (f"{event.type}.{event.key}", event.model_dump_json().encode(), encode_headers(headers))
+        for event, headers in zip(events, headers_of, strict=True)
     ]
     with counted() as calls:
         for subject, data, headers in messages:
@@ -90,3 +103,53 @@ async def test_an_untraced_hop_takes_no_more_calls_than_it_did(mesh: LocalMesh) 
 @pytest.mark.usefixtures("tracing")
 async def test_a_traced_hop_takes_no_more_calls_than_it_did(mesh: LocalMesh) -> None:
     assert await calls_per_hop(mesh) <= TRACED_CALLS_MAX
+
+
+def headers_of(event: Event) -> dict[str, str]:
+    """As its owner writes them."""
+    return cloud_event(
+        type(event), event.key, event_id=f"id-{event.key}", correlation_id=event.key, causation_id="", trace={}
+    )
+
+
+def together() -> Service:
+    """A service that finishes jobs together."""
+    service = work()
+
+    @service.on_many
+    async def finish(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished]:
+        """Jobs are asked for: do them together."""
+        stories = await snapshot.stories(Work, Finished, [one.job_id for one in asked])
+        return [Finished(job_id=one.job_id) for one in asked if not stories[one.job_id].finished]
+
+    return service
+
+
+def keeping() -> Service:
+    """A service that keeps jobs."""
+    service = work()
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """A job is asked for: do it."""
+        return Finished(job_id=asked.job_id)
+
+    @service.sink
+    async def keep(events: Sequence[Recorded]) -> None:
+        """Something happened: keep it."""
+
+    return service
+
+
+async def test_a_delivery_of_a_reaction_to_many_takes_no_more_calls_than_it_did(mesh_of: MeshOf) -> None:
+    service, asked = together(), [Asked(job_id=f"j-{number}") for number in range(HOPS)]
+    mesh = await mesh_of(service, start=False)
+    calls = await calls_per_delivery(mesh, service, asked, [*map(headers_of, asked)])
+    assert calls <= MANY_CALLS_MAX
+
+
+async def test_a_delivery_of_a_sink_takes_no_more_calls_than_it_did(mesh_of: MeshOf) -> None:
+    service, finished = keeping(), [Finished(job_id=f"j-{number}") for number in range(HOPS)]
+    mesh = await mesh_of(service, start=False)
+    calls = await calls_per_delivery(mesh, service, finished, [*map(headers_of, finished)])
+    assert calls <= SINK_CALLS_MAX
