@@ -30,9 +30,9 @@ FLUSH_SECONDS = 2
 class Connection(Notices):
     """Reconnects for ever, detects a half-open connection within seconds, and reports denials."""
 
-    def __init__(self, identity: Identity | None = None) -> None:
+    def __init__(self, identity: Identity | None = None, api_prefix: str = API) -> None:
         super().__init__()
-        self.api_prefix = API
+        self.api_prefix = api_prefix
         self.clock = BrokerClock()
         self._identity = identity or Anybody()
         self._conditions = Conditions(log)

@@ -53,6 +53,11 @@ class Delivery:
         sequence: int,
         delivered: int,
         timestamp: float,
+        *,
+        shared: bool = False,
+        held_since: float = 0.0,
+        replay: int = 0,
+        unknown_since: float = 0.0,
     ) -> None:
         self.subject, self.data, self.reply = subject, data, reply
         self._headers: Headers | None = None
@@ -63,9 +68,8 @@ class Delivery:
             self._headers = headers
         self.stream, self.sequence, self.delivered, self.timestamp = stream, sequence, delivered, timestamp
         self.size = len(headers) + len(data)
-        self.held_since = self.progress_at = self.unknown_since = 0.0
-        self.shared = False
-        self.replay = 0
+        self.shared, self.held_since, self.progress_at = shared, held_since, 0.0
+        self.replay, self.unknown_since = replay, unknown_since
         entity, _, rest = subject.partition(".")
         event, _, self.key = rest.partition(".")
         self.occurrence = ""

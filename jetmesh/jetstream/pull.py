@@ -37,10 +37,10 @@ class Pull:
 
     They hold about `bytes_max` together, and twice as much at most; a larger message comes alone. A server that ends
     one connection after the other (a slow consumer: `max_pending`, `write_deadline`) is asked for half each time.
-    `deliver` is called for each delivery, inside the read loop, and must not block.
+    `deliver` is called for each delivery, inside the read loop, and must not block. `shared`: see `Delivery`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what a durable is, and what a process may hold of it)
         self,
         connection: Transport,
         stream: str,
@@ -48,8 +48,10 @@ class Pull:
         slots: int,
         deliver: Callable[[Delivery], None],
         bytes_max: int = BYTES_MAX,
+        *,
+        shared: bool = False,
     ) -> None:
-        self.stream, self.durable = stream, durable
+        self.stream, self.durable, self._shared = stream, durable, shared
         self._trouble = ""
         self._on_lost: list[Callable[[], None]] = []
         self.last_frame = time.monotonic()
@@ -215,11 +217,10 @@ class Pull:
             return
         self._trouble = ""
         self._count_off()
-        delivery = _delivery(subject, reply, headers, data)
+        delivery = self._delivery(subject, reply, headers, data)
         self._held += 1
         self._held_bytes += delivery.size
         self._is_too_large = False
-        delivery.held_since = self.last_frame
         self._deliver(delivery)
 
     def _count_off(self) -> None:
@@ -264,16 +265,17 @@ class Pull:
         self._retry = None
         self._pull()
 
-
-def _delivery(subject: str, reply: str, headers: bytes, data: bytes) -> Delivery:
-    stream, _, delivered, sequence, _, time_ns, *_ = ack_facts(reply)
-    return Delivery(
-        subject=subject,
-        headers=headers,
-        data=data,
-        reply=reply,
-        stream=stream,
-        sequence=int(sequence),
-        delivered=int(delivered),
-        timestamp=int(time_ns) / 1e9,
-    )
+    def _delivery(self, subject: str, reply: str, headers: bytes, data: bytes) -> Delivery:
+        stream, _, delivered, sequence, _, time_ns, *_ = ack_facts(reply)
+        return Delivery(
+            subject=subject,
+            headers=headers,
+            data=data,
+            reply=reply,
+            stream=stream,
+            sequence=int(sequence),
+            delivered=int(delivered),
+            timestamp=int(time_ns) / 1e9,
+            shared=self._shared,
+            held_since=self.last_frame,
+        )

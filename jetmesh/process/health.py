@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from jetmesh.common.throttled_log import Conditions
 
@@ -16,18 +17,39 @@ PROBES_MAX = 32
 """The most connections; beyond them the oldest is closed, so that an unfinished request blocks no probe."""
 
 
+class Work(Protocol):
+    """A service at work, as its health asks it."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it gets nothing done; empty if it does."""
+        ...
+
+    def notes(self) -> Mapping[str, str]:
+        """The circuit breakers that are not closed, by dependency."""
+        ...
+
+    def remarks(self) -> Mapping[str, str]:
+        """Further notes, by their subject."""
+        ...
+
+
 @dataclass(slots=True)
 class Health:
-    """The state of one service in one process. It is ready when `reason` is empty and `trouble` finds nothing."""
+    """The state of one service in one process. It is ready when there is no `reason` and its work has no trouble."""
 
     service: str
     reason: str = "starting"
-    trouble: Callable[[], str] = field(default=lambda: "")
-    notes: Callable[[], Mapping[str, str]] = field(default=dict)
-    """Notes that don't make it unready: the circuit breakers that are not closed, by dependency."""
-    remarks: Callable[[], Mapping[str, str]] = field(default=dict)
-    """Further notes, by their subject."""
+    _work: Work | None = None
     _conditions: Conditions = field(default_factory=lambda: Conditions(log))
+
+    def begins(self, work: Work) -> None:
+        """The service has a connection: from now on its work says how it is, too."""
+        self._work = work
+
+    def unready(self, reason: str) -> None:
+        """Set the reason for being unready."""
+        self.reason = reason
 
     def waiting(self, reason: str) -> None:
         """Set the reason for being unready; it is logged at once, and then seldom."""
@@ -42,7 +64,15 @@ class Health:
     @property
     def why_not(self) -> str:
         """Why the service is not ready; empty if it is."""
-        return self.reason or self.trouble()
+        return self.reason or (self._work.trouble if self._work else "")
+
+    def notes(self) -> Mapping[str, str]:
+        """Notes that don't make it unready: the circuit breakers that are not closed, by dependency."""
+        return self._work.notes() if self._work else {}
+
+    def remarks(self) -> Mapping[str, str]:
+        """Further notes, by their subject."""
+        return self._work.remarks() if self._work else {}
 
 
 async def serve(services: list[Health], host: str, port: int) -> asyncio.Server:

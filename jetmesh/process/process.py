@@ -123,9 +123,7 @@ async def serve(
         lane = partitions.lane(settings.split.get(service.stream, 1))
         async with connect(settings, observed, f"jetmesh-{service.name}", health.waiting, lane) as mesh:
             runner = Runner(mesh, service, everyone)
-            health.trouble = lambda: runner.trouble
-            health.notes = runner.breakers.notes
-            health.remarks = runner.remarks
+            health.begins(runner)
             await _work(runner, health, begun, stopping, wire or partial(wired, service))
 
     try:
@@ -152,9 +150,9 @@ async def _until_stopped(
 async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: asyncio.Event, wire: Wire) -> None:
     """Wait for what the service needs, work until it is stopped, and stop."""
     mesh = runner.context
-    health.reason = "waiting for the topology"
+    health.unready("waiting for the topology")
     await runner.wait_for_topology(health.waiting)
-    health.reason = "waiting for what the service needs"
+    health.unready("waiting for what the service needs")
     async with wire(mesh) as dependencies:
         check_names(environment())  # now that the wiring has read its own
         begun.set()
@@ -170,7 +168,7 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
         log.info("%s is ready: %s", runner.service.name, ", ".join(r.name for r in runner.service.reactions))
         await _first([stopping], running)
         failures = [error for task in running if task.done() and (error := task.exception())]
-        health.reason = str(failures[0]) if failures else "stopping"
+        health.unready(str(failures[0]) if failures else "stopping")
         if not failures:
             await asyncio.gather(*(each.drain() for each in mesh.background if each.drain))
         await micro.withdraw(announced)
@@ -202,7 +200,7 @@ async def _until_up(
     """Wait until all background tasks take requests, or one of them has ended."""
     for task in background:
         if task.up:
-            health.reason = f"waiting for {task.name}"
+            health.unready(f"waiting for {task.name}")
             await _first([stopping, task.up], running)
 
 

@@ -28,7 +28,9 @@ class Binding:
     ) -> None:
         self.context, self.service, self.reaction = context, service, reaction
         self.dependencies, self.breaker, self.middlewares = dependencies, breaker, middlewares
-        self.telemetry = context.telemetry.reaction(reaction)
+        self.telemetry = context.telemetry.reaction(
+            reaction, context.connection.clock.now, trusts_outside=context.settings.trust_traces
+        )
         self.attempts_max = math.inf if reaction.retry.attempts is None else reaction.retry.attempts
         """The delivery count up to which the attempts at a delivery are not used up."""
         self.types: dict[str, EventType] = {event.type: event for event in reaction.events}

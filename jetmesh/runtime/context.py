@@ -60,6 +60,10 @@ class Context:
     direct_get: DirectGet
     in_flight: InFlight
     telemetry: Telemetry
+    versions: Versions
+    outside: Outside
+    requests: Requests
+    pools: Pools
     known: KnownStories = field(default_factory=KnownStories)
     histories: Histories = field(default_factory=Histories)
     alone: Alone = field(default_factory=Alone)
@@ -68,17 +72,6 @@ class Context:
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Responder] = field(default_factory=dict)
     background: list[BackgroundTask] = field(default_factory=list)
-    versions: Versions = field(init=False)
-    outside: Outside = field(init=False)
-    requests: Requests = field(init=False)
-    pools: Pools = field(init=False)
-
-    def __post_init__(self) -> None:
-        publishing = self.telemetry.publishing
-        self.pools = Pools(self.settings)
-        self.requests = Requests(self.connection, self.telemetry)
-        self.outside = Outside(self.publisher, self.group_commit, self.direct_get, publishing)
-        self.versions = Versions(self.connection, self.publisher, self.settings.unknown_seconds)
 
     async def story(self, service: Service, key: str) -> list[Stored]:
         """A service's story of a key: the last event of each type, oldest first.
@@ -144,10 +137,7 @@ async def connect(
         ConnectionError: no server let us in; the text names the address and what to try.
         SettingsError: a file that a setting names can't be read, or does not hold what it must.
     """
-    connection = Connection(Credentials(settings))
-    connection.api_prefix = settings.api_prefix
-    telemetry.trusts_outside = settings.trust_traces
-    telemetry.now = connection.clock.now
+    connection = Connection(Credentials(settings), settings.api_prefix)
     public = Connection(Credentials(settings, micro=True)) if settings.nats_micro_nkey_seed else None
     try:
         await _reach(connection, settings, name, waiting or _nothing)
@@ -171,14 +161,20 @@ async def context_on(
 ) -> AsyncIterator[Context]:
     """What runs on a connection, real or simulated, from the return on to the end of the block."""
     publisher = Publisher(connection)
+    group_commit = GroupCommit(publisher, lane)
+    direct_get = PartitionedDirectGet(connection, settings.split) if settings.split else DirectGet(connection)
     context = Context(
         settings=settings,
         connection=connection,
         publisher=publisher,
-        group_commit=GroupCommit(publisher, lane),
-        direct_get=PartitionedDirectGet(connection, settings.split) if settings.split else DirectGet(connection),
+        group_commit=group_commit,
+        direct_get=direct_get,
         in_flight=InFlight(connection, settings.ack_wait_seconds),
         telemetry=telemetry,
+        versions=Versions(connection, publisher, settings.unknown_seconds),
+        outside=Outside(publisher, group_commit, direct_get, telemetry.publishing),
+        requests=Requests(connection, telemetry),
+        pools=Pools(settings),
         public=public,
     )
     await context.publisher.start()

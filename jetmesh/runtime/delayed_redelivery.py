@@ -66,8 +66,8 @@ def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
         sequence=sequence or delivery.sequence,
         delivered=lenient.whole(said.get(Jetmesh.ATTEMPTS, "")) + delivery.delivered,
         timestamp=lenient.seconds(said.get(Jetmesh.FIRST_TIME, "")) or delivery.timestamp,
+        shared=delivery.shared,
+        replay=lenient.whole(said.get(Jetmesh.REPLAY, "")),
+        unknown_since=lenient.seconds(said.get(Jetmesh.UNKNOWN_SINCE, "")),
     )
-    original.shared = delivery.shared
-    original.replay = lenient.whole(said.get(Jetmesh.REPLAY, ""))
-    original.unknown_since = lenient.seconds(said.get(Jetmesh.UNKNOWN_SINCE, ""))
     return reaction if sequence else "", original

@@ -153,6 +153,10 @@ class Runner:
         gone = not pull.is_asking and (pull.stream, pull.durable) in self.durables.missing
         return "the broker has no such durable" if gone else pull.trouble
 
+    def notes(self) -> dict[str, str]:
+        """The circuit breakers that are not closed, by dependency."""
+        return self.breakers.notes()
+
     def remarks(self) -> dict[str, str]:
         """Notes that don't make the service unready, by their subject."""
         found = self.durables.paused | self.context.publisher.storing.remarks
@@ -171,7 +175,6 @@ class Runner:
         is_shared, is_new = len(needs) > 1, self.context.in_flight.take
 
         def take(delivery: Delivery) -> None:
-            delivery.shared = is_shared
             if is_new(delivery, pull):
                 try:
                     deliver(delivery)
@@ -181,7 +184,9 @@ class Runner:
         slots = self.context.settings.slots * (4 if worker and worker.binding.reaction.form.keeps_all else 1)
         # A pull may hold twice its share for a moment.
         bytes_max = self.context.settings.held_bytes // (2 * len(self.consumers))
-        pull = Pull(self.context.connection, consumer.stream, consumer.durable, slots, take, bytes_max)
+        pull = Pull(
+            self.context.connection, consumer.stream, consumer.durable, slots, take, bytes_max, shared=is_shared
+        )
         if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
             pull.obey(config)
         if not is_shared and (breaker := self.breakers.get(needs.pop())):

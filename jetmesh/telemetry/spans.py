@@ -115,13 +115,13 @@ class Telemetry:
             BUCKETS_STORY_SECONDS,
         )
         self.is_measured = not isinstance(meter, NoOpMeter)
-        self.trusts_outside = False
-        self.now: Callable[[], float] = time.time
-        """The time to compare with those of messages: the broker's, if it is known."""
 
-    def reaction(self, reaction: Reaction) -> "ReactionTelemetry":
-        """The spans and metrics of one reaction."""
-        return ReactionTelemetry(self, reaction)
+    def reaction(
+        self, reaction: Reaction, now: Callable[[], float] = time.time, *, trusts_outside: bool = False
+    ) -> "ReactionTelemetry":
+        """The spans and metrics of one reaction. `now` is the time to compare with those of messages: the broker's, if
+        it is known."""
+        return ReactionTelemetry(self, reaction, now, trusts_outside=trusts_outside)
 
 
 def started(tracer: Tracer | None, described: Description, parent: SpanContext, attributes: _Attributes) -> trace.Span:
@@ -260,7 +260,15 @@ class Attempt:
 class ReactionTelemetry:
     """Spans and metrics of one reaction; all that is the same for each delivery is made once."""
 
-    def __init__(self, telemetry: Telemetry, reaction: Reaction) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        reaction: Reaction,
+        now: Callable[[], float] = time.time,
+        *,
+        trusts_outside: bool = False,
+    ) -> None:
+        self._now, self._trusts_outside = now, trusts_outside
         self.stats = ReactionStats()
         self.publishing = telemetry.publishing
         self._tracer = telemetry.tracer if isinstance(telemetry.tracer, HotTracer) else None
@@ -280,7 +288,7 @@ class ReactionTelemetry:
         parent, delivery = caller, envelope.delivery
         if story is not None or self._is_late:
             parent = story
-        elif not delivery.key and not self._telemetry.trusts_outside:
+        elif not delivery.key and not self._trusts_outside:
             # An untrusted client must not choose an order's trace, which may be another's, nor whether it is sampled.
             parent = None
         if self._tracer is None:
@@ -319,7 +327,7 @@ class ReactionTelemetry:
                 series = self._telemetry.elapsed.series(self.publishing.described(event))
                 self._elapsed[event.type] = series
             try:
-                series.record(self._telemetry.now() - instant_of(began), context)
+                series.record(self._now() - instant_of(began), context)
             except (ValueError, OverflowError):  # a client may have published any text as the time
                 return
 

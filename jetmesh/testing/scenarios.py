@@ -175,7 +175,7 @@ class _Watch(Telemetry):
         super().__init__(service, NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
         self.errors: list[Exception] = []
 
-    def reaction(self, reaction: Reaction) -> ReactionTelemetry:
+    def reaction(self, reaction: Reaction, *_: Any, **__: Any) -> ReactionTelemetry:
         return _WatchedReaction(self, reaction, self.errors)
 
 

@@ -121,7 +121,7 @@ async def test_the_difference_is_measured(mesh_of: MeshOf, ahead: float) -> None
         await provision.check(place.connection, runner.consumers)
         (measured,) = gauges._clock()
         assert abs(measured.value - ahead) < 1
-        assert abs(place.telemetry.now() - real_time()) < 1
+        assert abs(place.connection.clock.now() - real_time()) < 1
 
 
 def test_what_was_stored_before_the_broker_was_back_is_told_by_the_brokers_clock(

@@ -20,6 +20,7 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message
+from jetmesh.jetstream.transport import API
 from jetmesh.operate import doctor, overview
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
@@ -77,9 +78,9 @@ def guarded(tmp_path: Path, folder: Path) -> Iterator[Broker]:
 
 
 @asynccontextmanager
-async def connected(broker: Broker, folder: Path, user: str) -> AsyncIterator[Connection]:
+async def connected(broker: Broker, folder: Path, user: str, api_prefix: str = API) -> AsyncIterator[Connection]:
     """A connection with a user's key."""
-    connection = Connection()
+    connection = Connection(api_prefix=api_prefix)
     seed = nkeys.seed_file(folder, user).read_text().strip()
     outside = accounts.kind_of(user, accounts.published(SERVICES))
     inbox = accounts.inbox_of(user) if outside else "_INBOX"
@@ -124,8 +125,7 @@ async def reached(connection: Connection, subjects: Iterable[str]) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_service_reaches_what_it_declares(guarded: Broker, folder: Path, name: str) -> None:
     service = next(service for service in SERVICES if service.name == name)
-    async with operated(guarded, folder), connected(guarded, folder, name) as connection:
-        connection.api_prefix = API_PREFIX
+    async with operated(guarded, folder), connected(guarded, folder, name, API_PREFIX) as connection:
         await provision.check(connection, consumers_of(service, SERVICES))
         for event in service.records:
             answer = json.loads(await connection.ask(f"{event.type}.k-{event.type.replace('.', '-')}", b"{}"))

@@ -49,8 +49,7 @@ def leaf(tmp_path: Path) -> Iterator[Broker]:
 @asynccontextmanager
 async def connected(broker: Broker, domain: str) -> AsyncIterator[Connection]:
     """A connection to a server, for the streams of a domain."""
-    connection = Connection()
-    connection.api_prefix = f"$JS.{domain}.API"
+    connection = Connection(api_prefix=f"$JS.{domain}.API")
     await connection.open(broker.url, "test")
     try:
         yield connection

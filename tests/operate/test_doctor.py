@@ -150,7 +150,7 @@ async def test_a_service_that_is_down_while_something_waits_for_it_is_wrong(mesh
 async def test_each_process_of_a_service_is_heard(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
     second = await mesh.start(mesh.services[0])
-    second.health.reason = "out of order"
+    second.health.unready("out of order")
     assert "tolls is not ready: out of order" in await _wrong(mesh, "services")
 
 

@@ -44,7 +44,7 @@ async def wire(context: Context) -> AsyncIterator[Orders]:
 
 def _serve(context: Context, settings: Settings, port: MeshOrders) -> None:
     limits, leaving = Limits(requests_per_second=settings.http_requests_per_second), asyncio.Event()
-    trusts_callers = context.telemetry.trusts_outside
+    trusts_callers = context.settings.trust_traces
     app = create_app(port, _tokens(settings), limits, trusts_callers=trusts_callers, leaving=leaving)
     server = Server(app, listen(settings.http_host, settings.http_port), limits, leaving)
     context.run(
