@@ -9,7 +9,7 @@ from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.leader_get import next_message
-from jetmesh.jetstream.transport import API, Transport
+from jetmesh.jetstream.transport import Transport, beside_api
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Stream, Topology
 
@@ -59,10 +59,9 @@ class Bucket:
         Raises:
             ApiError: the broker refuses it.
         """
-        subject = f"$KV.{self.name}.{key}"
-        whole = subject if connection.api_prefix == API else connection.api(subject)
+        subject = beside_api(connection, f"$KV.{self.name}.{key}")
         block = encode_headers(dict(headers)) if headers else b""
-        answer = json.loads(await connection.ask(whole, value, headers=block))
+        answer = json.loads(await connection.ask(subject, value, headers=block))
         if refused := answer.get("error"):
             raise ApiError.of(refused, f"the bucket {self.name}")
         return int(answer["seq"])

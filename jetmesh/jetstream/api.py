@@ -133,5 +133,5 @@ async def passing_consumer(connection: Transport, stream: str, purpose: str, **c
     try:
         yield name
     finally:
-        if connection.is_connected:
+        if not connection.trouble:
             await request(connection, f"CONSUMER.DELETE.{stream}.{name}")

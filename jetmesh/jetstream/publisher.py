@@ -252,7 +252,7 @@ class Publisher:
     def _late(self, publish: Publish) -> None:
         subject, answer = publish
         if not answer.done():
-            if self._connection.is_connected:
+            if not self._connection.trouble:
                 self.storing.failed(subject, SILENT)
             answer.set_exception(Unknown(f"the broker did not answer within {TIMEOUT_SECONDS:g} s"))
 

@@ -29,14 +29,7 @@ class Server(NamedTuple):
 class Transport(Protocol):
     """One connection to a broker, which comes back by itself after it was lost."""
 
-    api_prefix: str
-    """Where the JetStream API is found (`API`, or another domain's)."""
     clock: BrokerClock
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether there is a connection now."""
-        ...
 
     @property
     def trouble(self) -> str:
@@ -111,9 +104,10 @@ class Transport(Protocol):
         """Return when nothing will connect it again: what it failed with."""
         ...
 
-    async def close(self) -> None:
-        """Close for good, within seconds."""
-        ...
+
+def beside_api(transport: Transport, subject: str) -> str:
+    """A subject that is found where the JetStream API is: with its prefix, if that is another than the usual one."""
+    return subject if transport.api("") == f"{API}." else transport.api(subject)
 
 
 @asynccontextmanager

@@ -495,7 +495,7 @@ class Nemesis:
         await asyncio.sleep(self.random.uniform(1, 3))
         await self.arena.empty()
         await self.arena.healthy()
-        await until(lambda: self.context.connection.is_connected, 30, "the operator is connected")
+        await until(lambda: not self.context.connection.trouble, 30, "the operator is connected")
         chosen = self.context.settings.model_copy(
             update={"replicas": len(self.arena.nodes), "ack_wait_seconds": float(ACK_WAIT_SECONDS)}
         )
@@ -514,7 +514,7 @@ class Nemesis:
                 if time.monotonic() > ends:
                     raise
                 self.arena.tell(f"the restore is run again: {interrupted}")
-                await until(lambda: self.context.connection.is_connected, 30, "the operator is connected")
+                await until(lambda: not self.context.connection.trouble, 30, "the operator is connected")
 
     async def _examine(self) -> list[str]:
         """What is wrong goes into the figures, and the mesh goes on: the run fails by it."""

@@ -108,7 +108,7 @@ Scenario = Callable[[Line], Awaitable[None]]
 Away = Callable[[], AbstractAsyncContextManager[None]]
 
 
-async def play(scenario: Scenario, transport: Transport, away: Away) -> None:
+async def play(scenario: Scenario, transport: Connection | SimulatedConnection, away: Away) -> None:
     """The scenario, from the beginning to the end, in time."""
     publisher, direct_get = Publisher(transport), DirectGet(transport)
     await publisher.start()

@@ -252,7 +252,9 @@ async def test_a_connection_that_is_closed_for_good_ends_the_service_with_its_re
     health = Health("work")
     life = asyncio.create_task(process.serve(finishing, [finishing], mesh.settings, health, asyncio.Event(), wire))
     await until(lambda: not health.why_not)
-    await places[0].connection.close()
+    connection = places[0].connection
+    assert isinstance(connection, Connection)
+    await connection.close()
     with pytest.raises(ConnectionError, match="closed for good"):
         await asyncio.wait_for(life, 10)
 

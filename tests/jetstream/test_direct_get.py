@@ -48,7 +48,7 @@ async def test_more_keys_than_one_reading_takes_are_read_in_parts(mesh: LocalMes
 
 async def test_a_reading_that_is_cut_off_is_unavailable_and_no_empty_story(mesh: LocalMesh, broker: Broker) -> None:
     broker.kill()
-    await mesh.until(lambda: not mesh.context.connection.is_connected)
+    await mesh.until(lambda: mesh.context.connection.trouble)
     with pytest.raises(Unavailable):
         await mesh.context.direct_get.last("WORK", ["work.*.j-1"])
     broker.start()

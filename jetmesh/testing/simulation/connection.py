@@ -50,7 +50,6 @@ class Direction:
 class SimulatedConnection(Notices):
     """The `Transport` to the model of the broker."""
 
-    api_prefix = API
     limits = ServerLimits(1 << 20)
     short_lives = 0
     server = Server({})
@@ -93,7 +92,7 @@ class SimulatedConnection(Notices):
 
     def api(self, call: str) -> str:
         """The subject of a call of the JetStream API."""
-        return f"{self.api_prefix}.{call}"
+        return f"{API}.{call}"
 
     async def listen(self, subject: str, frame: OnFrame, queue: str = "") -> int:
         """Subscribe to an inbox and all subjects below it."""
