@@ -23,10 +23,10 @@ from jetmesh.runtime.recording import Recording
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.service import Reaction
 from jetmesh.topology.streams import Consumer, Topology
-from jetmesh_contracts import OrderCancellationRequested, OrderPlaced, OrderRefused
+from jetmesh_contracts import OrderCancellationRequested, OrderCancelled, OrderPlaced, OrderRefused
 from jetmesh_shop import flow
 from jetmesh_shop.analytics.service import analytics
-from jetmesh_shop.inventory import domain
+from jetmesh_shop.inventory.service import inventory
 from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mailer import Mail
 from jetmesh_shop.notifications.service import notifications
@@ -34,7 +34,7 @@ from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.bank import Rule
 from jetmesh_shop.payments.ledger import Bank
 from jetmesh_shop.payments.service import payments
-from tests.support.planted import acknowledged_first
+from tests.support.planted import acknowledged_first, forgetting
 
 TRAPS, BUG, NEXT_VERSION, OLDER_VERSION = "CHAOS_TRAPS", "CHAOS_BUG", "CHAOS_NEXT_VERSION", "CHAOS_OLDER_VERSION"
 AHEAD = "CHAOS_CLOCK_AHEAD_SECONDS"
@@ -209,13 +209,8 @@ def leave_the_guard_out() -> None:
 
 def leave_the_compensation_out() -> None:
     """The bug: a cancelled order keeps its money and its goods."""
-
-    async def forget(*_: Any) -> None:
-        """Let the money stay where it is."""
-
-    forgetful = [replace(r, function=forget) if r.name == "void" else r for r in payments.reactions]
-    payments._reactions = forgetful
-    domain.Shelf.release = lambda *_: None  # type: ignore[method-assign]
+    for service in (payments, inventory):
+        service.middlewares = (forgetting(OrderCancelled),)
 
 
 BUGS: dict[str, Callable[[], None]] = {

@@ -1,8 +1,5 @@
 """The proof is proved: bugs planted here, and never in the product, are caught by the seeds."""
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
 from jetmesh.jetstream.message import Guard
@@ -13,7 +10,7 @@ from jetmesh_shop.notifications.service import notifications
 from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.service import payments
 from tests.simulation.seeds import Caught, first_caught
-from tests.support.planted import acknowledged_first
+from tests.support.planted import acknowledged_first, forgetting
 
 SEEDS = range(100)
 
@@ -42,11 +39,7 @@ def test_a_guard_left_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_void_left_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def forget(order: OrderCancelled, *_: Any) -> None:
-        """Let the money stay where it is."""
-
-    forgetful = [replace(r, function=forget) if r.name == "void" else r for r in payments.reactions]
-    monkeypatch.setattr(payments, "_reactions", forgetful)
+    monkeypatch.setattr(payments, "middlewares", (forgetting(OrderCancelled),))
     assert "there is no payments.declined or payments.voided" in str(caught())
 
 

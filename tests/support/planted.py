@@ -2,8 +2,8 @@
 
 import asyncio
 
-from jetmesh import CallNext, Delivery, NotYet, Outcome, Unavailable
-from jetmesh.outcome import Settled
+from jetmesh import CallNext, Delivery, Event, Middleware, NotYet, Outcome, Unavailable
+from jetmesh.outcome import Nothing, Settled
 
 AGAIN_SECONDS = 0.5
 
@@ -28,3 +28,12 @@ async def _until_done(delivery: Delivery, call_next: CallNext) -> None:
             return
         else:
             return
+
+
+def forgetting(event: type[Event]) -> Middleware:
+    """Nothing follows from an event of this type."""
+
+    async def forget(delivery: Delivery, call_next: CallNext) -> Outcome:
+        return Nothing() if isinstance(delivery.event, event) else await call_next(delivery)
+
+    return forget
