@@ -34,7 +34,7 @@ REFUSED = 3
 
 @click.group()
 def topology() -> None:
-    """Make the broker's streams and durable consumers from the services' signatures. Deletes nothing."""
+    """Make the broker's streams and durable consumers from the services' signatures. Deletes no message."""
 
 
 prune = click.option(
