@@ -17,7 +17,7 @@ from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.outcome import EventsRecorded, Outcome, Settled
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.handle import Chain, How
-from jetmesh.runtime.precedent import SECOND, is_caused, require_same
+from jetmesh.runtime.precedent import SECOND, is_caused, reads_one_milestone, require_same
 from jetmesh.runtime.reading import Archived, Reading
 from jetmesh.runtime.recording import Recording, join_story
 from jetmesh.runtime.stories import folded
@@ -71,6 +71,7 @@ class Many:
         self._fold = partial(_fold, own)
         self._occurrences = frozenset(filter(is_occurrence, self._reaction.outcomes))
         self._milestones = frozenset(filter(is_milestone, self._reaction.outcomes))
+        self._is_one_fact = reads_one_milestone(self._reaction)
 
     def passes(self, delivery: Delivery) -> bool:
         """A middleware may always make it wait."""
@@ -147,7 +148,8 @@ class Many:
 
     def _is_repeated(self, one: BatchEvent, reading: Reading) -> bool:
         same = [message for message in reading.read.get(one.guard.subject, ()) if message.subject == one.subject]
-        if same and not is_caused(same[0], one.cause.envelope):
+        is_duplicate = self._is_one_fact and one.key == one.cause.key
+        if same and not is_duplicate and not is_caused(same[0], one.cause.envelope):
             raise Permanent(SECOND.format(key=one.key, type=type(one.event).type))
         return bool(same)
 

@@ -11,6 +11,7 @@ from jetmesh.jetstream.message import Refused
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.recording import Recording
 from jetmesh.runtime.stories import has_ended
+from jetmesh.service import Reaction
 from jetmesh.telemetry.spans import Attempt
 
 SECOND = (
@@ -28,6 +29,7 @@ class Precedent:
         self._declared = frozenset(event.type for event in binding.reaction.outcomes)
         self._milestones = frozenset(event.type for event in binding.reaction.outcomes if is_milestone(event))
         self._event_id = Recording(binding).event_id
+        self._is_one_fact = reads_one_milestone(binding.reaction)
 
     def settles(self, attempt: Attempt, stored: Sequence[Stored]) -> bool:
         """Whether the story leaves nothing to decide.
@@ -64,7 +66,7 @@ class Precedent:
         """Whether this cause has led to the milestones that are there; without any, whether the story settles it."""
         if not milestones:
             return self._form.begins
-        if any(is_caused(message, envelope) for message in milestones):
+        if self._is_one_fact or any(is_caused(message, envelope) for message in milestones):
             return True
         raise Permanent(SECOND.format(key=milestones[0].key, type=milestones[0].type))
 
@@ -102,6 +104,13 @@ class Precedent:
         if same is not None and read_event(type(event), same.data) != event:
             raise Permanent(f"{event.key}: {envelope.type} was recorded before with other contents")
         return True
+
+
+def reads_one_milestone(reaction: Reaction) -> bool:
+    """Whether all that arrives about a key is one milestone of its owner: a second message is a duplicate, not another
+    cause. From outside it may be another request."""
+    is_own_key = not reaction.about and not reaction.form.only_outside
+    return is_own_key and len(reaction.events) == 1 and is_milestone(reaction.events[0])
 
 
 def is_caused(message: Stored, envelope: Envelope) -> bool:

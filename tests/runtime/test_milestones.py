@@ -95,3 +95,44 @@ async def test_what_is_delivered_again_is_settled(mesh_of: MeshOf, declared: Cal
     await mesh.settled()
     assert await mesh.count("WORK") == 1
     assert await mesh.count("DEAD_LETTERS") == 0
+
+
+def alone(service: Service) -> None:
+    """Finishes a job that somebody asked for."""
+
+    @service.on
+    async def finish(asked: Asked) -> Finished:
+        """Somebody asked for a job: finish it."""
+        return Finished(job_id=asked.job_id)
+
+
+def minding(service: Service) -> None:
+    """The same, by its story."""
+
+    @service.on
+    async def finish(asked: Asked, story: Work) -> Finished:
+        """Somebody asked for a job: finish it."""
+        return Finished(job_id=asked.job_id)
+
+
+def many(service: Service) -> None:
+    """The same, many at once."""
+
+    @service.on_many
+    async def finish(asked: Sequence[Asked], snapshot: Snapshot) -> list[Finished]:
+        """Somebody asked for jobs: finish them."""
+        await snapshot.stories(Work, Finished, [one.job_id for one in asked])
+        return [Finished(job_id=one.job_id) for one in asked]
+
+
+@pytest.mark.parametrize("declare", [alone, minding, many], ids=lambda declare: declare.__name__)
+async def test_a_duplicate_of_the_only_cause_is_settled(mesh_of: MeshOf, declare: Callable[[Service], None]) -> None:
+    """It was published a second time by hand, under another id: a milestone happens once per key all the same."""
+    declare(service := work())
+    mesh = await mesh_of(service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.settled()
+    await mesh.publish("jobs.asked.j-1", Asked(job_id="j-1").model_dump_json())
+    await mesh.settled()
+    assert await mesh.count("WORK") == 1
+    assert await mesh.dead_letters() == []
