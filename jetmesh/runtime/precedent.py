@@ -66,7 +66,8 @@ class Precedent:
         """Whether this cause has led to the milestones that are there; without any, whether the story settles it."""
         if not milestones:
             return self._form.begins
-        if self._is_one_fact or any(is_caused(message, envelope) for message in milestones):
+        is_duplicate = self._is_one_fact and milestones[0].key == envelope.key
+        if is_duplicate or any(is_caused(message, envelope) for message in milestones):
             return True
         raise Permanent(SECOND.format(key=milestones[0].key, type=milestones[0].type))
 
