@@ -167,12 +167,13 @@ class NatsClient(Client):
             raise BrokerUnavailable(NOT_CONNECTED, 0.25)
         headers_size = len(headers)
         size = headers_size + len(data)
-        if size > HEADER_BYTES_MAX or size > self._max_payload or len(subject) > SHORT_SUBJECT:
-            self.limits.require(subject, headers_size, size - headers_size, reply)
         line = f"HPUB {subject} {reply} {headers_size} {size}\r\n" if headers else f"PUB {subject} {reply} {size}\r\n"
         command = b"".join((line.encode(), headers, data, b"\r\n"))
+        length = len(command)
+        if size > HEADER_BYTES_MAX or size > self._max_payload or length - size > SHORT_SUBJECT:
+            self.limits.require(subject, headers_size, size - headers_size, reply)
         self._pending.append(command)
-        self._pending_data_size += len(command)
+        self._pending_data_size += length
         if self._flush_queue is not None and self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 

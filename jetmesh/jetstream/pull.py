@@ -161,7 +161,8 @@ class Pull:
         """A delivery is settled: its slot is free."""
         self._held -= 1
         self._held_bytes -= delivery.size
-        self._pull()
+        if 2 * (self._held + self._open) <= self._slots:
+            self._pull()
 
     def check(self) -> None:
         """Ask again where a request is open and its heartbeats stopped; called from time to time."""
@@ -216,21 +217,22 @@ class Pull:
             self._on_status(subject.rpartition(".")[2], headers)
             return
         self._trouble = ""
-        self._count_off()
-        delivery = self._delivery(subject, reply, headers, data)
+        asked = self._asked
+        for token in asked:  # one less is to come, of the oldest pull: the server serves them in order
+            self._open -= 1
+            asked[token] -= 1
+            if not asked[token]:
+                del asked[token]
+            break
+        stream, _, delivered, sequence, _, time_ns, *_ = ack_facts(reply)
+        delivery = Delivery(
+            subject, headers, data, reply, stream, int(sequence), int(delivered), int(time_ns) / 1e9,
+            shared=self._shared, held_since=self.last_frame,
+        )  # fmt: skip
         self._held += 1
         self._held_bytes += delivery.size
         self._is_too_large = False
         self._deliver(delivery)
-
-    def _count_off(self) -> None:
-        """One less is to come, of the oldest pull: the server serves them in order."""
-        for token, left in self._asked.items():
-            self._open -= 1
-            self._asked[token] = left - 1
-            if left == 1:
-                del self._asked[token]
-            return
 
     def _on_status(self, token: str, headers: bytes) -> None:
         """A pull ended, can't be served now, or is just idle."""
@@ -264,18 +266,3 @@ class Pull:
     def _pull_again(self) -> None:
         self._retry = None
         self._pull()
-
-    def _delivery(self, subject: str, reply: str, headers: bytes, data: bytes) -> Delivery:
-        stream, _, delivered, sequence, _, time_ns, *_ = ack_facts(reply)
-        return Delivery(
-            subject=subject,
-            headers=headers,
-            data=data,
-            reply=reply,
-            stream=stream,
-            sequence=int(sequence),
-            delivered=int(delivered),
-            timestamp=int(time_ns) / 1e9,
-            shared=self._shared,
-            held_since=self.last_frame,
-        )

@@ -6,6 +6,7 @@ from jetmesh.event import EventType, is_occurrence
 
 MARKER = "ENDED"
 """The second token of a marker's subject, in place of an event's name. No event has a name in capitals."""
+_MARKED = f".{MARKER}."
 
 
 class Subject(NamedTuple):
@@ -70,7 +71,7 @@ def marker_subject(entity: str, key: str) -> str:
 
 def is_marker(subject: str) -> bool:
     """Whether it is the subject of a marker, not of an event."""
-    return subject.split(".", 2)[1:2] == [MARKER]
+    return _MARKED in subject and subject.split(".", 2)[1] == MARKER
 
 
 def covers(pattern: str, subject: str) -> bool:

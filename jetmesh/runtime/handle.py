@@ -208,7 +208,10 @@ def settle(binding: Binding) -> Callable[[Attempt, Outcome], None]:
     in_flight = binding.context.in_flight
 
     def up(attempt: Attempt, outcome: Outcome) -> None:
-        answer(in_flight, attempt.delivery, outcome)
+        if outcome.error is None:
+            in_flight.ack(attempt.delivery)
+        else:
+            answer(in_flight, attempt.delivery, outcome)
 
     return up
 

@@ -63,19 +63,15 @@ class Many:
 
     def __init__(self, binding: Binding, join: Join[Attempt]) -> None:
         self._chain = chain = Chain(binding, lambda attempt: join(attempt.delivery, attempt))
-        self.gates, self.down, self._has_middlewares = chain.gates, chain.down, bool(binding.middlewares)
+        self.gates, self.down = chain.gates, chain.down
+        self.passes = _never if binding.middlewares else chain.gates.is_open
         self._occurs = any(map(is_occurrence, binding.reaction.events))
         self._binding, self._context, self._reaction = binding, binding.context, binding.reaction
         self._breaker, self._recording = binding.breaker, Recording(binding)
-        own = {event.type: event for event in binding.service.records}
-        self._fold = partial(_fold, own)
+        self._fold = partial(folded, types={event.type: event for event in binding.service.records})
         self._occurrences = frozenset(filter(is_occurrence, self._reaction.outcomes))
         self._milestones = frozenset(filter(is_milestone, self._reaction.outcomes))
         self._is_one_fact = reads_one_milestone(self._reaction)
-
-    def passes(self, delivery: Delivery) -> bool:
-        """A middleware may always make it wait."""
-        return not self._has_middlewares and self.gates.is_open(delivery)
 
     def key(self, attempt: Attempt) -> object:
         """The wildcard guards of one key do not see each other inside a batch. Occurrences stand for themselves: of one
@@ -138,7 +134,13 @@ class Many:
         Raises:
             Permanent: another cause recorded a milestone before, or other contents under the id of an occurrence.
         """
-        done = {one.cause for one in plan if type(one.event) in self._milestones and self._is_repeated(one, reading)}
+        read = reading.read
+        done = {
+            one.cause for one in plan
+            if type(one.event) in self._milestones
+            and (story := read.get(one.guard.subject))
+            and self._is_repeated(one, story)
+        }  # fmt: skip
         if not self._occurrences or (is_first and all(one.cause.delivered == 1 for one in plan)):
             return done  # the guards find out
         subjects = [one.subject for one in plan if one.is_occurrence]
@@ -146,8 +148,8 @@ class Many:
         there = {message.subject: message for message in found}
         return done | {one.cause for one in plan if one.subject in there and _is_same(one, there[one.subject])}
 
-    def _is_repeated(self, one: BatchEvent, reading: Reading) -> bool:
-        same = [message for message in reading.read.get(one.guard.subject, ()) if message.subject == one.subject]
+    def _is_repeated(self, one: BatchEvent, story: Sequence[Stored]) -> bool:
+        same = [message for message in story if message.subject == one.subject]
         is_duplicate = self._is_one_fact and one.key == one.cause.key
         if same and not is_duplicate and not is_caused(same[0], one.cause.envelope):
             raise Permanent(SECOND.format(key=one.key, type=type(one.event).type))
@@ -195,7 +197,7 @@ class Many:
         derived ids already. An occurrence is guarded by its own subject, which need not be read."""
         if len(decided) > BATCH_MAX:
             raise Permanent(f"{len(decided)} events are more than the {BATCH_MAX} of one atomic batch")
-        causes: dict[object, Attempt] = {attempt.key: attempt for attempt in attempts}
+        causes: dict[object, Attempt] = {attempt.envelope.key: attempt for attempt in attempts}
         if self._occurrences:
             causes |= {(attempt.key, id_of(attempt.event)): attempt for attempt in attempts}
         keys = [event.key for event in decided]
@@ -224,7 +226,7 @@ class Many:
         for index, one in enumerate(plan):
             if not one.cause.delivery.key and one.key == one.cause.key and not one.is_occurrence:
                 join_story(one.cause, reading.read.get(one.guard.subject, ()))
-            message, span = self._recording.message(one.event, one.cause, one.guard, index, one.subject)
+            message, span = self._recording.message(one.event, one.key, one.cause, one.guard, index, one.subject)
             commit.append(Prepared(one, message, span))
         return commit
 
@@ -237,18 +239,19 @@ class Many:
             )
 
 
+def _never(_delivery: Delivery) -> bool:
+    """A middleware may always make a delivery wait."""
+    return False
+
+
 def _outcome(events: list[Event] | None) -> Outcome:
     return EventsRecorded(tuple(events)) if events else Settled()
-
-
-def _fold(own: dict[str, EventType], state: type, stored: Sequence[Stored]) -> Any:
-    return folded(state, stored, own)
 
 
 def _by_attempt(plan: Iterable[BatchEvent]) -> dict[Attempt, list[Event]]:
     found: dict[Attempt, list[Event]] = {}
     for one in plan:
-        if one.key == one.cause.key:
+        if one.key == one.cause.envelope.key:
             found.setdefault(one.cause, []).append(one.event)
     return found
 

@@ -43,7 +43,7 @@ class Reading:
             Archived: those of some keys have ended; the batch is decided again without them.
         """
         found = await self._last(entity_of(event), keys)
-        if ended := {key for key, stored in found.items() if has_ended(stored)}:
+        if ended := {key for key, stored in found.items() if stored and has_ended(stored)}:
             raise Archived(ended)
         return {key: self.fold(state, stored) for key, stored in found.items()}
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from opentelemetry.trace import Span
 
-from jetmesh.cloudevents import Envelope, event_lines, written_event
+from jetmesh.cloudevents import Envelope, event_lines, writer_of
 from jetmesh.event import Event
 from jetmesh.failure import Disowned, Permanent
 from jetmesh.jetstream.delivery import derived_id
@@ -26,6 +26,7 @@ class Recording:
     def __init__(self, binding: Binding) -> None:
         self._reaction, self._in_flight = binding.reaction, binding.context.in_flight
         self._identity, self._publishing = binding.reaction.identity, binding.telemetry.publishing
+        self._writers = {event: writer_of(event) for event in binding.reaction.outcomes}
 
     def declared(self, decided: Any) -> Event:
         """What the reaction returned, if its signature declares it.
@@ -69,10 +70,10 @@ class Recording:
         return derived_id(cause.id, cause.type, quote(cause.key, ""), self._identity, str(index))
 
     def message(
-        self, event: Event, attempt: Attempt, guard: Guard, index: int | str = 0, subject: str = ""
+        self, event: Event, key: str, attempt: Attempt, guard: Guard, index: int | str = 0, subject: str = ""
     ) -> tuple[Message, Span]:
-        """The event as it will be recorded, caused by the delivery of an attempt; and the span of recording it, to be
-        ended when it is. `subject` is that of an occurrence.
+        """An event about `key` as it will be recorded, caused by the delivery of an attempt; and the span of recording
+        it, to be ended when it is. `subject` is that of an occurrence.
 
         Raises:
             Unknown: not before it is known whether the cause is still to be handled.
@@ -84,7 +85,8 @@ class Recording:
         cause = attempt.envelope
         if cause.delivery.reply in self._in_flight.orphans:
             raise Disowned("its durable is gone, and perhaps its stream")
-        event_type, key, body = type(event), event.key, written_event(event)
+        event_type = type(event)
+        body = self._writers[event_type](event)
         event_id = self.event_id(cause, index)
         correlation = cause.correlation_id or key
         span = self._publishing.span(attempt.context, event_type, key, event_id, correlation)

@@ -236,7 +236,8 @@ class Several(Single):
         try:
             for planned in plan:
                 guard = Guard(planned.guarded, _last(planned, stored))
-                message, span = self._recording.message(planned.event, attempt, guard, planned.place, planned.subject)
+                event, subject = planned.event, planned.subject
+                message, span = self._recording.message(event, event.key, attempt, guard, planned.place, subject)
                 messages.append(message)
                 spans.append(span)
             last = await self._send(messages)

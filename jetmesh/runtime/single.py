@@ -44,7 +44,7 @@ class Single:
 
     def __init__(self, binding: Binding, *, is_careful: bool) -> None:
         self._context, self._service, self._reaction = binding.context, binding.service, binding.reaction
-        self._call = binding.call
+        self._call, self._arguments = binding.call, binding.reaction.arguments
         self._binding, self._is_careful = binding, is_careful
         self._recording, self._precedent = Recording(binding), Precedent(binding)
         self._unrecorded: dict[TimedPosition, Any] = {}
@@ -132,8 +132,8 @@ class Single:
             self._binding.dependencies if name == "dependencies"
             else attempt if name == "delivery"
             else folded(self._story, stored, self._own)
-            for name in self._reaction.arguments
-        ]  # fmt: skip
+            for name in self._arguments
+        ] if self._arguments else ()  # fmt: skip
         answer = self._call(attempt.event, *arguments)
         return self._binding.breaker.watch(answer) if self._binding.breaker else answer
 
@@ -147,7 +147,7 @@ class Single:
             )
         if self._is_delayed:
             join_cause(attempt)
-        message, span = self._recording.message(event, attempt, guard)
+        message, span = self._recording.message(event, case.key, attempt, guard)
         try:
             sequence = await self._context.group_commit.record(message)
         except (Refused, Unknown):

@@ -37,7 +37,7 @@ class Sink:
     single event is stored at once; under load a batch waits for more, since a transaction costs as much for few.
     """
 
-    batch_max, worthwhile = BATCH_MAX, BATCH_WORTHWHILE
+    batch_max, worthwhile, key = BATCH_MAX, BATCH_WORTHWHILE, None
 
     def __init__(self, binding: Binding, join: Join[Delivery]) -> None:
         self._binding, self._reaction, self._join = binding, binding.reaction, join
@@ -49,14 +49,14 @@ class Sink:
         """Leave it as it was delivered."""
         return delivery
 
-    def key(self, delivery: Delivery) -> Delivery:
-        """A batch takes any number of one story."""
-        return delivery
-
     async def up(self, ended: Sequence[tuple[Delivery, How]]) -> list[Delivery]:
         """Settle a part of a batch; nothing is held."""
+        in_flight = self._in_flight
         for delivery, how in ended:
-            answer(self._in_flight, delivery, Retried(how, PAUSE_SECONDS_MAX) if isinstance(how, Exception) else how)
+            if type(how) is Kept:
+                in_flight.ack(delivery)
+            else:
+                answer(in_flight, delivery, Retried(how, PAUSE_SECONDS_MAX) if isinstance(how, Exception) else how)
         return []
 
     async def _joined(self, delivery: Delivery) -> Outcome:
@@ -71,14 +71,14 @@ class Sink:
         outcome = await self._keep(events) if events else Kept()
         await on_end(dict.fromkeys(batch, Kept()) | dict.fromkeys(events, outcome))
         seconds = time.monotonic() - began
-        for delivered, times in Counter(delivery.delivered for delivery in events).items():
+        for delivered, times in Counter([delivery.delivered for delivery in events]).items():
             self._binding.telemetry.stats.add(type(outcome), "", seconds, delivered, times)
 
     async def _keep(self, events: list[Delivery]) -> Outcome:
         arguments = [self._binding.dependencies for _ in self._reaction.arguments]
-        of = self._history
+        histories = {stream: self._history(stream) for stream in {each.stream for each in events}}
         try:
-            await self._binding.call([recorded(each, of(each.stream)) for each in events], *arguments)
+            await self._binding.call([recorded(each, histories[each.stream]) for each in events], *arguments)
         except Exception as error:
             self._binding.conditions.log(
                 reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
@@ -93,6 +93,7 @@ def recorded(delivery: Delivery, history: History = UNKNOWN) -> Recorded:
     """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
     written = decode_own_form(delivery)
     headers: Headers = {} if written else delivery.headers
+    traceparent = written.traceparent if written else headers.get(TRACEPARENT, "")
     return Recorded(
         stream=delivery.stream,
         sequence=delivery.sequence,
@@ -101,7 +102,7 @@ def recorded(delivery: Delivery, history: History = UNKNOWN) -> Recorded:
         time=datetime.fromtimestamp(delivery.timestamp, UTC),
         id=written.id if written else headers.get(CloudEvents.ID, ""),
         source=written.source if written else headers.get(CloudEvents.SOURCE, ""),
-        trace_id=trace_id_of(written.traceparent if written else headers.get(TRACEPARENT, "")),
+        trace_id=trace_id_of(traceparent) if traceparent else "",
         causation_id=written.causation_id if written else headers.get(CloudEvents.CAUSATION_ID, ""),
         data=delivery.data,
         history=history,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from itertools import islice
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from jetmesh.jetstream.delivery import Delivery
@@ -48,8 +49,9 @@ class Joint(Protocol[T]):
         """
         ...
 
-    def key(self, one: T) -> object:
-        """Of all with the same key a batch has one."""
+    @property
+    def key(self) -> Callable[[T], object] | None:
+        """Of all with the same key a batch has one; None: any number."""
         ...
 
     async def decide(self, batch: list[T], on_end: OnEnd[T]) -> None:
@@ -108,7 +110,7 @@ class Together(Generic[T]):
         self._waiting[delivery] = one, turn
         if self._working is None:
             self._working = self._loop.create_task(self._work(), context=self._variables)
-        elif len(self._waiting) == self._enough_is:
+        elif self._enough_is and len(self._waiting) == self._enough_is:
             self._enough.set()
 
     async def _work(self) -> None:
@@ -129,8 +131,10 @@ class Together(Generic[T]):
         alone = self._alone.delivery
         if alone is not None and alone in self._waiting:
             return dict([self._waiting.pop(alone)])
-        by_key: dict[object, Delivery] = {}
         key_of, batch_max = self._form.key, self._form.batch_max
+        if key_of is None:
+            return dict([self._waiting.pop(delivery) for delivery in [*islice(self._waiting, batch_max)]])
+        by_key: dict[object, Delivery] = {}
         for delivery, (one, _) in self._waiting.items():
             by_key.setdefault(key_of(one), delivery)
             if len(by_key) == batch_max:
@@ -139,13 +143,14 @@ class Together(Generic[T]):
 
     async def _gather(self, worked_seconds: float) -> None:
         """Wait for more: a transaction costs as much for few as for many."""
-        self._enough_is = self._form.worthwhile
-        if len(self._waiting) >= self._enough_is:
+        if len(self._waiting) >= self._form.worthwhile:
             return
+        self._enough_is = self._form.worthwhile
         self._enough.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(min(REST_PER_SECOND_OF_WORK * worked_seconds, REST_SECONDS_MAX)):
                 await self._enough.wait()
+        self._enough_is = 0
 
     async def _ended(self, turns: dict[T, Turn], ended: Mapping[T, How]) -> None:
         without_task = []
