@@ -16,6 +16,7 @@ from jetmesh.failure import Deferred, NotYet, Permanent, Retry, TooLarge, Unavai
 from jetmesh.middleware import CallNext, Delivery, Middleware
 from jetmesh.outcome import Outcome
 from jetmesh.problem import Problem
+from jetmesh.rate import Rate
 from jetmesh.request_model import Request
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import SettingsError
@@ -51,6 +52,7 @@ __all__ = [
     "Permanent",
     "Problem",
     "PublishResult",
+    "Rate",
     "Recorded",
     "Request",
     "Retry",

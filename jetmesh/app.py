@@ -12,7 +12,7 @@ from typing import Any, Self
 from jetmesh.middleware import Middleware
 from jetmesh.service import INTAKE, DeclarationError, Service
 from jetmesh.settings import Project, read
-from jetmesh.topology.names import DEAD_LETTERS, claims_of, timers_of
+from jetmesh.topology.names import DEAD_LETTERS, claims_of, limits_of, timers_of
 
 
 class AppError(ValueError):
@@ -171,7 +171,7 @@ def _check_streams(reference: str, services: Sequence[Service]) -> None:
     """No two services share a stream, or the broker's account of the same name."""
     owners = {INTAKE: "the intake", DEAD_LETTERS: "the dead letters"}
     for service in services:
-        for stream in (service.stream, timers_of(service.stream), claims_of(service.stream)):
+        for stream in (service.stream, *(of(service.stream) for of in (timers_of, claims_of, limits_of))):
             if stream in owners:
                 raise DeclarationError(
                     f"app {reference}: {owners[stream]} and {service.name} would share the stream {stream}; "

@@ -1,12 +1,18 @@
 """Decides what becomes of a failed delivery: another attempt after a pause, or a dead letter."""
 
+import math
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from jetmesh.outcome import DeadLettered, Later, Retried
 
 REASON_MAX = 1_000
 """The most characters of a reason: it may quote a message from outside."""
+
+
+ASKED_SECONDS_MAX = 86_400.0
+"""The longest pause that a `Retry-After` may ask for: a wrong one must not stop a reaction for a year."""
 
 
 class NotYet(Exception):
@@ -55,8 +61,20 @@ class Disowned(Exception):
 class Deferred(Exception):
     """What the reaction needs answers, and puts off this delivery alone: pauses grow until the attempts are used up.
 
-    A circuit breaker counts it as a success.
+    With `retry_after_seconds` (the `Retry-After` of a 429) the delivery comes again after that time, and no attempt is
+    used up; if the reaction declares a `limit`, no other delivery begins before, in any process. A circuit breaker
+    counts it as a success.
     """
+
+    def __init__(self, reason: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        if not _is_pause(retry_after_seconds):
+            raise TypeError(f"retry_after_seconds={retry_after_seconds!r}: give a number of seconds")
+        self.retry_after_seconds = retry_after_seconds
+
+
+def _is_pause(seconds: Any) -> bool:
+    return seconds is None or (isinstance(seconds, (int, float)) and math.isfinite(seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +108,25 @@ def growing(first_seconds: float, attempt: int, longest_seconds: float = 60.0) -
     return random.uniform(ceiling / 2, ceiling)
 
 
+def asked_seconds(error: BaseException | None) -> float | None:
+    """The pause that whatever the reaction called asked for."""
+    seconds = error.retry_after_seconds if isinstance(error, Deferred) else None
+    return None if seconds is None else min(max(0.0, seconds), ASKED_SECONDS_MAX)
+
+
+def is_blameless(error: Exception) -> bool:
+    """Whether it uses up no attempt."""
+    return isinstance(error, Unavailable) or asked_seconds(error) is not None
+
+
 def verdict(error: Exception, retry: Retry, delivered: int) -> Later | Retried | DeadLettered:
     """What becomes of a delivery whose `delivered`th attempt ended in `error`."""
     if isinstance(error, Permanent):
         return DeadLettered(error)
     if isinstance(error, Unavailable):
         return Retried(error, max(error.retry_after_seconds, retry.pause_seconds(delivered)))
+    if (seconds := asked_seconds(error)) is not None:
+        return Retried(error, seconds)
     if retry.exhausted(delivered + 1):
         return DeadLettered(error)
     return (Later if isinstance(error, NotYet) else Retried)(error, retry.pause_seconds(delivered))

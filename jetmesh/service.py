@@ -17,6 +17,7 @@ from jetmesh.event_model import is_token
 from jetmesh.failure import Retry
 from jetmesh.forms import Form
 from jetmesh.middleware import Delivery, Middleware
+from jetmesh.rate import Rate
 from jetmesh.request_model import Request, RequestType, endpoint_of, owner_of, response_of
 from jetmesh.since import FORMS, Since, is_since
 from jetmesh.snapshot import Snapshot
@@ -63,6 +64,8 @@ class Reaction:
     """The names that it had before, oldest first."""
     concurrency: int = 0
     """How many attempts may run at a time, in all processes together; 0: as many as there are slots."""
+    limit: Rate | None = None
+    """How often its deliveries may begin, in all processes together; None: as they come."""
     is_several: bool = False
     """Whether it may record several events at once: its return type includes a tuple or a list."""
     about: str = ""
@@ -81,7 +84,12 @@ class Reaction:
     @property
     def identity(self) -> str:
         """What the ids of its outcomes are derived from: the durable of its first name."""
-        return f"{self.service}-{(*self.formerly, self.name)[0]}"
+        return f"{self.service}-{self.first_name}"
+
+    @property
+    def first_name(self) -> str:
+        """The oldest name of the function."""
+        return (*self.formerly, self.name)[0]
 
     @property
     def meaning(self) -> str:
@@ -138,6 +146,8 @@ class Options(TypedDict, total=False):
     """The name that the function had before (or all of them, oldest first): it goes on where that one was."""
     concurrency: int
     """How many of its deliveries may be in flight at a time, in all processes together."""
+    limit: Rate
+    """How often its deliveries may begin, in all processes together: `Rate(100, per_seconds=60, burst=10)`."""
     pool: Pool
     """Where a plain `def` runs: in "threads" (what waits: a file, a driver that blocks), or in "processes" (what
     computes). An async function has none."""
@@ -265,9 +275,13 @@ class Service:
         """React to many deliveries at once: decide them together on shared state, record them in one atomic batch."""
         return self._declare(forms.MANY, function, **options)
 
-    def sink(self, function: Function) -> Function:
+    @overload
+    def sink(self, function: Function, /) -> Function: ...
+    @overload
+    def sink(self, /, *, limit: Rate | None = None) -> Callable[[Function], Function]: ...
+    def sink(self, function: Any = None, /, *, limit: Rate | None = None) -> Any:
         """Keep every event, in batches, in a store that keeps its own position."""
-        return self._add(forms.SINK, function, retry=Retry(attempts=None))
+        return self._declare(forms.SINK, function, retry=Retry(attempts=None), limit=limit)
 
     def endpoint(self, function: Function) -> Function:
         """Answer a request: typed, traced, and without recording anything (NATS micro, ADR-32)."""
@@ -345,6 +359,7 @@ class _Signature:
         pool = self._pool(options.pop("pool", None))
         self._check_start(options.get("since"), options.get("formerly", ()))
         self._check_concurrency(form, options.get("concurrency"))
+        self._check_limit(options.get("limit"))
         story, arguments = self._arguments(parameters[1:])
         self._check_pool(pool, arguments)
         events, outcomes = self._events(form, parameters[0]), self._outcomes(form)
@@ -404,6 +419,13 @@ class _Signature:
         if form.is_joint or form.only_outside:
             what = "decides many deliveries at once" if form.is_joint else "shares its durable with other intakes"
             raise self.error(f"declares concurrency={most}, and {what}", "leave `concurrency` out")
+
+    def _check_limit(self, limit: Any) -> None:
+        if limit is not None and not isinstance(limit, Rate):
+            raise self.error(f"declares limit={limit!r}", "write `limit=Rate(100, per_seconds=60, burst=10)`")
+        if limit is not None and (problem := limit.problem):
+            wrong, _, fix = problem.partition(": ")
+            raise self.error(f"declares a limit with {wrong}", fix)
 
     def _check_start(self, since: Any, formerly: Sequence[Any]) -> None:
         if since is not None and not is_since(since):

@@ -70,6 +70,9 @@ def picture(overview: Overview, width: int) -> RenderableType:
     parts += [
         field(f"▲ {row.service}.{row.name} is {row.lag.paused}", "yellow") for row in overview.rows if row.lag.paused
     ]
+    parts += [
+        field(f"▲ {row.service}.{row.name} {_limit(row)}", "yellow") for row in overview.rows if row.limit_waiting
+    ]
     parts += [field(f"▲ orphan {orphan}", "yellow") for orphan in overview.orphans]
     return Group(*parts, _streams(overview.streams, wide=wide))
 
@@ -134,6 +137,11 @@ def _number(value: float, style: str = "") -> Text:
         return Text("·", style="dim")
     decimals = 0 if isinstance(value, int) or value >= 100 else 1 if value >= 1 else 2
     return Text(f"{value:,.{decimals}f}", style=style)
+
+
+def _limit(row: ReactionRow) -> str:
+    later = f"; the next begins in {row.limit_opens_in_seconds:.0f} s" if row.limit_opens_in_seconds >= 1 else ""
+    return f"waits for its rate limit: {row.limit_waiting} deliveries{later}"
 
 
 def _breaker(row: ReactionRow) -> str:

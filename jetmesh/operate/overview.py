@@ -62,6 +62,9 @@ class ReactionRow:
     p95_ms: float = 0.0
     dead_letters: int = 0
     breaker: str = "closed"
+    limit_waiting: int = 0
+    """How many deliveries wait for its rate limit, in all processes."""
+    limit_opens_in_seconds: float = 0.0
     waits: bool = False
     """Whether it is a deadline, whose pending deliveries wait by design."""
 
@@ -154,6 +157,8 @@ def _row(reaction: Reaction, lag: Lag | None, reports: list[ReactionReport], let
         p95_ms=max((answer.p95_ms for answer in reports), default=0),
         dead_letters=sum(letters.get(f"{reaction.service}.{name}", 0) for name in (reaction.name, *reaction.formerly)),
         breaker=next((state for state in ("open", "half-open") if state in breakers), "closed"),
+        limit_waiting=sum(answer.limit_waiting for answer in reports),
+        limit_opens_in_seconds=max((answer.limit_opens_in_seconds for answer in reports), default=0),
     )
 
 

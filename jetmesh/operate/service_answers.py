@@ -41,6 +41,8 @@ class ReactionReport(Answer):
     p50_ms: float = 0
     p95_ms: float = 0
     breaker: Literal["closed", "open", "half-open"] = "closed"
+    limit_waiting: int = 0
+    limit_opens_in_seconds: float = 0
 
 
 class BreakerReport(Answer):

@@ -12,6 +12,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from jetmesh.jetstream import certificates
 from jetmesh.process.health import Health
 from jetmesh.runtime.circuit_breaker import BreakerState
+from jetmesh.runtime.rate_limit import RateLimit
 from jetmesh.runtime.runner import Runner
 from jetmesh.topology.streams import ConsumerKind
 
@@ -54,6 +55,7 @@ class Gauges:
             ("jetmesh.certificate.end", "s", self._certificates, "When a certificate ends, in seconds since 1970."),
             ("jetmesh.storing.failing", "s", self._unstored, "For how long the broker has stored nothing."),
             ("jetmesh.circuit_breaker.state", "1", self._breakers, "0 closed, 1 half-open, 2 open."),
+            ("jetmesh.limit.waiting", "{message}", self._waiting, "Waiting in this process for a rate limit."),
             ("jetmesh.clock.ahead", "s", self._clock, "Wall clock less the broker's."),
         )
 
@@ -63,6 +65,8 @@ class Gauges:
             ("jetmesh.dead_letters", "{message}", self._dead_letters, "Given up, by the type of the error."),
             ("jetmesh.guard.refusals", "{message}", self._refusals, "Records refused: decided on an old story."),
             ("jetmesh.circuit_breaker.openings", "1", self._openings, "How often a circuit breaker opened."),
+            ("jetmesh.limit.passed", "{message}", self._passed, "Let in by a rate limit."),
+            ("jetmesh.limit.bundles", "1", self._bundles, "Bundles of permits that were taken, a write each."),
             ("jetmesh.permissions.denied", "1", self._denials, "Subjects that the broker denied to this user."),
         )
 
@@ -111,6 +115,20 @@ class Gauges:
 
     def _openings(self) -> list[Observation]:
         return [Observation(s.openings, {"jetmesh.needs": s.needs}) for s in self._runner.breakers.values()]
+
+    def _waiting(self) -> list[Observation]:
+        return [Observation(limit.waiting, of) for limit, of in self._limits()]
+
+    def _passed(self) -> list[Observation]:
+        return [Observation(limit.passed, of) for limit, of in self._limits()]
+
+    def _bundles(self) -> list[Observation]:
+        return [Observation(limit.bundles, of) for limit, of in self._limits()]
+
+    def _limits(self) -> Iterable[tuple[RateLimit, dict[str, str]]]:
+        for name, worker in self._runner.workers.items():
+            if limit := worker.binding.limit:
+                yield limit, {"jetmesh.reaction": name}
 
     def _attempts(self) -> list[Observation]:
         found = []
@@ -170,7 +188,7 @@ def report(runner: Runner) -> dict[str, Any]:
 def _reaction_report(runner: Runner, name: str) -> dict[str, Any]:
     worker = runner.workers[name]
     stats, minute = worker.binding.telemetry.stats, worker.binding.telemetry.stats.last_minute()
-    breaker = worker.binding.breaker
+    breaker, limit = worker.binding.breaker, worker.binding.limit
     return {
         "durable": worker.binding.reaction.durable,
         "attempts": stats.outcomes.total(),
@@ -181,6 +199,8 @@ def _reaction_report(runner: Runner, name: str) -> dict[str, Any]:
         "p50_ms": round(minute.p50_ms, 3),
         "p95_ms": round(minute.p95_ms, 3),
         "breaker": str(breaker.state if breaker else BreakerState.CLOSED),
+        "limit_waiting": limit.waiting if limit else 0,
+        "limit_opens_in_seconds": round(limit.opens_in_seconds, 3) if limit else 0.0,
     }
 
 

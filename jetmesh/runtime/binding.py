@@ -9,6 +9,7 @@ from jetmesh.event import EventType
 from jetmesh.middleware import Middleware
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
 from jetmesh.runtime.context import Context
+from jetmesh.runtime.rate_limit import RateLimit
 from jetmesh.service import Reaction, Service
 
 log = logging.getLogger("jetmesh.reaction")
@@ -37,3 +38,6 @@ class Binding:
         self.call = context.pools.runner(reaction)
         """The reaction's function; a plain one runs in a pool."""
         self.conditions = Conditions(log)
+        rate = reaction.limit
+        self.limit = RateLimit(context, reaction, rate, self.conditions) if rate else None
+        """Its rate limit, if it declares one."""

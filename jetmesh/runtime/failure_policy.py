@@ -4,13 +4,24 @@ import logging
 import random
 
 from jetmesh.common.throttled_log import reason_of
-from jetmesh.failure import Deferred, Permanent, TooLarge, Unavailable, UnknownType, growing, let_go, verdict
+from jetmesh.failure import (
+    Deferred,
+    Permanent,
+    TooLarge,
+    Unavailable,
+    UnknownType,
+    growing,
+    is_blameless,
+    let_go,
+    verdict,
+)
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import TRACEPARENT
 from jetmesh.outcome import Again, DeadLettered, GivenBack, Later, Outcome, Retried
 from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.binding import Binding, log
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
+from jetmesh.runtime.rate_limit import RateLimit
 from jetmesh.telemetry.logs import log_context
 from jetmesh.telemetry.spans import Attempt
 
@@ -48,6 +59,11 @@ class FailurePolicy:
         pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + breaker.probe_in_seconds
         return await self._put_off(delivery, Retried(Unavailable(breaker.reason), pause), blameless=True)
 
+    async def wait_elsewhere(self, delivery: Delivery, limit: RateLimit) -> Outcome:
+        """Free the slot of a delivery until the limit of the reaction may let it in."""
+        words = Unavailable("the reaction waits for its limit")
+        return await self._put_off(delivery, Retried(words, limit.pause_seconds), blameless=True)
+
     async def _carried_out(self, attempt: Attempt, error: Exception) -> Outcome:
         delivery = attempt.delivery
         if isinstance(error, UnknownType):
@@ -59,7 +75,7 @@ class FailurePolicy:
             await self._dead_letter(attempt, error)
             return decided
         self._log(attempt, decided)
-        return await self._come_again(delivery, decided, blameless=isinstance(error, Unavailable))
+        return await self._come_again(delivery, decided, blameless=is_blameless(error))
 
     async def _dead_letter(self, attempt: Attempt, error: Exception) -> None:
         delivery, reaction = attempt.delivery, self._reaction

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from jetmesh.cloudevents import Envelope, decode_envelope, read_event, undecoded
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.event import Event, id_field_of, id_of
-from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType
+from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType, asked_seconds
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.middleware import Delivery as Seen
@@ -24,6 +24,7 @@ from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
 from jetmesh.runtime.crash_guard import last_chance, trust_until
 from jetmesh.runtime.failure_policy import Exhausted, FailurePolicy
+from jetmesh.runtime.rate_limit import RateLimit
 from jetmesh.telemetry.spans import Attempt
 
 T = TypeVar("T")
@@ -111,6 +112,30 @@ class Concurrency:
         """Wait for room."""
         async with self._room:
             return await then(delivery)
+
+
+class LimitGate:
+    """Lets as many begin as the rate limit of the reaction, over all processes."""
+
+    def __init__(self, binding: Binding, limit: RateLimit) -> None:
+        self._limit, self._policy, self._in_flight = limit, FailurePolicy(binding), binding.context.in_flight
+
+    def is_open(self, _delivery: Delivery) -> bool:
+        """Never: also one that need not wait takes a permit."""
+        return False
+
+    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+        """Wait for a permit; one that must not wait here is given back."""
+        if await self._limit.turn(is_guest=delivery.shared):
+            return await then(delivery)
+        outcome = await self._policy.wait_elsewhere(delivery, self._limit)
+        answer(self._in_flight, delivery, outcome)
+        return outcome
+
+
+def rate_limit(binding: Binding) -> Gate | None:
+    """The gate of a reaction that declares a rate limit. It is the last: a permit is for now."""
+    return LimitGate(binding, binding.limit) if binding.limit else None
 
 
 def concurrency(binding: Binding) -> Gate | None:
@@ -203,6 +228,21 @@ def hold(binding: Binding) -> Callable[[Attempt, How], How] | None:
     return up
 
 
+def close_limit(binding: Binding) -> Callable[[Attempt, How], How] | None:
+    """Closes the rate limit, in all processes, for as long as what the reaction called asked for."""
+    limit = binding.limit
+    if limit is None:
+        return None
+
+    def up(_attempt: Attempt, how: How) -> How:
+        seconds = asked_seconds(how) if isinstance(how, Exception) else None
+        if seconds is not None:
+            limit.close(seconds)
+        return how
+
+    return up
+
+
 def settle(binding: Binding) -> Callable[[Attempt, Outcome], None]:
     """Acknowledges the delivery according to the outcome."""
     in_flight = binding.context.in_flight
@@ -221,11 +261,13 @@ def trace(_binding: Binding) -> Callable[[Attempt, Outcome], None]:
     return Attempt.end
 
 
-GATES: tuple[Callable[[Binding], Gate | None], ...] = (CrashGuard, circuit_breaker, Certainty, concurrency)
+GATES: tuple[Callable[[Binding], Gate | None], ...] = (
+    CrashGuard, circuit_breaker, Certainty, concurrency, rate_limit,
+)  # fmt: skip
 """Before an attempt begins, outermost first."""
 DOWN: tuple[Callable[[Binding], Callable[[Attempt], None] | None], ...] = (decode,)
 """Inside its span; then come the users' middlewares, then the reaction."""
-UP: tuple[Callable[[Binding], Callable[[Attempt, How], How] | None], ...] = (hold,)
+UP: tuple[Callable[[Binding], Callable[[Attempt, How], How] | None], ...] = (hold, close_limit)
 """What the reaction, or a step before it, returned or raised; then the failure policy makes an outcome of an error."""
 SETTLED: tuple[Callable[[Binding], Callable[[Attempt, Outcome], None] | None], ...] = (settle, trace)
 """With the outcome."""

@@ -122,6 +122,8 @@ class Runner:
             breaker.stop()
         await asyncio.gather(*(pull.stop() for pull in self.pulls))
         for worker in self.workers.values():
+            if limit := worker.binding.limit:
+                limit.stop()
             worker.give_back()
         drained = asyncio.gather(*(worker.drained() for worker in self.workers.values()))
         try:
@@ -172,7 +174,7 @@ class Runner:
         unrouted = Unrouted((worker or next(iter(self.workers.values()))).binding)
         deliver = self._way(consumer, worker, unrouted)
         needs = self._needs(consumer)
-        is_shared, is_new = len(needs) > 1, self.context.in_flight.take
+        is_shared, is_new = self._is_shared(consumer, needs), self.context.in_flight.take
 
         def take(delivery: Delivery) -> None:
             if is_new(delivery, pull):
@@ -189,7 +191,7 @@ class Runner:
         )
         if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
             pull.obey(config)
-        if not is_shared and (breaker := self.breakers.get(needs.pop())):
+        if len(needs) == 1 and (breaker := self.breakers.get(needs.pop())):
             breaker.pauses(pull, slots)
         return pull
 
@@ -218,12 +220,21 @@ class Runner:
     def _needs(self, consumer: Consumer) -> set[str]:
         """What the reactions of this consumer need; the empty string: nothing. A shared consumer has several: it is not
         paused, and no delivery waits in its slots."""
+        return {reaction.needed for reaction in self._served(consumer)}
+
+    def _is_shared(self, consumer: Consumer, needs: set[str]) -> bool:
+        """Whether a delivery that waits in its slots would hold up those of other reactions."""
+        served = self._served(consumer)
+        return len(needs) > 1 or (len(served) > 1 and any(reaction.limit for reaction in served))
+
+    def _served(self, consumer: Consumer) -> list[Reaction]:
+        """The reactions that get the deliveries of this consumer."""
         reactions = [worker.binding.reaction for worker in self.workers.values()]
         if own := [reaction for reaction in reactions if reaction.durable == consumer.durable]:
-            reactions = own
-        elif consumer.stream == INTAKE:
-            reactions = [r for r in reactions if any(r.takes_from_outside(event) for event in r.events)]
-        return {reaction.needed for reaction in reactions}
+            return own
+        if consumer.stream == INTAKE:
+            return [r for r in reactions if any(r.takes_from_outside(event) for event in r.events)]
+        return reactions
 
     def _from_outside(self, delivery: Delivery) -> None:
         """To the intake that takes the type; an unknown type goes to the first one, which makes a dead letter of it."""

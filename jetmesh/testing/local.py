@@ -26,7 +26,7 @@ from jetmesh.service import INTAKE, Service
 from jetmesh.settings import Settings, check_names, read
 from jetmesh.telemetry import providers
 from jetmesh.topology import names, partitions, provision
-from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, timers_of
+from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, limits_of, timers_of
 from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Consumer, Stream, Topology, facts_of, topology
 
@@ -254,7 +254,7 @@ class LocalMesh:
 
     def _logs(self) -> list[str]:
         beside = {INTAKE, DEAD_LETTERS}
-        beside |= {name for s in self.services for name in (timers_of(s.stream), claims_of(s.stream))}
+        beside |= {of(s.stream) for s in self.services for of in (timers_of, claims_of, limits_of)}
         return [stream.name for stream in self.topology.streams if stream.name not in beside]
 
     def _wire(self, service: Service) -> process.Wire | None:

@@ -20,7 +20,7 @@ _PART = TypeAdapter(AccountsPart)
 _KEY = re.compile(r"U[A-Z2-7]{55}")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _EVENT = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_*>-]+)+")
-"""The subject of an event, dead letter, timer or claim."""
+"""The subject of an event, dead letter, timer, claim or limit."""
 _CALL = re.compile(rf"{re.escape(API)}\.CONSUMER\.(?:MSG\.NEXT|INFO)\.[A-Z0-9_-]+\.(?P<durable>[a-z][A-Za-z0-9_-]*)")
 _ACK = re.compile(r"\$JS\.ACK\.[A-Z0-9_-]+\.(?P<durable>[a-z][A-Za-z0-9_-]*)\.>")
 _GET = re.compile(rf"{re.escape(API)}\.DIRECT\.GET\.(?P<stream>[A-Z0-9_-]+)")
@@ -116,7 +116,7 @@ def _events(parts: Sequence[AccountsPart]) -> Iterable[str]:
     for part, user in ((each, user) for each in parts for user in each.users):
         for subject in (each.subject for each in user.imports if _is_published(each.subject)):
             first, _, rest = subject.partition(".")
-            entity = f"{first}.{rest.partition('.')[0]}" if first in ("dead", "timers", "claims") else first
+            entity = f"{first}.{rest.partition('.')[0]}" if first in ("dead", "timers", "claims", "limits") else first
             if (other := owners.setdefault((part.tenant, entity), part.app)) != part.app:
                 yield f"{subject}: the apps {other} and {part.app} publish it: begin one's types with another word"
 

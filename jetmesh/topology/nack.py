@@ -25,6 +25,7 @@ STREAM = {
     "max_msg_size": "maxMsgSize",
     "max_bytes": "maxBytes",
     "max_age": "maxAge",
+    "max_msgs_per_subject": "maxMsgsPerSubject",
     "duplicate_window": "duplicateWindow",
     "sources": "sources",
     "allow_direct": "allowDirect",

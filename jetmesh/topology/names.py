@@ -31,6 +31,11 @@ def claims_of(stream: str) -> str:
     return f"{stream}_CLAIMS"
 
 
+def limits_of(stream: str) -> str:
+    """The stream of the rate limits of a service."""
+    return f"{stream}_LIMITS"
+
+
 def closed_subject(stream: str) -> str:
     """What a stream listens to while it is being restored: nothing that anybody publishes."""
     return f"{RESTORING_SUBJECT}.{stream}"
@@ -89,6 +94,16 @@ def claim(service: str, token: str) -> str:
 def claim_subjects(service: str) -> str:
     """All idempotency keys of a service."""
     return claim(service, "*")
+
+
+def limit(service: str, reaction: str) -> str:
+    """The subject of the state of one reaction's rate limit."""
+    return f"limits.{service}.{reaction}"
+
+
+def limit_subjects(service: str) -> str:
+    """The states of all rate limits of a service."""
+    return limit(service, "*")
 
 
 def endpoint_subject(service: str, name: str) -> str:

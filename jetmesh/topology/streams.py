@@ -24,6 +24,8 @@ from jetmesh.topology.names import (
     claims_of,
     dead_letters_of,
     due_subjects,
+    limit_subjects,
+    limits_of,
     timer_subjects,
     timers_of,
 )
@@ -269,6 +271,11 @@ def reacts_singly(service: Service) -> bool:
     return any(not reaction.form.keeps_all for reaction in service.reactions)
 
 
+def is_limited(service: Service) -> bool:
+    """Whether one of its reactions declares a rate limit."""
+    return any(reaction.limit for reaction in service.reactions)
+
+
 def _streams(services: Sequence[Service], replicas: int, split: Partitions, app: str) -> Iterable[Stream]:
     yield _letters(replicas)
     if any(outside(service) for service in services):
@@ -286,6 +293,8 @@ def _streams_of(service: Service, replicas: int, split: Partitions) -> Iterable[
         yield _timers(service, replicas)
     if service.claims is not None:
         yield _claims(service, replicas)
+    if is_limited(service):
+        yield _limits(service, replicas)
 
 
 def _letters(replicas: int) -> Stream:
@@ -359,5 +368,23 @@ def _claims(service: Service, replicas: int) -> Stream:
             "num_replicas": replicas,
             "allow_direct": True,
             "max_age": int(service.claims.total_seconds() * 1e9),
+        },
+    )
+
+
+def _limits(service: Service, replicas: int) -> Stream:
+    """The states of its rate limits: of each the last."""
+    name = limits_of(service.stream)
+    return Stream(
+        name,
+        {
+            "name": name,
+            "subjects": [limit_subjects(service.name)],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "num_replicas": replicas,
+            "allow_direct": True,
+            "max_msgs_per_subject": 1,
         },
     )

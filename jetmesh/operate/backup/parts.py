@@ -1,4 +1,4 @@
-"""Which streams a backup takes: events up to the cut, claims as they are, and no timers."""
+"""Which streams a backup takes: events up to the cut, claims as they are, and neither timers nor limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jetmesh.app import name_of
 from jetmesh.contracts import deployed, registry
 from jetmesh.service import INTAKE, Service
-from jetmesh.topology.names import claims_of, timers_of
+from jetmesh.topology.names import claims_of, limits_of, timers_of
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import Consumer, Topology, topology
 
@@ -37,11 +37,12 @@ def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack
     needed = topology(services, replicas, ack_wait_seconds, split, name_of(services))
     timers = {timers_of(service.stream) for service in services}
     claims = {claims_of(service.stream) for service in services}
+    limits = {limits_of(service.stream) for service in services}
     names = [stream.name for stream in needed.streams]
     sinks = {r.durable for service in services for r in service.reactions if r.form.keeps_all}
     return Parts(
         needed,
-        facts=tuple(name for name in names if name not in timers | claims),
+        facts=tuple(name for name in names if name not in timers | claims | limits),
         beside=(*(name for name in names if name in claims), *REGISTRY),
         timers=tuple(name for name in names if name in timers),
         sinks=frozenset(sinks),
