@@ -37,7 +37,7 @@ BLOCKS = {block.name: block for block in blocks("console")}
 
 ALONE = ("README.md#2",)
 ON_A_DEMO = (
-    "README.md#5", "docs/authors/retries.md#2", "docs/operations.md#4", "docs/operations.md#6", "docs/operations.md#8",
+    "README.md#5", "docs/authors/retries.md#3", "docs/operations.md#4", "docs/operations.md#6", "docs/operations.md#8",
 )  # fmt: skip
 ON_AN_EMPTY_BROKER = ("docs/operations.md#2", "docs/operations.md#3", "docs/operations.md#7")
 HERE = ("docs/authors/contracts.md#1",)

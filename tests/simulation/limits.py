@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from jetmesh import Deferred, Rate, Unavailable
 from jetmesh.jetstream.message import Message
+from jetmesh.jetstream.subject import Subject
 from jetmesh.settings import Settings, read
 from jetmesh.testing.simulation import World, storm
 from jetmesh.topology.names import DEAD_LETTERS
@@ -51,11 +52,11 @@ class LimitedMesh:
         assert not wrong, "; ".join(wrong)
 
     async def _ask(self) -> None:
-        for number in range(self.number):
-            await self._publish(Asked(job_id=f"j-{number}"))
+        await asyncio.gather(*(self._publish(Asked(job_id=f"j-{number}")) for number in range(self.number)))
 
     async def _publish(self, asked: Asked) -> None:
-        while True:
+        """Ask for a job, again and again; the process that asks may be cut off for good."""
+        for _ in range(20):
             await self.outside.ready.wait()
             try:
                 await self.outside.context.publisher.record(Message(Asked.type, asked.model_dump_json().encode(), {}))
@@ -66,10 +67,12 @@ class LimitedMesh:
 
     def _wrong(self) -> Iterator[str]:
         """What offends against the promises."""
-        stored = [one.subject for one in self.world.broker.streams["WORK"].messages.values()]
-        finished = {subject for subject in stored if subject.startswith(f"{Finished.type}.")}
-        if len(finished) != self.number or len(stored) != self.number:
-            yield f"{self.number} jobs, {len(finished)} finished, {len(stored)} events"
+        asked, stored = (
+            [Subject.parse(one.subject).key for one in self.world.broker.streams[name].messages.values()]
+            for name in ("JOBS", "WORK")
+        )
+        if sorted(asked) != sorted(stored):
+            yield f"{len(asked)} jobs, {len(set(stored))} finished, {len(stored)} events"
         for number, at in enumerate(self.begun, 1):
             most = RATE.burst + (at - self.begun[0] + CLOCKS_SECONDS) / RATE.interval_seconds
             if number > most:
