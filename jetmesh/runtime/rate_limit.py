@@ -40,7 +40,7 @@ TIMER_SECONDS = 0.001
 """By how much a timer may be early."""
 ASK_AGAIN_SECONDS = 0.02
 
-Turn = asyncio.Future[bool]
+Waiter = asyncio.Future[bool]
 
 
 class State(NamedTuple):
@@ -91,7 +91,7 @@ class RateLimit:
         self._stream = names.limits_of(stream_of(reaction.service))
         self._subject = names.limit(reaction.service, reaction.first_name)
         self._clock = context.connection.clock
-        self._own, self._guests = deque[Turn](), deque[Turn]()
+        self._own, self._guests = deque[Waiter](), deque[Waiter]()
         self._state: State | None = None
         self._closed_until = 0.0
         self._writing = asyncio.Lock()
@@ -116,7 +116,7 @@ class RateLimit:
         deliveries of other reactions need as well."""
         if self._stopped or (is_guest and self.opens_in_seconds > GUEST_SECONDS):
             return False
-        turn: Turn = asyncio.get_running_loop().create_future()
+        turn: Waiter = asyncio.get_running_loop().create_future()
         (self._guests if is_guest else self._own).append(turn)
         self._run("let in", self._let_in)
         return await turn
@@ -222,7 +222,7 @@ class RateLimit:
         return times
 
 
-def _give_back(turns: deque[Turn]) -> None:
+def _give_back(turns: deque[Waiter]) -> None:
     """Let none of these wait any longer."""
     while turns:
         if not (turn := turns.popleft()).done():
