@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 from jetmesh.cloudevents import Envelope, decode_envelope, read_event, undecoded
+from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.event import Event, id_field_of, id_of
 from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType, asked_seconds
@@ -338,8 +339,8 @@ class Chain:
             for step in self._down:
                 step(attempt)
             outcome = await self._react(attempt)
-        except Exception as error:
-            return await self.up(attempt, error)
+        except RAISED as raised:
+            return await self.up(attempt, error_of(raised))
         return await self.up(attempt, outcome)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from opentelemetry.trace import Span
 
+from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.event import Event, EventType, entity_of, id_of, is_milestone, is_occurrence
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.delivery import Delivery
@@ -94,7 +95,8 @@ class Many:
         await self._context.in_flight.certainty()
         try:
             recorded = await self._commit(attempts)
-        except Exception as error:
+        except RAISED as raised:
+            error = error_of(raised)
             if len(attempts) == 1 or isinstance(error, Unavailable):
                 await on_end(dict.fromkeys(attempts, error))
                 return

@@ -5,6 +5,7 @@ waits for what has begun, as for every delivery; a thread can't be ended from ou
 """
 
 import asyncio
+import pickle
 import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -39,10 +40,10 @@ class Pools:
     async def _run(self, pool: Pool, function: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
         if pool == "threads":  # with the caller's span
-            return await loop.run_in_executor(self._of(pool), partial(copy_context().run, function, *arguments))
+            return await loop.run_in_executor(self._of(pool), partial(copy_context().run, _in_thread, function, *arguments))
         executor = self._of(pool)
         try:
-            return await loop.run_in_executor(executor, function, *arguments)
+            return await loop.run_in_executor(executor, _in_process, function, *arguments)
         except BrokenProcessPool:
             if self._made.get(pool) is executor:
                 del self._made[pool]
@@ -61,6 +62,34 @@ class Pools:
         return ProcessPoolExecutor(
             self._settings.pool_processes or None, mp_context=get_context("spawn"), initializer=_leave_signals
         )
+
+
+def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the function. A future can't carry StopIteration, and what is no Exception would end the event loop."""
+    try:
+        return function(*arguments)
+    except BaseException as raised:
+        if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+            raise
+        raise RuntimeError(f"{function.__qualname__} raised {raised!r}") from raised
+
+
+def _in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the function. An error that can't be read on the other side would end the whole pool."""
+    try:
+        return _in_thread(function, *arguments)
+    except Exception as error:
+        if _is_portable(error):
+            raise
+        raise RuntimeError(f"{type(error).__qualname__}: {error}") from None
+
+
+def _is_portable(error: Exception) -> bool:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True
 
 
 def _leave_signals() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from jetmesh.cloudevents import decode_own_form
+from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.common.throttled_log import reason_of
 from jetmesh.event import Recorded
 from jetmesh.history import UNKNOWN, History
@@ -79,7 +80,8 @@ class Sink:
         histories = {stream: self._history(stream) for stream in {each.stream for each in events}}
         try:
             await self._binding.call([recorded(each, histories[each.stream]) for each in events], *arguments)
-        except Exception as error:
+        except RAISED as raised:
+            error = error_of(raised)
             self._binding.conditions.log(
                 reason_of(error), logging.WARNING, "%s could not keep %d events: %s",
                 self._reaction.durable, len(events), error, error=error,
