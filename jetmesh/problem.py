@@ -1,9 +1,11 @@
 """An answer that is no success, as a problem document (RFC 9457)."""
 
 import json
+from http.client import responses
 from typing import Any, Self
 
 MEDIA_TYPE = "application/problem+json"
+STATUSES = range(400, 600)
 BLANK = "about:blank"
 """The `type` of a problem that its status says enough about."""
 
@@ -16,6 +18,9 @@ class Problem(Exception):
     """
 
     def __init__(self, status: int, title: str, detail: str = "", *, type: str = BLANK, **members: Any) -> None:
+        if status not in STATUSES:
+            raise ValueError(f"status: {status!r} is none of a problem; write an HTTP status from 400 to 599")
+        title = title or responses.get(status, "Problem")
         super().__init__(f"{status} {title}{f': {detail}' if detail else ''}")
         self.status, self.title, self.detail, self.type, self.members = status, title, detail, type, members
 
@@ -25,11 +30,12 @@ class Problem(Exception):
         return json.dumps({**self.members, **{name: value for name, value in document.items() if value}}).encode()
 
     @classmethod
-    def decoded(cls, status: int, title: str, data: bytes) -> Self:
+    def decoded(cls, code: str, title: str, data: bytes) -> Self:
         """The problem in an answer: its status and title are in the headers, the rest in the document, if it is one."""
+        status = int(code) if code in map(str, STATUSES) else 500
         try:
             document = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = {}
         known = dict(document) if isinstance(document, dict) else {}
         told = {name: str(known.pop(name, "")) for name in ("title", "detail", "type", "status")}

@@ -509,13 +509,23 @@ class _Signature:
         story, arguments = self._arguments(names[1:])
         if "delivery" in arguments:
             raise self.error("takes a Delivery, and answers a request", "leave it out")
-        if story is not None and request.key_field not in request.model_fields:
-            raise self.error(
-                f"reads a story, but {request.__name__} names no key", 'declare `key_field="…"` on its class'
-            )
+        if story is not None:
+            self._check_request_key(request)
         return EndpointDeclaration(
             self.service.name, endpoint_of(request), self.function, request, response, story, arguments
         )
+
+    def _check_request_key(self, request: RequestType) -> None:
+        """Refuse a request whose story can't be read by its key."""
+        if request.key_field not in request.model_fields:
+            raise self.error(
+                f"reads a story, but {request.__name__} names no key", 'declare `key_field="…"` on its class'
+            )
+        if not is_token(request, request.key_field):
+            raise self.error(
+                f"reads the story of {request.__name__}.{request.key_field}, which may be a pattern such as `*`",
+                "let the field be a Token, as a key is",
+            )
 
     def _check_needs(self, needs: type | None) -> None:
         dependencies = self.service.dependencies

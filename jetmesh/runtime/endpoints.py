@@ -8,9 +8,10 @@ from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
 from jetmesh.cloudevents import JSON
+from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.common.throttled_log import Conditions, kind_of
 from jetmesh.failure import NotYet, Unavailable
-from jetmesh.jetstream.headers import CONTENT_TYPE, Headers, Nats
+from jetmesh.jetstream.headers import CONTENT_TYPE, Headers, Nats, encode_headers
 from jetmesh.jetstream.micro import CONCURRENCY, Endpoint
 from jetmesh.problem import MEDIA_TYPE, Problem
 from jetmesh.request_model import Request
@@ -25,6 +26,8 @@ log = logging.getLogger("jetmesh.endpoints")
 INVALID = "The request breaks its contract"
 INTERNAL = "The service failed"
 NOT_NOW = "The service can't answer now"
+HEADERS_BYTES = 100
+"""More than the headers of a response have."""
 
 
 def endpoints(context: Context, service: Service, dependencies: Any) -> list[Endpoint]:
@@ -66,7 +69,7 @@ class _Answering:
             with self._calls.span(self._declared.request.type, headers):
                 return {CONTENT_TYPE: JSON}, await self._answer(data)
         except Problem as problem:
-            return _told(problem)
+            return self._told(problem)
 
     async def _answer(self, data: bytes) -> bytes:
         """The body of the response.
@@ -83,10 +86,14 @@ class _Answering:
         except (Unavailable, NotYet) as away:
             pause = getattr(away, "retry_after_seconds", 1.0)
             raise Problem(503, NOT_NOW, str(away), retry_after_seconds=pause) from None
-        except Exception as error:
-            of_type = self._declared.request.type
-            self._conditions.log(kind_of(error), logging.ERROR, "%s: a request failed", of_type, error=error)
-            raise Problem(500, INTERNAL, "The log of the service has the error.") from error
+        except RAISED as raised:
+            raise self._failed(error_of(raised)) from raised
+
+    def _failed(self, error: Exception) -> Problem:
+        """What the caller may know of an error, which is logged."""
+        of_type = self._declared.request.type
+        self._conditions.log(kind_of(error), logging.ERROR, "%s: a request failed", of_type, error=error)
+        return Problem(500, INTERNAL, "The log of the service has the error.")
 
     def _read(self, data: bytes) -> Request[Any]:
         try:
@@ -109,6 +116,7 @@ class _Answering:
         Raises:
             TypeError: it is not what the function declares.
             ValidationError: it breaks its contract.
+            TooLarge: the broker does not take it.
         """
         expected = self._declared.response
         if type(response) is not expected:
@@ -117,12 +125,20 @@ class _Answering:
             )
         data = response.model_dump_json().encode()
         expected.__pydantic_validator__.validate_json(data)
+        self._require(len(data))
         return bytes(data)
 
+    def _told(self, problem: Problem) -> tuple[Headers, bytes]:
+        """The headers of ADR-32, and the problem document, if they can be sent."""
+        headers = {
+            Nats.SERVICE_ERROR: problem.title, Nats.SERVICE_ERROR_CODE: str(problem.status), CONTENT_TYPE: MEDIA_TYPE,
+        }  # fmt: skip
+        try:
+            document = problem.encoded()
+            self._require(len(document), len(encode_headers(headers)))
+        except Exception as error:
+            return self._told(self._failed(error))
+        return headers, document
 
-def _told(problem: Problem) -> tuple[Headers, bytes]:
-    """The headers of ADR-32, and the problem document."""
-    headers = {
-        Nats.SERVICE_ERROR: problem.title, Nats.SERVICE_ERROR_CODE: str(problem.status), CONTENT_TYPE: MEDIA_TYPE,
-    }  # fmt: skip
-    return headers, problem.encoded()
+    def _require(self, size: int, headers_size: int = HEADERS_BYTES) -> None:
+        self._context.connection.limits.require(f"the answer to {self._declared.request.type}", headers_size, size)

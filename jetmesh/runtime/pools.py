@@ -40,7 +40,9 @@ class Pools:
     async def _run(self, pool: Pool, function: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
         if pool == "threads":  # with the caller's span
-            return await loop.run_in_executor(self._of(pool), partial(copy_context().run, _in_thread, function, *arguments))
+            return await loop.run_in_executor(
+                self._of(pool), partial(copy_context().run, _in_thread, function, *arguments)
+            )
         executor = self._of(pool)
         try:
             return await loop.run_in_executor(executor, _in_process, function, *arguments)

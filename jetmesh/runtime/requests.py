@@ -36,7 +36,7 @@ class Requests:
     async def request(self, request: Request[Response], timeout_seconds: float) -> Response:
         """The response to a request; see `Context.request`."""
         _check(request)
-        if self._starting is None:
+        if self._starting is None or (self._starting.done() and self._starting.exception()):
             self._starting = asyncio.create_task(self._start())
         await asyncio.shield(self._starting)
         request_type = type(request)
@@ -120,9 +120,9 @@ def _read(request_type: RequestType, block: bytes, data: bytes) -> Any:
         Unavailable: the service can't answer now.
     """
     headers = decode_headers(block) if block else {}
-    if title := headers.get(Nats.SERVICE_ERROR):
-        code = headers.get(Nats.SERVICE_ERROR_CODE, "")
-        problem = Problem.decoded(int(code) if code.isdecimal() else 500, title, data)
+    if headers.keys() & {Nats.SERVICE_ERROR, Nats.SERVICE_ERROR_CODE}:
+        title, code = headers.get(Nats.SERVICE_ERROR, ""), headers.get(Nats.SERVICE_ERROR_CODE, "")
+        problem = Problem.decoded(code, title, data)
         if problem.status == NOT_NOW:
             raise Unavailable(f"{request_type.type}: {problem.detail or title}", 1.0)
         raise problem

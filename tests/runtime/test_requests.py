@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from pydantic import BaseModel
 import jetmesh
 from jetmesh import DeclarationError, Problem, Request, Service, Unavailable
 from jetmesh.app import App
+from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.problem import MEDIA_TYPE
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.testing import Broker, LocalMesh, MeshOf
@@ -36,6 +39,15 @@ class Nobody(Request[JobState], type="nobody.here"):
     """What no service answers."""
 
 
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "untitled": lambda: Problem(404, ""),
+    "unwritable": lambda: Problem(409, "Not so", at=datetime.now(UTC)),
+    "large problem": lambda: Problem(409, "Not so", "x" * PAYLOAD_BYTES_MAX),
+    "no status": lambda: Problem(200, "Well done"),
+}
+"""What can't be told as it is."""
+
+
 def answering() -> Service:
     """The service that finishes jobs, and says how far they are."""
     service = telling_states()
@@ -50,6 +62,12 @@ def answering() -> Service:
                 await asyncio.sleep(3600)
             case "wrong":
                 return JobState.model_construct(job_id="a b", finished=True)
+            case "exit":
+                sys.exit(3)
+            case "large":
+                return JobState(job_id="j-1", finished=True, trace_id="x" * PAYLOAD_BYTES_MAX)
+        if make := PROBLEMS.get(request.how):
+            raise make()
         raise ZeroDivisionError("a secret")
 
     return service
@@ -89,8 +107,15 @@ async def test_a_problem_is_the_same_on_both_sides(mesh: LocalMesh) -> None:
 
 @pytest.mark.parametrize(
     ("how", "status", "title"),
-    [("broken", 500, "The service failed"), ("wrong", 500, "The service failed")],
-    ids=["an error", "a response that breaks its contract"],
+    [
+        ("broken", 500, "The service failed"),
+        ("wrong", 500, "The service failed"),
+        ("exit", 500, "The service failed"),
+        ("large", 500, "The service failed"),
+        ("unwritable", 500, "The service failed"),
+        ("large problem", 500, "The service failed"),
+        ("no status", 500, "The service failed"),
+    ],
 )
 async def test_an_error_of_the_service_tells_nothing_of_the_inside(
     mesh: LocalMesh, how: str, status: int, title: str, caplog: pytest.LogCaptureFixture
@@ -101,6 +126,13 @@ async def test_an_error_of_the_service_tells_nothing_of_the_inside(
     assert (found.value.status, found.value.title) == (status, title)
     assert "secret" not in str(found.value)
     assert "work.odd: a request failed" in caplog.text
+
+
+async def test_a_problem_without_a_title_is_a_problem(mesh: LocalMesh) -> None:
+    async with asking(mesh) as program:
+        with pytest.raises(Problem) as found:
+            await program.request(Odd(how="untitled"))
+    assert (found.value.status, found.value.title) == (404, "Not Found")
 
 
 async def test_who_can_not_be_asked_now_is_unavailable(mesh: LocalMesh) -> None:
@@ -165,6 +197,16 @@ async def no_key(request: Odd, story: Work) -> JobState:
     raise NotImplementedError
 
 
+class Loose(Request[JobState], type="work.loose", key_field="job_id"):
+    """A question whose key may be anything."""
+
+    job_id: str
+
+
+async def loose_key(request: Loose, story: Work) -> JobState:
+    raise NotImplementedError
+
+
 async def unknown(request: StateOf, something: int) -> JobState:
     raise NotImplementedError
 
@@ -178,6 +220,7 @@ WRONG = {
     other_response: r"does not return the response of StateOf; annotate `-> JobState`, and raise `jetmesh\.Problem`",
     other_service: r"answers Nobody, whose type is 'nobody\.here'; declare `type=\"work\.other_service\"` on its class",
     no_key: r"reads a story, but Odd names no key; declare `key_field",
+    loose_key: r"reads the story of Loose\.job_id, which may be a pattern such as `\*`; let the field be a Token",
     unknown: r"has a parameter `something: <class 'int'>` that the runtime can't fill",
     not_async: r"is not an async function; write `async def`",
 }
