@@ -18,6 +18,7 @@ from jetmesh.outcome import Outcome
 from jetmesh.problem import Problem
 from jetmesh.rate import Rate
 from jetmesh.request_model import Request
+from jetmesh.schedule import Tick
 from jetmesh.service import DeclarationError, Service
 from jetmesh.settings import SettingsError
 from jetmesh.settings import read as read_settings
@@ -62,6 +63,7 @@ __all__ = [
     "Stored",
     "SyncMesh",
     "Taken",
+    "Tick",
     "Token",
     "TooLarge",
     "Unavailable",

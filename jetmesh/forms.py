@@ -21,6 +21,8 @@ class Form:
     """Its durable reads the stream late: a deadline."""
     is_joint: bool = False
     """It takes many events at once, decides them together and records them in one atomic batch."""
+    is_scheduled: bool = False
+    """It reacts to the clock: to the ticks of its schedule."""
     keeps_all: bool = False
     """It takes whatever is recorded, in batches, into a store, and records nothing."""
 
@@ -29,5 +31,6 @@ ON = Form("on")
 BEGINS = Form("begins", begins=True)
 INTAKE = Form("intake", begins=True, takes_outside=True, only_outside=True)
 AFTER = Form("after", is_delayed=True)
+EVERY = Form("every", is_scheduled=True)
 MANY = Form("on_many", takes_outside=True, is_joint=True)
 SINK = Form("sink", keeps_all=True)

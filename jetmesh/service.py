@@ -4,7 +4,7 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints, overload
@@ -19,6 +19,7 @@ from jetmesh.forms import Form
 from jetmesh.middleware import Delivery, Middleware
 from jetmesh.rate import Rate
 from jetmesh.request_model import Request, RequestType, endpoint_of, owner_of, response_of
+from jetmesh.schedule import Missed, Schedule, Tick, problem_of
 from jetmesh.since import FORMS, Since, is_since
 from jetmesh.snapshot import Snapshot
 
@@ -70,6 +71,13 @@ class Reaction:
     """Whether it may record several events at once: its return type includes a tuple or a list."""
     about: str = ""
     """The field of what arrives that names the key of the story; empty: what arrives is about that key."""
+    schedule: Schedule | None = None
+    """When it is due, if it reacts to the clock: to no event, but to the ticks of its schedule."""
+
+    @property
+    def arrives(self) -> tuple[EventType, ...]:
+        """What its function takes: events, or the ticks of its schedule."""
+        return (Tick,) if self.schedule else self.events
 
     @property
     def needed(self) -> str:
@@ -267,6 +275,16 @@ class Service:
         options.setdefault("retry", Retry(attempts=None))
         return lambda function: self._add(forms.AFTER, function, delay=delay, **options)
 
+    def every(
+        self, cron: str, *, zone: str = "UTC", missed: Missed = "once", **options: Unpack[Options]
+    ) -> Callable[[Function], Function]:
+        """React to the clock: to each time of a cron expression in a time zone, once in all processes together.
+
+        `missed` says what becomes of times at which the broker or the service was away: "once" makes up for all of them
+        by one tick, "all" by one tick each, "skip" by none.
+        """
+        return lambda function: self._add(forms.EVERY, function, schedule=Schedule(cron, zone, missed), **options)
+
     @overload
     def on_many(self, function: Function, /) -> Function: ...
     @overload
@@ -358,12 +376,13 @@ class _Signature:
         self._check_needs(options.get("needs"))
         pool = self._pool(options.pop("pool", None))
         self._check_start(options.get("since"), options.get("formerly", ()))
+        self._check_schedule(options)
         self._check_concurrency(form, options.get("concurrency"))
         self._check_limit(options.get("limit"))
         story, arguments = self._arguments(parameters[1:])
         self._check_pool(pool, arguments)
         events, outcomes = self._events(form, parameters[0]), self._outcomes(form)
-        self._check_about(form, events, str(options.get("about", "")))
+        self._check_about(form, (Tick,) if form.is_scheduled else events, str(options.get("about", "")))
         if "delivery" in arguments and (form.is_joint or form.keeps_all):
             raise self.error("takes a Delivery, and many arrive at once", "leave it out, or react to one event")
         reaction = Reaction(
@@ -433,6 +452,18 @@ class _Signature:
         for name in formerly:
             if not (isinstance(name, str) and name.isidentifier()):
                 raise self.error(f"declares formerly={name!r}", "write the name that the function had before")
+
+    def _check_schedule(self, options: Mapping[str, Any]) -> None:
+        schedule: Schedule | None = options.get("schedule")
+        if schedule is None:
+            return
+        if wrong := problem_of(schedule.cron, schedule.zone, schedule.missed):
+            raise self.error(*wrong)
+        for name in ("since", "formerly"):
+            if options.get(name):
+                raise self.error(
+                    f"declares {name}={options[name]!r}, and a schedule begins anew", f"leave `{name}` out"
+                )
 
     def _check_about(self, form: Form, events: Sequence[EventType], about: str) -> None:
         if about and form.is_joint:
@@ -542,6 +573,12 @@ class _Signature:
             if _element(hint) is not Recorded:
                 raise self.error(f"takes {hint}", "a sink takes `Sequence[Recorded]`")
             return ()
+        if form.is_scheduled:
+            if hint is not Tick:
+                raise self.error(f"takes {hint}", "a reaction to the clock takes a `jetmesh.Tick`")
+            return ()
+        if hint is Tick:
+            raise self.error("takes a Tick", f"declare when it is due: `@{self.service.name}.every(…)`")
         if form.is_joint:
             element = _element(hint)
             if element is None:

@@ -26,6 +26,7 @@ class Nats:
     BATCH_COMMIT = "Nats-Batch-Commit"
     SCHEDULE = "Nats-Schedule"
     SCHEDULE_TARGET = "Nats-Schedule-Target"
+    SCHEDULE_TIME_ZONE = "Nats-Schedule-Time-Zone"
     SCHEDULE_NEXT = "Nats-Schedule-Next"
     SCHEDULER = "Nats-Scheduler"
     SERVICE_ERROR = "Nats-Service-Error"

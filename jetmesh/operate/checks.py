@@ -7,6 +7,7 @@ from typing import TypeAlias, TypeVar
 
 from jetmesh.operate.books import Books, Fact
 from jetmesh.operate.flow import is_over
+from jetmesh.schedule import is_tick
 from jetmesh.service import Reaction, Service
 from jetmesh.telemetry.otlp.traceparent import trace_id_of
 
@@ -132,7 +133,7 @@ def without_cause(books: Books, begins: Set[str]) -> Offences:
     known = {message.id for message in books.intake} | {event.id for event in books.events}
     for event in books.events:
         may_begin = event.type in begins and not event.causation_id
-        if not may_begin and event.causation_id not in known:
+        if not may_begin and event.causation_id not in known and not is_tick(event.causation_id):
             yield f"{event}: its cause {event.causation_id or '(none)'} is nowhere"
 
 
@@ -140,6 +141,8 @@ def letters_have_a_source(books: Books) -> Offences:
     """every dead letter points to a message that is there"""
     sources = {(message.stream, message.sequence): message.subject for message in [*books.intake, *books.events]}
     for letter in books.letters:
+        if is_tick(letter.source_subject):
+            continue  # it stands for a time
         found = sources.get(letter.position)
         if found is None or letter.source_subject not in ("", found):  # a letter that was cut may not say its subject
             stream, sequence = letter.position

@@ -24,7 +24,7 @@ def rows(services: Sequence[Service]) -> list[FlowRow]:
 
 
 def _row(reaction: Reaction) -> FlowRow:
-    events = ", ".join(event.type for event in reaction.events) or "everything"
+    events = ", ".join(event.type for event in reaction.events) or str(reaction.schedule or "everything")
     when = " from outside" if reaction.form.only_outside else f" + {_minutes(reaction)}" if reaction.delay else ""
     outcomes = " / ".join(event.type for event in reaction.outcomes) or "—"
     return FlowRow(f"{events}{when}", f"{reaction.service}.{reaction.name}", reaction.meaning, outcomes)
@@ -48,11 +48,13 @@ def mermaid(services: Sequence[Service]) -> str:
 
 
 def _edges(services: Sequence[Service]) -> Iterable[str]:
-    for reaction in (reaction for service in services for reaction in service.reactions if reaction.events):
+    for reaction in (reaction for service in services for reaction in service.reactions if reaction.arrives):
         box = f'{reaction.service}_{reaction.name}["{reaction.service}.{reaction.name}"]'
         for event in reaction.events:
             outside = " from outside" if reaction.takes_from_outside(event) else ""
             yield f"    {_node(event.type, outside)} --> {box}"
+        if reaction.schedule:
+            yield f'    {reaction.service}_{reaction.name}_schedule{{{{"{reaction.schedule}"}}}} --> {box}'
         for outcome in reaction.outcomes:
             if not outcome.state:
                 yield f"    {box} --> {_node(outcome.type)}"

@@ -53,7 +53,10 @@ async def answer(
         service.name,
         _semantic(jetmesh_version()),
         service.meaning or f"the service {service.name}",
-        {r.name: f"{_types(r.events, 'everything')} -> {_types(r.outcomes, 'nothing')}" for r in service.reactions},
+        {
+            r.name: f"{_types(r.events, str(r.schedule or 'everything'))} -> {_types(r.outcomes, 'nothing')}"
+            for r in service.reactions
+        },
         endpoints,
     )
     await announced.start()

@@ -34,7 +34,7 @@ class Binding:
         )
         self.attempts_max = math.inf if reaction.retry.attempts is None else reaction.retry.attempts
         """The delivery count up to which the attempts at a delivery are not used up."""
-        self.types: dict[str, EventType] = {event.type: event for event in reaction.events}
+        self.types: dict[str, EventType] = {event.type: event for event in reaction.arrives}
         self.call = context.pools.runner(reaction)
         """The reaction's function; a plain one runs in a pool."""
         self.conditions = Conditions(log)

@@ -23,6 +23,7 @@ from jetmesh.runtime.context import BackgroundTask, Context
 from jetmesh.runtime.continuity import Continuity
 from jetmesh.runtime.deadline import when_due
 from jetmesh.runtime.durable_watch import Durables, Place
+from jetmesh.runtime.scheduled import Scheduled
 from jetmesh.runtime.unrouted import Unrouted
 from jetmesh.runtime.worker import Worker
 from jetmesh.runtime.workers import worker_of
@@ -108,6 +109,9 @@ class Runner:
             self.workers[reaction.name] = worker
             self._intakes |= {e.type: worker for e in reaction.events if reaction.takes_from_outside(e)}
             self._renamed |= dict.fromkeys(reaction.formerly, worker)
+        for worker in self.workers.values():
+            if isinstance(worker, Scheduled):
+                await worker.declare()
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
         continuity = Continuity(self.context, self.pulls)

@@ -9,6 +9,7 @@ from jetmesh.runtime.broker_crash import Doubt
 from jetmesh.runtime.handle import Chain
 from jetmesh.runtime.many import many
 from jetmesh.runtime.one_by_one import OneByOne
+from jetmesh.runtime.scheduled import Scheduled
 from jetmesh.runtime.several import Several
 from jetmesh.runtime.single import Single
 from jetmesh.runtime.sink import sink
@@ -23,6 +24,11 @@ def single(binding: Binding) -> OneByOne:
     return OneByOne(binding, Chain(binding, made(binding, is_careful=doubt is not None).react).gates, doubt)
 
 
+def scheduled(binding: Binding) -> Scheduled:
+    """The worker of a reaction to the clock."""
+    return Scheduled(binding, single(binding))
+
+
 def may_act_outside(reaction: Reaction) -> bool:
     """Whether a second run may repeat an effect outside. A reaction that reads its story sees what it did."""
     is_pure = reaction.form.only_outside and not reaction.needs
@@ -34,6 +40,7 @@ WORKERS: Mapping[Form, Callable[[Binding], Worker]] = {
     forms.BEGINS: single,
     forms.INTAKE: single,
     forms.AFTER: single,
+    forms.EVERY: scheduled,
     forms.MANY: many,
     forms.SINK: sink,
 }

@@ -273,7 +273,7 @@ class ReactionTelemetry:
         self.publishing = telemetry.publishing
         self._tracer = telemetry.tracer if isinstance(telemetry.tracer, HotTracer) else None
         self.reaction = reaction
-        self._taken = frozenset(event.type for event in reaction.events)
+        self._taken = frozenset(event.type for event in reaction.arrives)
         self._process: dict[str, Description] = {}
         self._is_late = reaction.form.is_delayed
         self._is_measured = telemetry.is_measured

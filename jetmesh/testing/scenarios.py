@@ -162,7 +162,7 @@ def _check(service: Service, reaction: Reaction, before: Sequence[Event], arrive
         )
     if reaction.form.keeps_all:
         raise ValueError(f"{name} is a sink and records nothing: await it, and look into its store")
-    if unknown := [event for event in arrived if type(event) not in reaction.events]:
+    if unknown := [event for event in arrived if type(event) not in reaction.arrives]:
         raise ValueError(f"when {unknown[0]!r} arrives: {name} does not react to it")
     if len(arrived) != 1 and not reaction.form.is_joint:
         raise ValueError(f"{name} reacts to one event at a time, not to {len(arrived)}")

@@ -20,6 +20,9 @@ TIMERS = "timers.>"
 BEGUN = "begun"
 """In a timer's subject, in the place of the reaction: the note of a last attempt that began. It waits for nothing."""
 
+SCHEDULED = "by-schedule"
+"""In a timer's subject, in the place of the reaction: a schedule, and the time up to which its ticks are handed out."""
+
 
 def timers_of(stream: str) -> str:
     """The stream of a service's delayed redeliveries."""
@@ -72,8 +75,30 @@ def timer_subjects(service: str) -> str:
 
 
 def is_note(subject: str) -> bool:
-    """Whether a message of a timer stream is the note of a last attempt that began."""
-    return subject.startswith("timers.") and subject.split(".")[2] == BEGUN
+    """Whether a message of a timer stream is no delivery that waits: the note of a last attempt that began, or of a
+    schedule."""
+    return subject.startswith("timers.") and subject.split(".")[2] in (BEGUN, SCHEDULED)
+
+
+def schedule(service: str, reaction: str) -> str:
+    """The subject of the schedule of a reaction, by which the broker wakes it."""
+    return f"timers.{service}.{SCHEDULED}.{reaction}"
+
+
+def handed_out(service: str, reaction: str) -> str:
+    """The subject of the note up to which time the ticks of a schedule are handed out."""
+    return f"{schedule(service, reaction)}.until"
+
+
+def wakes(service: str, reaction: str = "*") -> str:
+    """The subject on which the broker wakes a reaction that is due, or all of a service."""
+    return f"wakes.{service}.{reaction}"
+
+
+def schedule_of(wake: str) -> tuple[str, ...]:
+    """The subjects of the schedule that wakes on this subject; none if it is no such subject."""
+    first, service, reaction, *_ = [*wake.split("."), "", "", ""]
+    return (schedule(service, reaction), handed_out(service, reaction), wake) if first == "wakes" else ()
 
 
 def due(origin: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from jetmesh.jetstream.api import consumers_of, request, stream_names
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.transport import Transport
-from jetmesh.topology.difference import RENAMED
+from jetmesh.topology.difference import RENAMED, filters_of
+from jetmesh.topology.names import schedule_of
 from jetmesh.topology.streams import Topology
 
 _OURS = re.compile(r"jetmesh [a-z]+ of (.+)")
@@ -52,11 +53,15 @@ async def orphans(connection: Transport, wanted: Topology, streams: Iterable[str
 
 
 async def remove(connection: Transport, orphan: Orphan) -> bool:
-    """Remove it, if still nobody pulls it; whether it is gone."""
+    """Remove it, if still nobody pulls it; whether it is gone. With the durable of a reaction to the clock goes its
+    schedule."""
     info = await request(connection, f"CONSUMER.INFO.{orphan.stream}.{orphan.durable}")
     if info and _is_pulled(info):
         return False
     await request(connection, f"CONSUMER.DELETE.{orphan.stream}.{orphan.durable}")
+    for wake in filters_of(info["config"]) if info else ():
+        for subject in schedule_of(wake):
+            await request(connection, f"STREAM.PURGE.{orphan.stream}", {"filter": subject})
     return True
 
 

@@ -28,6 +28,7 @@ from jetmesh.topology.names import (
     limits_of,
     timer_subjects,
     timers_of,
+    wakes,
 )
 from jetmesh.topology.partitions import Partitions
 
@@ -225,6 +226,9 @@ def consumers_of(
         for owner, events in inside(reaction).items():
             subjects = [subjects_of(event) for event in events]
             yield from durable(stream_of(owner), reaction.durable, *subjects, kind=kind, of=reaction)
+        if reaction.schedule:
+            subject = wakes(service.name, reaction.name)
+            yield from durable(timers_of(service.stream), reaction.durable, subject, of=reaction)
         if reaction.form.keeps_all:
             for stream in sorted(
                 {other.stream for other in services if other.records} | {service.stream for _ in service.records}
@@ -274,6 +278,11 @@ def reacts_singly(service: Service) -> bool:
 def is_limited(service: Service) -> bool:
     """Whether one of its reactions declares a rate limit."""
     return any(reaction.limit for reaction in service.reactions)
+
+
+def has_schedules(service: Service) -> bool:
+    """Whether one of its reactions reacts to the clock."""
+    return any(reaction.schedule for reaction in service.reactions)
 
 
 def _streams(services: Sequence[Service], replicas: int, split: Partitions, app: str) -> Iterable[Stream]:
@@ -336,19 +345,22 @@ def _parts(whole: Stream, split: Partitions) -> Iterable[Stream]:
 
 def _timers(service: Service, replicas: int) -> Stream:
     """Delayed redeliveries: schedules and the messages that they publish, gone once acknowledged; and the crash guard's
-    markers, gone after their TTL. Schedules exclude `discard: new` (10052)."""
+    markers, gone after their TTL. Schedules exclude `discard: new` (10052). What reacts to the clock has its schedule
+    here, and reads it."""
     name = timers_of(service.stream)
+    clock = [wakes(service.name)] if has_schedules(service) else []
     return Stream(
         name,
         {
             "name": name,
-            "subjects": [timer_subjects(service.name), due_subjects(service.name)],
+            "subjects": [timer_subjects(service.name), due_subjects(service.name), *clock],
             "retention": "workqueue",
             "storage": "file",
             "discard": "old",
             "num_replicas": replicas,
             "allow_msg_schedules": True,
             "allow_msg_ttl": True,
+            **({"allow_direct": True} if clock else {}),
         },
     )
 
