@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jetmesh import DeclarationError, Delivery, Recorded, Service, Snapshot
+from jetmesh import DeclarationError, Delivery, Recorded, Service, Snapshot, Tick
 from jetmesh.app import AppError, load, named
 from jetmesh.forms import AFTER, MANY, ON, SINK
 from tests.support.chat import MessageSent, Room, RoomOpened, SenderSeen, Tallied, Tally, chat
@@ -304,3 +304,44 @@ def test_a_reaction_may_record_several_events() -> None:
     assert (count.is_several, count.outcomes, count.entity) == (True, (Tallied, Tally), "chat")
     assert (notice.is_plain, notice.about) == (True, "sender_id")
     assert service.records == (MessageSent, Tallied, Tally, SenderSeen)
+
+
+async def _tick(tick: Tick) -> Finished | None: ...
+
+
+async def _no_tick(asked: Asked) -> Finished | None: ...
+
+
+@pytest.mark.parametrize(
+    ("declare", "words"),
+    [
+        (
+            lambda work: work.every("0 25 * * *")(_tick),
+            "work._tick declares every('0 25 * * *'), which is no cron expression (Bad hour); write minute, hour, day",
+        ),
+        (
+            lambda work: work.every("@daily")(_tick),
+            "work._tick declares every('@daily'), which is no cron expression (Wrong number of fields); write minute",
+        ),
+        (
+            lambda work: work.every("0 9 * * *", zone="Europe/Berln")(_tick),
+            "work._tick declares zone='Europe/Berln', which is no time zone; write an IANA name, such as",
+        ),
+        (
+            lambda work: work.every("0 9 * * *", missed="often")(_tick),
+            'work._tick declares missed=\'often\'; write "once", "all" or "skip"',
+        ),
+        (
+            lambda work: work.every("0 9 * * *", since="now")(_tick),
+            "work._tick declares since='now', and a schedule begins anew; leave `since` out",
+        ),
+        (lambda work: work.every("0 9 * * *", about="hour")(_tick), "work._tick is about 'hour', which is no field of"),
+        (lambda work: work.every("0 9 * * *")(_no_tick), "a reaction to the clock takes a `jetmesh.Tick`"),
+        (lambda work: work.on(_tick), "work._tick takes a Tick; declare when it is due: `@work.every(…)`"),
+    ],
+    ids=["hour", "fields", "zone", "missed", "since", "about", "no-tick", "no-schedule"],
+)
+def test_a_wrong_schedule_is_refused(declare: Callable[[Service], Any], words: str) -> None:
+    with pytest.raises(DeclarationError) as error:
+        declare(Service("work"))
+    assert words in str(error.value)

@@ -70,7 +70,25 @@ def document(info: dict[str, Any], contracts: Contracts, services: Sequence[Serv
             "messages": dict(message for contract in contracts.values() for message in _messages(contract)),
             "schemas": {"headers": HEADERS, **_schemas(contracts), **requests.schemas(services)},
         },
+        **_schedules(services),
     }
+
+
+def _schedules(services: Sequence[Service]) -> dict[str, Any]:
+    """What happens by the clock: no message begins it, so that no operation says it."""
+    found = {
+        f"{service.name}.{reaction.name}": {
+            "cron": reaction.schedule.cron,
+            "zone": reaction.schedule.zone,
+            "missed": reaction.schedule.missed,
+            "summary": reaction.meaning,
+            "x-jetmesh-may-record": [outcome.type for outcome in reaction.outcomes],
+        }
+        for service in services
+        for reaction in service.reactions
+        if reaction.schedule
+    }
+    return {"x-jetmesh-schedules": found} if found else {}
 
 
 def _channels(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:

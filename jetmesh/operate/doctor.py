@@ -17,6 +17,7 @@ from jetmesh.jetstream.errors import ApiError, ErrorCode, error_code_of
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import diagnosis, monitoring
 from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
+from jetmesh.operate.schedules import schedules
 from jetmesh.operate.service_answers import ServerVariables
 from jetmesh.settings import variable
 from jetmesh.telemetry.otlp.settings import Receiver
@@ -261,6 +262,7 @@ LOOKS = (
     diagnosis.room,
     diagnosis.durables,
     _copies,
+    schedules,
     diagnosis.clock,
     _security,
     _health,

@@ -1,5 +1,6 @@
 """A reaction to the clock gets each time of its schedule once; what was missed is said, and made up for as declared."""
 
+import itertools
 import json
 import logging
 import time
@@ -9,7 +10,7 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
-from jetmesh import Service, Tick
+from jetmesh import Tick
 from jetmesh.jetstream import stream_reader
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Nats
@@ -24,22 +25,10 @@ from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.testing.memory import Memory
 from jetmesh.topology import names, orphans
 from jetmesh.topology.streams import topology
-from tests.support.ledger import Closed, ledger
+from tests.support.ledger import Closed, closing
 
 EACH_SECOND = "* * * * * *"
 TIMERS = "LEDGER_TIMERS"
-
-
-def closing(cron: str, missed: Missed = "once") -> Service:
-    """The service with its one reaction to the clock."""
-    service = ledger()
-
-    @service.every(cron, zone="Europe/Berlin", missed=missed)
-    async def close(tick: Tick) -> Closed:
-        """It is time: close the books."""
-        return Closed(at=tick.id, missed=tick.missed)
-
-    return service
 
 
 async def closed(mesh: LocalMesh) -> list[Closed]:
@@ -78,7 +67,7 @@ async def test_each_time_is_handled_once_by_three_replicas(mesh_of: MeshOf) -> N
     await mesh.start(service)
     await mesh.start(service)
     found = await some(mesh, 4, datetime.fromtimestamp(0, UTC))
-    steps = {time_of(later) - time_of(each) for each, later in zip(found, found[1:], strict=False)}
+    steps = {time_of(later) - time_of(each) for each, later in itertools.pairwise(found)}
     assert steps == {timedelta(seconds=1)}
     assert {each.missed for each in found} == {0}
     schedules = await stream_reader.read(mesh.context.connection, TIMERS, names.schedule("ledger", "close"))

@@ -1,6 +1,7 @@
 """A small service that reacts to the clock, for the runtime's own tests."""
 
-from jetmesh import EventModel, Service, Token
+from jetmesh import EventModel, Service, Tick, Token
+from jetmesh.schedule import Missed
 
 
 class Closed(EventModel, type="ledger.closed", owner="ledger", key_field="at"):
@@ -10,12 +11,13 @@ class Closed(EventModel, type="ledger.closed", owner="ledger", key_field="at"):
     missed: int = 0
 
 
-class DayClosed(EventModel, type="days.closed", owner="ledger", key_field="day"):
-    """The books of a day were closed."""
+def closing(cron: str, missed: Missed = "once") -> Service:
+    """The service with its one reaction to the clock."""
+    service = Service("ledger")
 
-    day: Token
+    @service.every(cron, zone="Europe/Berlin", missed=missed)
+    async def close(tick: Tick) -> Closed:
+        """It is time: close the books."""
+        return Closed(at=tick.id, missed=tick.missed)
 
-
-def ledger() -> Service:
-    """The service `ledger` without reactions yet."""
-    return Service("ledger")
+    return service
