@@ -84,16 +84,16 @@ class Schedule:
         """What the broker wakes the reaction by: six fields of numbers. Where the broker has no word for a day (`L`,
         `MON#1`), every day: a time that is not due is passed over."""
         parsed = CronSim(self.cron, datetime.now(UTC))
-        days, weekdays = list(parsed.days), [each % 7 if isinstance(each, int) else each for each in parsed.weekdays]
-        if any(not isinstance(each, int) or each < 0 for each in (*days, *weekdays)):
-            days, weekdays = list(_WHOLE["day"]), list(_WHOLE["weekday"])
+        days, weekdays = parsed.days, {each % 7 for each in parsed.weekdays if isinstance(each, int)}
+        if min(days) < 0 or not all(isinstance(each, int) for each in parsed.weekdays):
+            days, weekdays = set(_WHOLE["day"]), set(_WHOLE["weekday"])
         fields = {"minute": parsed.minutes, "hour": parsed.hours, "day": days, "month": parsed.months}
         texts = [_field(name, values) for name, values in {**fields, "weekday": weekdays}.items()]
         return " ".join([_field("minute", parsed.seconds), *texts])
 
 
-def _field(name: str, values: "set[int] | list[int]") -> str:
-    known = sorted(set(values))
+def _field(name: str, values: set[int]) -> str:
+    known = sorted(values)
     return "*" if known == list(_WHOLE[name]) else ",".join(map(str, known))
 
 

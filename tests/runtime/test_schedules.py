@@ -14,6 +14,7 @@ from jetmesh import Tick
 from jetmesh.jetstream import stream_reader
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Nats
+from jetmesh.jetstream.message import Message
 from jetmesh.runtime import scheduled
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.context import context_on
@@ -157,7 +158,7 @@ async def test_each_local_time_is_due_once_through_a_change_to_summer_time(
     note = at - timedelta(hours=1) if at.isoformat() != "2027-10-31T02:30:00+01:00" else at - timedelta(minutes=59)
     async with context_on(await memory.connect(), Settings(), telemetry) as context:
         body = json.dumps({"until": note.astimezone(UTC).isoformat()})
-        await context.publisher.record(scheduled.Message(names.handed_out("ledger", "close"), body.encode(), {}))
+        await context.publisher.record(Message(names.handed_out("ledger", "close"), body.encode(), {}))
         worker = worker_of(Binding(context, service, service.reactions[0]))
         headers = {Nats.SCHEDULE_NEXT: again}
         wake = Delivery(names.wakes("ledger", "close"), headers, b"", "", TIMERS, 1, 1, at.timestamp() + 0.2)
