@@ -5,11 +5,10 @@ A step stands in one list, and so holds for every form of reaction. Only a gate 
 wait: where none does, a delivery that is decided in a batch needs no task of its own (`jetmesh.runtime.together`).
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from jetmesh.cloudevents import Envelope, decode_envelope, read_event, undecoded
 from jetmesh.common.tasks import RAISED, error_of
@@ -17,136 +16,18 @@ from jetmesh.common.throttled_log import kind_of
 from jetmesh.event import Event, id_field_of, id_of
 from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType, asked_seconds
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.middleware import Delivery as Seen
 from jetmesh.middleware import Middleware
-from jetmesh.outcome import Again, Held, Outcome
+from jetmesh.outcome import Held, Outcome
+from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
-from jetmesh.runtime.circuit_breaker import CircuitBreaker
-from jetmesh.runtime.crash_guard import last_chance, trust_until
 from jetmesh.runtime.failure_policy import Exhausted, FailurePolicy
-from jetmesh.runtime.rate_limit import RateLimit
+from jetmesh.runtime.gates import Certainty, CrashGuard, Gate, Handler, circuit_breaker, concurrency, rate_limit
 from jetmesh.telemetry.spans import Attempt
 
 T = TypeVar("T")
-Handler: TypeAlias = Callable[[T], Awaitable[Outcome]]
 How: TypeAlias = Outcome | Exception
 """How an attempt ended, before the failure policy has made an outcome of an error."""
-
-
-class Gate(Protocol):
-    """A step before an attempt: a delivery may have to wait here, or go no further."""
-
-    def is_open(self, delivery: Delivery) -> bool:
-        """Whether the delivery passes at once."""
-        ...
-
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
-        """Handle a delivery that does not; `then` goes on with it."""
-        ...
-
-
-class CrashGuard:
-    """Runs a delivery alone if an earlier attempt may have killed the process, a few times at most."""
-
-    def __init__(self, binding: Binding) -> None:
-        self._context, self._reaction = binding.context, binding.reaction
-        self._trusted_until = trust_until(binding.reaction)
-
-    def is_open(self, delivery: Delivery) -> bool:
-        """Whether its delivery count is below suspicion."""
-        return delivery.delivered <= self._trusted_until
-
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
-        """Wait for its turn to run alone."""
-        async with self._context.alone.run(delivery):
-            return await last_chance(self._context, self._reaction, delivery) or await then(delivery)
-
-
-class BreakerGate:
-    """Keeps a delivery in flight while the dependency of the reaction is down."""
-
-    def __init__(self, binding: Binding, breaker: CircuitBreaker) -> None:
-        self._breaker, self._policy, self._in_flight = breaker, FailurePolicy(binding), binding.context.in_flight
-
-    def is_open(self, _delivery: Delivery) -> bool:
-        """Whether the circuit breaker is closed."""
-        return self._breaker.is_closed
-
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
-        """Wait until the breaker admits it; one that must not wait here is given back."""
-        if self._breaker.admits() or (not delivery.shared and await self._breaker.admission()):
-            return await then(delivery)
-        outcome = await self._policy.free_slot(delivery, self._breaker)
-        answer(self._in_flight, delivery, outcome)
-        return outcome
-
-
-class Certainty:
-    """Waits until it is known which deliveries are still to be handled, after the broker was away."""
-
-    def __init__(self, binding: Binding) -> None:
-        self._in_flight = binding.context.in_flight
-
-    def is_open(self, _delivery: Delivery) -> bool:
-        """Whether it is known."""
-        return self._in_flight.is_sure
-
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
-        """Wait for it."""
-        await self._in_flight.certainty()
-        return await then(delivery)
-
-
-class Concurrency:
-    """Lets so many attempts run at a time in this process. The durable lets so many be in flight in all processes, but
-    what comes back late comes on the lane of the service."""
-
-    def __init__(self, most: int) -> None:
-        self._room = asyncio.Semaphore(most)
-
-    def is_open(self, _delivery: Delivery) -> bool:
-        """Never: also one that finds room takes it."""
-        return False
-
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
-        """Wait for room."""
-        async with self._room:
-            return await then(delivery)
-
-
-class LimitGate:
-    """Lets as many begin as the rate limit of the reaction, over all processes."""
-
-    def __init__(self, binding: Binding, limit: RateLimit) -> None:
-        self._limit, self._policy, self._in_flight = limit, FailurePolicy(binding), binding.context.in_flight
-
-    def is_open(self, _delivery: Delivery) -> bool:
-        """Never: also one that need not wait takes a permit."""
-        return False
-
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
-        """Wait for a permit; one that must not wait here is given back."""
-        if await self._limit.turn(is_guest=delivery.shared):
-            return await then(delivery)
-        outcome = await self._policy.wait_elsewhere(delivery, self._limit)
-        answer(self._in_flight, delivery, outcome)
-        return outcome
-
-
-def rate_limit(binding: Binding) -> Gate | None:
-    """The gate of a reaction that declares a rate limit. It is the last: a permit is for now."""
-    return LimitGate(binding, binding.limit) if binding.limit else None
-
-
-def concurrency(binding: Binding) -> Gate | None:
-    """The gate of a reaction that declares a limit."""
-    return Concurrency(most) if (most := binding.reaction.concurrency) else None
-
-
-def circuit_breaker(binding: Binding) -> Gate | None:
-    """The gate of the circuit breaker, if the reaction has one."""
-    return BreakerGate(binding, binding.breaker) if binding.breaker else None
 
 
 def decode(binding: Binding) -> Callable[[Attempt], None]:
@@ -376,11 +257,3 @@ def _unwanted(binding: Binding, envelope: Envelope) -> Permanent:
         known = ", ".join(binding.types) or "nothing"
         return UnknownType(f"type: {binding.service.name} knows no {envelope.type}; it takes {known}")
     return Exhausted(f"still not handled after {envelope.delivery.delivered - 1} deliveries")
-
-
-def answer(in_flight: InFlight, delivery: Delivery, outcome: Outcome) -> None:
-    """Answer the broker: ack, or nak with a pause; nothing while the delivery is held."""
-    if outcome.error is not None and isinstance(outcome, Again) and not outcome.is_delayed:
-        in_flight.nak(delivery, outcome.pause_seconds)
-    elif not outcome.is_held:
-        in_flight.ack(delivery)

@@ -16,8 +16,9 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents, Headers
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.outcome import Kept, Outcome, Retried
+from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
-from jetmesh.runtime.handle import Gates, How, answer
+from jetmesh.runtime.handle import Gates, How
 from jetmesh.runtime.together import Join, OnEnd, Together
 from jetmesh.telemetry.otlp import trace_id_of
 

@@ -12,9 +12,9 @@ from jetmesh.failure import BrokenContract, Permanent, TooLarge, Unavailable
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import GivenBack, Outcome, Retried
 from jetmesh.runtime import delayed_redelivery
+from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX, FailurePolicy
-from jetmesh.runtime.handle import answer
 from jetmesh.service import Reaction
 from jetmesh.telemetry.spans import Attempt
 

@@ -9,7 +9,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import Outcome
 from jetmesh.runtime import handle
 from jetmesh.runtime.binding import Binding
-from jetmesh.runtime.handle import Handler
+from jetmesh.runtime.gates import Handler
 from jetmesh.testing import MeshOf
 from tests.support.jobs import Asked, Finished, Noted, Work, work
 
