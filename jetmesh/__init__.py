@@ -1,7 +1,7 @@
 """A runtime for event-driven services on NATS JetStream: think in events, record them once, see every path.
 
-What is public is here and in `jetmesh.testing`; services import nothing else of it. What only a program at work needs,
-with a connection, is loaded when it is first asked for.
+What is public is here, in `jetmesh.sql` and in `jetmesh.testing`; services import nothing else of it. What only a
+program at work needs, with a connection, is loaded when it is first asked for.
 """
 
 from importlib import import_module

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/authors/reference.md"
-PACKAGES = ("jetmesh", "jetmesh.testing", "jetmesh.extend")
+PACKAGES = ("jetmesh", "jetmesh.testing", "jetmesh.sql", "jetmesh.extend")
 FORMAL = {"Generic", "NamedTuple"}
 """Bases that say how a class is written."""
 GIVEN = {"Books", "Context", "LocalMesh", "Mesh", "Replica", "SyncMesh"}

@@ -30,6 +30,8 @@ class Mesh:
     """What a program outside of the mesh does with it, from `connect` to the end of its block."""
 
     def __init__(self, on: Context, name: str) -> None:
+        self.context = on
+        """What it stands on: `jetmesh.sql` publishes over it."""
         self._requests = on.requests
         self._outside = Outside(on.publisher, on.group_commit, on.direct_get, on.telemetry.publishing, f"/{name}")
 

@@ -18,6 +18,7 @@ TWICE = {
     "Settings": "the settings of every process; a service's own, which its wiring reads",
     "Event": "the contracts know no runtime, so they have a base of their own",
     "Token": "as `Event`",
+    "Inbox": "the notes of handled deliveries, as the field calls them; the subject for answers, as NATS does",
     "Problem": "an answer that is no success: of an endpoint; of the HTTP edge",
 }
 """Names that two classes have, each with the reason."""

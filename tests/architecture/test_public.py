@@ -1,4 +1,4 @@
-"""What is public is said in three modules (`PUBLIC`); services, templates and pages import nothing else."""
+"""What is public is said in four modules (`PUBLIC`); services, templates and pages import nothing else."""
 
 import ast
 import re
@@ -12,11 +12,12 @@ import pytest
 
 import jetmesh
 import jetmesh.extend
+import jetmesh.sql
 import jetmesh.testing
 from jetmesh_shop.flow import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLIC = {"jetmesh", "jetmesh.extend", "jetmesh.testing"}
+PUBLIC = {"jetmesh", "jetmesh.extend", "jetmesh.sql", "jetmesh.testing"}
 SHOP = ROOT / "services" / "jetmesh_shop"
 AUTHORS = [
     *(path for service in SERVICES for path in (SHOP / service.name).rglob("*.py")),

@@ -1,0 +1,13 @@
+"""A service's own SQL database: what a delivery changes in it is changed once, and what it adds is published once.
+
+`Inbox` keeps what a delivery led to together with the note that it was handled; `Outbox` keeps an event together with
+what it is about, and publishes it afterwards. Both on PostgreSQL and SQLite, over the drivers' own connections.
+"""
+
+from jetmesh.sql.database import NotInTransaction, TableMissing
+from jetmesh.sql.inbox import Inbox
+from jetmesh.sql.outbox import Outbox
+from jetmesh.sql.postgres import Postgres
+from jetmesh.sql.sqlite import SQLite
+
+__all__ = ["Inbox", "NotInTransaction", "Outbox", "Postgres", "SQLite", "TableMissing"]
