@@ -154,7 +154,7 @@ class Options(TypedDict, total=False):
     """The name that the function had before (or all of them, oldest first): it goes on where that one was."""
     concurrency: int
     """How many of its deliveries may be in flight at a time, in all processes together."""
-    limit: Rate
+    limit: Rate | None
     """How often its deliveries may begin, in all processes together: `Rate(100, per_seconds=60, burst=10)`."""
     pool: Pool
     """Where a plain `def` runs: in "threads" (what waits: a file, a driver that blocks), or in "processes" (what

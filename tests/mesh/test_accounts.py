@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from jetmesh import App, Service
+from jetmesh import App, Conditions, Rate, Service
 from jetmesh.commands import commands
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
@@ -24,10 +25,12 @@ from jetmesh.jetstream.transport import API
 from jetmesh.operate import doctor, overview
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
-from jetmesh.runtime.context import connect
+from jetmesh.runtime.context import connect, context_on
+from jetmesh.runtime.rate_limit import RateLimit
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker, until
+from jetmesh.testing.simulation.world import UNTRACED
 from jetmesh.topology import account_parts, accounts, nkeys, provision
 from jetmesh.topology.accounts import API_PREFIX
 from jetmesh.topology.streams import consumers_of, topology
@@ -535,6 +538,26 @@ async def test_with_several_apps_on_a_broker_each_user_reaches_his_own_and_nothi
     assert found == []
     assert all(durable.startswith(f"{user}-") for durable in there)
     assert len(there) == len(pulls)
+
+
+async def test_a_service_takes_the_permits_of_its_own_limits_alone(tmp_path: Path) -> None:
+    rate = Rate(1, per_seconds=3_600)
+    app, own, others = teams.kitchen(limit=rate), tmp_path / "kitchen", tmp_path / "counter"
+    config = tmp_path / "nats-server.conf"
+    config.write_text(accounts.merged([part(app, own), part(teams.COUNTER, others)]))
+    cook = next(reaction for service in app for reaction in service.reactions if reaction.limit)
+    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+        await operate(server, own, app)
+        async with (
+            connected(server, own, "kitchen", API_PREFIX) as connection,
+            context_on(connection, Settings(), UNTRACED) as context,
+        ):
+            first, second = (RateLimit(context, cook, rate, Conditions(logging.getLogger())) for _ in range(2))
+            assert await asyncio.wait_for(first.turn(is_guest=False), 5)
+            assert not await asyncio.wait_for(second.turn(is_guest=True), 5)
+            assert second.opens_in_seconds > 3_000
+        async with connected(server, others, "counter") as stranger:
+            assert await reached(stranger, ["limits.kitchen.cook", "$JS.API.DIRECT.GET.KITCHEN_LIMITS"]) == []
 
 
 def test_a_part_that_takes_what_is_anothers_is_refused(tmp_path: Path) -> None:

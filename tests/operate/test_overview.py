@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import NoOpTracer
 from rich.console import Console
 
+from jetmesh import Rate
 from jetmesh.commands.top import picture
 from jetmesh.operate.overview import Lag, Overview, ReactionRow, StreamState, look
 from jetmesh.outcome import DeadLettered, EventsRecorded
@@ -23,6 +24,7 @@ from jetmesh.runtime.runner import Runner
 from jetmesh.telemetry.reaction_stats import ReactionStats
 from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import LocalMesh, MeshOf, until
+from tests.support.jobs import Asked, Finished, work
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 
@@ -123,6 +125,28 @@ def test_a_tally_knows_rates_and_percentiles() -> None:
     assert minute.p95_ms == pytest.approx(100, rel=0.1)
     assert minute.attempts_per_second > minute.failed_per_second > 0
     assert (stats.dead_letters, stats.deliveries[3]) == ({"Permanent": 1}, 1)
+
+
+async def test_what_waits_for_its_limit_is_seen(mesh_of: MeshOf) -> None:
+    service = work()
+
+    @service.on(limit=Rate(1, per_seconds=3_600))
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it, one an hour."""
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service)
+    for number in range(4):
+        await mesh.record(Asked(job_id=f"j-{number}"))
+
+    async def waiting() -> bool:
+        return _row(await look(mesh.context.connection, mesh.services), "finish").limit_waiting == 3
+
+    await until(waiting)
+    overview = await look(mesh.context.connection, mesh.services)
+    console = Console(width=120, record=True, file=io.StringIO(), color_system=None)
+    console.print(picture(overview, 120))
+    assert "work.finish waits for its rate limit: 3 deliveries; the next begins in 3" in console.export_text()
 
 
 @pytest.mark.parametrize("width", [80, 120])

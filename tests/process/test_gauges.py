@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import NoOpTracer
 
+from jetmesh import Rate
 from jetmesh.jetstream import api, certificates
 from jetmesh.process import gauges
 from jetmesh.process.gauges import Gauges
@@ -23,6 +24,7 @@ from jetmesh.service import Service
 from jetmesh.settings import Settings, read
 from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import LocalMesh, until
+from tests.support.jobs import Asked, Finished, work
 from tests.support.tollgate import Bank, CarArrived, Gate, tollgate
 
 Readings = dict[tuple[str, str], Any]
@@ -43,7 +45,7 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(mesh: LocalMesh, service: Service, gate: Gate) -> AsyncIterator[Watched]:
+async def watched(mesh: LocalMesh, service: Service, gate: Gate | None) -> AsyncIterator[Watched]:
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader])
     telemetry = Telemetry(service.name, NoOpTracer(), meters.get_meter("jetmesh"), lambda: None)
@@ -80,6 +82,26 @@ async def test_saying_that_a_delivery_is_in_progress_does_not_make_it_younger(me
     async with watched(mesh, tolls, gate) as found:
         in_flight = found.runner.context.in_flight
         await until(lambda: in_flight.oldest_seconds().get(("CARS", "tolls-charge"), 0) > 1.5)
+
+
+async def test_what_waits_for_its_limit_is_counted(mesh_of: Any) -> None:
+    service = work()
+
+    @service.on(limit=Rate(1, per_seconds=3_600, burst=2))
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it, one an hour."""
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service, start=False)
+    for number in range(5):
+        await mesh.record(Asked(job_id=f"j-{number}"))
+    async with watched(mesh, service, None) as found:
+
+        def reading(name: str) -> float:
+            return found.readings(f"jetmesh.limit.{name}", "jetmesh.reaction").get("finish", 0)
+
+        await until(lambda: (reading("waiting"), reading("passed")) == (3, 2))
+        assert 1 <= reading("bundles") <= 2
 
 
 async def test_a_durable_that_is_gone_is_reported_until_it_is_back(mesh_of: Any, fast: None) -> None:

@@ -1,6 +1,6 @@
 """Two small apps of two teams: a kitchen that cooks what is ordered, and a counter that tells when it is cooked."""
 
-from jetmesh import App, EventModel, Service, Token
+from jetmesh import App, EventModel, Rate, Service, Token
 
 
 class DishEvent(EventModel, owner="kitchen", key_field="dish_id"):
@@ -35,7 +35,7 @@ class Called(CallEvent, type="calls.called", ending=True):
     """The guest was called."""
 
 
-def kitchen(version: str = "1.0", *, burns: bool = False, name: str = "kitchen") -> App:
+def kitchen(version: str = "1.0", *, burns: bool = False, name: str = "kitchen", limit: Rate | None = None) -> App:
     """The app of the first team; a version that `burns` records one more event."""
     service = Service("kitchen")
 
@@ -53,7 +53,7 @@ def kitchen(version: str = "1.0", *, burns: bool = False, name: str = "kitchen")
 
     else:
 
-        @service.on
+        @service.on(limit=limit)
         async def cook(ordered: Ordered) -> Cooked:
             """A dish was ordered: cook it."""
             return Cooked(dish_id=ordered.dish_id)
