@@ -1,6 +1,7 @@
 """An answer that is no success, as a problem document (RFC 9457)."""
 
 import json
+from collections.abc import Mapping
 from http.client import responses
 from typing import Any, Self
 
@@ -15,14 +16,19 @@ class Problem(Exception):
 
     `status` is an HTTP status code (404: there is no such thing), `title` the same for each problem of a kind, `detail`
     what is wrong this time and what to do. `type` identifies the kind; further `members` are extension members.
+    `headers` are those of an HTTP response, such as WWW-Authenticate; NATS takes none of them along.
     """
 
-    def __init__(self, status: int, title: str, detail: str = "", *, type: str = BLANK, **members: Any) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str = "", *, type: str = BLANK,
+        headers: Mapping[str, str] | None = None, **members: Any,
+    ) -> None:  # fmt: skip
         if status not in STATUSES:
             raise ValueError(f"status: {status!r} is none of a problem; write an HTTP status from 400 to 599")
         title = title or responses.get(status, "Problem")
         super().__init__(f"{status} {title}{f': {detail}' if detail else ''}")
         self.status, self.title, self.detail, self.type, self.members = status, title, detail, type, members
+        self.headers = headers
 
     def encoded(self) -> bytes:
         """The problem document."""
@@ -44,4 +50,5 @@ class Problem(Exception):
 
 
 def _named(members: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if name not in ("self", "status", "title", "detail", "type")}
+    own = ("self", "status", "title", "detail", "type", "headers")
+    return {name: value for name, value in members.items() if name not in own}

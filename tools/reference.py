@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/authors/reference.md"
-PACKAGES = ("jetmesh", "jetmesh.testing", "jetmesh.sql", "jetmesh.extend")
+PACKAGES = ("jetmesh", "jetmesh.testing", "jetmesh.sql", "jetmesh.extend", "jetmesh.http")
 FORMAL = {"Generic", "NamedTuple"}
 """Bases that say how a class is written."""
 GIVEN = {"Books", "Context", "LocalMesh", "Mesh", "Replica", "SyncMesh"}
@@ -108,7 +108,8 @@ def entry(name: str, found: Documented) -> str:
         case ast.FunctionDef() | ast.AsyncFunctionDef() as node:
             lines = [f"`{signature(node, name)}`", prose(found.text)]
         case _:
-            lines = [f"A type: `{ast.unparse(found.node).partition(' = ')[2]}`", prose(found.text)]
+            what = "A value" if name.isupper() else "A type"
+            lines = [f"{what}: `{ast.unparse(found.node).partition(' = ')[2]}`", prose(found.text)]
     return "\n\n".join(filter(None, lines)) + "\n"
 
 

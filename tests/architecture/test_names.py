@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import jetmesh
+import jetmesh.http
 import jetmesh.testing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +20,6 @@ TWICE = {
     "Event": "the contracts know no runtime, so they have a base of their own",
     "Token": "as `Event`",
     "Inbox": "the notes of handled deliveries, as the field calls them; the subject for answers, as NATS does",
-    "Problem": "an answer that is no success: of an endpoint; of the HTTP edge",
 }
 """Names that two classes have, each with the reason."""
 HOMES = {
@@ -80,4 +80,4 @@ def test_a_class_name_means_one_thing_in_the_runtime() -> None:
 
 def test_no_service_gives_a_public_name_another_meaning() -> None:
     own = {name for module in SERVICES for name, _ in classes(module)}
-    assert own & {*jetmesh.__all__, *jetmesh.testing.__all__, "Settings"} <= set(TWICE)
+    assert own & {*jetmesh.__all__, *jetmesh.http.__all__, *jetmesh.testing.__all__, "Settings"} <= set(TWICE)

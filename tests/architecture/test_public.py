@@ -1,4 +1,4 @@
-"""What is public is said in four modules (`PUBLIC`); services, templates and pages import nothing else."""
+"""What is public is said in five modules (`PUBLIC`); services, templates and pages import nothing else."""
 
 import ast
 import re
@@ -12,17 +12,18 @@ import pytest
 
 import jetmesh
 import jetmesh.extend
+import jetmesh.http
 import jetmesh.sql
 import jetmesh.testing
 from jetmesh_shop.flow import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLIC = {"jetmesh", "jetmesh.extend", "jetmesh.sql", "jetmesh.testing"}
+PUBLIC = {"jetmesh", "jetmesh.extend", "jetmesh.http", "jetmesh.sql", "jetmesh.testing"}
 SHOP = ROOT / "services" / "jetmesh_shop"
 AUTHORS = [
     *(path for service in SERVICES for path in (SHOP / service.name).rglob("*.py")),
     *SHOP.glob("*.py"),
-    *(ROOT / "examples").glob("*.py"),
+    *(ROOT / "examples").rglob("*.py"),
     *(ROOT / "jetmesh" / "scaffold").rglob("*.py.template"),
 ]
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / "authors").glob("*.md")]

@@ -78,6 +78,18 @@ def test_traces_over_grpc_name_the_extra(bare: Path, service: Path, broker: Brok
     assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc needs the package grpc: pip install 'jetmesh[grpc]'" in told.stderr
 
 
+def test_an_http_api_names_its_extra(bare: Path) -> None:
+    told = subprocess.run([str(bare), "-c", "import jetmesh.http"], check=False, capture_output=True, text=True)
+    assert told.returncode != 0
+    assert "jetmesh.http needs the package fastapi: pip install 'jetmesh[http]'" in told.stderr
+
+
+def test_the_extra_of_http_is_all_that_an_api_takes(tmp_path: Path) -> None:
+    python = installed(built(tmp_path), "[http]")
+    made = "from jetmesh.http import HttpSettings, api, serve; print(api(title='Parcels').title)"
+    assert run(str(python), "-c", made).strip() == "Parcels"
+
+
 @pytest.fixture
 def service(bare: Path, tmp_path: Path) -> Path:
     """A new service's folder."""

@@ -6,15 +6,15 @@ from collections.abc import Callable
 import pytest
 from pydantic import TypeAdapter
 
+from jetmesh import Problem
 from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.contracts.advice import advise
 from jetmesh.failure import BrokenContract
+from jetmesh.http.requests import parsed
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.orders.edge.placing import OrderAsSent
-from jetmesh_shop.orders.edge.problems import Problem
-from jetmesh_shop.orders.edge.requests import parsed
 from tests.support.samples import body
 
 ORDER = body()

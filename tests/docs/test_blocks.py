@@ -33,6 +33,9 @@ QUOTED: Mapping[str, str] = {
     "CONTRIBUTING.md#1": "services/jetmesh_shop/payments/service.py",
     "CONTRIBUTING.md#2": "services/jetmesh_shop/orders/edge/tokens.py",
     "CONTRIBUTING.md#3": "tests/mesh/test_flow.py",
+    "docs/authors/http.md#1": "examples/edge/service.py",
+    "docs/authors/http.md#2": "examples/edge/edge.py",
+    "docs/authors/http.md#3": "examples/edge/wiring.py",
     "contracts/README.md#2": "tests/contracts/evolution.py",
 }
 """Excerpts: a block of a page, and the file in which it stands."""

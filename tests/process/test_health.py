@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from jetmesh.common.ports import free_port
+from jetmesh.process import health
+from jetmesh.process.health import Health
 from jetmesh.testing import Broker, MeshOf, until
 from tests.support.jobs import APP, Asked, finishing
 from tests.support.processes import Running, running
@@ -106,3 +109,17 @@ async def test_every_service_answers_as_a_micro_service(mesh_of: MeshOf) -> None
     assert json.loads(await ask("jetmesh.work.health", b"")) == {"ready": True, "reason": ""}
     stats = json.loads(await ask("$SRV.STATS.work", b""))
     assert {endpoint["name"] for endpoint in stats["endpoints"]} == {"health", "reactions"}
+
+
+async def test_half_sent_probes_keep_no_probe_out() -> None:
+    server = await health.serve([Health("work", reason="")], "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    half = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
+    for _, writer in half:
+        writer.write(b"GET /read")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        assert (await client.get("/readyz")).status_code == 200
+    await until(lambda: sum(reader.at_eof() or reader.exception() is not None for reader, _ in half) >= 250)
+    for _, writer in half:
+        writer.close()
+    server.close()

@@ -99,7 +99,7 @@ def test_the_edge_tells_the_field() -> None:
     problem = refusal(
         OrderRefused(order_id="o-1", customer=ADA, reason="email_unusable", detail="the address has no @")
     )
-    assert [(error.pointer, error.message) for error in problem.errors] == [
+    assert [(error["pointer"], error["message"]) for error in problem.members["errors"]] == [
         ("#/customer/email", "the address has no @")
     ]
 

@@ -3,32 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-
-from pydantic import BaseModel, Field
 
 from jetmesh import Context, SettingsError, read_settings
+from jetmesh.http import HttpSettings, serve
 from jetmesh_shop.orders.adapters import MeshOrders
 from jetmesh_shop.orders.catalogue import PRICES, Catalogue
 from jetmesh_shop.orders.edge.app import create_app
-from jetmesh_shop.orders.edge.limits import Limits
-from jetmesh_shop.orders.edge.server import Server, listen
+from jetmesh_shop.orders.edge.state import EdgeLimits
 from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.service import Orders
 
 SECRET_LENGTH_MIN = 16
 
 
-class Settings(BaseModel):
-    """`JETMESH_HTTP_PORT` and so on. `http_pause_seconds`: how long the edge goes on after a stop, not ready any more,
-    while those who send requests take it out. `http_requests_per_second`: of one address, in bursts of 20."""
+class Settings(HttpSettings):
+    """`JETMESH_HTTP_PORT` and so on, the tokens of orders, the catalogue, and which addresses the mail server takes."""
 
-    http_host: str = "127.0.0.1"
-    http_port: int = 0
     http_secret: str = ""
     http_operator_token: str = ""
-    http_pause_seconds: float = Field(default=0.0, ge=0, le=60)
-    http_requests_per_second: float | None = Field(default=None, gt=0)
     catalogue: Catalogue = PRICES
     mail_smtputf8: bool = False
 
@@ -43,15 +35,9 @@ async def wire(context: Context) -> AsyncIterator[Orders]:
 
 
 def _serve(context: Context, settings: Settings, port: MeshOrders) -> None:
-    limits, leaving = Limits(requests_per_second=settings.http_requests_per_second), asyncio.Event()
-    trusts_callers = context.settings.trust_traces
-    app = create_app(port, _tokens(settings), limits, trusts_callers=trusts_callers, leaving=leaving)
-    server = Server(app, listen(settings.http_host, settings.http_port), limits, leaving)
-    context.run(
-        server.run_until_drained,
-        name=f"the HTTP edge on port {settings.http_port}",
-        drain=partial(server.drain, settings.http_pause_seconds),
-    )
+    limits, leaving = EdgeLimits(requests_per_second=settings.http_requests_per_second), asyncio.Event()
+    app = create_app(port, _tokens(settings), limits, leaving=leaving)
+    serve(context, app, settings, limits=limits, leaving=leaving)
 
 
 def _tokens(settings: Settings) -> Tokens:

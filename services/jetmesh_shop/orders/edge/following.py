@@ -4,26 +4,25 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import Depends, Header
 from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from jetmesh import Stored, Unavailable
-from jetmesh_shop.orders.edge.openapi import Responses, problem_responses
-from jetmesh_shop.orders.edge.outside import name_order
+from jetmesh.http import BAD_HEADER, FORBIDDEN, NOT_FOUND, UNAUTHORIZED, Router, busy, name_key, problem_responses
 from jetmesh_shop.orders.edge.placing import links_of
-from jetmesh_shop.orders.edge.problems import BAD_HEADER, FORBIDDEN, NOT_FOUND, TOO_LATE, UNAUTHORIZED, Problem, busy
-from jetmesh_shop.orders.edge.requests import EdgeRoute, TheEdge
+from jetmesh_shop.orders.edge.problems import TOO_LATE
+from jetmesh_shop.orders.edge.state import TheEdge
 from jetmesh_shop.orders.edge.stories import ENDED, STREAM, Happened, OrderStory, Status, position_in, status_of
 
 FOLLOW_SECONDS = 0.2
 """How often a live story is read again: no consumer of the broker is needed for each customer."""
 
-LIVE: Responses = {
+LIVE: dict[int | str, Any] = {
     200: {"description": "Server-sent events: the story so far, then live, until the event `end`."},
     204: {"description": "The reader has seen the end."},
 }
@@ -45,7 +44,7 @@ QueryToken = Annotated[
         APIKeyQuery(name="access_token", auto_error=False, scheme_name="accessToken", description="For EventSource.")
     ),
 ]
-"""`Outside` has made a bearer token of it."""
+"""The server has made a bearer token of it (`jetmesh.http.FromOutside`)."""
 
 
 class CancellationAccepted(BaseModel):
@@ -58,11 +57,11 @@ class CancellationAccepted(BaseModel):
 
 async def story_of(order_id: str, bearer: Bearer, edge: TheEdge) -> Sequence[Stored]:
     """The story of an order that the bearer may see."""
-    name_order(order_id)
+    name_key(order_id)
     edge.tokens.authorize(bearer, order_id)
     story = await edge.orders.story(order_id)
     if not story:
-        raise Problem(NOT_FOUND, "There is no order of this id (yet).")
+        raise NOT_FOUND.problem("There is no order of this id (yet).")
     return story
 
 
@@ -86,7 +85,7 @@ async def stream_slot(_position: Annotated[int, Depends(position_of)], edge: The
 
 
 _OF_ONE_ORDER = (UNAUTHORIZED, FORBIDDEN, NOT_FOUND)
-router = APIRouter(prefix="/orders/{order_id}", route_class=EdgeRoute, tags=["orders"])
+router = Router(prefix="/orders/{order_id}", tags=["orders"])
 
 
 @router.get(
@@ -134,7 +133,7 @@ async def cancel(order_id: str, story: TheStory, edge: TheEdge) -> CancellationA
     """The customer no longer wants the order: ask for its cancellation, as long as the money is not taken."""
     status = _status(story)
     if status == "refused":
-        raise Problem(TOO_LATE, "The order is refused: there is nothing left to cancel.")
+        raise TOO_LATE.problem("The order is refused: there is nothing left to cancel.")
     if status != "cancelled":
         await edge.orders.request_cancellation(order_id)
     return CancellationAccepted(order_id=order_id, status=status, links=links_of(order_id))

@@ -6,21 +6,19 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
-from fastapi import APIRouter, Header
+from fastapi import Header
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jetmesh import TooLarge
+from jetmesh import Problem, TooLarge
+from jetmesh.http import BAD_HEADER, OF_A_BODY, TOO_LARGE, Router, name_key, problem_responses
 from jetmesh_contracts import OrderPlaced, OrderRefused
 from jetmesh_contracts.event import Token
-from jetmesh_shop.orders.edge import problems
-from jetmesh_shop.orders.edge.openapi import LOCATION, problem_responses
-from jetmesh_shop.orders.edge.outside import name_order
 from jetmesh_shop.orders.edge.port import Placement
-from jetmesh_shop.orders.edge.problems import BAD_HEADER, KEY_REUSED, ORDER_EXISTS, REFUSED, FieldError, Problem
-from jetmesh_shop.orders.edge.requests import Edge, EdgeRoute, TheEdge
+from jetmesh_shop.orders.edge.problems import INVALID_ORDER, KEY_REUSED, ORDER_EXISTS, REFUSED
+from jetmesh_shop.orders.edge.state import Edge, TheEdge
 
 IdempotencyKey = Annotated[
     str | None,
@@ -32,6 +30,9 @@ IdempotencyKey = Annotated[
         examples=['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
     ),
 ]
+LOCATION: dict[str, Any] = {
+    "headers": {"Location": {"description": "The order.", "schema": {"type": "string", "format": "uri-reference"}}}
+}
 _ORDER_IDS = uuid5(NAMESPACE_DNS, "orders.jetmesh")
 
 EXAMPLE_ORDER: dict[str, Any] = {
@@ -71,7 +72,7 @@ class Receipt(BaseModel):
     links: dict[str, str]
 
 
-router = APIRouter(route_class=EdgeRoute, tags=["orders"])
+router = Router(tags=["orders"])
 
 
 @router.post(
@@ -80,10 +81,7 @@ router = APIRouter(route_class=EdgeRoute, tags=["orders"])
     responses={
         201: LOCATION,
         200: {"model": Receipt, "description": "The same order was stored before.", **LOCATION},
-        **problem_responses(
-            problems.MALFORMED, BAD_HEADER, problems.BODY_TIMEOUT, ORDER_EXISTS, problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE, problems.INVALID_ORDER, KEY_REUSED, REFUSED,
-        ),
+        **problem_responses(*OF_A_BODY, BAD_HEADER, ORDER_EXISTS, INVALID_ORDER, KEY_REUSED, REFUSED),
     },
 )  # fmt: skip
 async def place(
@@ -91,10 +89,10 @@ async def place(
 ) -> Receipt:
     """A customer clicked "Buy": store the order, once, however often it is sent."""
     if len(request.headers.getlist("idempotency-key")) > 1:
-        raise Problem(BAD_HEADER, "Send one Idempotency-Key.")
+        raise BAD_HEADER.problem("Send one Idempotency-Key.")
     key = idempotency_key and idempotency_key.strip('"')
     placed = order.placed(key)
-    name_order(placed.order_id)
+    name_key(placed.order_id)
     if key:
         await _claim(edge, key, placed)
     response.status_code = _status(placed, await _record(edge, placed))
@@ -111,7 +109,7 @@ async def place(
 async def _claim(edge: Edge, key: str, order: OrderPlaced) -> None:
     claimed = json.dumps([sha256(order.model_dump_json().encode()).hexdigest(), order.order_id])
     if await edge.orders.claim(key, claimed) != claimed:
-        raise Problem(KEY_REUSED, "Send another order under a new Idempotency-Key, and the same one unchanged.")
+        raise KEY_REUSED.problem("Send another order under a new Idempotency-Key, and the same one unchanged.")
 
 
 async def _record(edge: Edge, order: OrderPlaced) -> Placement:
@@ -119,14 +117,14 @@ async def _record(edge: Edge, order: OrderPlaced) -> Placement:
         return await edge.orders.place(order)
     except TooLarge:
         detail = "Send fewer lines, or shorter ones: the record of the order is too large."
-        raise Problem(problems.TOO_LARGE, detail) from None
+        raise TOO_LARGE.problem(detail) from None
 
 
 def _status(order: OrderPlaced, placement: Placement) -> int:
     if isinstance(placement.recorded, OrderRefused):
         raise refusal(placement.recorded)
     if placement.recorded != order:
-        raise Problem(ORDER_EXISTS, "Send this order under a new order_id, or the earlier one unchanged.")
+        raise ORDER_EXISTS.problem("Send this order under a new order_id, or the earlier one unchanged.")
     return 201 if placement.is_new else 200
 
 
@@ -152,10 +150,9 @@ _REFUSED_FIELDS = {
 def refusal(refused: OrderRefused) -> Problem:
     """What can't be taken, at the field in question. The refusal is recorded: it stays under this id."""
     pointer, fix = _REFUSED_FIELDS.get(refused.reason, ("#", "Send another order."))
-    return Problem(
-        REFUSED,
+    return REFUSED.problem(
         f"{refused.detail.rstrip('.')}. Send the corrected order under a new order_id and Idempotency-Key.",
-        errors=[FieldError(pointer=pointer, message=refused.detail, fix=fix)],
+        errors=[{"pointer": pointer, "message": refused.detail, "fix": fix}],
         reason=refused.reason,
         order_id=refused.order_id,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fastapi.security import HTTPAuthorizationCredentials
 
-from jetmesh_shop.orders.edge.problems import FORBIDDEN, UNAUTHORIZED, Problem
+from jetmesh.http import FORBIDDEN, UNAUTHORIZED
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Tokens:
         """
         if bearer is None:
             detail = "Send the token that the order's creation returned: Authorization: Bearer <token>."
-            raise Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="orders"'})
+            raise UNAUTHORIZED.problem(detail, headers={"WWW-Authenticate": 'Bearer realm="orders"'})
         accepted = [self.token(order_id), *filter(None, [self.operator])]
         # Every one is compared, without a short cut: the time taken must not tell which one is near.
         if not sum(hmac.compare_digest(bearer.credentials.encode(), token.encode()) for token in accepted):
-            raise Problem(FORBIDDEN, "The token does not open an order of this id.")
+            raise FORBIDDEN.problem("The token does not open an order of this id.")

@@ -1,4 +1,4 @@
-"""The limits of the edge: sizes, times, rates; beyond its rate a client gets 429."""
+"""The limits of an HTTP edge: sizes, times, rates; beyond its rate a client gets 429."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,7 +7,7 @@ from ipaddress import IPv6Network
 from starlette.types import ASGIApp, Receive, Scope, Send
 from throttled.asyncio import MemoryStore, Quota, Rate, Throttled
 
-from jetmesh_shop.orders.edge.problems import TOO_MANY_REQUESTS, retry_later
+from jetmesh.http.problems import TOO_MANY_REQUESTS, response_of, retry_later
 
 CLIENTS_MAX = 10_000
 """How many clients' rates are remembered: those of late."""
@@ -15,7 +15,7 @@ CLIENTS_MAX = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits of the edge; `requests_per_second` (of one client, with bursts of `burst`) is off where None."""
+    """The limits of an HTTP edge; `requests_per_second` (of one client, with bursts of `burst`) is off where None."""
 
     connections_max: int = 1_000
     head_bytes: int = 32 * 1024
@@ -29,12 +29,9 @@ class Limits:
     answer_timeout_seconds: float = 30.0
     requests_per_second: float | None = None
     burst: int = 20
-    streams_max: int = 800
-    """Of live stories: fewer than connections, so that orders can be placed beside them."""
-    stream_seconds_max: float = 3_600.0
 
 
-class RateLimit:
+class ClientRate:
     """Middleware: 429 for a client that asks faster than it may, counted by its address."""
 
     def __init__(self, app: ASGIApp, requests_per_second: float, burst: int) -> None:
@@ -51,7 +48,7 @@ class RateLimit:
             asked = await self._throttled.limit(_client(scope))
             if asked.limited:
                 problem = retry_later(TOO_MANY_REQUESTS, "This client asks too often.", asked.state.retry_after)
-                return await problem.response()(scope, receive, send)
+                return await response_of(problem)(scope, receive, send)
         await self.app(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""The HTTP server under the edge: it bounds what a client may send before there is a request, and how long that may
+"""The HTTP server: it bounds what a client may send before there is a request, and how long that may
 take; told to stop, it answers what it has accepted."""
 
 import asyncio
@@ -15,26 +15,28 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from jetmesh import Conditions, SettingsError
-from jetmesh_shop.orders.edge.limits import Limits
-from jetmesh_shop.orders.edge.problems import CROWDED, HEAD_TIMEOUT, HEAD_TOO_LARGE, Problem, retry_later
+from jetmesh.common.throttled_log import Conditions
+from jetmesh.http.limits import Limits
+from jetmesh.http.problems import CROWDED, HEAD_TIMEOUT, HEAD_TOO_LARGE, response_of, retry_later
+from jetmesh.problem import Problem
+from jetmesh.settings import SettingsError
 
-log = logging.getLogger("jetmesh.edge")
-http_log = logging.getLogger("jetmesh.edge.http")
+log = logging.getLogger("jetmesh.http")
+http_log = logging.getLogger("jetmesh.http.protocol")
 http_log.setLevel(logging.ERROR)  # uvicorn warns of each request that is no HTTP
 
 
 @dataclass
-class Connections:
+class HttpConnections:
     """What the connections share: `waiting` are those without a request under way, the one that waits longest first. A
     request's head that comes slowly, or never, is no request yet."""
 
     limits: Limits
     is_leaving: bool = False
     conditions: Conditions = field(default_factory=lambda: Conditions(log))
-    waiting: "dict[Connection, None]" = field(default_factory=dict)
+    waiting: "dict[HttpConnection, None]" = field(default_factory=dict)
 
-    def make_room(self, connections: int, newest: "Connection") -> None:
+    def make_room(self, connections: int, newest: "HttpConnection") -> None:
         """One connection has come: end the one that waits longest, where that is one too many."""
         if connections <= self.limits.connections_max:
             return
@@ -43,12 +45,12 @@ class Connections:
         oldest.refuse(retry_later(CROWDED, "Too many connections are open here.", 1))
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """uvicorn's, which reads a head of any size for any time. httptools tells of a header once all of it is there, so
     that its bytes are counted as they come."""
 
     def __init__(
-        self, shared: Connections, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any],
+        self, shared: HttpConnections, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any],
         _loop: AbstractEventLoop | None = None,
     ) -> None:  # fmt: skip
         super().__init__(config, server_state, app_state, _loop)
@@ -118,13 +120,13 @@ class Connection(HttpToolsProtocol):
         """End the connection, with an answer where something was sent that it answers."""
         self._no_longer_waits()
         if problem and not self.transport.is_closing():
-            response = problem.response()
+            response = response_of(problem)
             head = [b"HTTP/1.1 %d " % response.status_code, *(b"%b: %b" % each for each in response.raw_headers)]
             self.transport.write(b"\r\n".join([*head, b"connection: close", b"", bytes(response.body)]))
         self.transport.close()
 
     def _refuse_head(self) -> None:
-        self.refuse(Problem(HEAD_TOO_LARGE, f"Send at most {self._limits.head_bytes} bytes of path and headers."))
+        self.refuse(HEAD_TOO_LARGE.problem(f"Send at most {self._limits.head_bytes} bytes of path and headers."))
 
     def _head_within(self) -> None:
         self._deadline = self.loop.call_later(self._limits.head_timeout_seconds, self._head_is_late)
@@ -132,7 +134,7 @@ class Connection(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         """A client that sent nothing gets no answer."""
         detail = f"The head of the request did not arrive within {self._limits.head_timeout_seconds:g} s."
-        self.refuse(Problem(HEAD_TIMEOUT, detail) if self._head_bytes else None)
+        self.refuse(HEAD_TIMEOUT.problem(detail) if self._head_bytes else None)
 
     def _wait(self) -> None:
         self._shared.waiting.pop(self, None)
@@ -148,14 +150,14 @@ class Connection(HttpToolsProtocol):
             self._deadline = None
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """The HTTP server, whose signals are the process's and not its own. `leaving` is set once it takes no request."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, limits: Limits, leaving: asyncio.Event) -> None:
-        self._connections = Connections(limits)
+        self._connections = HttpConnections(limits)
         config = uvicorn.Config(
             app,
-            http=functools.partial(Connection, self._connections),  # type: ignore[arg-type]
+            http=functools.partial(HttpConnection, self._connections),  # type: ignore[arg-type]
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -187,7 +189,7 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket that customers connect to; they wait there until they are served.
+    """The socket that clients connect to; they wait there until they are served.
 
     Raises:
         SettingsError: another process listens there, or it is no address of this machine.

@@ -3,47 +3,32 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jetmesh import MalformedJson, read_json
-from jetmesh_shop.orders.edge.limits import Limits
-from jetmesh_shop.orders.edge.outside import link_caller
-from jetmesh_shop.orders.edge.port import Orders
-from jetmesh_shop.orders.edge.problems import BODY_TIMEOUT, MALFORMED, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
-from jetmesh_shop.orders.edge.tokens import Tokens
+from jetmesh.common.json_body import Malformed, document
+from jetmesh.http.limits import Limits
+from jetmesh.http.outside import link_caller
+from jetmesh.http.problems import BODY_TIMEOUT, MALFORMED, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE
+from jetmesh.problem import Problem
 
 _JSON = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Edge:
-    """What the routes stand on. Live stories end when `leaving` is set, so that their readers go elsewhere."""
+class Router(APIRouter):
+    """FastAPI's, whose routes are bounded as those of an `api` are."""
 
-    orders: Orders
-    tokens: Tokens
-    limits: Limits
-    leaving: asyncio.Event
-    streams: asyncio.Semaphore
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"route_class": BoundedRoute, **options})
 
 
-async def edge_of(request: Request) -> Edge:
-    """What the application was made of; async, since FastAPI calls others in a thread, which costs 1 ms a request."""
-    edge: Edge = request.app.state.edge
-    return edge
-
-
-TheEdge = Annotated[Edge, Depends(edge_of)]
-
-
-class EdgeRoute(APIRoute):
-    """A route whose requests are bounded. No answer is kept by a cache: it is for the bearer of a token."""
+class BoundedRoute(APIRoute):
+    """A route whose requests are bounded. No cache keeps an answer whose function does not say so."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """FastAPI's handler, with that around it."""
@@ -51,9 +36,12 @@ class EdgeRoute(APIRoute):
 
         async def bounded(request: Request) -> Response:
             link_caller(request.scope)
-            async with asyncio.timeout(request.app.state.edge.limits.answer_timeout_seconds):
-                response = await handle(BoundedRequest(request.scope, request.receive))
-            response.headers["Cache-Control"] = "no-store"
+            asked = BoundedRequest(request.scope, request.receive)
+            async with asyncio.timeout(request.app.state.limits.answer_timeout_seconds):
+                if self.body_field:  # read first: FastAPI makes a 400 of every problem with a body
+                    await asked.body()
+                response = await handle(asked)
+            response.headers.setdefault("Cache-Control", "no-store")
             return response
 
         return bounded
@@ -71,7 +59,7 @@ class BoundedRequest(Request):
         """
         if not hasattr(self, "_body"):
             _require_json(self.headers)
-            self._body = await self._whole(self.app.state.edge.limits)
+            self._body = await self._whole(self.app.state.limits)
             self._json = parsed(self._body)
         return self._body
 
@@ -83,7 +71,7 @@ class BoundedRequest(Request):
                 return await self._collected(limits)
         except TimeoutError:
             detail = f"The body did not arrive within {limits.body_timeout_seconds:g} s."
-            raise Problem(BODY_TIMEOUT, detail, headers={"Connection": "close"}) from None
+            raise BODY_TIMEOUT.problem(detail, headers={"Connection": "close"}) from None
 
     async def _collected(self, limits: Limits) -> bytes:
         body = bytearray()
@@ -96,19 +84,19 @@ class BoundedRequest(Request):
 
 def _require_json(headers: Headers) -> None:
     if not _JSON.fullmatch(", ".join(headers.getlist("content-type"))):
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the order as Content-Type: application/json, in UTF-8.")
+        raise UNSUPPORTED_MEDIA_TYPE.problem("Send JSON as Content-Type: application/json, in UTF-8.")
     if headers.get("content-encoding", "identity") != "identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the order without Content-Encoding.")
+        raise UNSUPPORTED_MEDIA_TYPE.problem("Send the body without Content-Encoding.")
 
 
 def _too_large(limits: Limits) -> Problem:
     # What is left of the body is not read, so the connection is of no further use.
-    return Problem(TOO_LARGE, f"Send at most {limits.body_bytes} bytes.", headers={"Connection": "close"})
+    return TOO_LARGE.problem(f"Send at most {limits.body_bytes} bytes.", headers={"Connection": "close"})
 
 
 def parsed(body: bytes) -> Any:
     """The document in a body. Raises a `Problem` (400) where it is no JSON."""
     try:
-        return read_json(body)
-    except MalformedJson as error:
-        raise Problem(MALFORMED, f"Send one JSON object in UTF-8: {error}.") from None
+        return document(body)
+    except Malformed as error:
+        raise MALFORMED.problem(f"Send one JSON object in UTF-8: {error}.") from None

@@ -12,11 +12,12 @@ _TRACE = {b"traceparent": "traceparent", b"tracestate": "tracestate", b"baggage"
 _propagator = TraceContextTextMapPropagator()
 
 
-class Outside:
+class FromOutside:
     """The application, seen from outside.
 
-    A caller who is not trusted chooses neither the trace of an order nor whether it is sampled: its own is linked. An
-    `access_token` in the query becomes a bearer token, since an EventSource can't set headers.
+    A caller who is not trusted chooses neither the trace of what it asks for nor whether it is sampled: its own is
+    linked. An `access_token` is taken out of the query; where the path ends with `/events`, it becomes a bearer token,
+    since an EventSource can't set headers.
     """
 
     def __init__(self, app: ASGIApp, *, trusts_callers: bool) -> None:
@@ -55,6 +56,6 @@ def link_caller(scope: Scope) -> None:
         get_current_span().add_link(caller)
 
 
-def name_order(order_id: str) -> None:
-    """Note on the request's span which order it is about."""
-    get_current_span().set_attribute("messaging.message.conversation_id", order_id)
+def name_key(key: str) -> None:
+    """Note on the request's span which key it is about, as every span of the key's story does."""
+    get_current_span().set_attribute("messaging.message.conversation_id", key)

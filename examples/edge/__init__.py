@@ -1,0 +1,1 @@
+"""A service with an HTTP edge: docs/authors/http.md shows its files."""

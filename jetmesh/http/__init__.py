@@ -1,0 +1,45 @@
+"""HTTP for services: an application that bounds what it is sent, answers with problem documents, and is served next to
+the reactions. It needs the extra `jetmesh[http]`."""
+
+from jetmesh.common.extras import brought_by
+
+with brought_by("http", "jetmesh.http"):
+    from jetmesh.http.api import api
+    from jetmesh.http.errors import Problems
+    from jetmesh.http.limits import Limits
+    from jetmesh.http.openapi import problem_responses
+    from jetmesh.http.outside import FromOutside, name_key
+    from jetmesh.http.problems import (
+        BAD_HEADER,
+        FORBIDDEN,
+        INVALID_REQUEST,
+        NOT_FOUND,
+        OF_A_BODY,
+        TOO_LARGE,
+        UNAUTHORIZED,
+        ProblemKind,
+        busy,
+    )
+    from jetmesh.http.requests import Router
+    from jetmesh.http.serve import HttpSettings, serve
+
+__all__ = [
+    "BAD_HEADER",
+    "FORBIDDEN",
+    "INVALID_REQUEST",
+    "NOT_FOUND",
+    "OF_A_BODY",
+    "TOO_LARGE",
+    "UNAUTHORIZED",
+    "FromOutside",
+    "HttpSettings",
+    "Limits",
+    "ProblemKind",
+    "Problems",
+    "Router",
+    "api",
+    "busy",
+    "name_key",
+    "problem_responses",
+    "serve",
+]
