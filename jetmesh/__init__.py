@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jetmesh.runtime.context import Context
     from jetmesh.runtime.idempotency import claim
     from jetmesh.runtime.publish_result import AlreadyThere, NotTaken, PublishResult, Taken
+    from jetmesh.runtime.reader import RecordedPage
 
 __all__ = [
     "AlreadyThere",
@@ -55,6 +56,7 @@ __all__ = [
     "PublishResult",
     "Rate",
     "Recorded",
+    "RecordedPage",
     "Request",
     "Retry",
     "Service",
@@ -81,6 +83,7 @@ _AT_WORK = {
     "Mesh": "jetmesh.client.mesh",
     "NotTaken": "jetmesh.runtime.publish_result",
     "PublishResult": "jetmesh.runtime.publish_result",
+    "RecordedPage": "jetmesh.runtime.reader",
     "Stored": "jetmesh.jetstream.direct_get",
     "SyncMesh": "jetmesh.client.sync",
     "Taken": "jetmesh.runtime.publish_result",

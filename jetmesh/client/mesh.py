@@ -4,20 +4,21 @@ It runs no reaction and needs no app: the classes of the events, from their owne
 are made by the program's own OpenTelemetry; this package sets up none.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from os import PathLike, fspath
 
 from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeterProvider
 
-from jetmesh.event import Event, publisher_of
+from jetmesh.event import Event, EventType, Recorded, publisher_of
 from jetmesh.failure import BrokerUnavailable, Denied
 from jetmesh.request_model import Request, Response
 from jetmesh.runtime import context
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import PublishResult
+from jetmesh.runtime.reader import RecordedPage
 from jetmesh.settings import Settings, environment, read, variable
 from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.telemetry.spans import SCOPE, Telemetry
@@ -32,7 +33,7 @@ class Mesh:
     def __init__(self, on: Context, name: str) -> None:
         self.context = on
         """What it stands on: `jetmesh.sql` publishes over it."""
-        self._requests = on.requests
+        self._requests, self._reader = on.requests, on.reader
         self._outside = Outside(on.publisher, on.group_commit, on.direct_get, on.telemetry.publishing, f"/{name}")
 
     async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:
@@ -66,6 +67,25 @@ class Mesh:
             return await self._requests.request(request, timeout_seconds)
         except Denied as denied:
             raise PermissionError(f"this user may not ask {request.type}: {denied}") from None
+
+    async def read(self, key: str, event_type: EventType, *, after: int = 0, limit: int = 100) -> RecordedPage:
+        """A page of the events of a type that were recorded about a key, as `Context.read` has it; the user must be
+        allowed to read the owner's stream.
+
+        Raises:
+            Unavailable: the stream does not answer, there is none, or this user may not read it.
+        """
+        return await self._reader.read(key, event_type, after, limit)
+
+    def follow(self, key: str, *types: EventType, after: int = 0) -> AsyncGenerator[Recorded, None]:
+        """The events of these types about a key behind a position, and then those that come, as `Context.follow` has
+        it; the user must be allowed to make consumers of the owner's stream.
+
+        Raises:
+            Unavailable: it can't begin: the broker is away, there is no such stream, or this user may not read it.
+            TypeError: the types have no owner in common.
+        """
+        return self._reader.follow(types, key, after)
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -133,5 +133,6 @@ async def passing_consumer(connection: Transport, stream: str, purpose: str, **c
     try:
         yield name
     finally:
-        if not connection.trouble:
-            await request(connection, f"CONSUMER.DELETE.{stream}.{name}")
+        with suppress(Unavailable):  # in place of an error of the block, or of its end
+            if not connection.trouble:
+                await request(connection, f"CONSUMER.DELETE.{stream}.{name}")

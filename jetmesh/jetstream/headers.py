@@ -29,6 +29,8 @@ class Nats:
     SCHEDULE_TIME_ZONE = "Nats-Schedule-Time-Zone"
     SCHEDULE_NEXT = "Nats-Schedule-Next"
     SCHEDULER = "Nats-Scheduler"
+    LAST_CONSUMER = "Nats-Last-Consumer"
+    CONSUMER_STALLED = "Nats-Consumer-Stalled"
     SERVICE_ERROR = "Nats-Service-Error"
     SERVICE_ERROR_CODE = "Nats-Service-Error-Code"
 

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from jetmesh.event import Event, entity_of
+from jetmesh.event import Event, EventType, Recorded, entity_of
 from jetmesh.history import Histories
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
@@ -23,6 +23,7 @@ from jetmesh.runtime.alone import Alone
 from jetmesh.runtime.pools import Pools
 from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import AlreadyThere, PublishResult, Taken
+from jetmesh.runtime.reader import EventReader, RecordedPage
 from jetmesh.runtime.requests import Requests
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
@@ -64,6 +65,7 @@ class Context:
     outside: Outside
     requests: Requests
     pools: Pools
+    reader: EventReader
     known: KnownStories = field(default_factory=KnownStories)
     histories: Histories = field(default_factory=Histories)
     alone: Alone = field(default_factory=Alone)
@@ -111,6 +113,26 @@ class Context:
             Unavailable: nobody answers now.
         """
         return await self.requests.request(request, timeout_seconds)
+
+    async def read(self, key: str, event_type: EventType, *, after: int = 0, limit: int = 100) -> RecordedPage:
+        """A page of the events of a type that were recorded about a key: the first behind the position `after` (the
+        `sequence` of the last one that was read), and how many are left. `limit` is at most 1,000.
+
+        Raises:
+            Unavailable: the stream does not answer, or there is none.
+        """
+        return await self.reader.read(key, event_type, after, limit)
+
+    def follow(self, key: str, *types: EventType, after: int = 0) -> AsyncGenerator[Recorded, None]:
+        """The events of these types, of one owner, that were recorded about a key behind the position `after`, and then
+        those that come: each once, in the order of the stream. While the broker is away it waits, and goes on where it
+        was.
+
+        Raises:
+            Unavailable: it can't begin: the broker is away, or there is no such stream.
+            TypeError: the types have no owner in common.
+        """
+        return self.reader.follow(types, key, after)
 
     def endpoint(self, name: str, answer: Responder) -> None:
         """Answer requests to `name` of this service (NATS micro, ADR-32)."""
@@ -175,6 +197,7 @@ async def context_on(
         outside=Outside(publisher, group_commit, direct_get, telemetry.publishing),
         requests=Requests(connection, telemetry),
         pools=Pools(settings),
+        reader=EventReader(connection, direct_get, settings.split),
         public=public,
     )
     await context.publisher.start()

@@ -4,23 +4,18 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 
-from jetmesh.cloudevents import decode_own_form
 from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.common.throttled_log import reason_of
-from jetmesh.event import Recorded
-from jetmesh.history import UNKNOWN, History
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents, Headers
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.outcome import Kept, Outcome, Retried
 from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.handle import Gates, How
+from jetmesh.runtime.reader import recorded
 from jetmesh.runtime.together import Join, OnEnd, Together
-from jetmesh.telemetry.otlp import trace_id_of
 
 BATCH_MAX = 2_000
 BATCH_WORTHWHILE = 1_000
@@ -90,23 +85,3 @@ class Sink:
             pause = self._reaction.retry.pause_seconds(max(delivery.delivered for delivery in events))
             return Retried(error, min(pause, PAUSE_SECONDS_MAX))
         return Kept()
-
-
-def recorded(delivery: Delivery, history: History = UNKNOWN) -> Recorded:
-    """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
-    written = decode_own_form(delivery)
-    headers: Headers = {} if written else delivery.headers
-    traceparent = written.traceparent if written else headers.get(TRACEPARENT, "")
-    return Recorded(
-        stream=delivery.stream,
-        sequence=delivery.sequence,
-        type=delivery.type,
-        key=delivery.key,
-        time=datetime.fromtimestamp(delivery.timestamp, UTC),
-        id=written.id if written else headers.get(CloudEvents.ID, ""),
-        source=written.source if written else headers.get(CloudEvents.SOURCE, ""),
-        trace_id=trace_id_of(traceparent) if traceparent else "",
-        causation_id=written.causation_id if written else headers.get(CloudEvents.CAUSATION_ID, ""),
-        data=delivery.data,
-        history=history,
-    )
