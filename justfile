@@ -15,7 +15,7 @@ demo *arguments:
 load *arguments:
     uv run jetmesh load "$@"
 
-# figures beside the peers', all or a part: just bench hop|mesh|latency|memory|stored|hot-article|failing|footprint|replicas
+# figures beside the peers', all or a part: just bench hop|mesh|latency|memory|stored|hot-article|failing|footprint|replicas|chat
 bench *arguments: tools
     uv run --group bench --group test python -m benchmarks "$@"
 

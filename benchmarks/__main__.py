@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from benchmarks import (
     capacity,
     chart,
+    chat,
     failing,
     footprint,
     hop,
@@ -59,6 +60,7 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "footprint": lambda size, step: footprint.run(size.orders // 5, step),
     "failing": lambda size, step: failing.run(2 * size.seconds, max(1, size.rounds // 2 + 1), step),
     "replicas": lambda size, step: replicas.run(size.orders // 2, step),
+    "chat": lambda size, step: chat.run(size.seconds, step),
 }
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "contracts/*.md", "services/*.md", "deploy/helm/jetmesh/*.md")
+    for pattern in (
+        "*.md",
+        "docs/**/*.md",
+        "contracts/*.md",
+        "services/*.md",
+        "examples/*/*.md",
+        "deploy/helm/jetmesh/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 

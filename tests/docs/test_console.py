@@ -5,6 +5,7 @@
 | `ALONE` | run as it stands, in an empty folder, with a broker of its own |
 | `ON_A_DEMO` | run as it stands, one after the other, beside a running `jetmesh demo` |
 | `ON_AN_EMPTY_BROKER` | run as it stands, in the folder of that demo, with a broker that has no stream |
+| `ON_ITS_OWN_PORT` | run as it stands, with a mesh of its own, on a port that is free |
 | `HERE` | run as it stands, in the repository |
 | every block | bash calls it, and each program's own reader takes the arguments: `commands.READERS` says which |
 
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -40,6 +42,7 @@ ON_A_DEMO = (
     "README.md#5", "docs/authors/retries.md#3", "docs/operations.md#4", "docs/operations.md#6", "docs/operations.md#8",
 )  # fmt: skip
 ON_AN_EMPTY_BROKER = ("docs/operations.md#2", "docs/operations.md#3", "docs/operations.md#7")
+ON_ITS_OWN_PORT = ("examples/chat/README.md#1",)
 HERE = ("docs/authors/contracts.md#1",)
 
 AS_A_PERSON = """
@@ -55,6 +58,7 @@ jetmesh() {
     *) command jetmesh "$@";;
   esac
 }
+python3() { again command python3 "$@"; }
 set -euo pipefail
 """
 """Around a block that is run: what a person does who sees that something is not there yet, and where the broker is."""
@@ -161,6 +165,15 @@ def test_a_block_for_a_running_mesh_runs(name: str, demo: Path) -> None:
 @pytest.mark.parametrize("name", ON_AN_EMPTY_BROKER)
 def test_a_block_for_an_empty_broker_runs(name: str, demo: Path, broker: Broker) -> None:
     run(BLOCKS[name], demo, NATS_URL=broker.url, JETMESH_APP=APP)
+
+
+@pytest.mark.parametrize("name", ON_ITS_OWN_PORT)
+def test_a_block_with_a_mesh_of_its_own_runs(name: str, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    block = replace(BLOCKS[name], text=BLOCKS[name].text.replace("4222", str(port)))
+    said = run(block, tmp_path, PYTHONPATH=str(ROOT))
+    assert "ada: The canteen has soup" in said
+    assert "hidden: spam" in said
 
 
 @pytest.mark.parametrize("name", HERE)
