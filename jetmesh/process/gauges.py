@@ -128,7 +128,10 @@ class Gauges:
     def _limits(self) -> Iterable[tuple[RateLimit, dict[str, str]]]:
         for name, worker in self._runner.workers.items():
             if limit := worker.binding.limit:
-                yield limit, {"jetmesh.reaction": name}
+                yield (
+                    limit,
+                    {"jetmesh.reaction": name, "messaging.consumer.group.name": worker.binding.reaction.durable},
+                )
 
     def _attempts(self) -> list[Observation]:
         found = []
