@@ -157,6 +157,34 @@ async def test_a_relay_that_was_away_records_no_old_level_over_a_newer_one(
     assert [Free.read(stored.data).count for stored in page] == [1, 2, 3]
 
 
+async def test_a_relay_and_a_pool_go_on_when_their_server_is_back(
+    mesh_of: MeshOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    import psycopg
+
+    local = await mesh_of(desk(), bookings, start=False)
+    with PostgresServer() as server:
+        async with Postgres(server.new_database()) as database:
+            await database.create_tables()
+            outbox = Outbox(database, service=bookings)
+            async with outbox.relay(local.context):
+                await added(outbox, database, Booked(job_id="j-1"))
+                await local.recorded(Booked, "j-1")
+                server.kill()
+                await local.until(lambda: "the outbox waits" in caplog.text)
+                server.start()
+
+                async def is_added() -> bool:
+                    try:
+                        await added(outbox, database, Booked(job_id="j-2"))
+                    except psycopg.OperationalError:
+                        return False
+                    return True
+
+                await local.until(is_added)
+                await local.recorded(Booked, "j-2")
+
+
 @pytest.mark.parametrize(
     ("event", "words"),
     [

@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -60,7 +61,7 @@ class PostgresServer:
     def kill(self) -> None:
         """End it as a crash does: SIGQUIT ends its children too, and nothing is flushed."""
         if self._process:
-            self._process.send_signal(3)
+            self._process.send_signal(signal.SIGQUIT)
             self._process.wait()
             self._process = None
 
