@@ -1,5 +1,7 @@
 """A base class for events: a pydantic model whose class keywords say what the runtime needs."""
 
+from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -9,6 +11,7 @@ Token = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-)+,\-0-=
 """One token of a NATS subject: printable ASCII without space, '.', '*', '>' or '/'. Every key is one."""
 
 NO_TOKENS = ("", "a.b", "a b", "*", ">")
+NO_INSTANTS = (datetime(2026, 1, 1), date(2026, 1, 1), "soon", b"soon", True)  # noqa: DTZ001  (it must be refused)
 
 
 class EventModel(BaseModel):
@@ -86,17 +89,26 @@ class EventModel(BaseModel):
 
 def is_token(model: type, name: str) -> bool:
     """Whether a field of a pydantic model takes nothing but tokens of a subject; other classes are believed."""
+    return _takes_none_of(model, name, NO_TOKENS)
+
+
+def is_aware(model: type, name: str) -> bool:
+    """Whether a field of a pydantic model takes no time without a zone, and no text; other classes are believed."""
+    return _takes_none_of(model, name, NO_INSTANTS)
+
+
+def _takes_none_of(model: type, name: str, values: Sequence[object]) -> bool:
     fields: dict[str, FieldInfo] | None = getattr(model, "model_fields", None)
     if fields is None or (field := fields.get(name)) is None:
         return fields is None
     annotation: Any = Annotated[field.annotation, field]
     taken = TypeAdapter(annotation)
-    return not any(_takes(taken, text) for text in NO_TOKENS)
+    return not any(_takes(taken, value) for value in values)
 
 
-def _takes(taken: TypeAdapter[Any], text: str) -> bool:
+def _takes(taken: TypeAdapter[Any], value: object) -> bool:
     try:
-        taken.validate_python(text)
+        taken.validate_python(value)
     except ValidationError:
         return False
     return True

@@ -21,6 +21,8 @@ class Form:
     """Its durable reads the stream late: a deadline."""
     is_joint: bool = False
     """It takes many events at once, decides them together and records them in one atomic batch."""
+    is_timed: bool = False
+    """A field of its event says when it is handled."""
     is_scheduled: bool = False
     """It reacts to the clock: to the ticks of its schedule."""
     keeps_all: bool = False
@@ -31,6 +33,7 @@ ON = Form("on")
 BEGINS = Form("begins", begins=True)
 INTAKE = Form("intake", begins=True, takes_outside=True, only_outside=True)
 AFTER = Form("after", is_delayed=True)
+AT = Form("at", is_timed=True)
 EVERY = Form("every", is_scheduled=True)
 MANY = Form("on_many", takes_outside=True, is_joint=True)
 SINK = Form("sink", keeps_all=True)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from jetmesh import forms
 from jetmesh.event import EventType, Recorded, entity_of, id_field_of, is_ending, is_occurrence, stream_of
-from jetmesh.event_model import is_token
+from jetmesh.event_model import is_aware, is_token
 from jetmesh.failure import Retry
 from jetmesh.forms import Form
 from jetmesh.middleware import Delivery, Middleware
@@ -71,6 +71,8 @@ class Reaction:
     """Whether it may record several events at once: its return type includes a tuple or a list."""
     about: str = ""
     """The field of what arrives that names the key of the story; empty: what arrives is about that key."""
+    at: str = ""
+    """The field of its event that says when it is handled; empty: at once."""
     schedule: Schedule | None = None
     """When it is due, if it reacts to the clock: to no event, but to the ticks of its schedule."""
 
@@ -275,6 +277,13 @@ class Service:
         options.setdefault("retry", Retry(attempts=None))
         return lambda function: self._add(forms.AFTER, function, delay=delay, **options)
 
+    def at(self, field: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
+        """React to an event at the time in one of its fields; not at all once the service's part of the story is over.
+
+        The field is an aware datetime; without a value the event is passed over.
+        """
+        return lambda function: self._add(forms.AT, function, at=field, **options)
+
     def every(
         self, cron: str, *, zone: str = "UTC", missed: Missed = "once", **options: Unpack[Options]
     ) -> Callable[[Function], Function]:
@@ -382,6 +391,8 @@ class _Signature:
         story, arguments = self._arguments(parameters[1:])
         self._check_pool(pool, arguments)
         events, outcomes = self._events(form, parameters[0]), self._outcomes(form)
+        if form.is_timed:
+            self._check_at(events, str(options.get("at", "")))
         self._check_about(form, (Tick,) if form.is_scheduled else events, str(options.get("about", "")))
         if "delivery" in arguments and (form.is_joint or form.keeps_all):
             raise self.error("takes a Delivery, and many arrive at once", "leave it out, or react to one event")
@@ -452,6 +463,14 @@ class _Signature:
         for name in formerly:
             if not (isinstance(name, str) and name.isidentifier()):
                 raise self.error(f"declares formerly={name!r}", "write the name that the function had before")
+
+    def _check_at(self, events: Sequence[EventType], field: str) -> None:
+        for event in events:
+            if not is_aware(event, field):
+                raise self.error(
+                    f"is due at {field!r}, which is no field of {event.__name__} that is a time with a zone",
+                    f"declare `{field}: AwareDatetime` there (pydantic), or name another field",
+                )
 
     def _check_schedule(self, options: Mapping[str, Any]) -> None:
         schedule: Schedule | None = options.get("schedule")

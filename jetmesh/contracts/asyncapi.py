@@ -177,11 +177,13 @@ def _receive(service: Service, reaction: Reaction, event: EventType) -> dict[str
     durable = f"{service.name}-intake" if outside else reaction.durable
     stream = INTAKE if outside else stream_of(event.owner)
     delay = {"x-jetmesh-after-seconds": reaction.delay.total_seconds()} if reaction.delay else {}
+    at = {"x-jetmesh-at": reaction.at} if reaction.at else {}
     return {
         **_operation("receive", service, _intake(event.type) if outside else event.type, reaction.meaning),
         "x-jetstream-consumer": {"stream": stream, "durable_name": durable, "ack_policy": "explicit"},
         "x-jetmesh-may-record": [outcome.type for outcome in reaction.outcomes],
         **delay,
+        **at,
     }
 
 

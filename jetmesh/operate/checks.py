@@ -58,7 +58,8 @@ def unanswered(books: Books, answers: Mapping[str, Set[str]]) -> Iterator[Fact]:
 
 def nothing_is_delayed(books: Books) -> Offences:
     """no delivery is delayed for a later attempt"""
-    for waiting in books.delayed:
+    by_time = {f"{each.service}.{each.name}" for each in _reactions(books.services) if each.at}
+    for waiting in (each for each in books.delayed if each.whose not in by_time):
         yield f"{waiting.stream} {waiting.sequence}: waits for {waiting.whose}"
 
 

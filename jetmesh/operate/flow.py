@@ -26,6 +26,7 @@ def rows(services: Sequence[Service]) -> list[FlowRow]:
 def _row(reaction: Reaction) -> FlowRow:
     events = ", ".join(event.type for event in reaction.events) or str(reaction.schedule or "everything")
     when = " from outside" if reaction.form.only_outside else f" + {_minutes(reaction)}" if reaction.delay else ""
+    when = f" at `{reaction.at}`" if reaction.at else when
     outcomes = " / ".join(event.type for event in reaction.outcomes) or "—"
     return FlowRow(f"{events}{when}", f"{reaction.service}.{reaction.name}", reaction.meaning, outcomes)
 

@@ -23,6 +23,7 @@ from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.failure_policy import Exhausted, FailurePolicy
 from jetmesh.runtime.gates import Certainty, CrashGuard, Gate, Handler, circuit_breaker, concurrency, rate_limit
+from jetmesh.runtime.reminder import reminder
 from jetmesh.telemetry.spans import Attempt
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ def trace(_binding: Binding) -> Callable[[Attempt, Outcome], None]:
 
 
 GATES: tuple[Callable[[Binding], Gate | None], ...] = (
-    CrashGuard, circuit_breaker, Certainty, concurrency, rate_limit,
+    CrashGuard, reminder, circuit_breaker, Certainty, concurrency, rate_limit,
 )  # fmt: skip
 """Before an attempt begins, outermost first."""
 DOWN: tuple[Callable[[Binding], Callable[[Attempt], None] | None], ...] = (decode,)

@@ -40,6 +40,7 @@ WORKERS: Mapping[Form, Callable[[Binding], Worker]] = {
     forms.BEGINS: single,
     forms.INTAKE: single,
     forms.AFTER: single,
+    forms.AT: single,
     forms.EVERY: scheduled,
     forms.MANY: many,
     forms.SINK: sink,

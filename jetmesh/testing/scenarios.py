@@ -5,8 +5,10 @@ replica that lags behind the first recording. Only the first may record anything
 """
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry.metrics import NoOpMeterProvider
@@ -14,6 +16,7 @@ from opentelemetry.trace import NoOpTracer
 
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import Event, id_of, is_occurrence, stream_of
+from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
@@ -115,7 +118,10 @@ class When:
     async def _deliver(self, memory: Memory, delivered: int) -> list[Exception]:
         """Pass the events to the runtime's own worker of the reaction; returns the errors that it raised."""
         watch = _Watch(self.service.name)
-        async with context_on(await memory.connect(), Settings(), watch) as context:
+        connection = await memory.connect()
+        if self.reaction.at:
+            _let_it_be(connection.clock, [getattr(event, self.reaction.at) for event in self.arrived])
+        async with context_on(connection, Settings(), watch) as context:
             around = (*self.service.middlewares, *self.reaction.middlewares)
             worker = worker_of(Binding(context, self.service, self.reaction, self.dependencies, middlewares=around))
             for index, event in enumerate(self.arrived):
@@ -132,6 +138,14 @@ class When:
     def _recorded(self, memory: Memory, after: int) -> list[Event]:
         types = {event.type: event for event in self.service.records}
         return [types[kept.type].read(kept.data) for kept in memory.messages(self.service.stream, after)]
+
+
+def _let_it_be(clock: BrokerClock, times: Sequence[datetime | None]) -> None:
+    """Let the broker's time be a moment after these."""
+    now = time.monotonic()
+    clock.learn(
+        datetime.fromtimestamp(max([at.timestamp() for at in times if at] or [0]) + 1, UTC).isoformat(), now, now
+    )
 
 
 def given(*events: Event) -> Given:
