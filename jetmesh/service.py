@@ -375,13 +375,7 @@ class _Signature:
 
     def reaction(self, form: Form, **options: Any) -> Reaction:
         """The declared reaction."""
-        parameters = list(inspect.signature(self.function).parameters)
-        if not parameters:
-            raise self.error("takes no event", "let its first parameter be the event that it reacts to")
-        for name in (*parameters, "return"):
-            if name not in self.hints:
-                what = "its return type" if name == "return" else f"parameter `{name}`"
-                raise self.error(f"does not annotate {what}", f"annotate {what}: the signature is the wiring")
+        parameters = self._parameters()
         self._check_needs(options.get("needs"))
         pool = self._pool(options.pop("pool", None))
         self._check_start(options.get("since"), options.get("formerly", ()))
@@ -391,8 +385,7 @@ class _Signature:
         story, arguments = self._arguments(parameters[1:])
         self._check_pool(pool, arguments)
         events, outcomes = self._events(form, parameters[0]), self._outcomes(form)
-        if form.is_timed:
-            self._check_at(events, str(options.get("at", "")))
+        self._check_at(events if form.is_timed else (), str(options.get("at", "")))
         self._check_about(form, (Tick,) if form.is_scheduled else events, str(options.get("about", "")))
         if "delivery" in arguments and (form.is_joint or form.keeps_all):
             raise self.error("takes a Delivery, and many arrive at once", "leave it out, or react to one event")
@@ -420,6 +413,17 @@ class _Signature:
         elif not form.keeps_all:
             self._check_kinds(reaction)
         return reaction
+
+    def _parameters(self) -> list[str]:
+        """The names of its parameters, all of them annotated."""
+        parameters = list(inspect.signature(self.function).parameters)
+        if not parameters:
+            raise self.error("takes no event", "let its first parameter be the event that it reacts to")
+        for name in (*parameters, "return"):
+            if name not in self.hints:
+                what = "its return type" if name == "return" else f"parameter `{name}`"
+                raise self.error(f"does not annotate {what}", f"annotate {what}: the signature is the wiring")
+        return parameters
 
     def _pool(self, pool: Any) -> Pool | None:
         """Where it runs."""
