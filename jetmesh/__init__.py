@@ -13,6 +13,7 @@ from jetmesh.common.json_body import document as read_json
 from jetmesh.event import Event, Recorded
 from jetmesh.event_model import EventModel, Token
 from jetmesh.failure import Deferred, NotYet, Permanent, Retry, TooLarge, Unavailable
+from jetmesh.foreign import ForeignMessage
 from jetmesh.middleware import CallNext, Delivery, Middleware
 from jetmesh.outcome import Outcome
 from jetmesh.problem import Problem
@@ -45,6 +46,7 @@ __all__ = [
     "Delivery",
     "Event",
     "EventModel",
+    "ForeignMessage",
     "MalformedJson",
     "Mesh",
     "Middleware",

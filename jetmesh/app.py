@@ -178,6 +178,12 @@ def _check_streams(reference: str, services: Sequence[Service]) -> None:
                     f"rename the service"
                 )
             owners[stream] = service.name
+    for reaction in (reaction for service in services for reaction in service.reactions):
+        if reaction.listens and (owner := owners.get(reaction.listens.stream)):
+            raise DeclarationError(
+                f"app {reference}: {reaction.service}.{reaction.name} listens to {reaction.listens.stream}, the stream "
+                f"of {owner}: it is no foreign one; react to the events in it with `@{reaction.service}.on`"
+            )
 
 
 def _points(key: str, group: str) -> list[EntryPoint]:

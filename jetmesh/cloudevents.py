@@ -322,11 +322,11 @@ def read_event(event_type: EventType, data: bytes, key_default: str = "") -> Any
     try:
         return event_type.read(data)
     except ValueError as invalid:
-        complaint = _complaint(invalid)
+        why = complaint(invalid)
     # Raised outside of the handler: pydantic's error holds the whole body, and ours would keep it alive.
     if key_default and (named := _with_key(event_type, data, key_default)):
         return read_event(event_type, named)
-    raise BrokenContract(complaint)
+    raise BrokenContract(why)
 
 
 def written_event(event: Event) -> bytes:
@@ -352,11 +352,11 @@ def writer_of(event_type: EventType) -> Writer:
         try:
             model.__pydantic_validator__.validate_json(data)
         except ValueError as invalid:
-            complaint = _complaint(invalid)
+            why = complaint(invalid)
         else:
             return data
         raise BrokenContract(
-            f"{model.type} would break its contract: {complaint}; make the event with {model.__name__}(…), which "
+            f"{model.type} would break its contract: {why}; make the event with {model.__name__}(…), which "
             f"checks it, not by model_copy(update=…) or model_construct"
         )
 
@@ -373,7 +373,7 @@ def _with_key(event_type: EventType, data: bytes, key: str) -> bytes | None:
     return json.dumps({event_type.key_field: key, **document}).encode()
 
 
-def _complaint(invalid: ValueError) -> str:
+def complaint(invalid: ValueError) -> str:
     """Each wrong field and the reason, without the values: they may be personal data."""
     errors = getattr(invalid, "errors", None)
     if errors is None:

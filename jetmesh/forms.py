@@ -25,6 +25,8 @@ class Form:
     """A field of its event says when it is handled."""
     is_scheduled: bool = False
     """It reacts to the clock: to the ticks of its schedule."""
+    is_foreign: bool = False
+    """It takes messages of a stream that is not ours, which a decoder makes events of."""
     keeps_all: bool = False
     """It takes whatever is recorded, in batches, into a store, and records nothing."""
 
@@ -36,4 +38,5 @@ AFTER = Form("after", is_delayed=True)
 AT = Form("at", is_timed=True)
 EVERY = Form("every", is_scheduled=True)
 MANY = Form("on_many", takes_outside=True, is_joint=True)
+LISTEN = Form("listen", is_foreign=True)
 SINK = Form("sink", keeps_all=True)

@@ -5,9 +5,9 @@ import re
 import sys
 import types
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints, overload
+from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, cast, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel
 
@@ -15,6 +15,7 @@ from jetmesh import forms
 from jetmesh.event import EventType, Recorded, entity_of, id_field_of, is_ending, is_occurrence, stream_of
 from jetmesh.event_model import is_aware, is_token
 from jetmesh.failure import Retry
+from jetmesh.foreign import Decoder, Listens, problems
 from jetmesh.forms import Form
 from jetmesh.middleware import Delivery, Middleware
 from jetmesh.rate import Rate
@@ -73,6 +74,8 @@ class Reaction:
     """The field of what arrives that names the key of the story; empty: what arrives is about that key."""
     at: str = ""
     """The field of its event that says when it is handled; empty: at once."""
+    listens: Listens | None = None
+    """The subjects of a foreign stream, and the decoder that makes its event of a message there."""
     schedule: Schedule | None = None
     """When it is due, if it reacts to the clock: to no event, but to the ticks of its schedule."""
 
@@ -302,6 +305,17 @@ class Service:
         """React to many deliveries at once: decide them together on shared state, record them in one atomic batch."""
         return self._declare(forms.MANY, function, **options)
 
+    def listen(
+        self, subject: str, *, stream: str, decode: Decoder | EventType | None = None, **options: Unpack[Options]
+    ) -> Callable[[Function], Function]:
+        """React to messages of a foreign stream, which are no events of ours: `decode` makes the event of each.
+
+        In `subject`, `*` or `{name}` is any one token, and `>` at the end the rest. Without `decode` the body is JSON,
+        and named tokens are fields beside it.
+        """
+        listens = Listens(subject, stream, cast("Decoder | None", decode))
+        return lambda function: self._add(forms.LISTEN, function, listens=listens, **options)
+
     @overload
     def sink(self, function: Function, /) -> Function: ...
     @overload
@@ -387,6 +401,8 @@ class _Signature:
         events, outcomes = self._events(form, parameters[0]), self._outcomes(form)
         self._check_at(events if form.is_timed else (), str(options.get("at", "")))
         self._check_about(form, (Tick,) if form.is_scheduled else events, str(options.get("about", "")))
+        if "listens" in options:
+            options["listens"] = self._listens(options["listens"], events)
         if "delivery" in arguments and (form.is_joint or form.keeps_all):
             raise self.error("takes a Delivery, and many arrive at once", "leave it out, or react to one event")
         reaction = Reaction(
@@ -499,6 +515,21 @@ class _Signature:
                     f"is about {about!r}, which is no field of {event.__name__} that is a Token",
                     "name a field that can be a key: a part of a subject",
                 )
+
+    def _listens(self, listens: Listens, events: Sequence[EventType]) -> Listens:
+        """What it listens to; a decoder that is the event's class reads JSON."""
+        event = events[0]
+        if len(events) > 1:
+            raise self.error(f"listens for {_names(events)}", "listen for each with a reaction of its own")
+        if event.owner != self.service.name:
+            raise self.error(
+                f"listens for {event.__name__}, which {event.owner} owns",
+                f"decode into an event that {self.service.name} owns",
+            )
+        chosen = replace(listens, decode=None) if listens.decode is event else listens
+        for problem, fix in problems(chosen, event):
+            raise self.error(problem, fix)
+        return chosen
 
     def _check_ids(self, outcomes: Sequence[EventType]) -> None:
         """Refuse occurrences whose id is made of one cause where there are many."""

@@ -162,7 +162,7 @@ def _messages(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _operations(service: Service, contracts: Contracts) -> Iterator[tuple[str, dict[str, Any]]]:
     for reaction in service.reactions:
-        events = reaction.events if not reaction.form.keeps_all else ()
+        events = () if reaction.form.keeps_all or reaction.form.is_foreign else reaction.events
         for event in events:
             yield f"{service.name}.{reaction.name}.{event.type}", _receive(service, reaction, event)
         if reaction.form.keeps_all:

@@ -97,7 +97,7 @@ def consequences(services: Sequence[Service], reaction: str) -> frozenset[str]:
     before: set[str] = set()
     while found != before:
         before = set(found)
-        found |= {event.type for each in reactions if before & {cause.type for cause in each.events}
+        found |= {event.type for each in reactions if not each.listens and before & {e.type for e in each.events}
                   for event in each.outcomes}  # fmt: skip
     return frozenset(found)
 
@@ -130,10 +130,12 @@ def every_event_has_its_cause(books: Books) -> Offences:
 
 
 def without_cause(books: Books, begins: Set[str]) -> Offences:
-    """The events whose cause is nowhere, but for those of types that may begin a story."""
+    """The events whose cause is nowhere, but for those of types that may begin a story, or whose cause may be in a
+    foreign stream, which keeps it for as long as its owner likes."""
     known = {message.id for message in books.intake} | {event.id for event in books.events}
+    listened = {event.type for each in _reactions(books.services) if each.listens for event in each.outcomes}
     for event in books.events:
-        may_begin = event.type in begins and not event.causation_id
+        may_begin = (event.type in begins and not event.causation_id) or event.type in listened
         if not may_begin and event.causation_id not in known and not is_tick(event.causation_id):
             yield f"{event}: its cause {event.causation_id or '(none)'} is nowhere"
 
@@ -141,7 +143,8 @@ def without_cause(books: Books, begins: Set[str]) -> Offences:
 def letters_have_a_source(books: Books) -> Offences:
     """every dead letter points to a message that is there"""
     sources = {(message.stream, message.sequence): message.subject for message in [*books.intake, *books.events]}
-    for letter in books.letters:
+    foreign = {each.listens.stream for each in _reactions(books.services) if each.listens}
+    for letter in (letter for letter in books.letters if letter.position[0] not in foreign):
         if is_tick(letter.source_subject):
             continue  # it stands for a time
         found = sources.get(letter.position)

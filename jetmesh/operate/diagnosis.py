@@ -114,8 +114,10 @@ def _fix(step: Step, lost: frozenset[str]) -> str:
 
 
 async def _lost(context: CheckContext, steps: Sequence[Step]) -> frozenset[str]:
-    """The missing streams that existed before: their service is deployed, and the mesh holds data."""
-    missing = [step.name for step in steps if step.kind == "stream" and step.change is Change.CREATE]
+    """The missing streams that existed before: their service is deployed, and the mesh holds data. Of foreign streams
+    nobody knows that."""
+    own = {stream.name for stream in context.topology.streams}
+    missing = [s.name for s in steps if s.kind == "stream" and s.change is Change.CREATE and s.name in own]
     if not missing or not await _holds_data(context):
         return frozenset()
     deployed = await _deployed(context)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jetmesh.event import EventType
+from jetmesh.foreign import Listens
 from jetmesh.service import Reaction, Service
 
 
@@ -24,11 +25,22 @@ def rows(services: Sequence[Service]) -> list[FlowRow]:
 
 
 def _row(reaction: Reaction) -> FlowRow:
-    events = ", ".join(event.type for event in reaction.events) or str(reaction.schedule or "everything")
-    when = " from outside" if reaction.form.only_outside else f" + {_minutes(reaction)}" if reaction.delay else ""
-    when = f" at `{reaction.at}`" if reaction.at else when
+    events = ", ".join(_happened(reaction)) or str(reaction.schedule or "everything")
     outcomes = " / ".join(event.type for event in reaction.outcomes) or "—"
-    return FlowRow(f"{events}{when}", f"{reaction.service}.{reaction.name}", reaction.meaning, outcomes)
+    return FlowRow(f"{events}{_when(reaction)}", f"{reaction.service}.{reaction.name}", reaction.meaning, outcomes)
+
+
+def _when(reaction: Reaction) -> str:
+    if reaction.listens:
+        return f" in {reaction.listens.stream}"
+    if reaction.at:
+        return f" at `{reaction.at}`"
+    return " from outside" if reaction.form.only_outside else f" + {_minutes(reaction)}" if reaction.delay else ""
+
+
+def _happened(reaction: Reaction) -> list[str]:
+    """What a reaction takes: types of events, or the subject of a foreign stream."""
+    return [reaction.listens.pattern] if reaction.listens else [event.type for event in reaction.events]
 
 
 def _minutes(reaction: Reaction) -> str:
@@ -51,7 +63,9 @@ def mermaid(services: Sequence[Service]) -> str:
 def _edges(services: Sequence[Service]) -> Iterable[str]:
     for reaction in (reaction for service in services for reaction in service.reactions if reaction.arrives):
         box = f'{reaction.service}_{reaction.name}["{reaction.service}.{reaction.name}"]'
-        for event in reaction.events:
+        if reaction.listens:
+            yield f"    {_foreign(reaction.listens)} --> {box}"
+        for event in () if reaction.listens else reaction.events:
             outside = " from outside" if reaction.takes_from_outside(event) else ""
             yield f"    {_node(event.type, outside)} --> {box}"
         if reaction.schedule:
@@ -63,6 +77,10 @@ def _edges(services: Sequence[Service]) -> Iterable[str]:
 
 def _node(event_type: str, outside: str = "") -> str:
     return f'{(event_type + outside).replace(".", "_").replace(" ", "_")}(["{event_type}{outside}"])'
+
+
+def _foreign(listens: Listens) -> str:
+    return f'{listens.stream}_stream[("{listens.pattern} in {listens.stream}")]'
 
 
 class Happened(Protocol):
@@ -89,6 +107,8 @@ def is_over(services: Sequence[Service], story: Sequence[Happened]) -> bool:
 
 def _waits(reaction: Reaction, story: Sequence[Happened], ended: Container[str]) -> bool:
     """Whether the reaction has still to answer one of the events. It need not after an ending of its service."""
+    if reaction.listens:
+        return False
     if reaction.is_optional and reaction.service in ended:
         return False
     inside = _types(event for event in reaction.events if not reaction.takes_from_outside(event))

@@ -56,7 +56,7 @@ class Load:
 def intervals_of(services: Sequence[Service]) -> list[Interval]:
     """From each event, and from the click of those from outside, to each event that a reaction may record of it."""
     pairs = {
-        ("" if reaction.takes_from_outside(cause) else cause.type, outcome.type)
+        ("" if reaction.takes_from_outside(cause) or reaction.listens else cause.type, outcome.type)
         for service in services
         for reaction in service.reactions
         for cause in reaction.events

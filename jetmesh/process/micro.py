@@ -10,7 +10,7 @@ from uuid import uuid4
 from jetmesh.jetstream.micro import Endpoint, MicroService, plain
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import Context
-from jetmesh.service import Service
+from jetmesh.service import Reaction, Service
 from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology.names import endpoint_subject
 
@@ -53,10 +53,7 @@ async def answer(
         service.name,
         _semantic(jetmesh_version()),
         service.meaning or f"the service {service.name}",
-        {
-            r.name: f"{_types(r.events, str(r.schedule or 'everything'))} -> {_types(r.outcomes, 'nothing')}"
-            for r in service.reactions
-        },
+        {r.name: f"{_taken(r)} -> {_types(r.outcomes, 'nothing')}" for r in service.reactions},
         endpoints,
     )
     await announced.start()
@@ -69,6 +66,14 @@ async def withdraw(announced: MicroService) -> None:
         await asyncio.wait_for(announced.stop(), WITHDRAW_SECONDS)
     except TimeoutError:
         log.debug("%s was not withdrawn in time", announced)
+
+
+def _taken(reaction: Reaction) -> str:
+    return (
+        reaction.listens.pattern
+        if reaction.listens
+        else _types(reaction.events, str(reaction.schedule or "everything"))
+    )
 
 
 def _types(events: tuple[Any, ...], none: str) -> str:

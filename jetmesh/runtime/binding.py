@@ -4,9 +4,11 @@ import logging
 import math
 from typing import Any
 
+from jetmesh.cloudevents import decode_envelope
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.event import EventType
 from jetmesh.middleware import Middleware
+from jetmesh.runtime import foreign
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.rate_limit import RateLimit
@@ -35,6 +37,7 @@ class Binding:
         self.attempts_max = math.inf if reaction.retry.attempts is None else reaction.retry.attempts
         """The delivery count up to which the attempts at a delivery are not used up."""
         self.types: dict[str, EventType] = {event.type: event for event in reaction.arrives}
+        self.envelope_of = foreign.envelope_of(reaction) if reaction.listens else decode_envelope
         self.call = context.pools.runner(reaction)
         """The reaction's function; a plain one runs in a pool."""
         self.conditions = Conditions(log)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from jetmesh.cloudevents import Envelope, decode_envelope, read_event, undecoded
+from jetmesh.cloudevents import Envelope, read_event, undecoded
 from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.event import Event, id_field_of, id_of
@@ -19,6 +19,7 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.middleware import Delivery as Seen
 from jetmesh.middleware import Middleware
 from jetmesh.outcome import Held, Outcome
+from jetmesh.runtime import foreign
 from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.failure_policy import Exhausted, FailurePolicy
@@ -35,18 +36,18 @@ def decode(binding: Binding) -> Callable[[Attempt], None]:
     """Decodes the body into the event of its contract. One from outside that names no key gets a key derived from its
     position. What breaks its contract, or has another key than its subject, is Permanent."""
     types, form = binding.types, binding.reaction.form
+    if listens := binding.reaction.listens:
+        return _foreign(foreign.decode(binding.reaction, listens))
 
     def down(attempt: Attempt) -> None:
         if attempt.fault is not None:
             raise attempt.fault
         envelope = attempt.envelope
         event_type = types[envelope.type]
-        event: Event
         if form.only_outside or (form.takes_outside and not attempt.delivery.key):
-            attempt.event = event = read_event(event_type, envelope.data, attempt.delivery.position_id)
-            envelope.key = envelope.correlation_id = event.key  # a publisher outside does not choose the correlation id
-            attempt.is_about(event.key)
+            _begun_outside(attempt, read_event(event_type, envelope.data, attempt.delivery.position_id))
             return
+        event: Event
         attempt.event = event = read_event(event_type, envelope.data)
         if event.key != envelope.key:
             raise Permanent(f"{event_type.key_field}: {event.key} is not the key of the subject, {envelope.key}")
@@ -56,6 +57,22 @@ def decode(binding: Binding) -> Callable[[Attempt], None]:
             )
 
     return down
+
+
+def _foreign(made: Callable[[Attempt], Event]) -> Callable[[Attempt], None]:
+    def down(attempt: Attempt) -> None:
+        if attempt.fault is not None:
+            raise attempt.fault
+        _begun_outside(attempt, made(attempt))
+
+    return down
+
+
+def _begun_outside(attempt: Attempt, event: Event) -> None:
+    """The key is the event's, and a publisher outside does not choose the correlation id."""
+    attempt.event, envelope = event, attempt.envelope
+    envelope.key = envelope.correlation_id = event.key
+    attempt.is_about(event.key)
 
 
 def middlewares(binding: Binding, then: Handler[Attempt]) -> Handler[Attempt]:
@@ -238,7 +255,7 @@ def begin(binding: Binding, delivery: Delivery) -> Attempt:
     """Decode the envelope of a delivery and begin its span; the attempt holds the error if it can't be decoded."""
     fault: Permanent | None = None
     try:
-        envelope = decode_envelope(delivery)
+        envelope = binding.envelope_of(delivery)
     except BrokenContract as broken:
         envelope, fault = undecoded(delivery), broken
     except Exception as surprise:

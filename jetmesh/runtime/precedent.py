@@ -109,8 +109,8 @@ class Precedent:
 
 def reads_one_milestone(reaction: Reaction) -> bool:
     """Whether all that arrives about a key is one milestone of its owner: a second message is a duplicate, not another
-    cause. From outside it may be another request."""
-    is_own_key = not reaction.about and not reaction.form.only_outside
+    cause. From outside, or from a foreign stream, it may be another request."""
+    is_own_key = not (reaction.about or reaction.form.only_outside or reaction.form.is_foreign)
     return is_own_key and len(reaction.events) == 1 and is_milestone(reaction.events[0])
 
 

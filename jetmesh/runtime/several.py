@@ -116,7 +116,7 @@ class Several(Single):
             Permanent: other contents stand in the place of what has come from outside; or a second milestone.
         """
         attempt, story = case.attempt, _story(case, stored)
-        if self._is_intake and self._occurs:  # the story of its key was not begun by it
+        if self._is_outside and self._occurs:  # the story of its key was not begun by it
             story = [message for message in story if has_ended([message])]
         if self._has_story and self._precedent.settles(attempt, story):
             return True
@@ -222,7 +222,7 @@ class Several(Single):
         Raises:
             Permanent: other contents have its id.
         """
-        if self._is_intake or not is_caused(message, attempt.envelope):
+        if self._reaction.form.only_outside or not is_caused(message, attempt.envelope):
             require_same(event, message)
         return True
 

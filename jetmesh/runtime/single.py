@@ -50,7 +50,8 @@ class Single:
         self._unrecorded: dict[TimedPosition, Any] = {}
         self._entity, self._story, self._about = self._reaction.entity, self._reaction.story, self._reaction.about
         self._own = {event.type: event for event in self._service.records}
-        self._is_intake, self._is_delayed = self._reaction.form.only_outside, self._reaction.form.is_delayed
+        form = self._reaction.form
+        self._is_outside, self._is_delayed = form.only_outside or form.is_foreign, form.is_delayed
         self._reads_nothing = self._reaction.form.begins or not self._reaction.outcomes
         self._is_remembered = any(reaction.story for reaction in self._service.reactions)
         self._endings = frozenset(self._service.endings)
@@ -104,13 +105,13 @@ class Single:
         recorded if the reaction reads the story. None: it must be read. A message from outside always needs it, because
         it joins the story's trace."""
         if self._story is not None:
-            return None if self._is_intake else self._context.known.get(case.guarded)
+            return None if self._is_outside else self._context.known.get(case.guarded)
         return () if self._reads_nothing else None
 
     async def _read(self, case: Case) -> Sequence[Stored]:
         """Read the story; a message from outside joins its trace."""
         stored = await self._context.direct_get.last(self._service.stream, [case.guarded])
-        if self._is_intake:
+        if self._is_outside:
             join_story(case.attempt, stored)
             case.attempt.make_current()
         return stored
@@ -152,7 +153,7 @@ class Single:
             sequence = await self._context.group_commit.record(message)
         except (Refused, Unknown):
             self._context.known.forget(guard.subject)
-            if stored or not self._is_intake:  # else the attempt may move to the trace of the story that was not read
+            if stored or not self._is_outside:  # else the attempt may move to the trace of the story that was not read
                 span.set_attribute(OUTCOME, "refused")
                 span.end()
             raise

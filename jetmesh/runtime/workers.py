@@ -43,6 +43,7 @@ WORKERS: Mapping[Form, Callable[[Binding], Worker]] = {
     forms.AT: single,
     forms.EVERY: scheduled,
     forms.MANY: many,
+    forms.LISTEN: single,
     forms.SINK: sink,
 }
 

@@ -7,7 +7,7 @@ replica that lags behind the first recording. Only the first may record anything
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,7 +123,8 @@ class When:
             _let_it_be(connection.clock, [getattr(event, self.reaction.at) for event in self.arrived])
         async with context_on(connection, Settings(), watch) as context:
             around = (*self.service.middlewares, *self.reaction.middlewares)
-            worker = worker_of(Binding(context, self.service, self.reaction, self.dependencies, middlewares=around))
+            decoded = replace(self.reaction, listens=None)  # what arrives is given as the event that is decoded
+            worker = worker_of(Binding(context, self.service, decoded, self.dependencies, middlewares=around))
             for index, event in enumerate(self.arrived):
                 worker.accept(_delivery(self.reaction, event, index, delivered))
             await worker.drained()

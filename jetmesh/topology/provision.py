@@ -13,7 +13,7 @@ from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
-from jetmesh.topology import account_limits, difference, orphans, ownership, starting
+from jetmesh.topology import account_limits, difference, foreign, orphans, ownership, starting
 from jetmesh.topology.difference import RENAMED, Difference, FieldDifference
 from jetmesh.topology.names import RESTORING
 from jetmesh.topology.orphans import Orphan
@@ -135,8 +135,10 @@ async def compare(
     lives = {name: history_of(info) for name, info in infos.items() if info}
     how = _How(prune, take_over)
     steps = [await _plan_stream(connection, stream, infos[stream.name], how) for stream in wanted.streams]
-    mine = {stream.name for stream in wanted.streams}
-    for each in wanted.durables:
+    steps += [await _plan_foreign(connection, stream, infos[stream.name], wanted) for stream in wanted.foreign]
+    mine = {stream.name for stream in (*wanted.streams, *wanted.foreign)}
+    unfit = {step.name for step in steps if step.change is Change.REFUSE} & {stream.name for stream in wanted.foreign}
+    for each in (durable for durable in wanted.durables if durable.stream not in unfit):
         if each.stream not in mine and each.stream not in lives:
             steps.append(_awaited(each))
             continue
@@ -238,6 +240,19 @@ async def _plan_new_stream(connection: Transport, stream: Stream) -> Step:
     reason = reason or await _overlap(connection, stream)
     change = Change.REFUSE if reason else Change.CREATE
     return Step(change, "stream", stream.name, stream, reason=reason, config=stream.config)
+
+
+async def _plan_foreign(connection: Transport, stream: Stream, info: Any, wanted: Topology) -> Step:
+    """A stream of others is made where nobody has made it, and never changed."""
+    if info is None:
+        overlap = await _overlap(connection, stream)
+        reason = f"{overlap}: name that one as `stream=` of the reaction that listens" if overlap else ""
+        change = Change.REFUSE if reason else Change.CREATE
+        return Step(change, "stream", stream.name, stream, reason=reason, config=stream.config)
+    filters = [each for c in wanted.consumers if c.stream == stream.name for each in c.subjects]
+    reason = foreign.unfit(info["config"], filters)
+    change = Change.REFUSE if reason else Change.KEEP
+    return Step(change, "stream", stream.name, stream, reason=reason, config=info["config"])
 
 
 async def _history(connection: Transport, stream: str) -> History | None:

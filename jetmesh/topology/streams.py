@@ -9,7 +9,7 @@ from typing import Any
 from jetmesh.event import EventType, entity_of, is_occurrence, stream_of
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
-from jetmesh.jetstream.subject import subjects_of
+from jetmesh.jetstream.subject import covers, subjects_of
 from jetmesh.service import INTAKE, Reaction, Service
 from jetmesh.since import Since
 from jetmesh.topology import ownership, partitions
@@ -137,6 +137,8 @@ class Topology:
     consumers: tuple[Consumer, ...]
     counts: tuple[Consumer, ...] = ()
     """Durables that no process pulls: the broker counts their lag, and its exporter shows it."""
+    foreign: tuple[Stream, ...] = ()
+    """Streams of others that the services listen to: made where nobody has, and never changed."""
 
     @property
     def durables(self) -> tuple[Consumer, ...]:
@@ -171,7 +173,18 @@ def topology(
             for consumer in consumers_of(service, services, ack_wait_seconds, split)
         ),
         counts=(_counted(services, app),),
+        foreign=tuple(_foreign(services, replicas)),
     )
+
+
+def _foreign(services: Sequence[Service], replicas: int) -> Iterable[Stream]:
+    """The streams that these services listen to, as they are made where nobody has made them."""
+    found: dict[str, list[str]] = {}
+    for listens in (reaction.listens for service in services for reaction in service.reactions if reaction.listens):
+        found.setdefault(listens.stream, []).append(listens.subject)
+    for name, subjects in found.items():
+        widest = [s for s in dict.fromkeys(subjects) if not any(covers(t, s) for t in subjects if t != s)]
+        yield _log(name, widest, replicas, max_bytes=INTAKE_BYTES_MAX, max_msg_size=MESSAGE_BYTES_MAX)
 
 
 def _counted(services: Sequence[Service], app: str) -> Consumer:
@@ -223,17 +236,9 @@ def consumers_of(
 
     for reaction in service.reactions:
         kind = ConsumerKind.DEADLINE if reaction.form.is_delayed else ConsumerKind.WORK
-        for owner, events in inside(reaction).items():
-            subjects = [subjects_of(event) for event in events]
-            yield from durable(stream_of(owner), reaction.durable, *subjects, kind=kind, of=reaction)
-        if reaction.schedule:
-            subject = wakes(service.name, reaction.name)
-            yield from durable(timers_of(service.stream), reaction.durable, subject, of=reaction)
-        if reaction.form.keeps_all:
-            for stream in sorted(
-                {other.stream for other in services if other.records} | {service.stream for _ in service.records}
-            ):
-                yield from durable(stream, reaction.durable, ">")
+        of = None if reaction.form.keeps_all else reaction
+        for stream, subjects in _read(service, reaction, services):
+            yield from durable(stream, reaction.durable, *subjects, kind=kind, of=of)
     if entities := sorted(outside(service)):
         subjects = [f"{entity}.*" for entity in entities]
         yield from durable(INTAKE, f"{service.name}-intake", *subjects, takes=taken(service))
@@ -245,10 +250,25 @@ def consumers_of(
         )
 
 
+def _read(service: Service, reaction: Reaction, services: Sequence[Service]) -> Iterable[tuple[str, list[str]]]:
+    """The streams that the durables of a reaction are on, with the subjects in each."""
+    for owner, events in inside(reaction).items():
+        yield stream_of(owner), [subjects_of(event) for event in events]
+    if reaction.schedule:
+        yield timers_of(service.stream), [wakes(service.name, reaction.name)]
+    if listens := reaction.listens:
+        yield listens.stream, [listens.subject]
+    if reaction.form.keeps_all:
+        for stream in sorted(
+            {other.stream for other in services if other.records} | {service.stream for _ in service.records}
+        ):
+            yield stream, [">"]
+
+
 def inside(reaction: Reaction) -> dict[str, list[EventType]]:
     """The events that a reaction reads from each owner's stream."""
     found: dict[str, list[EventType]] = {}
-    for event in reaction.events:
+    for event in () if reaction.listens else reaction.events:
         if not reaction.takes_from_outside(event):
             found.setdefault(event.owner, []).append(event)
     return found
