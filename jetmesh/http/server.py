@@ -58,6 +58,7 @@ class HttpConnection(HttpToolsProtocol):
         self._shared, self._limits = shared, shared.limits
         self._head_bytes = 0
         self._awaits_head = True
+        self._ended_now = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -76,8 +77,9 @@ class HttpConnection(HttpToolsProtocol):
         """Read, and count what belongs to a head that is not complete."""
         if self._awaits_head and self._deadline is None:
             self._head_within()
+        self._ended_now = False
         super().data_received(data)
-        if self._awaits_head:
+        if self._awaits_head and not self._ended_now:  # these bytes may be of the body that has just ended
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes:
                 self._refuse_head()
@@ -97,7 +99,7 @@ class HttpConnection(HttpToolsProtocol):
         """The request is there with its body; what follows is the next one's head."""
         super().on_message_complete()
         self._unset_deadline()
-        self._awaits_head = True
+        self._awaits_head = self._ended_now = True
 
     def on_response_complete(self) -> None:
         """It is answered. The rest of an unwanted body has a moment to arrive, so that the client reads the answer."""

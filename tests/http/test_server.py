@@ -1,6 +1,7 @@
 """What a client may send before there is a request, and for how long; and how the server stops."""
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -53,6 +54,14 @@ async def test_a_head_of_the_usual_size_is_taken_in_pieces_and_in_a_row() -> Non
         cookie = b"Cookie: " + b"c" * 8_000 + b"\r\n"
         answer = await there.said(GET, cookie, b"\r\n", GET, b"Connection: close\r\n\r\n")
     assert answer.count(b"HTTP/1.1 404 ") == 2
+
+
+async def test_a_body_is_larger_than_a_head_may_be() -> None:
+    body = json.dumps({**PARCEL, "street": "x" * 50_000}).encode()
+    head = b"POST /parcels HTTP/1.1\r\nHost: parcels\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    async with served() as there:
+        answer = await there.said(head, b"Content-Length: %d\r\n\r\n" % len(body), body)
+    assert answer.startswith(b"HTTP/1.1 201 ")
 
 
 async def test_half_a_head_is_told_to_go_when_its_time_is_up() -> None:
