@@ -30,7 +30,13 @@ Pool = Literal["threads", "processes"]
 
 RESERVED_ENDPOINTS = ("health", "reactions")
 """The endpoints that every service has (`jetmesh.process.micro`)."""
+TYPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+RESERVED_ENTITIES = ("claims", "dead", "dead_log", "due", "jetmesh", "timers")
+"""The first words of the subjects that the mesh itself uses (`jetmesh.topology.names`)."""
 ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
+
+NAME_MAX = 64
+NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{NAME_MAX - 1}}}")
 
 INTAKE = "INTAKE"
 """The stream of messages from outside: without a key in the subject, for their owner to check and record."""
@@ -188,6 +194,11 @@ class Service:
         middlewares: Sequence[Middleware] = (),
         calls: Sequence[RequestType] = (),
     ) -> None:
+        if not NAME.fullmatch(name):
+            raise DeclarationError(
+                f"Service({name!r}): a name begins with a small letter, and has small letters, digits, - and _ behind "
+                f"it, {NAME_MAX} at most: streams, durables and subjects have it in them"
+            )
         self.name = name
         self.dependencies = dependencies
         self.claims = claims
@@ -671,6 +682,17 @@ class _Signature:
         if not (isinstance(hint, type) and hasattr(hint, "type") and hasattr(hint, "read")):
             raise self.error(f"names {hint!r} in {where}, which is not an event", "name an event's class")
         event: EventType = hint
+        if not TYPE.fullmatch(event.type) or entity_of(event) in RESERVED_ENTITIES:
+            raise self.error(
+                f"names {event.__name__} in {where}, whose type is {event.type!r}",
+                "write <entity>.<event>, two words of small letters, digits and underscores; the mesh itself uses the "
+                f"entities {', '.join(RESERVED_ENTITIES)}",
+            )
+        if event.owner == self.service.name and not is_token(event, event.key_field):
+            raise self.error(
+                f"names {event.__name__} in {where}, whose key_field {event.key_field!r} is no field that is a Token",
+                "let the key be a `Token`: it is a part of a subject, and one that is not could name other subjects",
+            )
         return event
 
     def _arguments(self, names: Sequence[str]) -> tuple[type | None, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jetmesh import DeclarationError, Delivery, Recorded, Service, Snapshot, Tick
+from jetmesh import DeclarationError, Delivery, EventModel, Recorded, Service, Snapshot, Tick, Token
 from jetmesh.app import AppError, load, named
 from jetmesh.forms import AFTER, MANY, ON, SINK
 from tests.support.chat import MessageSent, Room, RoomOpened, SenderSeen, Tallied, Tally, chat
@@ -56,6 +56,53 @@ def test_a_wrong_signature_names_function_type_and_fix(function: Callable[..., A
     with pytest.raises(DeclarationError) as error:
         work().on(function)
     assert words in str(error.value)
+
+
+class LooseKey(EventModel, type="work.keyed", owner="work", key_field="job_id"):
+    """An event whose key may be `*`, or have dots in it."""
+
+    job_id: str
+
+
+class NoKey(EventModel, type="work.keyless", owner="work", key_field="job_id"):
+    """An event whose key is no field."""
+
+
+class ThreeWords(EventModel, type="work.job.done", owner="work", key_field="job_id"):
+    """An event whose type is no entity and event."""
+
+    job_id: Token
+
+
+class OfTheMesh(EventModel, type="timers.made", owner="work", key_field="job_id"):
+    """An event on a subject that the mesh uses itself."""
+
+    job_id: Token
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (LooseKey, "names LooseKey in its return type, whose key_field 'job_id' is no field that is a Token; let the"),
+        (NoKey, "names NoKey in its return type, whose key_field 'job_id' is no field that is a Token; let the"),
+        (ThreeWords, "names ThreeWords in its return type, whose type is 'work.job.done'; write <entity>.<event>"),
+        (OfTheMesh, "whose type is 'timers.made'; write <entity>.<event>, two words of small letters"),
+    ],
+    ids=["loose-key", "no-key", "three-words", "of-the-mesh"],
+)
+def test_an_event_that_no_subject_can_carry_is_refused(event: type[EventModel], words: str) -> None:
+    async def do(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+
+    do.__annotations__["return"] = event
+    with pytest.raises(DeclarationError) as error:
+        work().on(do)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "*", "Work", "ü", "-", "x" * 65])
+def test_a_name_that_no_stream_can_have_is_refused(name: str) -> None:
+    with pytest.raises(DeclarationError, match="a name begins with a small letter"):
+        Service(name)
 
 
 def test_two_reactions_of_one_name_are_refused() -> None:
@@ -209,7 +256,6 @@ def test_two_services_of_one_name_are_refused() -> None:
 def test_services_that_would_share_a_stream_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for names, stream in (
         (("job-runner", "job_runner"), "JOB_RUNNER"),
-        (("jobs", "Jobs"), "JOBS"),
         (("jobs", "jobs-timers"), "JOBS_TIMERS"),
         (("jobs-claims", "jobs"), "JOBS_CLAIMS"),
         (("intake",), "INTAKE"),

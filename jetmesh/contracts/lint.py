@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from jetmesh.contracts.schema import FACTS, UNIT, Contract, Contracts, Field, Schema, fields
 from jetmesh.event import EventType
+from jetmesh.service import TYPE
 
-TYPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 IRREGULAR = frozenset(
     """begun bought built chosen done found gone held kept left lost made met paid put read sent set shown sold spent
     taken told withdrawn won written""".split()  # noqa: SIM905

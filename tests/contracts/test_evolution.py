@@ -109,7 +109,7 @@ async def tell_old_readers(placed: OrderPlacedV2, story: Told) -> OrderPlaced | 
 class PointsEarned(Event, type="loyalty.earned", owner="loyalty", key_field="order_id"):
     """A customer earned points."""
 
-    order_id: str
+    order_id: Token
     language: str
 
 

@@ -4,25 +4,25 @@ import asyncio
 from dataclasses import dataclass, field
 
 from jetmesh import Permanent, Retry, Service, Unavailable
-from jetmesh_contracts.event import Event
+from jetmesh_contracts.event import Event, Token
 
 
 class CarArrived(Event, type="cars.arrived", owner="cars", key_field="plate"):
     """A car stands before the gate."""
 
-    plate: str
+    plate: Token
 
 
 class TollPaid(Event, type="tolls.paid", owner="tolls", key_field="plate"):
     """The toll is paid."""
 
-    plate: str
+    plate: Token
 
 
 class CarSeen(Event, type="gates.seen", owner="tolls", key_field="plate"):
     """Recorded by a reaction that needs nothing."""
 
-    plate: str
+    plate: Token
 
 
 @dataclass
