@@ -8,7 +8,7 @@ import re
 import reprlib
 import time
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -344,7 +344,7 @@ def writer_of(event_type: EventType) -> Writer:
     if not hasattr(event_type, "__pydantic_validator__"):
         return lambda event: event.model_dump_json().encode()
     model: Any = event_type
-    is_usual = model.model_dump_json is BaseModel.model_dump_json
+    is_usual, fields = model.model_dump_json is BaseModel.model_dump_json, frozenset(model.__pydantic_fields__)
 
     def written(event: Event) -> bytes:
         # What `model_dump_json` does, without the detour over a str.
@@ -354,13 +354,20 @@ def writer_of(event_type: EventType) -> Writer:
         except ValueError as invalid:
             why = complaint(invalid)
         else:
-            return data
+            if {*event.__dict__} <= fields or not (unknown := _unknown(event, fields)):
+                return data
+            complaint = f"{unknown}: it has no such field"
         raise BrokenContract(
             f"{model.type} would break its contract: {why}; make the event with {model.__name__}(…), which "
             f"checks it, not by model_copy(update=…) or model_construct"
         )
 
     return written
+
+
+def _unknown(event: Event, fields: Container[str]) -> str:
+    """What `model_copy(update=…)` gave to an event beside its fields and what its class computes; empty: nothing."""
+    return next((name for name in event.__dict__ if name not in fields and not hasattr(type(event), name)), "")
 
 
 def _with_key(event_type: EventType, data: bytes, key: str) -> bytes | None:

@@ -4,6 +4,7 @@ It runs no reaction and needs no app: the classes of the events, from their owne
 are made by the program's own OpenTelemetry; this package sets up none.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from os import PathLike, fspath
@@ -33,6 +34,7 @@ class Mesh:
     def __init__(self, on: Context, name: str) -> None:
         self.context = on
         """What it stands on: `jetmesh.sql` publishes over it."""
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         self._requests, self._reader = on.requests, on.reader
         self._outside = Outside(on.publisher, on.group_commit, on.direct_get, on.telemetry.publishing, f"/{name}")
 
@@ -44,8 +46,11 @@ class Mesh:
         Raises:
             Unavailable: the broker does not take it now; asking again is safe.
             TypeError: it is no event, or none that is declared `from_outside`.
+            Permanent: it breaks its contract, or is too large.
             PermissionError: this user may not publish it.
+            RuntimeError: the mesh is closed, or belongs to another event loop.
         """
+        self._require_here()
         try:
             return await self._outside.publish(event, wait_seconds)
         except Denied:
@@ -62,7 +67,9 @@ class Mesh:
             Problem: what the endpoint says is wrong.
             Unavailable: nobody answers now; asking again is safe.
             PermissionError: this user may not ask it.
+            RuntimeError: the mesh is closed, or belongs to another event loop.
         """
+        self._require_here()
         try:
             return await self._requests.request(request, timeout_seconds)
         except Denied as denied:
@@ -74,7 +81,9 @@ class Mesh:
 
         Raises:
             Unavailable: the stream does not answer, there is none, or this user may not read it.
+            RuntimeError: the mesh is closed, or belongs to another event loop.
         """
+        self._require_here()
         return await self._reader.read(key, event_type, after, limit)
 
     def follow(self, key: str, *types: EventType, after: int = 0) -> AsyncGenerator[Recorded, None]:
@@ -86,6 +95,24 @@ class Mesh:
             TypeError: the types have no owner in common.
         """
         return self._reader.follow(types, key, after)
+
+    def closed(self) -> None:
+        """Its block has ended."""
+        self._loop = None
+
+    def _require_here(self) -> None:
+        """Check that the connection can be used here; on another loop an answer would never come.
+
+        Raises:
+            RuntimeError: it can't.
+        """
+        if self._loop is None:
+            raise RuntimeError("this mesh is closed: use it inside its block, `async with jetmesh.connect() as mesh`")
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "this mesh belongs to another event loop: connect on this one, or use `jetmesh.connect_sync`, which "
+                "any thread may use"
+            )
 
 
 @asynccontextmanager
@@ -112,7 +139,9 @@ async def connect(
         except ConnectionError as away:
             raise BrokerUnavailable(str(away), 1.0) from None
         await _check_inbox(on)
-        yield Mesh(on, name)
+        mesh = Mesh(on, name)
+        stack.callback(mesh.closed)
+        yield mesh
 
 
 async def _check_inbox(on: Context) -> None:

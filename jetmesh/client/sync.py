@@ -19,12 +19,14 @@ from weakref import WeakSet
 
 from jetmesh.client.mesh import Mesh, connect
 from jetmesh.event import Event
+from jetmesh.failure import BrokerUnavailable
 from jetmesh.request_model import Request, Response
 from jetmesh.runtime.publish_result import PublishResult
 
 T = TypeVar("T")
 
 CLOSE_SECONDS = 10.0
+CLOSED = "the mesh was closed meanwhile by another thread; asking again is safe, and connects again"
 
 _MESHES: "WeakSet[SyncMesh]" = WeakSet()
 
@@ -79,7 +81,7 @@ class _Line:
     """One connection, on a loop in a thread."""
 
     def __init__(self, connecting: Callable[[], AbstractAsyncContextManager[Mesh]]) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop, self._lock, self._is_open = asyncio.new_event_loop(), threading.Lock(), True
         self._thread = threading.Thread(target=self._run, name="jetmesh", daemon=True)
         self._thread.start()
         self._block = connecting()
@@ -103,15 +105,23 @@ class _Line:
         if threading.current_thread() is self._thread:
             raise RuntimeError("this is the mesh's own thread: use `async with jetmesh.connect()` on a loop")
         answer: Future[T] = Future()
-        self._loop.call_soon_threadsafe(partial(_begin, do, answer), context=copy_context())
+        with self._lock:
+            if not self._is_open:
+                raise BrokerUnavailable(CLOSED, 0.0)
+            self._loop.call_soon_threadsafe(partial(_begin, do, answer), context=copy_context())
         return answer.result(within_seconds)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        for task in (left := asyncio.all_tasks(self._loop)):
+            task.cancel()  # otherwise the threads that wait for it would wait for ever
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
     def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._lock:
+            self._is_open = False
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
@@ -125,7 +135,7 @@ def _begin(do: Callable[[], Awaitable[Any]], answer: "Future[Any]") -> None:
 
 def _end(answer: "Future[Any]", task: "asyncio.Future[Any]") -> None:
     if task.cancelled():
-        answer.cancel()
+        answer.set_exception(BrokerUnavailable(CLOSED, 0.0))
     elif error := task.exception():
         answer.set_exception(error)
     else:

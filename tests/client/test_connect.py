@@ -1,5 +1,6 @@
 """A program that is no service publishes: what it is told, what it is refused, and whose trace it is in."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import jetmesh
-from jetmesh import AlreadyThere, EventModel, NotTaken, Taken, Token, Unavailable
+from jetmesh import AlreadyThere, EventModel, NotTaken, Permanent, Taken, Token, Unavailable
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents
 from jetmesh.service import INTAKE
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import accounts, nkeys
 from tests.support.jobs import SERVICES, Asked, Dropped, desk
+from tests.support.questions import StateOf
 
 ASKED = Asked(job_id="j-1")
 
@@ -153,3 +155,26 @@ async def test_what_is_published_is_part_of_the_callers_trace(
     assert published.context is not None
     (stored,) = await local.context.direct_get.last(INTAKE, ["jobs.asked"])
     assert stored.headers[TRACEPARENT][3:52] == f"{published.context.trace_id:032x}-{published.context.span_id:016x}"
+
+
+async def test_after_its_block_and_on_another_loop_it_says_so(mesh_of: MeshOf, nats_broker: Broker) -> None:
+    await mesh_of(desk())
+    async with jetmesh.connect(nats_broker.url) as mesh:
+
+        def elsewhere() -> None:
+            asyncio.run(mesh.publish(ASKED))
+
+        with pytest.raises(RuntimeError, match=r"belongs to another event loop: .* `jetmesh\.connect_sync`"):
+            await asyncio.to_thread(elsewhere)
+        assert isinstance(await mesh.publish(ASKED), Taken)
+    for call in (mesh.publish(ASKED), mesh.request(StateOf(job_id="j-1"))):
+        with pytest.raises(RuntimeError, match="this mesh is closed: use it inside its block"):
+            await call
+
+
+async def test_what_breaks_its_contract_is_not_published(mesh_of: MeshOf, nats_broker: Broker) -> None:
+    await mesh_of(desk())
+    async with jetmesh.connect(nats_broker.url) as mesh:
+        for event in (Asked.model_construct(job_id="a b"), ASKED.model_copy(update={"efort": 2})):
+            with pytest.raises(Permanent, match=r"jobs\.asked would break its contract: (job_id|efort)"):
+                await mesh.publish(event)

@@ -97,3 +97,15 @@ def test_an_error_is_the_callers(nats_broker: Broker, monkeypatch: pytest.Monkey
     nats_broker.kill()
     with pytest.raises(Unavailable, match="NATS_URL"):
         mesh.publish(Asked(job_id="j-1"))
+
+
+async def test_a_close_in_the_midst_of_a_call_ends_it(mesh_of: MeshOf, nats_broker: Broker) -> None:
+    local = await mesh_of(desk(), start=False)  # nobody decides about what is published
+    mesh = jetmesh.connect_sync(nats_broker.url)
+    calling = asyncio.create_task(asyncio.to_thread(mesh.publish, Asked(job_id="j-1"), wait_seconds=3600))
+    await local.until(lambda: local.count(INTAKE), what="it is published")
+    await asyncio.to_thread(mesh.close)
+    with pytest.raises(Unavailable, match="closed meanwhile"):
+        await asyncio.wait_for(calling, 10)
+    assert isinstance(await asyncio.to_thread(mesh.publish, Asked(job_id="j-2")), Taken)
+    await asyncio.to_thread(mesh.close)
