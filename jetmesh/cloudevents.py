@@ -356,7 +356,7 @@ def writer_of(event_type: EventType) -> Writer:
         else:
             if {*event.__dict__} <= fields or not (unknown := _unknown(event, fields)):
                 return data
-            complaint = f"{unknown}: it has no such field"
+            why = f"{unknown}: it has no such field"
         raise BrokenContract(
             f"{model.type} would break its contract: {why}; make the event with {model.__name__}(…), which "
             f"checks it, not by model_copy(update=…) or model_construct"

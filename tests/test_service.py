@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -119,6 +119,7 @@ ZONELESS = datetime(2026, 1, 1)  # noqa: DTZ001
 STARTS: dict[str, tuple[dict[str, Any], str]] = {
     "yesterday": ({"since": "yesterday"}, 'declares since=\'yesterday\'; write "now", "beginning" or a time'),
     "a time without a zone": ({"since": ZONELESS}, "declares since=datetime.datetime(2026"),
+    "a time to come": ({"since": datetime.max.replace(tzinfo=UTC)}, "declares since=datetime.datetime(9999"),
     "no name": ({"formerly": "old name"}, "declares formerly='old name'; write the name that the function had before"),
     "its own name": ({"formerly": "finish"}, "declares formerly='finish', its own name; write the one before"),
 }

@@ -105,7 +105,7 @@ async def test_a_close_in_the_midst_of_a_call_ends_it(mesh_of: MeshOf, nats_brok
     calling = asyncio.create_task(asyncio.to_thread(mesh.publish, Asked(job_id="j-1"), wait_seconds=3600))
     await local.until(lambda: local.count(INTAKE), what="it is published")
     await asyncio.to_thread(mesh.close)
-    with pytest.raises(Unavailable, match="closed meanwhile"):
+    with pytest.raises(Unavailable):
         await asyncio.wait_for(calling, 10)
     assert isinstance(await asyncio.to_thread(mesh.publish, Asked(job_id="j-2")), Taken)
     await asyncio.to_thread(mesh.close)
