@@ -61,6 +61,7 @@ class Case:
 
 
 CASES: dict[str, list[Case]] = {
+    "new contracts": [Case("new contracts baked --into {tmp}")],
     "new service": [Case("new service bakery --into {tmp}")],
     "run": [Case("run nobody", (2,))],
     "flow": [Case("flow"), Case("flow --mermaid"), Case("flow --markdown")],
