@@ -43,11 +43,11 @@ def pause(reaction: str, length: timedelta | None, end: datetime | None, app: st
     if length is not None and end is not None:
         raise click.UsageError("give --for or --until, not both")
     now = datetime.now(UTC)
-    until = end or now + (length or FOR_GOOD)
+    until = end or now + (FOR_GOOD if length is None else length)
     if until <= now:
-        raise click.BadParameter(f"{until.isoformat()} is past", param_hint="--until")
+        raise click.BadParameter(f"{until.isoformat()} is past", param_hint="--until" if end else "--for")
     asyncio.run(set_pause(reaction, until, app))
-    when = f" until {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if length or end else ""
+    when = f" until {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if length is not None or end else ""
     say(f"{reaction} rests{when}; `jetmesh resume {reaction}` lets it go on")
 
 
