@@ -31,7 +31,7 @@ Pool = Literal["threads", "processes"]
 RESERVED_ENDPOINTS = ("health", "reactions")
 """The endpoints that every service has (`jetmesh.process.micro`)."""
 TYPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
-RESERVED_ENTITIES = ("claims", "dead", "dead_log", "due", "jetmesh", "timers")
+RESERVED_ENTITIES = ("dead", "dead_log", "due", "jetmesh", "timers")
 """The first words of the subjects that the mesh itself uses (`jetmesh.topology.names`)."""
 ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
 

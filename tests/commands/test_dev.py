@@ -18,10 +18,10 @@ from jetmesh.jetstream.message import Message
 from jetmesh.testing import until
 
 HELLO = """
-from jetmesh import EventModel, Service
+from jetmesh import EventModel, Service, Token
 
 class Greeted(EventModel, type="hello.greeted", owner="hello", key_field="name", from_outside=True):
-    name: str
+    name: Token
 
 hello = Service("hello")
 

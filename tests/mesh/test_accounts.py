@@ -473,7 +473,7 @@ def test_the_command_adds_nobody_who_is_of_no_kind(folder: Path, user: str) -> N
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", ["client", "client-berlin", "supplier", "operator", "mesh", "MESH", "orders-micro"])
+@pytest.mark.parametrize("name", ["client", "client-berlin", "supplier", "operator", "mesh", "orders-micro"])
 def test_a_service_may_not_be_called_like_somebody_else(name: str) -> None:
     with pytest.raises(ValueError, match=rf"service {name}: .* rename the service"):
         nkeys.users([*SERVICES, Service(name)])
