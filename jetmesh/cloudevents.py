@@ -178,13 +178,23 @@ def _body(delivery: Delivery) -> bytes:
         raise BrokenContract(f"body: {wrong}") from None
 
 
-def _structured(delivery: Delivery, headers: Headers) -> Envelope:
+def json_object(body: bytes, otherwise: str) -> dict[str, Any]:
+    """The JSON object in a body.
+
+    Raises:
+        BrokenContract: it is no JSON, or no object, which `otherwise` says.
+    """
     try:
-        document = json_body.document(delivery.data)
+        document = json_body.document(body)
     except json_body.Malformed as wrong:
         raise BrokenContract(f"body: {wrong}") from None
     if not isinstance(document, dict):
-        raise BrokenContract("body: a structured CloudEvent is a JSON object")
+        raise BrokenContract(f"body: {otherwise}")
+    return document
+
+
+def _structured(delivery: Delivery, headers: Headers) -> Envelope:
+    document = json_object(delivery.data, "a structured CloudEvent is a JSON object")
     if not document.keys() & set(DATA):
         raise BrokenContract("data: missing in the structured CloudEvent")
     attributes = {name: _text(value) for name, value in document.items() if name not in DATA and value is not None}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -20,37 +20,38 @@ class ProblemKind:
     type: str
     title: str
 
+    @classmethod
+    def named(cls, status: int, name: str, title: str) -> Self:
+        """The kind `urn:problem-type:jetmesh:<name>`."""
+        return cls(status, f"urn:problem-type:jetmesh:{name}", title)
+
     def problem(self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> Problem:
         """A problem of this kind: `detail` says what to do; `members` are extension members."""
         return Problem(self.status, self.title, detail, type=self.type, headers=headers, **members)
 
 
-def _kind(status: int, name: str, title: str) -> ProblemKind:
-    return ProblemKind(status, f"urn:problem-type:jetmesh:{name}", title)
-
-
-MALFORMED = _kind(400, "malformed-body", "The body is not JSON")
-BAD_HEADER = _kind(400, "bad-header", "A header is wrong")
+MALFORMED = ProblemKind.named(400, "malformed-body", "The body is not JSON")
+BAD_HEADER = ProblemKind.named(400, "bad-header", "A header is wrong")
 """A header, or a parameter of the path or the query, has not its form (400)."""
-UNAUTHORIZED = _kind(401, "token-missing", "A token is needed")
+UNAUTHORIZED = ProblemKind.named(401, "token-missing", "A token is needed")
 """The request has no token; add a header `WWW-Authenticate` (401)."""
-FORBIDDEN = _kind(403, "token-wrong", "The token does not fit")
+FORBIDDEN = ProblemKind.named(403, "token-wrong", "The token does not fit")
 """The token does not open what is asked for (403)."""
-NOT_FOUND = _kind(404, "not-found", "There is nothing here")
+NOT_FOUND = ProblemKind.named(404, "not-found", "There is nothing here")
 """Nothing has this path or this id (404)."""
-METHOD_NOT_ALLOWED = _kind(405, "method-not-allowed", "The method is not allowed here")
-BODY_TIMEOUT = _kind(408, "body-timeout", "The body took too long")
-HEAD_TIMEOUT = _kind(408, "head-timeout", "The request took too long")
-TOO_LARGE = _kind(413, "body-too-large", "The body is too large")
+METHOD_NOT_ALLOWED = ProblemKind.named(405, "method-not-allowed", "The method is not allowed here")
+BODY_TIMEOUT = ProblemKind.named(408, "body-timeout", "The body took too long")
+HEAD_TIMEOUT = ProblemKind.named(408, "head-timeout", "The request took too long")
+TOO_LARGE = ProblemKind.named(413, "body-too-large", "The body is too large")
 """The body, or what would be recorded of it, is too large (413)."""
-UNSUPPORTED_MEDIA_TYPE = _kind(415, "unsupported-media-type", "The body must be application/json")
-INVALID_REQUEST = _kind(422, "invalid-request", "The request breaks its contract")
+UNSUPPORTED_MEDIA_TYPE = ProblemKind.named(415, "unsupported-media-type", "The body must be application/json")
+INVALID_REQUEST = ProblemKind.named(422, "invalid-request", "The request breaks its contract")
 """The body breaks its contract; the member `errors` names each field (422)."""
-TOO_MANY_REQUESTS = _kind(429, "too-many-requests", "Too many requests")
-HEAD_TOO_LARGE = _kind(431, "head-too-large", "The headers are too large")
-INTERNAL = _kind(500, "internal-error", "The service failed")
-CROWDED = _kind(503, "crowded", "Too many connections")
-UNAVAILABLE = _kind(503, "unavailable", "The mesh is not taking this now")
+TOO_MANY_REQUESTS = ProblemKind.named(429, "too-many-requests", "Too many requests")
+HEAD_TOO_LARGE = ProblemKind.named(431, "head-too-large", "The headers are too large")
+INTERNAL = ProblemKind.named(500, "internal-error", "The service failed")
+CROWDED = ProblemKind.named(503, "crowded", "Too many connections")
+UNAVAILABLE = ProblemKind.named(503, "unavailable", "The mesh is not taking this now")
 
 OF_A_BODY = (MALFORMED, BODY_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
 """What any request with a body may get, beside what its contract says."""

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from jetmesh.cloudevents import Envelope, complaint, read_event, undecoded
-from jetmesh.common import json_body
+from jetmesh.cloudevents import Envelope, complaint, json_object, read_event, undecoded
 from jetmesh.event import Event, EventType
 from jetmesh.failure import BrokenContract
 from jetmesh.foreign import ForeignMessage, Listens
@@ -75,12 +74,7 @@ def _decoded(message: ForeignMessage, event_type: EventType, listens: Listens) -
 
 def _read(message: ForeignMessage, event_type: EventType) -> Event:
     """The event in a body of JSON, with the named tokens of its subject."""
-    try:
-        document = json_body.document(message.data)
-    except json_body.Malformed as wrong:
-        raise BrokenContract(f"body: {wrong}") from None
-    if not isinstance(document, dict):
-        raise BrokenContract("body: it is no JSON object")
+    document = json_object(message.data, "it is no JSON object")
     for name, token in message.tokens.items():
         if document.setdefault(name, token) != token:
             raise BrokenContract(f"{name}: the body has another one than the subject, {message.subject}")

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from jetmesh import Service, Unavailable
 from jetmesh.jetstream.message import Message
@@ -78,16 +78,3 @@ class ChatMesh:
                 yield f"{room}: {there} messages, and the tally says {counted}"
         letters = [one.subject for one in self.world.broker.streams[DEAD_LETTERS].messages.values()]
         yield from (f"{letter}: a dead letter" for letter in letters if letter.startswith("dead."))
-
-
-def first_wrong(seeds: Iterable[int]) -> str:
-    """Play seeds until one ends wrong; what was wrong, with the seed. Empty: none did."""
-    for seed in seeds:
-        mesh = ChatMesh(seed)
-        try:
-            mesh.world.run(mesh.story())
-        except AssertionError as wrong:
-            return f"seed {seed}: {wrong}"
-        finally:
-            mesh.world.close()
-    return ""

@@ -2,9 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+from jetmesh.testing.simulation import World
 from tests.simulation.mesh import OrderMesh, play
 
 SEEDS = 250
@@ -50,3 +52,26 @@ def first_caught(
         except AssertionError as error:
             return Caught(seed, error)
     return None
+
+
+class Played(Protocol):
+    """A mesh in a world of its own, and what happens in it."""
+
+    world: World
+
+    def story(self) -> Coroutine[Any, Any, None]:
+        """Play it; raises AssertionError if it ends wrong."""
+        ...
+
+
+def first_wrong(made: Callable[[int], Played], found: Iterable[int]) -> str:
+    """Play seeds until one ends wrong; what was wrong, with the seed. Empty: none did."""
+    for seed in found:
+        mesh = made(seed)
+        try:
+            mesh.world.run(mesh.story())
+        except AssertionError as wrong:
+            return f"seed {seed}: {wrong}"
+        finally:
+            mesh.world.close()
+    return ""

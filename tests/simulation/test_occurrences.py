@@ -10,13 +10,14 @@ from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime.several import Planned, Several
 from jetmesh.runtime.single import Case
-from tests.simulation.chat import first_wrong
+from tests.simulation.chat import ChatMesh
+from tests.simulation.seeds import first_wrong
 
 SEEDS = range(120)
 
 
 def test_each_message_is_recorded_once_and_counted_once() -> None:
-    assert first_wrong(SEEDS) == ""
+    assert first_wrong(ChatMesh, SEEDS) == ""
 
 
 @pytest.mark.parametrize("place", [0, -1], ids=["the occurrence", "the state"])
@@ -29,7 +30,7 @@ def test_a_guard_left_out_of_one_message_of_a_commit_is_caught(monkeypatch: pyte
         return await record_all(self, messages)
 
     monkeypatch.setattr(Publisher, "record_all", careless)
-    assert first_wrong(SEEDS)
+    assert first_wrong(ChatMesh, SEEDS)
 
 
 def test_two_readings_instead_of_one_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,4 +41,4 @@ def test_two_readings_instead_of_one_are_caught(monkeypatch: pytest.MonkeyPatch)
         await record_all(self, case, plan, await self._read(case))
 
     monkeypatch.setattr(Several, "_record_all", careless)
-    assert first_wrong(SEEDS)
+    assert first_wrong(ChatMesh, SEEDS)

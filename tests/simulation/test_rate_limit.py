@@ -4,13 +4,14 @@ import pytest
 
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import Publisher
-from tests.simulation.limits import first_wrong
+from tests.simulation.limits import LimitedMesh
+from tests.simulation.seeds import first_wrong
 
 SEEDS = range(40)
 
 
 def test_never_more_begin_than_the_limit_lets_in() -> None:
-    assert first_wrong(SEEDS) == ""
+    assert first_wrong(LimitedMesh, SEEDS) == ""
 
 
 def test_a_bundle_that_is_counted_twice_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,4 +24,4 @@ def test_a_bundle_that_is_counted_twice_is_caught(monkeypatch: pytest.MonkeyPatc
         return await record(self, message, limited=limited)
 
     monkeypatch.setattr(Publisher, "record", careless)
-    assert "the limit lets in" in first_wrong(SEEDS)
+    assert "the limit lets in" in first_wrong(LimitedMesh, SEEDS)

@@ -2,16 +2,11 @@
 
 from jetmesh.http import ProblemKind, Problems
 
-
-def _kind(status: int, name: str, title: str) -> ProblemKind:
-    return ProblemKind(status, f"urn:problem-type:jetmesh:{name}", title)
-
-
-ORDER_EXISTS = _kind(409, "order-exists", "Another order has this id")
-TOO_LATE = _kind(409, "too-late", "The order has ended")
-INVALID_ORDER = _kind(422, "invalid-order", "The order breaks its contract")
-KEY_REUSED = _kind(422, "idempotency-key-reused", "The Idempotency-Key belongs to another order")
-REFUSED = _kind(422, "order-refused", "The order is refused")
+ORDER_EXISTS = ProblemKind.named(409, "order-exists", "Another order has this id")
+TOO_LATE = ProblemKind.named(409, "too-late", "The order has ended")
+INVALID_ORDER = ProblemKind.named(422, "invalid-order", "The order breaks its contract")
+KEY_REUSED = ProblemKind.named(422, "idempotency-key-reused", "The Idempotency-Key belongs to another order")
+REFUSED = ProblemKind.named(422, "order-refused", "The order is refused")
 
 PROBLEMS = Problems(
     invalid=INVALID_ORDER,
