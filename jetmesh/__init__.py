@@ -18,9 +18,10 @@ from jetmesh.middleware import CallNext, Delivery, Middleware
 from jetmesh.outcome import Outcome
 from jetmesh.problem import Problem
 from jetmesh.rate import Rate
+from jetmesh.reaction import DeclarationError
 from jetmesh.request_model import Request
 from jetmesh.schedule import Tick
-from jetmesh.service import DeclarationError, Service
+from jetmesh.service import Service
 from jetmesh.settings import SettingsError
 from jetmesh.settings import read as read_settings
 from jetmesh.snapshot import Snapshot

@@ -9,8 +9,10 @@ from importlib.metadata import EntryPoint, entry_points, packages_distributions,
 from pathlib import Path
 from typing import Any, Self
 
+from jetmesh.event import INTAKE
 from jetmesh.middleware import Middleware
-from jetmesh.service import INTAKE, DeclarationError, Service
+from jetmesh.reaction import DeclarationError
+from jetmesh.service import Service
 from jetmesh.settings import Project, read
 from jetmesh.topology.names import DEAD_LETTERS, claims_of, limits_of, timers_of
 

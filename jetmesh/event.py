@@ -1,5 +1,6 @@
 """What the runtime needs of an event: a type, an owner, a key, and JSON in and out."""
 
+import re
 from datetime import datetime
 from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -39,6 +40,10 @@ class Event(Protocol):
 EventType = type[Event]
 
 CLIENT = "client"
+INTAKE = "INTAKE"
+"""The stream of messages from outside: without a key in the subject, for their owner to check and record."""
+TYPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+"""What every type looks like: an entity, and what happened to it."""
 
 
 class Recorded(NamedTuple):

@@ -4,21 +4,22 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal, TypedDict, TypeVar, Union, Unpack, cast, get_args, get_origin, get_type_hints, overload
+from typing import Any, TypedDict, TypeVar, Union, Unpack, cast, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel
 
 from jetmesh import forms
-from jetmesh.event import EventType, Recorded, entity_of, id_field_of, is_ending, is_occurrence, stream_of
+from jetmesh.event import TYPE, EventType, Recorded, entity_of, id_field_of, is_ending, is_occurrence, stream_of
 from jetmesh.event_model import is_aware, is_token
 from jetmesh.failure import Retry
 from jetmesh.foreign import Decoder, Listens, problems
 from jetmesh.forms import Form
 from jetmesh.middleware import Delivery, Middleware
 from jetmesh.rate import Rate
+from jetmesh.reaction import DeclarationError, EndpointDeclaration, Pool, Reaction
 from jetmesh.request_model import Request, RequestType, endpoint_of, owner_of, response_of
 from jetmesh.schedule import Missed, Schedule, Tick, problem_of
 from jetmesh.since import FORMS, Since, is_since
@@ -26,128 +27,14 @@ from jetmesh.snapshot import Snapshot
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-Pool = Literal["threads", "processes"]
-
 RESERVED_ENDPOINTS = ("health", "reactions")
 """The endpoints that every service has (`jetmesh.process.micro`)."""
-TYPE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 RESERVED_ENTITIES = ("dead", "dead_log", "due", "jetmesh", "timers")
 """The first words of the subjects that the mesh itself uses (`jetmesh.topology.names`)."""
 ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
 
 NAME_MAX = 64
 NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{NAME_MAX - 1}}}")
-
-INTAKE = "INTAKE"
-"""The stream of messages from outside: without a key in the subject, for their owner to check and record."""
-
-
-class DeclarationError(TypeError):
-    """A reaction's signature is wrong; the text names the function, the type and the fix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reaction:
-    """One function of a service: from an event to the events that may follow."""
-
-    service: str
-    name: str
-    form: Form
-    function: Callable[..., Any]
-    events: tuple[EventType, ...]
-    outcomes: tuple[EventType, ...]
-    retry: Retry = Retry()
-    needs: type | None = None
-    delay: timedelta | None = None
-    story: type | None = None
-    arguments: tuple[str, ...] = ()
-    middlewares: tuple[Middleware, ...] = ()
-    pool: Pool | None = None
-    """Where a plain function runs, so that it does not block the others; None: it is async, and runs on the loop."""
-    is_optional: bool = False
-    """Whether it may record nothing: its return type includes None."""
-    since: Since | None = None
-    """Where its durables begin when they are made; None: whoever makes them is asked, if there are past events."""
-    formerly: tuple[str, ...] = ()
-    """The names that it had before, oldest first."""
-    concurrency: int = 0
-    """How many attempts may run at a time, in all processes together; 0: as many as there are slots."""
-    limit: Rate | None = None
-    """How often its deliveries may begin, in all processes together; None: as they come."""
-    is_several: bool = False
-    """Whether it may record several events at once: its return type includes a tuple or a list."""
-    about: str = ""
-    """The field of what arrives that names the key of the story; empty: what arrives is about that key."""
-    at: str = ""
-    """The field of its event that says when it is handled; empty: at once."""
-    listens: Listens | None = None
-    """The subjects of a foreign stream, and the decoder that makes its event of a message there."""
-    schedule: Schedule | None = None
-    """When it is due, if it reacts to the clock: to no event, but to the ticks of its schedule."""
-
-    @property
-    def arrives(self) -> tuple[EventType, ...]:
-        """What its function takes: events, or the ticks of its schedule."""
-        return (Tick,) if self.schedule else self.events
-
-    @property
-    def needed(self) -> str:
-        """What operators see of what it needs: `Gateway` is gateway, `MailServer` is mail-server. Empty: nothing."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", self.needs.__name__).lower() if self.needs else ""
-
-    @property
-    def durable(self) -> str:
-        """The name of its durable consumers. A renamed function gets a new one: `formerly` lets it go on."""
-        return f"{self.service}-{self.name}"
-
-    @property
-    def identity(self) -> str:
-        """What the ids of its outcomes are derived from: the durable of its first name."""
-        return f"{self.service}-{self.first_name}"
-
-    @property
-    def first_name(self) -> str:
-        """The oldest name of the function."""
-        return (*self.formerly, self.name)[0]
-
-    @property
-    def meaning(self) -> str:
-        """The first line of the function's docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
-
-    @property
-    def entity(self) -> str:
-        """The first token of the subjects on which it records."""
-        of_a_story = [event for event in self.outcomes if not is_occurrence(event)] or self.outcomes
-        read = [event for event in of_a_story if event.state and self.is_several] or of_a_story
-        return entity_of(read[0]) if read else self.service
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it records at most one event, guarded by the story of its key."""
-        return not self.is_several and not any(map(is_occurrence, self.outcomes))
-
-    def takes_from_outside(self, event: EventType) -> bool:
-        """Whether deliveries of this event come from the intake, where others publish without a key."""
-        return event.owner == self.service and event.from_outside and self.form.takes_outside
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointDeclaration:
-    """One function of a service that answers requests: from a request to its response."""
-
-    service: str
-    name: str
-    function: Callable[..., Awaitable[Any]]
-    request: RequestType
-    response: type[BaseModel]
-    story: type | None = None
-    arguments: tuple[str, ...] = ()
-
-    @property
-    def meaning(self) -> str:
-        """The first line of the function's docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
 
 class Options(TypedDict, total=False):

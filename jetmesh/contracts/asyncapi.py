@@ -10,9 +10,10 @@ from typing import Any
 
 from jetmesh.contracts import requests
 from jetmesh.contracts.schema import FACTS, Contract, Contracts, Schema, mapped
-from jetmesh.event import EventType, stream_of
+from jetmesh.event import INTAKE, EventType, stream_of
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, CloudEvents, Nats
-from jetmesh.service import INTAKE, Reaction, Service
+from jetmesh.reaction import Reaction
+from jetmesh.service import Service
 
 VERSION = "3.1.0"
 

@@ -18,7 +18,8 @@ from jetmesh.jetstream.api import delete_message
 from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.transport import Transport
-from jetmesh.service import Reaction, Service
+from jetmesh.reaction import Reaction
+from jetmesh.service import Service
 from jetmesh.topology.streams import taken
 
 BUCKET = "jetmesh_apps"

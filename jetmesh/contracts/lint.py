@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from jetmesh.contracts.schema import FACTS, UNIT, Contract, Contracts, Field, Schema, fields
-from jetmesh.event import EventType
-from jetmesh.service import TYPE
+from jetmesh.event import TYPE, EventType
 
 IRREGULAR = frozenset(
     """begun bought built chosen done found gone held kept left lost made met paid put read sent set shown sold spent

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from jetmesh.contracts.schema import Schema, mapped
 from jetmesh.jetstream.headers import CONTENT_TYPE, Nats
 from jetmesh.problem import MEDIA_TYPE
-from jetmesh.service import EndpointDeclaration, Service
+from jetmesh.reaction import EndpointDeclaration
+from jetmesh.service import Service
 from jetmesh.topology.names import endpoint_subject
 
 PROBLEM = "problem"

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from jetmesh.contracts.package import Package
-from jetmesh.service import TYPE
+from jetmesh.event import TYPE
 
 SERVICE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 BASES = ("event", "__init__")

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from jetmesh.cloudevents import decode_envelope, read_event, undecoded
 from jetmesh.common import json_body
-from jetmesh.event import EventType, is_milestone
+from jetmesh.event import INTAKE, EventType, is_milestone
 from jetmesh.failure import BrokenContract
 from jetmesh.history import History, history_of
 from jetmesh.jetstream import stream_reader
@@ -25,7 +25,7 @@ from jetmesh.operate.archive.purge import archived_until
 from jetmesh.operate.archive.row import Row
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import Origin, origin_of
-from jetmesh.service import INTAKE, Service
+from jetmesh.service import Service
 from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import check_split, histories

@@ -7,8 +7,9 @@ from typing import TypeAlias, TypeVar
 
 from jetmesh.operate.books import Books, Fact
 from jetmesh.operate.flow import is_over
+from jetmesh.reaction import Reaction
 from jetmesh.schedule import is_tick
-from jetmesh.service import Reaction, Service
+from jetmesh.service import Service
 from jetmesh.telemetry.otlp.traceparent import trace_id_of
 
 AnyBooks = TypeVar("AnyBooks", bound=Books)

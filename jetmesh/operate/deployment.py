@@ -10,8 +10,9 @@ from jetmesh.contracts.deployed import Awaited, Deployed
 from jetmesh.contracts.package import contracts_of, recorded_by
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contracts
+from jetmesh.event import INTAKE
 from jetmesh.jetstream.transport import Transport
-from jetmesh.service import INTAKE, Service
+from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.topology import provision, streams
 from jetmesh.topology.provision import REFUSED, Change, Drift, Step

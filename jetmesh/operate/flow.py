@@ -6,7 +6,8 @@ from typing import Protocol
 
 from jetmesh.event import EventType
 from jetmesh.foreign import Listens
-from jetmesh.service import Reaction, Service
+from jetmesh.reaction import Reaction
+from jetmesh.service import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.service_answers import ReactionReport, ServiceReport, Stats, ask_everybody, read
 from jetmesh.process.micro import REPORT
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.durable_watch import pause_of
 from jetmesh.runtime.origin import origin_of
-from jetmesh.service import Reaction, Service
+from jetmesh.service import Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
 from jetmesh.topology.orphans import orphans
 from jetmesh.topology.partitions import Partitions

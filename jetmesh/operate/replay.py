@@ -8,6 +8,7 @@ that of the subject, the delivery is the original message, and a letter that say
 from dataclasses import replace
 from typing import Any
 
+from jetmesh.event import INTAKE
 from jetmesh.jetstream.api import consumers_of, request
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
@@ -17,7 +18,6 @@ from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.origin import Origin, origin_of
-from jetmesh.service import INTAKE
 from jetmesh.topology.difference import filters_of, former_names
 from jetmesh.topology.names import due
 

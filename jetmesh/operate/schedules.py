@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from jetmesh.jetstream import stream_reader
 from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
-from jetmesh.service import Reaction
+from jetmesh.reaction import Reaction
 from jetmesh.topology.names import handed_out, schedule, timers_of
 
 

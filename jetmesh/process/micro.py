@@ -9,8 +9,9 @@ from uuid import uuid4
 
 from jetmesh.jetstream.micro import Endpoint, MicroService, plain
 from jetmesh.process.health import Health
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.context import Context
-from jetmesh.service import Reaction, Service
+from jetmesh.service import Service
 from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology.names import endpoint_subject
 

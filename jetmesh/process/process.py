@@ -19,10 +19,11 @@ from jetmesh.process import health as probes
 from jetmesh.process import micro
 from jetmesh.process.gauges import Gauges, report, report_readiness
 from jetmesh.process.health import Health
+from jetmesh.reaction import DeclarationError
 from jetmesh.runtime.context import BackgroundTask, Context, connect
 from jetmesh.runtime.endpoints import endpoints
 from jetmesh.runtime.runner import Runner
-from jetmesh.service import DeclarationError, Service
+from jetmesh.service import Service
 from jetmesh.settings import Settings, SettingsError, check_names, environment
 from jetmesh.telemetry import providers
 from jetmesh.topology import partitions

@@ -8,11 +8,12 @@ from jetmesh.cloudevents import decode_envelope
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.event import EventType
 from jetmesh.middleware import Middleware
+from jetmesh.reaction import Reaction
 from jetmesh.runtime import foreign
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.rate_limit import RateLimit
-from jetmesh.service import Reaction, Service
+from jetmesh.service import Service
 
 log = logging.getLogger("jetmesh.reaction")
 

@@ -10,9 +10,9 @@ from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.outcome import Retried
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import of
-from jetmesh.service import Reaction
 from jetmesh.topology.names import BEGUN, timer
 
 SUSPECT_AFTER = 10

@@ -14,10 +14,11 @@ from jetmesh.failure import NotYet, Unavailable
 from jetmesh.jetstream.headers import CONTENT_TYPE, Headers, Nats, encode_headers
 from jetmesh.jetstream.micro import CONCURRENCY, Endpoint
 from jetmesh.problem import MEDIA_TYPE, Problem
+from jetmesh.reaction import EndpointDeclaration
 from jetmesh.request_model import Request
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.stories import folded
-from jetmesh.service import EndpointDeclaration, Service
+from jetmesh.service import Service
 from jetmesh.telemetry.calls import Calls
 from jetmesh.topology.names import endpoint_subject
 

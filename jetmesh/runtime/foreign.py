@@ -14,7 +14,7 @@ from jetmesh.event import Event, EventType
 from jetmesh.failure import BrokenContract
 from jetmesh.foreign import ForeignMessage, Listens
 from jetmesh.jetstream.delivery import Delivery
-from jetmesh.service import Reaction
+from jetmesh.reaction import Reaction
 from jetmesh.telemetry.spans import Attempt
 
 

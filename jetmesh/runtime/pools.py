@@ -15,7 +15,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-from jetmesh.service import Pool, Reaction
+from jetmesh.reaction import Pool, Reaction
 from jetmesh.settings import Settings
 
 

@@ -8,10 +8,10 @@ from jetmesh.failure import Permanent
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import CloudEvents
 from jetmesh.jetstream.message import Refused
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.recording import Recording
 from jetmesh.runtime.stories import has_ended
-from jetmesh.service import Reaction
 from jetmesh.telemetry.spans import Attempt
 
 SECOND = (

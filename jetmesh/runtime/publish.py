@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
 from jetmesh.cloudevents import JSON, event_lines, written_event
-from jetmesh.event import Event, EventType, entity_of, id_of, is_occurrence, stream_of
+from jetmesh.event import INTAKE, Event, EventType, entity_of, id_of, is_occurrence, stream_of
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import DirectGet, Stored
 from jetmesh.jetstream.group_commit import GroupCommit
@@ -23,7 +23,6 @@ from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.runtime.publish_result import AlreadyThere, NotTaken, PublishResult, Taken
-from jetmesh.service import INTAKE
 from jetmesh.telemetry.spans import Publishing, trace_headers, trace_lines
 from jetmesh.topology.names import DEAD_LETTERS, letters_about
 

@@ -21,8 +21,8 @@ from jetmesh.failure import Unavailable, growing
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.rate import Rate
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.context import Context
-from jetmesh.service import Reaction
 from jetmesh.topology import names
 
 log = logging.getLogger("jetmesh.rate_limit")

@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 
 from jetmesh.app import middlewares_of
 from jetmesh.common.tasks import cancelled
-from jetmesh.event import entity_of
+from jetmesh.event import INTAKE, entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
+from jetmesh.reaction import Reaction
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.circuit_breaker import CircuitBreakers, breakers
@@ -27,7 +28,7 @@ from jetmesh.runtime.scheduled import Scheduled
 from jetmesh.runtime.unrouted import Unrouted
 from jetmesh.runtime.worker import Worker
 from jetmesh.runtime.workers import worker_of
-from jetmesh.service import INTAKE, Reaction, Service
+from jetmesh.service import Service
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Consumer, consumers_of
 

@@ -11,11 +11,11 @@ from jetmesh.common.throttled_log import kind_of
 from jetmesh.failure import BrokenContract, Permanent, TooLarge, Unavailable
 from jetmesh.jetstream.delivery import Delivery
 from jetmesh.outcome import GivenBack, Outcome, Retried
+from jetmesh.reaction import Reaction
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX, FailurePolicy
-from jetmesh.service import Reaction
 from jetmesh.telemetry.spans import Attempt
 
 REST_SECONDS_MAX = 30.0

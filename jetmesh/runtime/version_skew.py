@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from jetmesh.common.throttled_log import Conditions
+from jetmesh.event import INTAKE
 from jetmesh.failure import TooLarge, UnknownType
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.consumer_config import Config
@@ -21,8 +22,8 @@ from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
 from jetmesh.outcome import GivenBack, Settled
+from jetmesh.reaction import Reaction
 from jetmesh.runtime import delayed_redelivery
-from jetmesh.service import INTAKE, Reaction
 from jetmesh.topology.difference import filters_of, takes_of
 
 log = logging.getLogger("jetmesh.versions")

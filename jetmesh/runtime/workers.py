@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from jetmesh import forms
 from jetmesh.forms import Form
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.broker_crash import Doubt
 from jetmesh.runtime.handle import Chain
@@ -14,7 +15,6 @@ from jetmesh.runtime.several import Several
 from jetmesh.runtime.single import Single
 from jetmesh.runtime.sink import sink
 from jetmesh.runtime.worker import Worker
-from jetmesh.service import Reaction
 
 
 def single(binding: Binding) -> OneByOne:

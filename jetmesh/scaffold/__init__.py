@@ -11,8 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from jetmesh.event import CLIENT, stream_of
-from jetmesh.service import INTAKE
+from jetmesh.event import CLIENT, INTAKE, stream_of
 from jetmesh.topology.accounts import CORE, OPERATOR
 from jetmesh.topology.names import DEAD_LETTERS, claims_of, limits_of, timers_of
 

@@ -24,7 +24,7 @@ from jetmesh.event import Event, EventType
 from jetmesh.failure import let_go
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, Headers, header_lines
 from jetmesh.outcome import Outcome
-from jetmesh.service import Reaction
+from jetmesh.reaction import Reaction
 from jetmesh.telemetry.instruments import Counter, CounterSeries, Histograms, Series
 from jetmesh.telemetry.otlp import Span as HotSpan
 from jetmesh.telemetry.otlp import Tracer as HotTracer

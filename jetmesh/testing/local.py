@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from jetmesh.app import App, middlewares_of
 from jetmesh.cloudevents import cloud_event
-from jetmesh.event import Event, EventType, id_of, is_occurrence, stream_of
+from jetmesh.event import INTAKE, Event, EventType, id_of, is_occurrence, stream_of
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.delivery import derived_id
@@ -22,7 +22,7 @@ from jetmesh.middleware import Middleware
 from jetmesh.process import process
 from jetmesh.process.health import Health
 from jetmesh.runtime.context import Context, connect
-from jetmesh.service import INTAKE, Service
+from jetmesh.service import Service
 from jetmesh.settings import Settings, check_names, read
 from jetmesh.telemetry import providers
 from jetmesh.topology import names, partitions, provision

@@ -15,16 +15,17 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracer
 
 from jetmesh.cloudevents import cloud_event
-from jetmesh.event import Event, id_of, is_occurrence, stream_of
+from jetmesh.event import INTAKE, Event, id_of, is_occurrence, stream_of
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.delivery import Delivery, derived_id
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
 from jetmesh.outcome import Outcome
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.context import context_on
 from jetmesh.runtime.workers import worker_of
-from jetmesh.service import INTAKE, Reaction, Service
+from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Attempt, ReactionTelemetry, Telemetry
 from jetmesh.testing.memory import Memory

@@ -6,11 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from jetmesh.event import EventType, entity_of, is_occurrence, stream_of
+from jetmesh.event import INTAKE, EventType, entity_of, is_occurrence, stream_of
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from jetmesh.jetstream.subject import covers, subjects_of
-from jetmesh.service import INTAKE, Reaction, Service
+from jetmesh.reaction import Reaction
+from jetmesh.service import Service
 from jetmesh.since import Since
 from jetmesh.topology import ownership, partitions
 from jetmesh.topology.difference import FORMERLY, TAKES, TUNABLE

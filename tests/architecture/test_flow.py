@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jetmesh.event import EventType
-from jetmesh.service import Reaction
+from jetmesh.reaction import Reaction
 from jetmesh_contracts import EVENTS, OrderGoodsSecured, OrderPaymentSecured
 from jetmesh_shop.flow import SERVICES
 

@@ -19,9 +19,9 @@ from jetmesh.commands import main
 from jetmesh.event import EventType
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.recording import Recording
 from jetmesh.runtime.version_skew import Versions
-from jetmesh.service import Reaction
 from jetmesh.topology.streams import Consumer, Topology
 from jetmesh_contracts import OrderCancellationRequested, OrderCancelled, OrderPlaced, OrderRefused
 from jetmesh_shop import flow

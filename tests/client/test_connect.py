@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import jetmesh
 from jetmesh import AlreadyThere, EventModel, NotTaken, Permanent, Taken, Token, Unavailable
+from jetmesh.event import INTAKE
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents
-from jetmesh.service import INTAKE
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology import accounts, nkeys
 from tests.support.jobs import SERVICES, Asked, Dropped, desk

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import jetmesh
 from jetmesh import Taken, Unavailable
+from jetmesh.event import INTAKE
 from jetmesh.jetstream.headers import TRACEPARENT
-from jetmesh.service import INTAKE
 from jetmesh.testing import Broker, MeshOf
 from tests.support.jobs import Asked, Dropped, desk
 

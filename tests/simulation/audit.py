@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from jetmesh.event import INTAKE
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.operate.books import fact_of, letter_of, types_of
 from jetmesh.operate.checks import each_event_once
-from jetmesh.service import INTAKE
 from jetmesh.testing.simulation import SimulatedBroker
 from jetmesh.testing.simulation.stream import StoredMessage
 from jetmesh.topology.names import DEAD_LETTERS

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from jetmesh.common.terminal import Say
-from jetmesh.event import entity_of
+from jetmesh.event import INTAKE, entity_of
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import PATIENT_SECONDS, DirectGet
 from jetmesh.jetstream.group_commit import GroupCommit
@@ -21,7 +21,7 @@ from jetmesh.operate.archive.retention import StreamPart, events_from_outside, p
 from jetmesh.operate.archive.row import Row, day_of
 from jetmesh.operate.archive.scan import scan
 from jetmesh.operate.archive.story import by_key, newest, stories, with_keys
-from jetmesh.service import INTAKE, Service
+from jetmesh.service import Service
 from jetmesh.topology import partitions
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import check_split, histories

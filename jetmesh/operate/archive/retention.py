@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from jetmesh.event import EventType, entity_of
+from jetmesh.event import INTAKE, EventType, entity_of
 from jetmesh.jetstream.subject import subjects_of
-from jetmesh.service import INTAKE, Service
+from jetmesh.service import Service
 from jetmesh.topology import partitions
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import outside

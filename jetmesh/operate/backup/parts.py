@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from jetmesh.app import name_of
 from jetmesh.contracts import deployed, registry
-from jetmesh.service import INTAKE, Service
+from jetmesh.event import INTAKE
+from jetmesh.service import Service
 from jetmesh.topology.names import claims_of, limits_of, timers_of
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import Consumer, Topology, topology
