@@ -29,14 +29,16 @@ class Form:
     """It takes messages of a stream that is not ours, which a decoder makes events of."""
     keeps_all: bool = False
     """It takes whatever is recorded, in batches, into a store, and records nothing."""
+    options: tuple[str, ...] = ()
+    """What its decorator takes beside the options that all have."""
 
 
 ON = Form("on")
 BEGINS = Form("begins", begins=True)
 INTAKE = Form("intake", begins=True, takes_outside=True, only_outside=True)
-AFTER = Form("after", is_delayed=True)
-AT = Form("at", is_timed=True)
-EVERY = Form("every", is_scheduled=True)
+AFTER = Form("after", is_delayed=True, options=("minutes", "seconds"))
+AT = Form("at", is_timed=True, options=("field",))
+EVERY = Form("every", is_scheduled=True, options=("cron", "zone", "missed"))
 MANY = Form("on_many", takes_outside=True, is_joint=True)
-LISTEN = Form("listen", is_foreign=True)
+LISTEN = Form("listen", is_foreign=True, options=("subject", "stream", "decode"))
 SINK = Form("sink", keeps_all=True)

@@ -2,11 +2,13 @@
 
 import inspect
 import re
+import reprlib
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any, TypedDict, TypeVar, Union, Unpack, cast, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel
@@ -32,6 +34,9 @@ RESERVED_ENDPOINTS = ("health", "reactions")
 RESERVED_ENTITIES = ("dead", "dead_log", "due", "jetmesh", "timers")
 """The first words of the subjects that the mesh itself uses (`jetmesh.topology.names`)."""
 ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
+
+CONCURRENCY_MAX = 8_192
+"""As many deliveries of a durable are in flight where no concurrency is declared."""
 
 NAME_MAX = 64
 NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{NAME_MAX - 1}}}")
@@ -60,6 +65,13 @@ class Options(TypedDict, total=False):
     about: str
     """The field of what arrives that names the key of the story, where what arrives is about another key: the story and
     what is recorded are about that one."""
+
+
+class SinkOptions(TypedDict, total=False):
+    """The options of a sink's decorator."""
+
+    limit: Rate | None
+    """How often its batches may grow by a message, in all processes together."""
 
 
 class Service:
@@ -149,7 +161,7 @@ class Service:
     def on(self, /, **options: Unpack[Options]) -> Callable[[Function], Function]: ...
     def on(self, function: Any = None, /, **options: Unpack[Options]) -> Any:
         """React to one event, after reading this service's own story of its key."""
-        return self._declare(forms.ON, function, **options)
+        return self._declare(forms.ON, function, options)
 
     @overload
     def begins(self, function: Function, /) -> Function: ...
@@ -157,7 +169,7 @@ class Service:
     def begins(self, /, **options: Unpack[Options]) -> Callable[[Function], Function]: ...
     def begins(self, function: Any = None, /, **options: Unpack[Options]) -> Any:
         """React to the event that begins this service's story of its key; an existing story settles the delivery."""
-        return self._declare(forms.BEGINS, function, **options)
+        return self._declare(forms.BEGINS, function, options)
 
     @overload
     def intake(self, function: Function, /) -> Function: ...
@@ -165,7 +177,7 @@ class Service:
     def intake(self, /, **options: Unpack[Options]) -> Callable[[Function], Function]: ...
     def intake(self, function: Any = None, /, **options: Unpack[Options]) -> Any:
         """React to a message from outside, published without a key in the subject: check it and record it once."""
-        return self._declare(forms.INTAKE, function, **options)
+        return self._declare(forms.INTAKE, function, options)
 
     def after(
         self, *, minutes: float = 0, seconds: float = 0, **options: Unpack[Options]
@@ -176,14 +188,14 @@ class Service:
         """
         delay = timedelta(minutes=minutes, seconds=seconds)
         options.setdefault("retry", Retry(attempts=None))
-        return lambda function: self._add(forms.AFTER, function, delay=delay, **options)
+        return lambda function: self._add(forms.AFTER, function, options, delay=delay)
 
     def at(self, field: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """React to an event at the time in one of its fields; not at all once the service's part of the story is over.
 
         The field is an aware datetime; without a value the event is passed over.
         """
-        return lambda function: self._add(forms.AT, function, at=field, **options)
+        return lambda function: self._add(forms.AT, function, options, at=field)
 
     def every(
         self, cron: str, *, zone: str = "UTC", missed: Missed = "once", **options: Unpack[Options]
@@ -193,7 +205,7 @@ class Service:
         `missed` says what becomes of times at which the broker or the service was away: "once" makes up for all of them
         by one tick, "all" by one tick each, "skip" by none.
         """
-        return lambda function: self._add(forms.EVERY, function, schedule=Schedule(cron, zone, missed), **options)
+        return lambda function: self._add(forms.EVERY, function, options, schedule=Schedule(cron, zone, missed))
 
     @overload
     def on_many(self, function: Function, /) -> Function: ...
@@ -201,7 +213,7 @@ class Service:
     def on_many(self, /, **options: Unpack[Options]) -> Callable[[Function], Function]: ...
     def on_many(self, function: Any = None, /, **options: Unpack[Options]) -> Any:
         """React to many deliveries at once: decide them together on shared state, record them in one atomic batch."""
-        return self._declare(forms.MANY, function, **options)
+        return self._declare(forms.MANY, function, options)
 
     def listen(
         self, subject: str, *, stream: str, decode: Decoder | EventType | None = None, **options: Unpack[Options]
@@ -212,15 +224,15 @@ class Service:
         and named tokens are fields beside it.
         """
         listens = Listens(subject, stream, cast("Decoder | None", decode))
-        return lambda function: self._add(forms.LISTEN, function, listens=listens, **options)
+        return lambda function: self._add(forms.LISTEN, function, options, listens=listens)
 
     @overload
     def sink(self, function: Function, /) -> Function: ...
     @overload
-    def sink(self, /, *, limit: Rate | None = None) -> Callable[[Function], Function]: ...
-    def sink(self, function: Any = None, /, *, limit: Rate | None = None) -> Any:
+    def sink(self, /, **options: Unpack[SinkOptions]) -> Callable[[Function], Function]: ...
+    def sink(self, function: Any = None, /, **options: Unpack[SinkOptions]) -> Any:
         """Keep every event, in batches, in a store that keeps its own position."""
-        return self._declare(forms.SINK, function, retry=Retry(attempts=None), limit=limit)
+        return self._declare(forms.SINK, function, options)
 
     def endpoint(self, function: Function) -> Function:
         """Answer a request: typed, traced, and without recording anything (NATS micro, ADR-32)."""
@@ -233,12 +245,14 @@ class Service:
         self._endpoints.append(declared)
         return function
 
-    def _declare(self, form: Form, function: Any, **options: Any) -> Any:
+    def _declare(self, form: Form, function: Any, chosen: Mapping[str, Any]) -> Any:
         if function is not None:
-            return self._add(form, function, **options)
-        return lambda later: self._add(form, later, **options)
+            return self._add(form, function, chosen)
+        return lambda later: self._add(form, later, chosen)
 
-    def _add(self, form: Form, function: Function, **options: Any) -> Function:
+    def _add(self, form: Form, function: Function, chosen: Mapping[str, Any], **own: Any) -> Function:
+        _check_options(f"{self.name}.{function.__name__}", form, chosen)
+        options = {**({"retry": Retry(attempts=None)} if form.keeps_all else {}), **chosen, **own}
         options["middlewares"] = tuple(options.get("middlewares", ()))
         former = options.get("formerly", ())
         options["formerly"] = (former,) if isinstance(former, str) else tuple(former)
@@ -246,6 +260,22 @@ class Service:
         _check_name(reaction, self._reactions)
         self._reactions.append(reaction)
         return function
+
+
+def _check_options(name: str, form: Form, chosen: Iterable[str]) -> None:
+    """Check that a decorator has these options.
+
+    Raises:
+        DeclarationError: it has not.
+    """
+    known = [*(SinkOptions if form.keeps_all else Options).__annotations__, *form.options]
+    for option in chosen:
+        if option not in known:
+            nearest = "".join(f"write {each!r}, or " for each in get_close_matches(option, known, 1))
+            raise DeclarationError(
+                f"{name} declares {option!r}, and `{form.decorator}` has no such option; {nearest}choose from "
+                f"{', '.join(sorted(known))}."
+            )
 
 
 def _check_name(reaction: Reaction, others: Sequence[Reaction]) -> None:
@@ -362,8 +392,9 @@ class _Signature:
     def _check_concurrency(self, form: Form, most: Any) -> None:
         if most is None:
             return
-        if type(most) is not int or most < 1:
-            raise self.error(f"declares concurrency={most!r}", "write a whole number from 1 on")
+        if type(most) is not int or not 1 <= most <= CONCURRENCY_MAX:
+            fix = f"write a whole number from 1 to {CONCURRENCY_MAX:,}"
+            raise self.error(f"declares concurrency={reprlib.repr(most)}", fix)
         if form.is_joint or form.only_outside:
             what = "decides many deliveries at once" if form.is_joint else "shares its durable with other intakes"
             raise self.error(f"declares concurrency={most}, and {what}", "leave `concurrency` out")

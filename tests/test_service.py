@@ -135,15 +135,53 @@ def test_a_wrong_start_names_function_value_and_fix(wrong: str) -> None:
     assert f"work.finish {words}" in str(error.value)
 
 
-@pytest.mark.parametrize("most", [0, -1, 1.5, True])
+@pytest.mark.parametrize("most", [0, -1, 1.5, True, 8_193, 10**30])
 def test_a_wrong_concurrency_names_function_and_fix(most: Any) -> None:
     async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
     async def finish_all(asked: Sequence[Asked]) -> list[Finished]: ...  # type: ignore[empty-body]
 
-    with pytest.raises(DeclarationError, match=r"work.finish declares concurrency=.*; write a whole number from 1 on"):
+    with pytest.raises(
+        DeclarationError, match=r"work.finish declares concurrency=.{1,40}; write a whole number from 1 to 8,192"
+    ):
         work().on(concurrency=most)(finish)
     with pytest.raises(DeclarationError, match=r"work.finish_all declares concurrency=3, and decides many deliveries"):
         work().on_many(concurrency=3)(finish_all)
+
+
+async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
+async def keep(events: Sequence[Recorded]) -> None: ...
+
+
+OPTIONS: dict[str, tuple[Callable[[Service], Any], str]] = {
+    "misspelt": (
+        lambda service: service.on(retries=3)(finish),  # type: ignore[call-overload]
+        "work.finish declares 'retries', and `on` has no such option; write 'retry', or choose from about, concurrency",
+    ),
+    "of another form": (
+        lambda service: service.on(missed="all")(finish),  # type: ignore[call-overload]
+        "work.finish declares 'missed', and `on` has no such option; choose from about, concurrency",
+    ),
+    "of a reaction's inside": (
+        lambda service: service.begins(at="due")(finish),  # type: ignore[call-overload]
+        "work.finish declares 'at', and `begins` has no such option; choose from",
+    ),
+    "of a deadline": (
+        lambda service: service.after(minuts=3)(finish),  # type: ignore[call-arg]
+        "work.finish declares 'minuts', and `after` has no such option; write 'minutes', or choose from about",
+    ),
+    "of a sink": (
+        lambda service: service.sink(retry=3)(keep),  # type: ignore[call-overload]
+        "work.keep declares 'retry', and `sink` has no such option; choose from limit.",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", OPTIONS)
+def test_an_unknown_option_names_function_option_and_those_that_there_are(wrong: str) -> None:
+    declare, words = OPTIONS[wrong]
+    with pytest.raises(DeclarationError) as error:
+        declare(work())
+    assert words in str(error.value)
 
 
 def test_one_former_name_goes_on_as_one_reaction() -> None:
