@@ -11,7 +11,7 @@ OTHER_PARCEL = ProblemKind(409, "urn:problem-type:parcels:other-parcel", "Anothe
 
 def edge(context: Context, limits: Limits) -> FastAPI:
     """The application."""
-    app = api(limits, title="Parcels")
+    app = api(limits, title="Parcels", tracer_provider=context.telemetry.tracer_provider)
 
     @app.post("/parcels", status_code=201, responses=problem_responses(*OF_A_BODY, OTHER_PARCEL))
     async def ask(asked: ParcelAsked, response: Response) -> ParcelAsked:

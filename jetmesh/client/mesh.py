@@ -21,7 +21,6 @@ from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import PublishResult
 from jetmesh.runtime.reader import RecordedPage
 from jetmesh.settings import Settings, environment, read, variable
-from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.telemetry.spans import SCOPE, Telemetry
 from jetmesh.topology.accounts import inbox_of
 
@@ -131,8 +130,7 @@ async def connect(
     """
     given = {URL: url, SEED: fspath(nkey_seed)}
     settings = read(Settings, environment() | {setting: value for setting, value in given.items() if value})
-    tracer = trace.get_tracer(SCOPE, jetmesh_version())
-    telemetry = Telemetry(name, tracer, NoOpMeterProvider().get_meter(SCOPE), _nothing)
+    telemetry = Telemetry(name, trace.get_tracer_provider(), NoOpMeterProvider().get_meter(SCOPE), _nothing)
     async with AsyncExitStack() as stack:
         try:
             on = await stack.enter_async_context(context.connect(settings, telemetry, name))

@@ -26,7 +26,7 @@ def api(
 
     It has its documentation at `/docs`, which needs nothing from the network. Routes that are not declared on it are
     declared on a `Router`, so that they are bounded as well. Each request is one span, by the process's provider if no
-    `tracer_provider` is given.
+    `tracer_provider` is given; a service gives its own: `context.telemetry.tracer_provider`.
     """
     limits, problems = limits or Limits(), problems or Problems()
     app = FastAPIOffline(

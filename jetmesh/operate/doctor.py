@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel
 
 from jetmesh.common import lenient
+from jetmesh.common.version import jetmesh_version
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.errors import ApiError, ErrorCode, error_code_of
@@ -23,7 +24,6 @@ from jetmesh.settings import variable
 from jetmesh.telemetry.otlp.settings import Receiver
 from jetmesh.telemetry.otlp.transport import receivers
 from jetmesh.telemetry.otlp.variables import SettingError, check
-from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology import provision
 
 SERVER_MIN = (2, 14)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+from jetmesh.common.version import jetmesh_version
 from jetmesh.jetstream.micro import Endpoint, MicroService, plain
 from jetmesh.process.health import Health
 from jetmesh.reaction import Reaction
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
-from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology.names import endpoint_subject
 
 log = logging.getLogger("jetmesh.micro")

@@ -3,28 +3,20 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import Meter, NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Tracer
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
+from jetmesh.common.version import jetmesh_version
 from jetmesh.telemetry.instruments import Histograms, WithHistograms
 from jetmesh.telemetry.otlp import settings as otlp_settings
 from jetmesh.telemetry.otlp import tracer_provider
 from jetmesh.telemetry.otlp.settings import Signal
 from jetmesh.telemetry.otlp.variables import PROCESS, check
 from jetmesh.telemetry.spans import SCOPE, Telemetry
-
-
-def jetmesh_version() -> str:
-    """The version of the installed runtime."""
-    try:
-        return version("jetmesh")
-    except PackageNotFoundError:
-        return "0"
 
 
 def start(service: str, environment: Mapping[str, str] = PROCESS) -> Telemetry:
@@ -41,18 +33,18 @@ def start(service: str, environment: Mapping[str, str] = PROCESS) -> Telemetry:
     if otlp_settings.has_receiver(environment, Signal.LOGS):
         closing.callback(_export_logs(resource, environment))
     meter = _meter(resource, environment, histograms, closing)
-    tracer = _tracer(resource, environment, closing)
-    return Telemetry(service, tracer, meter, closing.close, histograms)
+    spans = _tracer_provider(resource, environment, closing)
+    return Telemetry(service, spans, meter, closing.close, histograms)
 
 
-def _tracer(resource: Resource, environment: Mapping[str, str], closing: ExitStack) -> Tracer:
+def _tracer_provider(resource: Resource, environment: Mapping[str, str], closing: ExitStack) -> TracerProvider:
     """If spans are not exported, none are made: the caller's context is passed on to the next service that exports."""
     if not otlp_settings.has_receiver(environment, Signal.TRACES):
-        return trace.NoOpTracer()
+        return NoOpTracerProvider()
     spans = tracer_provider(resource, environment)
     trace.set_tracer_provider(spans)
     closing.callback(spans.shutdown)
-    return spans.get_tracer(SCOPE, jetmesh_version())
+    return spans
 
 
 def _meter(resource: Resource, environment: Mapping[str, str], histograms: Histograms, closing: ExitStack) -> Meter:

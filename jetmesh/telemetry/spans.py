@@ -16,10 +16,11 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context, attach
 from opentelemetry.metrics import Meter, NoOpMeter
-from opentelemetry.trace import Link, NoOpTracer, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, NoOpTracer, SpanContext, SpanKind, Status, StatusCode, Tracer, TracerProvider
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from jetmesh.cloudevents import Envelope, instant_of
+from jetmesh.common.version import jetmesh_version
 from jetmesh.event import Event, EventType
 from jetmesh.failure import let_go
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, Headers, header_lines
@@ -94,12 +95,15 @@ class Telemetry:
     def __init__(
         self,
         service: str,
-        tracer: Tracer,
+        tracer_provider: TracerProvider,
         meter: Meter,
         shut_down: Callable[[], None],
         histograms: Histograms | None = None,
     ) -> None:
-        self.service, self.tracer, self.meter, self.shut_down = service, tracer, meter, shut_down
+        self.service, self.meter, self.shut_down = service, meter, shut_down
+        self.tracer_provider = tracer_provider
+        """The service's own, for libraries that make spans: the process's is that of the first service in it."""
+        tracer = self.tracer = tracer_provider.get_tracer(SCOPE, jetmesh_version())
         self.publishing = Publishing(tracer, meter)
         self.histograms = Histograms() if histograms is None else histograms
         self.consumed = Counter(

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NoOpTracerProvider
 
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import INTAKE, Event, id_of, is_occurrence, stream_of
@@ -188,7 +188,7 @@ class _Watch(Telemetry):
     """Collects how each attempt ended."""
 
     def __init__(self, service: str) -> None:
-        super().__init__(service, NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+        super().__init__(service, NoOpTracerProvider(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
         self.errors: list[Exception] = []
 
     def reaction(self, reaction: Reaction, *_: Any, **__: Any) -> ReactionTelemetry:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NoOpTracerProvider
 
 from jetmesh import Unavailable
 from jetmesh.failure import Retry
@@ -113,7 +113,7 @@ async def test_a_service_says_that_its_clock_is_wrong_and_is_ready(
 async def test_the_difference_is_measured(mesh_of: MeshOf, ahead: float) -> None:
     service = giving_up(900)
     mesh = await mesh_of(service, start=False)
-    telemetry = Telemetry("work", NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+    telemetry = Telemetry("work", NoOpTracerProvider(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
     async with connect(mesh.settings, telemetry, "gauges") as place:
         runner = Runner(place, service, mesh.services)
         gauges = Gauges(runner)

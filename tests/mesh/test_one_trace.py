@@ -10,6 +10,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, use_span
 
 import jetmesh
 from jetmesh.common.ports import free_ports
+from jetmesh.telemetry import providers as telemetry
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.testing import MeshOf
 from jetmesh_contracts import OrderCancellationRequested
@@ -25,6 +26,7 @@ REQUESTED = "orders.cancellation_requested"
 async def test_an_order_that_is_cancelled_over_http_or_by_hand_is_one_trace(
     mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    telemetry.start("another", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}).shut_down()
     (port,) = free_ports(1)
     http = {"JETMESH_HTTP_PORT": str(port), "JETMESH_HTTP_SECRET": "0123456789abcdef"}
     async with (

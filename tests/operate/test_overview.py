@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NoOpTracerProvider
 from rich.console import Console
 
 from jetmesh import Rate
@@ -80,7 +80,7 @@ async def test_the_gauges_report_a_mesh_in_an_outage(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(tolls, dependencies=[Gate(Bank(is_down=True))], start=False)
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader])
-    telemetry = Telemetry("tolls", NoOpTracer(), meters.get_meter("jetmesh"), lambda: None)
+    telemetry = Telemetry("tolls", NoOpTracerProvider(), meters.get_meter("jetmesh"), lambda: None)
     async with connect(mesh.settings, telemetry, "gauges") as place:
         runner = Runner(place, tolls, mesh.services)
         gauges = Gauges(runner)

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NoOpTracerProvider
 
 from jetmesh import Rate
 from jetmesh.jetstream import api, certificates
@@ -48,7 +48,7 @@ class Watched:
 async def watched(mesh: LocalMesh, service: Service, gate: Gate | None) -> AsyncIterator[Watched]:
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader])
-    telemetry = Telemetry(service.name, NoOpTracer(), meters.get_meter("jetmesh"), lambda: None)
+    telemetry = Telemetry(service.name, NoOpTracerProvider(), meters.get_meter("jetmesh"), lambda: None)
     async with connect(mesh.settings, telemetry, "gauges") as place:
         runner = Runner(place, service, mesh.services)
         asking = asyncio.create_task(Gauges(runner).watch())

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NoOpTracerProvider
 
 from jetmesh import Tick
 from jetmesh.jetstream import stream_reader
@@ -153,7 +153,7 @@ async def test_each_local_time_is_due_once_through_a_change_to_summer_time(
 ) -> None:
     service = closing("30 2 * * *")
     memory = Memory(topology([service]))
-    telemetry = Telemetry("ledger", NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+    telemetry = Telemetry("ledger", NoOpTracerProvider(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
     at = datetime.fromisoformat(woken)
     note = at - timedelta(hours=1) if at.isoformat() != "2027-10-31T02:30:00+01:00" else at - timedelta(minutes=59)
     async with context_on(await memory.connect(), Settings(), telemetry) as context:

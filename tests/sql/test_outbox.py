@@ -78,7 +78,7 @@ async def test_the_request_that_added_it_is_the_parent(
 ) -> None:
     provider, kept = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(kept))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     local, outbox = await mesh_of(desk(), bookings, start=False), Outbox(database, service=bookings)
     with provider.get_tracer("program").start_as_current_span("request") as request:
         await added(outbox, database, Booked(job_id="j-1"))

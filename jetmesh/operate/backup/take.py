@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jetmesh.common.terminal import Say
+from jetmesh.common.version import jetmesh_version
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.leader_get import next_message
 from jetmesh.jetstream.transport import Transport
@@ -17,7 +18,6 @@ from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, Stream
 from jetmesh.operate.backup.parts import Parts, durable_of, parts
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
-from jetmesh.telemetry.providers import jetmesh_version
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS, is_note
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import check_split

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NoOpTracerProvider
 
 from jetmesh.runtime.context import context_on
 from jetmesh.runtime.runner import Runner
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 Callback = Callable[[], None]
 
-UNTRACED = Telemetry("", NoOpTracer(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
+UNTRACED = Telemetry("", NoOpTracerProvider(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
 
 END_SECONDS = 60.0
 

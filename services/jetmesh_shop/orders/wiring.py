@@ -36,7 +36,8 @@ async def wire(context: Context) -> AsyncIterator[Orders]:
 
 def _serve(context: Context, settings: Settings, port: MeshOrders) -> None:
     limits, leaving = EdgeLimits(requests_per_second=settings.http_requests_per_second), asyncio.Event()
-    app = create_app(port, _tokens(settings), limits, leaving=leaving)
+    provider = context.telemetry.tracer_provider
+    app = create_app(port, _tokens(settings), limits, tracer_provider=provider, leaving=leaving)
     serve(context, app, settings, limits=limits, leaving=leaving)
 
 
