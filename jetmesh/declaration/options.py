@@ -1,0 +1,172 @@
+"""What may be wrong with the options of a reaction: each check yields what is wrong, and the fix."""
+
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, get_args, get_type_hints
+
+from jetmesh import foreign
+from jetmesh.declaration.annotations import names
+from jetmesh.declaration.signature import Mistake
+from jetmesh.event_model import is_aware, is_token
+from jetmesh.forms import Form
+from jetmesh.rate import Rate
+from jetmesh.reaction import Pool, Reaction
+from jetmesh.schedule import problem_of
+from jetmesh.since import FORMS, is_since
+
+CONCURRENCY_MAX = 8_192
+"""As many deliveries of a durable are in flight where no concurrency is declared."""
+
+
+def unknown(form: Form, names: Iterable[str], chosen: Iterable[str]) -> Iterator[Mistake]:
+    """The decorator of the form has these options: those that are named, and those of the form."""
+    known = [*names, *form.options]
+    for option in chosen:
+        if option not in known:
+            nearest = "".join(f"write {each!r}, or " for each in get_close_matches(option, known, 1))
+            yield (
+                f"declares {option!r}, and `{form.decorator}` has no such option",
+                f"{nearest}choose from {', '.join(sorted(known))}",
+            )
+
+
+def needs(service: str, dependencies: type | None, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """What it needs is a dependency of its service."""
+    needed = options.get("needs")
+    known = {dependencies, *get_type_hints(dependencies).values()} if dependencies else set()
+    if needed is not None and needed not in known:
+        yield (
+            f"needs {needed!r}, which is no dependency of {service}",
+            "name the type of a field of its dependencies, such as `needs=Gateway`",
+        )
+
+
+def pool(is_async: bool, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """A plain function runs in a pool that there is; one that awaits in none."""
+    chosen = options.get("pool")
+    if is_async and chosen is not None:
+        yield f"declares pool={chosen!r} and is async", "write `def`: what awaits runs on the loop"
+    if chosen not in (None, *get_args(Pool)):
+        yield f"declares pool={chosen!r}", 'write "threads" or "processes"'
+
+
+def start(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Where it begins, and the names that it had."""
+    since = options.get("since")
+    if since is not None and not is_since(since):
+        yield f"declares since={since!r}", f"write {FORMS}"
+    for name in options.get("formerly", ()):
+        if not (isinstance(name, str) and name.isidentifier()):
+            yield f"declares formerly={name!r}", "write the name that the function had before"
+
+
+def schedule(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """The times of the clock; they begin anew with each deployment."""
+    declared = options.get("schedule")
+    if declared is None:
+        return
+    if wrong := problem_of(declared.cron, declared.zone, declared.missed):
+        yield wrong
+    for name in ("since", "formerly"):
+        if options.get(name):
+            yield f"declares {name}={options[name]!r}, and a schedule begins anew", f"leave `{name}` out"
+
+
+def concurrency(form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """A number, of a reaction that has deliveries of its own."""
+    most = options.get("concurrency")
+    if most is None:
+        return
+    if type(most) is not int or not 1 <= most <= CONCURRENCY_MAX:
+        yield f"declares concurrency={reprlib.repr(most)}", f"write a whole number from 1 to {CONCURRENCY_MAX:,}"
+    if form.is_joint or form.only_outside:
+        what = "decides many deliveries at once" if form.is_joint else "shares its durable with other intakes"
+        yield f"declares concurrency={most}, and {what}", "leave `concurrency` out"
+
+
+def limit(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """A rate, of numbers that can be kept."""
+    declared = options.get("limit")
+    if declared is None:
+        return
+    if not isinstance(declared, Rate):
+        yield f"declares limit={declared!r}", "write `limit=Rate(100, per_seconds=60, burst=10)`"
+    elif declared.problem:
+        wrong, _, fix = declared.problem.partition(": ")
+        yield f"declares a limit with {wrong}", fix
+
+
+BY_THEMSELVES = (start, schedule, concurrency, limit)
+"""The checks that look at nothing but the options and the form."""
+
+
+def in_a_pool(reaction: Reaction) -> Iterator[Mistake]:
+    """What it takes can be had where it runs."""
+    if reaction.pool and "snapshot" in reaction.arguments:
+        yield "takes a Snapshot, which is awaited, and is not async", "write `async def`"
+    if reaction.pool == "processes" and "delivery" in reaction.arguments:
+        yield "takes a Delivery, and runs in another process", 'write pool="threads"'
+    if reaction.pool == "processes" and "dependencies" in reaction.arguments:
+        yield (
+            "takes the dependencies of this process, and runs in another one",
+            'leave them out and compute from the event and the story alone, or write pool="threads"',
+        )
+
+
+def at(reaction: Reaction) -> Iterator[Mistake]:
+    """The field of its event that says when is a time with a zone."""
+    for event in reaction.events if reaction.form.is_timed else ():
+        if not is_aware(event, reaction.at):
+            yield (
+                f"is due at {reaction.at!r}, which is no field of {event.__name__} that is a time with a zone",
+                f"declare `{reaction.at}: AwareDatetime` there (pydantic), or name another field",
+            )
+
+
+def about(reaction: Reaction) -> Iterator[Mistake]:
+    """The field that names another key can name one, and its form has a story to choose."""
+    if reaction.about and reaction.form.is_joint:
+        yield f"is about {reaction.about!r}", "read any story through the Snapshot of a reaction to many"
+    if reaction.about and reaction.form.only_outside:
+        yield f"is about {reaction.about!r}", "record what comes under its own key, and react to that"
+    for event in reaction.arrives if reaction.about else ():
+        if not is_token(event, reaction.about):
+            yield (
+                f"is about {reaction.about!r}, which is no field of {event.__name__} that is a Token",
+                "name a field that can be a key: a part of a subject",
+            )
+
+
+def listens(reaction: Reaction) -> Iterator[Mistake]:
+    """It makes one event of its service's own of a foreign message."""
+    if reaction.listens is None:
+        return
+    event = reaction.events[0]
+    if len(reaction.events) > 1:
+        yield f"listens for {names(reaction.events)}", "listen for each with a reaction of its own"
+    if event.owner != reaction.service:
+        yield (
+            f"listens for {event.__name__}, which {event.owner} owns",
+            f"decode into an event that {reaction.service} owns",
+        )
+    yield from foreign.problems(reaction.listens, event)
+
+
+def delivery(reaction: Reaction) -> Iterator[Mistake]:
+    """One delivery is there where one event is."""
+    if "delivery" in reaction.arguments and (reaction.form.is_joint or reaction.form.keeps_all):
+        yield "takes a Delivery, and many arrive at once", "leave it out, or react to one event"
+
+
+def since(reaction: Reaction) -> Iterator[Mistake]:
+    """What it reads again is kept."""
+    if reaction.since is not None and all(map(reaction.takes_from_outside, reaction.events)):
+        yield (
+            f"declares since={reaction.since!r}, and takes what comes from outside, which no reaction reads again",
+            "leave `since` out",
+        )
+
+
+OF_A_REACTION = (in_a_pool, at, about, listens, delivery, since)
+"""The checks that look at what the signature names, too."""
