@@ -44,6 +44,7 @@ lint:
     uv run jetmesh contracts lint
     uv run jetmesh contracts check
     uv run python -m tools.generate --check
+    uv run --no-project tools/vendor.py --check
 
 # the next version of everything, the release of its contracts, and what is generated from both: just release 0.2.0
 release version:
@@ -65,7 +66,11 @@ format:
 # what CI checks: lint and all tests
 check: lint test
 
-# the real nats and jaeger into .tools/bin; also by name: helm kubeconform prometheus kube
+# what pages load in a browser, from npm into the tree, as tools/vendor.py names it
+vendor:
+    uv run --no-project tools/vendor.py
+
+# the real nats and jaeger into .tools/bin; also by name: helm kubeconform prometheus kube chromium
 tools *names:
     @uv run --no-project tools/build.py "$@"
 

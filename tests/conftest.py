@@ -9,7 +9,7 @@ from jetmesh import Service
 from jetmesh.jetstream.connection import Connection
 from jetmesh.runtime import one_by_one
 from jetmesh.testing import Broker
-from tests.support import jobs
+from tests.support import browser, jobs
 
 
 @pytest.fixture
@@ -25,6 +25,13 @@ async def connection(broker: Broker) -> AsyncIterator[Connection]:
     await opened.open(broker.url, "test")
     yield opened
     await opened.close()
+
+
+@pytest_asyncio.fixture
+async def browsing() -> AsyncIterator[browser.Browsing]:
+    """A real Chromium, whose complaints fail the test."""
+    async with browser.browsing() as opened:
+        yield opened
 
 
 @pytest.fixture

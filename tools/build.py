@@ -98,16 +98,20 @@ PROGRAMS = [
     Program("kube", "etcd", "go.etcd.io/etcd/server/v3", "v3.6.5"),
     Program("kube", "kwok", "sigs.k8s.io/kwok", "v0.7.0", "cmd/kwok"),
 ]
+# What is not built here, and what installs it.
+SYSTEM = {"chromium": "apt-get install chromium"}
 
 
 def main(tools: Sequence[str]) -> None:
     """Provide each of the tools named, the default ones if none is."""
-    known = {program.tool for program in PROGRAMS}
+    known = {program.tool for program in PROGRAMS} | SYSTEM.keys()
     if unknown := set(tools) - known:
         sys.exit(f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     for program in PROGRAMS:
         if program.tool in (tools or DEFAULT):
             provide(program)
+    for tool in SYSTEM.keys() & set(tools):
+        print(f"{tool}: {shutil.which(tool) or f'not installed: {SYSTEM[tool]}'}", flush=True)
 
 
 def provide(program: Program) -> None:

@@ -5,6 +5,8 @@ from jetmesh.common.extras import brought_by
 
 with brought_by("http", "jetmesh.http"):
     from jetmesh.http.api import api
+    from jetmesh.http.browser.assets import Assets
+    from jetmesh.http.browser.security import PageSecurity
     from jetmesh.http.errors import Problems
     from jetmesh.http.limits import Limits
     from jetmesh.http.openapi import problem_responses
@@ -31,9 +33,11 @@ __all__ = [
     "OF_A_BODY",
     "TOO_LARGE",
     "UNAUTHORIZED",
+    "Assets",
     "FromOutside",
     "HttpSettings",
     "Limits",
+    "PageSecurity",
     "ProblemKind",
     "Problems",
     "Router",
