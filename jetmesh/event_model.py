@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+
+from jetmesh.keyed_model import KeyedModel
 
 Token = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-)+,\-0-=?-~]+$")]
 """One token of a NATS subject: printable ASCII without space, '.', '*', '>' or '/'. Every key is one."""
@@ -14,7 +16,7 @@ NO_TOKENS = ("", "a.b", "a b", "*", ">")
 NO_INSTANTS = (datetime(2026, 1, 1), date(2026, 1, 1), "soon", b"soon", True)  # noqa: DTZ001  (it must be refused)
 
 
-class EventModel(BaseModel):
+class EventModel(KeyedModel):
     """An event as a pydantic model; a package of contracts may bring a base class of its own (`jetmesh.Event`).
 
     It is strict where it is written: no unknown field, no value of another type. It is tolerant where it is read: a
@@ -31,11 +33,8 @@ class EventModel(BaseModel):
         TypeError: the keywords contradict one another, or a class names a field as its id that is no token.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
     type: ClassVar[str]
     owner: ClassVar[str]
-    key_field: ClassVar[str]
     from_outside: ClassVar[bool] = False
     state: ClassVar[bool] = False
     ending: ClassVar[bool] = False
@@ -70,21 +69,6 @@ class EventModel(BaseModel):
             raise TypeError(
                 f"{cls.__name__}: id_field={cls.id_field!r} must name a field that is a Token: a part of a subject"
             )
-
-    @property
-    def key(self) -> str:
-        """The entity that the event is about: the third token of its subject."""
-        key: str = getattr(self, self.key_field)
-        return key
-
-    @classmethod
-    def read(cls, data: bytes) -> Self:
-        """The event in a JSON body.
-
-        Raises:
-            pydantic.ValidationError: naming each field that is wrong.
-        """
-        return cls.model_validate_json(data, extra="ignore")
 
 
 def is_token(model: type, name: str) -> bool:

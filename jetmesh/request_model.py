@@ -1,20 +1,20 @@
 """A base class for requests: a pydantic model that names the endpoint which answers it, and the type of the answer."""
 
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
+
+from jetmesh.keyed_model import KeyedModel
 
 Response = TypeVar("Response", bound=BaseModel)
 
 
-class Request(BaseModel, Generic[Response]):
+class Request(KeyedModel, Generic[Response]):
     """A question to one service: `class StockOf(Request[Stock], type="inventory.stock_of", key_field="sku")`.
 
     `type` is the service that answers and the name of its endpoint; `key_field` names the field with the key whose
     story the endpoint reads, if it reads one. Written strictly, read tolerantly, as an event is.
     """
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     type: ClassVar[str] = ""
     key_field: ClassVar[str] = ""
@@ -23,21 +23,6 @@ class Request(BaseModel, Generic[Response]):
         super().__init_subclass__()
         cls.type = type or getattr(cls, "type", "")
         cls.key_field = key_field or getattr(cls, "key_field", "")
-
-    @property
-    def key(self) -> str:
-        """The key whose story the endpoint reads."""
-        key: str = getattr(self, self.key_field)
-        return key
-
-    @classmethod
-    def read(cls, data: bytes) -> Self:
-        """The request in a JSON body.
-
-        Raises:
-            pydantic.ValidationError: naming each field that is wrong.
-        """
-        return cls.model_validate_json(data, extra="ignore")
 
 
 RequestType = type[Request[Any]]

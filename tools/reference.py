@@ -11,6 +11,8 @@ PAGE = ROOT / "docs/authors/reference.md"
 PACKAGES = ("jetmesh", "jetmesh.testing", "jetmesh.sql", "jetmesh.extend", "jetmesh.http")
 FORMAL = {"Generic", "NamedTuple"}
 """Bases that say how a class is written."""
+INSIDE = {"KeyedModel": "jetmesh.keyed_model"}
+"""Bases that are no public names, and their modules: a class is shown with their members as its own."""
 GIVEN = {"Books", "Context", "LocalMesh", "Mesh", "Replica", "SyncMesh"}
 """What users get and never make."""
 
@@ -120,7 +122,15 @@ def bases(node: ast.ClassDef) -> str:
         return ""
     if "Protocol" in named:
         return ": any object with these members"
-    return f": a kind of `{named[0].partition('[')[0]}`"
+    first = named[0].partition("[")[0]
+    return bases(inside(first)) if first in INSIDE else f": a kind of `{first}`"
+
+
+def inside(name: str) -> ast.ClassDef:
+    """The definition of a base that is no public name."""
+    node = definition(INSIDE[name], name).node
+    assert isinstance(node, ast.ClassDef)
+    return node
 
 
 def constructor(node: ast.ClassDef) -> str:
@@ -149,8 +159,9 @@ def is_public(name: str) -> bool:
 
 def members(node: ast.ClassDef) -> Iterator[str]:
     """The members that users may use, in the order of the class."""
+    inherited = [inside(name) for base in node.bases if (name := ast.unparse(base)) in INSIDE]
     lines = []
-    for each in documented(node.body):
+    for each in (each for owner in (node, *inherited) for each in documented(owner.body)):
         name = name_of(each.node)
         if is_public(name) and each.text:
             lines.append(f"- `{member(each.node)}`: {' '.join(prose(each.text).split())}")
