@@ -23,8 +23,9 @@ GRAFANA = {
     "$service_name": ".*",
     "$deployment_environment_name": ENVIRONMENT,
 }
-ELSEWHERE = ("jetmesh_certificate_end_seconds", "jetmesh_storing_failing_seconds")
-"""The watched mesh speaks without TLS, to a broker that stores; test_gauges.py and test_storing.py look at these."""
+ELSEWHERE = ("jetmesh_certificate_end_seconds", "jetmesh_storing_failing_seconds", "jetmesh_limit_waiting")
+"""The watched mesh speaks without TLS, to a broker that stores, and has no rate limit; test_gauges.py and
+test_storing.py look at these."""
 DASHBOARDS = sorted((OBSERVABILITY / "grafana" / "dashboards").glob("*.json"))
 
 
