@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from jetmesh.common import json_body
 from jetmesh.event import Event, EventType
 from jetmesh.failure import BrokenContract
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, Headers, Nats, header_lines, lines_read
 from jetmesh.jetstream.headers import CloudEvents as Ce
 
@@ -65,7 +65,7 @@ class Envelope:
     traceparent: str
     tracestate: str
     data: bytes
-    delivery: Delivery = field(repr=False)
+    delivery: RawDelivery = field(repr=False)
     first_time: str = ""
 
     @property
@@ -134,7 +134,7 @@ def cloud_event(
     return lines_read(lines)
 
 
-def decode_envelope(delivery: Delivery) -> Envelope:
+def decode_envelope(delivery: RawDelivery) -> Envelope:
     """Decode a delivery: binary, structured, or plain with the missing attributes derived from its place in the stream.
 
     Raises:
@@ -157,7 +157,7 @@ def decode_envelope(delivery: Delivery) -> Envelope:
     return _envelope(delivery, headers, _body(delivery), {})
 
 
-def decode_own_form(delivery: Delivery) -> Envelope | None:
+def decode_own_form(delivery: RawDelivery) -> Envelope | None:
     """The fast path: the envelope of a delivery that the runtime wrote; None if its headers have another form."""
     written = _OWN_FORM.fullmatch(delivery.header_block.decode("utf-8", "replace"))
     if written is None:
@@ -171,7 +171,7 @@ def decode_own_form(delivery: Delivery) -> Envelope | None:
     )  # fmt: skip
 
 
-def _body(delivery: Delivery) -> bytes:
+def _body(delivery: RawDelivery) -> bytes:
     try:
         return json_body.canonical(delivery.data)
     except json_body.Malformed as wrong:
@@ -193,7 +193,7 @@ def json_object(body: bytes, otherwise: str) -> dict[str, Any]:
     return document
 
 
-def _structured(delivery: Delivery, headers: Headers) -> Envelope:
+def _structured(delivery: RawDelivery, headers: Headers) -> Envelope:
     document = json_object(delivery.data, "a structured CloudEvent is a JSON object")
     if not document.keys() & set(DATA):
         raise BrokenContract("data: missing in the structured CloudEvent")
@@ -235,7 +235,7 @@ def _decoded(name: str, value: str) -> str:
         ) from None
 
 
-def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Mapping[str, Any]) -> Envelope:
+def _envelope(delivery: RawDelivery, headers: Headers, data: bytes, attributes: Mapping[str, Any]) -> Envelope:
     """The envelope from the attributes; missing ones are derived."""
     key, carrier = delivery.key, headers if headers.get(TRACEPARENT) else attributes
     return Envelope(
@@ -254,7 +254,7 @@ def _envelope(delivery: Delivery, headers: Headers, data: bytes, attributes: Map
     )
 
 
-def _check(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
+def _check(delivery: RawDelivery, attributes: Mapping[str, Any]) -> None:
     _check_attributes(attributes)
     _check_place(delivery, attributes)
 
@@ -278,7 +278,7 @@ def _check_attributes(attributes: Mapping[str, Any]) -> None:
         raise BrokenContract(f"CloudEvents attribute datacontenttype: {_shown(content)} is not {JSON}")
 
 
-def _check_place(delivery: Delivery, attributes: Mapping[str, Any]) -> None:
+def _check_place(delivery: RawDelivery, attributes: Mapping[str, Any]) -> None:
     """Check that type and subject are those of the NATS subject."""
     if attributes["type"] != delivery.type:
         raise BrokenContract(
@@ -307,7 +307,7 @@ def encoded(value: str) -> str:
     return value if _UNENCODED.fullmatch(value) else quote(value, safe=_PRINTABLE)
 
 
-def undecoded(delivery: Delivery) -> Envelope:
+def undecoded(delivery: RawDelivery) -> Envelope:
     """The fallback for a delivery that can't be decoded: enough to trace it and to store it as a dead letter."""
     headers = {name.lower(): value for name, value in delivery.headers.items()}
     return Envelope(

@@ -10,7 +10,7 @@ Position = tuple[str, int]
 _NAMESPACE = uuid.UUID("5b0f7a6e-2f0c-5d1f-9a53-0d3c6a2a1f57").bytes
 
 
-class Delivery:
+class RawDelivery:
     """One message as the broker delivered it, not yet decoded.
 
     `headers` may be the undecoded header block: it is decoded on first use, which most deliveries never need.

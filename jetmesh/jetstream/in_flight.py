@@ -7,7 +7,7 @@ import time
 from typing import TypeAlias
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
 
@@ -21,7 +21,7 @@ class InFlight:
     def __init__(self, connection: Transport, ack_wait_seconds: float) -> None:
         self._connection = connection
         self._ack_wait_seconds = ack_wait_seconds
-        self._held: dict[str, tuple[Delivery, Pull, TimedSequence]] = {}
+        self._held: dict[str, tuple[RawDelivery, Pull, TimedSequence]] = {}
         self._positions: dict[tuple[Pull, TimedSequence], str] = {}
         self.orphans: set[str] = set()
         """Replies of deliveries whose durable is gone: nothing may be recorded because of one."""
@@ -35,7 +35,7 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._held)
 
-    def take(self, delivery: Delivery, pull: Pull) -> bool:
+    def take(self, delivery: RawDelivery, pull: Pull) -> bool:
         """Take a delivery that arrived; False if its message is in flight here already, after a pause of the process or
         a crash of the broker. The first copy keeps running, and its ack settles both."""
         position = delivery.sequence, delivery.timestamp
@@ -69,16 +69,16 @@ class InFlight:
             reply for reply, (delivery, of, _) in self._held.items() if of is pull and delivery.held_since < before
         }
 
-    def ack(self, delivery: Delivery) -> None:
+    def ack(self, delivery: RawDelivery) -> None:
         """Acknowledge. A lost ack does no harm: the delivery comes again and is settled by its recorded outcome."""
         self._settle(delivery, b"+ACK")
 
-    def nak(self, delivery: Delivery, pause_seconds: float = 0.0) -> None:
+    def nak(self, delivery: RawDelivery, pause_seconds: float = 0.0) -> None:
         """Give it back, to be delivered again after a pause; it holds an ack-pending slot meanwhile."""
         delay = b" " + json.dumps({"delay": int(pause_seconds * 1e9)}).encode() if pause_seconds > 0 else b""
         self._settle(delivery, b"-NAK" + delay)
 
-    def rest(self, delivery: Delivery, seconds: float) -> None:
+    def rest(self, delivery: RawDelivery, seconds: float) -> None:
         """Give it back for so long, and let its pull rest: no delivery behind it is due sooner."""
         if held := self._held.get(delivery.reply):
             held[1].rest(seconds)
@@ -108,7 +108,7 @@ class InFlight:
             found.setdefault((pull.stream, pull.durable), now - delivery.held_since)
         return found
 
-    def _settle(self, delivery: Delivery, word: bytes) -> None:
+    def _settle(self, delivery: RawDelivery, word: bytes) -> None:
         held = self._held.pop(delivery.reply, None)
         if held is not None:
             held_delivery, pull, position = held
@@ -119,7 +119,7 @@ class InFlight:
                 self._say(delivery, word)
             pull.release(held_delivery)
 
-    def _say(self, delivery: Delivery, word: bytes) -> None:
+    def _say(self, delivery: RawDelivery, word: bytes) -> None:
         try:  # noqa: SIM105  (`suppress` costs three calls for each delivery)
             self._connection.send(delivery.reply, word)
         except Unavailable:

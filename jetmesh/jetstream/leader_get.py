@@ -5,11 +5,11 @@ from typing import Any
 
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.clock import unix_nano
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.transport import Transport
 
 
-async def message_at(connection: Transport, stream: str, sequence: int) -> Delivery | None:
+async def message_at(connection: Transport, stream: str, sequence: int) -> RawDelivery | None:
     """The message of this sequence; None if it is gone, or there is no such stream.
 
     Raises:
@@ -18,7 +18,7 @@ async def message_at(connection: Transport, stream: str, sequence: int) -> Deliv
     return await _get(connection, stream, {"seq": sequence})
 
 
-async def next_message(connection: Transport, stream: str, first: int, subjects: str) -> Delivery | None:
+async def next_message(connection: Transport, stream: str, first: int, subjects: str) -> RawDelivery | None:
     """The first message on these subjects from the sequence `first` on; None if there is none.
 
     Raises:
@@ -27,12 +27,12 @@ async def next_message(connection: Transport, stream: str, first: int, subjects:
     return await _get(connection, stream, {"seq": first, "next_by_subj": subjects})
 
 
-async def _get(connection: Transport, stream: str, wanted: dict[str, Any]) -> Delivery | None:
+async def _get(connection: Transport, stream: str, wanted: dict[str, Any]) -> RawDelivery | None:
     answer = await request(connection, f"STREAM.MSG.GET.{stream}", wanted)
     if answer is None:
         return None
     message = answer["message"]
-    return Delivery(
+    return RawDelivery(
         subject=message["subject"],
         headers=b64decode(message.get("hdrs") or ""),
         data=b64decode(message.get("data") or ""),

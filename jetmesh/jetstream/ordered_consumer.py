@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import BrokerUnavailable, Unavailable
 from jetmesh.jetstream.api import passing_consumer
-from jetmesh.jetstream.delivery import Delivery, ack_facts
+from jetmesh.jetstream.delivery import RawDelivery, ack_facts
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import Nats, decode_headers
 from jetmesh.jetstream.transport import Transport, answer_inbox
@@ -33,7 +33,7 @@ Frames = asyncio.Queue[Pushed]
 
 async def follow(
     connection: Transport, stream: str, subjects: Sequence[str], after: int = 0
-) -> AsyncGenerator[Delivery, None]:
+) -> AsyncGenerator[RawDelivery, None]:
     """The messages behind the sequence `after`, those that are there and those that come. It waits while the broker is
     away.
 
@@ -78,7 +78,7 @@ async def _consumer(
             raise BrokerUnavailable(str(refused), RETRY_SECONDS) from refused
 
 
-async def _in_order(connection: Transport, inbox: str, frames: Frames) -> AsyncGenerator[Delivery, None]:
+async def _in_order(connection: Transport, inbox: str, frames: Frames) -> AsyncGenerator[RawDelivery, None]:
     """The deliveries until one is missing, or nothing comes any more."""
     count = 0
     while (frame := await _next(frames)) is not None:
@@ -91,7 +91,7 @@ async def _in_order(connection: Transport, inbox: str, frames: Frames) -> AsyncG
         count += 1
         if int(number) != count:
             return
-        yield Delivery(subject, headers, data, "", stream, int(sequence), 1, int(time_ns) / 1e9)
+        yield RawDelivery(subject, headers, data, "", stream, int(sequence), 1, int(time_ns) / 1e9)
 
 
 def _is_whole(connection: Transport, reply: str, status: bytes, count: int) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.consumer_config import Config, hold_seconds
-from jetmesh.jetstream.delivery import Delivery, ack_facts
+from jetmesh.jetstream.delivery import RawDelivery, ack_facts
 from jetmesh.jetstream.status import Status, StatusKind
 from jetmesh.jetstream.transport import Transport
 
@@ -37,7 +37,7 @@ class Pull:
 
     They hold about `bytes_max` together, and twice as much at most; a larger message comes alone. A server that ends
     one connection after the other (a slow consumer: `max_pending`, `write_deadline`) is asked for half each time.
-    `deliver` is called for each delivery, inside the read loop, and must not block. `shared`: see `Delivery`.
+    `deliver` is called for each delivery, inside the read loop, and must not block. `shared`: see `RawDelivery`.
     """
 
     def __init__(  # noqa: PLR0913  (what a durable is, and what a process may hold of it)
@@ -46,7 +46,7 @@ class Pull:
         stream: str,
         durable: str,
         slots: int,
-        deliver: Callable[[Delivery], None],
+        deliver: Callable[[RawDelivery], None],
         bytes_max: int = BYTES_MAX,
         *,
         shared: bool = False,
@@ -157,7 +157,7 @@ class Pull:
         self.last_frame = time.monotonic()
         self._pull()
 
-    def release(self, delivery: Delivery) -> None:
+    def release(self, delivery: RawDelivery) -> None:
         """A delivery is settled: its slot is free."""
         self._held -= 1
         self._held_bytes -= delivery.size
@@ -225,7 +225,7 @@ class Pull:
                 del asked[token]
             break
         stream, _, delivered, sequence, _, time_ns, *_ = ack_facts(reply)
-        delivery = Delivery(
+        delivery = RawDelivery(
             subject, headers, data, reply, stream, int(sequence), int(delivered), int(time_ns) / 1e9,
             shared=self._shared, held_since=self.last_frame,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from jetmesh.history import History, history_of
 from jetmesh.jetstream import stream_reader
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.clock import unix_nano
-from jetmesh.jetstream.delivery import Delivery, Position, id_of_place
+from jetmesh.jetstream.delivery import Position, RawDelivery, id_of_place
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import Jetmesh
 from jetmesh.jetstream.subject import is_marker
@@ -221,7 +221,7 @@ def _together(kept: Iterable[Fact], archived: Iterable[Fact]) -> list[Fact]:
 def fact_of(types: Mapping[str, EventType], stream: str, message: Stored) -> Fact:
     """What a message is, read as the services read it; `wrong` says why they could not."""
     at = unix_nano(message.time)
-    delivery = Delivery(message.subject, message.headers, message.data, "", stream, message.sequence, 1, at / 1e9)
+    delivery = RawDelivery(message.subject, message.headers, message.data, "", stream, message.sequence, 1, at / 1e9)
     try:
         envelope, wrong = decode_envelope(delivery), ""
     except BrokenContract as broken:
@@ -242,7 +242,7 @@ def fact_of(types: Mapping[str, EventType], stream: str, message: Stored) -> Fac
     )
 
 
-def _wrong(event_type: EventType | None, delivery: Delivery, data: bytes) -> str:
+def _wrong(event_type: EventType | None, delivery: RawDelivery, data: bytes) -> str:
     """What its contract does not allow; empty if it comes from outside (its owner checks it), or has no contract
     here."""
     if event_type is None or not delivery.key:

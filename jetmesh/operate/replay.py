@@ -10,7 +10,7 @@ from typing import Any
 
 from jetmesh.event import INTAKE
 from jetmesh.jetstream.api import consumers_of, request
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
 from jetmesh.jetstream.leader_get import message_at
 from jetmesh.jetstream.message import Guard, Message
@@ -26,7 +26,7 @@ class Unfit(Exception):
     """A dead letter does not match its original message; the text says how, and what to do."""
 
 
-async def original(connection: Transport, subject: str, headers: Headers, data: bytes) -> Delivery:
+async def original(connection: Transport, subject: str, headers: Headers, data: bytes) -> RawDelivery:
     """The original message of a letter, read from its stream, as the reaction got it.
 
     Raises:
@@ -55,7 +55,7 @@ async def original(connection: Transport, subject: str, headers: Headers, data: 
     return found
 
 
-def again(letter: int, origin: Origin, found: Delivery, traceparent: str) -> Message:
+def again(letter: int, origin: Origin, found: RawDelivery, traceparent: str) -> Message:
     """The message that delivers the original to the reaction of the origin, once."""
     headers = {
         **foreign(found.headers),
@@ -68,7 +68,7 @@ def again(letter: int, origin: Origin, found: Delivery, traceparent: str) -> Mes
     return Message(subject, found.data, headers, Guard(subject, 0))
 
 
-async def _stored(connection: Transport, origin: Origin) -> Delivery:
+async def _stored(connection: Transport, origin: Origin) -> RawDelivery:
     found = await message_at(connection, origin.stream, origin.sequence)
     if found is None:
         where = f"{origin.stream} has no message {origin.sequence} any more"
@@ -76,7 +76,7 @@ async def _stored(connection: Transport, origin: Origin) -> Delivery:
     return found
 
 
-async def reader(connection: Transport, subject: str, found: Delivery) -> Origin:
+async def reader(connection: Transport, subject: str, found: RawDelivery) -> Origin:
     """The origin of a letter, with the name that its reaction has now. Its durable must deliver the message: a letter
     must not fetch what the service may not read.
 

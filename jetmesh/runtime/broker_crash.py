@@ -8,7 +8,7 @@ then the process that had it first has reported it in progress (`InFlight`), or 
 import time
 
 from jetmesh.failure import Retry
-from jetmesh.jetstream.delivery import Delivery, Position
+from jetmesh.jetstream.delivery import Position, RawDelivery
 from jetmesh.jetstream.transport import Transport
 
 ALL_SECONDS = 2.0
@@ -32,7 +32,7 @@ class Doubt:
         self._clock = connection.clock
         connection.on_reconnected(self._begin)
 
-    def puts_off(self, delivery: Delivery, retry: Retry) -> bool:
+    def puts_off(self, delivery: RawDelivery, retry: Retry) -> bool:
         """Whether to give the delivery back for `PAUSE_SECONDS`; never if that would use up its last attempt."""
         now, position = time.monotonic(), (delivery.stream, delivery.sequence)
         if now > self.until or len(self._put_off) > PLACES_MAX:

@@ -6,7 +6,7 @@ each suspect runs alone, and a marker is stored before the attempt: only attempt
 import math
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.outcome import Retried
@@ -35,7 +35,7 @@ def trust_until(reaction: Reaction) -> float:
     return reaction.retry.attempts
 
 
-async def last_chance(context: Context, reaction: Reaction, delivery: Delivery) -> Retried | None:
+async def last_chance(context: Context, reaction: Reaction, delivery: RawDelivery) -> Retried | None:
     """Store the marker of one more attempt of the delivery. A delivery that had all of them stays exhausted; a reaction
     that never gives up has no limit. If the broker can't store the marker, the delivery is given back, and that is the
     outcome."""

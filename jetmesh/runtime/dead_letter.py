@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from jetmesh.cloudevents import now
 from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import Headers, Jetmesh, encode_headers, foreign
 from jetmesh.jetstream.limits import HEADER_BYTES_MAX
 from jetmesh.jetstream.message import Guard, Message, Refused
@@ -20,12 +20,12 @@ LETTER_BYTES_MIN = 256
 SHORT = 100
 
 
-def subject_of(service: str, reaction: str, delivery: Delivery) -> str:
+def subject_of(service: str, reaction: str, delivery: RawDelivery) -> str:
     """One subject per reaction and source message: a second letter about the same failure is refused."""
     return names.dead_letter(origin.of(service, reaction, delivery).tokens)
 
 
-def evidence(service: str, reaction: str, delivery: Delivery, error: BaseException) -> Headers:
+def evidence(service: str, reaction: str, delivery: RawDelivery, error: BaseException) -> Headers:
     """The reason of the failure, as headers that are added to the original ones."""
     trace = "".join(traceback.format_exception(error))
     return {
@@ -82,7 +82,12 @@ def _size(headers: Headers) -> int:
 
 
 async def store(
-    publisher: Publisher, service: str, reaction: str, delivery: Delivery, error: BaseException, traceparent: str = ""
+    publisher: Publisher,
+    service: str,
+    reaction: str,
+    delivery: RawDelivery,
+    error: BaseException,
+    traceparent: str = "",
 ) -> bool:
     """Store the letter once, cut until it fits; False if it was there already.
 

@@ -7,7 +7,7 @@ original message comes back on a subject that only this service reads; its heade
 from contextlib import suppress
 
 from jetmesh.common import lenient
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import Headers, Jetmesh, Nats, foreign
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
@@ -15,7 +15,7 @@ from jetmesh.runtime.origin import of
 from jetmesh.topology.names import due, timer
 
 
-def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
+def origin(reaction: str, delivery: RawDelivery, attempts: int) -> Headers:
     """The headers that say where the message came from, and how many attempts it has had."""
     return {
         Jetmesh.REACTION: reaction,
@@ -30,7 +30,7 @@ def origin(reaction: str, delivery: Delivery, attempts: int) -> Headers:
 
 
 async def delay(
-    publisher: Publisher, service: str, reaction: str, delivery: Delivery, seconds: float, attempts: int
+    publisher: Publisher, service: str, reaction: str, delivery: RawDelivery, seconds: float, attempts: int
 ) -> None:
     """Schedule the delivery to come back after `seconds`, once: a second schedule would move the first. `attempts` is
     the number of attempts that count.
@@ -51,13 +51,13 @@ async def delay(
         await publisher.record_surely(Message(subject, delivery.data, headers, Guard(subject, 0)))
 
 
-def brought_back(delivery: Delivery) -> tuple[str, Delivery]:
+def brought_back(delivery: RawDelivery) -> tuple[str, RawDelivery]:
     """The reaction of a due delivery, and the original delivery with its attempts. The subject names reaction and
     place; a message without them is for no reaction. The headers are trusted, because only the service publishes
     there."""
     _, _, reaction, stream, place, *_ = [*delivery.subject.split("."), "", "", ""]
     said, sequence = delivery.headers, 0 if {"*", ">"} & {reaction, stream} else lenient.whole(place)
-    original = Delivery(
+    original = RawDelivery(
         subject=said.get(Jetmesh.SUBJECT) or delivery.subject,
         headers=foreign(said),
         data=delivery.data,

@@ -15,7 +15,7 @@ from jetmesh.failure import (
     let_go,
     verdict,
 )
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import TRACEPARENT
 from jetmesh.outcome import Again, DeadLettered, GivenBack, Later, Outcome, Retried
 from jetmesh.runtime import dead_letter, delayed_redelivery
@@ -54,12 +54,12 @@ class FailurePolicy:
             )  # fmt: skip
             return await self._put_off(attempt.delivery, Retried(error, pause), blameless=False)
 
-    async def free_slot(self, delivery: Delivery, breaker: CircuitBreaker) -> Outcome:
+    async def free_slot(self, delivery: RawDelivery, breaker: CircuitBreaker) -> Outcome:
         """Free the slot of a delivery, for others or because the service stops, until the breaker may be closed."""
         pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + breaker.probe_in_seconds
         return await self._put_off(delivery, Retried(Unavailable(breaker.reason), pause), blameless=True)
 
-    async def wait_elsewhere(self, delivery: Delivery, limit: RateLimit) -> Outcome:
+    async def wait_elsewhere(self, delivery: RawDelivery, limit: RateLimit) -> Outcome:
         """Free the slot of a delivery until the limit of the reaction may let it in."""
         words = Unavailable("the reaction waits for its limit")
         return await self._put_off(delivery, Retried(words, limit.pause_seconds), blameless=True)
@@ -98,7 +98,7 @@ class FailurePolicy:
     def _pointers(self, attempt: Attempt) -> dict[str, str]:
         return log_context(attempt, self._reaction.durable, attempt.delivery.key)
 
-    async def _come_again(self, delivery: Delivery, again: Again, *, blameless: bool) -> Again:
+    async def _come_again(self, delivery: RawDelivery, again: Again, *, blameless: bool) -> Again:
         """A short pause is a nak, which counts as an attempt for ever. An outage must not use the attempts up: before
         half of them are gone the delivery becomes a delayed redelivery, whose count starts again. A message that is too
         large for that waits on its consumer."""
@@ -117,7 +117,7 @@ class FailurePolicy:
             again.is_delayed = True
         return again
 
-    async def _put_off(self, delivery: Delivery, again: Again, *, blameless: bool) -> Again:
+    async def _put_off(self, delivery: RawDelivery, again: Again, *, blameless: bool) -> Again:
         """Let it come again, as a delayed redelivery if possible: while DEAD_LETTERS is full, deliveries that wait for
         room there would hold every slot of the consumer."""
         try:

@@ -13,17 +13,17 @@ from jetmesh.cloudevents import Envelope, complaint, json_object, read_event, un
 from jetmesh.event import Event, EventType
 from jetmesh.failure import BrokenContract
 from jetmesh.foreign import ForeignMessage, Listens
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.reaction import Reaction
 from jetmesh.telemetry.spans import Attempt
 
 
-def envelope_of(reaction: Reaction) -> Callable[[Delivery], Envelope]:
+def envelope_of(reaction: Reaction) -> Callable[[RawDelivery], Envelope]:
     """Makes the envelope of a delivery; the delivery is from outside from then on, and not about what its subject's
     tokens would say of one of ours."""
     (event_type,) = reaction.events
 
-    def envelope(delivery: Delivery) -> Envelope:
+    def envelope(delivery: RawDelivery) -> Envelope:
         delivery.type, delivery.key, delivery.occurrence = event_type.type, "", ""
         return undecoded(delivery)
 
@@ -43,7 +43,7 @@ def decode(reaction: Reaction, listens: Listens) -> Callable[[Attempt], Event]:
     return made
 
 
-def _message(delivery: Delivery, tokens: dict[str, str]) -> ForeignMessage:
+def _message(delivery: RawDelivery, tokens: dict[str, str]) -> ForeignMessage:
     return ForeignMessage(
         subject=delivery.subject,
         data=delivery.data,

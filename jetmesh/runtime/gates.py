@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, TypeVar
 
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.outcome import Outcome
 from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
@@ -20,11 +20,11 @@ Handler: TypeAlias = Callable[[T], Awaitable[Outcome]]
 class Gate(Protocol):
     """A step before an attempt: a delivery may have to wait here, or go no further."""
 
-    def is_open(self, delivery: Delivery) -> bool:
+    def is_open(self, delivery: RawDelivery) -> bool:
         """Whether the delivery passes at once."""
         ...
 
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+    async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Handle a delivery that does not; `then` goes on with it."""
         ...
 
@@ -36,11 +36,11 @@ class CrashGuard:
         self._context, self._reaction = binding.context, binding.reaction
         self._trusted_until = trust_until(binding.reaction)
 
-    def is_open(self, delivery: Delivery) -> bool:
+    def is_open(self, delivery: RawDelivery) -> bool:
         """Whether its delivery count is below suspicion."""
         return delivery.delivered <= self._trusted_until
 
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+    async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Wait for its turn to run alone."""
         async with self._context.alone.run(delivery):
             return await last_chance(self._context, self._reaction, delivery) or await then(delivery)
@@ -52,11 +52,11 @@ class BreakerGate:
     def __init__(self, binding: Binding, breaker: CircuitBreaker) -> None:
         self._breaker, self._policy, self._in_flight = breaker, FailurePolicy(binding), binding.context.in_flight
 
-    def is_open(self, _delivery: Delivery) -> bool:
+    def is_open(self, _delivery: RawDelivery) -> bool:
         """Whether the circuit breaker is closed."""
         return self._breaker.is_closed
 
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+    async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Wait until the breaker admits it; one that must not wait here is given back."""
         if self._breaker.admits() or (not delivery.shared and await self._breaker.admission()):
             return await then(delivery)
@@ -71,11 +71,11 @@ class Certainty:
     def __init__(self, binding: Binding) -> None:
         self._in_flight = binding.context.in_flight
 
-    def is_open(self, _delivery: Delivery) -> bool:
+    def is_open(self, _delivery: RawDelivery) -> bool:
         """Whether it is known."""
         return self._in_flight.is_sure
 
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+    async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Wait for it."""
         await self._in_flight.certainty()
         return await then(delivery)
@@ -88,11 +88,11 @@ class Concurrency:
     def __init__(self, most: int) -> None:
         self._room = asyncio.Semaphore(most)
 
-    def is_open(self, _delivery: Delivery) -> bool:
+    def is_open(self, _delivery: RawDelivery) -> bool:
         """Never: also one that finds room takes it."""
         return False
 
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+    async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Wait for room."""
         async with self._room:
             return await then(delivery)
@@ -104,11 +104,11 @@ class LimitGate:
     def __init__(self, binding: Binding, limit: RateLimit) -> None:
         self._limit, self._policy, self._in_flight = limit, FailurePolicy(binding), binding.context.in_flight
 
-    def is_open(self, _delivery: Delivery) -> bool:
+    def is_open(self, _delivery: RawDelivery) -> bool:
         """Never: also one that need not wait takes a permit."""
         return False
 
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+    async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Wait for a permit; one that must not wait here is given back."""
         if await self._limit.turn(is_guest=delivery.shared):
             return await then(delivery)

@@ -15,9 +15,8 @@ from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.event import Event, id_field_of, id_of
 from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType, asked_seconds
-from jetmesh.jetstream.delivery import Delivery
-from jetmesh.middleware import Delivery as Seen
-from jetmesh.middleware import Middleware
+from jetmesh.jetstream.delivery import RawDelivery
+from jetmesh.middleware import Delivery, Middleware
 from jetmesh.outcome import Held, Outcome
 from jetmesh.runtime import foreign
 from jetmesh.runtime.answer import answer
@@ -88,7 +87,7 @@ def _around(middleware: Middleware, then: Handler[Attempt]) -> Handler[Attempt]:
     async def handle(attempt: Attempt) -> Outcome:
         raised: list[Exception] = []
 
-        async def call_next(delivery: Seen) -> Outcome:
+        async def call_next(delivery: Delivery) -> Outcome:
             if delivery is not attempt:
                 raise Permanent(
                     f"the middleware {name} passed {delivery!r} to `call_next`: pass the delivery that it got"
@@ -176,14 +175,14 @@ SETTLED: tuple[Callable[[Binding], Callable[[Attempt, Outcome], None] | None], .
 class Gates:
     """The gates of one reaction; `then` goes on with a delivery."""
 
-    def __init__(self, binding: Binding, then: Handler[Delivery]) -> None:
+    def __init__(self, binding: Binding, then: Handler[RawDelivery]) -> None:
         gates = _made(GATES, binding)
         self._open = [gate.is_open for gate in gates]
         self._then = self._gated = then
         for gate in reversed(gates):
             self._gated = partial(_through, gate, self._gated)
 
-    async def handle(self, delivery: Delivery) -> Outcome:
+    async def handle(self, delivery: RawDelivery) -> Outcome:
         """Handle a delivery; one that is held goes through the gates again."""
         handle = self._then
         while True:
@@ -194,7 +193,7 @@ class Gates:
             if not outcome.is_held:
                 return outcome
 
-    def is_open(self, delivery: Delivery) -> bool:
+    def is_open(self, delivery: RawDelivery) -> bool:
         """Whether the delivery passes every gate at once."""
         for is_open in self._open:  # noqa: SIM110  (a generator costs three calls more)
             if not is_open(delivery):
@@ -211,7 +210,7 @@ class Chain:
         self._react = middlewares(binding, react)
         self.gates = Gates(binding, self._attempt)
 
-    def down(self, delivery: Delivery) -> Attempt:
+    def down(self, delivery: RawDelivery) -> Attempt:
         """Begin an attempt and take it down to the middlewares.
 
         Raises:
@@ -231,7 +230,7 @@ class Chain:
             settled(attempt, outcome)
         return outcome
 
-    async def _attempt(self, delivery: Delivery) -> Outcome:
+    async def _attempt(self, delivery: RawDelivery) -> Outcome:
         attempt = begin(self._binding, delivery)
         attempt.make_current()
         try:
@@ -247,11 +246,11 @@ def _made(steps: tuple[Callable[[Binding], T | None], ...], binding: Binding) ->
     return [step for make in steps if (step := make(binding)) is not None]
 
 
-async def _through(gate: Gate, then: Handler[Delivery], delivery: Delivery) -> Outcome:
+async def _through(gate: Gate, then: Handler[RawDelivery], delivery: RawDelivery) -> Outcome:
     return await (then(delivery) if gate.is_open(delivery) else gate.handle(delivery, then))
 
 
-def begin(binding: Binding, delivery: Delivery) -> Attempt:
+def begin(binding: Binding, delivery: RawDelivery) -> Attempt:
     """Decode the envelope of a delivery and begin its span; the attempt holds the error if it can't be decoded."""
     fault: Permanent | None = None
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.event import Event, id_of, is_occurrence
 from jetmesh.failure import Permanent, Unavailable
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.outcome import EventsRecorded, Outcome, Settled
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.commit import Commits, by_attempt
@@ -50,7 +50,7 @@ class Many:
             return attempt.envelope.key
         return attempt.envelope.key, attempt.delivery.occurrence or id_of(attempt.event) or attempt.delivery.sequence
 
-    async def up(self, ended: Sequence[tuple[Attempt, How]]) -> list[Delivery]:
+    async def up(self, ended: Sequence[tuple[Attempt, How]]) -> list[RawDelivery]:
         """Take attempts up the chain; those that are held."""
         held = []
         for attempt, how in ended:
@@ -117,7 +117,7 @@ class Many:
         return decided
 
 
-def _never(_delivery: Delivery) -> bool:
+def _never(_delivery: RawDelivery) -> bool:
     """A middleware may always make a delivery wait."""
     return False
 

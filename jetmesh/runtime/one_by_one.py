@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 
 from jetmesh.failure import let_go
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.runtime.binding import Binding, log
 from jetmesh.runtime.broker_crash import PAUSE_SECONDS, Doubt
 from jetmesh.runtime.failure_policy import NAK_SECONDS_MAX
@@ -18,12 +18,12 @@ class OneByOne:
         self.binding = binding
         self._handle, self._doubt = gates.handle, doubt
         self._in_flight = binding.context.in_flight
-        self._running: dict[Delivery, asyncio.Task[None]] = {}
-        self._again: deque[Delivery] = deque()
+        self._running: dict[RawDelivery, asyncio.Task[None]] = {}
+        self._again: deque[RawDelivery] = deque()
         self._beginning: asyncio.Task[None] | None = None
         self._spawn = asyncio.get_running_loop().create_task
 
-    def accept(self, delivery: Delivery) -> None:
+    def accept(self, delivery: RawDelivery) -> None:
         """A delivery has arrived; does not block."""
         if self._doubt and self._doubt.until and self._doubt.puts_off(delivery, self.binding.reaction.retry):
             self._in_flight.nak(delivery, PAUSE_SECONDS)
@@ -53,7 +53,7 @@ class OneByOne:
             await asyncio.sleep(0)
         self._beginning = None
 
-    async def _run(self, delivery: Delivery) -> None:
+    async def _run(self, delivery: RawDelivery) -> None:
         try:
             await self._handle(delivery)
         except Exception as surprise:
@@ -61,7 +61,7 @@ class OneByOne:
         finally:
             self._running.pop(delivery, None)
 
-    def surprised(self, delivery: Delivery, surprise: Exception) -> None:
+    def surprised(self, delivery: RawDelivery, surprise: Exception) -> None:
         """After any error the delivery must not stay in flight: it comes again until its attempts are used up."""
         log.error("%s: a delivery could not be settled", self.binding.reaction.durable, exc_info=surprise)
         let_go(surprise)

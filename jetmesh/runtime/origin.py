@@ -6,7 +6,7 @@ alone is not enough: a stream that was created again or restored gives it to ano
 from dataclasses import dataclass
 
 from jetmesh.common import lenient
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def origin_of(subject: str) -> Origin:
     return Origin(service, reaction, stream, lenient.whole(sequence) if is_place else 0, stamp)
 
 
-def of(service: str, reaction: str, delivery: Delivery) -> Origin:
+def of(service: str, reaction: str, delivery: RawDelivery) -> Origin:
     """The origin for a delivery to a reaction."""
     return Origin(service, reaction, delivery.stream, delivery.sequence, stamp_of(delivery.timestamp))
 

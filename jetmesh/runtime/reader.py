@@ -9,7 +9,7 @@ from jetmesh.cloudevents import decode_own_form
 from jetmesh.event import EventType, Recorded, stream_of
 from jetmesh.history import UNKNOWN, History
 from jetmesh.jetstream.clock import unix_nano
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import ANSWERS_MAX, DirectGet, Stored
 from jetmesh.jetstream.headers import TRACEPARENT, CloudEvents, Headers
 from jetmesh.jetstream.ordered_consumer import follow
@@ -59,12 +59,12 @@ class EventReader:
         return name_for(stream_of(*owners), key, self._split)
 
 
-def _delivery(stream: str, stored: Stored) -> Delivery:
+def _delivery(stream: str, stored: Stored) -> RawDelivery:
     timestamp = unix_nano(stored.time) / 1e9
-    return Delivery(stored.subject, stored.headers, stored.data, "", stream, stored.sequence, 1, timestamp)
+    return RawDelivery(stored.subject, stored.headers, stored.data, "", stream, stored.sequence, 1, timestamp)
 
 
-def recorded(delivery: Delivery, history: History = UNKNOWN) -> Recorded:
+def recorded(delivery: RawDelivery, history: History = UNKNOWN) -> Recorded:
     """A delivery as it stands in the stream; headers that are missing or wrong leave their fields empty."""
     written = decode_own_form(delivery)
     headers: Headers = {} if written else delivery.headers

@@ -9,7 +9,7 @@ from datetime import datetime
 from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.event import entity_of
 from jetmesh.failure import BrokenContract, TooLarge, Unavailable
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.outcome import Nothing, Outcome, Retried, Settled
 from jetmesh.runtime.binding import Binding
@@ -30,11 +30,11 @@ class Reminder:
         self._endings = {event.type for event in binding.service.endings}
         self._entities = {entity_of(event) for event in binding.service.endings}
 
-    def is_open(self, _delivery: Delivery) -> bool:
+    def is_open(self, _delivery: RawDelivery) -> bool:
         """Never: the time is in the body."""
         return False
 
-    async def handle(self, delivery: Delivery, then: Callable[[Delivery], Awaitable[Outcome]]) -> Outcome:
+    async def handle(self, delivery: RawDelivery, then: Callable[[RawDelivery], Awaitable[Outcome]]) -> Outcome:
         """Let it wait until it is due; settle it if its story is over by then."""
         try:
             event = read_event(self._types[delivery.type], decode_envelope(delivery).data)
@@ -55,7 +55,7 @@ class Reminder:
         self._context.in_flight.ack(delivery)
         return Settled()
 
-    async def _wait(self, delivery: Delivery, seconds: float) -> Outcome:
+    async def _wait(self, delivery: RawDelivery, seconds: float) -> Outcome:
         reaction = self._reaction
         try:
             await delay(self._context.publisher, reaction.service, reaction.name, delivery, seconds, 0)
@@ -74,7 +74,7 @@ class Reminder:
         stored = await self._context.direct_get.last(self._service.stream, subjects)
         return has_ended(stored) or any(message.type in self._endings for message in stored)
 
-    def _again(self, delivery: Delivery, trouble: Exception, seconds: float) -> Outcome:
+    def _again(self, delivery: RawDelivery, trouble: Exception, seconds: float) -> Outcome:
         self._context.in_flight.nak(delivery, seconds)
         return Retried(trouble, seconds)
 

@@ -12,7 +12,7 @@ from jetmesh.common.tasks import cancelled
 from jetmesh.event import INTAKE, entity_of
 from jetmesh.failure import BrokenContract, Unavailable
 from jetmesh.jetstream.consumer_config import Config
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.pull import Pull
 from jetmesh.jetstream.transport import Transport
@@ -34,7 +34,7 @@ from jetmesh.topology.streams import Consumer, consumers_of
 
 log = logging.getLogger("jetmesh.runner")
 
-Deliver: TypeAlias = Callable[[Delivery], None]
+Deliver: TypeAlias = Callable[[RawDelivery], None]
 
 TICK_SECONDS = 1.0
 TOPOLOGY_SECONDS, TOPOLOGY_SECONDS_MAX = 0.5, 4.0
@@ -181,7 +181,7 @@ class Runner:
         needs = self._needs(consumer)
         is_shared, is_new = self._is_shared(consumer, needs), self.context.in_flight.take
 
-        def take(delivery: Delivery) -> None:
+        def take(delivery: RawDelivery) -> None:
             if is_new(delivery, pull):
                 try:
                     deliver(delivery)
@@ -241,11 +241,11 @@ class Runner:
             return [r for r in reactions if any(r.takes_from_outside(event) for event in r.events)]
         return reactions
 
-    def _from_outside(self, delivery: Delivery) -> None:
+    def _from_outside(self, delivery: RawDelivery) -> None:
         """To the intake that takes the type; an unknown type goes to the first one, which makes a dead letter of it."""
         (self._intakes.get(delivery.type) or next(iter(self._intakes.values()))).accept(delivery)
 
-    def _due(self, unrouted: Unrouted, delivery: Delivery) -> None:
+    def _due(self, unrouted: Unrouted, delivery: RawDelivery) -> None:
         """A delayed redelivery comes back to its reaction. Another version of the service may have a reaction that this
         one lacks; it waits for that version for a limited time."""
         name, original = delayed_redelivery.brought_back(delivery)
@@ -262,7 +262,7 @@ class Runner:
             why = "it names no reaction to go back to"
             unrouted.refuse(original, BrokenContract(f"{original.subject[:200]}: {why}"))
 
-    def _paused_seconds(self, worker: Worker, delivery: Delivery) -> float:
+    def _paused_seconds(self, worker: Worker, delivery: RawDelivery) -> float:
         """For how long the durable is paused yet from which the reaction had the delivery at first."""
         reaction = worker.binding.reaction
         durable = f"{reaction.service}-intake" if delivery.stream == INTAKE else reaction.durable

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from jetmesh.failure import Unavailable
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import CloudEvents, Headers, Nats
 from jetmesh.jetstream.message import Guard, Message, Refused
@@ -58,7 +58,7 @@ class Scheduled:
             except Unavailable as trouble:
                 await self.binding.context.connection.pause(trouble.retry_after_seconds or AGAIN_SECONDS)
 
-    def accept(self, delivery: Delivery) -> None:
+    def accept(self, delivery: RawDelivery) -> None:
         """A tick, or a wake-up; does not block."""
         if delivery.type == Tick.type:
             self._one_by_one.accept(delivery)
@@ -90,7 +90,7 @@ class Scheduled:
         await self._hand_out_until(self._clock.utc(), kept.get(self._note))
         await self._publisher.record(Message(self._subject, body, headers, _guard(self._subject, known)))
 
-    async def _wake(self, wake: Delivery) -> None:
+    async def _wake(self, wake: RawDelivery) -> None:
         in_flight = self.binding.context.in_flight
         try:
             await in_flight.certainty()
@@ -103,7 +103,7 @@ class Scheduled:
         else:
             in_flight.ack(wake)
 
-    async def _hand_out(self, wake: Delivery) -> None:
+    async def _hand_out(self, wake: RawDelivery) -> None:
         """Hand out what is due since the last time; and what is due before the broker wakes again, because a change to
         summer time leaves its own time out."""
         note = (await self._read()).get(self._note)
@@ -141,7 +141,7 @@ class Scheduled:
     async def _deliver(self, tick: Tick) -> None:
         """Schedule a tick for its time, once."""
         seconds = tick.due.timestamp() - self._clock.now()
-        delivery = Delivery(
+        delivery = RawDelivery(
             subject=subject_of(Tick, tick.key),
             headers={
                 CloudEvents.SPECVERSION: "1.0",
@@ -171,7 +171,7 @@ def _guard(subject: str, stored: Stored | None) -> Guard:
     return Guard(subject, stored.sequence if stored else 0)
 
 
-def _next_of(wake: Delivery, default: datetime) -> datetime:
+def _next_of(wake: RawDelivery, default: datetime) -> datetime:
     """When the broker wakes the reaction again, as it says on the wake-up."""
     try:
         return datetime.fromisoformat(wake.headers.get(Nats.SCHEDULE_NEXT, "")).astimezone(UTC)

@@ -8,7 +8,7 @@ from functools import partial
 
 from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.common.throttled_log import reason_of
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.outcome import Kept, Outcome, Retried
 from jetmesh.runtime.answer import answer
@@ -22,7 +22,7 @@ BATCH_WORTHWHILE = 1_000
 PAUSE_SECONDS_MAX = 5.0
 
 
-def sink(binding: Binding) -> Together[Delivery]:
+def sink(binding: Binding) -> Together[RawDelivery]:
     """The worker of a sink."""
     return Together(binding, partial(Sink, binding))
 
@@ -36,17 +36,17 @@ class Sink:
 
     batch_max, worthwhile, key = BATCH_MAX, BATCH_WORTHWHILE, None
 
-    def __init__(self, binding: Binding, join: Join[Delivery]) -> None:
+    def __init__(self, binding: Binding, join: Join[RawDelivery]) -> None:
         self._binding, self._reaction, self._join = binding, binding.reaction, join
         self._in_flight, self._history = binding.context.in_flight, binding.context.histories.of
         self.gates = Gates(binding, self._joined)
         self.passes = self.gates.is_open
 
-    def down(self, delivery: Delivery) -> Delivery:
+    def down(self, delivery: RawDelivery) -> RawDelivery:
         """Leave it as it was delivered."""
         return delivery
 
-    async def up(self, ended: Sequence[tuple[Delivery, How]]) -> list[Delivery]:
+    async def up(self, ended: Sequence[tuple[RawDelivery, How]]) -> list[RawDelivery]:
         """Settle a part of a batch; nothing is held."""
         in_flight = self._in_flight
         for delivery, how in ended:
@@ -56,12 +56,12 @@ class Sink:
                 answer(in_flight, delivery, Retried(how, PAUSE_SECONDS_MAX) if isinstance(how, Exception) else how)
         return []
 
-    async def _joined(self, delivery: Delivery) -> Outcome:
+    async def _joined(self, delivery: RawDelivery) -> Outcome:
         outcome = await self._join(delivery, delivery)
         answer(self._in_flight, delivery, outcome)
         return outcome
 
-    async def decide(self, batch: list[Delivery], on_end: OnEnd[Delivery]) -> None:
+    async def decide(self, batch: list[RawDelivery], on_end: OnEnd[RawDelivery]) -> None:
         """Store a batch, without the markers of archived stories, which are no events."""
         began = time.monotonic()
         events = [delivery for delivery in batch if not is_marker(delivery.subject)]
@@ -71,7 +71,7 @@ class Sink:
         for delivered, times in Counter([delivery.delivered for delivery in events]).items():
             self._binding.telemetry.stats.add(type(outcome), "", seconds, delivered, times)
 
-    async def _keep(self, events: list[Delivery]) -> Outcome:
+    async def _keep(self, events: list[RawDelivery]) -> Outcome:
         arguments = [self._binding.dependencies for _ in self._reaction.arguments]
         histories = {stream: self._history(stream) for stream in {each.stream for each in events}}
         try:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.outcome import Outcome
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.handle import Gates, How
@@ -18,7 +18,7 @@ from jetmesh.runtime.one_by_one import OneByOne
 T = TypeVar("T")
 OnEnd: TypeAlias = Callable[[Mapping[T, How]], Awaitable[None]]
 """Called when it is known how some of a batch ended."""
-Join: TypeAlias = Callable[[Delivery, T], Awaitable[Outcome]]
+Join: TypeAlias = Callable[[RawDelivery, T], Awaitable[Outcome]]
 """What the task of a delivery waits for at the end of its way down: what became of it in a batch."""
 Turn: TypeAlias = asyncio.Future[Outcome] | None
 """None: the delivery has no task."""
@@ -37,11 +37,11 @@ class Joint(Protocol[T]):
     gates: Gates
     """The way of a delivery that has a task."""
 
-    def passes(self, delivery: Delivery) -> bool:
+    def passes(self, delivery: RawDelivery) -> bool:
         """Whether nothing on its way down makes the delivery wait: it needs no task."""
         ...
 
-    def down(self, delivery: Delivery) -> T:
+    def down(self, delivery: RawDelivery) -> T:
         """Take such a delivery down.
 
         Raises:
@@ -57,7 +57,7 @@ class Joint(Protocol[T]):
     async def decide(self, batch: list[T], on_end: OnEnd[T]) -> None:
         """Handle a batch."""
 
-    async def up(self, ended: Sequence[tuple[T, How]]) -> list[Delivery]:
+    async def up(self, ended: Sequence[tuple[T, How]]) -> list[RawDelivery]:
         """Take up those that have no task; returns what is held."""
         ...
 
@@ -71,12 +71,12 @@ class Together(Generic[T]):
         self._form = form(self._join)
         self._alone, self._in_flight = binding.context.alone, binding.context.in_flight
         self._in_tasks = OneByOne(binding, self._form.gates)
-        self._waiting: dict[Delivery, tuple[T, Turn]] = {}
+        self._waiting: dict[RawDelivery, tuple[T, Turn]] = {}
         self._working: asyncio.Task[None] | None = None
         self._enough, self._enough_is = asyncio.Event(), 0
         self._loop, self._variables = asyncio.get_running_loop(), copy_context()
 
-    def accept(self, delivery: Delivery) -> None:
+    def accept(self, delivery: RawDelivery) -> None:
         """A delivery has arrived; does not block."""
         if not self._form.passes(delivery):
             self._in_tasks.accept(delivery)
@@ -101,12 +101,12 @@ class Together(Generic[T]):
             await asyncio.wait([self._working])
         await self._in_tasks.drained()
 
-    async def _join(self, delivery: Delivery, one: T) -> Outcome:
+    async def _join(self, delivery: RawDelivery, one: T) -> Outcome:
         turn: asyncio.Future[Outcome] = self._loop.create_future()
         self._wait(delivery, one, turn)
         return await turn
 
-    def _wait(self, delivery: Delivery, one: T, turn: Turn) -> None:
+    def _wait(self, delivery: RawDelivery, one: T, turn: Turn) -> None:
         self._waiting[delivery] = one, turn
         if self._working is None:
             self._working = self._loop.create_task(self._work(), context=self._variables)
@@ -134,7 +134,7 @@ class Together(Generic[T]):
         key_of, batch_max = self._form.key, self._form.batch_max
         if key_of is None:
             return dict([self._waiting.pop(delivery) for delivery in [*islice(self._waiting, batch_max)]])
-        by_key: dict[object, Delivery] = {}
+        by_key: dict[object, RawDelivery] = {}
         for delivery, (one, _) in self._waiting.items():
             by_key.setdefault(key_of(one), delivery)
             if len(by_key) == batch_max:

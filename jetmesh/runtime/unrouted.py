@@ -9,7 +9,7 @@ from typing import Any
 from jetmesh.cloudevents import undecoded
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.failure import BrokenContract, Permanent, TooLarge, Unavailable
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.outcome import GivenBack, Outcome, Retried
 from jetmesh.reaction import Reaction
 from jetmesh.runtime import delayed_redelivery
@@ -29,7 +29,7 @@ class Unrouted:
         self._binding, self._context, self._policy = binding, binding.context, FailurePolicy(binding)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def surprised(self, delivery: Delivery, surprise: Exception) -> None:
+    def surprised(self, delivery: RawDelivery, surprise: Exception) -> None:
         """An unexpected error when a delivery was accepted: it becomes a dead letter, and the traceback is logged."""
         self._binding.conditions.log(
             kind_of(surprise), logging.ERROR, "%s: a delivery could not be accepted",
@@ -37,15 +37,15 @@ class Unrouted:
         )  # fmt: skip
         self.refuse(delivery, BrokenContract(f"it can't be accepted: {surprise!r}"))
 
-    def refuse(self, delivery: Delivery, why: Exception) -> None:
+    def refuse(self, delivery: RawDelivery, why: Exception) -> None:
         """Store the delivery as a dead letter."""
         self._start(self._refuse(delivery, why))
 
-    def pass_on(self, delivery: Delivery, reaction: str) -> None:
+    def pass_on(self, delivery: RawDelivery, reaction: str) -> None:
         """Leave a delayed redelivery to a version of the service that has its reaction."""
         self._start(self._pass_on(delivery, reaction))
 
-    def rest(self, delivery: Delivery, reaction: Reaction, seconds: float) -> None:
+    def rest(self, delivery: RawDelivery, reaction: Reaction, seconds: float) -> None:
         """Delay what has come back to a reaction that is paused; it counts as no attempt."""
         self._start(self._rest(delivery, reaction, min(seconds, REST_SECONDS_MAX)))
 
@@ -54,7 +54,7 @@ class Unrouted:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _pass_on(self, delivery: Delivery, reaction: str) -> None:
+    async def _pass_on(self, delivery: RawDelivery, reaction: str) -> None:
         service = self._binding.service.name
         why: Permanent = BrokenContract(f"{delivery.subject[:200]}: {service} has no reaction {reaction[:80]!r}")
         left: Outcome | None = None
@@ -69,7 +69,7 @@ class Unrouted:
         else:
             await self._refuse(delivery, why)
 
-    async def _rest(self, delivery: Delivery, reaction: Reaction, seconds: float) -> None:
+    async def _rest(self, delivery: RawDelivery, reaction: Reaction, seconds: float) -> None:
         why = Unavailable(f"{reaction.service}.{reaction.name} is paused")
         left = GivenBack(why, seconds, is_delayed=True)
         place = self._context.publisher, reaction.service, reaction.name, delivery
@@ -79,7 +79,7 @@ class Unrouted:
             left = GivenBack(why, NAK_SECONDS_MAX)
         answer(self._context.in_flight, delivery, left)
 
-    async def _refuse(self, delivery: Delivery, why: Exception) -> None:
+    async def _refuse(self, delivery: RawDelivery, why: Exception) -> None:
         attempt = Attempt(self._binding.telemetry, undecoded(delivery))
         outcome = await self._policy.outcome(attempt, why)
         answer(self._context.in_flight, delivery, outcome)

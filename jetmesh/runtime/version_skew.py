@@ -17,7 +17,7 @@ from jetmesh.event import INTAKE
 from jetmesh.failure import TooLarge, UnknownType
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.consumer_config import Config
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
@@ -44,7 +44,9 @@ class Versions:
         self._answers: dict[str, tuple[float, asyncio.Future[Any]]] = {}
         self._conditions = Conditions(log)
 
-    async def give_back(self, reaction: Reaction, delivery: Delivery, error: UnknownType) -> GivenBack | Settled | None:
+    async def give_back(
+        self, reaction: Reaction, delivery: RawDelivery, error: UnknownType
+    ) -> GivenBack | Settled | None:
         """Leave the delivery to another version; None: there is none that takes it, or none came in time. It is settled
         if it was on its way when its filter was taken away (`topology apply --prune`).
 
@@ -71,7 +73,7 @@ class Versions:
         return await self.leave(reaction.service, reaction.name, delivery, error)
 
     async def leave(
-        self, service: str, reaction: str, delivery: Delivery, error: Exception, attempts: int = 0
+        self, service: str, reaction: str, delivery: RawDelivery, error: Exception, attempts: int = 0
     ) -> GivenBack | None:
         """Delay the delivery for a version that knows it; None: none came in time, or it does not fit.
 
@@ -92,7 +94,7 @@ class Versions:
             return None
         return GivenBack(error, pause, is_delayed=True)
 
-    async def _config(self, place: str, delivery: Delivery) -> Config | None:
+    async def _config(self, place: str, delivery: RawDelivery) -> Config | None:
         """What the broker says of a durable; None where it has none. That it does not take the delivery counts only if
         the broker was asked since that arrived: it may have been widened in between."""
         config = await self._asked(place, time.monotonic() - FRESH_SECONDS)
@@ -110,7 +112,7 @@ class Versions:
         return info["config"] if info else None
 
 
-def _takes(config: Config, delivery: Delivery) -> bool:
+def _takes(config: Config, delivery: RawDelivery) -> bool:
     if delivery.stream == INTAKE:
         return delivery.type in takes_of(config)
     return any(covers(pattern, delivery.subject) for pattern in filters_of(config) or [">"])

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.runtime.binding import Binding
 
 
@@ -14,7 +14,7 @@ class Worker(Protocol):
         """The reaction, and what it stands on."""
         ...
 
-    def accept(self, delivery: Delivery) -> None:
+    def accept(self, delivery: RawDelivery) -> None:
         """A delivery has arrived; must not block."""
 
     def give_back(self) -> None:

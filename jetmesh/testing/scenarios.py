@@ -17,7 +17,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import INTAKE, Event, id_of, is_occurrence, stream_of
 from jetmesh.jetstream.clock import BrokerClock
-from jetmesh.jetstream.delivery import Delivery, derived_id
+from jetmesh.jetstream.delivery import RawDelivery, derived_id
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
 from jetmesh.outcome import Outcome
@@ -205,12 +205,12 @@ class _WatchedReaction(ReactionTelemetry):
             self._errors.append(outcome.error)
 
 
-def _delivery(reaction: Reaction, event: Event, index: int, delivered: int) -> Delivery:
+def _delivery(reaction: Reaction, event: Event, index: int, delivered: int) -> RawDelivery:
     """The event as its owner recorded it, or as a client publishes it if the reaction takes it from outside."""
     event_type = type(event)
     outside = reaction.takes_from_outside(event_type)
     subject = event_type.type if outside else _subject(event)
-    return Delivery(
+    return RawDelivery(
         subject=subject,
         headers={} if outside else _headers(event),
         data=event.model_dump_json().encode(),

@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "jetmesh").rglob("*.py"))
 SERVICES = sorted((ROOT / "services").rglob("*.py")) + sorted((ROOT / "contracts").rglob("*.py"))
 TWICE = {
-    "Delivery": "the message that the broker delivered, and what a middleware sees of it",
     "Settings": "the settings of every process; a service's own, which its wiring reads",
     "Event": "the contracts know no runtime, so they have a base of their own",
     "Token": "as `Event`",

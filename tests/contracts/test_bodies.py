@@ -11,7 +11,7 @@ from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.contracts.advice import advise
 from jetmesh.failure import BrokenContract
 from jetmesh.http.requests import parsed
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.orders.edge.placing import OrderAsSent
@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 def over_nats(data: bytes, **headers: str) -> str:
     """What a service says to the message: nothing, where it takes it."""
     block = encode_headers(headers) if headers else b""
-    delivery = Delivery("orders.placed", block, data, "", "INTAKE", 1, 1, 0.0)
+    delivery = RawDelivery("orders.placed", block, data, "", "INTAKE", 1, 1, 0.0)
     try:
         assert read_event(OrderPlaced, decode_envelope(delivery).data, "o-2") == OrderPlaced.read(TEXT)
     except BrokenContract as broken:

@@ -12,7 +12,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from jetmesh.cloudevents import Envelope, cloud_event, decode_envelope, decode_own_form, read_event
 from jetmesh.failure import BrokenContract
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.testing import Broker, MeshOf
 from jetmesh_contracts import OrderConfirmed, OrderPlaced
@@ -26,9 +26,9 @@ ORDER = samples.placed()
 ODD = 'größe 50% "x" €😀'
 
 
-def delivered(headers: dict[str, str], data: bytes, subject: str = "orders.placed") -> Delivery:
+def delivered(headers: dict[str, str], data: bytes, subject: str = "orders.placed") -> RawDelivery:
     """A message as the broker delivers it from the intake."""
-    return Delivery(subject, headers, data, "", "INTAKE", 1, 1, 1772366400.0)
+    return RawDelivery(subject, headers, data, "", "INTAKE", 1, 1, 1772366400.0)
 
 
 def understood(headers: dict[str, str], data: bytes = ORDER.model_dump_json().encode()) -> Envelope:
@@ -55,7 +55,7 @@ def theirs(**attributes: Any) -> CloudEvent:
 
 def test_what_we_write_is_decoded_in_one_pass() -> None:
     """A header that `event_lines` writes and the pattern does not have would send every delivery the slow way."""
-    delivery = Delivery("orders.placed.o-1", encode_headers(ours()), b"{}", "", "ORDERS", 1, 1, 1772366400.0)
+    delivery = RawDelivery("orders.placed.o-1", encode_headers(ours()), b"{}", "", "ORDERS", 1, 1, 1772366400.0)
     own = decode_own_form(delivery)
     assert own is not None
     assert (own.id, own.key, own.traceparent) == ("7d5c5b52-90d8-5f6d-9f4e-3c1f5a6b7c8d", "o-1", TRACEPARENT)

@@ -11,7 +11,7 @@ import jetmesh_contracts
 from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.contracts import package
 from jetmesh.contracts.schema import contract
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 
 CONTRACTS = package.load("jetmesh_contracts")
 TYPES = {event.type: event for event in jetmesh_contracts.EVENTS}
@@ -65,7 +65,7 @@ def _with_strangers(node: Any) -> Any:
 @pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
 def test_a_golden_message_is_understood(file: Path) -> None:
     message = json.loads(file.read_text())
-    delivery = Delivery(
+    delivery = RawDelivery(
         subject=message["subject"],
         headers=message["headers"],
         data=message["body"].encode(),

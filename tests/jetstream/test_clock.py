@@ -12,7 +12,7 @@ from jetmesh.failure import Retry
 from jetmesh.jetstream import api
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.connection import Connection
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.operate.doctor import CheckContext, Grade, run_checks
 from jetmesh.process.gauges import Gauges
 from jetmesh.runtime import broker_crash
@@ -132,7 +132,7 @@ def test_what_was_stored_before_the_broker_was_back_is_told_by_the_brokers_clock
     connection.clock.learn(datetime.fromtimestamp(now, UTC).isoformat(), at, at)
     put_off = broker_crash.Doubt(connection)
     connection.reconnected()
-    before, after = (Delivery("a.b", b"", b"", "", "A", n, 1, now + 60 * n) for n in (-1, 1))
+    before, after = (RawDelivery("a.b", b"", b"", "", "A", n, 1, now + 60 * n) for n in (-1, 1))
     assert put_off.puts_off(before, Retry())
     assert not put_off.puts_off(after, Retry())
 

@@ -19,7 +19,7 @@ import pytest
 from jetmesh.failure import TooLarge, Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.connection import Connection
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import DirectGet
 from jetmesh.jetstream.headers import Headers
 from jetmesh.jetstream.in_flight import InFlight
@@ -65,9 +65,9 @@ class Pulled:
     """A durable that is pulled: what arrives, and who settles it."""
 
     in_flight: InFlight
-    arrived: "asyncio.Queue[Delivery]"
+    arrived: "asyncio.Queue[RawDelivery]"
 
-    async def next(self) -> Delivery:
+    async def next(self) -> RawDelivery:
         return await self.arrived.get()
 
     async def nothing(self, seconds: float = 2 * ACK_WAIT_SECONDS) -> None:
@@ -92,9 +92,9 @@ class Line:
     @asynccontextmanager
     async def pulling(self, stream: str = "FACTS", durable: str = "work", slots: int = 8) -> AsyncIterator[Pulled]:
         in_flight = InFlight(self.transport, ACK_WAIT_SECONDS)
-        arrived: asyncio.Queue[Delivery] = asyncio.Queue()
+        arrived: asyncio.Queue[RawDelivery] = asyncio.Queue()
 
-        def take(delivery: Delivery) -> None:
+        def take(delivery: RawDelivery) -> None:
             if in_flight.take(delivery, pull):
                 arrived.put_nowait(delivery)
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from jetmesh import Permanent, Unavailable
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX
 from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
@@ -111,9 +111,9 @@ async def test_a_crash_between_recording_and_acknowledging_doubles_nothing(
     """Every acknowledgement is lost: the deliveries come again and meet what they recorded."""
     service = finishing()
     mesh = await mesh_of(service, start=False, JETMESH_ACK_WAIT_SECONDS="1")
-    settle, lost = InFlight.ack, list[Delivery]()
+    settle, lost = InFlight.ack, list[RawDelivery]()
 
-    def lose(in_flight: InFlight, delivery: Delivery) -> None:
+    def lose(in_flight: InFlight, delivery: RawDelivery) -> None:
         lost.append(delivery)
         _, pull, place = in_flight._held.pop(delivery.reply)
         del in_flight._positions[pull, place]

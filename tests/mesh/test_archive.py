@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from jetmesh.commands import commands
 from jetmesh.history import History, Restoration
 from jetmesh.jetstream.api import request
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.group_commit import GroupCommit
 from jetmesh.jetstream.subject import marker_subject
@@ -311,7 +311,7 @@ async def test_what_is_set_aside_or_a_dead_letter_stays(mesh: LocalMesh, archive
     publisher = mesh.context.publisher
     for order_id in ("o-1", "o-2"):
         sequence = await tell(mesh, *story(order_id))
-        delivery = Delivery(f"payments.captured.{order_id}", {}, b"{}", "", "PAYMENTS", sequence, 1, 1.0)
+        delivery = RawDelivery(f"payments.captured.{order_id}", {}, b"{}", "", "PAYMENTS", sequence, 1, 1.0)
         if order_id == "o-1":
             await delayed_redelivery.delay(publisher, "notifications", "thank", delivery, 3_600, attempts=1)
         else:

@@ -11,7 +11,7 @@ import pytest
 
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.connection import Connection
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message, Unknown
 from jetmesh.runtime.binding import Binding
@@ -322,7 +322,7 @@ async def test_a_defect_between_two_attempts_leaves_no_delivery_in_hand(
     """What fails where no attempt is under way comes again all the same."""
     failed: list[str] = []
 
-    def defect(binding: Binding, delivery: Delivery) -> Attempt:
+    def defect(binding: Binding, delivery: RawDelivery) -> Attempt:
         if not failed:
             failed.append(delivery.subject)
             raise RuntimeError("a defect")

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from jetmesh.jetstream.api import request
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.message import Message
 from jetmesh.local.state import StateFolder
 from jetmesh.operate.archive.job import Job
@@ -201,7 +201,9 @@ def recorded(messages: dict[tuple[str, int], Row]) -> set[tuple[str, int]]:
 
 async def deliver_late(shop: Shop, row: Row) -> None:
     """Bring an archived message, as it was, to each reaction that ever read it, as a delayed redelivery."""
-    delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, row.time_ns / 1e9)
+    delivery = RawDelivery(
+        row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, row.time_ns / 1e9
+    )
     for service, reaction in REACTIONS:
         if row.stream != "INTAKE" and delivery.type in {event.type for event in reaction.events}:
             headers = {**row.header_fields(), **delayed_redelivery.origin(reaction.name, delivery, attempts=0)}

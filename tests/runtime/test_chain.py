@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from jetmesh import Recorded, Service, Snapshot
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.outcome import Outcome
 from jetmesh.runtime import handle
 from jetmesh.runtime.binding import Binding
@@ -24,10 +24,10 @@ class Limit:
     def __init__(self, binding: Binding) -> None:
         self._reaction = binding.reaction.name
 
-    def is_open(self, delivery: Delivery) -> bool:
+    def is_open(self, delivery: RawDelivery) -> bool:
         return (self._reaction, delivery.key) in self.passed
 
-    async def handle(self, delivery: Delivery, then: Handler[Delivery]) -> Outcome:
+    async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         self.passed.add((self._reaction, delivery.key))
         return await then(delivery)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from jetmesh import Retry
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.worker import Worker
 from jetmesh.runtime.workers import worker_of
@@ -74,7 +74,7 @@ async def with_many_again(mesh_of: MeshOf, begun: list[str]) -> tuple[LocalMesh,
     return mesh, single
 
 
-def delivery(key: str, delivered: int) -> Delivery:
+def delivery(key: str, delivered: int) -> RawDelivery:
     """One of a job that is wanted."""
     body = Asked(job_id=key).model_dump_json().encode()
-    return Delivery(f"jobs.asked.{key}", {}, body, f"reply-{key}", "JOBS", 1, delivered, 0.0)
+    return RawDelivery(f"jobs.asked.{key}", {}, body, f"reply-{key}", "JOBS", 1, delivered, 0.0)

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from jetmesh import Service, Snapshot
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.pull import Pull
 from jetmesh.runtime.runner import Runner
@@ -26,7 +26,7 @@ class Witness:
         self.in_hand: list[int] = []
         take, stop = InFlight.take, Runner.stop
 
-        def watched_take(in_flight: InFlight, delivery: Delivery, pull: Pull) -> bool:
+        def watched_take(in_flight: InFlight, delivery: RawDelivery, pull: Pull) -> bool:
             self.came += 1
             self.came_again += delivery.delivered > 1
             return take(in_flight, delivery, pull)

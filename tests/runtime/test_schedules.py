@@ -12,7 +12,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from jetmesh import Tick
 from jetmesh.jetstream import stream_reader
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.message import Message
 from jetmesh.runtime import scheduled
@@ -161,7 +161,7 @@ async def test_each_local_time_is_due_once_through_a_change_to_summer_time(
         await context.publisher.record(Message(names.handed_out("ledger", "close"), body.encode(), {}))
         worker = worker_of(Binding(context, service, service.reactions[0]))
         headers = {Nats.SCHEDULE_NEXT: again}
-        wake = Delivery(names.wakes("ledger", "close"), headers, b"", "", TIMERS, 1, 1, at.timestamp() + 0.2)
+        wake = RawDelivery(names.wakes("ledger", "close"), headers, b"", "", TIMERS, 1, 1, at.timestamp() + 0.2)
         worker.accept(wake)
         worker.accept(wake)
         await worker.drained()

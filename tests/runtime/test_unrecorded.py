@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jetmesh.jetstream import api
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import DirectGet, Stored
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.service import Service
@@ -111,7 +111,7 @@ async def test_nor_does_a_lost_acknowledgement_beside_a_replica_that_lags(
     (service.begins if begins else service.on)(tell)
     lost, lagging, say, last = [b"+ACK"], [True] * 3, InFlight._say, DirectGet.last
 
-    def lossy(in_flight: InFlight, delivery: Delivery, word: bytes) -> None:
+    def lossy(in_flight: InFlight, delivery: RawDelivery, word: bytes) -> None:
         if word in lost:
             lost.remove(word)
         else:

@@ -15,7 +15,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags
 
 from jetmesh.cloudevents import undecoded
 from jetmesh.failure import BrokenContract
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.outcome import DeadLettered
 from jetmesh.telemetry import providers
 from jetmesh.telemetry.instruments import Counter, Histograms, WithHistograms
@@ -73,7 +73,7 @@ def test_types_that_a_reaction_does_not_take_are_one() -> None:
     (take,) = desk().reactions
     home = providers.start("jobs", {}).reaction(take)
     for event_type in ("asked", *(f"stranger-{number}" for number in range(500))):
-        delivery = Delivery(f"jobs.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
+        delivery = RawDelivery(f"jobs.{event_type}", b"", b"{}", "", "INTAKE", 1, 1, 0.0)
         Attempt(home, undecoded(delivery)).end(DeadLettered(BrokenContract("it is none")))
     points: Any = home._telemetry.duration.metric().data.data_points
     assert {(point.attributes["cloudevents.event_type"], point.count) for point in points} == {

@@ -7,7 +7,7 @@ from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.event import EventType, entity_of
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.clock import unix_nano
-from jetmesh.jetstream.delivery import Delivery
+from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import DirectGet
 from jetmesh.jetstream.headers import Nats, decode_headers
 from jetmesh.jetstream.subject import key_in, story_subject
@@ -61,7 +61,7 @@ def with_keys(rows: Iterable[Row], types: Mapping[str, EventType]) -> list[Row]:
 def _key_of(row: Row, types: Mapping[str, EventType]) -> str:
     """The key of a message in the intake: the body's, else one derived from its position."""
     timestamp = row.time_ns / 1e9
-    delivery = Delivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, timestamp)
+    delivery = RawDelivery(row.subject, row.header_fields(), row.data, "", row.stream, row.sequence, 1, timestamp)
     try:
         key: str = read_event(types[row.type], decode_envelope(delivery).data, delivery.position_id).key
     except (Permanent, KeyError):

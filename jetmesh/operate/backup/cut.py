@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from jetmesh.cloudevents import decode_envelope
 from jetmesh.failure import Permanent
 from jetmesh.jetstream.api import request
-from jetmesh.jetstream.delivery import Delivery, Position
+from jetmesh.jetstream.delivery import Position, RawDelivery
 from jetmesh.jetstream.headers import Jetmesh
 from jetmesh.jetstream.leader_get import next_message
 from jetmesh.jetstream.transport import Transport
@@ -96,7 +96,7 @@ async def read(connection: Transport, stream: str, after: int, last: int) -> lis
     return found
 
 
-def caused(delivery: Delivery) -> CausedMessage:
+def caused(delivery: RawDelivery) -> CausedMessage:
     """A message with its cause. One that can't be decoded has the id derived from its position."""
     position = delivery.stream, delivery.sequence
     if delivery.stream == DEAD_LETTERS:
@@ -108,7 +108,7 @@ def caused(delivery: Delivery) -> CausedMessage:
     return CausedMessage(position, envelope.id, envelope.causation_id)
 
 
-def _source(letter: Delivery) -> Position | str:
+def _source(letter: RawDelivery) -> Position | str:
     """The position of the message that a dead letter is about; empty for an entry of the log of replays."""
     stream, sequence = letter.headers.get(Jetmesh.STREAM, ""), letter.headers.get(Jetmesh.SEQUENCE, "")
     return (stream, int(sequence)) if stream and sequence.isdecimal() else ""
