@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from jetmesh.contracts import outside
 from jetmesh.service import Service
 from jetmesh.topology import accounts
 from jetmesh.topology.accounts import Import
@@ -21,6 +22,8 @@ def _lines(services: Sequence[Service]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for kind, events in accounts.published(services).items():
         yield _row(kind, [Import(event.type) for event in events], f"{accounts.inbox_of(kind)}.>")
+    for user in outside.users(services):
+        yield _row(user.name, accounts.outside_imports(user), f"{accounts.inbox_of(user.name)}.>")
     for service in services:
         yield _row(service.name, accounts.imports_of(service, services), "_INBOX.>")
 

@@ -20,6 +20,7 @@ from jetmesh.contracts import (
     deployed,
     generate,
     lint,
+    outside,
     package,
     readers,
     registry,
@@ -124,7 +125,9 @@ def check(against: str, mode: str, app: str, contracts: str) -> None:
 def _broken(found: Package, past: Sequence[Contracts], mode: Mode, app: str) -> list[tuple[Break, list[str]]]:
     """The breaking changes, each with those it affects."""
     services = _services(app)
-    known = Readers(services, readers.registered(found.folder / "consumers"))
+    known = Readers(
+        services, readers.registered(found.folder / "consumers"), outside.producers(found.folder / "producers")
+    )
     old: Contracts = {name: contract for release in past for name, contract in release.items()}
     new = found.contracts()
     changes = compatibility.check(new, past, mode)
@@ -259,8 +262,7 @@ def lint_(contracts: str) -> None:
     found = package.load(contracts)
     known = found.contracts()
     said = [str(finding) for finding in (*lint.lint(known), *lint.lint_classes(found.events))]
-    for consumer in readers.registered(found.folder / "consumers"):
-        said += [f"consumer {consumer.team}: {wrong}" for wrong in readers.strangers(consumer, known)]
+    said += outside.unknown(found)
     for line in said:
         say(line, fg="red")
     say(f"{len(known)} contracts, {len(said)} findings")

@@ -14,6 +14,7 @@ from jetmesh.commands.errors import advised
 from jetmesh.commands.target import PATIENT_SECONDS, connected
 from jetmesh.common.extras import brought_by
 from jetmesh.common.terminal import say
+from jetmesh.contracts import outside
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.operate.deployment import AppPlan, Deployment, needed
 from jetmesh.service import Service
@@ -120,7 +121,8 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     services = apps.load(app)
     if add:
         _check_outside(add, services)
-    names = [*nkeys.users(services, folder), *([add] if add else [])]
+    outsiders = outside.users(services)
+    names = [*nkeys.users(services, folder, outsiders), *([add] if add else [])]
     if unknown := [user for user in (rotate, retire) if user and user not in names]:
         raise click.BadParameter(f"no user {unknown[0]!r}; there are {', '.join(names)}")
     names = list(dict.fromkeys(names))
@@ -133,7 +135,9 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     chosen = settings.read(Settings)
     limits = replace(accounts.OUTSIDE, connections=chosen.outside_connections)
     name = apps.name_of(services)
-    part = accounts.part_of(name, services, nkeys.ensure(folder, names), chosen.split, limits, tenant)
+    keys = nkeys.ensure(folder, names)
+    own = accounts.part_of(name, services, keys, chosen.split, limits, tenant)
+    part = accounts.with_outsiders(own, outsiders, keys, chosen.split, limits)
     account_parts.write(part, folder / PARTS / f"{name}{f'@{tenant}' if tenant else ''}.json")
     file.write_text(accounts.merged(account_parts.read(sorted((folder / PARTS).glob("*.json")))))
     others = ", ".join(name for name in names if name not in _of_services(services))

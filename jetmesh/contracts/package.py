@@ -56,6 +56,18 @@ class Package:
         return {event.type: contract(event, self.examples(event.type)[:1]) for event in self.events}
 
 
+def packages_of(services: Iterable[Service]) -> list[Package]:
+    """The packages with events of these services: the one that is named here, and those that are installed.
+
+    Raises:
+        PackageError: one of them is invalid.
+    """
+    owners = {service.name for service in services}
+    here = read(Project).contracts or _of_project(Path())
+    names = dict.fromkeys([*filter(None, [here]), *sorted(p.value for p in entry_points(group="jetmesh.contracts"))])
+    return [each for each in map(load, names) if any(event.owner in owners for event in each.events)]
+
+
 def contracts_of(services: Iterable[Service]) -> Contracts:
     """The contracts of every event that these services read or record, for a mesh that names no package."""
     reactions = [reaction for service in services for reaction in service.reactions]

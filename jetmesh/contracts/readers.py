@@ -1,21 +1,45 @@
-"""Which events have which readers: the services, and the consumers that other teams registered."""
+"""Which events have which readers and writers: the services, and the consumers and producers of other teams."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from jetmesh.common.extras import brought_by
 from jetmesh.contracts.compatibility import Break, Side
 from jetmesh.contracts.schema import Contract, Contracts, fields
 from jetmesh.service import Service
+from jetmesh.since import FORMS, Since, is_since
+from jetmesh.since import read as read_since
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _since(said: Any) -> Any:
+    """What a file says: YAML reads a time by itself."""
+    try:
+        return said if is_since(said) else read_since(str(said))
+    except ValueError:
+        raise ValueError(f"write {FORMS}") from None
+
+
+class ReaderDurable(BaseModel):
+    """A durable that a team pulls: events of one owner, and where it begins when it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    events: tuple[str, ...]
+    since: Annotated[Since, BeforeValidator(_since)] = "beginning"
 
 
 class Reader(BaseModel):
     """The events that another team reads: `contracts/consumers/<team>.yaml`.
 
-    `events` maps a type to the fields that the team reads (`lines[].sku`; a field includes all fields in it).
+    `events` maps a type to the fields that the team reads (`lines[].sku`; a field includes all fields in it). With
+    `durables`, `follows` or `asks` the team has an account of its own, and may do that and nothing else: pull its
+    durables, read the newest event of a type about a key, ask endpoints.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -24,6 +48,9 @@ class Reader(BaseModel):
     contact: str
     purpose: str = ""
     events: Mapping[str, tuple[str, ...]]
+    durables: Mapping[str, ReaderDurable] = {}
+    follows: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.team} ({self.contact})"
@@ -33,6 +60,22 @@ class Reader(BaseModel):
         if event not in self.events or not field:
             return event in self.events
         return any(_within(field, read) or _within(read, field) for read in self.events[event])
+
+
+class Producer(BaseModel):
+    """The events that another team publishes from outside, and the endpoints that it asks:
+    `contracts/producers/<team>.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    team: str
+    contact: str
+    purpose: str = ""
+    events: tuple[str, ...]
+    asks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.team} ({self.contact})"
 
 
 def _within(inner: str, outer: str) -> bool:
@@ -45,17 +88,22 @@ def registered(folder: Path) -> list[Reader]:
     Raises:
         ValueError: a file is invalid; the text names the file and the member.
     """
-    return [_read(file) for file in sorted(folder.glob("*.yaml"))]
+    return [parsed(file, Reader) for file in sorted(folder.glob("*.yaml"))]
 
 
-def _read(file: Path) -> Reader:
+def parsed(file: Path, model: type[Model]) -> Model:
+    """What a YAML file says.
+
+    Raises:
+        ValueError: it is invalid; the text names the file, the member, and the members that there are.
+    """
     with brought_by("contracts", str(file)):
         import yaml
     try:
-        return Reader.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return model.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except ValidationError as invalid:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in invalid.errors())
-        raise ValueError(f"{file}: {wrong}") from None
+        raise ValueError(f"{file}: {wrong}; it may have {', '.join(model.model_fields)}") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{file}: {error}") from None
 
@@ -75,6 +123,7 @@ class Readers:
 
     services: Sequence[Service]
     consumers: Sequence[Reader]
+    producers: Sequence[Producer] = ()
 
     def of(self, event: str) -> list[str]:
         """All readers of a type."""
@@ -96,8 +145,9 @@ class Readers:
     def broken(self, found: Break, contract: Contract) -> list[str]:
         """Who is affected by a break: the old consumers that read the field, or the old producers."""
         if found.side is Side.PRODUCER:
+            teams = [str(each) for each in self.producers if contract.type in each.events]
             outside = [f"any client that publishes {contract.type} from outside"] if contract.from_outside else []
-            return [contract.owner, *outside]
+            return [contract.owner, *teams, *outside]
         teams = [str(each) for each in self.consumers if each.reads(found.event, found.field)]
         return teams if found.only_if_read else [*self.services_reading(found.event), *teams]
 

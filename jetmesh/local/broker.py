@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jetmesh.common.ports import HOST
+from jetmesh.contracts import outside
 from jetmesh.event import CLIENT
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.local.state import StateFolder
@@ -41,7 +42,9 @@ def configuration(
 ) -> str:
     """One server on loopback that syncs each message to the disk before it acknowledges it, with an account for each
     service."""
-    users = nkeys.ensure(state.keys, nkeys.users(services, state.keys))
+    outsiders = outside.users(services)
+    users = nkeys.ensure(state.keys, nkeys.users(services, state.keys, outsiders))
+    part = accounts.part_of("", services, users, split)
     # On this machine, a connection without a key is a client.
     stranger = f"no_auth_user: {users[CLIENT][0]}" if CLIENT in users else ""
     store = json.dumps(str((state.broker / "jetstream").resolve()), ensure_ascii=False)
@@ -56,4 +59,4 @@ jetstream {{
   sync_interval: always
 }}
 {stranger}
-{accounts.configuration(services, users, split)}"""
+{accounts.merged([accounts.with_outsiders(part, outsiders, users, split)])}"""

@@ -15,6 +15,7 @@ from jetmesh.local.plan import Plan
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, StartFailed, Supervisor, end_leftovers
 from jetmesh.local.view import View
+from jetmesh.operate.deployment import with_outside
 from jetmesh.topology import provision
 from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.starting import Starts
@@ -55,7 +56,8 @@ class Lifecycle:
         """
         with self._view.step("topology") as words:
             services = self._plan.services
-            needed = topology(services, split=self._plan.split, app=name_of(services))
+            split = self._plan.split
+            needed = with_outside(topology(services, split=split, app=name_of(services)), services, split)
             made = await provide(connection, needed)
             words.append(f"{len(needed.streams)} streams, {len(needed.consumers)} durables; {made or 'none'} made now")
         with self._view.step("services") as words:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from jetmesh.app import name_of, version_of
-from jetmesh.contracts import compatibility, deployed, registry
+from jetmesh.contracts import compatibility, deployed, outside, registry
 from jetmesh.contracts.compatibility import FACT_RULES, Break, Side
 from jetmesh.contracts.deployed import Awaited, Deployed
 from jetmesh.contracts.package import contracts_of, recorded_by
@@ -15,6 +15,8 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.topology import provision, streams
+from jetmesh.topology.outside import durables_of
+from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import REFUSED, Change, Drift, Step
 from jetmesh.topology.starting import ASKED, Starts
 from jetmesh.topology.streams import Consumer, Topology
@@ -160,8 +162,19 @@ class Deployment:
 
 
 def needed(services: Sequence[Service], settings: Settings) -> Topology:
-    """The topology of an app under these settings."""
-    return streams.topology(services, settings.replicas, settings.ack_wait_seconds, settings.split, name_of(services))
+    """The topology of an app under these settings, with the durables of users outside.
+
+    Raises:
+        ValueError: a declaration of a consumer or producer outside is wrong.
+    """
+    chosen = settings.replicas, settings.ack_wait_seconds, settings.split
+    return with_outside(streams.topology(services, *chosen, name_of(services)), services, settings.split)
+
+
+def with_outside(whole: Topology, services: Sequence[Service], split: Partitions) -> Topology:
+    """The topology of an app with the durables of users outside; raises what `needed` raises."""
+    users, app = outside.users(services), name_of(services)
+    return replace(whole, outside=tuple(each for user in users for each in durables_of(user, split, app)))
 
 
 def _own_breaks(own: Contracts, history: Iterable[Contracts]) -> list[Break]:

@@ -180,9 +180,9 @@ async def durables(context: CheckContext) -> Findings:
     needed = context.topology
     for orphan in await orphans(context.connection, needed):
         yield _orphaned(orphan)
-    ours = {(consumer.stream, consumer.durable) for consumer in (*needed.consumers, *needed.counts)}
+    ours = {(consumer.stream, consumer.durable) for consumer in needed.durables}
     ours.add((DEAD_LETTERS, LETTERS))
-    own, services = {stream.name for stream in needed.streams}, {consumer.service for consumer in needed.consumers}
+    own, services = {stream.name for stream in needed.streams}, {consumer.service for consumer in needed.durables}
     for stream in sorted(own | {stream for stream, _ in ours}):
         for info in await api.consumers_of(context.connection, stream):
             name = info["config"].get("durable_name") or info["name"]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from jetmesh.app import name_of
 from jetmesh.jetstream.transport import Transport
+from jetmesh.operate.deployment import needed
 from jetmesh.service import Service
 from jetmesh.settings import Settings
-from jetmesh.topology.streams import Topology, topology
+from jetmesh.topology.streams import Topology
 
 
 class Grade(Enum):
@@ -46,9 +46,7 @@ class CheckContext:
     @property
     def topology(self) -> Topology:
         """The topology that the services need."""
-        chosen = self.settings
-        split, app = chosen.split, name_of(self.services)
-        return topology(self.services, chosen.replicas, chosen.ack_wait_seconds, split, app)
+        return needed(self.services, self.settings)
 
     @property
     def server(self) -> Mapping[str, Any]:

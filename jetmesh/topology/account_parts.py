@@ -5,7 +5,7 @@ A part is a JSON file with public keys alone. What it asks for is checked: anoth
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +24,8 @@ _EVENT = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_*>-]+)+")
 _CALL = re.compile(rf"{re.escape(API)}\.CONSUMER\.(?:MSG\.NEXT|INFO)\.[A-Z0-9_-]+\.(?P<durable>[a-z][A-Za-z0-9_-]*)")
 _ACK = re.compile(r"\$JS\.ACK\.[A-Z0-9_-]+\.(?P<durable>[a-z][A-Za-z0-9_-]*)\.>")
 _GET = re.compile(rf"{re.escape(API)}\.DIRECT\.GET\.(?P<stream>[A-Z0-9_-]+)")
+_NEWEST = re.compile(rf"{_GET.pattern}\.{_EVENT.pattern}")
+"""The newest event of a type about a key."""
 
 
 class PartError(ValueError):
@@ -43,7 +45,7 @@ def read(files: Iterable[Path]) -> list[AccountsPart]:
         PartError: one is no part, asks for what is not its own, or two have the same app, service, event or key.
     """
     parts = [_read(file) for file in files]
-    for problem in (found for check in (_apps, _services, _events, _keys) for found in check(parts)):
+    for problem in (found for check in (_apps, _services, _durables, _events, _keys) for found in check(parts)):
         raise PartError(problem)
     return parts
 
@@ -72,8 +74,9 @@ def _wrong(part: AccountsPart) -> Iterable[str]:
     yield from (
         f"{user.name!r} is the name of the broker's own account" for user in part.users if stream_of(user.name) == CORE
     )
+    streams = {stream_of(user.name) for user in part.users if user.is_service}
     for user in part.users:
-        asked = (each.subject for each in user.imports if not _is_own(user, each.subject))
+        asked = (each.subject for each in user.imports if not _is_own(user, each.subject, streams))
         yield from (f"user {user.name} asks for {subject}, which is not its own" for subject in asked)
         moved = (each for each in user.imports if each.local not in ("", f"{API_PREFIX}{each.subject[len(API) :]}"))
         yield from (f"user {user.name} gives {each.subject} the name {each.local!r}" for each in moved)
@@ -83,10 +86,13 @@ def _wrong(part: AccountsPart) -> Iterable[str]:
     yield from (f"it would split {name}, which it does not publish" for name in part.split.keys() - entities)
 
 
-def _is_own(user: BrokerUser, subject: str) -> bool:
-    """Whether a user may ask for a subject: an event, or a call about its own durables and streams."""
+def _is_own(user: BrokerUser, subject: str, streams: Container[str]) -> bool:
+    """Whether a user may ask for a subject: an event, a call about its own durables and streams, or the newest event of
+    a type in one of its app's `streams`."""
     if pulled := _CALL.fullmatch(subject) or _ACK.fullmatch(subject):
-        return user.is_service and pulled["durable"].startswith(f"{user.name}-")
+        return pulled["durable"].startswith(f"{user.name}-")
+    if found := _NEWEST.fullmatch(subject):
+        return re.sub(r"-\d+$", "", found["stream"]) in streams
     if read := _GET.fullmatch(subject):
         own = stream_of(user.name)
         return user.is_service and (read["stream"] == own or read["stream"].startswith((f"{own}-", f"{own}_")))
@@ -105,9 +111,25 @@ def _of_tenant(tenant: str) -> str:
 
 def _services(parts: Sequence[AccountsPart]) -> Iterable[str]:
     owners: dict[tuple[str, str], str] = {}
-    for part, user in ((each, user) for each in parts for user in each.users if user.is_service):
+    for part, user in ((each, user) for each in parts for user in each.users if user.is_service or _pulls(user)):
         if (other := owners.setdefault((part.tenant, stream_of(user.name)), part.app)) != part.app:
-            yield f"service {user.name}: the apps {other} and {part.app} have one of this name: rename one"
+            kind = "service" if user.is_service else "user"
+            yield f"{kind} {user.name}: the apps {other} and {part.app} have one of this name: rename one"
+
+
+def _durables(parts: Sequence[AccountsPart]) -> Iterable[str]:
+    """A durable is pulled by one user."""
+    owners: dict[tuple[str, str], str] = {}
+    for part, user in ((each, user) for each in parts for user in each.users):
+        mine = f"{user.name} of {part.app}"
+        for place in (each.subject for each in user.imports if _ACK.fullmatch(each.subject)):
+            if (other := owners.setdefault((part.tenant, place), mine)) != mine:
+                durable = "/".join(place.split(".")[2:4])
+                yield f"durable {durable}: {other} and {mine} would pull it: rename one of the users"
+
+
+def _pulls(user: BrokerUser) -> bool:
+    return any(_ACK.fullmatch(each.subject) for each in user.imports)
 
 
 def _events(parts: Sequence[AccountsPart]) -> Iterable[str]:

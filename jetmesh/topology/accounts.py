@@ -6,7 +6,7 @@ broker publish there. An account has only its own subjects and those that it imp
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
@@ -16,6 +16,7 @@ from jetmesh.request_model import endpoint_of, owner_of
 from jetmesh.service import Service
 from jetmesh.topology import names, partitions
 from jetmesh.topology.names import endpoint_subject
+from jetmesh.topology.outside import OutsideUser, durables_of, newest
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import WHOLE, Consumer, consumers_of, has_schedules, is_limited
 
@@ -112,6 +113,16 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
     return list(dict.fromkeys(found))
 
 
+def outside_imports(user: OutsideUser, split: Partitions = WHOLE) -> list[Import]:
+    """Every subject that a user outside of the app may publish to, from its declaration."""
+    found = [Import(event.type) for event in user.publishes]
+    for durable in durables_of(user, split):
+        found += _pulling(durable)
+    found += [each for event in user.follows for place in newest(event, split) for each in _api(f"DIRECT.GET.{place}")]
+    found += [Import(subject) for subject in user.asks]
+    return list(dict.fromkeys(found))
+
+
 def published(services: Sequence[Service]) -> Mapping[str, Sequence[EventType]]:
     """The types that each kind of outside user may publish, without a key.
 
@@ -173,6 +184,18 @@ def part_of(
     users += [BrokerUser(name, tuple(keys[name]), open_to[kind], outside) for name, kind in kinds.items() if kind]
     micro = {service.name: tuple(keys.get(f"{service.name}-micro", ())) for service in services}
     return AccountsPart(app, tuple(users), tuple(keys[OPERATOR]), micro, _split_entities(services, split), tenant)
+
+
+def with_outsiders(
+    part: AccountsPart,
+    outsiders: Sequence[OutsideUser],
+    keys: Mapping[str, Sequence[str]],
+    split: Partitions = WHOLE,
+    limits: AccountLimits = OUTSIDE,
+) -> AccountsPart:
+    """The part of an app with the users outside that its contracts declare."""
+    more = (BrokerUser(u.name, tuple(keys[u.name]), tuple(outside_imports(u, split)), limits) for u in outsiders)
+    return replace(part, users=(*part.users, *more))
 
 
 def merged(parts: Sequence[AccountsPart]) -> str:
@@ -276,7 +299,7 @@ def _micro(service: str, key: str) -> str:
 
 def _outside_permissions(user: str, imports: Sequence[Import]) -> str:
     """Publish to the imported subjects and get the answers, but not the server's own subjects."""
-    allowed = _list([imported.subject for imported in imports])
+    allowed = _list([imported.local or imported.subject for imported in imports])
     return f"publish: {{allow: {allowed}}}, subscribe: {{allow: {_list([f'{inbox_of(user)}.>'])}}}"
 
 

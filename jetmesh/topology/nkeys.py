@@ -9,15 +9,16 @@ import nkeys
 from jetmesh.common import private_files
 from jetmesh.event import stream_of
 from jetmesh.service import Service
-from jetmesh.topology import accounts
+from jetmesh.topology import accounts, outside
 from jetmesh.topology.accounts import OPERATOR
+from jetmesh.topology.outside import OutsideUser
 
 PREVIOUS = ".previous"
 
 
-def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
+def users(services: Sequence[Service], folder: Path | None = None, outsiders: Sequence[OutsideUser] = ()) -> list[str]:
     """All users of the broker: each service and its `nats micro` user, one user of each kind that may publish from
-    outside, operators, and the users that were added in the folder of the seeds.
+    outside, those that the contracts declare, operators, and the users that were added in the folder of the seeds.
 
     Raises:
         ValueError: a service has the name of another user, or a file in the folder has a name that no user can have.
@@ -31,7 +32,7 @@ def users(services: Sequence[Service], folder: Path | None = None) -> list[str]:
     added = [user for user in found if accounts.kind_of(user, kinds) and user not in kinds]
     if folder and (odd := [user for user in added if not accounts.USER.fullmatch(user)]):
         raise ValueError(f"{seed_file(folder, odd[0])}: no user can have this name; rename or remove the file")
-    return [*names, *micro, *kinds, *added, OPERATOR]
+    return [*names, *micro, *kinds, *outside.named(outsiders), *added, OPERATOR]
 
 
 def seed_file(folder: Path, user: str) -> Path:

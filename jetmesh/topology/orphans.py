@@ -41,7 +41,7 @@ class Orphan:
 
 async def orphans(connection: Transport, wanted: Topology, streams: Iterable[str] = ()) -> list[Orphan]:
     """The orphans of these services, on these streams or on all of the broker's."""
-    services = {consumer.service for consumer in wanted.consumers}
+    services = {consumer.service for consumer in wanted.durables}
     declared = {(consumer.stream, consumer.durable) for consumer in wanted.durables}
     found: list[Orphan] = []
     for stream in streams or await stream_names(connection):

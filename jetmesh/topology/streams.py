@@ -66,11 +66,12 @@ class Stream:
 
 class ConsumerKind(StrEnum):
     """What a durable is for: work to be done at once; a deadline, whose deliveries wait by design; dead letters, which
-    a person decides. Metrics, alerts, autoscaling and tests read it."""
+    a person decides; what a user outside of the app pulls. Metrics, alerts, autoscaling and tests read it."""
 
     WORK = "work"
     DEADLINE = "deadline"
     LETTERS = "letters"
+    OUTSIDE = "outside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +141,13 @@ class Topology:
     """Durables that no process pulls: the broker counts their lag, and its exporter shows it."""
     foreign: tuple[Stream, ...] = ()
     """Streams of others that the services listen to: made where nobody has, and never changed."""
+    outside: tuple[Consumer, ...] = ()
+    """Durables on these streams that users outside of the app pull."""
 
     @property
     def durables(self) -> tuple[Consumer, ...]:
         """All of them."""
-        return (*self.consumers, *self.counts)
+        return (*self.consumers, *self.counts, *self.outside)
 
     @property
     def work(self) -> list[Consumer]:

@@ -13,18 +13,25 @@
 
 import subprocess
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
 import yaml
 
+from jetmesh.contracts import outside, package
+from jetmesh.contracts.package import Package
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.archive.row import Row
-from jetmesh_contracts import EVENTS
+from jetmesh.service import Service
 from jetmesh_shop.analytics.adapters import SCHEMA
+from jetmesh_shop.flow import SERVICES
 from tests.docs.pages import ROOT, Block, blocks
+from tests.support import teams
 from tests.support.programs import program
 
 LANGUAGES = {"python", "console", "yaml", "toml", "sql", "mermaid", "text"}
@@ -36,7 +43,7 @@ QUOTED: Mapping[str, str] = {
     "docs/authors/http.md#1": "examples/edge/service.py",
     "docs/authors/http.md#2": "examples/edge/edge.py",
     "docs/authors/http.md#3": "examples/edge/wiring.py",
-    "contracts/README.md#2": "tests/contracts/evolution.py",
+    "contracts/README.md#3": "tests/contracts/evolution.py",
 }
 """Excerpts: a block of a page, and the file in which it stands."""
 
@@ -57,12 +64,18 @@ def test_an_excerpt_stands_in_its_file(name: str) -> None:
     assert block.text in (ROOT / QUOTED[name]).read_text()
 
 
-def consumers(text: str) -> None:
-    """A team's registration, as `contracts/consumers` has them."""
-    registration = yaml.safe_load(text)
-    fields = {event.type: set(event.model_fields) for event in EVENTS}
-    assert {"team", "contact", "events"} == set(registration)
-    assert all(set(read) <= fields[name] for name, read in registration["events"].items())
+SHOP = package.load("jetmesh_contracts"), SERVICES
+KITCHEN = Package("kitchen", (teams.Ordered, teams.Cooked), ROOT), teams.KITCHEN
+
+
+def declared(kind: str, text: str, of: tuple[Package, Sequence[Service]] = SHOP) -> None:
+    """A consumer or producer outside, as the packages of contracts have them."""
+    contracts, services = of
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / kind / f"{yaml.safe_load(text)['team']}.yaml"
+        file.parent.mkdir()
+        file.write_text(text)
+        assert outside.users_of(replace(contracts, folder=Path(folder)), services)
 
 
 def values(text: str) -> None:
@@ -73,7 +86,9 @@ def values(text: str) -> None:
 
 
 DATA: Mapping[str, Callable[[str], None]] = {
-    "contracts/README.md#1": consumers,
+    "contracts/README.md#1": partial(declared, "consumers"),
+    "contracts/README.md#2": partial(declared, "producers"),
+    "docs/authors/teams.md#4": partial(declared, "consumers", of=KITCHEN),
     "deploy/helm/jetmesh/README.md#2": values,
 }
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from jetmesh import App, Conditions, Rate, Service
 from jetmesh.commands import commands
+from jetmesh.contracts import outside
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
@@ -25,6 +26,7 @@ from jetmesh.jetstream.transport import API
 from jetmesh.operate import doctor, overview
 from jetmesh.operate.archive.job import Job
 from jetmesh.operate.archive.parquet import Archive
+from jetmesh.operate.deployment import needed
 from jetmesh.runtime.context import connect, context_on
 from jetmesh.runtime.rate_limit import RateLimit
 from jetmesh.settings import Settings, read
@@ -33,6 +35,7 @@ from jetmesh.testing import Broker, until
 from jetmesh.testing.simulation.world import UNTRACED
 from jetmesh.topology import account_parts, accounts, nkeys, provision
 from jetmesh.topology.accounts import API_PREFIX
+from jetmesh.topology.outside import OutsideDurable, OutsideUser, durables_of, named
 from jetmesh.topology.streams import consumers_of, topology
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
@@ -40,6 +43,7 @@ from tests.support import teams
 from tests.support.programs import program
 
 NAMES = [service.name for service in SERVICES]
+OUTSIDERS = outside.users(SERVICES)
 ADMIN = (
     "$JS.API.INFO",
     "$JS.API.STREAM.LIST",
@@ -55,6 +59,14 @@ ADMIN = (
     "$JS.API.CONSUMER.CREATE.ORDERS.evil",
     "$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.evil",
     "$JS.API.CONSUMER.DELETE.ORDERS.payments-authorize",
+    "$JS.API.CONSUMER.DELETE.ORDERS.fulfilment-pack",
+    "$JS.API.CONSUMER.PAUSE.ORDERS.fulfilment-pack",
+    "$JS.API.CONSUMER.CREATE.ORDERS.fulfilment-more",
+    "$JS.API.CONSUMER.CREATE.ORDERS.fulfilment-more.orders.confirmed.*",
+    "$JS.API.DIRECT.GET.ORDERS.orders.payment_secured.o-1",
+    "jetmesh.api.CONSUMER.DELETE.ORDERS.fulfilment-pack",
+    "jetmesh.api.CONSUMER.CREATE.ORDERS.fulfilment-more",
+    "jetmesh.api.DIRECT.GET.ORDERS.orders.payment_secured.o-1",
     "$KV.secrets.x",
     "$SRV.PING",
     "$SYS.REQ.ACCOUNT.PING.CONNZ",
@@ -73,9 +85,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def guarded(tmp_path: Path, folder: Path) -> Iterator[Broker]:
-    """A broker with an account per service."""
+    """A broker with an account per service, and per user outside."""
     config = tmp_path / "nats-server.conf"
-    config.write_text(accounts.configuration(SERVICES, nkeys.ensure(folder, nkeys.users(SERVICES))))
+    keys = nkeys.ensure(folder, nkeys.users(SERVICES, outsiders=OUTSIDERS))
+    config.write_text(accounts.merged([accounts.with_outsiders(accounts.part_of("", SERVICES, keys), OUTSIDERS, keys)]))
     with Broker(tmp_path / "broker", "-c", str(config)) as server:
         yield server
 
@@ -85,8 +98,9 @@ async def connected(broker: Broker, folder: Path, user: str, api_prefix: str = A
     """A connection with a user's key."""
     connection = Connection(api_prefix=api_prefix)
     seed = nkeys.seed_file(folder, user).read_text().strip()
-    outside = accounts.kind_of(user, accounts.published(SERVICES))
-    inbox = accounts.inbox_of(user) if outside else "_INBOX"
+    declared = [*named(OUTSIDERS), *(name for users in OUTSIDE.values() for name in named(users))]
+    is_outside = accounts.kind_of(user, accounts.published(SERVICES)) or user in declared
+    inbox = accounts.inbox_of(user) if is_outside else "_INBOX"
     await connection.open(broker.url, user, nkeys_seed_str=seed, inbox_prefix=inbox)
     try:
         yield connection
@@ -98,7 +112,7 @@ async def connected(broker: Broker, folder: Path, user: str, api_prefix: str = A
 async def operated(broker: Broker, folder: Path) -> AsyncIterator[Connection]:
     """An operator's connection, the topology applied."""
     async with connected(broker, folder, "operator") as operator:
-        await provision.apply(operator, await provision.plan(operator, topology(SERVICES)))
+        await provision.apply(operator, await provision.plan(operator, needed(SERVICES, Settings())))
         yield operator
 
 
@@ -141,10 +155,13 @@ def own(user: str) -> set[str]:
     for service in SERVICES:
         if service.name == user:
             return {imported.local or imported.subject for imported in accounts.imports_of(service, SERVICES)}
+    for outsider in OUTSIDERS:
+        if outsider.name == user:
+            return {imported.local or imported.subject for imported in accounts.outside_imports(outsider)}
     return {event.type for event in accounts.published(SERVICES).get(user, ())}
 
 
-STRANGERS = [user for user in nkeys.users(SERVICES) if user != "operator"]
+STRANGERS = [user for user in nkeys.users(SERVICES, outsiders=OUTSIDERS) if user != "operator"]
 
 
 @pytest.mark.parametrize("user", STRANGERS)
@@ -184,6 +201,36 @@ async def test_nobody_hears_what_is_not_for_him(guarded: Broker, folder: Path, u
 
     assert heard == []
     assert denied
+
+
+async def test_a_consumer_outside_pulls_its_own_durable(guarded: Broker, folder: Path) -> None:
+    async with operated(guarded, folder) as operator, connected(guarded, folder, "fulfilment") as consumer:
+        got: list[tuple[str, str]] = []
+        inbox = f"{accounts.inbox_of('fulfilment')}.pull"
+        await consumer.listen(inbox, lambda subject, reply, *_: got.append((subject, reply)))
+        for event in ("orders.confirmed", "orders.payment_secured", "orders.cancelled"):
+            await operator.ask(f"{event}.o-1", b"{}")
+        pull = b'{"batch": 2, "expires": 5000000000}'
+        consumer.send(f"{API_PREFIX}.CONSUMER.MSG.NEXT.ORDERS.fulfilment-pack", pull, reply=inbox)
+        await until(lambda: len(got) == 2)
+        for _, reply in got:
+            await consumer.ask(reply, b"+ACK")
+        info = json.loads(await consumer.ask(f"{API_PREFIX}.CONSUMER.INFO.ORDERS.fulfilment-pack", b""))
+
+    assert [subject for subject, _ in got] == ["orders.confirmed.o-1", "orders.cancelled.o-1"]
+    assert (info["num_pending"], info["num_ack_pending"], info["ack_floor"]["consumer_seq"]) == (0, 0, 2)
+
+
+async def test_a_partner_outside_publishes_and_reads_what_became_of_it(guarded: Broker, folder: Path) -> None:
+    async with operated(guarded, folder) as operator, connected(guarded, folder, "marketplace") as partner:
+        assert json.loads(await partner.ask("orders.placed", b"{}"))["stream"] == "INTAKE"
+        for event in ("orders.refused", "orders.payment_secured"):
+            await operator.ask(f"{event}.o-1", b'{"order_id": "o-1"}')
+        read = f"{API_PREFIX}.DIRECT.GET.ORDERS"
+        assert await partner.ask(f"{read}.orders.refused.o-1", b"") == b'{"order_id": "o-1"}'
+        for body in (b'{"seq": 1}', b'{"next_by_subj": ">"}', b'{"multi_last": [">"]}'):
+            assert b"o-1" not in await partner.ask(f"{read}.orders.placed.o-1", body)
+        assert await reached(partner, [f"{read}.orders.payment_secured.o-1", read, "orders.refused.o-2"]) == []
 
 
 async def test_two_customers_hear_nothing_of_one_another(tmp_path: Path, folder: Path) -> None:
@@ -487,12 +534,26 @@ def test_a_contract_names_a_publisher_that_can_be_a_user(monkeypatch: pytest.Mon
 
 
 APPS = (SERVICES, teams.KITCHEN, teams.COUNTER)
-USERS = [(app.name, user) for app in APPS for user in nkeys.users(app) if user != "operator"]
+GUIDE = OutsideUser(
+    "guide", (OutsideDurable("guide-taste", (teams.Cooked,)),), follows=(teams.Cooked,), publishes=(teams.Ordered,)
+)
+CALLER = OutsideUser("caller", (OutsideDurable("caller-listen", (teams.Called,)),))
+OUTSIDE = {"kitchen": [GUIDE], "counter": [CALLER]}
+"""The users outside of each app."""
+
+
+def users_of(app: App) -> list[str]:
+    """Everybody who has a key of an app."""
+    return nkeys.users(app, outsiders=OUTSIDE.get(app.name, []))
+
+
+USERS = [(app.name, user) for app in APPS for user in users_of(app) if user != "operator"]
 
 
 def part(app: App, keys: Path) -> accounts.AccountsPart:
     """An app's part, with keys of its own."""
-    return accounts.part_of(app.name, app, nkeys.ensure(keys, nkeys.users(app)))
+    known = nkeys.ensure(keys, users_of(app))
+    return accounts.with_outsiders(accounts.part_of(app.name, app, known), OUTSIDE.get(app.name, []), known)
 
 
 @pytest.fixture
@@ -511,13 +572,19 @@ def allowed(app: App, user: str) -> set[str]:
     for service in app:
         if service.name == user:
             return {imported.local or imported.subject for imported in accounts.imports_of(service, app)}
+    for outsider in OUTSIDE.get(app.name, []):
+        if outsider.name == user:
+            return {imported.local or imported.subject for imported in accounts.outside_imports(outsider)}
     return {event.type for event in accounts.published(app).get(user, ())}
 
 
 async def operate(broker: Broker, keys: Path, app: App) -> None:
     """Apply an app with the key of its own operators."""
+    users = OUTSIDE.get(app.name, [])
+    durables = tuple(each for user in users for each in durables_of(user, {}, app.name))
     async with connected(broker, keys, "operator") as operator:
-        await provision.apply(operator, await provision.plan(operator, topology(app, app=app.name)))
+        whole = replace(topology(app, app=app.name), outside=durables)
+        await provision.apply(operator, await provision.plan(operator, whole))
 
 
 @pytest.mark.parametrize(("name", "user"), USERS, ids="-".join)
@@ -526,7 +593,7 @@ async def test_with_several_apps_on_a_broker_each_user_reaches_his_own_and_nothi
 ) -> None:
     app = next(each for each in APPS if each.name == name)
     own = allowed(app, user)
-    others = {s for each in APPS for other in nkeys.users(each) for s in allowed(each, other)} - own
+    others = {s for each in APPS for other in users_of(each) for s in allowed(each, other)} - own
     for each in APPS:
         await operate(shared, tmp_path / each.name, each)
     async with connected(shared, tmp_path / name, user) as connection:
@@ -568,11 +635,29 @@ def test_a_part_that_takes_what_is_anothers_is_refused(tmp_path: Path) -> None:
     twin = replace(kitchen, app="canteen")
     forged = replace(service, imports=(accounts.Import("calls.called.*"),))
     shared_key = replace(counter.users[0], keys=service.keys)
+    guide, caller = kitchen.users[-1], counter.users[-1]
+    pulling = replace(guide, imports=(accounts.Import("$JS.ACK.KITCHEN.counter-call.>"),))
+    peeping = replace(guide, imports=(accounts.Import("$JS.API.DIRECT.GET.COUNTER.calls.called.*"),))
+    reader = replace(guide, imports=(accounts.Import("$JS.API.DIRECT.GET.KITCHEN", is_stream=True),))
+    namesake = replace(caller, name="guide", imports=(accounts.Import("$JS.ACK.KITCHEN.guide-taste.>"),))
+    parent = replace(caller, name="call", imports=(accounts.Import("$JS.ACK.COUNTER.call-er-x.>"),))
+    child = replace(caller, name="call-er", imports=(accounts.Import("$JS.ACK.COUNTER.call-er-x.>"),))
     quoted = replace(service, imports=(accounts.Import('x.y"}, {service: ">'),))
     for wrong, words in (
         ([replace(kitchen, users=(theft,))], r"user kitchen asks for \$JS\.API\.STREAM\.DELETE\.COUNTER"),
         ([replace(kitchen, users=(reading,))], r"user kitchen asks for \$JS\.API\.DIRECT\.GET\.COUNTER"),
         ([replace(kitchen, users=(quoted,))], "which is not its own"),
+        ([replace(kitchen, users=(service, pulling))], r"user guide asks for \$JS\.ACK\.KITCHEN\.counter-call\.>"),
+        ([replace(kitchen, users=(service, peeping))], r"user guide asks for \$JS\.API\.DIRECT\.GET\.COUNTER\.calls"),
+        ([replace(kitchen, users=(service, reader))], r"user guide asks for \$JS\.API\.DIRECT\.GET\.KITCHEN, which"),
+        (
+            [kitchen, replace(counter, users=(counter.users[0], namesake))],
+            "user guide: the apps .* have one of this name: rename one",
+        ),
+        (
+            [replace(kitchen, users=(parent,), micro={}), replace(counter, users=(child,), micro={})],
+            "durable COUNTER/call-er-x: .* would pull it: rename one of the users",
+        ),
         ([kitchen, twin], "service kitchen: the apps canteen and kitchen have one of this name: rename one"),
         ([counter, replace(kitchen, users=(forged,))], r"calls\..*: the apps counter and kitchen publish it"),
         ([kitchen, replace(counter, users=(shared_key,))], "have the same key: make a new one for one of them"),
