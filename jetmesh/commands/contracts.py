@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -293,18 +294,14 @@ def bundle(contracts: str) -> None:
 
 @contracts.command()
 @click.argument("name", metavar="TYPE")
-@click.option("--owner", default="", help="The service that records it; else the first word of the type.")
-@click.option("--key", default="", help="The field that is its key; else <entity>_id.")
+@options.owner
+@options.key
 @click.option("--tests", type=click.Path(path_type=Path), default=Path("tests/contracts"), show_default=True)
 @options.contracts
 def new(name: str, owner: str, key: str, tests: Path, contracts: str) -> None:
     """Make a new event: its class, example and test."""
-    entity = name.partition(".")[0]
-    draft = scaffold.Draft(name, owner or entity, key or f"{entity.removesuffix('s')}_id")
-    for file, content in scaffold.files(package.load(contracts), draft, tests).items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, "utf-8")
-        say(f"written: {file}")
+    for file in scaffold.write(package.load(contracts), scaffold.Draft.of(name, owner, key), tests):
+        say(f"written: {os.path.relpath(file)}")
     say("next: describe it, add its fields, then run `ruff check --fix` and `jetmesh contracts generate`")
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 
 from jetmesh import scaffold
+from jetmesh.commands import options
 from jetmesh.common.terminal import say
+from jetmesh.contracts.scaffold import Draft
 
 
 @click.group()
@@ -30,9 +32,12 @@ def service(name: str, into: Path) -> None:
 
 @new.command()
 @click.argument("name")
+@click.option("--event", default="parcels.sent", show_default=True, metavar="TYPE", help="The type of its event.")
+@options.owner
+@options.key
 @into
-def contracts(name: str, into: Path) -> None:
+def contracts(name: str, event: str, owner: str, key: str, into: Path) -> None:
     """Create a package of contracts NAME with one event, an example and a test that passes."""
-    for file in scaffold.contracts(name, into):
+    for file in scaffold.contracts(name, into, Draft.of(event, owner, key)):
         say(file)
     say(f"next: cd {into / name} && jetmesh contracts generate && pytest")

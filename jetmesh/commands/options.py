@@ -46,6 +46,8 @@ app = click.option("--app", default="", metavar="MODULE:NAME", help="The service
 contracts = click.option(
     "--contracts", default="", metavar="PACKAGE", help="The contracts; else JETMESH_CONTRACTS or pyproject.toml."
 )
+owner = click.option("--owner", default="", help="The service that records the event; else the first word of its type.")
+key = click.option("--key", default="", help="The field that is the event's key; else <entity>_id.")
 
 
 def _state(_context: click.Context, _parameter: click.Parameter, folder: Path) -> StateFolder:

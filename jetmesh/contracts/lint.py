@@ -9,8 +9,15 @@ from jetmesh.contracts.schema import FACTS, UNIT, Contract, Contracts, Field, Sc
 from jetmesh.event import TYPE, EventType
 
 IRREGULAR = frozenset(
-    """begun bought built chosen done found gone held kept left lost made met paid put read sent set shown sold spent
-    taken told withdrawn won written""".split()  # noqa: SIM905
+    """arisen awoken become begun bent bet bitten blown bought bound bred broken brought built burnt burst cast caught
+    chosen clung come cost crept cut dealt done drawn driven drunk dug dwelt eaten fallen fed felt fled flown
+    forbidden foreseen forgiven forgotten fought found frozen given gone got gotten ground grown heard held
+    hidden hit hung hurt kept knelt known laid leapt learnt led left lent let lit lost made meant met mistaken
+    outdone overcome overdrawn overridden paid proven put quit read rebuilt redone resent reset resold retaken
+    rewritten ridden risen run rung said sat seen sent set sewn shaken shed shone shot shown shrunk shut slept
+    slid sold sought sown sped spent spilt split spoilt spoken spread sprung stolen stood struck stuck stung
+    sung sunk swept sworn swum swung taken taught thought thrown told torn understood undertaken undone upheld
+    upset withdrawn withheld woken won worn wound woven written""".split()  # noqa: SIM905
 )
 UNITS = frozenset(
     """nanoseconds microseconds milliseconds seconds minutes hours days minor bytes percent grams kilograms meters

@@ -131,7 +131,8 @@ def _installed() -> str:
     found = sorted({point.value for point in entry_points(group="jetmesh.contracts")})
     if len(found) == 1:
         return found[0]
+    where = "--contracts, JETMESH_CONTRACTS, or [tool.jetmesh] contracts in pyproject.toml"
     raise PackageError(
-        f"several packages of contracts are installed ({', '.join(found)}): choose one with --contracts" if found else
-        "no contracts: name their package with --contracts, JETMESH_CONTRACTS, or [tool.jetmesh] contracts"
+        f"several packages of contracts are installed ({', '.join(found)}): choose one with {where}" if found else
+        f"no contracts: name their package with {where}"
     )  # fmt: skip

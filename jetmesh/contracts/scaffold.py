@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel
 
@@ -17,6 +18,9 @@ from jetmesh.event import TYPE
 SERVICE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 BASES = ("event", "__init__")
 """The modules of a package that are no owner's."""
+PLURALS = (
+    ("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("xes", "x"), ("ss", "ss"), ("us", "us"), ("s", ""),
+)  # fmt: skip
 RESERVED = frozenset({*dir(BaseModel), "type", "owner", "key", "key_field", "from_outside", "state", "ending", "read"})
 """The names of members that every event has."""
 
@@ -29,11 +33,32 @@ class Draft:
     owner: str
     key: str
 
+    def __post_init__(self) -> None:
+        """Check that the names make valid Python.
+
+        Raises:
+            ValueError: one does not; the text names the option.
+        """
+        if not TYPE.fullmatch(self.type):
+            raise ValueError(f"{self.type}: a type is <entity>.<event>, in small letters, digits and underscores")
+        if not SERVICE.fullmatch(self.owner) or keyword.iskeyword(self.module):
+            raise ValueError(f"--owner {self.owner}: a service is small letters, digits and hyphens, and no keyword")
+        if not self.key.isidentifier() or keyword.iskeyword(self.key) or self.key in RESERVED or self.key[0] == "_":
+            raise ValueError(f"--key {self.key}: a field is a Python name, and none that every event has")
+        if self.module in BASES or not self.name.isidentifier() or keyword.iskeyword(self.name):
+            raise ValueError(f"{self.type}: {self.module}.{self.name} can't be a class; choose another owner or type")
+
+    @classmethod
+    def of(cls, type_: str, owner: str = "", key: str = "") -> Self:
+        """A draft whose owner is the entity, and whose key is named after it, unless they are given."""
+        entity = type_.partition(".")[0]
+        return cls(type_, owner or entity, key or f"{singular(entity)}_id")
+
     @property
     def name(self) -> str:
         """The name of the class: `OrderReturned`."""
         entity, _, happened = self.type.partition(".")
-        return "".join(word.capitalize() for word in [entity.removesuffix("s"), *happened.split("_")])
+        return "".join(word.capitalize() for word in [*singular(entity).split("_"), *happened.split("_")])
 
     @property
     def module(self) -> str:
@@ -41,14 +66,20 @@ class Draft:
         return self.owner.replace("-", "_")
 
 
+def singular(entity: str) -> str:
+    """One of what an entity names: `order` of `orders`, `dish` of `dishes`, `delivery` of `deliveries`."""
+    for ending, one in PLURALS:
+        if entity.endswith(ending) and entity != ending:
+            return entity.removesuffix(ending) + one
+    return entity
+
+
 def files(package: Package, draft: Draft, tests: Path) -> dict[Path, str]:
     """The content of each file, by path; this function writes nothing.
 
     Raises:
-        ValueError: the type is invalid, or exists already.
+        ValueError: the type exists already, or its class.
     """
-    if not TYPE.fullmatch(draft.type):
-        raise ValueError(f"{draft.type}: a type is <entity>.<event>, in small letters, digits and underscores")
     if any(event.type == draft.type for event in package.events):
         raise ValueError(f"{draft.type} exists already")
     _check(package, draft)
@@ -63,18 +94,17 @@ def files(package: Package, draft: Draft, tests: Path) -> dict[Path, str]:
     }
 
 
-def _check(package: Package, draft: Draft) -> None:
-    """Check that the names of a draft make valid Python.
+def write(package: Package, draft: Draft, tests: Path) -> list[Path]:
+    """Write the files of a new event; their paths."""
+    wanted = files(package, draft, tests)
+    for file, content in wanted.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, "utf-8")
+    return list(wanted)
 
-    Raises:
-        ValueError: one does not; the text names the option.
-    """
-    if not SERVICE.fullmatch(draft.owner) or keyword.iskeyword(draft.module):
-        raise ValueError(f"--owner {draft.owner}: a service is small letters, digits and hyphens, and no keyword")
-    if not draft.key.isidentifier() or keyword.iskeyword(draft.key) or draft.key in RESERVED or draft.key[0] == "_":
-        raise ValueError(f"--key {draft.key}: a field is a Python name, and none that every event has")
-    if draft.module in BASES or not draft.name.isidentifier() or keyword.iskeyword(draft.name):
-        raise ValueError(f"{draft.type}: {draft.module}.{draft.name} can't be a class; choose another owner or type")
+
+def _check(package: Package, draft: Draft) -> None:
+    """Check that the module has no class of this name yet."""
     module = sys.modules.get(package.name)
     there = set(vars(module)) if module else set()
     there |= _classes(package.folder / package.name / f"{draft.module}.py")

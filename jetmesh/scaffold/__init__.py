@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
+from jetmesh.contracts.package import Package
+from jetmesh.contracts.scaffold import Draft, write
 from jetmesh.event import CLIENT, INTAKE, stream_of
 from jetmesh.topology.accounts import CORE, OPERATOR
 from jetmesh.topology.names import DEAD_LETTERS, claims_of, limits_of, timers_of
@@ -31,15 +33,17 @@ def service(name: str, into: Path) -> list[Path]:
     return _made("service", name, into)
 
 
-def contracts(name: str, into: Path) -> list[Path]:
-    """Write a package of contracts called `name` into the folder `into / name`; the files, as written.
+def contracts(name: str, into: Path, event: Draft) -> list[Path]:
+    """Write a package of contracts called `name` with this event into the folder `into / name`; the files, as written.
 
     Raises:
         ValueError: the name can't be a package's, or the folder exists already.
     """
     if why := _unfit(name):
         raise ValueError(f"{name!r} can't be the name of a package of contracts: {why}")
-    return _made("contracts", name, into)
+    made = _made("contracts", name, into)
+    package = Package(name.replace("-", "_"), (), into / name)
+    return list(dict.fromkeys([*made, *write(package, event, into / name / "tests")]))
 
 
 def _unfit(name: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from jetmesh.commands import commands
+from jetmesh.contracts.scaffold import singular
 from tests.support.programs import run
 from tests.support.wheels import ROOT, built, clean, installed
 
@@ -85,3 +86,36 @@ def test_a_new_package_of_contracts_is_accepted_by_every_command(python: Path, t
     assert "Recorded when" in contracts("show", "parcels.sent")
     assert '"parcel_id"' in run(jetmesh, "example", "parcels.sent", cwd=home, env=bare)
     assert "passed" in run(str(python), "-m", "pytest", "-q", cwd=home, env=bare)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--event", "dishes"], "dishes: a type is <entity>.<event>"),
+        (["--event", "dishes.cooked", "--owner", "The Kitchen"], "--owner The Kitchen: a service is small letters"),
+        (["--event", "dishes.cooked", "--key", "read"], "--key read: a field is a Python name"),
+    ],
+    ids=str,
+)
+def test_an_event_that_a_package_cannot_begin_with_is_refused(arguments: list[str], why: str, tmp_path: Path) -> None:
+    said = CliRunner().invoke(commands, ["new", "contracts", "kitchen-contracts", "--into", str(tmp_path), *arguments])
+    assert why in str(said.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_of_contracts_begins_with_the_event_that_is_named(tmp_path: Path) -> None:
+    options = ["--event", "dishes.cooked", "--owner", "kitchen", "--into", str(tmp_path)]
+    CliRunner().invoke(commands, ["new", "contracts", "kitchen-contracts", *options], catch_exceptions=False)
+    (written,) = (tmp_path / "kitchen-contracts" / "kitchen_contracts").glob("kitchen.py")
+    assert 'class DishCooked(Event, type="dishes.cooked", owner="kitchen", key_field="dish_id")' in written.read_text()
+
+
+@pytest.mark.parametrize(
+    ("entity", "one"),
+    [
+        ("orders", "order"), ("dishes", "dish"), ("deliveries", "delivery"), ("boxes", "box"), ("addresses", "address"),
+        ("houses", "house"), ("status", "status"), ("access", "access"), ("mail", "mail"), ("s", "s"),
+    ],
+)  # fmt: skip
+def test_a_class_and_a_key_name_one_of_an_entity(entity: str, one: str) -> None:
+    assert singular(entity) == one

@@ -8,6 +8,7 @@
 | yaml | read; `DATA` names the program that takes it | here |
 | toml | read; what it names is declared on the page | here |
 | sql | executed by DuckDB on an archive | here |
+| of `two-teams.md` | run as they stand, in its order | test_two_teams.py |
 | mermaid, text | drawn or read by people alone | — |
 """
 
@@ -34,6 +35,7 @@ from tests.docs.pages import ROOT, Block, blocks
 from tests.support import teams
 from tests.support.programs import program
 
+OF_TWO_TEAMS = "docs/authors/two-teams.md"
 LANGUAGES = {"python", "console", "yaml", "toml", "sql", "mermaid", "text"}
 
 QUOTED: Mapping[str, str] = {

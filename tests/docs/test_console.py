@@ -7,7 +7,8 @@
 | `ON_AN_EMPTY_BROKER` | run as it stands, in the folder of that demo, with a broker that has no stream |
 | `ON_ITS_OWN_PORT` | run as it stands, with a mesh of its own, on a port that is free |
 | `HERE` | run as it stands, in the repository |
-| every block | bash calls it, and each program's own reader takes the arguments: `commands.READERS` says which |
+| of `two-teams.md` | run as they stand by test_two_teams.py, and not here |
+| every other block | bash calls it, and each program's own reader takes the arguments: `commands.READERS` says which |
 
 The other blocks need root, a cluster, the network or hours: Kubernetes, systemd, container images, all tests, chaos.
 """
@@ -30,12 +31,13 @@ import pytest
 from jetmesh.testing import Broker, nats_server_binary
 from tests.docs.commands import READERS, called
 from tests.docs.pages import ROOT, Block, blocks
+from tests.docs.test_blocks import OF_TWO_TEAMS
 from tests.support.programs import program
 from tools.cluster import free_ports
 
 SECONDS_MAX = 120
 APP = "jetmesh_shop.flow:SERVICES"
-BLOCKS = {block.name: block for block in blocks("console")}
+BLOCKS = {block.name: block for block in blocks("console") if block.page != OF_TWO_TEAMS}
 
 ALONE = ("README.md#2",)
 ON_A_DEMO = (

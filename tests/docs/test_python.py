@@ -12,7 +12,7 @@ from subprocess import run
 import pytest
 
 from tests.docs.pages import Block, blocks
-from tests.docs.test_blocks import QUOTED
+from tests.docs.test_blocks import OF_TWO_TEAMS, QUOTED
 
 OPTIONS = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-o", "pythonpath=.")
 
@@ -21,7 +21,7 @@ def modules() -> dict[str, list[Block]]:
     """The blocks of each page that are executed."""
     found: dict[str, list[Block]] = {}
     for block in blocks("python"):
-        if block.name not in QUOTED:
+        if block.name not in QUOTED and block.page != OF_TWO_TEAMS:
             found.setdefault(block.page, []).append(block)
     return found
 
