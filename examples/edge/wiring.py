@@ -1,5 +1,6 @@
 """The dependencies of parcels; where `JETMESH_HTTP_PORT` is set, their edge is served."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,6 @@ from jetmesh.http import HttpSettings, serve
 async def wire(context: Context) -> AsyncIterator[Depots]:
     """The depots; the edge is served next to the reactions."""
     settings = read_settings(HttpSettings)
-    limits = settings.limits()
-    serve(context, edge(context, limits), settings, limits=limits)
+    limits, leaving = settings.limits(), asyncio.Event()
+    serve(context, edge(context, limits, leaving), settings, limits=limits, leaving=leaving)
     yield Depots("north")

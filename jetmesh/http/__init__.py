@@ -9,6 +9,7 @@ with brought_by("http", "jetmesh.http"):
     from jetmesh.http.browser.security import PageSecurity
     from jetmesh.http.errors import Problems
     from jetmesh.http.limits import Limits
+    from jetmesh.http.live import LIVE, LastEventId, LiveStories, QueryToken
     from jetmesh.http.openapi import problem_responses
     from jetmesh.http.outside import FromOutside, name_key
     from jetmesh.http.problems import (
@@ -29,6 +30,7 @@ __all__ = [
     "BAD_HEADER",
     "FORBIDDEN",
     "INVALID_REQUEST",
+    "LIVE",
     "NOT_FOUND",
     "OF_A_BODY",
     "TOO_LARGE",
@@ -36,10 +38,13 @@ __all__ = [
     "Assets",
     "FromOutside",
     "HttpSettings",
+    "LastEventId",
     "Limits",
+    "LiveStories",
     "PageSecurity",
     "ProblemKind",
     "Problems",
+    "QueryToken",
     "Router",
     "api",
     "busy",

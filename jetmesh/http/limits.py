@@ -29,6 +29,9 @@ class Limits:
     answer_timeout_seconds: float = 30.0
     requests_per_second: float | None = None
     burst: int = 20
+    live_max: int = 800
+    """Readers of live stories: fewer than connections, so that requests can be answered beside them."""
+    live_seconds_max: float = 3_600.0
 
 
 class ClientRate:

@@ -49,6 +49,21 @@ async def test_what_is_asked_over_http_is_recorded_once_and_its_story_is_shown(
     assert (await client.get("/parcels/p-2")).status_code == 404
 
 
+async def test_a_story_is_followed_until_its_end(mesh: LocalMesh, client: httpx.AsyncClient) -> None:
+    await client.post("/parcels", json=ASKED)
+    followed = await client.get("/parcels/p-1/events")
+    last = followed.text.rpartition("id: ")[2].strip()
+    again = await client.get("/parcels/p-1/events", headers={"Last-Event-ID": last})
+
+    lines = [line for line in followed.text.splitlines() if line and not line.startswith(":")]
+    assert lines == [
+        'data: "parcels.asked"', "id: PARCELS:1",
+        'data: "parcels.fetched"', "id: PARCELS:2",
+        "event: end", 'data: "north"', "id: PARCELS:2",
+    ]  # fmt: skip
+    assert (again.status_code, (await client.get("/parcels/p-2/events")).status_code) == (204, 404)
+
+
 async def test_a_broker_that_is_away_is_a_problem_that_time_heals(
     mesh_of: MeshOf, client: httpx.AsyncClient, nats_broker: Broker
 ) -> None:

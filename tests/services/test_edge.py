@@ -22,11 +22,10 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp
 
 from jetmesh import TooLarge, Unavailable
-from jetmesh.http import FromOutside
+from jetmesh.http import FromOutside, Limits
 from jetmesh.testing import until
 from jetmesh_shop.orders.edge import following, placing
 from jetmesh_shop.orders.edge.app import create_app
-from jetmesh_shop.orders.edge.state import EdgeLimits as Limits
 from jetmesh_shop.orders.edge.stories import status_of
 from jetmesh_shop.orders.edge.tokens import Tokens
 from tests.services.orders_in_memory import EverythingSells, InMemoryOrders
@@ -426,7 +425,7 @@ class TestFollowing:
         await lines.aclose()
 
     async def test_a_reader_who_leaves_makes_room_for_the_next(self) -> None:
-        async with served(Limits(streams_max=1)) as live:
+        async with served(Limits(live_max=1)) as live:
             await live.place()
 
             async def gets_in() -> bool:
@@ -437,7 +436,7 @@ class TestFollowing:
                 await until(gets_in)
 
     async def test_a_stream_ends_at_its_largest_age(self) -> None:
-        async with served(Limits(stream_seconds_max=0)) as live:
+        async with served(Limits(live_seconds_max=0)) as live:
             await live.place()
 
             response = await live.client.get("/orders/o-1042/events", headers=bearer())
@@ -446,7 +445,7 @@ class TestFollowing:
         assert "event: end" not in response.text
 
     async def test_more_streams_than_there_are_slots_are_told_to_come_again(self) -> None:
-        async with served(Limits(streams_max=1)) as live:
+        async with served(Limits(live_max=1)) as live:
             await live.place()
             lines = follow(live, headers=bearer())
             await message(lines)
@@ -561,7 +560,7 @@ class TestDocumentation:
         assert response.status_code == 201
 
     async def test_schemathesis_finds_nothing(self, tmp_path: Path) -> None:
-        limits = Limits(stream_seconds_max=0)
+        limits = Limits(live_seconds_max=0)
         async with served(limits, orders=EverythingSells()) as live:
             await live.place()
             code, output = await schemathesis(f"{live.client.base_url}/openapi.json", tmp_path)

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from jetmesh.http import Limits
 from jetmesh.http.server import HttpServer, listen
 from jetmesh.settings import SettingsError, read
 from jetmesh_shop.orders.edge.app import create_app
-from jetmesh_shop.orders.edge.state import EdgeLimits
 from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.wiring import Settings, _tokens
 from tests.services.orders_in_memory import InMemoryOrders
@@ -19,7 +19,7 @@ from tests.services.test_edge import ADA, TOKENS, bearer
 
 
 @asynccontextmanager
-async def served(limits: EdgeLimits) -> AsyncIterator[tuple[HttpServer, httpx.AsyncClient]]:
+async def served(limits: Limits) -> AsyncIterator[tuple[HttpServer, httpx.AsyncClient]]:
     """The edge on a port of its own."""
     leaving = asyncio.Event()
     app = create_app(InMemoryOrders(), TOKENS, limits, leaving=leaving)
@@ -33,7 +33,7 @@ async def served(limits: EdgeLimits) -> AsyncIterator[tuple[HttpServer, httpx.As
 
 
 async def test_a_stop_ends_a_live_story_so_that_its_reader_goes_elsewhere() -> None:
-    async with served(EdgeLimits()) as (server, client):
+    async with served(Limits()) as (server, client):
         await client.post("/orders", json=ADA)
         async with client.stream("GET", "/orders/o-1042/events", headers=bearer()) as live:
             lines = live.aiter_lines()

@@ -9,7 +9,6 @@ from jetmesh.http import HttpSettings, serve
 from jetmesh_shop.orders.adapters import MeshOrders
 from jetmesh_shop.orders.catalogue import PRICES, Catalogue
 from jetmesh_shop.orders.edge.app import create_app
-from jetmesh_shop.orders.edge.state import EdgeLimits
 from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.service import Orders
 
@@ -35,7 +34,7 @@ async def wire(context: Context) -> AsyncIterator[Orders]:
 
 
 def _serve(context: Context, settings: Settings, port: MeshOrders) -> None:
-    limits, leaving = EdgeLimits(requests_per_second=settings.http_requests_per_second), asyncio.Event()
+    limits, leaving = settings.limits(), asyncio.Event()
     provider = context.telemetry.tracer_provider
     app = create_app(port, _tokens(settings), limits, tracer_provider=provider, leaving=leaving)
     serve(context, app, settings, limits=limits, leaving=leaving)

@@ -1,4 +1,4 @@
-"""What a customer sees of an order: its status, its story without personal data, and how far a reader has come."""
+"""What a customer sees of an order: its status, and its story without personal data."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -35,8 +35,6 @@ _PUBLIC = frozenset(
 )
 """The only data that leave: a token may travel in a URL, so no event shows who the customer is or how they pay."""
 
-STREAM = "ORDERS"
-
 
 class Happened(BaseModel):
     """One event of an order's story."""
@@ -66,8 +64,12 @@ def status_of(types: Iterable[str]) -> Status:
     return next((status for event, status in _STATUSES.items() if event.type in happened), "placed")
 
 
-def position_in(story: Iterable[Stored], last_event_id: str) -> int:
-    """How far the reader has come who saw this event last; 0 where it is none of the story. A reader may send anything;
-    and an id of a stream that was made anew or restored since then says nothing about what the reader has seen."""
-    stream, _, sequence = last_event_id.partition(":")
-    return int(sequence) if stream == STREAM and any(event.sequence == int(sequence) for event in story) else 0
+def status_in(story: Iterable[Stored]) -> Status:
+    """The status of an order with this story."""
+    return status_of(event.type for event in story)
+
+
+def end_of(story: Iterable[Stored]) -> dict[str, Status] | None:
+    """What the customer is told at the end; None: the order goes on."""
+    status = status_in(story)
+    return {"status": status} if status in ENDED else None
