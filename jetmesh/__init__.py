@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from jetmesh.app import App
+from jetmesh.blob import Blob, BlobDamaged, BlobMissing, Blobs
 from jetmesh.common.json_body import Malformed as MalformedJson
 from jetmesh.common.json_body import document as read_json
 from jetmesh.event import Event, Recorded
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyThere",
     "App",
+    "Blob",
+    "BlobDamaged",
+    "BlobMissing",
+    "Blobs",
     "CallNext",
     "Conditions",
     "Context",

@@ -14,7 +14,7 @@ from jetmesh.middleware import Middleware
 from jetmesh.reaction import DeclarationError
 from jetmesh.service import Service
 from jetmesh.settings import Project, read
-from jetmesh.topology.names import DEAD_LETTERS, claims_of, limits_of, timers_of
+from jetmesh.topology.names import BESIDE, DEAD_LETTERS
 
 
 class AppError(ValueError):
@@ -173,7 +173,7 @@ def _check_streams(reference: str, services: Sequence[Service]) -> None:
     """No two services share a stream, or the broker's account of the same name."""
     owners = {INTAKE: "the intake", DEAD_LETTERS: "the dead letters"}
     for service in services:
-        for stream in (service.stream, *(of(service.stream) for of in (timers_of, claims_of, limits_of))):
+        for stream in (service.stream, *(of(service.stream) for of in BESIDE)):
             if stream in owners:
                 raise DeclarationError(
                     f"app {reference}: {owners[stream]} and {service.name} would share the stream {stream}; "

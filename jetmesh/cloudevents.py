@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel
 
+from jetmesh.blob import has_blobs, require_own
 from jetmesh.common import json_body
 from jetmesh.event import Event, EventType
 from jetmesh.failure import BrokenContract
@@ -351,6 +352,18 @@ def written_event(event: Event) -> bytes:
 def writer_of(event_type: EventType) -> Writer:
     """What writes the bodies of this type, and raises what `written_event` raises: `model_copy(update=…)`,
     `model_construct` and a list that was changed afterwards pass by what the class checks."""
+    written = _writer_of(event_type)
+    if not has_blobs(event_type):
+        return written
+
+    def own(event: Event) -> bytes:
+        require_own(event)
+        return written(event)
+
+    return own
+
+
+def _writer_of(event_type: EventType) -> Writer:
     if not hasattr(event_type, "__pydantic_validator__"):
         return lambda event: event.model_dump_json().encode()
     model: Any = event_type

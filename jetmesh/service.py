@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, TypedDict, TypeVar, Unpack, cast, overload
 
 from jetmesh import forms
+from jetmesh.blob import has_blobs
 from jetmesh.declaration.endpoint import declare_endpoint
 from jetmesh.declaration.options import unknown
 from jetmesh.declaration.reaction import declare_reaction, require_own_names
@@ -112,6 +113,11 @@ class Service:
     def records(self) -> tuple[EventType, ...]:
         """Every type that this service may record, in order of declaration."""
         return tuple(dict.fromkeys(event for reaction in self._reactions for event in reaction.outcomes))
+
+    @property
+    def keeps_blobs(self) -> bool:
+        """Whether its events name objects, which are in a bucket of its own."""
+        return any(map(has_blobs, self.records))
 
     @property
     def endings(self) -> tuple[EventType, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jetmesh import DeclarationError, Delivery, EventModel, Recorded, Service, Snapshot, Tick, Token
+from jetmesh import Blobs, DeclarationError, Delivery, EventModel, Recorded, Service, Snapshot, Tick, Token
 from jetmesh.app import AppError, load, named
 from jetmesh.forms import AFTER, MANY, ON, SINK
 from tests.support.chat import MessageSent, Room, RoomOpened, SenderSeen, Tallied, Tally, chat
@@ -150,6 +150,24 @@ def test_a_wrong_concurrency_names_function_and_fix(most: Any) -> None:
 
 async def finish(asked: Asked) -> Finished: ...  # type: ignore[empty-body]
 async def keep(events: Sequence[Recorded]) -> None: ...
+
+
+async def read_many(asked: Sequence[Asked], blobs: Blobs) -> list[Finished]: ...  # type: ignore[empty-body]
+def read_plainly(asked: Asked, blobs: Blobs) -> Finished: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize(
+    ("declare", "words"),
+    [
+        (lambda: work().on_many(read_many), "work.read_many takes Blobs, and many arrive at once; leave it out, or"),
+        (lambda: work().on(read_plainly), "work.read_plainly takes Blobs, which are awaited, and is not async; write"),
+    ],
+    ids=["many", "plain"],
+)
+def test_blobs_are_for_one_delivery_on_the_loop(declare: Callable[[], Any], words: str) -> None:
+    with pytest.raises(DeclarationError) as error:
+        declare()
+    assert words in str(error.value)
 
 
 OPTIONS: dict[str, tuple[Callable[[Service], Any], str]] = {

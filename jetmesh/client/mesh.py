@@ -12,6 +12,7 @@ from os import PathLike, fspath
 from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeterProvider
 
+from jetmesh.blob import Blobs
 from jetmesh.event import Event, EventType, Recorded, publisher_of
 from jetmesh.failure import BrokerUnavailable, Denied
 from jetmesh.request_model import Request, Response
@@ -35,6 +36,8 @@ class Mesh:
         """What it stands on: `jetmesh.sql` publishes over it."""
         self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         self._requests, self._reader = on.requests, on.reader
+        self.blobs: Blobs = on.blobs
+        """Stores objects for events that it publishes, and reads those that the user may read."""
         self._outside = Outside(on.publisher, on.group_commit, on.direct_get, on.telemetry.publishing, f"/{name}")
 
     async def publish(self, event: Event, *, wait_seconds: float = 0.0) -> PublishResult:

@@ -28,6 +28,7 @@ OWN = (
     "audit",
     "dlq",
     "archive",
+    "blobs",
     "backup",
     "restore",
     "top",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jetmesh.declaration.options import of_one_delivery
 from jetmesh.declaration.signature import Mistake, Signature
 from jetmesh.event_model import is_token
 from jetmesh.reaction import DeclarationError, EndpointDeclaration
@@ -28,8 +29,7 @@ def declare_endpoint(
     request = signature.hints[names[0]]
     signature.require_none(_request(signature, request))
     story, arguments = signature.arguments(names[1:], dependencies)
-    if "delivery" in arguments:
-        raise signature.error("takes a Delivery, and answers a request", "leave it out")
+    signature.require_none(of_one_delivery(arguments, "and answers a request", "leave it out"))
     if story is not None:
         signature.require_none(_key(request))
     name, response = endpoint_of(request), signature.hints["return"]

@@ -105,6 +105,8 @@ def in_a_pool(reaction: Reaction) -> Iterator[Mistake]:
     """What it takes can be had where it runs."""
     if reaction.pool and "snapshot" in reaction.arguments:
         yield "takes a Snapshot, which is awaited, and is not async", "write `async def`"
+    if reaction.pool and "blobs" in reaction.arguments:
+        yield "takes Blobs, which are awaited, and is not async", "write `async def`"
     if reaction.pool == "processes" and "delivery" in reaction.arguments:
         yield "takes a Delivery, and runs in another process", 'write pool="threads"'
     if reaction.pool == "processes" and "dependencies" in reaction.arguments:
@@ -155,8 +157,15 @@ def listens(reaction: Reaction) -> Iterator[Mistake]:
 
 def delivery(reaction: Reaction) -> Iterator[Mistake]:
     """One delivery is there where one event is."""
-    if "delivery" in reaction.arguments and (reaction.form.is_joint or reaction.form.keeps_all):
-        yield "takes a Delivery, and many arrive at once", "leave it out, or react to one event"
+    if reaction.form.is_joint or reaction.form.keeps_all:
+        yield from of_one_delivery(reaction.arguments, "and many arrive at once", "leave it out, or react to one event")
+
+
+def of_one_delivery(arguments: Iterable[str], why: str, fix: str) -> Iterator[Mistake]:
+    """The arguments that belong to one delivery, where there is none."""
+    for name, what in (("delivery", "a Delivery"), ("blobs", "Blobs")):
+        if name in arguments:
+            yield f"takes {what}, {why}", fix
 
 
 def since(reaction: Reaction) -> Iterator[Mistake]:

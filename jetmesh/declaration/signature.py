@@ -5,6 +5,7 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_type_hints
 
+from jetmesh.blob import Blobs
 from jetmesh.declaration.annotations import element, members, names, several
 from jetmesh.event import TYPE, EventType, Recorded, entity_of
 from jetmesh.event_model import is_token
@@ -90,7 +91,7 @@ class Signature:
 
     def arguments(self, parameters: Sequence[str], dependencies: type | None) -> tuple[type | None, tuple[str, ...]]:
         """The fold of its story, and the argument for each of these parameters: the story, the dependencies, the
-        snapshot or the delivery."""
+        snapshot, the delivery or the blobs."""
         story, arguments = None, []
         for name in parameters:
             hint = self.hints[name]
@@ -100,6 +101,8 @@ class Signature:
                 arguments.append("snapshot")
             elif hint is Delivery:
                 arguments.append("delivery")
+            elif hint is Blobs:
+                arguments.append("blobs")
             elif hasattr(hint, "evolve"):
                 story = hint
                 arguments.append("story")
@@ -107,7 +110,7 @@ class Signature:
                 raise self.error(
                     f"has a parameter `{name}: {hint}` that the runtime can't fill",
                     "annotate it with the service's dependencies, with a fold (a class with `evolve`), with Delivery "
-                    "or, in a reaction to many, with Snapshot",
+                    "or Blobs, or, in a reaction to many, with Snapshot",
                 )
         return story, tuple(arguments)
 

@@ -20,6 +20,7 @@ from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.request_model import Request, Response
 from jetmesh.runtime.alone import Alone
+from jetmesh.runtime.blobs import ObjectBlobs
 from jetmesh.runtime.pools import Pools
 from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import AlreadyThere, PublishResult, Taken
@@ -66,6 +67,8 @@ class Context:
     requests: Requests
     pools: Pools
     reader: EventReader
+    blobs: ObjectBlobs
+    """Stores and reads the objects that events name (`jetmesh.Blobs`)."""
     known: KnownStories = field(default_factory=KnownStories)
     histories: Histories = field(default_factory=Histories)
     alone: Alone = field(default_factory=Alone)
@@ -198,6 +201,7 @@ async def context_on(
         requests=Requests(connection, telemetry),
         pools=Pools(settings),
         reader=EventReader(connection, direct_get, settings.split),
+        blobs=ObjectBlobs(publisher, direct_get, telemetry.tracer),
         public=public,
     )
     await context.publisher.start()

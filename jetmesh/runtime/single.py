@@ -132,6 +132,7 @@ class Single:
         arguments = [
             self._binding.dependencies if name == "dependencies"
             else attempt if name == "delivery"
+            else self._context.blobs.of(self._service.name, attempt.event) if name == "blobs"
             else folded(self._story, stored, self._own)
             for name in self._arguments
         ] if self._arguments else ()  # fmt: skip

@@ -15,7 +15,7 @@ from jetmesh.contracts.package import Package
 from jetmesh.contracts.scaffold import Draft, write
 from jetmesh.event import CLIENT, INTAKE, stream_of
 from jetmesh.topology.accounts import CORE, OPERATOR
-from jetmesh.topology.names import DEAD_LETTERS, claims_of, limits_of, timers_of
+from jetmesh.topology.names import DEAD_LETTERS, blobs_of, claims_of, limits_of, timers_of
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LENGTH_MAX = 32
@@ -61,7 +61,8 @@ def _unfit(name: str) -> str:
 def _taken(name: str) -> str:
     """Why no service may have the name; empty if one may."""
     stream = stream_of(name)
-    if stream in (INTAKE, DEAD_LETTERS) or stream.endswith((timers_of(""), claims_of(""), limits_of(""))):
+    beside = timers_of(""), claims_of(""), limits_of("")
+    if stream in (INTAKE, DEAD_LETTERS) or stream.endswith(beside) or stream.startswith(blobs_of("")):
         return f"the stream {stream} is for something else"
     if stream == CORE or name in (OPERATOR, CLIENT):
         return f"the broker has a user or an account {name} already"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from jetmesh.app import App, middlewares_of
+from jetmesh.blob import has_blobs
 from jetmesh.cloudevents import cloud_event
 from jetmesh.event import INTAKE, Event, EventType, id_of, is_occurrence, stream_of
 from jetmesh.failure import Unavailable
@@ -26,9 +27,9 @@ from jetmesh.service import Service
 from jetmesh.settings import Settings, check_names, read
 from jetmesh.telemetry import providers
 from jetmesh.topology import names, partitions, provision
-from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS, claims_of, limits_of, timers_of
+from jetmesh.topology.names import BESIDE, DEAD_LETTERS, DEAD_SUBJECTS, timers_of
 from jetmesh.topology.starting import Starts
-from jetmesh.topology.streams import Consumer, Stream, Topology, facts_of, topology
+from jetmesh.topology.streams import Consumer, Stream, Topology, bucket, facts_of, topology
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
@@ -254,7 +255,7 @@ class LocalMesh:
 
     def _logs(self) -> list[str]:
         beside = {INTAKE, DEAD_LETTERS}
-        beside |= {of(s.stream) for s in self.services for of in (timers_of, claims_of, limits_of)}
+        beside |= {of(s.stream) for s in self.services for of in BESIDE}
         return [stream.name for stream in self.topology.streams if stream.name not in beside]
 
     def _wire(self, service: Service) -> process.Wire | None:
@@ -315,7 +316,8 @@ def _foreign(services: Sequence[Service]) -> list[Stream]:
         for event in reaction.events:
             if event.owner not in here:
                 read.setdefault(stream_of(event.owner), []).append(event)
-    return [
+    buckets = [bucket(events[0].owner) for events in read.values() if any(map(has_blobs, events))]
+    return buckets + [
         Stream(name, {"name": name, "subjects": facts_of(events), "storage": "file", "allow_direct": True})
         for name, events in read.items()
     ]

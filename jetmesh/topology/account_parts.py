@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from jetmesh.blob import bucket_stream, is_bucket
 from jetmesh.event import stream_of
 from jetmesh.jetstream.transport import API
 from jetmesh.topology.accounts import API_PREFIX, CORE, OPERATOR, AccountsPart, BrokerUser
@@ -23,6 +24,7 @@ _EVENT = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_*>-]+)+")
 """The subject of an event, dead letter, timer, claim or limit."""
 _CALL = re.compile(rf"{re.escape(API)}\.CONSUMER\.(?:MSG\.NEXT|INFO)\.[A-Z0-9_-]+\.(?P<durable>[a-z][A-Za-z0-9_-]*)")
 _ACK = re.compile(r"\$JS\.ACK\.[A-Z0-9_-]+\.(?P<durable>[a-z][A-Za-z0-9_-]*)\.>")
+_PUT = re.compile(r"\$O\.(?P<bucket>[A-Z0-9_]+)\.[CM]\.\*")
 _GET = re.compile(rf"{re.escape(API)}\.DIRECT\.GET\.(?P<stream>[A-Z0-9_-]+)")
 _NEWEST = re.compile(rf"{_GET.pattern}\.{_EVENT.pattern}")
 """The newest event of a type about a key."""
@@ -95,7 +97,11 @@ def _is_own(user: BrokerUser, subject: str, streams: Container[str]) -> bool:
         return re.sub(r"-\d+$", "", found["stream"]) in streams
     if read := _GET.fullmatch(subject):
         own = stream_of(user.name)
+        if is_bucket(read["stream"]):
+            return user.is_service or read["stream"].removeprefix(bucket_stream("")) in streams
         return user.is_service and (read["stream"] == own or read["stream"].startswith((f"{own}-", f"{own}_")))
+    if put := _PUT.fullmatch(subject):
+        return put["bucket"] == stream_of(user.name) if user.is_service else put["bucket"] in streams
     return bool(_EVENT.fullmatch(subject))
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from jetmesh.blob import bucket_of, description_of, has_blobs, pieces_of
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.jetstream.subject import subjects_of
@@ -102,6 +103,9 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
     if service.claims is not None:
         found.append(Import(names.claim_subjects(service.name)))
         found += _api(f"DIRECT.GET.{names.claims_of(service.stream)}", is_stream=True)
+    found += _putting(service.records)
+    taken = [event for reaction in service.reactions for event in reaction.events]
+    found += _reading([*service.records, *taken])
     if is_limited(service):
         found.append(Import(names.limit_subjects(service.name)))
         found += _api(f"DIRECT.GET.{names.limits_of(service.stream)}", is_stream=True)
@@ -115,12 +119,29 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
 
 def outside_imports(user: OutsideUser, split: Partitions = WHOLE) -> list[Import]:
     """Every subject that a user outside of the app may publish to, from its declaration."""
-    found = [Import(event.type) for event in user.publishes]
+    found = [*(Import(event.type) for event in user.publishes), *_putting(user.publishes)]
+    found += _reading([*(event for durable in user.durables for event in durable.events), *user.follows])
     for durable in durables_of(user, split):
         found += _pulling(durable)
     found += [each for event in user.follows for place in newest(event, split) for each in _api(f"DIRECT.GET.{place}")]
     found += [Import(subject) for subject in user.asks]
     return list(dict.fromkeys(found))
+
+
+def _putting(events: Iterable[EventType]) -> list[Import]:
+    """What stores the objects that these events name."""
+    return [Import(of(bucket)) for bucket in _buckets(events) for of in (pieces_of, description_of)]
+
+
+def _reading(events: Iterable[EventType]) -> list[Import]:
+    """What reads them."""
+    return [
+        each for bucket in _buckets(events) for each in _api(f"DIRECT.GET.{names.blobs_of(bucket)}", is_stream=True)
+    ]
+
+
+def _buckets(events: Iterable[EventType]) -> Iterable[str]:
+    return dict.fromkeys(bucket_of(event.owner) for event in events if has_blobs(event))
 
 
 def published(services: Sequence[Service]) -> Mapping[str, Sequence[EventType]]:
@@ -174,7 +195,10 @@ def part_of(
     rotated while they are in use. `<service>-micro` may answer `nats micro` for the service. `outside` are the limits
     of each user that is not a service.
     """
-    open_to = {kind: tuple(Import(event.type) for event in events) for kind, events in published(services).items()}
+    open_to = {
+        kind: (*(Import(event.type) for event in events), *_putting(events))
+        for kind, events in published(services).items()
+    }
     users = [
         BrokerUser(service.name, tuple(keys[service.name]), tuple(imports_of(service, services, split)), SERVICE, True)
         for service in services

@@ -4,6 +4,8 @@ A message that stands for another one (a dead letter, a timer, what comes back f
 first: whose reaction had which message (`jetmesh.runtime.origin`).
 """
 
+from jetmesh.blob import bucket_stream
+
 DEAD_LETTERS = "DEAD_LETTERS"
 DEAD_SUBJECTS = "dead.>"
 DEAD_LOG_SUBJECTS = "dead_log.>"
@@ -37,6 +39,15 @@ def claims_of(stream: str) -> str:
 def limits_of(stream: str) -> str:
     """The stream of the rate limits of a service."""
     return f"{stream}_LIMITS"
+
+
+def blobs_of(stream: str) -> str:
+    """The stream of the objects that a service's events name."""
+    return bucket_stream(stream)
+
+
+BESIDE = (timers_of, claims_of, limits_of, blobs_of)
+"""The streams that a service may have beside that of its events."""
 
 
 def closed_subject(stream: str) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from jetmesh.blob import bucket_of, description_of, has_blobs, pieces_of
 from jetmesh.event import INTAKE, EventType, entity_of, is_occurrence, stream_of
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
@@ -21,6 +22,7 @@ from jetmesh.topology.names import (
     DEAD_SUBJECTS,
     LETTERS,
     NO_LETTER,
+    blobs_of,
     claim_subjects,
     claims_of,
     dead_letters_of,
@@ -38,6 +40,7 @@ WHOLE: Partitions = {}
 
 INTAKE_BYTES_MAX = 4 << 30
 DEAD_LETTERS_BYTES_MAX = 1 << 30
+BLOBS_BYTES_MAX = 16 << 30
 """Limits of the streams that anybody can fill, so that they don't fill the disk. Operators may set others."""
 
 
@@ -284,14 +287,19 @@ def facts_of(events: Iterable[EventType]) -> list[str]:
     return sorted(stories | {f"{entity_of(event)}.*.*.*" for event in events if is_occurrence(event)})
 
 
+def taken_types(service: Service) -> list[EventType]:
+    """The events that a service takes from the intake."""
+    return [e for reaction in service.reactions for e in reaction.events if reaction.takes_from_outside(e)]
+
+
 def taken(service: Service) -> set[str]:
-    """The types that a service takes from the intake."""
-    return {e.type for reaction in service.reactions for e in reaction.events if reaction.takes_from_outside(e)}
+    """Their types."""
+    return {event.type for event in taken_types(service)}
 
 
 def outside(service: Service) -> set[str]:
-    """The entities of the types that a service takes from the intake: the first tokens of their subjects."""
-    return {entity_of(e) for reaction in service.reactions for e in reaction.events if reaction.takes_from_outside(e)}
+    """Their entities: the first tokens of their subjects."""
+    return set(map(entity_of, taken_types(service)))
 
 
 def reacts_singly(service: Service) -> bool:
@@ -328,6 +336,9 @@ def _streams_of(service: Service, replicas: int, split: Partitions) -> Iterable[
         yield _claims(service, replicas)
     if is_limited(service):
         yield _limits(service, replicas)
+    if service.keeps_blobs:
+        limit = {"max_bytes": BLOBS_BYTES_MAX} if any(map(has_blobs, taken_types(service))) else {}
+        yield bucket(service.name, replicas, **limit)
 
 
 def _letters(replicas: int) -> Stream:
@@ -406,6 +417,13 @@ def _claims(service: Service, replicas: int) -> Stream:
             "max_age": int(service.claims.total_seconds() * 1e9),
         },
     )
+
+
+def bucket(owner: str, replicas: int = 1, **more: Any) -> Stream:
+    """The objects that events of a service name, as every client of JetStream's Object Store finds them. No client may
+    replace one: that would need `allow_rollup_hdrs`."""
+    name = bucket_of(owner)
+    return _log(blobs_of(stream_of(owner)), [pieces_of(name), description_of(name)], replicas, **more)
 
 
 def _limits(service: Service, replicas: int) -> Stream:

@@ -272,6 +272,18 @@ async def test_a_reading_has_the_newest_message_of_each_subject_oldest_first(lin
 
 
 @everywhere
+async def test_a_page_has_so_many_messages_of_a_subject_from_a_sequence_on(line: Line) -> None:
+    for _ in range(5):
+        await line.record("facts.placed.k1")
+        await line.record("facts.placed.k2")
+    page = await line.direct_get.page("FACTS", "facts.placed.k1", 2, 3)
+    assert ([stored.sequence for stored in page.messages], page.pending) == ([3, 5, 7], 1)
+    page = await line.direct_get.page("FACTS", "facts.*.k2", 1, 100, 1)
+    assert ([stored.sequence for stored in page.messages], page.pending) == ([2], 4)
+    assert await line.direct_get.page("FACTS", "facts.placed.k1", 10, 3) == ([], 0)
+
+
+@everywhere
 async def test_a_pull_delivers_in_order_what_its_durable_selects(line: Line) -> None:
     for subject in ("facts.placed.k1", "facts.paid.k1", "facts.placed.k2"):
         await line.record(subject, headers={"Said-By": "ada"})

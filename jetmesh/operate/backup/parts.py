@@ -1,4 +1,4 @@
-"""Which streams a backup takes: events up to the cut, claims as they are, and neither timers nor limits."""
+"""Which streams a backup takes: events up to the cut, claims and objects as they are, and neither timers nor limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from jetmesh.app import name_of
 from jetmesh.contracts import deployed, registry
 from jetmesh.event import INTAKE
 from jetmesh.service import Service
-from jetmesh.topology.names import claims_of, limits_of, timers_of
+from jetmesh.topology.names import blobs_of, claims_of, limits_of, timers_of
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import Consumer, Topology, topology
 
@@ -18,7 +18,8 @@ REGISTRY = registry.STREAM, deployed.STREAM
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The streams of a mesh, by how a backup treats them. A claim of an order that is after the cut does no harm: a
-    client that asks again gets the same order's id."""
+    client that asks again gets the same order's id. An object that only an event after the cut names is one that
+    `jetmesh blobs prune` removes; those that an event before it names are there, since they were stored before it."""
 
     needed: Topology
     facts: tuple[str, ...]
@@ -37,7 +38,7 @@ def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack
     """The parts of a mesh of these services."""
     needed = topology(services, replicas, ack_wait_seconds, split, name_of(services))
     timers = {timers_of(service.stream) for service in services}
-    claims = {claims_of(service.stream) for service in services}
+    claims = {of(service.stream) for service in services for of in (claims_of, blobs_of)}
     limits = {limits_of(service.stream) for service in services}
     names = [stream.name for stream in needed.streams]
     sinks = {r.durable for service in services for r in service.reactions if r.form.keeps_all}

@@ -182,7 +182,7 @@ class SimulatedBroker:
         elif subject.startswith("$JS.API.CONSUMER.MSG.NEXT."):
             self._pull(subject, reply, data)
         elif subject.startswith("$JS.API.DIRECT.GET."):
-            self._read(self.streams.get(subject[19:]), reply, json.loads(data)["multi_last"])
+            self._read(self.streams.get(subject[19:]), reply, json.loads(data))
         else:
             self._publish(subject, reply, raw_headers, data)
 
@@ -198,7 +198,7 @@ class SimulatedBroker:
         else:
             consumer.pull(reply, json.loads(data))
 
-    def _read(self, stream: SimulatedStream | None, inbox: str, subjects: list[str]) -> None:
+    def _read(self, stream: SimulatedStream | None, inbox: str, wanted: dict[str, Any]) -> None:
         if stream is None or stream.leaderless:
             self.send(inbox, inbox, "", NO_RESPONDERS, b"")
             return
@@ -206,11 +206,11 @@ class SimulatedBroker:
         if self.chance(self.readings_stale):
             self.seen["reading of the past"] += 1
             up_to -= self.random.randint(1, 6)
-        found = stream.last_of_each(subjects, up_to)
-        for left, kept in zip(range(len(found) - 1, -1, -1), found, strict=True):
+        found, more = stream.read(wanted, up_to)
+        for left, kept in zip(range(more + len(found) - 1, more - 1, -1), found, strict=True):
             self.send(inbox, inbox, "", _as_read(stream, kept, left), kept.data)
         end = (
-            f"NATS/1.0 204 EOB\r\n{Nats.NUM_PENDING}: 0\r\n\r\n".encode()
+            f"NATS/1.0 204 EOB\r\n{Nats.NUM_PENDING}: {more}\r\n\r\n".encode()
             if found
             else b"NATS/1.0 404 No Results\r\n\r\n"
         )

@@ -1,5 +1,6 @@
 """A model of one stream: guarded publishes, atomic batches, last messages, schedules, with the server's answers."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +124,19 @@ class SimulatedStream:
     def readable(self) -> int:
         """The last sequence that a direct get may see."""
         return self.last_sequence if self.horizon is None else min(self.horizon, self.last_sequence)
+
+    def read(self, wanted: Mapping[str, Any], up_to: int) -> tuple[list[StoredMessage], int]:
+        """What a direct get asks for, and how many messages follow."""
+        if "multi_last" in wanted:
+            return self.last_of_each(wanted["multi_last"], up_to), 0
+        there = [s for s in sorted(self._found(wanted["next_by_subj"])) if wanted["seq"] <= s <= up_to]
+        found, room = [], wanted.get("max_bytes", math.inf)
+        for kept in (self.messages[sequence] for sequence in there[: wanted["batch"]]):
+            found.append(kept)
+            room -= len(kept.data)
+            if room <= 0:
+                break
+        return found, len(there) - len(found)
 
     def last_of_each(self, patterns: Iterable[str], up_to: int) -> list[StoredMessage]:
         """The newest message of every subject that a pattern matches, as of sequence `up_to`; oldest first."""
