@@ -35,6 +35,7 @@ OWN = (
     "doctor",
     "pause",
     "resume",
+    "console",
 )
 """The runtime's commands, each in the module of its name: `jetmesh run` imports only `run`."""
 

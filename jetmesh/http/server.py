@@ -190,8 +190,8 @@ class HttpServer(uvicorn.Server):
         self._connections.conditions.over()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The socket that clients connect to; they wait there until they are served.
+def listen(host: str, port: int, setting: str = "JETMESH_HTTP_PORT") -> socket.socket:
+    """The socket that clients connect to; they wait there until they are served. `setting` is where the port is from.
 
     Raises:
         SettingsError: another process listens there, or it is no address of this machine.
@@ -201,5 +201,5 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2_048)
     except OSError:
         raise SettingsError(
-            f"settings: JETMESH_HTTP_PORT: {host}:{port} can't be listened on; choose another port"
+            f"settings: {setting}: {host}:{port} can't be listened on; choose another port"
         ) from None

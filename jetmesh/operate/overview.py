@@ -11,6 +11,7 @@ from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.service_answers import ReactionReport, ServiceReport, Stats, ask_everybody, read
+from jetmesh.outcome import Later, Retried
 from jetmesh.process.micro import REPORT
 from jetmesh.reaction import Reaction
 from jetmesh.runtime.durable_watch import pause_of
@@ -63,6 +64,8 @@ class ReactionRow:
     p95_ms: float = 0.0
     dead_letters: int = 0
     breaker: str = "closed"
+    retries: int = 0
+    """How many attempts had another one to follow, since the processes started."""
     limit_waiting: int = 0
     """How many deliveries wait for its rate limit, in all processes."""
     limit_opens_in_seconds: float = 0.0
@@ -158,6 +161,7 @@ def _row(reaction: Reaction, lag: Lag | None, reports: list[ReactionReport], let
         p95_ms=max((answer.p95_ms for answer in reports), default=0),
         dead_letters=sum(letters.get(f"{reaction.service}.{name}", 0) for name in (reaction.name, *reaction.formerly)),
         breaker=next((state for state in ("open", "half-open") if state in breakers), "closed"),
+        retries=sum(answer.outcomes.get(name, 0) for answer in reports for name in (Retried.name, Later.name)),
         limit_waiting=sum(answer.limit_waiting for answer in reports),
         limit_opens_in_seconds=max((answer.limit_opens_in_seconds for answer in reports), default=0),
     )

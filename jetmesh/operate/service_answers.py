@@ -38,6 +38,7 @@ class ReactionReport(Answer):
 
     attempts_per_second: float = 0
     failed_per_second: float = 0
+    outcomes: dict[str, int] = {}
     p50_ms: float = 0
     p95_ms: float = 0
     breaker: Literal["closed", "open", "half-open"] = "closed"

@@ -101,6 +101,7 @@ CASES: dict[str, list[Case]] = {
     "pause": [Case("pause notifications.confirm --for 1h"), Case("pause o.\x1b[31m", (2,))],
     "resume": [Case("resume notifications.confirm"), Case("resume o.\x1b[31m", (2,))],
     "top": [Case("top --once"), Case("top --json")],
+    "console": [Case("console --host 0.0.0.0", (2,)), Case("console --app nobodys:SERVICES", (2,))],
     "doctor": [Case("doctor", (0, 1)), Case("doctor --json", (0, 1))],
     "audit": [
         Case("audit --state {tmp} --archive {tmp}/archive", (1,)),

@@ -1,0 +1,43 @@
+"""`jetmesh console`: shows and operates a mesh in the browser."""
+
+import asyncio
+
+import click
+
+from jetmesh import app as apps
+from jetmesh.commands import options
+from jetmesh.commands.target import settings_of_target
+from jetmesh.common.extras import brought_by
+from jetmesh.common.terminal import say
+from jetmesh.settings import read
+
+
+@click.command()
+@click.option("--host", default=None, help="The address to listen on; else JETMESH_CONSOLE_HOST, else 127.0.0.1.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=None, help="Else JETMESH_CONSOLE_PORT, else 8088; 0: a free one."
+)
+@click.option("--read-only", is_flag=True, help="Nobody may change anything.")
+@click.option("--hide-bodies", is_flag=True, help="Viewers see no bodies, which may be personal.")
+@options.app
+def console(host: str | None, port: int | None, app: str, *, read_only: bool, hide_bodies: bool) -> None:
+    """Show the mesh in the browser, until Ctrl-C: flow, dead letters, stories, streams, contracts, health.
+
+    The mesh is the one that NATS_URL names, else the one that runs on the state folder. On loopback everybody may use
+    it; on another address it needs JETMESH_CONSOLE_TOKEN, or an OIDC proxy (JETMESH_CONSOLE_PROXIES).
+    """
+    with brought_by("console", "`jetmesh console`"):
+        from jetmesh.console.link import Link
+        from jetmesh.console.serving import run
+        from jetmesh.console.settings import ConsoleSettings
+    services = apps.load(app)
+    given = {"JETMESH_CONSOLE_HOST": host, "JETMESH_CONSOLE_PORT": port}
+    given |= {"JETMESH_CONSOLE_READ_ONLY": read_only or None, "JETMESH_CONSOLE_HIDE_BODIES": hide_bodies or None}
+    target = settings_of_target()
+    variables = {**target.variables, **{name: str(value) for name, value in given.items() if value is not None}}
+    settings = read(ConsoleSettings, variables)
+
+    def ready(url: str) -> None:
+        say(f"The console of {target.found} is at {url}; Ctrl-C ends it.")
+
+    asyncio.run(run(services, Link(target.settings), settings, ready))

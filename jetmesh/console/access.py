@@ -1,0 +1,211 @@
+"""Who asks, what he may do, and whether another site made his browser ask: roles, sessions, tokens of forms."""
+
+import getpass
+import hmac
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from http.cookies import SimpleCookie
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from jetmesh.console.settings import ConsoleSettings, is_loopback
+
+COOKIE = "jetmesh_console"
+SESSION_SECONDS = 12 * 3_600
+USER_HEADERS = ("x-auth-request-email", "x-forwarded-email", "x-auth-request-user", "x-forwarded-user")
+GROUP_HEADERS = ("x-auth-request-groups", "x-forwarded-groups")
+SAFE = ("GET", "HEAD")
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Role(StrEnum):
+    """What a user may do."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks. `session` is what his form tokens are bound to; empty: his browser adds nothing by itself."""
+
+    name: str
+    role: Role
+    session: str = ""
+    is_new: bool = False
+    """Whether the session begins with this answer."""
+
+
+class Refused(Exception):
+    """The request is refused; the text says why, and what to do."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a request access depends on."""
+
+    method: str
+    client: str
+    headers: Mapping[str, str]
+
+    @property
+    def cookie(self) -> str:
+        """The session in the cookie, signed; empty without one."""
+        try:
+            found = SimpleCookie(self.headers.get("cookie", "")).get(COOKIE)
+        except ValueError:
+            return ""
+        return found.value if found else ""
+
+
+class Access:
+    """The rules of one console."""
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        self._settings = settings
+        own = settings.console_token or settings.console_viewer_token
+        self._secret = sha256(f"jetmesh console {own}".encode()).digest() if own else secrets.token_bytes(32)
+        self._tokens = {Role.OPERATOR: settings.console_token, Role.VIEWER: settings.console_viewer_token}
+
+    @property
+    def has_login(self) -> bool:
+        """Whether there is a token to log in with."""
+        return any(self._tokens.values())
+
+    def user(self, asked: Asked) -> User:
+        """Who asks.
+
+        Raises:
+            Refused: nobody who may.
+        """
+        if self._settings.is_open:
+            self._require_loopback(asked)
+            return self._known(asked, own_name(), Role.OPERATOR)
+        if bearer := asked.headers.get("authorization", "").removeprefix("Bearer ").strip():
+            if (role := self.role_of(bearer)) is None:
+                raise Refused(401, "This token opens nothing here.")
+            return User(f"bearer of the {role} token", role)
+        if self._is_proxy(asked.client) and (name := _first(asked.headers, USER_HEADERS)):
+            return self._known(asked, name, self._role_by_name(asked, name))
+        if (role := self._session_role(asked.cookie)) is not None:
+            return User(f"bearer of the {role} token", role, asked.cookie)
+        raise Refused(401, "Log in to see the mesh.")
+
+    def role_of(self, token: str) -> Role | None:
+        """The role that a token gives; every one is compared, so that the time taken tells nothing."""
+        same = [
+            role
+            for role, known in self._tokens.items()
+            if hmac.compare_digest(token.encode(), known.encode()) and known
+        ]
+        return same[0] if same else None
+
+    def may_act(self, user: User) -> bool:
+        """Whether the user may change anything."""
+        return user.role is Role.OPERATOR and not self._settings.console_read_only
+
+    def sees_bodies(self, user: User) -> bool:
+        """Whether the user may read bodies, which may be personal."""
+        return not self._settings.console_hide_bodies or self.may_act(user)
+
+    def session(self, role: Role) -> str:
+        """A new session of a role: what its cookie holds."""
+        said = f"{role}.{int(time.time()) + SESSION_SECONDS}.{secrets.token_urlsafe(9)}"
+        return f"{said}.{self._sign(said)}"
+
+    def form_token(self, user: User) -> str:
+        """The token that a form of this user brings along."""
+        return self._sign(f"form {user.session}")
+
+    def check_action(self, asked: Asked, user: User, token: str) -> None:
+        """Refuse an action that the user may not do, or that another site made his browser send.
+
+        Raises:
+            Refused: it is one of these.
+        """
+        if not self.may_act(user):
+            why = "The console is read-only." if self._settings.console_read_only else "You are a viewer."
+            raise Refused(403, f"{why} Ask an operator to do it.")
+        if user.session:
+            self.check_origin(asked)
+            if not hmac.compare_digest(token.encode(), self.form_token(user).encode()):
+                raise Refused(403, "The form is too old: load the page again, and send it once more.")
+
+    def check_origin(self, asked: Asked) -> None:
+        """Refuse what another site sends.
+
+        Raises:
+            Refused: it does.
+        """
+        site = asked.headers.get("sec-fetch-site", "same-origin")
+        origin = asked.headers.get("origin", "")
+        hosts = {asked.headers.get("host", "")}
+        if self._is_proxy(asked.client):
+            hosts.add(asked.headers.get("x-forwarded-host", ""))
+        if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc not in hosts):
+            raise Refused(403, "Another site sent this: nothing was done.")
+
+    def _known(self, asked: Asked, name: str, role: Role) -> User:
+        """A user with the session of his cookie, or with a new one."""
+        if self._session_role(asked.cookie) is not None:
+            return User(name, role, asked.cookie)
+        return User(name, role, self.session(role), is_new=True)
+
+    def _session_role(self, cookie: str) -> Role | None:
+        said, _, signature = cookie.rpartition(".")
+        if not said or not hmac.compare_digest(signature.encode(), self._sign(said).encode()):
+            return None
+        role, until, _ = said.split(".", 2)
+        return Role(role) if int(until) > time.time() else None
+
+    def _sign(self, said: str) -> str:
+        return hmac.new(self._secret, said.encode(), sha256).hexdigest()
+
+    def _role_by_name(self, asked: Asked, name: str) -> Role:
+        groups = _first(asked.headers, GROUP_HEADERS).split(",")
+        names = {name, *(group.strip() for group in groups)}
+        return Role.OPERATOR if names & set(self._settings.console_operators) else Role.VIEWER
+
+    def _is_proxy(self, client: str) -> bool:
+        try:
+            address = ip_address(client)
+        except ValueError:
+            return False
+        return any(address in network for network in self._settings.console_proxies)
+
+    def _require_loopback(self, asked: Asked) -> None:
+        """A name that another site chose may point to this machine (DNS rebinding)."""
+        host = urlsplit(f"//{asked.headers.get('host', '')}").hostname or ""
+        if not is_loopback(host):
+            raise Refused(403, f"The console is open to this machine alone: call it localhost, not {host!r}.")
+
+
+def own_name() -> str:
+    """The user of this process, as the log of replays names him."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((found for name in names if (found := headers.get(name, "").strip())), "")

@@ -1,0 +1,148 @@
+"""The console as an application: its routes, who may use them, and what an error looks like."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jetmesh.console import flow_view, login_view
+from jetmesh.console.access import COOKIE, SECURITY_HEADERS, SESSION_SECONDS, Access, Refused, User
+from jetmesh.console.desk import ROOT, Desk, asked, desk_of
+from jetmesh.console.link import Link
+from jetmesh.console.settings import ConsoleSettings
+from jetmesh.console.watching import Watch
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.errors import ApiError
+from jetmesh.service import Service
+
+log = logging.getLogger("jetmesh.console")
+
+STATIC = Path(__file__).parent / "static"
+OPEN = (f"{ROOT}/login", f"{ROOT}/static/", f"{ROOT}/livez")
+"""What everybody may load: nothing of it says anything about the mesh."""
+
+
+@asynccontextmanager
+async def console(
+    services: Sequence[Service], link: Link, settings: ConsoleSettings, leaving: asyncio.Event
+) -> AsyncIterator[ASGIApp]:
+    """The application, for as long as the block runs."""
+    access = Access(settings)
+    desk = Desk(services, link, Watch(link, services), access)
+    app = Starlette(routes=_routes(), exception_handlers=HANDLERS)
+    app.state.desk, app.state.leaving = desk, leaving
+    try:
+        yield Guard(app, access)
+    finally:
+        await desk.watch.stop()
+
+
+def _routes() -> list[Route | Mount]:
+    return [
+        Route("/", lambda _: RedirectResponse(ROOT)),
+        Route(f"{ROOT}/livez", lambda _: Response("ok", media_type="text/plain")),
+        Mount(f"{ROOT}/static", StaticFiles(directory=STATIC)),
+        *flow_view.ROUTES,
+        *login_view.ROUTES,
+    ]
+
+
+class Guard:
+    """Middleware: finds out who asks, before anything else, and gives every answer its headers."""
+
+    def __init__(self, app: Starlette, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its user, or refuse it."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        user: User | None = None
+        try:
+            user = self._access.user(asked(scope))
+            scope["user"] = user
+        except Refused as refused:
+            if refused.status != 401 or not scope["path"].startswith(OPEN):
+                scope["app"] = self._app
+                answer = _refusal(Request(scope, receive), refused)
+                return await answer(scope, receive, self._with_headers(send, scope, None))
+        await self._app(scope, receive, self._with_headers(send, scope, user))
+
+    def _with_headers(self, send: Send, scope: Scope, user: User | None) -> Send:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                is_static = scope["path"].startswith(f"{ROOT}/static/")
+                headers.setdefault("Cache-Control", "no-cache" if is_static else "no-store")
+                if user and user.is_new:
+                    headers.append("Set-Cookie", session_cookie(user.session, scope))
+            await send(message)
+
+        return sent
+
+
+def session_cookie(session: str, scope: Scope) -> str:
+    """The header that sets the cookie of a session."""
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-proto", b"")
+    secure = "; Secure" if b"https" in (forwarded, scope.get("scheme", "").encode()) else ""
+    return f"{COOKIE}={session}; Path={ROOT}; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=Strict{secure}"
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return _refusal(request, error)
+
+
+def _refusal(request: Request, refused: Refused) -> Response:
+    desk = desk_of(request)
+    if refused.status == 401 and desk.access.has_login and "authorization" not in request.headers:
+        return RedirectResponse(f"{ROOT}/login", 303)
+    answer = _error(request, refused.status, "This is refused", str(refused))
+    if refused.status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    words = "The page loads again by itself until the broker answers."
+    return _error(request, 503, "The mesh does not answer", f"{error}", words, reload=True)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = "There is nothing here" if error.status_code == 404 else "This does not work"
+    words = error.detail if error.detail != "Not Found" else "No page has this address."
+    return _error(request, error.status_code, title, words)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("a page failed", exc_info=error)
+    return _error(request, 500, "The console failed", "The error is in its log.")
+
+
+def _error(request: Request, status: int, title: str, words: str, more: str = "", *, reload: bool = False) -> Response:
+    return desk_of(request).page(
+        request, "error.html", status=status, title=title, words=words, more=more, reload=reload
+    )
+
+
+HANDLERS = {
+    Refused: _refused,
+    Unavailable: _away,
+    TimeoutError: _away,
+    ApiError: _away,
+    HTTPException: _not_found,
+    Exception: _failed,
+}

@@ -1,0 +1,103 @@
+"""What every page of the console stands on: the app, its connection, who asks, and how a page is made."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from jetmesh.app import name_of
+from jetmesh.console.access import Access, Asked, Refused, User
+from jetmesh.console.link import Link
+from jetmesh.console.rendering import templates
+from jetmesh.console.watching import Watch
+from jetmesh.service import Service
+
+log = logging.getLogger("jetmesh.console")
+
+ROOT = "/mesh"
+FORM_BYTES_MAX = 4 << 20
+VIEWS = {
+    "": ("Flow", "f"),
+    "letters": ("Dead letters", "d"),
+    "story": ("Story", "s"),
+    "streams": ("Streams", "m"),
+    "contracts": ("Contracts", "c"),
+    "health": ("Health", "h"),
+    "books": ("Books", "b"),
+    "log": ("Log", "l"),
+}
+"""The views in the order of the menu: path, name, and the key that opens it after `g`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The console of one app."""
+
+    services: Sequence[Service]
+    link: Link
+    watch: Watch
+    access: Access
+    pages: Environment = field(default_factory=templates)
+
+    @property
+    def app_name(self) -> str:
+        """The app's name."""
+        return name_of(self.services) or "mesh"
+
+    def page(self, request: Request, template: str, *, status: int = 200, **known: Any) -> Response:
+        """A page from a template."""
+        user: User | None = request.scope.get("user")
+        html = self.pages.get_template(template).render(
+            root=ROOT,
+            views=VIEWS,
+            app_name=self.app_name,
+            here=request.url.path,
+            query=request.url.query,
+            user=user,
+            may_act=bool(user and self.access.may_act(user)),
+            form_token=self.access.form_token(user) if user else "",
+            has_login=self.access.has_login,
+            address=self.link.address,
+            **known,
+        )
+        return HTMLResponse(html, status)
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of the application that answers."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def asked(scope: Mapping[str, Any]) -> Asked:
+    """What of a request access depends on."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return Asked(scope["method"], (scope.get("client") or ("", 0))[0], headers)
+
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a form, after it is known that the user may send it.
+
+    Raises:
+        Refused: he may not; or the form is too large.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_BYTES_MAX:
+            raise Refused(413, f"Send at most {FORM_BYTES_MAX:,} bytes.")
+    found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2_000)
+    fields = {name: values[-1] for name, values in found.items()}
+    desk_of(request).access.check_action(asked(request.scope), request.scope["user"], fields.get("form_token", ""))
+    return fields
+
+
+def back(path: str, **query: object) -> Response:
+    """To another view, after an action."""
+    told = urlencode({name: value for name, value in query.items() if value not in ("", None)})
+    return RedirectResponse(f"{ROOT}{path}{'?' if told else ''}{told}", 303)

@@ -1,0 +1,78 @@
+"""Turns templates into pages: text from outside is shown with every character visible, and times with their zone."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from jetmesh.common.visible import lines, visible
+
+
+def templates() -> Environment:
+    """The console's templates; whatever is put into them is escaped."""
+    found = Environment(
+        loader=PackageLoader("jetmesh.console"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    found.filters |= {"seen": seen, "text": text, "moment": moment, "number": number, "size": size, "json": as_json}
+    return found
+
+
+def seen(words: object) -> Markup:
+    """One line of text from outside, which changes the direction of nothing around it."""
+    return Markup("<bdi>{}</bdi>").format(visible(words))
+
+
+def text(words: str) -> str:
+    """Several lines of text from outside."""
+    return lines(words)
+
+
+def moment(time: datetime | float | str) -> Markup:
+    """A time: in UTC, until the browser's script says it in the viewer's zone."""
+    found = _datetime(time)
+    if found is None or found.timestamp() <= 0:
+        return Markup('<span class="dim">unknown</span>')
+    at = found.astimezone(UTC)
+    full = f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1_000:03d} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(), full, f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    )
+
+
+def _datetime(time: datetime | float | str) -> datetime | None:
+    if isinstance(time, datetime):
+        return time
+    try:
+        return datetime.fromtimestamp(time, UTC) if isinstance(time, int | float) else datetime.fromisoformat(time)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def number(value: float) -> str:
+    """A whole number with its thousands."""
+    return f"{value:,}"
+
+
+def size(count: int) -> str:
+    """So many bytes, in a fitting unit."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count} B"
+
+
+def as_json(document: object) -> str:
+    """A document in JSON, over several lines."""
+    return json.dumps(document, indent=2, ensure_ascii=False, default=str)
+
+
+def shown(value: Mapping[str, Any]) -> str:
+    """A message for the browser's script, on one line."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)

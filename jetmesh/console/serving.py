@@ -1,0 +1,44 @@
+"""Runs the console until a signal comes."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from jetmesh.console.app import console
+from jetmesh.console.desk import ROOT
+from jetmesh.console.link import Link
+from jetmesh.console.settings import ConsoleSettings
+from jetmesh.http.limits import Limits
+from jetmesh.http.server import HttpServer, listen
+from jetmesh.service import Service
+
+
+@asynccontextmanager
+async def served(services: Sequence[Service], link: Link, settings: ConsoleSettings) -> AsyncIterator[str]:
+    """The console, served for the block; yields its address.
+
+    Raises:
+        SettingsError: the address can't be listened on.
+    """
+    leaving = asyncio.Event()
+    listener = listen(settings.console_host, settings.console_port, "JETMESH_CONSOLE_PORT")
+    host, port = listener.getsockname()[:2]
+    async with link.kept(), console(services, link, settings, leaving) as app:
+        server = HttpServer(app, listener, Limits(), leaving)
+        serving = asyncio.create_task(server.run_until_drained(), name="the console's HTTP")
+        try:
+            yield f"http://{f'[{host}]' if ':' in host else host}:{port}{ROOT}"
+        finally:
+            await server.drain(0)
+            await serving
+
+
+async def run(services: Sequence[Service], link: Link, settings: ConsoleSettings, ready: Callable[[str], None]) -> None:
+    """Serve the console until SIGTERM or SIGINT; `ready` gets its address. Raises what `served` raises."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with served(services, link, settings) as url:
+        ready(url)
+        await stopping.wait()

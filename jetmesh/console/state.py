@@ -1,0 +1,99 @@
+"""How a reaction is, in one word with its reason: what the picture's colours and signs say."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jetmesh.operate.overview import Overview, ReactionRow
+
+BEHIND = 1_000
+"""So many waiting deliveries are a lag to look at."""
+SIGNS = {"good": "✓", "waits": "◷", "paused": "‖", "doubt": "!", "bad": "✗", "away": "○", "unknown": "?"}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One of `SIGNS`, and why."""
+
+    name: str
+    words: str
+
+    @property
+    def sign(self) -> str:
+        """Its sign, for those who see no colours."""
+        return SIGNS[self.name]
+
+
+UNKNOWN = State("unknown", "nothing is known yet")
+
+
+def state_of(row: ReactionRow, *, running: bool) -> State:
+    """How a reaction is; the worst counts."""
+    return next((State(name, words) for name, words in _found(row, running=running) if words), State("good", "works"))
+
+
+def _found(row: ReactionRow, *, running: bool) -> list[tuple[str, str]]:
+    return [
+        ("paused", row.lag.paused),
+        ("away", "" if running else "no process of its service answers"),
+        ("bad", "its circuit breaker is open" if row.breaker == "open" else ""),
+        ("doubt", "its circuit breaker is half-open" if row.breaker == "half-open" else ""),
+        ("doubt", f"{row.failed_per_second:,.2f} attempts fail a second" if row.failed_per_second else ""),
+        ("waits", f"{row.limit_waiting:,} deliveries wait for its rate limit" if row.limit_waiting else ""),
+        ("doubt", f"{row.lag.pending:,} deliveries wait" if row.lag.pending >= BEHIND and not row.waits else ""),
+        ("doubt", f"{row.dead_letters:,} dead letters wait for a decision" if row.dead_letters else ""),
+    ]
+
+
+def cells(overview: Overview) -> dict[str, dict[str, Any]]:
+    """What the picture shows of each reaction, as text by the name of its place."""
+    return {f"{row.service}.{row.name}": _cells(row, overview) for row in overview.rows}
+
+
+def _cells(row: ReactionRow, overview: Overview) -> dict[str, Any]:
+    state = state_of(row, running=bool(overview.instances.get(row.service)))
+    return {
+        "state": state.name,
+        "sign": state.sign,
+        "words": state.words,
+        "rate": _figure(_rate(row)),
+        "lag": f"{row.lag.pending:,}",
+        "flight": f"{row.lag.ack_pending:,}",
+        "p50": _figure(row.p50_ms),
+        "p95": _figure(row.p95_ms),
+        "failed": _figure(row.failed_per_second),
+        "again": f"{row.lag.redelivered:,}",
+        "retries": f"{row.retries:,}",
+        "letters": f"{row.dead_letters:,}",
+        "breaker": row.breaker,
+    }
+
+
+def _rate(row: ReactionRow) -> float:
+    """Deliveries a second: between two readings of the broker, else as the service says of its last minute."""
+    return row.attempts_per_second if row.settled_per_second is None else row.settled_per_second
+
+
+def totals(overview: Overview) -> dict[str, str]:
+    """The figures of the whole mesh."""
+    rows = overview.rows
+    waiting = sum(row.lag.pending + row.lag.ack_pending for row in rows if not (row.waits or row.lag.paused))
+    return {
+        "processes": f"{sum(overview.instances.values()):,}",
+        "rate": _figure(sum(map(_rate, rows))),
+        "lag": f"{waiting:,}",
+        "letters": f"{overview.dead_letters:,}",
+    }
+
+
+def warnings(overview: Overview) -> list[str]:
+    """What is not as it should be, a sentence each."""
+    found = [f"The circuit breaker {name} is {state}." for name, state in overview.breakers.items()]
+    if overview.missing:
+        found.append(f"No answer from {', '.join(overview.missing)}.")
+    found += [f"{row.service}.{row.name} is {row.lag.paused}." for row in overview.rows if row.lag.paused]
+    return [*found, *(f"Orphan: {orphan}." for orphan in overview.orphans)]
+
+
+def _figure(value: float) -> str:
+    """A figure with about three digits."""
+    return f"{value:,.0f}" if value >= 100 or value == 0 else f"{value:,.1f}" if value >= 1 else f"{value:,.2f}"

@@ -1,0 +1,157 @@
+// What the browser adds to pages that work without it: figures that follow, times of the viewer's zone, keys.
+
+const root = document.body.dataset.root;
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+// Times: in the viewer's zone, with UTC in the title.
+const clock = new Intl.DateTimeFormat(undefined, {
+  year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+});
+function localize(within = document) {
+  for (const time of all("time[datetime]", within)) {
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.getTime())) time.textContent = clock.format(at);
+  }
+}
+
+// Figures: each place names its reaction and its cell.
+function collect(attribute) {
+  const places = new Map();
+  for (const place of all(`[${attribute}]`)) {
+    const name = place.getAttribute(attribute);
+    places.set(name, [...(places.get(name) ?? []), place]);
+  }
+  return places;
+}
+function say(places, name, words) {
+  for (const place of places.get(name) ?? []) if (place.textContent !== words) place.textContent = words;
+}
+function follow(address) {
+  const cells = collect("data-cell"), totals = collect("data-total"), reactions = collect("data-reaction");
+  const warnings = document.getElementById("warnings"), link = document.getElementById("link-state");
+  let waiting = null;
+  function show(news) {
+    for (const [reaction, figures] of Object.entries(news.cells ?? {})) {
+      for (const [cell, words] of Object.entries(figures)) say(cells, `${reaction}|${cell}`, words);
+      for (const place of reactions.get(reaction) ?? []) place.dataset.state = figures.state;
+    }
+    for (const [name, words] of Object.entries(news.totals ?? {})) say(totals, name, words);
+    if (news.warnings && warnings) {
+      warnings.replaceChildren(...news.warnings.map((words) => Object.assign(document.createElement("p"), { textContent: words })));
+    }
+    if (news.trouble !== undefined) state(news.trouble ? "broker away" : "live", news.trouble);
+  }
+  function state(words, why = "") {
+    link.textContent = words;
+    link.title = why;
+    link.dataset.state = words === "live" ? "good" : "bad";
+    document.body.classList.toggle("stale", words !== "live");
+  }
+  let source = null;
+  function open() {
+    source = new EventSource(address);
+    source.addEventListener("mesh", (event) => {
+      const news = JSON.parse(event.data);
+      waiting = waiting ?? requestAnimationFrame(() => { waiting = null; });
+      show(news);
+    });
+    source.addEventListener("open", () => state("live"));
+    source.addEventListener("error", () => {
+      state("no connection", "The console does not answer; the page goes on when it does.");
+      if (source.readyState === EventSource.CLOSED) setTimeout(open, 2000);
+    });
+  }
+  open();
+  document.addEventListener("visibilitychange", () => {
+    source.close();
+    if (!document.hidden) open();
+  });
+}
+
+// The picture: a box shows its neighbours.
+function neighbours() {
+  const picture = document.querySelector("svg.flow");
+  if (!picture) return;
+  const arrows = all("path.arrow", picture);
+  const boxes = collect("data-box");
+  const mark = (id) => {
+    picture.classList.toggle("looking", Boolean(id));
+    for (const box of all("[data-box]", picture)) box.classList.toggle("near", box.dataset.box === id);
+    for (const arrow of arrows) {
+      const { first, last } = arrow.dataset;
+      const near = Boolean(id) && (first === id || last === id);
+      arrow.classList.toggle("near", near);
+      if (near) for (const other of [first, last]) for (const box of boxes.get(other) ?? []) box.classList.add("near");
+    }
+  };
+  for (const box of all("[data-box]", picture)) {
+    box.addEventListener("pointerenter", () => mark(box.dataset.box));
+    box.addEventListener("pointerleave", () => mark(""));
+    box.addEventListener("focus", () => mark(box.dataset.box));
+    box.addEventListener("blur", () => mark(""));
+  }
+}
+
+// A part of a page that is fetched again while what it shows goes on.
+function refresh() {
+  for (const part of all("[data-refresh]")) {
+    const again = async () => {
+      if (!part.isConnected || !part.dataset.refresh) return;
+      if (!document.hidden && !part.contains(document.activeElement)) {
+        try {
+          const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+          const fresh = page.getElementById(part.id);
+          if (fresh) {
+            part.replaceChildren(...fresh.childNodes);
+            part.dataset.refresh = fresh.dataset.refresh ?? "";
+            localize(part);
+          }
+        } catch { /* the console is away: ask again */ }
+      }
+      setTimeout(again, 1000);
+    };
+    setTimeout(again, 1000);
+  }
+}
+
+// Keys.
+const dialog = document.getElementById("keys");
+function toggleTheme() {
+  const page = document.documentElement;
+  const dark = page.dataset.theme ? page.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  page.dataset.theme = dark ? "light" : "dark";
+  try { localStorage.setItem("jetmesh-theme", page.dataset.theme); } catch { /* for this page only */ }
+}
+function step(by) {
+  const rows = all("a.row");
+  if (!rows.length) return;
+  const here = rows.indexOf(document.activeElement);
+  rows[Math.max(0, Math.min(rows.length - 1, here + by))].focus();
+}
+let going = 0;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+  if (performance.now() - going < 1500) {
+    going = 0;
+    const target = all("nav a[data-key]").find((link) => link.dataset.key === event.key);
+    if (target) { event.preventDefault(); target.click(); }
+    return;
+  }
+  const acts = {
+    "?": () => dialog.open ? dialog.close() : dialog.showModal(),
+    "/": () => document.getElementById("search")?.focus(),
+    g: () => { going = performance.now(); },
+    j: () => step(1),
+    k: () => step(-1),
+    t: toggleTheme,
+  };
+  if (acts[event.key]) { event.preventDefault(); acts[event.key](); }
+});
+document.getElementById("help")?.addEventListener("click", () => dialog.showModal());
+document.getElementById("theme")?.addEventListener("click", toggleTheme);
+
+localize();
+neighbours();
+refresh();
+if (document.body.dataset.live) follow(document.body.dataset.live);
