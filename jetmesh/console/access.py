@@ -50,7 +50,7 @@ class User:
     """Whether the session begins with this answer."""
 
 
-class Refused(Exception):
+class NotAllowed(Exception):
     """The request is refused; the text says why, and what to do."""
 
     def __init__(self, status: int, words: str) -> None:
@@ -59,7 +59,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Caller:
     """What of a request access depends on."""
 
     method: str
@@ -90,24 +90,24 @@ class Access:
         """Whether there is a token to log in with."""
         return any(self._tokens.values())
 
-    def user(self, asked: Asked) -> User:
+    def user(self, asked: Caller) -> User:
         """Who asks.
 
         Raises:
-            Refused: nobody who may.
+            NotAllowed: nobody who may.
         """
         if self._settings.is_open:
             self._require_loopback(asked)
             return self._known(asked, own_name(), Role.OPERATOR)
         if bearer := asked.headers.get("authorization", "").removeprefix("Bearer ").strip():
             if (role := self.role_of(bearer)) is None:
-                raise Refused(401, "This token opens nothing here.")
+                raise NotAllowed(401, "This token opens nothing here.")
             return User(f"bearer of the {role} token", role)
         if self._is_proxy(asked.client) and (name := _first(asked.headers, USER_HEADERS)):
             return self._known(asked, name, self._role_by_name(asked, name))
         if (role := self._session_role(asked.cookie)) is not None:
             return User(f"bearer of the {role} token", role, asked.cookie)
-        raise Refused(401, "Log in to see the mesh.")
+        raise NotAllowed(401, "Log in to see the mesh.")
 
     def role_of(self, token: str) -> Role | None:
         """The role that a token gives; every one is compared, so that the time taken tells nothing."""
@@ -135,25 +135,25 @@ class Access:
         """The token that a form of this user brings along."""
         return self._sign(f"form {user.session}")
 
-    def check_action(self, asked: Asked, user: User, token: str) -> None:
+    def check_action(self, asked: Caller, user: User, token: str) -> None:
         """Refuse an action that the user may not do, or that another site made his browser send.
 
         Raises:
-            Refused: it is one of these.
+            NotAllowed: it is one of these.
         """
         if not self.may_act(user):
             why = "The console is read-only." if self._settings.console_read_only else "You are a viewer."
-            raise Refused(403, f"{why} Ask an operator to do it.")
+            raise NotAllowed(403, f"{why} Ask an operator to do it.")
         if user.session:
             self.check_origin(asked)
             if not hmac.compare_digest(token.encode(), self.form_token(user).encode()):
-                raise Refused(403, "The form is too old: load the page again, and send it once more.")
+                raise NotAllowed(403, "The form is too old: load the page again, and send it once more.")
 
-    def check_origin(self, asked: Asked) -> None:
+    def check_origin(self, asked: Caller) -> None:
         """Refuse what another site sends.
 
         Raises:
-            Refused: it does.
+            NotAllowed: it does.
         """
         site = asked.headers.get("sec-fetch-site", "same-origin")
         origin = asked.headers.get("origin", "")
@@ -161,9 +161,9 @@ class Access:
         if self._is_proxy(asked.client):
             hosts.add(asked.headers.get("x-forwarded-host", ""))
         if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc not in hosts):
-            raise Refused(403, "Another site sent this: nothing was done.")
+            raise NotAllowed(403, "Another site sent this: nothing was done.")
 
-    def _known(self, asked: Asked, name: str, role: Role) -> User:
+    def _known(self, asked: Caller, name: str, role: Role) -> User:
         """A user with the session of his cookie, or with a new one."""
         if self._session_role(asked.cookie) is not None:
             return User(name, role, asked.cookie)
@@ -179,7 +179,7 @@ class Access:
     def _sign(self, said: str) -> str:
         return hmac.new(self._secret, said.encode(), sha256).hexdigest()
 
-    def _role_by_name(self, asked: Asked, name: str) -> Role:
+    def _role_by_name(self, asked: Caller, name: str) -> Role:
         groups = _first(asked.headers, GROUP_HEADERS).split(",")
         names = {name, *(group.strip() for group in groups)}
         return Role.OPERATOR if names & set(self._settings.console_operators) else Role.VIEWER
@@ -191,11 +191,11 @@ class Access:
             return False
         return any(address in network for network in self._settings.console_proxies)
 
-    def _require_loopback(self, asked: Asked) -> None:
+    def _require_loopback(self, asked: Caller) -> None:
         """A name that another site chose may point to this machine (DNS rebinding)."""
         host = urlsplit(f"//{asked.headers.get('host', '')}").hostname or ""
         if not is_loopback(host):
-            raise Refused(403, f"The console is open to this machine alone: call it localhost, not {host!r}.")
+            raise NotAllowed(403, f"The console is open to this machine alone: call it localhost, not {host!r}.")
 
 
 def own_name() -> str:

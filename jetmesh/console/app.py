@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jetmesh.console import flow_view, login_view
-from jetmesh.console.access import COOKIE, SECURITY_HEADERS, SESSION_SECONDS, Access, Refused, User
+from jetmesh.console.access import COOKIE, SECURITY_HEADERS, SESSION_SECONDS, Access, NotAllowed, User
 from jetmesh.console.desk import ROOT, Desk, asked, desk_of
 from jetmesh.console.link import Link
 from jetmesh.console.settings import ConsoleSettings
@@ -42,7 +42,7 @@ async def console(
     app = Starlette(routes=_routes(), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:
-        yield Guard(app, access)
+        yield AccessMiddleware(app, access)
     finally:
         await desk.watch.stop()
 
@@ -57,7 +57,7 @@ def _routes() -> list[Route | Mount]:
     ]
 
 
-class Guard:
+class AccessMiddleware:
     """Middleware: finds out who asks, before anything else, and gives every answer its headers."""
 
     def __init__(self, app: Starlette, access: Access) -> None:
@@ -71,7 +71,7 @@ class Guard:
         try:
             user = self._access.user(asked(scope))
             scope["user"] = user
-        except Refused as refused:
+        except NotAllowed as refused:
             if refused.status != 401 or not scope["path"].startswith(OPEN):
                 scope["app"] = self._app
                 answer = _refusal(Request(scope, receive), refused)
@@ -101,11 +101,11 @@ def session_cookie(session: str, scope: Scope) -> str:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, NotAllowed)
     return _refusal(request, error)
 
 
-def _refusal(request: Request, refused: Refused) -> Response:
+def _refusal(request: Request, refused: NotAllowed) -> Response:
     desk = desk_of(request)
     if refused.status == 401 and desk.access.has_login and "authorization" not in request.headers:
         return RedirectResponse(f"{ROOT}/login", 303)
@@ -139,7 +139,7 @@ def _error(request: Request, status: int, title: str, words: str, more: str = ""
 
 
 HANDLERS = {
-    Refused: _refused,
+    NotAllowed: _refused,
     Unavailable: _away,
     TimeoutError: _away,
     ApiError: _away,

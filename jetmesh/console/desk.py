@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jetmesh.app import name_of
-from jetmesh.console.access import Access, Asked, Refused, User
+from jetmesh.console.access import Access, Caller, NotAllowed, User
 from jetmesh.console.link import Link
 from jetmesh.console.rendering import templates
 from jetmesh.console.watching import Watch
@@ -74,23 +74,23 @@ def desk_of(request: Request) -> Desk:
     return desk
 
 
-def asked(scope: Mapping[str, Any]) -> Asked:
+def asked(scope: Mapping[str, Any]) -> Caller:
     """What of a request access depends on."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Asked(scope["method"], (scope.get("client") or ("", 0))[0], headers)
+    return Caller(scope["method"], (scope.get("client") or ("", 0))[0], headers)
 
 
 async def form(request: Request) -> dict[str, str]:
     """The fields of a form, after it is known that the user may send it.
 
     Raises:
-        Refused: he may not; or the form is too large.
+        NotAllowed: he may not; or the form is too large.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_BYTES_MAX:
-            raise Refused(413, f"Send at most {FORM_BYTES_MAX:,} bytes.")
+            raise NotAllowed(413, f"Send at most {FORM_BYTES_MAX:,} bytes.")
     found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2_000)
     fields = {name: values[-1] for name, values in found.items()}
     desk_of(request).access.check_action(asked(request.scope), request.scope["user"], fields.get("form_token", ""))

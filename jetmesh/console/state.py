@@ -11,7 +11,7 @@ SIGNS = {"good": "✓", "waits": "◷", "paused": "‖", "doubt": "!", "bad": "�
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ReactionState:
     """One of `SIGNS`, and why."""
 
     name: str
@@ -23,12 +23,15 @@ class State:
         return SIGNS[self.name]
 
 
-UNKNOWN = State("unknown", "nothing is known yet")
+UNKNOWN = ReactionState("unknown", "nothing is known yet")
 
 
-def state_of(row: ReactionRow, *, running: bool) -> State:
+def state_of(row: ReactionRow, *, running: bool) -> ReactionState:
     """How a reaction is; the worst counts."""
-    return next((State(name, words) for name, words in _found(row, running=running) if words), State("good", "works"))
+    return next(
+        (ReactionState(name, words) for name, words in _found(row, running=running) if words),
+        ReactionState("good", "works"),
+    )
 
 
 def _found(row: ReactionRow, *, running: bool) -> list[tuple[str, str]]:

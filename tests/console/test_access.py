@@ -2,7 +2,7 @@
 
 import pytest
 
-from jetmesh.console.access import Access, Asked, Refused, Role
+from jetmesh.console.access import Access, Caller, NotAllowed, Role
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.settings import SettingsError, read
 from tests.console.conftest import ConsoleOf
@@ -15,9 +15,9 @@ def _access(**variables: str) -> Access:
     return Access(read(ConsoleSettings, {f"JETMESH_CONSOLE_{name.upper()}": v for name, v in variables.items()}))
 
 
-def _asked(client: str = "127.0.0.1", method: str = "GET", **headers: str) -> Asked:
+def _asked(client: str = "127.0.0.1", method: str = "GET", **headers: str) -> Caller:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Asked(method, client, {"host": "localhost:8088", **named})
+    return Caller(method, client, {"host": "localhost:8088", **named})
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_console_that_would_let_everybody_in_does_not_start(variables: dict[st
 
 def test_on_loopback_everybody_is_an_operator_under_a_name_of_this_machine() -> None:
     assert _access().user(_asked()).role is Role.OPERATOR
-    with pytest.raises(Refused, match="open to this machine alone"):
+    with pytest.raises(NotAllowed, match="open to this machine alone"):
         _access().user(_asked(host="evil.example:8088"))
 
 
@@ -46,7 +46,7 @@ def test_a_token_is_a_role() -> None:
     assert access.user(_asked(authorization=f"Bearer {OPERATOR}")).role is Role.OPERATOR
     assert access.user(_asked(authorization=f"Bearer {VIEWER}")).role is Role.VIEWER
     for wrong in ({"authorization": "Bearer nothing"}, {"authorization": "Bearer "}, {}):
-        with pytest.raises(Refused):
+        with pytest.raises(NotAllowed):
             access.user(_asked(**wrong))
 
 
@@ -56,7 +56,7 @@ def test_the_headers_of_a_proxy_count_from_its_network_alone() -> None:
     assert access.user(_asked("10.1.2.3", **told)).role is Role.OPERATOR
     assert access.user(_asked("10.1.2.3", x_forwarded_email="ada@example.com")).role is Role.OPERATOR
     assert access.user(_asked("10.1.2.3", x_forwarded_user="bob")).role is Role.VIEWER
-    with pytest.raises(Refused):
+    with pytest.raises(NotAllowed):
         access.user(_asked("10.2.0.1", **told))
 
 
@@ -71,7 +71,7 @@ def test_an_action_needs_the_token_of_its_form_and_its_own_site() -> None:
         (_asked(method="POST", origin="http://evil.example"), access.form_token(user)),
         (_asked(method="POST", sec_fetch_site="cross-site"), access.form_token(user)),
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(NotAllowed):
             access.check_action(asked, user, token)
 
 
@@ -79,10 +79,10 @@ def test_viewers_and_read_only_consoles_change_nothing() -> None:
     viewers = _access(token=OPERATOR, viewer_token=VIEWER, hide_bodies="true")
     viewer = viewers.user(_asked(authorization=f"Bearer {VIEWER}"))
     assert (viewers.may_act(viewer), viewers.sees_bodies(viewer)) == (False, False)
-    with pytest.raises(Refused, match="viewer"):
+    with pytest.raises(NotAllowed, match="viewer"):
         viewers.check_action(_asked(), viewer, "")
     closed = _access(read_only="true")
-    with pytest.raises(Refused, match="read-only"):
+    with pytest.raises(NotAllowed, match="read-only"):
         closed.check_action(_asked(), closed.user(_asked()), "")
 
 
@@ -91,7 +91,7 @@ def test_a_session_is_signed_and_ends() -> None:
     session = access.session(Role.VIEWER)
     assert access.user(_asked(cookie=f"jetmesh_console={session}")).role is Role.VIEWER
     for forged in (session.replace("viewer", "operator"), session[:-1], "", "a.b.c.d", '"'):
-        with pytest.raises(Refused):
+        with pytest.raises(NotAllowed):
             access.user(_asked(cookie=f"jetmesh_console={forged}"))
 
 
