@@ -1,4 +1,4 @@
-"""Who asks, what he may do, and whether another site made his browser ask: roles, sessions, tokens of forms."""
+"""Who asks, and what he may do: roles, sessions, tokens of forms."""
 
 import getpass
 import hmac
@@ -20,16 +20,6 @@ COOKIE = "jetmesh_console"
 SESSION_SECONDS = 12 * 3_600
 USER_HEADERS = ("x-auth-request-email", "x-forwarded-email", "x-auth-request-user", "x-forwarded-user")
 GROUP_HEADERS = ("x-auth-request-groups", "x-forwarded-groups")
-SAFE = ("GET", "HEAD")
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 
 class Role(StrEnum):
@@ -62,7 +52,6 @@ class NotAllowed(Exception):
 class Caller:
     """What of a request access depends on."""
 
-    method: str
     client: str
     headers: Mapping[str, str]
 
@@ -135,8 +124,8 @@ class Access:
         """The token that a form of this user brings along."""
         return self._sign(f"form {user.session}")
 
-    def check_action(self, asked: Caller, user: User, token: str) -> None:
-        """Refuse an action that the user may not do, or that another site made his browser send.
+    def check_action(self, user: User, token: str) -> None:
+        """Refuse an action that the user may not do, or that did not come from a form that he was shown.
 
         Raises:
             NotAllowed: it is one of these.
@@ -144,24 +133,8 @@ class Access:
         if not self.may_act(user):
             why = "The console is read-only." if self._settings.console_read_only else "You are a viewer."
             raise NotAllowed(403, f"{why} Ask an operator to do it.")
-        if user.session:
-            self.check_origin(asked)
-            if not hmac.compare_digest(token.encode(), self.form_token(user).encode()):
-                raise NotAllowed(403, "The form is too old: load the page again, and send it once more.")
-
-    def check_origin(self, asked: Caller) -> None:
-        """Refuse what another site sends.
-
-        Raises:
-            NotAllowed: it does.
-        """
-        site = asked.headers.get("sec-fetch-site", "same-origin")
-        origin = asked.headers.get("origin", "")
-        hosts = {asked.headers.get("host", "")}
-        if self._is_proxy(asked.client):
-            hosts.add(asked.headers.get("x-forwarded-host", ""))
-        if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc not in hosts):
-            raise NotAllowed(403, "Another site sent this: nothing was done.")
+        if user.session and not hmac.compare_digest(token.encode(), self.form_token(user).encode()):
+            raise NotAllowed(403, "The form is too old: load the page again, and send it once more.")
 
     def _known(self, asked: Caller, name: str, role: Role) -> User:
         """A user with the session of his cookie, or with a new one."""

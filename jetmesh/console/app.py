@@ -4,31 +4,29 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jetmesh.console import flow_view, login_view
-from jetmesh.console.access import COOKIE, SECURITY_HEADERS, SESSION_SECONDS, Access, NotAllowed, User
+from jetmesh.console import flow_view, login_view, reaction_view
+from jetmesh.console.access import COOKIE, SESSION_SECONDS, Access, NotAllowed, User
 from jetmesh.console.desk import ROOT, Desk, asked, desk_of
 from jetmesh.console.link import Link
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.console.watching import Watch
 from jetmesh.failure import Unavailable
+from jetmesh.http import PageSecurity
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.service import Service
 
 log = logging.getLogger("jetmesh.console")
 
-STATIC = Path(__file__).parent / "static"
-OPEN = (f"{ROOT}/login", f"{ROOT}/static/", f"{ROOT}/livez")
+OPEN = (f"{ROOT}/login", "/assets/", f"{ROOT}/livez")
 """What everybody may load: nothing of it says anything about the mesh."""
 
 
@@ -39,20 +37,21 @@ async def console(
     """The application, for as long as the block runs."""
     access = Access(settings)
     desk = Desk(services, link, Watch(link, services), access)
-    app = Starlette(routes=_routes(), exception_handlers=HANDLERS)
+    app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:
-        yield AccessMiddleware(app, access)
+        yield PageSecurity(AccessMiddleware(app, access))
     finally:
         await desk.watch.stop()
 
 
-def _routes() -> list[Route | Mount]:
+def _routes(desk: Desk) -> list[Route]:
     return [
         Route("/", lambda _: RedirectResponse(ROOT)),
         Route(f"{ROOT}/livez", lambda _: Response("ok", media_type="text/plain")),
-        Mount(f"{ROOT}/static", StaticFiles(directory=STATIC)),
+        desk.assets.route(),
         *flow_view.ROUTES,
+        *reaction_view.ROUTES,
         *login_view.ROUTES,
     ]
 
@@ -82,10 +81,7 @@ class AccessMiddleware:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                is_static = scope["path"].startswith(f"{ROOT}/static/")
-                headers.setdefault("Cache-Control", "no-cache" if is_static else "no-store")
+                headers.setdefault("Cache-Control", "no-store")
                 if user and user.is_new:
                     headers.append("Set-Cookie", session_cookie(user.session, scope))
             await send(message)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -15,21 +16,16 @@ from jetmesh.console.access import Access, Caller, NotAllowed, User
 from jetmesh.console.link import Link
 from jetmesh.console.rendering import templates
 from jetmesh.console.watching import Watch
+from jetmesh.http import Assets
 from jetmesh.service import Service
 
 log = logging.getLogger("jetmesh.console")
 
 ROOT = "/mesh"
+STATIC = Path(__file__).parent / "static"
 FORM_BYTES_MAX = 4 << 20
 VIEWS = {
     "": ("Flow", "f"),
-    "letters": ("Dead letters", "d"),
-    "story": ("Story", "s"),
-    "streams": ("Streams", "m"),
-    "contracts": ("Contracts", "c"),
-    "health": ("Health", "h"),
-    "books": ("Books", "b"),
-    "log": ("Log", "l"),
 }
 """The views in the order of the menu: path, name, and the key that opens it after `g`."""
 
@@ -43,6 +39,7 @@ class Desk:
     watch: Watch
     access: Access
     pages: Environment = field(default_factory=templates)
+    assets: Assets = field(default_factory=lambda: Assets(console=STATIC))
 
     @property
     def app_name(self) -> str:
@@ -54,6 +51,7 @@ class Desk:
         user: User | None = request.scope.get("user")
         html = self.pages.get_template(template).render(
             root=ROOT,
+            asset=self.assets.url,
             views=VIEWS,
             app_name=self.app_name,
             here=request.url.path,
@@ -77,7 +75,7 @@ def desk_of(request: Request) -> Desk:
 def asked(scope: Mapping[str, Any]) -> Caller:
     """What of a request access depends on."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Caller(scope["method"], (scope.get("client") or ("", 0))[0], headers)
+    return Caller((scope.get("client") or ("", 0))[0], headers)
 
 
 async def form(request: Request) -> dict[str, str]:
@@ -93,7 +91,7 @@ async def form(request: Request) -> dict[str, str]:
             raise NotAllowed(413, f"Send at most {FORM_BYTES_MAX:,} bytes.")
     found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2_000)
     fields = {name: values[-1] for name, values in found.items()}
-    desk_of(request).access.check_action(asked(request.scope), request.scope["user"], fields.get("form_token", ""))
+    desk_of(request).access.check_action(request.scope["user"], fields.get("form_token", ""))
     return fields
 
 

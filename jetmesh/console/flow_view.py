@@ -39,24 +39,23 @@ async def live(request: Request) -> Response:
 
 async def _events(desk: Desk, leaving: asyncio.Event) -> AsyncIterator[str]:
     """What differs from the event before; a comment where nothing does for a while."""
-    readings = desk.watch.readings()
-    gone = asyncio.ensure_future(leaving.wait())
+    gone = asyncio.create_task(leaving.wait())
     before: dict[str, Any] = {}
     try:
-        yield "retry: 1000\n\n"
-        while not leaving.is_set():
-            coming = asyncio.ensure_future(anext(readings))
-            await asyncio.wait({coming, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
-                coming.cancel()
-                return
-            known = _told(coming.result()) | {"trouble": desk.link.trouble}
-            changed = _difference(before, known)
-            before = known
-            yield f"event: mesh\ndata: {shown(changed)}\n\n" if changed else ": \n\n"
+        with desk.watch.viewing():
+            yield "retry: 1000\n\n"
+            while True:
+                coming = desk.watch.coming()
+                waits: list[asyncio.Future[Any]] = [coming, gone]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                if gone.done():
+                    return
+                known = _told(coming.result()) | {"trouble": desk.link.trouble}
+                changed = _difference(before, known)
+                before = known
+                yield f"event: mesh\ndata: {shown(changed)}\n\n" if changed else ": \n\n"
     finally:
         gone.cancel()
-        await readings.aclose()
 
 
 def _told(overview: Overview | None) -> dict[str, Any]:

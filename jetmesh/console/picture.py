@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jetmesh.console.layout import Drawing, Edge, Placed, Point, Size, drawn
-from jetmesh.service import Reaction, Service
+from jetmesh.reaction import Reaction
+from jetmesh.service import Service
 
 REACTION = Size(212, 92)
 EVENT_HEIGHT = 26.0

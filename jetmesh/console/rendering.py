@@ -38,7 +38,7 @@ def moment(time: datetime | float | str) -> Markup:
     """A time: in UTC, until the browser's script says it in the viewer's zone."""
     found = _datetime(time)
     if found is None or found.timestamp() <= 0:
-        return Markup('<span class="dim">unknown</span>')
+        return Markup('<span class="muted">unknown</span>')
     at = found.astimezone(UTC)
     full = f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1_000:03d} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Iterator, Sequence
 
 from jetmesh.console.link import Link
 from jetmesh.failure import Unavailable
@@ -40,18 +40,19 @@ class Watch:
             assert self._newest is not None
             return self._newest
 
-    async def readings(self) -> AsyncGenerator[Overview | None]:
-        """The readings from now on, one a second; None while the broker is away."""
+    @contextlib.contextmanager
+    def viewing(self) -> Iterator[None]:
+        """Read once a second for the block."""
         self._viewers += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._read(), name="the console's readings")
         try:
-            while True:
-                yield await asyncio.shield(self._coming())
+            yield
         finally:
             self._viewers -= 1
 
-    def _coming(self) -> "asyncio.Future[Overview | None]":
+    def coming(self) -> "asyncio.Future[Overview | None]":
+        """The next reading, the same for all who wait; None while the broker is away."""
         if self._next is None or self._next.done():
             self._next = asyncio.get_running_loop().create_future()
         return self._next
@@ -72,5 +73,3 @@ class Watch:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        if self._next:
-            self._next.cancel()

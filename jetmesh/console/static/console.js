@@ -1,6 +1,7 @@
 // What the browser adds to pages that work without it: figures that follow, times of the viewer's zone, keys.
 
-const root = document.body.dataset.root;
+import { follow as listen } from "../base/live.js";
+
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
 // Times: in the viewer's zone, with UTC in the title.
@@ -26,10 +27,9 @@ function collect(attribute) {
 function say(places, name, words) {
   for (const place of places.get(name) ?? []) if (place.textContent !== words) place.textContent = words;
 }
-function follow(address) {
+function followMesh(address) {
   const cells = collect("data-cell"), totals = collect("data-total"), reactions = collect("data-reaction");
   const warnings = document.getElementById("warnings"), link = document.getElementById("link-state");
-  let waiting = null;
   function show(news) {
     for (const [reaction, figures] of Object.entries(news.cells ?? {})) {
       for (const [cell, words] of Object.entries(figures)) say(cells, `${reaction}|${cell}`, words);
@@ -47,24 +47,14 @@ function follow(address) {
     link.dataset.state = words === "live" ? "good" : "bad";
     document.body.classList.toggle("stale", words !== "live");
   }
-  let source = null;
-  function open() {
-    source = new EventSource(address);
-    source.addEventListener("mesh", (event) => {
-      const news = JSON.parse(event.data);
-      waiting = waiting ?? requestAnimationFrame(() => { waiting = null; });
-      show(news);
-    });
-    source.addEventListener("open", () => state("live"));
-    source.addEventListener("error", () => {
-      state("no connection", "The console does not answer; the page goes on when it does.");
-      if (source.readyState === EventSource.CLOSED) setTimeout(open, 2000);
-    });
-  }
-  open();
+  const start = () => listen(address, { mesh: show }, (now) => {
+    if (now === "open") state("live");
+    if (now === "lost") state("no connection", "The console does not answer; the page goes on when it does.");
+  });
+  let stop = start();
   document.addEventListener("visibilitychange", () => {
-    source.close();
-    if (!document.hidden) open();
+    stop();
+    if (!document.hidden) stop = start();
   });
 }
 
@@ -117,23 +107,17 @@ function refresh() {
 
 // Keys.
 const dialog = document.getElementById("keys");
-function toggleTheme() {
-  const page = document.documentElement;
-  const dark = page.dataset.theme ? page.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  page.dataset.theme = dark ? "light" : "dark";
-  try { localStorage.setItem("jetmesh-theme", page.dataset.theme); } catch { /* for this page only */ }
-}
 function step(by) {
   const rows = all("a.row");
   if (!rows.length) return;
   const here = rows.indexOf(document.activeElement);
   rows[Math.max(0, Math.min(rows.length - 1, here + by))].focus();
 }
-let going = 0;
+let going = -Infinity;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
   if (performance.now() - going < 1500) {
-    going = 0;
+    going = -Infinity;
     const target = all("nav a[data-key]").find((link) => link.dataset.key === event.key);
     if (target) { event.preventDefault(); target.click(); }
     return;
@@ -144,14 +128,12 @@ document.addEventListener("keydown", (event) => {
     g: () => { going = performance.now(); },
     j: () => step(1),
     k: () => step(-1),
-    t: toggleTheme,
   };
   if (acts[event.key]) { event.preventDefault(); acts[event.key](); }
 });
 document.getElementById("help")?.addEventListener("click", () => dialog.showModal());
-document.getElementById("theme")?.addEventListener("click", toggleTheme);
 
 localize();
 neighbours();
 refresh();
-if (document.body.dataset.live) follow(document.body.dataset.live);
+if (document.body.dataset.live) followMesh(document.body.dataset.live);
