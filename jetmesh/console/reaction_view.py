@@ -20,7 +20,7 @@ from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import Jetmesh, Nats
 from jetmesh.jetstream.subject import covers
 from jetmesh.reaction import Reaction
-from jetmesh.topology.names import timers_of
+from jetmesh.topology.names import timer, timers_of
 from jetmesh.topology.streams import Consumer, topology
 
 SHOWN = 20
@@ -114,7 +114,7 @@ async def _waiting(desk: Desk, reaction: Reaction) -> Sequence[Waiting]:
     """What failed and comes again later."""
     context = desk.link.context
     service = next(each for each in desk.services if each.name == reaction.service)
-    subjects = f"timers.{reaction.service}.{reaction.name}.>"
+    subjects = timer(f"{reaction.service}.{reaction.name}.>")
     try:
         page = await context.direct_get.page(timers_of(service.stream), subjects, 1, SHOWN)
     except Unavailable:
