@@ -47,7 +47,7 @@ class LastDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class LaterDelivery:
     """A delivery that waits for a later attempt."""
 
     subject: str
@@ -110,7 +110,7 @@ def _delivery(stream: str, message: Stored, info: dict[str, Any]) -> LastDeliver
     return LastDelivery(stream, message, "doubt", "in flight, or settled before an earlier one")
 
 
-async def _waiting(desk: Desk, reaction: Reaction) -> Sequence[Waiting]:
+async def _waiting(desk: Desk, reaction: Reaction) -> Sequence[LaterDelivery]:
     """What failed and comes again later."""
     context = desk.link.context
     service = next(each for each in desk.services if each.name == reaction.service)
@@ -122,11 +122,11 @@ async def _waiting(desk: Desk, reaction: Reaction) -> Sequence[Waiting]:
     return [_timer(message) for message in page.messages]
 
 
-def _timer(message: Stored) -> Waiting:
+def _timer(message: Stored) -> LaterDelivery:
     at = message.headers.get(Nats.SCHEDULE, "").removeprefix("@at ")
     due = lenient.moment(at) if at else None
     attempts = lenient.whole(message.headers.get(Jetmesh.ATTEMPTS, ""))
-    return Waiting(message.headers.get(Jetmesh.SUBJECT, message.subject), attempts, due)
+    return LaterDelivery(message.headers.get(Jetmesh.SUBJECT, message.subject), attempts, due)
 
 
 ROUTES = [Route("/mesh/reactions/{service}/{name}", reaction)]
