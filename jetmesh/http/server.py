@@ -200,6 +200,4 @@ def listen(host: str, port: int, setting: str = "JETMESH_HTTP_PORT") -> socket.s
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2_048)
     except OSError:
-        raise SettingsError(
-            f"settings: {setting}: {host}:{port} can't be listened on; choose another port"
-        ) from None
+        raise SettingsError(f"settings: {setting}: {host}:{port} can't be listened on; choose another port") from None
