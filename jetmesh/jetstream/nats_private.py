@@ -51,11 +51,13 @@ PRIVATE: Mapping[type, frozenset[str]] = {
             "_pending_data_size",
             "_ping_interval",
             "_ping_interval_task",
+            "_pongs",
             "_process_connect_init",
             "_process_err",
             "_process_info",
             "_process_msg",
             "_process_op_err",
+            "_process_pong",
             "_ps",
             "_read_loop",
             "_reading_task",
@@ -183,6 +185,12 @@ class NatsClient(Client):
             self._transport.writelines(self._pending)
             self._pending, self._pending_data_size = [], 0
         await super().flush(timeout)
+
+    async def _process_pong(self) -> None:
+        """A PONG may answer a PING that nobody waits for any more: nats-py would take the connection for broken."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None

@@ -341,3 +341,16 @@ async def test_opening_ends_when_it_is_cancelled(tmp_path: Path) -> None:
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(opening, 5)
+
+
+async def test_a_flush_that_is_given_up_costs_nothing(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    given_up = [asyncio.create_task(connection.flush()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for flush in given_up:
+        flush.cancel()
+    await asyncio.gather(*given_up, return_exceptions=True)
+    await connection.flush()
+    assert connection.trouble == ""
+    assert [record.getMessage() for record in caplog.records] == []
