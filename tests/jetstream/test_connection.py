@@ -343,9 +343,7 @@ async def test_opening_ends_when_it_is_cancelled(tmp_path: Path) -> None:
             await asyncio.wait_for(opening, 5)
 
 
-async def test_a_flush_that_is_given_up_costs_nothing(
-    connection: Connection, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_flush_that_is_given_up_costs_nothing(connection: Connection, caplog: pytest.LogCaptureFixture) -> None:
     given_up = [asyncio.create_task(connection.flush()) for _ in range(3)]
     await asyncio.sleep(0)
     for flush in given_up:

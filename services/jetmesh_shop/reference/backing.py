@@ -1,16 +1,20 @@
-"""What the reference mesh needs on one machine beside its services: a mail server, a trace store, ports."""
+"""What the reference mesh has on one machine beside its services: a shop, a mail server, a trace store, ports."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
+from jetmesh import settings
+from jetmesh.commands.story import StorySettings
 from jetmesh.common.ports import HOST, is_taken
 from jetmesh.local.backing import Backing, BackingServices
-from jetmesh.local.plan import PYTHON, Plan, listens, plan
+from jetmesh.local.plan import PYTHON, Plan, listens, plan, their_broker
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.telemetry.otlp.settings import GRPC, Signal, exports, has_receiver, receiver
 from jetmesh.telemetry.otlp.variables import PROCESS
+from jetmesh.topology import nkeys
+from jetmesh.topology.accounts import OPERATOR
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.notifications.service import notifications
@@ -18,7 +22,7 @@ from jetmesh_shop.orders.service import orders
 from jetmesh_shop.reference.state import FILES, Stores
 
 APP = "jetmesh_shop.flow:SERVICES"
-JAEGER_GRPC_PORT = 4317
+JAEGER_GRPC_PORT, JAEGER_PAGE_PORT = 4317, 16686
 SPANS_MAX = 2_000_000
 """An order takes some 25 spans."""
 NOBODY_WAITS_FOR = frozenset({notifications.name, analytics.name})
@@ -29,14 +33,15 @@ Ports = Mapping[str, int]
 
 
 def backing(state: StateFolder, ports: Ports) -> Backing:
-    """The mail sink, the trace store, and what the services are told of them and of the bank and the warehouse."""
+    """The shop, the mail sink, the trace store, and what the services are told of the outside world."""
     urls = {
+        "shop_url": f"http://{HOST}:{ports['shop']}",
         "http_url": f"http://{HOST}:{ports['http']}",
         "smtp_url": f"smtp://{HOST}:{ports['smtp']}",
         "traces_url": f"http://{HOST}:{ports['traces']}",
     }
     return Backing(
-        processes=[trace_store(state, ports), mail_sink(state, ports)],
+        processes=[trace_store(state, ports), mail_sink(state, ports), shop_front(state, ports, urls["http_url"])],
         urls=urls,
         environment=partial(_environment, Stores(state.folder), ports, urls),
         niceness=niceness,
@@ -47,6 +52,31 @@ def mail_sink(state: StateFolder, ports: Ports) -> Spec:
     """The mail server that keeps every mail."""
     command = _python("mailsink", path=Stores(state.folder).mails, port=ports["smtp"])
     return Spec("mail", command, listens(ports["smtp"]), niceness=AFTERWARDS)
+
+
+def shop_front(state: StateFolder, ports: Ports, http_url: str) -> Spec:
+    """The shop in a browser. It reads the streams as an operator: customers may only publish, and only the orders' edge
+    says whose order is whose."""
+    stores = Stores(state.folder)
+    options = {"port": ports["shop"], "edge_url": http_url, "mails": stores.mails, "traces": stores.traces}
+    if jaeger := jaeger_page():
+        options["jaeger_url"] = jaeger
+    command = (*PYTHON, "jetmesh_shop.shop", *_options(options))
+    return Spec("shop", command, listens(ports["shop"]), _customer_front(state, ports))
+
+
+def _customer_front(state: StateFolder, ports: Ports) -> dict[str, str]:
+    if their_broker():
+        return {}
+    seed = nkeys.seed_file(state.keys, OPERATOR)
+    return {"NATS_URL": f"nats://{HOST}:{ports['nats']}", "JETMESH_NATS_NKEY_SEED": str(seed)}
+
+
+def jaeger_page() -> str:
+    """Where traces can be looked at: JETMESH_JAEGER_URL, or the Jaeger on its usual ports; empty for nowhere."""
+    if url := settings.read(StorySettings).jaeger_url:
+        return url.rstrip("/")
+    return f"http://{HOST}:{JAEGER_PAGE_PORT}" if jaeger_here() and is_taken(JAEGER_PAGE_PORT) else ""
 
 
 def trace_store(state: StateFolder, ports: Ports) -> Spec:
@@ -95,11 +125,15 @@ def niceness(name: str) -> int:
 
 
 def _python(module: str, **options: object) -> tuple[str, ...]:
-    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in options.items())
-    return (*PYTHON, f"jetmesh_shop.reference.{module}", *(word for pair in pairs for word in pair))
+    return (*PYTHON, f"jetmesh_shop.reference.{module}", *_options(options))
 
 
-BACKING = BackingServices(at=backing, ports={"http": 8080, "smtp": 2525, "traces": 14318}, files=FILES)
+def _options(options: Mapping[str, object]) -> Iterator[str]:
+    for name, value in options.items():
+        yield from (f"--{name.replace('_', '-')}", str(value))
+
+
+BACKING = BackingServices(at=backing, ports={"shop": 8000, "http": 8080, "smtp": 2525, "traces": 14318}, files=FILES)
 
 
 def shop(state: StateFolder, ports: Ports, nats_url: str = "") -> Plan:

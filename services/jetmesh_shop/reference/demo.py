@@ -140,6 +140,7 @@ class Play:
         state = "" if str(folder) == ".jetmesh" else f" --state {shlex.quote(str(folder))}"
         publish = ["nats", *self.plan.nats_args("client"), "pub", following.type, following.model_dump_json()]
         self.view.entries("Look", {
+            "shop": self.plan.backing.urls["shop_url"],
             "API": f"{self.http_url}/docs",
             "broker": self.plan.monitor_url or self.plan.nats_url,
             "logs": f"{self.plan.state.logs}/",
@@ -164,7 +165,7 @@ class Play:
 @ports.option
 @ports.free_option
 def demo(state: StateFolder, wanted: Mapping[str, int], *, free: bool, **wishes: object) -> None:
-    """Run the whole mesh on this machine: broker, five services, mail, traces.
+    """Run the whole mesh on this machine: broker, five services, a shop in the browser, mail, traces.
 
     Places a first order and prints its story as it happens, then goes on until Ctrl-C. The data stay in the state
     folder: a second start goes on with them. NATS_URL names a broker to use instead of an own one; traces also go to

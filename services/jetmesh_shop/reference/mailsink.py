@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from email.policy import default
@@ -24,6 +25,7 @@ CREATE TABLE IF NOT EXISTS mails (
     number INTEGER PRIMARY KEY, message_id TEXT NOT NULL, recipient TEXT NOT NULL, subject TEXT NOT NULL,
     at TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS by_message_id ON mails (message_id);
 CREATE TABLE IF NOT EXISTS contents (number INTEGER PRIMARY KEY, raw BLOB NOT NULL);
 """
 
@@ -102,6 +104,16 @@ class MailSink:
         )
         return [Kept(message_id, to, str(default.header_factory("Subject", subject)), raw)
                 for message_id, to, subject, raw in rows]  # fmt: skip
+
+    def with_ids(self, message_ids: Sequence[str]) -> list[Kept]:
+        """The mails with one of these Message-IDs, oldest first."""
+        marks = ", ".join("?" * len(message_ids))
+        rows = self._db.execute(
+            "SELECT message_id, recipient, subject, raw FROM mails JOIN contents USING (number) "
+            f"WHERE message_id IN ({marks}) ORDER BY number",
+            list(message_ids),
+        )
+        return [Kept(*row) for row in rows]
 
     def copies(self) -> dict[str, int]:
         """How often each Message-ID came in; more than once for one recipient is a double."""

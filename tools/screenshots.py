@@ -1,0 +1,70 @@
+"""Pictures of the pages for the documentation, taken in Chromium on a running demo: `just screenshots`."""
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, async_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "pictures"
+SIZE = {"width": 1280, "height": 860}
+FLAKY = "pm_sandbox_flaky"
+
+
+async def main(shop_url: str, folder: Path) -> None:
+    """Every picture, in both themes."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--hide-scrollbars"]
+        )
+        for theme in ("light", "dark"):
+            await shop(browser, shop_url, theme, folder)
+        await browser.close()
+
+
+async def page_of(browser: Browser, theme: str) -> Page:
+    """A page in a theme."""
+    context = await browser.new_context(viewport=SIZE, color_scheme=theme, device_scale_factor=1.5)  # type: ignore[arg-type]
+    return await context.new_page()
+
+
+async def shop(browser: Browser, url: str, theme: str, folder: Path) -> None:
+    """The menu with a basket, an order at work and at its end, and one that is declined."""
+    page = await page_of(browser, theme)
+    await page.goto(url)
+    await fill(page)
+    await page.screenshot(path=folder / f"shop-{theme}.png")
+    await buy(page, "pm_card_visa")
+    await page.get_by_text("The receipt is in your mail.").wait_for()
+    await page.locator("#liveness", has_text="complete").wait_for()
+    await page.screenshot(path=folder / f"order-{theme}.png", animations="disabled", full_page=True)
+    await page.goto(url)
+    await fill(page)
+    await buy(page, "pm_card_visa_chargeDeclinedInsufficientFunds")
+    await page.get_by_text("There is not enough money on the card.").first.wait_for()
+    await page.locator("#liveness", has_text="complete").wait_for()
+    await page.screenshot(path=folder / f"declined-{theme}.png", animations="disabled", full_page=True)
+    await page.context.close()
+
+
+async def fill(page: Page) -> None:
+    """Two pizzas, two colas, one tiramisù."""
+    for sku in ("pizza-margherita", "pizza-margherita", "cola", "cola", "tiramisu"):
+        before = await page.locator("#basket").inner_text()
+        await page.click(f"#add-{sku}")
+        await page.wait_for_function("text => document.getElementById('basket').innerText !== text", arg=before)
+
+
+async def buy(page: Page, payment_method: str) -> None:
+    """Pay this way."""
+    await page.check(f"input[value={payment_method}]")
+    await page.click("#buy button")
+    await page.wait_for_url("**/orders/**")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: just screenshots SHOP_URL [FOLDER], with the address that `jetmesh demo` prints")
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER))
