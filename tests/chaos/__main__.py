@@ -30,6 +30,7 @@ CLUSTER_NODES = 3
 @click.option("--deadline", type=click.FloatRange(1), default=40.0, show_default=True,
               help="Seconds after which an order that has not ended is cancelled.")  # fmt: skip
 @click.option("--cluster", is_flag=True, help="Three brokers, each stream on all of them, and faults at the leaders.")
+@click.option("--two-apps", is_flag=True, help="Another team's app on the broker, which is upgraded and rolled back.")
 @click.option("--only", multiple=True, metavar="KIND", help="This kind of fault; may be repeated.")
 @click.option("--bug", type=click.Choice(list(BUGS)), default=None, help="Plant a bug: the audit must not be clean.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave logs and data in this folder.")
@@ -85,6 +86,7 @@ def render(result: Result) -> RenderableType:
     notes += [Text(f"the warehouse differs: {difference}", "bold red") for difference in result.differences]
     if figures.placed_again:
         notes.append(Text(f"placed again, since a restore had undone them: {figures.placed_again} orders", "dim"))
+    notes += [Text(f"in the other app: {wrong}", "bold red") for wrong in result.of_the_other_app]
     notes += [Text(f"cancelled before its time was up: {key}", "bold red") for key in result.early]
     notes += [Text(f"given up, and kills nobody: {subject}", "bold red") for subject in result.bystanders]
     notes += [Text(f"came to nothing, {count} times: {what}", "dim") for what, count in figures.prevented.items()]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from jetmesh import app as apps
 from jetmesh.commands.target import connected_with
 from jetmesh.common.ports import free_ports
 from jetmesh.common.terminal import Say
@@ -27,10 +28,11 @@ from jetmesh.topology.starting import Starts
 from jetmesh.topology.streams import Topology, topology
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference import stock
-from jetmesh_shop.reference.backing import BACKING, mail_sink, shop
-from tests.chaos import brokers, disks, wrapped
+from jetmesh_shop.reference.backing import APP, BACKING, mail_sink, shop
+from tests.chaos import brokers, disks, neighbour, second_app, wrapped
 from tests.chaos.brokers import Node
 from tests.chaos.disks import Disk
+from tests.chaos.neighbour import Neighbour
 from tests.chaos.network import Network
 
 ACK_WAIT_SECONDS = 3
@@ -56,6 +58,8 @@ class Wishes:
     nodes: int = 1
     bug: str = ""
     only: Sequence[str] = ()
+    two_apps: bool = False
+    """Whether another team's app is on the broker, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,9 @@ class Arena:
         self.nodes = brokers.nodes(network, asked.nodes)
         self.ports = chosen(BACKING.ports, {}, free=True, own_broker=True)
         self.plan = shop(state, self.ports, ",".join(node.url for node in self.nodes))
-        self.needed: Topology = topology(SERVICES, asked.nodes, ACK_WAIT_SECONDS)
+        owner = apps.load(APP).name if asked.two_apps else ""
+        self.needed: Topology = topology(SERVICES, asked.nodes, ACK_WAIT_SECONDS, app=owner)
+        self.neighbour = Neighbour(self, asked.nodes, ACK_WAIT_SECONDS) if asked.two_apps else None
         self.disks = {node.name: Disk(brokers.store(state, node)) for node in self.nodes} if self.has_disks else {}
         self.machines: dict[str, Supervisor] = {}
         self.lines: dict[str, Lines] = {}
@@ -108,6 +114,11 @@ class Arena:
     def has_disks(self) -> bool:
         """Whether each broker has a small disk of its own, which can be filled."""
         return DISK_FULL in self._asked.only and not disks.why_not()
+
+    @property
+    def everything(self) -> Sequence[Topology]:
+        """What every app on the brokers needs."""
+        return [self.needed, *([self.neighbour.needed] if self.neighbour else [])]
 
     @property
     def is_cluster(self) -> bool:
@@ -125,12 +136,14 @@ class Arena:
             await self._start([brokers.spec(self.state, node, self.nodes, self.network) for node in self.nodes])
             operator = await stack.enter_async_context(connected_with(self.plan.nats_args("operator")))
             await self._provide_at_last(operator)
-            for name in NAMES:
+            for name in (*NAMES, neighbour.NAME):
                 proxies = [Proxy(node.port, node.host) for node in self.nodes]
                 self.lines[name] = Lines([await stack.enter_async_context(proxy) for proxy in proxies])
             stack.push_async_callback(self._stop_services)
             await self._start([mail_sink(self.state, self.ports), *(self.service(name) for name in NAMES)])
             await stock.seed(operator)
+            if self.neighbour:
+                await self.neighbour.become(second_app.OLDER, operator)
             yield operator
 
     async def _stop_services(self) -> None:
@@ -242,6 +255,8 @@ class Arena:
         self.reload()
         await self.healthy()
         await self._provide_at_last(context)
+        if self.neighbour:
+            await self.neighbour.become(second_app.NEWER, context)
 
     async def _provide_at_last(self, context: Context) -> None:
         """Once the brokers have found each other."""

@@ -14,10 +14,13 @@ from jetmesh.local import broker
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.topology import accounts, nkeys
-from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.flow import SERVICES as SHOP
+from tests.chaos import second_app
 from tests.chaos.network import Network
 
 PROBE_TIMEOUT_SECONDS = 2.0
+SERVICES = (*SHOP, *second_app.SERVICES)
+"""Of both apps: each has its account, whether it runs or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,11 @@ from jetmesh_shop.payments.ledger import begin_outage, end_outage
 from jetmesh_shop.reference.audit import AUDIT, collect
 from jetmesh_shop.reference.books import PLACED, REFUSED
 from jetmesh_shop.reference.state import Stores
-from tests.chaos import disks, wrapped
+from tests.chaos import disks, second_app, wrapped
 from tests.chaos.arena import ACK_WAIT_SECONDS, DISK_FULL, NAMES, Arena, node_of
 from tests.chaos.figures import Figures
 from tests.chaos.load import orders
+from tests.chaos.neighbour import Neighbour
 
 CYCLES = 2.2
 """How often each kind strikes where nothing prevents it."""
@@ -59,6 +60,8 @@ SINGLE_WRITER = "analytics"
 
 KEY_WITHDRAWN, CLOCK_AHEAD = "key withdrawn", "clock an hour ahead"
 NOTICED_SECONDS = 15.0
+OTHER_KILLED, OTHER_UPGRADED = "SIGKILL of the other app", "other app upgraded and rolled back"
+RESTORED, ONE_APP = "broker emptied and restored", "a backup holds the streams of one app"
 ONLY_ALONE = "its small disks are in memory: ask for it by --only"
 
 Fault: TypeAlias = Callable[[], Awaitable[bool]]
@@ -78,7 +81,7 @@ class Nemesis:
     @property
     def faults(self) -> Mapping[str, Fault]:
         """Every kind of fault that this arena can suffer."""
-        return {**self._beside_the_brokers, **self._at_the_brokers}
+        return {**self._beside_the_brokers, **self._at_the_brokers, **self._at_the_other_app}
 
     @property
     def _beside_the_brokers(self) -> Mapping[str, Fault]:
@@ -103,6 +106,10 @@ class Nemesis:
         }
 
     @property
+    def _at_the_other_app(self) -> Mapping[str, Fault]:
+        return {OTHER_KILLED: self.kill_other, OTHER_UPGRADED: self.upgrade_other} if self.arena.neighbour else {}
+
+    @property
     def _at_the_brokers(self) -> Mapping[str, Fault]:
         """One at a time: two of three brokers away are no cluster any more."""
         cluster = {
@@ -116,7 +123,7 @@ class Nemesis:
             "broker restart": self.restart_broker,
             "durable deleted": self.delete_consumer,
             "stream full": self.fill,
-            "broker emptied and restored": self.restore,
+            **({} if self.arena.neighbour else {RESTORED: self.restore}),
             **({DISK_FULL: self.fill_disk} if self.arena.has_disks else {}),
             **(cluster if self.arena.is_cluster else {}),
         }
@@ -126,7 +133,9 @@ class Nemesis:
         """Kinds of fault that a cluster should suffer and can't on this machine, and why."""
         why_not = self.arena.network.why_not
         parts = dict.fromkeys(self._partitions, why_not) if self.arena.is_cluster and why_not else {}
-        return parts if self.arena.has_disks else {**parts, DISK_FULL: disks.why_not() or ONLY_ALONE}
+        apart = {RESTORED: ONE_APP} if self.arena.neighbour else {}
+        full = {} if self.arena.has_disks else {DISK_FULL: disks.why_not() or ONLY_ALONE}
+        return {**parts, **apart, **full}
 
     @property
     def _partitions(self) -> Mapping[str, Fault]:
@@ -279,6 +288,25 @@ class Nemesis:
         if self.random.random() < 0.5:
             self.arena.signal(spec.name, signal.SIGKILL)
         await self.arena.stop([spec.name])
+
+    async def kill_other(self) -> bool:
+        """The other app is gone, wherever it is."""
+        return self._neighbour.kill()
+
+    async def upgrade_other(self) -> bool:
+        """The other app goes to its next version and back; both teams apply their topologies each time."""
+        if self._neighbour.lock.locked():
+            return False
+        async with self._neighbour.lock:
+            for version in (second_app.NEWER, second_app.OLDER):
+                await self._neighbour.become(version, self.context)
+                await asyncio.sleep(self.random.uniform(1, 3))
+        return True
+
+    @property
+    def _neighbour(self) -> Neighbour:
+        assert self.arena.neighbour
+        return self.arena.neighbour
 
     async def withdraw_key(self) -> bool:
         """The brokers know a service's key no more, and end its connections with an error; then they know it again."""

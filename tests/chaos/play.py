@@ -56,6 +56,8 @@ class Result:
     """Dead letters of what used up its attempts although it kills nobody."""
     differences: list[str] = field(default_factory=list)
     """What the warehouse counts, and the streams do not, or otherwise."""
+    of_the_other_app: list[str] = field(default_factory=list)
+    """What is lost, twice or given up there."""
 
     @property
     def never_struck(self) -> list[str]:
@@ -71,6 +73,7 @@ class Result:
             or self.bystanders
             or self.never_struck
             or self.differences
+            or self.of_the_other_app
             or self.figures.offences
         )
         return self.audit.is_clean and not wrong
@@ -96,9 +99,10 @@ async def play(asked: Wishes, state: StateFolder, tell: Say) -> Result:
             bystanders = await given_up_for_nothing(mesh)
             differences = await warehouse_differs(mesh, done)
             early = await cancelled_early(mesh, asked.deadline)
+            other = await arena.neighbour.wrong(mesh) if arena.neighbour else []
         impossible = {kind: why for kind, why in nemesis.impossible.items() if not asked.only}
     struck = {kind: nemesis.struck[kind] for kind in kinds}
-    return Result(asked, struck, impossible, figures, done, waits, early, bystanders, differences)
+    return Result(asked, struck, impossible, figures, done, waits, early, bystanders, differences, other)
 
 
 def chosen(nemesis: Nemesis, only: Sequence[str]) -> list[str]:
@@ -120,8 +124,9 @@ async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Say
     arena, mesh, figures = nemesis.arena, nemesis.context, nemesis.figures
     watching = asyncio.create_task(figures.watch(mesh))
     ordering = Customers(mesh, figures, asked.seed).order_all(orders(asked.seed, asked.orders), asked.seconds)
+    talking = [arena.neighbour.talk(mesh, asked.seed, asked.orders, asked.seconds)] if arena.neighbour else []
     try:
-        await asyncio.gather(ordering, nemesis.rage(asked.seconds, kinds))
+        await asyncio.gather(ordering, *talking, nemesis.rage(asked.seconds, kinds))
         began = time.monotonic()
         await arena.heal(mesh)
         tell("healed; draining")
@@ -164,10 +169,11 @@ async def cancelled_early(context: Context, deadline: float) -> list[str]:
 async def drain(arena: Arena, context: Context, seconds: float) -> list[str]:
     """Wait until nobody has anything to do any more, now or later; what is left when the time is up."""
     before: list[Progress] = []
+    consumers = [consumer for needed in arena.everything for consumer in needed.consumers]
 
     async def drained() -> bool:
         with suppress(Unavailable, ApiError, Drift):
-            now = await progress(context.connection, arena.needed.consumers)
+            now = await progress(context.connection, consumers)
             still = before == [now]
             before[:] = [now]
             await asyncio.sleep(POLL_SECONDS)
@@ -182,7 +188,7 @@ async def drain(arena: Arena, context: Context, seconds: float) -> list[str]:
 
 async def _waiting(arena: Arena, context: Context) -> list[str]:
     found = []
-    for consumer in arena.needed.consumers:
+    for consumer in (consumer for needed in arena.everything for consumer in needed.consumers):
         now = await progress(context.connection, [consumer])
         found += [f"{consumer.stream}/{consumer.durable}: {now.waiting} waiting"] if now.waiting else []
     return found
@@ -191,7 +197,8 @@ async def _waiting(arena: Arena, context: Context) -> list[str]:
 async def _set_aside(arena: Arena, context: Context) -> list[str]:
     """The timer streams in which something still waits for its time; notes of last chances wait for nothing."""
     found = []
-    for stream in (stream.name for stream in arena.needed.streams if stream.name.endswith("_TIMERS")):
+    names = [stream.name for needed in arena.everything for stream in needed.streams]
+    for stream in (name for name in names if name.endswith("_TIMERS")):
         info = await api.request(context.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}, strict=True)
         waiting = [name for name in info["state"].get("subjects") or () if not is_note(name)]
         found += [f"{stream}: {len(waiting)} delayed"] if waiting else []

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos import disks
 from tests.chaos.arena import DISK_FULL
-from tests.chaos.nemesis import CLOCK_AHEAD, KEY_WITHDRAWN, ROLLBACK, UPGRADE
+from tests.chaos.nemesis import CLOCK_AHEAD, KEY_WITHDRAWN, OTHER_KILLED, OTHER_UPGRADED, ROLLBACK, UPGRADE
 from tests.chaos.wrapped import BEFORE_ACK, BEFORE_RECORDING, BUGS, IN_THE_BANK
 
 SECONDS_MAX = 240
@@ -45,6 +45,13 @@ def test_the_books_balance_after_a_short_storm() -> None:
 def test_the_books_balance_after_upgrades_and_rollbacks_under_load() -> None:
     printed = chaos("--orders", "200", "--seconds", "12", kinds=VERSIONS)
     for kind in VERSIONS:
+        assert re.search(rf"{kind} +[1-9]", printed), printed
+
+
+def test_the_books_of_two_apps_balance_while_one_is_upgraded_and_rolled_back() -> None:
+    kinds = ("SIGKILL of a service", OTHER_KILLED, OTHER_UPGRADED)
+    printed = chaos("--two-apps", "--orders", "60", "--seconds", "10", kinds=kinds)
+    for kind in kinds:
         assert re.search(rf"{kind} +[1-9]", printed), printed
 
 
