@@ -5,27 +5,25 @@ whoever comes to its point takes the file away and is dead at once, so that of t
 """
 
 import os
+import re
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from jetmesh import App, CallNext, Delivery, Outcome
 from jetmesh.app import middlewares_of
 from jetmesh.commands import main
-from jetmesh.event import EventType
-from jetmesh.jetstream.message import Guard, Message
-from jetmesh.jetstream.publisher import Publisher
+from jetmesh.event import EventType, entity_of
+from jetmesh.jetstream.connection import Connection
 from jetmesh.reaction import Reaction
-from jetmesh.runtime.recording import Recording
+from jetmesh.runtime import context
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.topology.streams import Consumer, Topology
-from jetmesh_contracts import OrderCancellationRequested, OrderCancelled, OrderPlaced, OrderRefused
+from jetmesh_contracts import EVENTS, OrderCancellationRequested, OrderCancelled, OrderPlaced, OrderRefused
 from jetmesh_shop import flow
-from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.inventory.service import inventory
 from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mailer import Mail
@@ -49,6 +47,9 @@ POINTS = {
     AFTER_THE_MAIL: ("notifications",),
 }
 """Where a trap may be set, and the services that come by there."""
+
+ENTITIES = {entity_of(event) for event in EVENTS}
+GUARD = re.compile(rb"Nats-Expected-Last-Subject-Sequence(-Subject)?: [^\r]*\r\n")
 
 ADDED: dict[str, tuple[EventType, ...]] = {
     "orders-withdraw": (OrderCancellationRequested,),
@@ -77,11 +78,55 @@ def passing(point: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Sent(NamedTuple):
+    """A message on its way to the broker."""
+
+    subject: str
+    data: bytes
+    headers: bytes
+
+    @property
+    def is_ack(self) -> bool:
+        """Whether it acknowledges a delivery."""
+        return self.data == b"+ACK"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is an event, to be stored under its guard."""
+        return self.subject.partition(".")[0] in ENTITIES and GUARD.search(self.headers) is not None
+
+
+class WrappedConnection(Connection):
+    """The connection to the broker; each message passes the steps on its way."""
+
+    steps: ClassVar[list[Callable[[Sent], Sent]]] = []
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        send = self.send
+
+        def wrapped(subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
+            sent = Sent(subject, data, headers)
+            for step in self.steps:
+                sent = step(sent)
+            send(sent.subject, sent.data, reply=reply, headers=sent.headers)
+
+        self.send = wrapped
+
+
+def trapped(sent: Sent) -> Sent:
+    """What the reaction decided is not recorded yet; or it is, and the broker does not know that it is handled."""
+    if sent.is_recorded:
+        passing(BEFORE_RECORDING)
+    if sent.is_ack:
+        passing(BEFORE_ACK)
+    return sent
+
+
 def set_traps() -> None:
     """Lead the code by every point."""
-    _trap_recording()
-    flow.SERVICES = App(flow.SERVICES, (*middlewares_of(flow.SERVICES), trapped_before_ack))
-    analytics._reactions = [replace(r, function=_then_trapped(r.function)) for r in analytics.reactions]
+    vars(context)["Connection"] = WrappedConnection
+    WrappedConnection.steps.append(trapped)
     perform, send = Bank.perform, SmtpMailer.send
 
     def trapped_perform(self: Bank, calls: Sequence[tuple[str, Rule[Any]]]) -> list[Any]:
@@ -95,24 +140,6 @@ def set_traps() -> None:
 
     Bank.perform = trapped_perform  # type: ignore[method-assign]
     SmtpMailer.send = trapped_send  # type: ignore[method-assign]
-
-
-async def trapped_before_ack(delivery: Delivery, call_next: CallNext) -> Outcome:
-    """What the reaction decided is recorded, and the broker does not know it yet."""
-    outcome = await call_next(delivery)
-    passing(BEFORE_ACK)
-    return outcome
-
-
-def _then_trapped(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """The same point of a sink, which no middleware is around."""
-
-    @wraps(function)  # by its module the service finds its wiring
-    async def trapped(*arguments: Any) -> None:
-        await function(*arguments)
-        passing(BEFORE_ACK)
-
-    return trapped
 
 
 async def deadly(delivery: Delivery, call_next: CallNext) -> Outcome:
@@ -136,30 +163,14 @@ def _of_few_attempts(reaction: Reaction) -> Reaction:
     return replace(reaction, retry=replace(reaction.retry, attempts=ATTEMPTS))
 
 
-def _trap_recording() -> None:
-    record, record_all = Publisher.record, Publisher.record_all
-
-    async def trapped_record(self: Publisher, message: Message, *, limited: bool = True) -> int:
-        passing(BEFORE_RECORDING)
-        return await record(self, message, limited=limited)
-
-    async def trapped_record_all(self: Publisher, messages: Sequence[Message]) -> int:
-        passing(BEFORE_RECORDING)
-        return await record_all(self, messages)
-
-    Publisher.record, Publisher.record_all = trapped_record, trapped_record_all  # type: ignore[method-assign]
-
-
 def become_the_next_version() -> None:
     """Record events with a field that the version before does not know."""
-    message: Callable[..., tuple[Message, Any]] = Recording.message
 
-    def newer(self: Recording, *arguments: Any, **more: Any) -> tuple[Message, Any]:
-        made, span = message(self, *arguments, **more)
-        made.data = made.data.removesuffix(b"}") + b',"added_by_the_next_version":true}'
-        return made, span
+    def newer(sent: Sent) -> Sent:
+        more = b',"added_by_the_next_version":true}'
+        return sent._replace(data=sent.data.removesuffix(b"}") + more) if sent.is_recorded else sent
 
-    Recording.message = newer  # type: ignore[method-assign]
+    WrappedConnection.steps.append(newer)
 
 
 def be_the_older_version() -> None:
@@ -204,7 +215,7 @@ def acknowledge_before_recording() -> None:
 
 def leave_the_guard_out() -> None:
     """The bug: what is handled twice is recorded twice."""
-    Guard.lines = property(lambda self: "")  # type: ignore[method-assign, assignment]
+    WrappedConnection.steps.append(lambda sent: sent._replace(headers=GUARD.sub(b"", sent.headers)))
 
 
 def leave_the_compensation_out() -> None:
