@@ -1,5 +1,6 @@
 """`jetmesh new`: creates the files of a new service."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -25,9 +26,7 @@ into = click.option(
 @into
 def service(name: str, into: Path) -> None:
     """Create a service NAME with a reaction, a contract and tests that pass."""
-    for file in scaffold.service(name, into):
-        say(file)
-    say(f"next: cd {into / name} && pytest")
+    _say(scaffold.service(name, into), into / name, "pytest")
 
 
 @new.command()
@@ -38,6 +37,12 @@ def service(name: str, into: Path) -> None:
 @into
 def contracts(name: str, event: str, owner: str, key: str, into: Path) -> None:
     """Create a package of contracts NAME with one event, an example and a test that passes."""
-    for file in scaffold.contracts(name, into, Draft.of(event, owner, key)):
+    made = scaffold.contracts(name, into, Draft.of(event, owner, key))
+    _say(made, into / name, "jetmesh contracts generate", "pytest")
+
+
+def _say(files: Iterable[Path], folder: Path, *commands: str) -> None:
+    """Name the files that were made, and what to do next."""
+    for file in files:
         say(file)
-    say(f"next: cd {into / name} && jetmesh contracts generate && pytest")
+    say(f"next: {' && '.join([f'cd {folder}', *commands])}")

@@ -7,7 +7,7 @@
 | `ON_AN_EMPTY_BROKER` | run as it stands, in the folder of that demo, with a broker that has no stream |
 | `ON_ITS_OWN_PORT` | run as it stands, with a mesh of its own, on a port that is free |
 | `WITH_THE_APP_OF_ITS_PAGE` | run as it stands, in a folder with the page's own app, with a broker that has no stream |
-| `AFTER_AN_EVENT_IS_GONE` | run as it stands, on a broker whose registry has an event that the app does not record any more |
+| `AFTER_AN_EVENT_IS_GONE` | run as it stands, with a broker that knows an event which the app records no more |
 | `HERE` | run as it stands, in the repository |
 | of `two-teams.md` | run as they stand by test_two_teams.py, and not here |
 | every other block | bash calls it, and each program's own reader takes the arguments: `commands.READERS` says which |
