@@ -57,6 +57,9 @@ class Denied(BrokerUnavailable):
 class Disowned(Exception):
     """The durable of the delivery is gone. A new durable delivers the message again if it is still in the stream."""
 
+    def __init__(self) -> None:
+        super().__init__("its durable is gone, and perhaps its stream")
+
 
 class Deferred(Exception):
     """What the reaction needs answers, and puts off this delivery alone: pauses grow until the attempts are used up.

@@ -61,6 +61,11 @@ class InFlight:
         """Wait until it is known which deliveries are still to be handled."""
         await self._certain.wait()
 
+    async def is_disowned(self, delivery: RawDelivery) -> bool:
+        """Whether a delivery is not to be handled any more; waits until that is known."""
+        await self._certain.wait()
+        return delivery.reply in self.orphans
+
     def disown(self, pull: Pull, before: float = math.inf) -> None:
         """The durable of a pull is gone: its deliveries are not acknowledged any more. An ack that reaches the new
         durable could settle another message. Deliveries that arrived after `before` (monotonic clock) are the new

@@ -66,6 +66,7 @@ class Pull:
         self._open = 0
         self._count = 0
         self._running = False
+        self._is_suspended = False
         self._resting_until = 0.0
         self._inbox = connection.new_inbox()
         self._subscription = 0
@@ -80,6 +81,16 @@ class Pull:
         """Call back when the durable does not answer: when it does again, it may be a new one, of a new
         stream."""
         self._on_lost.append(call)
+
+    def suspend(self) -> None:
+        """Ask for nothing more until the durable is `found`."""
+        self._is_suspended = True
+
+    def found(self) -> None:
+        """The durable is there, and it is known which one it is."""
+        if self._is_suspended:
+            self._is_suspended = False
+            self._pull()
 
     @property
     def held(self) -> int:
@@ -133,7 +144,7 @@ class Pull:
 
     def fetch_one(self, slots: int) -> None:
         """Ask for one delivery, even while paused, if fewer than so many slots are taken and no request is open."""
-        if not self._open and self._held < slots:
+        if not self._open and not self._is_suspended and self._held < slots:
             self._ask(1, self._bytes_max)
 
     def rest(self, seconds: float) -> None:
@@ -181,6 +192,7 @@ class Pull:
         free = self._slots - taken
         if (
             not self._running
+            or self._is_suspended
             or free <= 0
             or (taken > 0 and (free * 2 < self._slots or self._held_bytes * 2 > self._bytes_max))
             or time.monotonic() < self._resting_until

@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.pull import Pull
 from jetmesh.runtime.context import Context
+from jetmesh.runtime.durable_watch import Info
 
 AGAIN_SECONDS, MISSING_SECONDS = 0.25, 1.0
 
@@ -31,6 +31,7 @@ class Continuity:
         self._created: dict[Pull, str] = {}
         self._lost_at = math.inf
         self._is_lost = asyncio.Event()
+        self._looking: asyncio.Task[bool] | None = None
         context.connection.on_reconnected(self._on_reconnected)
         for pull in pulls:
             pull.on_lost(partial(self._on_lost, pull))
@@ -39,7 +40,7 @@ class Continuity:
         """Look now and after each loss, until every durable is there."""
         while True:
             self._is_lost.clear()
-            if not await self._look() or self._is_lost.is_set():
+            if not await self._looked() or self._is_lost.is_set():
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             self._lost_at = math.inf
@@ -48,11 +49,19 @@ class Continuity:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._is_lost.wait(), None if all_there else MISSING_SECONDS)
 
+    def compare(self, pull: Pull, info: Info) -> None:
+        """What the broker says of a durable: a pull without a request under way does not hear that it was replaced."""
+        if self._created.get(pull, info["created"]) != info["created"]:
+            self._on_lost(pull)
+
     def _on_reconnected(self) -> None:
         self._context.in_flight.doubt()
         self._forget()
+        if self._looking:
+            self._looking.cancel()
 
     def _on_lost(self, pull: Pull) -> None:
+        pull.suspend()
         self._context.in_flight.disown(pull)
         self._created.pop(pull, None)
         self._forget()
@@ -63,20 +72,33 @@ class Continuity:
         self._context.known.forget_all()
         self._is_lost.set()
 
+    async def _looked(self) -> bool:
+        """Whether every durable was looked at; what was asked before a reconnection is not answered."""
+        self._looking = asyncio.ensure_future(self._look())
+        try:
+            await asyncio.wait([self._looking])
+            return not self._looking.cancelled() and self._looking.result()
+        finally:
+            self._looking.cancel()
+
     async def _look(self) -> bool:
-        """Compare every durable with the earlier one; False if the broker does not answer."""
-        found: dict[str, Any] = {}
+        """Compare every durable with the earlier one, and learn the history of its stream before anything more is
+        pulled from it; False if the broker does not answer."""
         for pull in self._pulls:
             try:
                 info = await request(self._context.connection, f"CONSUMER.INFO.{pull.stream}.{pull.durable}")
             except (Unavailable, ApiError):
                 return False
-            created = str(info.get("created")) if info else ""
+            if self._is_lost.is_set():
+                return False
+            created = str(info["created"]) if info else ""
             if created != self._created.pop(pull, created):
                 self._context.in_flight.disown(pull, self._lost_at)
                 self._context.known.forget_all()
             if info:
                 self._created[pull] = created
-                found[f"{pull.stream}/{pull.durable}"] = info["config"]
-        self._context.histories.learn(found)
+                self._context.histories.learn({f"{pull.stream}/{pull.durable}": info["config"]})
+                pull.found()
+            else:
+                pull.suspend()
         return True

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
-from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.topology.difference import RENAMED
@@ -23,24 +22,26 @@ MISSING_SECONDS = 1.0
 
 Place: TypeAlias = tuple[str, str]
 """A stream and a durable of it."""
+Info: TypeAlias = Mapping[str, Any]
+"""What the broker says of a durable (CONSUMER.INFO)."""
 
 
-def pause_of(info: Mapping[str, Any]) -> str:
+def pause_of(info: Info) -> str:
     """Until when a durable is paused, in words, and who goes on with its work."""
     successor = (info["config"].get("metadata") or {}).get(RENAMED)
     return f"paused{f' for {successor}' if successor else ''} until {info['config'].get('pause_until', '')[:19]}Z"
 
 
 class Durables:
-    """The last state of each durable; `found` is called with each configuration."""
+    """The last state of each durable; `found` is called with each."""
 
     def __init__(
         self,
         connection: Transport,
         consumers: Callable[[], Sequence[Consumer]],
-        found: Callable[[Place, Config], None] = lambda *_: None,
+        found: Callable[[Place, Info], None] = lambda *_: None,
     ) -> None:
-        self.infos: dict[Place, Mapping[str, Any]] = {}
+        self.infos: dict[Place, Info] = {}
         self.missing: set[Place] = set()
         self._connection, self._consumers, self._found = connection, consumers, found
         self._conditions = Conditions(log, 4 * POLL_SECONDS)
@@ -80,7 +81,7 @@ class Durables:
             return
         self.infos[place] = info or {}
         if info:
-            self._found(place, info["config"])
+            self._found(place, info)
         (self.missing.add if info is None else self.missing.discard)(place)
 
     def _compare_clocks(self) -> None:

@@ -42,7 +42,7 @@ class FailurePolicy:
 
     async def outcome(self, attempt: Attempt, error: Exception) -> Outcome:
         """The outcome after the error; if it can't be carried out either, the delivery comes again."""
-        if attempt.delivery.reply in self._context.in_flight.orphans:
+        if await self._context.in_flight.is_disowned(attempt.delivery):
             return GivenBack(error, 0.0)
         try:
             return await self._carried_out(attempt, error)
@@ -57,12 +57,16 @@ class FailurePolicy:
     async def free_slot(self, delivery: RawDelivery, breaker: CircuitBreaker) -> Outcome:
         """Free the slot of a delivery, for others or because the service stops, until the breaker may be closed."""
         pause = random.uniform(0.5, 1.0) * NAK_SECONDS_MAX + breaker.probe_in_seconds
-        return await self._put_off(delivery, Retried(Unavailable(breaker.reason), pause), blameless=True)
+        return await self._let_wait(delivery, Unavailable(breaker.reason), pause)
 
     async def wait_elsewhere(self, delivery: RawDelivery, limit: RateLimit) -> Outcome:
         """Free the slot of a delivery until the limit of the reaction may let it in."""
-        words = Unavailable("the reaction waits for its limit")
-        return await self._put_off(delivery, Retried(words, limit.pause_seconds), blameless=True)
+        return await self._let_wait(delivery, Unavailable("the reaction waits for its limit"), limit.pause_seconds)
+
+    async def _let_wait(self, delivery: RawDelivery, why: Unavailable, seconds: float) -> Again:
+        if await self._context.in_flight.is_disowned(delivery):
+            return GivenBack(why, 0.0)
+        return await self._put_off(delivery, Retried(why, seconds), blameless=True)
 
     async def _carried_out(self, attempt: Attempt, error: Exception) -> Outcome:
         delivery = attempt.delivery

@@ -14,7 +14,7 @@ from jetmesh.cloudevents import Envelope, read_event, undecoded
 from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.common.throttled_log import kind_of
 from jetmesh.event import Event, id_field_of, id_of
-from jetmesh.failure import BrokenContract, Permanent, Unavailable, UnknownType, asked_seconds
+from jetmesh.failure import BrokenContract, Disowned, Permanent, Unavailable, UnknownType, asked_seconds
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.middleware import Delivery, Middleware
 from jetmesh.outcome import Held, Outcome
@@ -251,8 +251,8 @@ async def _through(gate: Gate, then: Handler[RawDelivery], delivery: RawDelivery
 
 
 def begin(binding: Binding, delivery: RawDelivery) -> Attempt:
-    """Decode the envelope of a delivery and begin its span; the attempt holds the error if it can't be decoded."""
-    fault: Permanent | None = None
+    """Decode the envelope of a delivery and begin its span; the attempt holds the error if it is not to be made."""
+    fault: Exception | None = None
     try:
         envelope = binding.envelope_of(delivery)
     except BrokenContract as broken:
@@ -263,7 +263,9 @@ def begin(binding: Binding, delivery: RawDelivery) -> Attempt:
             binding.reaction.durable, error=surprise,
         )  # fmt: skip
         envelope, fault = undecoded(delivery), BrokenContract(f"it can't be decoded: {surprise!r}")
-    if fault is None and (envelope.type not in binding.types or delivery.delivered > binding.attempts_max):
+    if delivery.reply in binding.context.in_flight.orphans:
+        fault = Disowned()
+    elif fault is None and (envelope.type not in binding.types or delivery.delivered > binding.attempts_max):
         fault = _unwanted(binding, envelope)
     return Attempt(binding.telemetry, envelope, fault)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jetmesh.common.tasks import RAISED, error_of
 from jetmesh.event import Event, id_of, is_occurrence
-from jetmesh.failure import Permanent, Unavailable
+from jetmesh.failure import Disowned, Permanent, Unavailable
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.outcome import EventsRecorded, Outcome, Settled
 from jetmesh.runtime.binding import Binding
@@ -61,7 +61,6 @@ class Many:
 
     async def decide(self, attempts: list[Attempt], on_end: OnEnd[Attempt]) -> None:
         """Decide and record the batch; one that fails is taken apart, so that a poisoned delivery is alone with it."""
-        await self._context.in_flight.certainty()
         try:
             recorded = await self._commit(attempts)
         except RAISED as raised:
@@ -94,10 +93,21 @@ class Many:
                 if attempts:
                     continue
                 return {}
+            self._require_ours(attempts)
             if await self._commits.record(plan, reading):
                 return by_attempt(plan)
             await asyncio.sleep(0.002 * rounds)
         raise Unavailable("what the batch read kept changing", 0.1)
+
+    def _require_ours(self, attempts: Sequence[Attempt]) -> None:
+        """Check that nothing is recorded about which one of them has had a say that is not to be handled any more.
+
+        Raises:
+            Disowned: one of them is not.
+        """
+        orphans = self._context.in_flight.orphans
+        if orphans and any(attempt.delivery.reply in orphans for attempt in attempts):
+            raise Disowned
 
     def _without(self, archived: Archived, attempts: list[Attempt]) -> list[Attempt]:
         """The attempts about which there is something to decide.

@@ -84,7 +84,7 @@ class Recording:
             raise Unknown("the broker was away: deliveries in flight may have been undone")
         cause = attempt.envelope
         if cause.delivery.reply in self._in_flight.orphans:
-            raise Disowned("its durable is gone, and perhaps its stream")
+            raise Disowned
         event_type = type(event)
         body = self._writers[event_type](event)
         event_id = self.event_id(cause, index)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from jetmesh.cloudevents import decode_envelope, read_event
 from jetmesh.event import entity_of
-from jetmesh.failure import BrokenContract, TooLarge, Unavailable
+from jetmesh.failure import BrokenContract, Disowned, TooLarge, Unavailable
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.outcome import Nothing, Outcome, Retried, Settled
@@ -40,7 +40,8 @@ class Reminder:
             event = read_event(self._types[delivery.type], decode_envelope(delivery).data)
         except (BrokenContract, KeyError):
             return await then(delivery)  # which makes a dead letter of it
-        await self._context.in_flight.certainty()
+        if await self._context.in_flight.is_disowned(delivery):
+            return self._again(delivery, Disowned(), 0.0)
         at: datetime | None = getattr(event, self._reaction.at)
         seconds = at.timestamp() - self._context.connection.clock.now() if at else 0.0
         if seconds > 0:

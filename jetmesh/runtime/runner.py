@@ -23,7 +23,7 @@ from jetmesh.runtime.circuit_breaker import CircuitBreakers, breakers
 from jetmesh.runtime.context import BackgroundTask, Context
 from jetmesh.runtime.continuity import Continuity
 from jetmesh.runtime.deadline import when_due
-from jetmesh.runtime.durable_watch import Durables, Place
+from jetmesh.runtime.durable_watch import Durables, Info, Place
 from jetmesh.runtime.scheduled import Scheduled
 from jetmesh.runtime.unrouted import Unrouted
 from jetmesh.runtime.worker import Worker
@@ -56,18 +56,19 @@ class Runner:
     _configs: dict[str, Config] = field(default_factory=dict)
     durables: Durables = field(init=False)
     _entities: set[str] = field(init=False)
-    _continuity: "asyncio.Task[None] | None" = None
+    _continuity: Continuity = field(init=False)
+    _keeping: "asyncio.Task[None] | None" = None
     _ticker: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
-        self.durables = Durables(self.context.connection, lambda: self.consumers, self._obey)
+        self.durables = Durables(self.context.connection, lambda: self.consumers, self._seen)
         self._entities = {entity_of(event) for event in self.service.records}
 
     @property
     def kept(self) -> list[BackgroundTask]:
         """The tasks without which a service can't work: when one of them ends, the service ends."""
         connections = [one for one in (self.context.connection, self.context.public) if one is not None]
-        tasks = [self._ticker, self._continuity, self.context.publisher.sweeper, self.context.direct_get.sweeper]
+        tasks = [self._ticker, self._keeping, self.context.publisher.sweeper, self.context.direct_get.sweeper]
         return [
             *(BackgroundTask("the connection to the broker", partial(_lost, connection)) for connection in connections),
             *(BackgroundTask(task.get_name(), partial(_ended, task)) for task in tasks if task),
@@ -115,10 +116,10 @@ class Runner:
                 await worker.declare()
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
-        continuity = Continuity(self.context, self.pulls)
+        self._continuity = Continuity(self.context, self.pulls)
         for pull in self.pulls:
             await pull.start()
-        self._continuity = asyncio.create_task(continuity.keep(), name=f"{self.service.name}-continuity")
+        self._keeping = asyncio.create_task(self._continuity.keep(), name=f"{self.service.name}-continuity")
         self._ticker = asyncio.create_task(self._tick(), name=f"{self.service.name}-ticker")
 
     async def stop(self) -> bool:
@@ -139,7 +140,7 @@ class Runner:
             )
             return False
         finally:
-            for task in (self._ticker, self._continuity):
+            for task in (self._ticker, self._keeping):
                 if task:
                     await cancelled(task)
             for worker in self.workers.values():
@@ -216,11 +217,12 @@ class Runner:
             return when_due(self.context, delay, worker.accept)
         return worker.accept
 
-    def _obey(self, place: Place, config: Config) -> None:
-        """Follow what an operator has set since the start."""
+    def _seen(self, place: Place, info: Info) -> None:
+        """Follow what an operator has set since the start, and notice a durable that was replaced."""
         for pull in self.pulls:
             if (pull.stream, pull.durable) == place:
-                pull.obey(config)
+                pull.obey(info["config"])
+                self._continuity.compare(pull, info)
 
     def _needs(self, consumer: Consumer) -> set[str]:
         """What the reactions of this consumer need; the empty string: nothing. A shared consumer has several: it is not

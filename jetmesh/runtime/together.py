@@ -9,8 +9,9 @@ from functools import partial
 from itertools import islice
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
+from jetmesh.failure import Disowned
 from jetmesh.jetstream.delivery import RawDelivery
-from jetmesh.outcome import Outcome
+from jetmesh.outcome import GivenBack, Outcome
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.handle import Gates, How
 from jetmesh.runtime.one_by_one import OneByOne
@@ -115,6 +116,10 @@ class Together(Generic[T]):
 
     async def _work(self) -> None:
         while self._waiting:
+            if self._in_flight.orphans or not self._in_flight.is_sure:
+                await self._drop_disowned()
+                if not self._waiting:
+                    break
             began = time.monotonic()
             turns = self._next()
             on_end = partial(self._ended, turns)
@@ -125,6 +130,14 @@ class Together(Generic[T]):
             if self._waiting and self._form.worthwhile:
                 await self._gather(time.monotonic() - began)
         self._working = None
+
+    async def _drop_disowned(self) -> None:
+        """Give back what is not to be handled any more, once that is known: a new durable delivers it again if it is
+        still in the stream."""
+        await self._in_flight.certainty()
+        gone = [delivery for delivery in self._waiting if delivery.reply in self._in_flight.orphans]
+        turns = dict([self._waiting.pop(delivery) for delivery in gone])
+        await self._ended(turns, dict.fromkeys(turns, GivenBack(Disowned(), 0.0)))
 
     def _next(self) -> dict[T, Turn]:
         """The next batch: what runs alone, or one for each key."""

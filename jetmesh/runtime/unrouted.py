@@ -43,16 +43,23 @@ class Unrouted:
 
     def pass_on(self, delivery: RawDelivery, reaction: str) -> None:
         """Leave a delayed redelivery to a version of the service that has its reaction."""
-        self._start(self._pass_on(delivery, reaction))
+        self._start(self._unless_disowned(delivery, self._pass_on(delivery, reaction)))
 
     def rest(self, delivery: RawDelivery, reaction: Reaction, seconds: float) -> None:
         """Delay what has come back to a reaction that is paused; it counts as no attempt."""
-        self._start(self._rest(delivery, reaction, min(seconds, REST_SECONDS_MAX)))
+        self._start(self._unless_disowned(delivery, self._rest(delivery, reaction, min(seconds, REST_SECONDS_MAX))))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _unless_disowned(self, delivery: RawDelivery, work: Coroutine[Any, Any, None]) -> None:
+        if await self._context.in_flight.is_disowned(delivery):
+            work.close()
+            self._context.in_flight.nak(delivery)
+        else:
+            await work
 
     async def _pass_on(self, delivery: RawDelivery, reaction: str) -> None:
         service = self._binding.service.name

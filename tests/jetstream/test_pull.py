@@ -97,38 +97,38 @@ async def test_a_deleted_consumer_is_trouble_until_it_is_there_again(
 
 
 async def test_what_a_durable_made_anew_delivers_before_anybody_looked_is_acknowledged(
-    mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch
+    mesh_of: MeshOf, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service, begun = work(), asyncio.Queue[str]()
-    may_look, may_finish = asyncio.Event(), asyncio.Event()
+    service, may_look = work(), asyncio.Event()
     may_look.set()
-    may_finish.set()
 
     @service.on
     async def finish(asked: Asked, story: Work) -> Finished | None:
-        begun.put_nowait(asked.job_id)
-        await may_finish.wait()
+        """Somebody wants a job done: do it."""
         return None if story.finished else Finished(job_id=asked.job_id)
 
     async def late(*arguments: Any) -> Any:
         await may_look.wait()
-        looked.append(info := await request(*arguments))
-        return info
+        return await request(*arguments)
 
-    looked: list[Any] = []
+    async def is_in_hand() -> bool:
+        info = await request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
+        return int(info["num_ack_pending"]) == 1
+
     monkeypatch.setattr(continuity, "request", late)
-    mesh = await mesh_of(service)
-    await mesh.record(Asked(job_id="j-1"))
-    await mesh.settled()
-    may_look.clear()
-    may_finish.clear()
-    await mesh.deliver_again(service)
-    await begun.get(), await begun.get()
-    before = len(looked)
-    may_look.set()
-    await mesh.until(lambda: len(looked) >= before + len(mesh.topology.consumers), what="every durable was looked at")
-    may_finish.set()
-    await mesh.settled()
+    async with Proxy(broker.port) as proxy:
+        mesh = await mesh_of(service, start=False)
+        replica = await mesh.start(service, NATS_URL=proxy.url)
+        await mesh.record(Asked(job_id="j-1"))
+        await mesh.settled()
+        may_look.clear()
+        proxy.swallow_answers()
+        await mesh.deliver_again(service)
+        proxy.cut()
+        await mesh.until(is_in_hand)
+        may_look.set()
+        await mesh.settled()
+        await replica.stop()
 
 
 async def _delete(mesh: LocalMesh, stream: str, durable: str) -> None:
