@@ -2,8 +2,9 @@
 
 While the broker is away, or a durable does not answer, streams may be deleted and created again, or a restore may undo
 what is in flight. So nothing is recorded after a reconnection until each durable has been looked at. A delivery of a
-durable that is gone is dropped: it is not recorded, acknowledged, delayed or stored as a dead letter. If its message is
-still in the stream, the new durable delivers it.
+durable that is gone is dropped: no attempt at it begins, no sink keeps it, and it is not recorded, acknowledged, delayed
+or stored as a dead letter. If its message is still in the stream, the new durable delivers it, once the history of its
+stream is known.
 """
 
 import asyncio
