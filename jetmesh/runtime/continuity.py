@@ -2,15 +2,15 @@
 
 While the broker is away, or a durable does not answer, streams may be deleted and created again, or a restore may undo
 what is in flight. So nothing is recorded after a reconnection until each durable has been looked at. A delivery of a
-durable that is gone is dropped: no attempt at it begins, no sink keeps it, and it is not recorded, acknowledged, delayed
-or stored as a dead letter. If its message is still in the stream, the new durable delivers it, once the history of its
-stream is known.
+durable that is gone is dropped: no attempt at it begins, no sink keeps it, and it is not recorded, acknowledged,
+delayed or stored as a dead letter. If its message is still in the stream, the new durable delivers it, once the history
+of its stream is known.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -25,10 +25,11 @@ AGAIN_SECONDS, MISSING_SECONDS = 0.25, 1.0
 
 
 class Continuity:
-    """Looks at the durables of the pulls whenever one of them may have been replaced."""
+    """Looks at the durables of the pulls whenever one of them may have been replaced; `on_new` is called with the pull
+    of each that may be a new one."""
 
-    def __init__(self, context: Context, pulls: Sequence[Pull]) -> None:
-        self._context, self._pulls = context, pulls
+    def __init__(self, context: Context, pulls: Sequence[Pull], on_new: Callable[[Pull], None]) -> None:
+        self._context, self._pulls, self._on_new = context, pulls, on_new
         self._created: dict[Pull, str] = {}
         self._lost_at = math.inf
         self._is_lost = asyncio.Event()
@@ -93,13 +94,16 @@ class Continuity:
             if self._is_lost.is_set():
                 return False
             created = str(info["created"]) if info else ""
-            if created != self._created.pop(pull, created):
+            before = self._created.pop(pull, "")
+            if before not in ("", created):
                 self._context.in_flight.disown(pull, self._lost_at)
                 self._context.known.forget_all()
             if info:
                 self._created[pull] = created
                 self._context.histories.learn({f"{pull.stream}/{pull.durable}": info["config"]})
                 pull.found()
+                if created != before:
+                    self._on_new(pull)
             else:
                 pull.suspend()
         return True

@@ -116,7 +116,7 @@ class Runner:
                 await worker.declare()
         for consumer in self.consumers:
             self.pulls.append(self._pull(consumer))
-        self._continuity = Continuity(self.context, self.pulls)
+        self._continuity = Continuity(self.context, self.pulls, self._renewed)
         for pull in self.pulls:
             await pull.start()
         self._keeping = asyncio.create_task(self._continuity.keep(), name=f"{self.service.name}-continuity")
@@ -223,6 +223,12 @@ class Runner:
             if (pull.stream, pull.durable) == place:
                 pull.obey(info["config"])
                 self._continuity.compare(pull, info)
+
+    def _renewed(self, pull: Pull) -> None:
+        """A stream that was made anew has no schedules."""
+        for worker in self.workers.values():
+            if isinstance(worker, Scheduled) and worker.stream == pull.stream:
+                worker.declare_again()
 
     def _needs(self, consumer: Consumer) -> set[str]:
         """What the reactions of this consumer need; the empty string: nothing. A shared consumer has several: it is not

@@ -8,9 +8,10 @@ own. So what was missed is known, and a wake-up that comes twice hands out nothi
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.delivery import RawDelivery
@@ -37,10 +38,10 @@ class Scheduled:
         reaction = binding.reaction
         assert reaction.schedule is not None
         self._schedule, self._service, self._name = reaction.schedule, reaction.service, reaction.name
-        self._stream = timers_of(binding.service.stream)
+        self.stream = timers_of(binding.service.stream)
         self._subject, self._note = schedule(self._service, self._name), handed_out(self._service, self._name)
         self._clock, self._publisher = binding.context.connection.clock, binding.context.publisher
-        self._waking: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
 
     async def declare(self) -> None:
@@ -58,14 +59,21 @@ class Scheduled:
             except Unavailable as trouble:
                 await self.binding.context.connection.pause(trouble.retry_after_seconds or AGAIN_SECONDS)
 
+    def declare_again(self) -> None:
+        """The stream may be another one; does not block."""
+        self._start(self.declare())
+
     def accept(self, delivery: RawDelivery) -> None:
         """A tick, or a wake-up; does not block."""
         if delivery.type == Tick.type:
             self._one_by_one.accept(delivery)
-            return
-        task = asyncio.ensure_future(self._wake(delivery))
-        self._waking.add(task)
-        task.add_done_callback(self._waking.discard)
+        else:
+            self._start(self._wake(delivery))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def give_back(self) -> None:
         """The service stops: give back what has not begun."""
@@ -73,8 +81,8 @@ class Scheduled:
 
     async def drained(self) -> None:
         """Returns when nothing of what was accepted is running any more."""
-        if self._waking:
-            await asyncio.wait(self._waking)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self._one_by_one.drained()
 
     async def _declare(self) -> None:
@@ -151,7 +159,7 @@ class Scheduled:
             },
             data=tick.model_dump_json().encode(),
             reply="",
-            stream=self._stream,
+            stream=self.stream,
             sequence=int(tick.due.timestamp()),
             delivered=1,
             timestamp=tick.due.timestamp(),
@@ -164,7 +172,7 @@ class Scheduled:
 
     async def _read(self) -> dict[str, Stored]:
         direct_get = self.binding.context.direct_get
-        return {each.subject: each for each in await direct_get.last(self._stream, [self._subject, self._note])}
+        return {each.subject: each for each in await direct_get.last(self.stream, [self._subject, self._note])}
 
 
 def _guard(subject: str, stored: Stored | None) -> Guard:

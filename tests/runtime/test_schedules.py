@@ -11,7 +11,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider
 
 from jetmesh import Tick
-from jetmesh.jetstream import stream_reader
+from jetmesh.jetstream import api, stream_reader
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.message import Message
@@ -113,6 +113,15 @@ async def test_after_an_outage_of_the_broker_the_one_tick_says_how_many_were_mis
         return any(each.missed >= 2 for each in await closed(mesh))
 
     await mesh.until(said)
+
+
+async def test_a_schedule_is_there_again_when_its_stream_was_made_anew(mesh_of: MeshOf) -> None:
+    mesh = await mesh_of(closing(EACH_SECOND))
+    await some(mesh, 1, datetime.fromtimestamp(0, UTC))
+    await api.request(mesh.context.connection, f"STREAM.DELETE.{TIMERS}", strict=True)
+    gone = datetime.now(UTC)
+    await mesh.apply()
+    await some(mesh, 2, gone + timedelta(seconds=2))
 
 
 async def test_a_changed_schedule_counts_from_now_on_and_makes_nothing_up(mesh_of: MeshOf) -> None:

@@ -17,7 +17,7 @@ from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.pull import Pull
 from jetmesh.operate.backup.restore import Restoring
 from jetmesh.operate.backup.take import Taking
-from jetmesh.runtime import continuity
+from jetmesh.runtime import continuity, durable_watch
 from jetmesh.testing import Broker, LocalMesh, MeshOf, Proxy
 from tests.support.jobs import Asked, Finished, JobEvent, Noted, Work, work
 
@@ -255,6 +255,25 @@ async def test_what_waits_for_its_time_is_not_delayed_after_a_restore_undid_it(
     stream = "STREAM.INFO.WORK_TIMERS"
     info = await api.request(mesh.context.connection, stream, {"subjects_filter": ">"}, strict=True)
     assert len(info["state"]["subjects"]) == 2, "of the kept one and the later one"
+
+
+async def test_a_durable_that_is_replaced_while_every_slot_is_taken_is_noticed(
+    mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch, blind: Blind
+) -> None:
+    monkeypatch.setattr(durable_watch, "POLL_SECONDS", 0.2)
+    bench, jobs = Bench(), desk()
+    mesh = await mesh_of(jobs, one_by_one(bench), JETMESH_SLOTS="1")
+    await mesh.record(planned(UNDONE))
+    await mesh.until(lambda: bench.begun == [UNDONE])
+    blind.asked.clear()
+    await api.request(mesh.context.connection, "STREAM.DELETE.JOBS", strict=True)
+    await mesh.apply()
+    await mesh.until(blind.asked.is_set)
+    bench.may_go_on.set()
+    await mesh.record(planned(LATER))
+    await mesh.recorded(Finished, LATER)
+    await mesh.settled()
+    assert await mesh.types(UNDONE) == set()
 
 
 async def test_a_sink_gets_nothing_of_a_restored_stream_before_it_knows_of_the_restore(
