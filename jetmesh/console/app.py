@@ -13,9 +13,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jetmesh.console import flow_view, login_view, reaction_view
+from jetmesh.console import flow_view, letters_view, login_view, reaction_view
 from jetmesh.console.access import COOKIE, SESSION_SECONDS, Access, NotAllowed, User
 from jetmesh.console.desk import ROOT, Desk, asked, desk_of
+from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.console.watching import Watch
@@ -36,12 +37,14 @@ async def console(
 ) -> AsyncIterator[ASGIApp]:
     """The application, for as long as the block runs."""
     access = Access(settings)
-    desk = Desk(services, link, Watch(link, services), access)
+    letters = Letters(link, [service.name for service in services])
+    desk = Desk(services, link, Watch(link, services), access, letters)
     app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:
         yield PageSecurity(AccessMiddleware(app, access))
     finally:
+        await desk.jobs.stop()
         await desk.watch.stop()
 
 
@@ -52,6 +55,7 @@ def _routes(desk: Desk) -> list[Route]:
         desk.assets.route(),
         *flow_view.ROUTES,
         *reaction_view.ROUTES,
+        *letters_view.ROUTES,
         *login_view.ROUTES,
     ]
 

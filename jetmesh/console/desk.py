@@ -13,6 +13,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jetmesh.app import name_of
 from jetmesh.console.access import Access, Caller, NotAllowed, User
+from jetmesh.console.jobs import Jobs
+from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
 from jetmesh.console.rendering import templates
 from jetmesh.console.watching import Watch
@@ -26,6 +28,8 @@ STATIC = Path(__file__).parent / "static"
 FORM_BYTES_MAX = 4 << 20
 VIEWS = {
     "": ("Flow", "f"),
+    "letters": ("Dead letters", "d"),
+    "log": ("Log", "l"),
 }
 """The views in the order of the menu: path, name, and the key that opens it after `g`."""
 
@@ -38,6 +42,8 @@ class Desk:
     link: Link
     watch: Watch
     access: Access
+    letters: Letters
+    jobs: Jobs = field(default_factory=Jobs)
     pages: Environment = field(default_factory=templates)
     assets: Assets = field(default_factory=lambda: Assets(console=STATIC))
 
@@ -61,6 +67,7 @@ class Desk:
             form_token=self.access.form_token(user) if user else "",
             has_login=self.access.has_login,
             address=self.link.address,
+            done=request.query_params.get("done", ""),
             **known,
         )
         return HTMLResponse(html, status)

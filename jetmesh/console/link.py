@@ -10,7 +10,7 @@ from jetmesh.runtime.context import Context, connect, shown
 from jetmesh.settings import Settings, SettingsError
 from jetmesh.telemetry import providers
 
-AGAIN_SECONDS = 1.0
+AGAIN_SECONDS, FIRST_SECONDS = 1.0, 1.0
 
 
 class Link:
@@ -20,6 +20,7 @@ class Link:
         self.settings = settings
         self._context: Context | None = None
         self._trouble = "the connection is not there yet"
+        self._reached = asyncio.Event()
 
     @property
     def address(self) -> str:
@@ -44,10 +45,12 @@ class Link:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Keep the connection for the block, whether or not a broker is there."""
+        """Keep the connection for the block, whether or not a broker is there; one that is has a moment to answer."""
         logging.getLogger("jetmesh.connection").setLevel(logging.ERROR)  # the pages say it
         keeper = asyncio.create_task(self._keep(), name="the console's connection")
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._reached.wait(), FIRST_SECONDS)
             yield
         finally:
             keeper.cancel()
@@ -59,6 +62,7 @@ class Link:
             try:
                 async with connect(self.settings, providers.start("jetmesh", {}), "jetmesh-console") as context:
                     self._context = context
+                    self._reached.set()
                     await asyncio.Event().wait()
             except (ConnectionError, SettingsError) as failed:
                 self._trouble = str(failed)

@@ -27,6 +27,15 @@ async def next_message(connection: Transport, stream: str, first: int, subjects:
     return await _get(connection, stream, {"seq": first, "next_by_subj": subjects})
 
 
+async def last_message(connection: Transport, stream: str, subject: str) -> RawDelivery | None:
+    """The last message on a subject; None if there is none.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
+    return await _get(connection, stream, {"last_by_subj": subject})
+
+
 async def _get(connection: Transport, stream: str, wanted: dict[str, Any]) -> RawDelivery | None:
     answer = await request(connection, f"STREAM.MSG.GET.{stream}", wanted)
     if answer is None:

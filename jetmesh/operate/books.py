@@ -89,6 +89,8 @@ class Books:
     discarded: list[Letter] = field(default_factory=list)
     delayed: list[Origin] = field(default_factory=list)
     gone: frozenset[Position] = frozenset()
+    edited: frozenset[str] = frozenset()
+    """The ids of the events that operators made of dead letters: a reaction got them, and no stream has them."""
     restorations: int = 0
     """How often the mesh was restored: each time, what services did outside may be done again."""
     types: Mapping[str, EventType] = field(init=False)
@@ -161,6 +163,7 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
         discarded=[letter_of(message) for message in dead_letters if _is_discarded(services, message)],
         delayed=waiting,
         gone=frozenset(fact.position for fact in archived) - {fact.position for fact in [*intake, *events]},
+        edited=frozenset(_edited(services, dead_letters)),
         restorations=await _restorations(context.connection),
     )
 
@@ -204,6 +207,11 @@ def _is_ours(services: Sequence[Service], subject: str, first: str) -> bool:
 
 def _is_discarded(services: Sequence[Service], message: Stored) -> bool:
     return _is_ours(services, message.subject, "dead_log") and _object(message.data).get("action") == GONE
+
+
+def _edited(services: Sequence[Service], messages: Iterable[Stored]) -> Iterator[str]:
+    mine = (_object(each.data) for each in messages if _is_ours(services, each.subject, "dead_log"))
+    return (str(entry["event_id"]) for entry in mine if entry.get("event_id"))
 
 
 def _streams(services: Sequence[Service], context: Context) -> list[str]:

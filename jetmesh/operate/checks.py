@@ -133,7 +133,7 @@ def every_event_has_its_cause(books: Books) -> Offences:
 def without_cause(books: Books, begins: Set[str]) -> Offences:
     """The events whose cause is nowhere, but for those of types that may begin a story, or whose cause may be in a
     foreign stream, which keeps it for as long as its owner likes."""
-    known = {message.id for message in books.intake} | {event.id for event in books.events}
+    known = books.edited | {message.id for message in books.intake} | {event.id for event in books.events}
     listened = {event.type for each in _reactions(books.services) if each.listens for event in each.outcomes}
     for event in books.events:
         may_begin = (event.type in begins and not event.causation_id) or event.type in listened

@@ -4,12 +4,14 @@ A replay goes to the one reaction that gave up, as a delayed redelivery. The eve
 attempts start again. If it was handled meanwhile, the redelivery is settled and does nothing.
 """
 
+import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,9 +19,11 @@ from jetmesh.cloudevents import now
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import delete_message
+from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import NobodyAnswers, Stored, reading
 from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
-from jetmesh.jetstream.message import Message, Refused
+from jetmesh.jetstream.leader_get import last_message
+from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.stream_reader import messages
 from jetmesh.jetstream.subject import Subject
@@ -30,6 +34,9 @@ from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.topology import names
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
 
+REPLAYED, DISCARDED, EDITED = "replayed", "discarded", "edited"
+REMOVED = (REPLAYED, DISCARDED, EDITED)
+"""The actions after which a letter is not there any more."""
 PAGE = 256
 PAGE_BYTES_MAX = 8 << 20
 NO_STREAM = (
@@ -37,6 +44,10 @@ NO_STREAM = (
     "name an operator's key with JETMESH_NATS_NKEY_SEED"
 )
 VARIES = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
+
+
+class AlreadyHandled(Exception):
+    """Another operator was quicker; the text says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,17 @@ class DeadLetter:
         return f"{self.error_type}: {VARIES.sub('#', reason)}"
 
     @property
+    def frame(self) -> str:
+        """Where in the service's own code the error was raised, without the line: equal failures of two versions form
+        one group."""
+        return self.headers.get(Jetmesh.FRAME, "").rpartition(":")[0]
+
+    @property
+    def traceback(self) -> str:
+        """The end of the traceback; empty in letters of older versions."""
+        return unquote(self.headers.get(Jetmesh.TRACEBACK, ""))
+
+    @property
     def traceparent(self) -> str:
         """The trace context of the last attempt; a message from outside may carry another one."""
         given = {name.lower(): value for name, value in self.headers.items()}
@@ -143,10 +165,11 @@ EVERYTHING = Filter()
 
 @dataclass(frozen=True, slots=True)
 class LetterGroup:
-    """The dead letters of one reaction with one reason."""
+    """The dead letters of one reaction with one reason, raised in one place."""
 
     reaction: str
     kind: str
+    frame: str
     count: int
     first: datetime
     last: datetime
@@ -164,26 +187,33 @@ class Entry:
     reaction: str
     source: str
     reason: str
+    note: str = ""
+    """Why the operator did it."""
+    event_id: str = ""
+    """The id of the new event that an edited letter became."""
+    body: str = ""
+    """Its body, as the operator wrote it."""
 
 
 _ENTRY = TypeAdapter(Entry)
 
 
 def grouped(letters: Iterable[DeadLetter]) -> list[LetterGroup]:
-    """Group letters by reaction and reason, the largest group first."""
-    together: dict[tuple[str, str], list[DeadLetter]] = {}
+    """Group letters by reaction, reason and place, the largest group first."""
+    together: dict[tuple[str, str, str], list[DeadLetter]] = {}
     for letter in letters:
-        together.setdefault((letter.reaction, letter.kind), []).append(letter)
+        together.setdefault((letter.reaction, letter.kind, letter.frame), []).append(letter)
     groups = [
         LetterGroup(
             reaction,
             kind,
+            frame,
             len(members),
             min(letter.last_time for letter in members),
             max(letter.last_time for letter in members),
             members[-1],
         )
-        for (reaction, kind), members in together.items()
+        for (reaction, kind, frame), members in together.items()
     ]
     return sorted(groups, key=lambda group: -group.count)
 
@@ -204,7 +234,7 @@ class DeadLetters:
             Unavailable: the stream does not answer.
         """
         async for message in self._messages(which.subject):
-            letter = _letter(message)
+            letter = letter_of(message)
             if letter.service not in self._hidden and which.takes(letter):
                 yield letter
 
@@ -213,7 +243,11 @@ class DeadLetters:
         with _explained():
             async with reading(self._connection) as reader:
                 page = await reader.page(DEAD_LETTERS, names.DEAD_SUBJECTS, sequence, 1)
-        return next((_letter(message) for message in page.messages if message.sequence == sequence), None)
+        return next((letter_of(message) for message in page.messages if message.sequence == sequence), None)
+
+    async def some(self, sequences: Sequence[int]) -> list[DeadLetter]:
+        """The letters of these sequences that are still there."""
+        return [letter for letter in await asyncio.gather(*map(self.one, sequences)) if letter]
 
     async def replay(self, letter: DeadLetter) -> None:
         """Deliver the original message to its reaction again, and remove the letter once that is stored. A reaction
@@ -228,24 +262,66 @@ class DeadLetters:
         message = replay.again(letter.sequence, origin, found, letter.traceparent)
         with contextlib.suppress(Refused):  # an earlier replay is still under way
             await self._publisher.record(message, limited=False)
-        await self._remove(letter, "replayed")
+        await self._remove(letter, REPLAYED)
 
-    async def discard(self, letter: DeadLetter) -> None:
-        """Remove a letter for good."""
-        await self._remove(letter, "discarded")
+    async def last_entry(self, letter: DeadLetter) -> int:
+        """The sequence of the last entry about this letter's message; 0: there is none."""
+        found = await last_message(self._connection, DEAD_LETTERS, names.dead_log(letter.subject))
+        return found.sequence if found else 0
+
+    async def edit(self, letter: DeadLetter, data: bytes, seen: int, note: str = "") -> str:
+        """Deliver a mended body to the reaction, as a new event whose cause is the letter's, and remove the letter; the
+        new event's id. `seen` is the `last_entry` that the operator knew: where another one was quicker, nothing is
+        sent. The id is the same for every edit of a letter, so that it is handled once.
+
+        Raises:
+            AlreadyHandled: another operator was quicker, or a replay is still under way.
+            Unfit: the letter does not match the message in its stream, or the new body has no place; it stays.
+            Unavailable: the broker does not store it now; the letter stays.
+        """
+        found = await replay.source(self._connection, letter.subject)
+        origin = await replay.reader(self._connection, letter.subject, found)
+        event_id = derived_id("edited", letter.subject, str(letter.sequence))
+        mended = replay.mended(found, data, event_id)
+        message = replay.again(letter.sequence, origin, mended, letter.traceparent)
+        try:
+            await self._write(letter, EDITED, note, Guard(names.dead_log(letter.subject), seen), event_id, data)
+            await self._publisher.record(message, limited=False)
+        except Refused:
+            raise AlreadyHandled(
+                f"letter {letter.sequence}: another operator was quicker, or its replay is under way; nothing was sent"
+            ) from None
+        await self._delete(letter)
+        return event_id
+
+    async def discard(self, letter: DeadLetter, note: str = "") -> None:
+        """Remove a letter for good; the log keeps the reason."""
+        await self._remove(letter, DISCARDED, note)
 
     async def log(self) -> list[Entry]:
         """The log of replays and discards, oldest first."""
-        return [entry async for each in self._messages(DEAD_LOG_SUBJECTS) if (entry := _entry(each.data))]
+        return [entry async for each in self._messages(DEAD_LOG_SUBJECTS) if (entry := entry_of(each.data))]
 
-    async def _remove(self, letter: DeadLetter, action: str) -> None:
+    async def _remove(self, letter: DeadLetter, action: str, note: str = "") -> None:
         """Log first, then delete: a crash in between leaves a logged letter, never a deletion without an entry."""
+        await self._write(letter, action, note)
+        await self._delete(letter)
+
+    async def _write(
+        self, letter: DeadLetter, action: str, note: str, guard: Guard | None = None, event_id: str = "",
+        body: bytes = b"",
+    ) -> None:  # fmt: skip
+        """Write an entry into the log."""
+        more = {"note": note, "event_id": event_id, "body": body.decode("utf-8", "replace")}
         entry = {
             "action": action, "by": self._by, "at": now(), "letter": letter.sequence, "reaction": letter.reaction,
             "source": letter.source, "reason": f"{letter.error_type}: {letter.reason}",
+            **{name: value for name, value in more.items() if value},
         }  # fmt: skip
         subject = names.dead_log(letter.subject)
-        await self._publisher.record(Message(subject, json.dumps(entry).encode(), {}), limited=False)
+        await self._publisher.record(Message(subject, json.dumps(entry).encode(), {}, guard), limited=False)
+
+    async def _delete(self, letter: DeadLetter) -> None:
         await delete_message(self._connection, DEAD_LETTERS, letter.sequence)  # another operator may have deleted it
 
     async def _messages(self, subject: str) -> AsyncIterator[Stored]:
@@ -263,11 +339,12 @@ def _explained() -> Iterator[None]:
         raise Unavailable(NO_STREAM) from failed
 
 
-def _letter(message: Stored) -> DeadLetter:
+def letter_of(message: Stored) -> DeadLetter:
+    """A message of the stream as a letter."""
     return DeadLetter(message.sequence, message.subject, message.headers, message.data)
 
 
-def _entry(data: bytes) -> Entry | None:
+def entry_of(data: bytes) -> Entry | None:
     """An entry of the log; None if the message is no entry."""
     try:
         return _ENTRY.validate_json(data)

@@ -5,13 +5,18 @@ because an account may publish dead letters under its own name alone, nor the me
 that of the subject, the delivery is the original message, and a letter that says something else is refused.
 """
 
+import json
 from dataclasses import replace
 from typing import Any
 
+from jetmesh.cloudevents import STRUCTURED, decode_envelope, encoded
+from jetmesh.common import json_body
 from jetmesh.event import INTAKE
+from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.api import consumers_of, request
 from jetmesh.jetstream.delivery import RawDelivery
-from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
+from jetmesh.jetstream.headers import CONTENT_TYPE, TRACEPARENT, Headers, Jetmesh, foreign
+from jetmesh.jetstream.headers import CloudEvents as Ce
 from jetmesh.jetstream.leader_get import message_at
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.subject import covers
@@ -26,11 +31,11 @@ class Unfit(Exception):
     """A dead letter does not match its original message; the text says how, and what to do."""
 
 
-async def original(connection: Transport, subject: str, headers: Headers, data: bytes) -> RawDelivery:
-    """The original message of a letter, read from its stream, as the reaction got it.
+async def source(connection: Transport, subject: str) -> RawDelivery:
+    """The message that a letter is about, read from its stream.
 
     Raises:
-        Unfit: it is gone, it is another message, or the reaction does not read it.
+        Unfit: it is gone, or another one.
         Unavailable: the broker does not answer.
     """
     origin = origin_of(subject)
@@ -42,6 +47,17 @@ async def original(connection: Transport, subject: str, headers: Headers, data: 
             f"{origin.stream} {origin.sequence} is another message now: the stream is a new or restored one: "
             f"publish its body again by hand if it is needed (`jetmesh dlq show`), and discard it"
         )
+    return found
+
+
+async def original(connection: Transport, subject: str, headers: Headers, data: bytes) -> RawDelivery:
+    """The message that a letter is about, where the letter says what that is.
+
+    Raises:
+        Unfit: it is gone, or another one, or the letter says something else.
+        Unavailable: the broker does not answer.
+    """
+    origin, found = origin_of(subject), await source(connection, subject)
     for name, is_so in (
         (Jetmesh.SUBJECT, found.subject),
         (Jetmesh.SERVICE, origin.service),
@@ -51,8 +67,43 @@ async def original(connection: Transport, subject: str, headers: Headers, data: 
             raise Unfit(f"{name} says {headers[name]}, but it is {is_so}: the letter is forged; discard it")
     whole = Jetmesh.OMITTED_BYTES not in headers
     if found.data != data if whole else not found.data.startswith(data):
-        raise Unfit(f"its body is not that of {origin.stream} {origin.sequence}: discard it")
+        raise Unfit(f"its body is not that of {origin.stream} {origin.sequence}: edit it, or discard it")
     return found
+
+
+def mended(found: RawDelivery, data: bytes, event_id: str) -> RawDelivery:
+    """The message with another body, as a new event that the first one caused.
+
+    Raises:
+        Unfit: the message is a structured CloudEvent, and the body is none.
+    """
+    headers = foreign(found.headers)
+    if headers.get(CONTENT_TYPE, "").lower().startswith(STRUCTURED):
+        data = _restructured(data, event_id, _id_of(found))
+    else:
+        own = {Ce.SPECVERSION: "1.0", Ce.TYPE: found.type, Ce.SOURCE: "/jetmesh/operators"}
+        named = {name.lower() if name.lower().startswith(Ce.PREFIX) else name: value for name, value in headers.items()}
+        headers = {**own, **named, Ce.ID: event_id, Ce.CAUSATION_ID: encoded(_id_of(found))}
+    return RawDelivery(found.subject, headers, data, "", found.stream, found.sequence, found.delivered, found.timestamp)
+
+
+def _id_of(found: RawDelivery) -> str:
+    """The id of the event in a message, also where its body breaks the contract."""
+    try:
+        return decode_envelope(found).id
+    except BrokenContract:
+        named = {name.lower(): value for name, value in found.headers.items()}
+        return named.get(Ce.ID) or found.position_id
+
+
+def _restructured(data: bytes, event_id: str, cause: str) -> bytes:
+    try:
+        document = json_body.document(data)
+    except json_body.Malformed as malformed:
+        raise Unfit(f"the message is a structured CloudEvent, and the new body is no JSON: {malformed}") from None
+    if not isinstance(document, dict):
+        raise Unfit("the message is a structured CloudEvent, and the new body is no JSON object")
+    return json.dumps({**document, "id": event_id, "causationid": cause}).encode()
 
 
 def again(letter: int, origin: Origin, found: RawDelivery, traceparent: str) -> Message:

@@ -1,8 +1,11 @@
 """Stores dead letters: the original body and headers with the reason, before the delivery is acknowledged."""
 
+import sys
 import traceback
 from collections.abc import Iterator
 from hashlib import sha256
+from types import FrameType
+from urllib.parse import quote
 
 from jetmesh.cloudevents import now
 from jetmesh.failure import REASON_MAX, TooLarge, Unavailable
@@ -18,6 +21,10 @@ from jetmesh.topology.names import DEAD_LETTERS
 GUARD_BYTES = 512
 LETTER_BYTES_MIN = 256
 SHORT = 100
+TRACEBACK_MAX = 1_500
+READABLE = " !#$&'()*+,/:;<=>?@[]^`{|}~\""
+NOT_THEIRS = sys.stdlib_module_names | {"jetmesh", ""}
+"""The packages whose frames are no service's."""
 
 
 def subject_of(service: str, reaction: str, delivery: RawDelivery) -> str:
@@ -34,6 +41,8 @@ def evidence(service: str, reaction: str, delivery: RawDelivery, error: BaseExce
         Jetmesh.ERROR_TYPE: type(error).__qualname__,
         Jetmesh.REASON: _reason(error)[:REASON_MAX],
         Jetmesh.TRACEBACK_DIGEST: sha256(trace.encode()).hexdigest()[:16],
+        **({Jetmesh.FRAME: frame} if (frame := own_frame(error)) else {}),
+        Jetmesh.TRACEBACK: quote(trace[-TRACEBACK_MAX:], safe=READABLE),
         Jetmesh.ATTEMPTS: str(delivery.delivered),
         Jetmesh.SUBJECT: delivery.subject,
         Jetmesh.STREAM: delivery.stream,
@@ -41,6 +50,21 @@ def evidence(service: str, reaction: str, delivery: RawDelivery, error: BaseExce
         Jetmesh.FIRST_TIME: repr(delivery.timestamp),
         Jetmesh.LAST_TIME: now(),
     }
+
+
+def own_frame(error: BaseException) -> str:
+    """Where in the service's own code the error was raised: the innermost frame of the package that the runtime called.
+    Empty: in none of it."""
+    frames = [(each, line) for each, line in traceback.walk_tb(error.__traceback__) if _package(each) not in NOT_THEIRS]
+    own = [(each, line) for each, line in frames if _package(each) == _package(frames[0][0])]
+    if not own:
+        return ""
+    frame, line = own[-1]
+    return f"{frame.f_globals.get('__name__', '')}:{frame.f_code.co_qualname}:{line}"
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _reason(error: BaseException) -> str:

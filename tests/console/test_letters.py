@@ -1,0 +1,160 @@
+"""Dead letters in the browser: their groups, one whole, and what becomes of them."""
+
+import asyncio
+import json
+import re
+
+import httpx
+
+from jetmesh.operate.dead_letters import DeadLetter, DeadLetters
+from jetmesh.testing import LocalMesh, MeshOf, until
+from tests.console.conftest import ConsoleOf
+from tests.console.forms import send
+from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
+
+
+class Tolls:
+    """A mesh with dead letters, and a browser at its console."""
+
+    def __init__(self, mesh: LocalMesh, bank: Bank, browser: httpx.AsyncClient) -> None:
+        self.mesh, self.bank, self.browser = mesh, bank, browser
+
+    async def letters(self) -> list[DeadLetter]:
+        post = DeadLetters(self.mesh.context.connection, self.mesh.context.publisher)
+        return [letter async for letter in post.all()]
+
+    async def group(self) -> str:
+        """The address of the only group."""
+        page = (await self.browser.get("/mesh/letters")).text
+        (found,) = set(re.findall(r'href="(/mesh/letters/groups/[0-9a-f]+)"', page))
+        return str(found)
+
+
+async def _tolls(mesh_of: MeshOf, console_of: ConsoleOf, cars: int, **settings: str) -> Tolls:
+    bank, service = Bank(blacklist={f"car-{number}" for number in range(cars)}), tollgate()
+    mesh = await mesh_of(service, dependencies=[Gate(bank)])
+    await asyncio.gather(*(mesh.record(CarArrived(plate=plate)) for plate in sorted(bank.blacklist)))
+    await mesh.dead_letters(cars)
+    return Tolls(mesh, bank, await console_of([service], **settings))
+
+
+async def test_letters_are_grouped_by_reaction_error_and_place(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    tolls = await _tolls(mesh_of, console_of, 3)
+    await tolls.mesh.publish("cars.arrived.car-9", '{"plate": 7}')
+    await tolls.mesh.dead_letters(4)
+    page = (await tolls.browser.get("/mesh/letters")).text
+    assert "4 letters in 2 groups" in page
+    assert "Permanent: …: on the blacklist" in page
+    assert "tests.support.tollgate:Bank.charge" in page
+    assert "1 letters in 1 groups" not in (await tolls.browser.get("/mesh/letters?text=blacklist")).text
+    assert "No letter fits" in (await tolls.browser.get("/mesh/letters?reaction=orders")).text
+
+
+async def test_a_letter_is_shown_whole_with_the_complaint_at_its_field(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    tolls = await _tolls(mesh_of, console_of, 1)
+    await tolls.mesh.publish("cars.arrived.car-9", '{"plate": 7, "more": "<b>\u202e"}', {"X-Mine": "<i>"})
+    await tolls.mesh.dead_letters(2)
+    refused, broken = await tolls.letters()
+    page = (await tolls.browser.get(f"/mesh/letters/{broken.sequence}")).text
+    assert re.search(r"<mark>\s+&#34;plate&#34;: 7,\s+<span class=\"complaint\">✗ Input should be a valid string", page)
+    assert "&lt;b&gt;\\u202e" in page
+    assert "<b>" not in page.partition("<main")[2]
+    assert "&lt;i&gt;" in page
+    page = (await tolls.browser.get(f"/mesh/letters/{refused.sequence}")).text
+    assert [words for words in ("Traceback", "on the blacklist", "tollgate.py") if words not in page] == []
+
+
+async def test_a_canary_goes_first_and_then_the_rest(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    tolls = await _tolls(mesh_of, console_of, 12)
+    group = await tolls.group()
+    await send(tolls.browser, group, f"{group}/replay", count="1")
+
+    async def came_back() -> bool:
+        return "failed again after a replay" in (await tolls.browser.get("/mesh/letters")).text
+
+    await until(came_back)
+    tolls.bank.blacklist.clear()
+    for count in ("10", "all"):
+        await send(tolls.browser, group, f"{group}/replay", count=count)
+
+        async def is_over() -> bool:
+            return "under way" not in (await tolls.browser.get(group)).text
+
+        await until(is_over)
+    await asyncio.gather(*(tolls.mesh.recorded(TollPaid, f"car-{number}") for number in range(12)))
+    await tolls.mesh.settled()
+    assert len(tolls.bank.calls) == len(await tolls.letters()) + 12 + 12 + 1
+    log = (await tolls.browser.get("/mesh/log.csv")).text.splitlines()
+    assert len(log) == 1 + 13
+    assert log[0].startswith("action,by,at,letter")
+
+
+async def test_a_discard_needs_a_reason_which_the_log_keeps(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    tolls = await _tolls(mesh_of, console_of, 2)
+    (first, _), group = await tolls.letters(), await tolls.group()
+    one = f"/mesh/letters/{first.sequence}"
+    assert (await send(tolls.browser, one, f"{one}/discard", reason=" ")).status_code == 422
+    await send(tolls.browser, one, f"{one}/discard", reason="a test car")
+    await send(tolls.browser, group, f"{group}/discard", reason="=all of them")
+
+    async def gone() -> bool:
+        return not await tolls.letters()
+
+    await until(gone)
+    assert "a test car" in (await tolls.browser.get("/mesh/log")).text
+    assert "'=all of them" in (await tolls.browser.get("/mesh/log.csv")).text
+    answer = await tolls.browser.get(one)
+    assert (answer.status_code, "discarded it at" in answer.text) == (404, True)
+
+
+async def test_a_letter_is_edited_checked_and_replayed_as_a_new_event(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    tolls = await _tolls(mesh_of, console_of, 0)
+    await tolls.mesh.publish("cars.arrived.car-9", '{"plate": 7}')
+    await tolls.mesh.dead_letters(1)
+    (letter,) = await tolls.letters()
+    one = f"/mesh/letters/{letter.sequence}"
+    told = await send(tolls.browser, f"{one}/edit", f"{one}/edit", body='{"plate": null}', step="send")
+    assert "plate: Input should be a valid string" in told.text
+    told = await send(tolls.browser, f"{one}/edit", f"{one}/edit", body='{"plate": "car-9"}', step="check")
+    assert '<span class="added">+   &#34;plate&#34;: &#34;car-9&#34;' in told.text
+    assert await tolls.letters() == [letter]
+    await send(tolls.browser, f"{one}/edit", f"{one}/edit", body='{"plate": "car-9"}', step="send", reason="typing")
+    await tolls.mesh.recorded(TollPaid, "car-9")
+    assert await tolls.letters() == []
+    (entry,) = await DeadLetters(tolls.mesh.context.connection, tolls.mesh.context.publisher).log()
+    assert (entry.action, entry.note, json.loads(entry.body)) == ("edited", "typing", {"plate": "car-9"})
+    (paid,) = [stored for stored in await tolls.mesh.story("car-9") if stored.type == "tolls.paid"]
+    assert paid.headers["ce-causationid"] == entry.event_id
+
+
+async def test_of_two_operators_who_edit_the_same_letter_one_is_told(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    tolls = await _tolls(mesh_of, console_of, 1)
+    (letter,) = await tolls.letters()
+    tolls.bank.blacklist.clear()
+    edit = f"/mesh/letters/{letter.sequence}/edit"
+    other = await console_of(tolls.mesh.services)
+    body = '{"plate": "car-0"}'
+    answers = await asyncio.gather(
+        *(send(browser, edit, edit, body=body, step="send") for browser in (tolls.browser, other))
+    )
+    await tolls.mesh.recorded(TollPaid, "car-0")
+    await tolls.mesh.settled()
+    assert sorted("as a new event." in answer.text for answer in answers) == [False, True]
+    assert tolls.bank.calls == ["car-0", "car-0"]
+    assert len(await DeadLetters(tolls.mesh.context.connection, tolls.mesh.context.publisher).log()) == 1
+
+
+async def test_a_viewer_sees_letters_without_bodies_and_changes_nothing(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    tolls = await _tolls(mesh_of, console_of, 1, token="o" * 32, viewer_token="v" * 32, hide_bodies="true")
+    tolls.browser.headers["Authorization"] = f"Bearer {'v' * 32}"
+    (letter,) = await tolls.letters()
+    one = f"/mesh/letters/{letter.sequence}"
+    page = (await tolls.browser.get(one)).text
+    assert "hidden from viewers" in page
+    assert '"plate"' not in page.replace("&#34;", '"')
+    assert [(await tolls.browser.post(f"{one}/{act}")).status_code for act in ("replay", "discard", "edit")] == [
+        403
+    ] * 3
+    assert (await tolls.browser.get(f"{one}/edit")).status_code == 403
+    tolls.browser.headers["Authorization"] = f"Bearer {'o' * 32}"
+    assert "&#34;plate&#34;" in (await tolls.browser.get(one)).text
