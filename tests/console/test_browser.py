@@ -1,5 +1,8 @@
 """The console in a real Chromium: by eye of axe-core, on a phone, by keyboard, without JavaScript, and live."""
 
+import re
+
+import httpx
 import pytest
 
 from jetmesh.testing import Broker, MeshOf
@@ -8,7 +11,14 @@ from tests.support.browser import PHONE, THEMES, WIDE, Browsing, require_accessi
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-PATHS = ("/mesh", "/mesh/reactions/tolls/charge")
+PATHS = (
+    "/mesh",
+    "/mesh/reactions/tolls/charge",
+    "/mesh/letters",
+    "/mesh/letters/1",
+    "/mesh/letters/2/edit",
+    "/mesh/log",
+)
 
 
 async def _address(mesh_of: MeshOf, console_of: ConsoleOf) -> str:
@@ -28,9 +38,11 @@ async def test_every_view_is_accessible_and_fits_a_phone(
     mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing, theme: str
 ) -> None:
     address = await _address(mesh_of, console_of)
+    async with httpx.AsyncClient(base_url=address) as asking:
+        groups = re.findall(r"/mesh/letters/groups/[0-9a-f]+", (await asking.get("/mesh/letters")).text)
     for size in (WIDE, PHONE):
         page = await browsing.page(theme, size)
-        for path in PATHS:
+        for path in (*PATHS, *groups):
             await page.goto(f"{address}{path}")
             await page.wait_for_selector("h1")
             await require_accessible(page)
