@@ -18,7 +18,7 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BodyLine:
     """A line of a body; `complaint` is what the contract says of the field that begins here. Of a diff, `sign` is + or
     -."""
 
@@ -31,7 +31,7 @@ class Line:
 class ShownBody:
     """A body, and the complaints that no line of it is about."""
 
-    lines: Sequence[Line]
+    lines: Sequence[BodyLine]
     complaints: Sequence[str]
     size: int
 
@@ -46,7 +46,7 @@ def shown(data: bytes, event_type: EventType | None = None) -> ShownBody:
     if _depth(document) > DEPTH_MAX:
         return _raw(data, _named(complaints))
     left = dict(complaints)
-    found = [Line(lines(text), left.pop(path, "")) for path, text in _written(document)]
+    found = [BodyLine(lines(text), left.pop(path, "")) for path, text in _written(document)]
     return ShownBody(found, _named(left), len(data))
 
 
@@ -65,13 +65,13 @@ def complaints_of(data: bytes, event_type: EventType) -> list[str]:
     return _named(dict(_complaints(data, event_type)))
 
 
-def difference(before: bytes, after: bytes) -> list[Line]:
+def difference(before: bytes, after: bytes) -> list[BodyLine]:
     """What an edit changed, line by line."""
     old, new = (_lines_of(data) for data in (before, after))
     if len(old) + len(new) > DIFF_LINES_MAX:
-        return [Line("The bodies are too long for a diff.")]
+        return [BodyLine("The bodies are too long for a diff.")]
     told = (each for each in difflib.ndiff(old, new) if not each.startswith("?"))
-    return [Line(lines(each[2:]), sign=each[0].strip()) for each in told]
+    return [BodyLine(lines(each[2:]), sign=each[0].strip()) for each in told]
 
 
 def _lines_of(data: bytes) -> list[str]:
@@ -80,7 +80,7 @@ def _lines_of(data: bytes) -> list[str]:
 
 def _raw(data: bytes, complaints: Sequence[str]) -> ShownBody:
     text = lines(data.decode("utf-8", "backslashreplace"))
-    return ShownBody([Line(line) for line in text.split("\n")], complaints, len(data))
+    return ShownBody([BodyLine(line) for line in text.split("\n")], complaints, len(data))
 
 
 def _complaints(data: bytes, event_type: EventType) -> Iterator[tuple[Path, str]]:

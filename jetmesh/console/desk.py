@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jetmesh.app import name_of
 from jetmesh.console.access import Access, Caller, NotAllowed, User
-from jetmesh.console.jobs import Jobs
+from jetmesh.console.jobs import LetterJobs
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
 from jetmesh.console.rendering import templates
@@ -43,7 +43,7 @@ class Desk:
     watch: Watch
     access: Access
     letters: Letters
-    jobs: Jobs = field(default_factory=Jobs)
+    jobs: LetterJobs = field(default_factory=LetterJobs)
     pages: Environment = field(default_factory=templates)
     assets: Assets = field(default_factory=lambda: Assets(console=STATIC))
 

@@ -18,7 +18,7 @@ Action = Callable[[DeadLetter], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Job:
+class LetterJob:
     """One action on many letters, and how far it is."""
 
     action: str
@@ -46,22 +46,22 @@ class Job:
         return len(self.done) + len(self.gone) + len(self.failed)
 
 
-class Jobs:
+class LetterJobs:
     """The jobs that run in this console, and those that ended of late."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, LetterJob] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def get(self, job_id: str) -> Job | None:
+    def get(self, job_id: str) -> LetterJob | None:
         """The job of this id."""
         return self._jobs.get(job_id)
 
-    def of(self, group: str) -> list[Job]:
+    def of(self, group: str) -> list[LetterJob]:
         """The jobs about a group, the newest first."""
         return [job for job in reversed(self._jobs.values()) if job.group == group]
 
-    def start(self, job: Job, post: DeadLetters, action: Action) -> Job:
+    def start(self, job: LetterJob, post: DeadLetters, action: Action) -> LetterJob:
         """Begin it."""
         for old in [each.id for each in self._jobs.values() if each.is_over][:-KEPT]:
             del self._jobs[old]
@@ -80,7 +80,7 @@ class Jobs:
                 await task
 
 
-async def _run(job: Job, post: DeadLetters, action: Action) -> None:
+async def _run(job: LetterJob, post: DeadLetters, action: Action) -> None:
     """One letter after the other. Where the broker is away it ends, and says so: nothing is done twice."""
     try:
         for sequence in job.sequences:
@@ -95,7 +95,7 @@ async def _run(job: Job, post: DeadLetters, action: Action) -> None:
         job.is_over = True
 
 
-async def _step(job: Job, post: DeadLetters, action: Action, sequence: int) -> None:
+async def _step(job: LetterJob, post: DeadLetters, action: Action, sequence: int) -> None:
     letter = await post.one(sequence)
     if letter is None:
         job.gone.append(sequence)

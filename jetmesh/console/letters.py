@@ -40,7 +40,7 @@ class LetterKind:
 
 
 @dataclass(slots=True)
-class Group:
+class FailureGroup:
     """The letters of a group: their sequences with the times at which they were stored."""
 
     name: LetterKind
@@ -76,9 +76,9 @@ class Letters:
         self._forget()
 
     def _forget(self) -> None:
-        self.groups: dict[str, Group] = {}
+        self.groups: dict[str, FailureGroup] = {}
         self.entries: list[Entry] = []
-        self._group_of: dict[int, Group] = {}
+        self._group_of: dict[int, FailureGroup] = {}
         self._again: set[int] = set()
         self._replayed: set[str] = set()
         self._next, self._created = 1, ""
@@ -89,7 +89,7 @@ class Letters:
         return len(self._group_of)
 
     @property
-    def largest(self) -> list[Group]:
+    def largest(self) -> list[FailureGroup]:
         """The groups, the largest first."""
         return sorted(self.groups.values(), key=lambda group: -len(group.times))
 
@@ -148,7 +148,7 @@ class Letters:
 
     def _take_letter(self, letter: DeadLetter, at: float) -> None:
         name = LetterKind(letter.reaction, letter.kind, letter.frame)
-        group = self.groups.setdefault(name.id, Group(name))
+        group = self.groups.setdefault(name.id, FailureGroup(name))
         group.times[letter.sequence] = at
         self._group_of[letter.sequence] = group
         if _origin(letter.subject) in self._replayed:
@@ -161,7 +161,7 @@ def _origin(subject: str) -> str:
     return subject.partition(".")[2]
 
 
-def page_of(group: Group, before: int, count: int) -> tuple[Sequence[int], int]:
+def page_of(group: FailureGroup, before: int, count: int) -> tuple[Sequence[int], int]:
     """The newest sequences of a group below `before` (0: all), and how many are left below them."""
     known = array("Q", group.times)
     end = len(known) if not before else sum(sequence < before for sequence in known)

@@ -15,8 +15,8 @@ from jetmesh.common import lenient
 from jetmesh.console import body
 from jetmesh.console.access import NotAllowed
 from jetmesh.console.desk import Desk, back, desk_of, form
-from jetmesh.console.jobs import Job
-from jetmesh.console.letters import Group, page_of
+from jetmesh.console.jobs import LetterJob
+from jetmesh.console.letters import FailureGroup, page_of
 from jetmesh.event import EventType
 from jetmesh.jetstream.subject import Subject
 from jetmesh.operate.dead_letters import AlreadyHandled, DeadLetter, DeadLetters
@@ -29,7 +29,7 @@ RATE_MAX = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LetterRow:
     """A letter in a list: what is known of it without its body."""
 
     sequence: int
@@ -55,7 +55,7 @@ async def groups(request: Request) -> Response:
     )  # fmt: skip
 
 
-def _is_wanted(group: Group, reaction: str, text: str) -> bool:
+def _is_wanted(group: FailureGroup, reaction: str, text: str) -> bool:
     name = group.name
     mine = reaction in ("", name.reaction, name.reaction.partition(".")[0])
     return mine and text.lower() in f"{name.kind}\n{name.frame}".lower()
@@ -77,12 +77,12 @@ async def group(request: Request) -> Response:
     )  # fmt: skip
 
 
-async def _rows(desk: Desk, request: Request, sequences: Sequence[int]) -> list[Row]:
+async def _rows(desk: Desk, request: Request, sequences: Sequence[int]) -> list[LetterRow]:
     """The letters that are still there; those that are not are forgotten."""
     letters = {letter.sequence: letter for letter in await _post(desk, request).some(sequences)}
     desk.letters.drop(sequence for sequence in sequences if sequence not in letters)
     known = (sequence for sequence in sequences if sequence in letters)
-    return [Row(sequence, letters[sequence], desk.letters.is_again(sequence)) for sequence in known]
+    return [LetterRow(sequence, letters[sequence], desk.letters.is_again(sequence)) for sequence in known]
 
 
 async def letter(request: Request) -> Response:
@@ -210,12 +210,12 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     return file.getvalue()
 
 
-def _job(desk: Desk, request: Request, action: str, fields: dict[str, str], count: int, rate: float) -> Job:
+def _job(desk: Desk, request: Request, action: str, fields: dict[str, str], count: int, rate: float) -> LetterJob:
     group = desk.letters.groups.get(request.path_params["group"])
     newest = lenient.whole(fields.get("newest", ""))
     sequences = [sequence for sequence in (group.times if group else ()) if sequence <= newest]
     name = request.path_params["group"]
-    return Job(action, name, sequences[: count or None], rate, request.scope["user"].name)
+    return LetterJob(action, name, sequences[: count or None], rate, request.scope["user"].name)
 
 
 def _reason(fields: dict[str, str]) -> str:
