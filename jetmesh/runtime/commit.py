@@ -14,7 +14,7 @@ from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.precedent import SECOND, is_caused, reads_one_milestone, require_same
 from jetmesh.runtime.reading import Reading
-from jetmesh.runtime.recording import Recording, join_story
+from jetmesh.runtime.recording import Recording, join_story, start_of
 from jetmesh.telemetry.spans import OUTCOME, Attempt
 
 
@@ -39,6 +39,7 @@ class Prepared(NamedTuple):
     planned: BatchEvent
     message: Message
     span: Span
+    began: str
 
 
 class Commits:
@@ -131,8 +132,7 @@ class Commits:
             return False
         else:
             for prepared in commit:
-                event_type, began = type(prepared.planned.event), prepared.planned.cause.envelope.began
-                self._telemetry.recorded(event_type, began, prepared.span.get_span_context())
+                self._telemetry.recorded(type(prepared.planned.event), prepared.began, prepared.span.get_span_context())
             return True
         finally:
             for prepared in commit:
@@ -141,10 +141,16 @@ class Commits:
     def _prepared(self, plan: Sequence[BatchEvent], reading: Reading) -> list[Prepared]:
         commit = []
         for index, one in enumerate(plan):
-            if not one.cause.delivery.key and one.key == one.cause.key and not one.is_occurrence:
-                join_story(one.cause, reading.read.get(one.guard.subject, ()))
-            message, span = self._recording.message(one.event, one.key, one.cause, one.guard, index, one.subject)
-            commit.append(Prepared(one, message, span))
+            story = (
+                () if one.is_occurrence or one.subject in reading.levels else reading.read.get(one.guard.subject, ())
+            )
+            is_own = one.key == one.cause.key
+            if is_own and not one.cause.delivery.key:
+                join_story(one.cause, story)
+            other = None if is_own else start_of(story)
+            message, span = self._recording.message(one.event, one.key, one.cause, one.guard, index, one.subject, other)
+            began = one.cause.envelope.began if other is None else other.began
+            commit.append(Prepared(one, message, span, began))
         return commit
 
 

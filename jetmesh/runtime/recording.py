@@ -1,10 +1,10 @@
 """What a reaction decided, as a message: its ids, its guard, its cause and its place in the trace."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, SpanContext
 
 from jetmesh.cloudevents import Envelope, event_lines, writer_of
 from jetmesh.event import Event
@@ -18,6 +18,13 @@ from jetmesh.jetstream.subject import subject_of
 from jetmesh.runtime.binding import Binding
 from jetmesh.telemetry.otlp.traceparent import parse_traceparent
 from jetmesh.telemetry.spans import Attempt, trace_lines
+
+
+class StoryStart(NamedTuple):
+    """Where the story of a key began: its trace, if it was traced, and the time."""
+
+    trace: SpanContext | None
+    began: str
 
 
 class Recording:
@@ -69,11 +76,19 @@ class Recording:
         # Two publishers outside may use one id, and each means another event.
         return derived_id(cause.id, cause.type, quote(cause.key, ""), self._identity, str(index))
 
-    def message(
-        self, event: Event, key: str, attempt: Attempt, guard: Guard, index: int | str = 0, subject: str = ""
+    def message(  # noqa: PLR0913  # what a message says, in its order
+        self,
+        event: Event,
+        key: str,
+        attempt: Attempt,
+        guard: Guard,
+        index: int | str = 0,
+        subject: str = "",
+        other: StoryStart | None = None,
     ) -> tuple[Message, Span]:
         """An event about `key` as it will be recorded, caused by the delivery of an attempt; and the span of recording
-        it, to be ended when it is. `subject` is that of an occurrence.
+        it, to be ended when it is. `subject` is that of an occurrence. `other`: the event goes on with a story that is
+        not the one of its cause, and belongs to that one's trace.
 
         Raises:
             Unknown: not before it is known whether the cause is still to be handled.
@@ -88,13 +103,27 @@ class Recording:
         event_type = type(event)
         body = self._writers[event_type](event)
         event_id = self.event_id(cause, index)
-        correlation = cause.correlation_id or key
-        span = self._publishing.span(attempt.context, event_type, key, event_id, correlation)
+        correlation, began = cause.correlation_id or key, cause.began
+        if other is None:
+            span = self._publishing.span(attempt.context, event_type, key, event_id, correlation)
+        else:
+            correlation, began = key, other.began
+            parent, links = other.trace or attempt.context, (attempt.context,) if other.trace else ()
+            span = self._publishing.span(parent, event_type, key, event_id, correlation, links)
         lines = event_lines(
             event_type, key, event_id=event_id, correlation_id=correlation, causation_id=cause.id,
-            more=f"{trace_lines(span.get_span_context())}{CloudEvents.BEGAN}: {cause.began}\r\n",
+            more=f"{trace_lines(span.get_span_context())}{CloudEvents.BEGAN}: {began}\r\n",
         )  # fmt: skip
         return Message(subject or subject_of(event_type, key), body, lines, guard), span
+
+
+def start_of(story: Sequence[Stored]) -> StoryStart | None:
+    """Where a story began, as each of its events says; None: it has none."""
+    if not story:
+        return None
+    headers = story[0].headers
+    trace = parse_traceparent(headers.get(TRACEPARENT, ""), headers.get(TRACESTATE, ""))
+    return StoryStart(trace, headers.get(CloudEvents.BEGAN, story[0].time))
 
 
 def join_story(attempt: Attempt, stored: Iterable[Stored]) -> None:

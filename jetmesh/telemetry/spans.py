@@ -5,11 +5,12 @@ https://github.com/open-telemetry/semantic-conventions/blob/main/docs/messaging/
 A process span is a child of the message's context, and links to it as well: the story of one key is one trace, and the
 service graph shows which service reacts to which. Attempts at one delivery are siblings. A context from outside is a
 link and not the parent, unless `JETMESH_TRUST_TRACES` is set. A message from outside about a key that has a story joins
-the story's trace; a deadline joins it when it records something.
+the story's trace; a deadline joins it when it records something. An event that a batch records about another key than
+that of its cause belongs to the trace of that key's story, and links to the attempt.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,7 +57,15 @@ class Publishing:
         self._counts: dict[str, CounterSeries] = {}
         self._described: dict[str, Description] = {}
 
-    def span(self, parent: SpanContext, event: EventType, key: str, event_id: str, correlation_id: str) -> trace.Span:
+    def span(
+        self,
+        parent: SpanContext,
+        event: EventType,
+        key: str,
+        event_id: str,
+        correlation_id: str,
+        links: Sequence[SpanContext] = (),
+    ) -> trace.Span:
         """Begin the span of one event being recorded, inside `parent`; `parent` itself if nothing is traced here."""
         if self._tracer is None and self._others is None:
             return trace.NonRecordingSpan(parent)
@@ -68,9 +77,10 @@ class Publishing:
             "cloudevents.event_id": event_id,
         }
         if self._tracer is None:
-            return started(self._others, described, parent, attributes)
+            return started(self._others, described, parent, attributes, links)
         _, _, _, _, _, is_valid = parent
-        return self._tracer.start_described(described, parent if is_valid else None, attributes)
+        linked = [Link(context) for context in links] if links else ()
+        return self._tracer.start_described(described, parent if is_valid else None, attributes, linked)
 
     def recorded(self, event: EventType) -> None:
         """Count an event."""
@@ -128,11 +138,18 @@ class Telemetry:
         return ReactionTelemetry(self, reaction, now, trusts_outside=trusts_outside)
 
 
-def started(tracer: Tracer | None, described: Description, parent: SpanContext, attributes: _Attributes) -> trace.Span:
+def started(
+    tracer: Tracer | None,
+    described: Description,
+    parent: SpanContext,
+    attributes: _Attributes,
+    links: Sequence[SpanContext] = (),
+) -> trace.Span:
     """Begin a span of whichever tracer it is: in a program that is no service, the program's own."""
     assert tracer is not None
     inside = trace.set_span_in_context(trace.NonRecordingSpan(parent), Context())
-    return tracer.start_span(described.name, inside, described.kind, {**described.attributes, **attributes})
+    linked = [Link(context) for context in links]
+    return tracer.start_span(described.name, inside, described.kind, {**described.attributes, **attributes}, linked)
 
 
 def trace_headers(context: SpanContext) -> dict[str, str]:

@@ -10,7 +10,7 @@ from jetmesh import NotYet, Permanent, Retry, Service, Snapshot
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.headers import decode_headers
 from jetmesh.testing import LocalMesh, MeshOf
-from tests.support.jobs import Asked, Finished, Level, Work, work
+from tests.support.jobs import Asked, Dropped, Finished, Level, Noted, Work, work
 
 Batches = list[list[str]]
 
@@ -151,3 +151,25 @@ async def test_a_batch_that_comes_too_early_comes_again(mesh_of: MeshOf) -> None
     await mesh.record(Asked(job_id="j-1"))
     await mesh.recorded(Finished, "j-1")
     assert await mesh.dead_letters() == []
+
+
+async def test_what_a_batch_records_about_another_key_belongs_to_the_trace_of_that_key(mesh_of: MeshOf) -> None:
+    service = work()
+
+    @service.on_many
+    async def take_turns(arrived: Sequence[Asked | Dropped], snapshot: Snapshot) -> list[Noted | Finished]:
+        """A job that is asked for waits; a job that is dropped lets the first one finish."""
+        await snapshot.stories(Work, Finished, {"first", *(one.job_id for one in arrived)})
+        return [
+            Noted(job_id=one.job_id) if isinstance(one, Asked) else Finished(job_id="first") for one in arrived
+        ]  # fmt: skip
+
+    mesh = await mesh_of(service)
+    traces = {name: f"00-{digit * 32}-{digit * 16}-01" for name, digit in (("asked", "1"), ("dropped", "2"))}
+    await mesh.publish("jobs.asked.first", {"job_id": "first"}, {"traceparent": traces["asked"]})
+    await mesh.recorded(Noted, "first")
+    await mesh.publish("jobs.dropped.other", {"job_id": "other"}, {"traceparent": traces["dropped"]})
+    await mesh.recorded(Finished, "first")
+    (finished,) = [event for event in await mesh.story("first") if event.type == Finished.type]
+    assert finished.headers["traceparent"].split("-")[1] == "1" * 32
+    assert finished.headers["ce-correlationid"] == "first"
