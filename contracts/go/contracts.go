@@ -25,6 +25,17 @@ const (
 	TypeConfirmationSent           = "notifications.confirmation_sent"
 	TypeCancellationSent           = "notifications.cancellation_sent"
 	TypeReceiptSent                = "notifications.receipt_sent"
+	TypeDelaySent                  = "notifications.delay_sent"
+	TypeShiftBegun                 = "shifts.begun"
+	TypeShiftEnded                 = "shifts.ended"
+	TypeDeliveryQueued             = "delivery.queued"
+	TypeDeliveryDelayed            = "delivery.delayed"
+	TypeDeliveryDispatched         = "delivery.dispatched"
+	TypePositionReported           = "delivery.position_reported"
+	TypeOrderDelivered             = "delivery.delivered"
+	TypeDeliveryCancelled          = "delivery.cancelled"
+	TypeCourierRoster              = "couriers.roster"
+	TypeQueuePage                  = "couriers.queue"
 )
 
 // Customer: Who ordered. The e-mail is personal data: it is in the events that need it and nowhere else.
@@ -289,4 +300,142 @@ type ReceiptSent struct {
 	OrderID string `json:"order_id"`
 	// The mail's Message-ID, the same at every attempt.
 	MessageID string `json:"message_id"`
+}
+
+// DelaySent: The mail that the delivery is late was sent.
+//
+// Recorded when the mail server has taken the mail.
+type DelaySent struct {
+	// The order that the mail is about: the key.
+	OrderID string `json:"order_id"`
+	// The mail's Message-ID, the same at every attempt.
+	MessageID string `json:"message_id"`
+}
+
+// ShiftBegun: A courier is on duty, and may be given orders.
+//
+// Recorded together with the new roster.
+type ShiftBegun struct {
+	// The shift: a courier has a new one each time.
+	ShiftID string `json:"shift_id"`
+	// The courier.
+	CourierID string `json:"courier_id"`
+}
+
+// ShiftEnded: The courier of the shift is off duty: an order that is carried is still delivered, no other one is given.
+//
+// Recorded together with the new roster.
+type ShiftEnded struct {
+	// The shift: a courier has a new one each time.
+	ShiftID string `json:"shift_id"`
+}
+
+// DeliveryQueued: No courier is free: the order waits behind those that came before it.
+//
+// Recorded when the order is confirmed and paid, together with its place in the queue.
+type DeliveryQueued struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+	// Who ordered, with the address that a mail about a delay needs.
+	Customer Customer `json:"customer"`
+	// A page of the queue: the depot and a number.
+	PageID string `json:"page_id"`
+}
+
+// DeliveryDelayed: The order still waits for a courier.
+//
+// Recorded when it has waited for two minutes.
+type DeliveryDelayed struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+	// Who ordered, with the address that a mail needs.
+	Customer Customer `json:"customer"`
+}
+
+// DeliveryDispatched: A courier carries the order, and no other one.
+//
+// Recorded together with the new roster, when a courier is free.
+type DeliveryDispatched struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+	// The courier.
+	CourierID string `json:"courier_id"`
+}
+
+// PositionReported: Where the courier is with the order; as often as the courier says so.
+//
+// Recorded once per position id, if this courier carries the order.
+type PositionReported struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+	// Tells one position of an order from another.
+	PositionID string `json:"position_id"`
+	// The courier.
+	CourierID string `json:"courier_id"`
+	// WGS 84. Unit: degrees.
+	Latitude float64 `json:"latitude"`
+	// WGS 84. Unit: degrees.
+	Longitude float64 `json:"longitude"`
+}
+
+// OrderDelivered: The customer has the order.
+//
+// Recorded if this courier carries it; the courier is free then.
+type OrderDelivered struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+	// The courier.
+	CourierID string `json:"courier_id"`
+}
+
+// DeliveryCancelled: The order was cancelled: it is not delivered, and a courier who carries it is free.
+//
+// Recorded after every cancellation of an order that is not delivered, also when nothing was dispatched.
+type DeliveryCancelled struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+}
+
+// Duty: A courier on duty.
+type Duty struct {
+	// The courier.
+	CourierID string `json:"courier_id"`
+	// The shift: a courier has a new one each time.
+	ShiftID string `json:"shift_id"`
+}
+
+// Ride: An order on its way.
+type Ride struct {
+	// The order.
+	OrderID string `json:"order_id"`
+	// The courier.
+	CourierID string `json:"courier_id"`
+}
+
+// CourierRoster: The couriers of a depot, and how many orders wait for them: the newest message counts.
+//
+// Recorded together with each event that changes it.
+type CourierRoster struct {
+	// Where the orders are fetched: the key.
+	Depot string `json:"depot"`
+	// Each courier once; who has waited longest is the first.
+	OnDuty []Duty `json:"on_duty"`
+	// Each order and each courier once.
+	Rides []Ride `json:"rides"`
+	// How many orders wait. Unit: orders.
+	Waiting int64 `json:"waiting"`
+	// Where the order is that is called next. Unit: page.
+	FirstPage int64 `json:"first_page"`
+	// Where the next order waits that comes. Unit: page.
+	LastPage int64 `json:"last_page"`
+}
+
+// QueuePage: A part of the queue of a depot: the newest message counts.
+//
+// Recorded together with the roster, whenever an order comes, is called or is cancelled.
+type QueuePage struct {
+	// A page of the queue: the depot and a number.
+	PageID string `json:"page_id"`
+	// Those that wait, in their order.
+	OrderIds []string `json:"order_ids"`
 }

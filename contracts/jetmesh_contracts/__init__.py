@@ -1,5 +1,19 @@
 """The events that the teams of the order mesh share: data only, no broker, no runtime."""
 
+from jetmesh_contracts.delivery import (
+    CourierRoster,
+    DeliveryCancelled,
+    DeliveryDelayed,
+    DeliveryDispatched,
+    DeliveryQueued,
+    Duty,
+    OrderDelivered,
+    PositionReported,
+    QueuePage,
+    Ride,
+    ShiftBegun,
+    ShiftEnded,
+)
 from jetmesh_contracts.event import Event, Token, UnknownVersion
 from jetmesh_contracts.growing import Grows
 from jetmesh_contracts.inventory import (
@@ -12,7 +26,7 @@ from jetmesh_contracts.inventory import (
     StockRestocked,
 )
 from jetmesh_contracts.money import Currency, Minor
-from jetmesh_contracts.notifications import CancellationSent, ConfirmationSent, ReceiptSent
+from jetmesh_contracts.notifications import CancellationSent, ConfirmationSent, DelaySent, ReceiptSent
 from jetmesh_contracts.orders import (
     Customer,
     Line,
@@ -53,6 +67,17 @@ EVENTS: tuple[type[Event], ...] = (
     ConfirmationSent,
     CancellationSent,
     ReceiptSent,
+    DelaySent,
+    ShiftBegun,
+    ShiftEnded,
+    DeliveryQueued,
+    DeliveryDelayed,
+    DeliveryDispatched,
+    PositionReported,
+    OrderDelivered,
+    DeliveryCancelled,
+    CourierRoster,
+    QueuePage,
 )
 """Every event of the mesh, in the order of an order's life."""
 
@@ -60,8 +85,15 @@ __all__ = [
     "EVENTS",
     "CancellationSent",
     "ConfirmationSent",
+    "CourierRoster",
     "Currency",
     "Customer",
+    "DelaySent",
+    "DeliveryCancelled",
+    "DeliveryDelayed",
+    "DeliveryDispatched",
+    "DeliveryQueued",
+    "Duty",
     "Event",
     "Goods",
     "GoodsRejected",
@@ -73,6 +105,7 @@ __all__ = [
     "OrderCancellationRequested",
     "OrderCancelled",
     "OrderConfirmed",
+    "OrderDelivered",
     "OrderGoodsSecured",
     "OrderPaymentSecured",
     "OrderPlaced",
@@ -82,7 +115,12 @@ __all__ = [
     "PaymentCaptured",
     "PaymentDeclined",
     "PaymentVoided",
+    "PositionReported",
+    "QueuePage",
     "ReceiptSent",
+    "Ride",
+    "ShiftBegun",
+    "ShiftEnded",
     "Shortage",
     "StockLevel",
     "StockRestocked",

@@ -31,3 +31,10 @@ class ReceiptSent(NotificationEvent, type="notifications.receipt_sent", ending=T
 
     Recorded when the mail server has taken the mail.
     """
+
+
+class DelaySent(NotificationEvent, type="notifications.delay_sent", ending=True):
+    """The mail that the delivery is late was sent.
+
+    Recorded when the mail server has taken the mail.
+    """

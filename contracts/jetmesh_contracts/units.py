@@ -7,3 +7,12 @@ MINOR: dict[str, JsonValue] = {"x-unit": "minor unit"}
 
 PIECES: dict[str, JsonValue] = {"x-unit": "pieces"}
 """A number of pieces of one article."""
+
+DEGREES: dict[str, JsonValue] = {"x-unit": "degrees"}
+"""An angle."""
+
+ORDERS: dict[str, JsonValue] = {"x-unit": "orders"}
+"""A number of orders."""
+
+PAGE: dict[str, JsonValue] = {"x-unit": "page"}
+"""Which page, counted from 0."""

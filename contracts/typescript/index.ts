@@ -304,6 +304,166 @@ export interface ReceiptSent {
   message_id: string;
 }
 
+/**
+ * The mail that the delivery is late was sent.
+ *
+ * Recorded when the mail server has taken the mail.
+ */
+export interface DelaySent {
+  /** The order that the mail is about: the key. */
+  order_id: string;
+  /** The mail's Message-ID, the same at every attempt. */
+  message_id: string;
+}
+
+/**
+ * A courier is on duty, and may be given orders.
+ *
+ * Recorded together with the new roster.
+ */
+export interface ShiftBegun {
+  /** The shift: a courier has a new one each time. */
+  shift_id: string;
+  /** The courier. */
+  courier_id: string;
+}
+
+/**
+ * The courier of the shift is off duty: an order that is carried is still delivered, no other one is given.
+ *
+ * Recorded together with the new roster.
+ */
+export interface ShiftEnded {
+  /** The shift: a courier has a new one each time. */
+  shift_id: string;
+}
+
+/**
+ * No courier is free: the order waits behind those that came before it.
+ *
+ * Recorded when the order is confirmed and paid, together with its place in the queue.
+ */
+export interface DeliveryQueued {
+  /** The order that is delivered: the key. */
+  order_id: string;
+  /** Who ordered, with the address that a mail about a delay needs. */
+  customer: Customer;
+  /** A page of the queue: the depot and a number. */
+  page_id: string;
+}
+
+/**
+ * The order still waits for a courier.
+ *
+ * Recorded when it has waited for two minutes.
+ */
+export interface DeliveryDelayed {
+  /** The order that is delivered: the key. */
+  order_id: string;
+  /** Who ordered, with the address that a mail needs. */
+  customer: Customer;
+}
+
+/**
+ * A courier carries the order, and no other one.
+ *
+ * Recorded together with the new roster, when a courier is free.
+ */
+export interface DeliveryDispatched {
+  /** The order that is delivered: the key. */
+  order_id: string;
+  /** The courier. */
+  courier_id: string;
+}
+
+/**
+ * Where the courier is with the order; as often as the courier says so.
+ *
+ * Recorded once per position id, if this courier carries the order.
+ */
+export interface PositionReported {
+  /** The order that is delivered: the key. */
+  order_id: string;
+  /** Tells one position of an order from another. */
+  position_id: string;
+  /** The courier. */
+  courier_id: string;
+  /** WGS 84. Unit: degrees. */
+  latitude: number;
+  /** WGS 84. Unit: degrees. */
+  longitude: number;
+}
+
+/**
+ * The customer has the order.
+ *
+ * Recorded if this courier carries it; the courier is free then.
+ */
+export interface OrderDelivered {
+  /** The order that is delivered: the key. */
+  order_id: string;
+  /** The courier. */
+  courier_id: string;
+}
+
+/**
+ * The order was cancelled: it is not delivered, and a courier who carries it is free.
+ *
+ * Recorded after every cancellation of an order that is not delivered, also when nothing was dispatched.
+ */
+export interface DeliveryCancelled {
+  /** The order that is delivered: the key. */
+  order_id: string;
+}
+
+/** A courier on duty. */
+export interface Duty {
+  /** The courier. */
+  courier_id: string;
+  /** The shift: a courier has a new one each time. */
+  shift_id: string;
+}
+
+/** An order on its way. */
+export interface Ride {
+  /** The order. */
+  order_id: string;
+  /** The courier. */
+  courier_id: string;
+}
+
+/**
+ * The couriers of a depot, and how many orders wait for them: the newest message counts.
+ *
+ * Recorded together with each event that changes it.
+ */
+export interface CourierRoster {
+  /** Where the orders are fetched: the key. */
+  depot: string;
+  /** Each courier once; who has waited longest is the first. */
+  on_duty: Array<Duty>;
+  /** Each order and each courier once. */
+  rides: Array<Ride>;
+  /** How many orders wait. Unit: orders. */
+  waiting: number;
+  /** Where the order is that is called next. Unit: page. */
+  first_page: number;
+  /** Where the next order waits that comes. Unit: page. */
+  last_page: number;
+}
+
+/**
+ * A part of the queue of a depot: the newest message counts.
+ *
+ * Recorded together with the roster, whenever an order comes, is called or is cancelled.
+ */
+export interface QueuePage {
+  /** A page of the queue: the depot and a number. */
+  page_id: string;
+  /** Those that wait, in their order. */
+  order_ids: Array<string>;
+}
+
 /** The body of each type of event. */
 export interface Events {
   "orders.placed": OrderPlaced;
@@ -326,6 +486,17 @@ export interface Events {
   "notifications.confirmation_sent": ConfirmationSent;
   "notifications.cancellation_sent": CancellationSent;
   "notifications.receipt_sent": ReceiptSent;
+  "notifications.delay_sent": DelaySent;
+  "shifts.begun": ShiftBegun;
+  "shifts.ended": ShiftEnded;
+  "delivery.queued": DeliveryQueued;
+  "delivery.delayed": DeliveryDelayed;
+  "delivery.dispatched": DeliveryDispatched;
+  "delivery.position_reported": PositionReported;
+  "delivery.delivered": OrderDelivered;
+  "delivery.cancelled": DeliveryCancelled;
+  "couriers.roster": CourierRoster;
+  "couriers.queue": QueuePage;
 }
 
 export type EventType = keyof Events;
@@ -352,4 +523,15 @@ export const STREAMS: Readonly<Record<EventType, string>> = {
   "notifications.confirmation_sent": "NOTIFICATIONS",
   "notifications.cancellation_sent": "NOTIFICATIONS",
   "notifications.receipt_sent": "NOTIFICATIONS",
+  "notifications.delay_sent": "NOTIFICATIONS",
+  "shifts.begun": "DELIVERY",
+  "shifts.ended": "DELIVERY",
+  "delivery.queued": "DELIVERY",
+  "delivery.delayed": "DELIVERY",
+  "delivery.dispatched": "DELIVERY",
+  "delivery.position_reported": "DELIVERY",
+  "delivery.delivered": "DELIVERY",
+  "delivery.cancelled": "DELIVERY",
+  "couriers.roster": "DELIVERY",
+  "couriers.queue": "DELIVERY",
 };

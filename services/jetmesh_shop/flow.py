@@ -2,9 +2,10 @@
 
 from jetmesh import App
 from jetmesh_shop.analytics.service import analytics
+from jetmesh_shop.delivery.service import delivery
 from jetmesh_shop.inventory.service import inventory
 from jetmesh_shop.notifications.service import notifications
 from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.service import payments
 
-SERVICES = App((orders, payments, inventory, notifications, analytics), name="shop")
+SERVICES = App((orders, payments, inventory, delivery, notifications, analytics), name="shop")

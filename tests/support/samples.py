@@ -12,6 +12,7 @@ from jetmesh_contracts import (
     OrderConfirmed,
     OrderPlaced,
     PaymentAuthorized,
+    PaymentCaptured,
     PaymentDeclined,
     Shortage,
     StockRestocked,
@@ -65,6 +66,13 @@ def authorized(order: OrderPlaced, authorization_id: str = "pi_1") -> PaymentAut
         amount_minor=order.total_minor,
         currency=order.currency,
     )
+
+
+def captured(order_id: str = "o-1") -> PaymentCaptured:
+    """The money is taken."""
+    return PaymentCaptured(
+        order_id=order_id, authorization_id="pi_1", amount_minor=2300, currency="EUR", customer=ADA
+    )  # fmt: skip
 
 
 def declined(order: OrderPlaced) -> PaymentDeclined:

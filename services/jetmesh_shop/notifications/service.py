@@ -1,4 +1,4 @@
-"""Tell the customer: the order is promised, the order will not be, the money is taken."""
+"""Tell the customer: the order is promised, the order will not be, the money is taken, the courier is late."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,8 @@ from jetmesh import Retry, Service
 from jetmesh_contracts import (
     CancellationSent,
     ConfirmationSent,
+    DelaySent,
+    DeliveryDelayed,
     OrderCancelled,
     OrderConfirmed,
     OrderRefused,
@@ -59,3 +61,11 @@ async def thank(payment: PaymentCaptured, deps: Notifications) -> ReceiptSent:
     sent = message_id("receipt", payment.order_id)
     await deps.mailer.send(contents.to(payment.customer.email, sent))
     return ReceiptSent(order_id=payment.order_id, message_id=sent)
+
+
+@notifications.on(needs=Mailer, retry=PATIENT)
+async def soothe(order: DeliveryDelayed, deps: Notifications) -> DelaySent:
+    """No courier was free for too long: say that the order comes later."""
+    sent = message_id("delay", order.order_id)
+    await deps.mailer.send(templates.delay(order.order_id).to(order.customer.email, sent))
+    return DelaySent(order_id=order.order_id, message_id=sent)

@@ -61,6 +61,12 @@ def receipt(order_id: str, currency: str, amount_minor: int) -> Contents:
     return _contents(f"Receipt for your order {order_id}", "We have received your payment. Thank you!", rows)
 
 
+def delay(order_id: str) -> Contents:
+    """No courier is free yet."""
+    said = "We are sorry: all our couriers are on their way. Yours comes as soon as one of them is free."
+    return _contents(f"Your order {order_id} takes a little longer", said)
+
+
 def _contents(title: str, said: str, rows: Sequence[tuple[str, str]] = ()) -> Contents:
     """A title, a sentence and a table of amounts, whose last row is the sum."""
     table = "".join(f"  {name:<44} {amount:>18}\n" for name, amount in rows)

@@ -16,6 +16,7 @@ from jetmesh.telemetry.otlp.variables import PROCESS
 from jetmesh.topology import nkeys
 from jetmesh.topology.accounts import OPERATOR
 from jetmesh_shop.analytics.service import analytics
+from jetmesh_shop.delivery.service import delivery
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.notifications.service import notifications
 from jetmesh_shop.orders.service import orders
@@ -25,7 +26,7 @@ APP = "jetmesh_shop.flow:SERVICES"
 JAEGER_GRPC_PORT, JAEGER_PAGE_PORT = 4317, 16686
 SPANS_MAX = 2_000_000
 """An order takes some 25 spans."""
-NOBODY_WAITS_FOR = frozenset({notifications.name, analytics.name})
+NOBODY_WAITS_FOR = frozenset({delivery.name, notifications.name, analytics.name})
 AFTERWARDS = 15
 """The niceness of what a confirmed order does not need: in a burst on few cores it comes after what does."""
 

@@ -19,6 +19,8 @@ from jetmesh_shop.reference.mailsink import MailSink
 from jetmesh_shop.reference.state import Stores
 
 PLACED, REFUSED = OrderPlaced.type, OrderRefused.type
+OTHER_ENTITIES = frozenset({"stock", "shifts"})
+"""What events are about besides orders."""
 ENDINGS = tuple(event.type for event in orders.endings)
 
 
@@ -32,7 +34,8 @@ class ShopBooks(Books):
 
     def is_of_a_story(self, event: Fact) -> bool:
         """Stories are those of orders."""
-        return not event.subject.startswith("stock.")
+        is_milestone = super(ShopBooks, self).is_of_a_story(event)
+        return is_milestone and event.subject.partition(".")[0] not in OTHER_ENTITIES
 
 
 def with_the_outside(found: Books, folder: Path) -> ShopBooks:

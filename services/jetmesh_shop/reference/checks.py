@@ -10,6 +10,7 @@ from jetmesh.operate.books import Fact
 from jetmesh.operate.checks import Check, Offences, lost
 from jetmesh_contracts import inventory, notifications, orders, payments
 from jetmesh_shop.flow import SERVICES
+from jetmesh_shop.reference import delivery_checks
 from jetmesh_shop.reference.books import PLACED, REFUSED, ShopBooks, total
 
 CONFIRMED, CANCELLED = orders.OrderConfirmed.type, orders.OrderCancelled.type
@@ -20,8 +21,8 @@ CAPTURE_FAILED = payments.PaymentCaptureFailed.type
 RESERVED, REJECTED = inventory.GoodsReserved.type, inventory.GoodsRejected.type
 RELEASED, RESTOCKED, LEVEL = inventory.GoodsReleased.type, inventory.StockRestocked.type, inventory.StockLevel.type
 CONFIRMATION, CANCELLATION = notifications.ConfirmationSent.type, notifications.CancellationSent.type
-RECEIPT = notifications.ReceiptSent.type
-MAILS = CONFIRMATION, CANCELLATION, RECEIPT
+RECEIPT, DELAY = notifications.ReceiptSent.type, notifications.DelaySent.type
+MAILS = CONFIRMATION, CANCELLATION, RECEIPT, DELAY
 
 EFFECTS: Mapping[str, Sequence[set[str]]] = {
     "confirmed": ({CAPTURED}, {AUTHORIZED}, {RESERVED}, {CONFIRMATION}, {RECEIPT}),
@@ -282,6 +283,7 @@ CHECKS: Sequence[Check[ShopBooks]] = (
     never_below_zero,
     stock_balances,
     goods_follow_the_end,
+    *delivery_checks.CHECKS,
     mails_agree,
     no_mail_twice,
     checks.letters_have_a_source,
@@ -296,6 +298,7 @@ RESTORED: Sequence[Check[ShopBooks]] = (
     never_below_zero,
     stock_balances,
     goods_follow_the_end,
+    *delivery_checks.RESTORED,
     checks.letters_have_a_source,
 )
 """What streams that were just restored must keep, whatever the bank and the mail server know besides."""

@@ -1,0 +1,1 @@
+"""Delivery: who carries which order to its customer."""

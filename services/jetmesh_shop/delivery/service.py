@@ -1,0 +1,72 @@
+"""Give an order that is confirmed and paid to a courier who is free, follow where he is, and say when it takes long."""
+
+from collections.abc import Sequence
+
+from jetmesh import Retry, Service, Snapshot
+from jetmesh_contracts import (
+    CourierRoster,
+    DeliveryCancelled,
+    DeliveryDelayed,
+    DeliveryDispatched,
+    DeliveryQueued,
+    OrderCancelled,
+    OrderDelivered,
+    PaymentCaptured,
+    PositionReported,
+    QueuePage,
+    ShiftBegun,
+    ShiftEnded,
+)
+from jetmesh_shop.delivery import domain
+from jetmesh_shop.delivery.domain import DEPOT, Known, Trip, Unread
+from jetmesh_shop.fold import Fold
+
+SHORT = Retry(longest_seconds=10)
+"""What a courier says may be ahead of the story that is read, but not for long."""
+
+delivery = Service("delivery")
+
+
+@delivery.on_many(retry=SHORT, since="now")
+async def dispatch(
+    arrived: Sequence[PaymentCaptured | OrderCancelled | OrderDelivered | ShiftBegun | ShiftEnded], snapshot: Snapshot
+) -> list[
+    DeliveryDispatched
+    | DeliveryQueued
+    | OrderDelivered
+    | DeliveryCancelled
+    | ShiftBegun
+    | ShiftEnded
+    | CourierRoster
+    | QueuePage
+]:
+    """Orders were paid, delivered or cancelled, couriers came or went: decide together who carries what."""
+    rosters = await snapshot.latest(CourierRoster, [DEPOT])
+    trips = await snapshot.stories(Trip, DeliveryDispatched, domain.orders_of(arrived))
+    shifts = await snapshot.stories(Fold, ShiftBegun, domain.shifts_of(arrived))
+    known = Known(rosters.get(DEPOT) or domain.empty_roster(), dict(trips), shifts)
+    while True:
+        try:
+            return domain.decide(arrived, known)
+        except Unread as unread:
+            await _read(unread, known, snapshot)
+
+
+@delivery.intake(retry=SHORT)
+async def track(position: PositionReported, trip: Trip) -> PositionReported:
+    """A courier says where he is: record it, if it is he who carries the order."""
+    domain.require_carrier(position, trip)
+    return position
+
+
+@delivery.after(minutes=2)
+async def delay(queued: DeliveryQueued, trip: Trip) -> DeliveryDelayed | None:
+    """The time is up: an order that still waits for a courier is delayed."""
+    return domain.delay(queued, trip)
+
+
+async def _read(unread: Unread, known: Known, snapshot: Snapshot) -> None:
+    """Read more of the queue; a page on which nobody ever waited is empty."""
+    pages = await snapshot.latest(QueuePage, unread.pages)
+    known.pages.update({name: pages[name].order_ids if name in pages else () for name in unread.pages})
+    known.trips.update(await snapshot.stories(Trip, DeliveryDispatched, unread.orders))

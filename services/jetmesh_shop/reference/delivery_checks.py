@@ -1,0 +1,87 @@
+"""What must hold of couriers and of the orders that they carry: each check names what offends against it."""
+
+from collections.abc import Iterator, Sequence
+
+from jetmesh.operate.books import Fact
+from jetmesh.operate.checks import Check, Offences, lost
+from jetmesh_contracts import delivery, notifications, payments
+from jetmesh_shop.delivery.service import delivery as service
+from jetmesh_shop.reference.books import ShopBooks
+
+CAPTURED = payments.PaymentCaptured.type
+QUEUED, DISPATCHED = delivery.DeliveryQueued.type, delivery.DeliveryDispatched.type
+DELIVERED, CALLED_OFF = delivery.OrderDelivered.type, delivery.DeliveryCancelled.type
+DELAYED, DELAY_MAIL = delivery.DeliveryDelayed.type, notifications.DelaySent.type
+ROSTER = delivery.CourierRoster.type
+
+
+def one_order_each(books: ShopBooks) -> Offences:
+    """no courier carries two orders at once, and nobody else delivers an order"""
+    carried: dict[str, str] = {}
+    for event in _in_order(books, DISPATCHED, DELIVERED, CALLED_OFF):
+        courier_id = event.body.get("courier_id", "")
+        if event.type == DISPATCHED:
+            for other in (order_id for order_id, carrier in carried.items() if carrier == courier_id):
+                yield f"{event.key}: {courier_id} was given it while carrying {other}"
+            carried[event.key] = courier_id
+            continue
+        carrier = carried.pop(event.key, "")
+        if event.type == DELIVERED and carrier != courier_id:
+            yield f"{event.key}: was delivered by {courier_id}, and carried by {carrier or 'nobody'}"
+
+
+def paid_orders_are_delivered(books: ShopBooks) -> Offences:
+    """every paid order waits for a courier, is carried, delivered or called off"""
+    missing, known = lost(books), {QUEUED, DISPATCHED, DELIVERED, CALLED_OFF}
+    # What was paid before there was a delivery is not its concern (`since`).
+    began = min((event.unix_nano for event in books.events if event.stream == service.stream), default=0)
+    for event in books.of_type(CAPTURED) if began else ():
+        if event.unix_nano > began and not known & (books.stories[event.key].keys() | missing[event.key]):
+            yield f"{event.key}: is paid, and delivery knows nothing of it"
+
+
+def roster_agrees(books: ShopBooks) -> Offences:
+    """the roster agrees with what happened, and no order waits while a courier is free"""
+    roster = next(reversed(_in_order(books, ROSTER)), None)
+    if roster is None:
+        return
+    waiting, carried = _open(books)
+    rides = {ride["order_id"]: ride["courier_id"] for ride in roster.body["rides"]}
+    for order_id in sorted(rides.items() ^ carried.items()):
+        yield f"{order_id[0]}: the roster says that it is carried by {rides.get(order_id[0], 'nobody')}"
+    if roster.body["waiting"] != len(waiting):
+        yield f"{roster}: says that {roster.body['waiting']} orders wait, and {len(waiting)} do"
+    free = {duty["courier_id"] for duty in roster.body["on_duty"]} - set(rides.values())
+    if waiting and free:
+        yield f"{min(waiting)}: waits while {min(free)} is free"
+
+
+def delayed_are_told(books: ShopBooks) -> Offences:
+    """every customer whose order is delayed is told"""
+    missing = lost(books)
+    for key, story in books.stories.items():
+        if DELAYED in story and DELAY_MAIL not in story.keys() | missing[key]:
+            yield f"{key}: is delayed, but there is no {DELAY_MAIL}"
+
+
+def _open(books: ShopBooks) -> tuple[set[str], dict[str, str]]:
+    """The orders that wait, and those that are carried, by whom."""
+    waiting, carried = set(), {}
+    for key, story in books.stories.items():
+        if {DELIVERED, CALLED_OFF} & story.keys():
+            continue
+        if DISPATCHED in story:
+            carried[key] = story[DISPATCHED].body["courier_id"]
+        elif QUEUED in story:
+            waiting.add(key)
+    return waiting, carried
+
+
+def _in_order(books: ShopBooks, *types: str) -> Sequence[Fact]:
+    found: Iterator[Fact] = books.of_type(*types)
+    return sorted(found, key=lambda event: event.sequence)
+
+
+CHECKS: Sequence[Check[ShopBooks]] = (paid_orders_are_delivered, one_order_each, roster_agrees, delayed_are_told)
+RESTORED: Sequence[Check[ShopBooks]] = (one_order_each, roster_agrees)
+"""What streams that were just restored must keep."""

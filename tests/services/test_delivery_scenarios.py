@@ -1,0 +1,314 @@
+"""Delivery: a courier carries one order at a time, who waits is served in order, and time says that it takes long."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given as examples
+from hypothesis import strategies as st
+
+from jetmesh import NotYet, Permanent
+from jetmesh.testing import given
+from jetmesh_contracts import (
+    CourierRoster,
+    DeliveryCancelled,
+    DeliveryDelayed,
+    DeliveryDispatched,
+    DeliveryQueued,
+    Duty,
+    OrderDelivered,
+    PositionReported,
+    QueuePage,
+    Ride,
+    ShiftBegun,
+    ShiftEnded,
+)
+from jetmesh_shop.delivery import domain
+from jetmesh_shop.delivery.domain import DEPOT, PAGE_ORDERS, Known, Trip
+from jetmesh_shop.delivery.service import delay, dispatch, track
+from jetmesh_shop.fold import Fold
+from tests.support.samples import ADA, cancelled, captured, placed
+
+ROSA, JAN = ShiftBegun(shift_id="rosa-1", courier_id="rosa"), ShiftBegun(shift_id="jan-1", courier_id="jan")
+
+
+def roster(*shifts: ShiftBegun, rides: dict[str, str] | None = None, **counts: int) -> CourierRoster:
+    """Who is on duty, in the order of their waiting, and who carries what."""
+    return CourierRoster(
+        depot=DEPOT,
+        on_duty=tuple(Duty(courier_id=shift.courier_id, shift_id=shift.shift_id) for shift in shifts),
+        rides=tuple(Ride(order_id=order_id, courier_id=courier_id) for order_id, courier_id in (rides or {}).items()),
+        **{"waiting": 0, "first_page": 0, "last_page": 0, **counts},
+    )
+
+
+def queued(order_id: str = "o-1", page: int = 0) -> DeliveryQueued:
+    return DeliveryQueued(order_id=order_id, customer=ADA, page_id=f"{DEPOT}-{page}")
+
+
+def page(*order_ids: str, number: int = 0) -> QueuePage:
+    return QueuePage(page_id=f"{DEPOT}-{number}", order_ids=order_ids)
+
+
+def sent(order_id: str = "o-1", courier_id: str = "rosa") -> DeliveryDispatched:
+    return DeliveryDispatched(order_id=order_id, courier_id=courier_id)
+
+
+def delivered(order_id: str = "o-1", courier_id: str = "rosa") -> OrderDelivered:
+    return OrderDelivered(order_id=order_id, courier_id=courier_id)
+
+
+async def test_a_paid_order_goes_to_the_courier_who_has_waited_longest() -> None:
+    await (
+        given(roster(ROSA, JAN)).when(dispatch, captured("o-1")).then(sent(), roster(ROSA, JAN, rides={"o-1": "rosa"}))
+    )
+
+
+async def test_without_a_courier_an_order_waits() -> None:
+    await given().when(dispatch, captured("o-1")).then(queued(), roster(waiting=1), page("o-1"))
+
+
+async def test_a_courier_who_comes_gets_the_order_that_has_waited_longest() -> None:
+    before = [queued("o-1"), queued("o-2"), page("o-1", "o-2"), roster(waiting=2)]
+    await (
+        given(*before)
+        .when(dispatch, ROSA)
+        .then(ROSA, sent("o-1"), roster(ROSA, rides={"o-1": "rosa"}, waiting=1), page("o-2"))
+    )
+
+
+async def test_who_waits_comes_before_who_is_new() -> None:
+    await (
+        given(queued("o-1"), page("o-1"), roster(waiting=1))
+        .when(dispatch, [captured("o-2"), ROSA])
+        .then(ROSA, sent("o-1"), queued("o-2"), roster(ROSA, rides={"o-1": "rosa"}, waiting=1), page("o-2"))
+    )
+
+
+async def test_no_courier_gets_two_of_a_batch() -> None:
+    orders = [captured(f"o-{number}") for number in range(3)]
+    await (
+        given(roster(ROSA, JAN))
+        .when(dispatch, orders)
+        .then(
+            sent("o-0", "rosa"), sent("o-1", "jan"), queued("o-2"),
+            roster(ROSA, JAN, rides={"o-0": "rosa", "o-1": "jan"}, waiting=1), page("o-2"),
+        )
+    )  # fmt: skip
+
+
+async def test_who_has_delivered_gets_the_next_order_after_those_who_wait() -> None:
+    before = [sent("o-1", "rosa"), roster(ROSA, JAN, rides={"o-1": "rosa"})]
+    await given(*before).when(dispatch, delivered()).then(delivered(), roster(JAN, ROSA))
+    waiting = [queued("o-2"), page("o-2"), sent(), roster(ROSA, rides={"o-1": "rosa"}, waiting=1)]
+    await (
+        given(*waiting)
+        .when(dispatch, delivered())
+        .then(delivered(), sent("o-2"), roster(ROSA, rides={"o-2": "rosa"}), page())
+    )
+
+
+async def test_a_cancelled_order_frees_its_courier() -> None:
+    ended = DeliveryCancelled(order_id="o-1")
+    before = [sent(), roster(ROSA, rides={"o-1": "rosa"})]
+    await given(*before).when(dispatch, cancelled(placed())).then(ended, roster(ROSA))
+    await given(sent(), ended, roster(ROSA)).when(dispatch, cancelled(placed())).then()
+    await given(sent(), ended, roster(ROSA)).when(dispatch, delivered()).then()
+
+
+async def test_a_cancelled_order_leaves_the_queue() -> None:
+    before = [queued("o-1"), queued("o-2"), page("o-1", "o-2"), roster(waiting=2)]
+    ended = DeliveryCancelled(order_id="o-1")
+    await given(*before).when(dispatch, cancelled(placed("o-1"))).then(ended, roster(waiting=1), page("o-2"))
+    await (
+        given(*before)
+        .when(dispatch, [cancelled(placed("o-1")), ROSA])
+        .then(ended, ROSA, sent("o-2"), roster(ROSA, rides={"o-2": "rosa"}), page())
+    )
+
+
+async def test_a_cancellation_that_overtakes_the_payment_ends_it_here() -> None:
+    ended = DeliveryCancelled(order_id="o-1")
+    await given(roster(ROSA)).when(dispatch, cancelled(placed())).then(ended, roster(ROSA))
+    await given(ended, roster(ROSA)).when(dispatch, captured("o-1")).then()
+
+
+async def test_a_delivered_order_is_not_cancelled() -> None:
+    await given(sent(), delivered(), roster(ROSA)).when(dispatch, cancelled(placed())).then()
+
+
+async def test_a_courier_who_goes_off_duty_delivers_what_he_carries_and_gets_no_more() -> None:
+    end = ShiftEnded(shift_id="rosa-1")
+    on_the_way = [ROSA, sent(), roster(ROSA, rides={"o-1": "rosa"})]
+    await given(*on_the_way).when(dispatch, end).then(end, roster(rides={"o-1": "rosa"}))
+    late = [ROSA, end, sent(), roster(rides={"o-1": "rosa"})]
+    await (
+        given(*late)
+        .when(dispatch, captured("o-2"))
+        .then(queued("o-2"), roster(rides={"o-1": "rosa"}, waiting=1), page("o-2"))
+    )
+    await given(*late).when(dispatch, delivered()).then(delivered(), roster())
+    await given(*late, delivered()).when(dispatch, delivered()).then()
+
+
+async def test_a_shift_that_has_ended_does_not_begin() -> None:
+    end = ShiftEnded(shift_id="rosa-1")
+    await given().when(dispatch, end).then(end, roster())
+    await given(end, roster()).when(dispatch, ROSA).then()
+
+
+async def test_a_courier_in_two_shifts_is_one_courier() -> None:
+    again = ShiftBegun(shift_id="rosa-2", courier_id="rosa")
+    await given(ROSA, roster(ROSA)).when(dispatch, again).then(again, roster(again))
+    end = ShiftEnded(shift_id="rosa-1")
+    await given(ROSA, again, roster(again)).when(dispatch, end).then(end, roster(again))
+
+
+async def test_nobody_says_of_an_order_what_another_one_carries() -> None:
+    before = [sent("o-1", "rosa"), roster(ROSA, JAN, rides={"o-1": "rosa"})]
+    await (
+        given(*before)
+        .when(dispatch, delivered("o-1", "jan"))
+        .then_raises(Permanent, "jan does not carry o-1, rosa does")
+    )
+    await given(roster(ROSA)).when(dispatch, delivered()).then_raises(NotYet, "no courier carries o-1")
+
+
+async def test_a_full_page_is_followed_by_another_one() -> None:
+    full = page(*(f"o-{number}" for number in range(PAGE_ORDERS)))
+    new, after = captured("o-x"), roster(waiting=PAGE_ORDERS + 1, last_page=1)
+    await (
+        given(full, roster(waiting=PAGE_ORDERS))
+        .when(dispatch, new)
+        .then(queued("o-x", 1), after, full, page("o-x", number=1))
+    )
+    await (
+        given(queued("o-x", 1), page(number=0), page("o-x", number=1), roster(waiting=1, last_page=1))
+        .when(dispatch, ROSA)
+        .then(
+            ROSA, sent("o-x"), roster(ROSA, rides={"o-x": "rosa"}, first_page=1, last_page=1), page(), page(number=1)
+        )
+    )  # fmt: skip
+
+
+def position(number: int = 1, courier_id: str = "rosa") -> PositionReported:
+    return PositionReported(
+        order_id="o-1", position_id=f"p-{number}", courier_id=courier_id, latitude=52.5, longitude=13.4
+    )
+
+
+async def test_every_position_of_who_carries_the_order_is_recorded_once() -> None:
+    await given(sent()).when(track, position(1)).then(position(1))
+    await given(sent(), position(1)).when(track, position(2)).then(position(2))
+    await given(sent(), position(1)).when(track, position(1)).then()
+    await given(sent()).when(track, position(courier_id="jan")).then_raises(Permanent, "jan does not carry o-1")
+    await given(queued()).when(track, position()).then_raises(NotYet, "no courier carries o-1")
+
+
+async def test_an_order_that_still_waits_when_the_time_is_up_is_delayed() -> None:
+    late = DeliveryDelayed(order_id="o-1", customer=ADA)
+    await given(queued()).when(delay, queued()).then(late)
+    await given(queued(), late).when(delay, queued()).then()
+    await given(queued(), sent()).when(delay, queued()).then()
+    await given(queued(), DeliveryCancelled(order_id="o-1")).when(delay, queued()).then()
+
+
+class Town:
+    """Delivery in memory: what it recorded, applied as a broker would, batch by batch."""
+
+    def __init__(self) -> None:
+        self.roster = domain.empty_roster()
+        self.trips: dict[str, Trip] = {}
+        self.shifts: dict[str, Fold] = {}
+        self.pages: dict[str, tuple[str, ...]] = {}
+        self.carried: dict[str, str] = {}
+
+    def react(self, *arrived: domain.Arrived) -> None:
+        """Decide a batch, and apply it."""
+        known = Known(
+            self.roster,
+            {key: self.trips.get(key, Trip()) for key in domain.orders_of(arrived)},
+            {key: self.shifts.get(key, Fold()) for key in domain.shifts_of(arrived)},
+        )
+        for event in self._decided(arrived, known):
+            self._apply(event)
+
+    def _decided(self, arrived: Sequence[domain.Arrived], known: Known) -> list[domain.DeskEvent]:
+        while True:
+            try:
+                return domain.decide(arrived, known)
+            except domain.Unread as unread:
+                known.pages.update({name: self.pages.get(name, ()) for name in unread.pages})
+                known.trips.update({key: self.trips[key] for key in unread.orders})
+
+    def _apply(self, event: Any) -> None:
+        match event:
+            case CourierRoster():
+                self.roster = event
+            case QueuePage():
+                self.pages[event.page_id] = event.order_ids
+            case ShiftBegun() | ShiftEnded():
+                self.shifts[event.shift_id] = self.shifts.get(event.shift_id, Fold()).evolve(event)
+            case _:
+                self.trips[event.order_id] = self.trips.get(event.order_id, Trip()).evolve(event)
+        if isinstance(event, DeliveryDispatched):
+            assert event.courier_id not in self.carried.values(), event
+            self.carried[event.order_id] = event.courier_id
+        elif isinstance(event, (OrderDelivered, DeliveryCancelled)):
+            self.carried.pop(event.order_id, None)
+
+    @property
+    def waiting(self) -> list[str]:
+        return [order_id for page in self.pages.values() for order_id in page]
+
+    def is_sound(self) -> None:
+        """The roster is what was recorded, and nobody waits while a courier is free."""
+        assert self.carried == {ride.order_id: ride.courier_id for ride in self.roster.rides}
+        assert self.roster.waiting == len(self.waiting) == len(set(self.waiting))
+        busy = set(self.carried.values())
+        assert not self.waiting or all(duty.courier_id in busy for duty in self.roster.on_duty)
+
+
+STEPS = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from(["pay", "cancel", "deliver", "begin", "end"]), st.integers(0, 5)),
+        min_size=1, max_size=5, unique_by=lambda step: (step[0] in ("begin", "end"), step[1]),
+    ),
+    max_size=25,
+)  # fmt: skip
+
+
+@examples(STEPS)
+def test_whatever_comes_in_whatever_order_no_courier_has_two_orders(batches: list[list[tuple[str, int]]]) -> None:
+    town = Town()
+    for batch in batches:
+        town.react(*(event for what, number in batch for event in _event(town, what, number)))
+        town.is_sound()
+
+
+def _event(town: Town, what: str, number: int) -> list[domain.Arrived]:
+    order_id, shift = f"o-{number}", f"s-{number}"
+    carrier = town.trips.get(order_id, Trip()).courier_id
+    found: dict[str, list[domain.Arrived]] = {
+        "pay": [captured(order_id)],
+        "cancel": [cancelled(placed(order_id))],
+        "deliver": [delivered(order_id, carrier)] if carrier else [],
+        "begin": [ShiftBegun(shift_id=shift, courier_id=f"c-{number % 2}")],
+        "end": [ShiftEnded(shift_id=shift)],
+    }
+    return found[what]
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_pages_are_left_behind_when_they_are_empty(behind: int) -> None:
+    town = Town()
+    orders = [f"o-{number}" for number in range(2 * PAGE_ORDERS + 5)]
+    for order_id in orders:
+        town.react(captured(order_id))
+    assert (town.roster.last_page, len(town.waiting)) == (2, len(orders))
+    town.react(ROSA)
+    for order_id in orders[: len(orders) - behind]:
+        town.react(delivered(order_id))
+        town.is_sound()
+    assert len(town.carried) == behind
+    assert town.roster.waiting == 0
