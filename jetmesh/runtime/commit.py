@@ -12,7 +12,7 @@ from jetmesh.jetstream.message import Guard, Message, Refused, Unknown
 from jetmesh.jetstream.publisher import BATCH_MAX
 from jetmesh.jetstream.subject import story_subject, subject_of
 from jetmesh.runtime.binding import Binding
-from jetmesh.runtime.precedent import SECOND, is_caused, reads_one_milestone, require_same
+from jetmesh.runtime.precedent import SecondMilestone, is_caused, reads_one_milestone, require_same
 from jetmesh.runtime.reading import Reading
 from jetmesh.runtime.recording import Recording, join_story, start_of
 from jetmesh.telemetry.spans import OUTCOME, Attempt
@@ -115,7 +115,7 @@ class Commits:
         same = [message for message in story if message.subject == one.subject]
         is_duplicate = self._is_one_fact and one.key == one.cause.key
         if same and not is_duplicate and not is_caused(same[0], one.cause.envelope):
-            raise Permanent(SECOND.format(key=one.key, type=type(one.event).type))
+            raise SecondMilestone(one.key, type(one.event).type)
         return bool(same)
 
     async def record(self, plan: Sequence[BatchEvent], reading: Reading) -> bool:

@@ -13,6 +13,7 @@ from jetmesh.outcome import EventsRecorded, Outcome, Settled
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.commit import Commits, by_attempt
 from jetmesh.runtime.handle import Chain, How
+from jetmesh.runtime.precedent import SecondMilestone
 from jetmesh.runtime.reading import Archived, Reading
 from jetmesh.runtime.recording import Recording
 from jetmesh.runtime.stories import folded
@@ -88,7 +89,15 @@ class Many:
             if not decided:
                 return {}
             plan = self._commits.plan(decided, attempts, reading)
-            if done := await self._commits.done(plan, reading, is_first=rounds == 0):
+            try:
+                done = await self._commits.done(plan, reading, is_first=rounds == 0)
+            except SecondMilestone:
+                # A level that is older than the story makes a decision that was made already.
+                if not reading.levels or rounds == ROUNDS - 1:
+                    raise
+                reading.forget()
+                continue
+            if done:
                 attempts = [attempt for attempt in attempts if attempt not in done]
                 if attempts:
                     continue

@@ -21,6 +21,13 @@ SECOND = (
 )
 
 
+class SecondMilestone(Permanent):
+    """A milestone would be recorded a second time, from another cause."""
+
+    def __init__(self, key: str, event_type: str) -> None:
+        super().__init__(SECOND.format(key=key, type=event_type))
+
+
 class Precedent:
     """Judges for one reaction. A reaction that takes the story judges itself, unless the story is archived."""
 
@@ -69,7 +76,7 @@ class Precedent:
         is_duplicate = self._is_one_fact and milestones[0].key == envelope.key
         if is_duplicate or any(is_caused(message, envelope) for message in milestones):
             return True
-        raise Permanent(SECOND.format(key=milestones[0].key, type=milestones[0].type))
+        raise SecondMilestone(milestones[0].key, milestones[0].type)
 
     def _is_recorded(self, envelope: Envelope, stored: Sequence[Stored]) -> bool:
         """Whether another version recorded the outcome of this delivery, of a type that this one does not declare."""

@@ -88,6 +88,34 @@ async def test_a_level_that_another_writer_changed_is_read_anew(
     assert batches == [["j-1"], ["j-2"], ["j-3"], ["j-3"]]
 
 
+async def test_a_decision_on_a_level_that_is_older_than_a_story_is_made_again(mesh_of: MeshOf) -> None:
+    """Another replica has finished the job that, by the level which this one remembers, is the next."""
+    service = work()
+
+    @service.on_many
+    async def finish_next(asked: Sequence[Asked], snapshot: Snapshot) -> list[Noted | Finished | Level]:
+        """A job is asked for: finish the next one of those that wait."""
+        await snapshot.stories(Work, Noted, [one.job_id for one in asked])
+        levels = await snapshot.latest(Level, ["all"])
+        number = levels["all"].spent if "all" in levels else 0
+        await snapshot.stories(Work, Finished, [f"w-{number}"])
+        return [
+            Noted(job_id=asked[0].job_id), Finished(job_id=f"w-{number}"), Level(name="all", spent=number + 1)
+        ]  # fmt: skip
+
+    mesh = await mesh_of(service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.recorded(Finished, "w-0")
+    await mesh.settled()
+    await mesh.record(Finished(job_id="w-1"))
+    await mesh.record(Level(name="all", spent=2))
+    await mesh.record(Asked(job_id="j-2"))
+    await mesh.recorded(Finished, "w-2")
+    await mesh.settled()
+    assert (await mesh.recorded(Level, "all")).spent == 3
+    assert await mesh.dead_letters() == []
+
+
 async def test_a_poisoned_delivery_is_found_and_the_others_go_on(
     mesh_of: MeshOf, tally: tuple[Service, Batches]
 ) -> None:

@@ -30,9 +30,10 @@ from jetmesh.topology.accounts import OPERATOR
 from jetmesh.topology.streams import topology
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders as orders_service
-from jetmesh_shop.reference import mix, placing, stock, summary
+from jetmesh_shop.reference import couriers, mix, placing, stock, summary
 from jetmesh_shop.reference.audit import AUDIT, collect
 from jetmesh_shop.reference.backing import BACKING, sent_on_to, shop
+from jetmesh_shop.reference.couriers import Couriers
 from jetmesh_shop.reference.state import Stores
 
 INTERRUPTED = 130
@@ -74,15 +75,19 @@ class Play:
                 new = await stock.seed(context)
                 words.append(f"{new} articles delivered" if new else "as it was left")
             self.mesh.announce()
-            first = await self._first_order(context)
-            async with endings(context, [orders_service]) as count:
-                placed = await self._orders(context) or [first]
-                if self.asked.leave:
-                    await self._until_ended(context, count)
-                    return await self._summary(context, placed)
-            self._invite(first)
-            await asyncio.Event().wait()
-            return 0
+            async with couriers.on_duty(context, couriers.enough_for(self.asked.orders)) as on_duty:
+                return await self._deliveries(context, on_duty)
+
+    async def _deliveries(self, context: Context, on_duty: Couriers) -> int:
+        first = await self._first_order(context)
+        async with endings(context, [orders_service]) as count:
+            placed = await self._orders(context) or [first]
+            if self.asked.leave:
+                await self._until_ended(context, count, on_duty)
+                return await self._summary(context, placed)
+        self._invite(first)
+        await asyncio.Event().wait()
+        return 0
 
     async def _first_order(self, context: Context) -> str:
         """Place an order over HTTP, and print its story as it happens."""
@@ -111,13 +116,13 @@ class Play:
             self.view.show(f"{len(orders):,} orders placed over {self.asked.via.upper()} in {seconds:.1f} s")
         return [order.order_id for order in orders]
 
-    async def _until_ended(self, context: Context, count: Count) -> None:
-        """Wait until every order has ended and no delivery is pending, or the time is up."""
+    async def _until_ended(self, context: Context, count: Count, on_duty: Couriers) -> None:
+        """Wait until every order has ended, every courier is idle and no delivery is pending, or the time is up."""
         with self.view.bar("ended", self.asked.orders) as update:
 
             async def ended() -> bool:
                 update(completed=(done := await count()))
-                return done >= self.asked.orders
+                return done >= self.asked.orders and await on_duty.are_idle()
 
             if not await at_rest(context.connection, NEEDED.work, ended, self.asked.deadline_seconds):
                 self.view.warn(f"not everything has ended within {self.asked.deadline_seconds:.0f} s")
@@ -165,7 +170,7 @@ class Play:
 @ports.option
 @ports.free_option
 def demo(state: StateFolder, wanted: Mapping[str, int], *, free: bool, **wishes: object) -> None:
-    """Run the whole mesh on this machine: broker, five services, a shop in the browser, mail, traces.
+    """Run the whole mesh on this machine: broker, six services, couriers, a shop in the browser, mail, traces.
 
     Places a first order and prints its story as it happens, then goes on until Ctrl-C. The data stay in the state
     folder: a second start goes on with them. NATS_URL names a broker to use instead of an own one; traces also go to

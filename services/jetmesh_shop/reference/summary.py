@@ -13,6 +13,7 @@ from jetmesh.operate.load import percentile
 from jetmesh_shop.reference.audit import ENDS
 from jetmesh_shop.reference.books import ENDINGS, PLACED, REFUSED, ShopBooks
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
+from jetmesh_shop.reference.delivery_checks import DELIVERED
 from jetmesh_shop.reference.traces import Damaged, TraceStore
 
 Summary = Mapping[str, float]
@@ -38,6 +39,7 @@ def summarize(done: Audit[ShopBooks], order_ids: Collection[str], traces: Path) 
     return {
         "placed": len(stories),
         **{end: kinds.count(end) for end in ENDS},
+        "delivered": sum(DELIVERED in story for story in stories.values()),
         "charged_twice": sum(balance.captures > 1 for balance in books.balances or ()),
         "oversold": sum(shelf.oversold for shelf in shelves(books).values()),
         "dead_letters": sum(letter.unix_nano >= began for letter in books.letters),
@@ -62,6 +64,7 @@ def render(summary: Summary) -> RenderableType:
         ("seconds", f"{summary['seconds']:,.1f}"),
         ("orders/s", f"{summary['orders_per_second']:,.0f}"),
         *((f"p{percent}", _duration(summary[f"latency_p{percent}_ms"])) for percent in PERCENTILES),
+        ("delivered", f"{summary['delivered']:,.0f}"),
         ("drained after", f"{summary['drained_seconds']:,.1f} s"),
     )
     return Group(ends, Text(), times)
