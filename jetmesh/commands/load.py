@@ -72,6 +72,7 @@ async def _load(
     owners = {event.owner for event in events}
     async with (
         reach_running(state) as mesh,
+        own.beside(mesh),
         endings(mesh, [service for service in services if service.name in owners]) as count,
     ):
         clicks: Clicks = await drive(mesh, events, rate)

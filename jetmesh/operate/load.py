@@ -7,6 +7,7 @@ because the mesh was slow is slow; a driver that waits for the mesh would leave 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 from uuid import uuid4
@@ -51,6 +52,8 @@ class Load:
     """By default from each event to each that a reaction may record because of it."""
     what: str = "stories"
     """What the app calls that which an event begins, in the plural."""
+    beside: Callable[[Context], AbstractAsyncContextManager[object]] = nullcontext
+    """Plays whoever outside the stories need besides, for as long as they go on."""
 
 
 def intervals_of(services: Sequence[Service]) -> list[Interval]:

@@ -36,6 +36,8 @@ from tests.chaos.neighbour import Neighbour
 from tests.chaos.network import Network
 
 ACK_WAIT_SECONDS = 3
+DELAY_SECONDS = 10.0
+"""So soon an order that waits for a courier is delayed."""
 NAMES = tuple(service.name for service in SERVICES)
 START_SECONDS = 60.0
 PAUSE_SECONDS_MAX = 1.0
@@ -173,6 +175,7 @@ class Arena:
             "JETMESH_ACK_WAIT_SECONDS": str(ACK_WAIT_SECONDS),
             "JETMESH_REPLICAS": str(len(self.nodes)),
             "JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS": str(self._asked.deadline),
+            "JETMESH_AFTER_DELIVERY_DELAY_SECONDS": str(DELAY_SECONDS),
             wrapped.TRAPS: str(traps),
             wrapped.BUG: self._asked.bug,
             **QUIET,

@@ -1,4 +1,4 @@
-"""Customers: orders at a steady rate, some again, some with cards that waver, some withdrawn."""
+"""Customers: orders at a steady rate, some again, some with cards that waver, some withdrawn; couriers come and go."""
 
 import asyncio
 import random
@@ -13,6 +13,7 @@ from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.domain import check
 from jetmesh_shop.payments.bank import CAPTURE_FAILS, FLAKY, HOLD_EXPIRES
 from jetmesh_shop.reference import mix
+from jetmesh_shop.reference.couriers import Couriers
 from tests.chaos.figures import Figures
 
 AGAIN, WITHDRAWN = 0.05, 0.03
@@ -72,3 +73,11 @@ class Customers:
                 await asyncio.sleep(unavailable.retry_after_seconds)
             else:
                 return
+
+
+async def come_and_go(couriers: Couriers, seed: int, seconds: float) -> None:
+    """Now and then a courier ends a shift, carrying an order or not, and begins another one."""
+    chance, ends_at = random.Random(f"couriers {seed}"), time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        await asyncio.sleep(chance.uniform(0.2, 2.0))
+        await couriers.rest(chance.choice(couriers.names))

@@ -24,13 +24,15 @@ from jetmesh.topology.provision import Drift
 from jetmesh_shop.orders.service import orders as orders_service
 from jetmesh_shop.reference.audit import AFTER_CRASHES, collect
 from jetmesh_shop.reference.books import ShopBooks
+from jetmesh_shop.reference.couriers import on_duty
 from tests.chaos import brokers, wrapped
 from tests.chaos.arena import Arena, Wishes
 from tests.chaos.figures import Figures
-from tests.chaos.load import Customers, orders
+from tests.chaos.load import Customers, come_and_go, orders
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.network import Network
 
+COURIERS = 12
 DRAIN_SECONDS, DRAIN_SECONDS_WITH_BUG = 150.0, 40.0
 POLL_SECONDS = 0.5
 ASK_SECONDS = 10.0
@@ -126,12 +128,14 @@ async def storm(nemesis: Nemesis, kinds: Sequence[str], asked: Wishes, tell: Say
     ordering = Customers(mesh, figures, asked.seed).order_all(orders(asked.seed, asked.orders), asked.seconds)
     talking = [arena.neighbour.talk(mesh, asked.seed, asked.orders, asked.seconds)] if arena.neighbour else []
     try:
-        await asyncio.gather(ordering, *talking, nemesis.rage(asked.seconds, kinds))
-        began = time.monotonic()
-        await arena.heal(mesh)
-        tell("healed; draining")
-        waits = await drain(arena, mesh, DRAIN_SECONDS_WITH_BUG if asked.bug else DRAIN_SECONDS)
-        figures.drain_seconds = time.monotonic() - began
+        async with on_duty(mesh, COURIERS) as couriers:
+            riding = come_and_go(couriers, asked.seed, asked.seconds)
+            await asyncio.gather(ordering, *talking, riding, nemesis.rage(asked.seconds, kinds))
+            began = time.monotonic()
+            await arena.heal(mesh)
+            tell("healed; draining")
+            waits = await drain(arena, mesh, DRAIN_SECONDS_WITH_BUG if asked.bug else DRAIN_SECONDS)
+            figures.drain_seconds = time.monotonic() - began
     finally:
         watching.cancel()
     return waits

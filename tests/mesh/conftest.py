@@ -11,6 +11,6 @@ from tests.mesh.whole import Whole, whole_mesh
 
 @pytest.fixture
 async def whole(mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Whole]:
-    """All five services at work, with a bank, a mail server and a full shelf."""
+    """All services at work, with a bank, a mail server and a full shelf."""
     async with whole_mesh(mesh_of, tmp_path, monkeypatch) as whole:
         yield whole

@@ -22,6 +22,7 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message
+from jetmesh.jetstream.subject import subjects_of
 from jetmesh.jetstream.transport import API
 from jetmesh.operate import doctor, overview
 from jetmesh.operate.archive.job import Job
@@ -145,8 +146,8 @@ async def test_a_service_reaches_what_it_declares(guarded: Broker, folder: Path,
     async with operated(guarded, folder), connected(guarded, folder, name, API_PREFIX) as connection:
         await provision.check(connection, consumers_of(service, SERVICES))
         for event in service.records:
-            answer = json.loads(await connection.ask(f"{event.type}.k-{event.type.replace('.', '-')}", b"{}"))
-
+            subject = concrete(subjects_of(event, f"k-{event.type.replace('.', '-')}"))
+            answer = json.loads(await connection.ask(subject, b"{}"))
             assert answer["stream"] == service.stream
 
 
@@ -261,11 +262,12 @@ async def test_each_kind_of_outside_user_publishes_what_the_contracts_say(
             assert json.loads(await connection.ask(subject, b"{}"))["stream"] == "INTAKE"
 
 
-def test_customers_order_suppliers_restock_and_support_cancels() -> None:
+def test_customers_order_suppliers_restock_support_cancels_and_couriers_deliver() -> None:
     assert {kind: own(kind) for kind in accounts.published(SERVICES)} == {
         "client": {"orders.placed"},
         "support": {"orders.cancellation_requested"},
         "supplier": {"stock.restocked"},
+        "courier": {"shifts.begun", "shifts.ended", "delivery.position_reported", "delivery.delivered"},
     }
 
 
@@ -514,7 +516,7 @@ def test_a_seed_that_was_copied_is_named_before_the_server_refuses_it(folder: Pa
 def test_the_command_adds_nobody_who_is_of_no_kind(folder: Path, user: str) -> None:
     refused = permissions(folder, "--add", user)
     assert refused.exit_code == 2
-    assert "write one of client, support, supplier, a dash and small letters or digits" in " ".join(
+    assert "write one of client, support, supplier, courier, a dash and small letters or digits" in " ".join(
         refused.output.split()
     )
     assert not folder.exists()

@@ -36,15 +36,14 @@ from jetmesh_contracts import (
     Event,
     OrderCancellationRequested,
     OrderGoodsSecured,
-    PaymentCaptured,
     StockLevel,
 )
 from jetmesh_shop.flow import SERVICES
 from tests.mesh.routing import PARTITIONS, SPLIT, routing_broker
 from tests.support.programs import ROOT
-from tests.support.samples import ADA, authorized, confirmed, placed, reserved
+from tests.support.samples import authorized, captured, confirmed, placed, reserved
 
-STREAMS = ("INTAKE", "ORDERS", "PAYMENTS", "INVENTORY", "NOTIFICATIONS")
+STREAMS = ("INTAKE", "ORDERS", "PAYMENTS", "INVENTORY", "DELIVERY", "NOTIFICATIONS")
 
 
 @pytest.fixture
@@ -71,12 +70,6 @@ async def unread(mesh: LocalMesh) -> LocalMesh:
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     return Archive(tmp_path / "archive")
-
-
-def captured(order_id: str) -> PaymentCaptured:
-    return PaymentCaptured(
-        order_id=order_id, authorization_id="pi_1", amount_minor=2300, currency="EUR", customer=ADA
-    )  # fmt: skip
 
 
 def story(order_id: str) -> list[Event]:
@@ -187,7 +180,7 @@ async def test_markers_leave_after_a_declared_time(mesh: LocalMesh, archive: Arc
         report = await job.run(datetime.now(UTC))
     assert await here(mesh) == left("o-2")
     assert {name: stream.forgotten for name, stream in report.streams.items()} == {
-        "INTAKE": 0, "ORDERS": 1, "PAYMENTS": 1, "INVENTORY": 1, "NOTIFICATIONS": 0
+        "INTAKE": 0, "ORDERS": 1, "PAYMENTS": 1, "INVENTORY": 1, "DELIVERY": 0, "NOTIFICATIONS": 0
     }  # fmt: skip
     status, said = await jetmesh(
         mesh, "archive", "--older-than", "0s", "--forget-after", "0s", "--to", str(archive.folder), "--json"

@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -165,11 +167,15 @@ async def test_what_can_not_be_is_one_dead_letter_that_names_the_field(mesh_of: 
 
 
 async def test_orders_that_were_paid_before_there_was_a_delivery_stay_where_they_are(
-    mesh_of: MeshOf, broker: Broker
+    mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The declared time has passed already, so another one stands in its place."""
     before = await mesh_of(payments, start=False)
     for number in range(50):
         await before.record(captured(f"o-old-{number}"))
+    assert all(isinstance(each.since, datetime) for each in delivery.reactions if each.form.is_joint)
+    lately = [replace(each, since=datetime.now(UTC)) for each in delivery.reactions]
+    monkeypatch.setattr(delivery, "_reactions", lately)
     mesh = await mesh_of(delivery)
     await mesh.outside(ROSA)
     await mesh.record(captured("o-new"))

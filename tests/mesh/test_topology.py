@@ -30,7 +30,7 @@ def test_streams_and_durables_follow_from_the_signatures() -> None:
     streams = {stream.name: stream.config["subjects"] for stream in needed.streams}
     assert streams["PAYMENTS"] == ["payments.*.*"]
     assert streams["INVENTORY"] == ["inventory.*.*", "stock.*.*"]
-    assert streams["INTAKE"] == ["orders.*", "stock.*"]
+    assert streams["INTAKE"] == ["delivery.*", "orders.*", "shifts.*", "stock.*"]
     assert "dead.>" in streams["DEAD_LETTERS"]
     durables = {(consumer.stream, consumer.durable): consumer.subjects for consumer in needed.consumers}
     assert durables["ORDERS", "payments-authorize"] == ("orders.placed.*",)

@@ -91,7 +91,7 @@ def start_mail(folder: Path) -> tuple["subprocess.Popen[str]", str]:
 async def whole_mesh(
     mesh_of: MeshOf, folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str
 ) -> AsyncIterator[Whole]:
-    """All five services at work, on their own wiring, with a full shelf."""
+    """All services at work, on their own wiring, with a full shelf."""
     process, smtp_url = await asyncio.to_thread(start_mail, folder)
     for name, value in {
         "JETMESH_SMTP_URL": smtp_url,

@@ -1,6 +1,7 @@
-"""Give an order that is confirmed and paid to a courier who is free, follow where he is, and say when it takes long."""
+"""Give an order that is confirmed and paid to a courier who is free, follow it, and say when it takes long."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from jetmesh import Retry, Service, Snapshot
 from jetmesh_contracts import (
@@ -24,10 +25,13 @@ from jetmesh_shop.fold import Fold
 SHORT = Retry(longest_seconds=10)
 """What a courier says may be ahead of the story that is read, but not for long."""
 
+BEGAN = datetime(2026, 11, 30, tzinfo=UTC)
+"""Since when there is a delivery: what was paid before was carried by somebody else."""
+
 delivery = Service("delivery")
 
 
-@delivery.on_many(retry=SHORT, since="now")
+@delivery.on_many(retry=SHORT, since=BEGAN)
 async def dispatch(
     arrived: Sequence[PaymentCaptured | OrderCancelled | OrderDelivered | ShiftBegun | ShiftEnded], snapshot: Snapshot
 ) -> list[
@@ -54,7 +58,7 @@ async def dispatch(
 
 @delivery.intake(retry=SHORT)
 async def track(position: PositionReported, trip: Trip) -> PositionReported:
-    """A courier says where he is: record it, if it is he who carries the order."""
+    """A courier reports a position: record it, if this courier carries the order."""
     domain.require_carrier(position, trip)
     return position
 

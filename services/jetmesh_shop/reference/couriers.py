@@ -1,9 +1,9 @@
-"""The couriers of a demo: each delivers what the roster gives him, and says where he is on the way."""
+"""The couriers of a demo: they deliver what the roster gives them, and report positions on the way."""
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 from jetmesh.common.tasks import cancelled
@@ -11,38 +11,40 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
 from jetmesh.runtime.context import Context
-from jetmesh_contracts import CourierRoster, Event, OrderDelivered, PositionReported, Ride, ShiftBegun
+from jetmesh_contracts import CourierRoster, Event, OrderDelivered, PositionReported, Ride, ShiftBegun, ShiftEnded
 from jetmesh_shop.delivery.domain import DEPOT, empty_roster
 from jetmesh_shop.delivery.service import delivery
 
+PREFIX = "courier-"
 FEW, ORDERS_EACH = 8, 50
 POSITIONS = 2
 POLL_SECONDS = 0.1
 AGAIN_SECONDS = 10.0
-"""When a courier who still has an order says again that it is delivered."""
+"""When something is said again that had no effect."""
 
 
 class Couriers:
-    """Couriers on duty; what they did is read from the roster, so that whoever plays them next goes on."""
+    """So many couriers. What they have to do is read from the roster, so that whoever plays them next goes on."""
 
     def __init__(self, context: Context, count: int) -> None:
         self._context = context
-        self._names = [f"courier-{number}" for number in range(1, count + 1)]
+        self.names = [f"{PREFIX}{number}" for number in range(1, count + 1)]
+        self._shifts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
-        self._delivered: dict[str, float] = {}
-
-    async def begin(self) -> None:
-        """Begin the shift of each: recorded once, however often the demo starts."""
-        await self._say(ShiftBegun(shift_id=f"opening-{name}", courier_id=name) for name in self._names)
+        self._said: dict[str, float] = {}
 
     async def carry(self) -> None:
-        """Deliver, for ever."""
+        """Come on duty, and deliver, for ever."""
         while True:
             with suppress(Unavailable):
-                roster = await self.roster()
-                await self._say(said for ride in roster.rides if ride.courier_id in self._names
-                                for said in self._on_the_way(ride))  # fmt: skip
+                await self._say(self._next(await self._roster()))
             await asyncio.sleep(POLL_SECONDS)
+
+    async def rest(self, name: str) -> None:
+        """Let a courier go off duty; the next shift begins soon."""
+        with suppress(Unavailable):
+            await self._say([ShiftEnded(shift_id=self._shift(name))])
+            self._shifts[name] += 1
 
     async def are_idle(self) -> bool:
         """Whether no order waits or is on its way.
@@ -50,19 +52,23 @@ class Couriers:
         Raises:
             Unavailable: the broker does not answer.
         """
-        roster = await self.roster()
+        roster = await self._roster()
         return not (roster.waiting or roster.rides)
 
-    async def roster(self) -> CourierRoster:
-        """Who carries what.
-
-        Raises:
-            Unavailable: the broker does not answer.
-        """
+    async def _roster(self) -> CourierRoster:
         found = await self._context.direct_get.last(delivery.stream, [subject_of(CourierRoster, DEPOT)])
         return CourierRoster.read(found[0].data) if found else empty_roster()
 
-    def _on_the_way(self, ride: Ride) -> Iterable[Event]:
+    def _next(self, roster: CourierRoster) -> Iterator[Event]:
+        on_duty = {duty.courier_id for duty in roster.on_duty}
+        for name in self.names:
+            if name not in on_duty and self._is_due(self._shift(name)):
+                yield ShiftBegun(shift_id=self._shift(name), courier_id=name)
+        for ride in roster.rides:
+            if ride.courier_id.startswith(PREFIX):
+                yield from self._on_the_way(ride)
+
+    def _on_the_way(self, ride: Ride) -> Iterator[Event]:
         """A position at each look, then the delivery."""
         order_id, courier_id = ride.order_id, ride.courier_id
         self._reported[order_id] += 1
@@ -72,9 +78,19 @@ class Couriers:
                 order_id=order_id, position_id=f"p-{number}", courier_id=courier_id,
                 latitude=52.5 + number / 1_000, longitude=13.4,
             )  # fmt: skip
-        elif time.monotonic() - self._delivered.get(order_id, -AGAIN_SECONDS) >= AGAIN_SECONDS:
-            self._delivered[order_id] = time.monotonic()
+        elif self._is_due(order_id):
             yield OrderDelivered(order_id=order_id, courier_id=courier_id)
+
+    def _shift(self, name: str) -> str:
+        return f"{name}-{self._shifts[name]}"
+
+    def _is_due(self, what: str) -> bool:
+        """Whether it is time to say this, for the first time or again."""
+        now = time.monotonic()
+        if now - self._said.get(what, -AGAIN_SECONDS) < AGAIN_SECONDS:
+            return False
+        self._said[what] = now
+        return True
 
     async def _say(self, events: Iterable[Event]) -> None:
         """Publish from outside."""
@@ -91,7 +107,6 @@ def enough_for(orders: int) -> int:
 async def on_duty(context: Context, count: int = FEW) -> AsyncIterator[Couriers]:
     """So many couriers, who carry until the block ends."""
     couriers = Couriers(context, count)
-    await couriers.begin()
     carrying = asyncio.create_task(couriers.carry())
     try:
         yield couriers
