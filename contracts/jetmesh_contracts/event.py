@@ -37,10 +37,10 @@ class Event(BaseModel):
     records it; `key_field`, the field that names the entity; `from_outside`, whether it may be published without a key
     in the subject, for its owner to check and record; `publisher`, the kind of the broker's users who may do that
     (`client` are customers; `supplier`, `support` or `courier` have keys of their own); `state`, whether its newest
-    message per key replaces the older ones (a level) instead of recording one fact; `ending`, whether it ends its owner's part of
-    the key's story; `id_field`, the field that tells one event of this type about a key from another, which makes it an
-    occurrence; `occurrence`, the same where only its cause tells them apart; `previous`, the version before this one
-    (`orders.placed` of `orders.placed_v2`), whose bodies are read through `upcast`.
+    message per key replaces the older ones (a level) instead of recording one fact; `ending`, whether it ends its
+    owner's part of the key's story; `id_field`, the field that tells one event of this type about a key from another,
+    which makes it an occurrence; `occurrence`, the same where only its cause tells them apart; `previous`, the version
+    before this one (`orders.placed` of `orders.placed_v2`), whose bodies are read through `upcast`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", revalidate_instances="never")
