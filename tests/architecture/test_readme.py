@@ -29,6 +29,19 @@ def test_continuous_integration_runs_every_test() -> None:
     assert [test for test in missed if test not in ci] == []
 
 
+def test_each_answer_of_where_to_look_is_there() -> None:
+    section = (ROOT / "ARCHITECTURE.md").read_text().partition("## Where to look")[2].partition("\n## ")[0]
+    answers = re.findall(r"((?:`\w+`(?:, | and )?)+) in `([\w/.]+)`", section)
+    missed = [
+        f"{name} in {path}"
+        for names, path in answers
+        for name in re.findall(r"\w+", names.replace(" and ", " "))
+        if not re.search(rf"^ *(?:(?:async )?def |class )?{name}\b(?=[:(= ])", (ROOT / path).read_text(), re.MULTILINE)
+    ]
+    assert len(answers) >= len(re.findall(r"^\| .*\? \|", section, re.MULTILINE)) > 5
+    assert missed == []
+
+
 def test_the_map_of_the_runtime_names_every_room_once() -> None:
     architecture = (ROOT / "ARCHITECTURE.md").read_text()
     section = architecture.partition("## The rooms of the runtime")[2].partition("\n## ")[0]
