@@ -36,6 +36,7 @@ OWN = (
     "pause",
     "resume",
     "console",
+    "projections",
 )
 """The runtime's commands, each in the module of its name: `jetmesh run` imports only `run`."""
 

@@ -1,7 +1,8 @@
-"""What the inbox and the outbox need of a database: the drivers' connections as they are, and no layer over them."""
+"""What `jetmesh.sql` needs of a database: the drivers' connections as they are, and no layer over them."""
 
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from jetmesh.sql.tables import Table, statement
@@ -10,7 +11,7 @@ Connection_co = TypeVar("Connection_co", bound="DriverConnection", covariant=Tru
 
 
 class TableMissing(RuntimeError):
-    """A table of the inbox or the outbox is not there; the text has the statement that makes it."""
+    """A table of the inbox, the outbox or the projections is not there; the text has the statement that makes it."""
 
 
 class NotInTransaction(TypeError):
@@ -46,7 +47,11 @@ class Database(Protocol[Connection_co]):
     """The names of its column types."""
 
     async def create_tables(self) -> None:
-        """Make the tables of the inbox and the outbox where they are not there."""
+        """Make the tables of the inbox, the outbox and the projections where they are not there."""
+        ...
+
+    def making(self) -> AbstractAsyncContextManager[Connection_co]:
+        """The same as `transaction`, for what makes or removes tables: one process at a time."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[Connection_co]:
@@ -90,6 +95,11 @@ def naming(database: Database[Any], table: Table) -> Iterator[None]:
             f"the database has no table {table.name}: let a migration make it, or `await database.create_tables()` do "
             f"so before the service starts:\n{statement(table, database.types)}"
         ) from None
+
+
+def stamp(ago: timedelta = timedelta()) -> str:
+    """A time as both databases read and compare it."""
+    return (datetime.now(UTC) - ago).isoformat()
 
 
 def written(query: str, placeholder: str) -> str:

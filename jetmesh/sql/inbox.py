@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Generic
 
 from jetmesh.jetstream.headers import CloudEvents
 from jetmesh.middleware import Delivery
-from jetmesh.sql.database import Connection_co, Database, naming, written
+from jetmesh.sql.database import Connection_co, Database, naming, stamp, written
 from jetmesh.sql.tables import INBOX
 
 KEEP = f"INSERT INTO {INBOX.name} VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -31,26 +31,27 @@ class Inbox(Generic[Connection_co]):
         Raises:
             TableMissing: the database has no table `jetmesh_inbox`.
         """
-        source = delivery.headers.get(CloudEvents.SOURCE, "")
         reaction = f"{delivery.service}.{name or delivery.reaction}"
-        place = (delivery.stream, delivery.sequence)
-        async with self._database.transaction() as connection:
-            with naming(self._database, INBOX):
-                cursor = await connection.execute(
-                    written(KEEP, self._database.placeholder), (reaction, source, delivery.id, *place, _stamp())
-                )
-            yield connection if cursor.rowcount == 1 else None
+        async with once(self._database, reaction, delivery) as connection:
+            yield connection
 
     async def forget(self, older_than: timedelta) -> int:
         """Remove the notes of deliveries that were handled so long ago, and return how many. One that is delivered
         again afterwards is handled again: keep them for as long as the events are delivered."""
         async with self._database.transaction() as connection:
             with naming(self._database, INBOX):
-                until = _stamp(older_than)
+                until = stamp(older_than)
                 cursor = await connection.execute(written(FORGET, self._database.placeholder), (until,))
             return int(cursor.rowcount)
 
 
-def _stamp(ago: timedelta = timedelta()) -> str:
-    """A time as both databases read and compare it."""
-    return (datetime.now(UTC) - ago).isoformat()
+@asynccontextmanager
+async def once(
+    database: Database[Connection_co], reaction: str, delivery: Delivery
+) -> AsyncIterator[Connection_co | None]:
+    """A connection in a transaction that notes the delivery under this name; None where it was noted before."""
+    place = delivery.headers.get(CloudEvents.SOURCE, ""), delivery.id, delivery.stream, delivery.sequence
+    async with database.transaction() as connection:
+        with naming(database, INBOX):
+            cursor = await connection.execute(written(KEEP, database.placeholder), (reaction, *place, stamp()))
+        yield connection if cursor.rowcount == 1 else None

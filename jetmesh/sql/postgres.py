@@ -57,11 +57,17 @@ class Postgres:
         await self._pool.close()
 
     async def create_tables(self) -> None:
-        """Make the tables of the inbox and the outbox where they are not there."""
-        async with self.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('jetmesh.sql', 0))")
+        """Make the tables of the inbox, the outbox and the projections where they are not there."""
+        async with self.making() as connection:
             for table in TABLES:
                 await connection.execute(statement(table, self.types).encode())
+
+    @asynccontextmanager
+    async def making(self) -> AsyncIterator["AsyncConnection[tuple[Any, ...]]"]:
+        """The same as `transaction`, under the lock of those who make tables."""
+        async with self.transaction() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('jetmesh.sql', 0))")
+            yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["AsyncConnection[tuple[Any, ...]]"]:

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from os import PathLike, fspath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -56,8 +56,8 @@ class SQLite:
         await self._stack.aclose()
 
     async def create_tables(self) -> None:
-        """Make the tables of the inbox and the outbox where they are not there."""
-        async with self.transaction() as connection:
+        """Make the tables of the inbox, the outbox and the projections where they are not there."""
+        async with self.making() as connection:
             for table in TABLES:
                 await connection.execute(statement(table, self.types))
 
@@ -72,6 +72,10 @@ class SQLite:
             except BaseException:
                 await asyncio.shield(self._roll_back())
                 raise
+
+    def making(self) -> AbstractAsyncContextManager["aiosqlite.Connection"]:
+        """The same as `transaction`: SQLite has one writer."""
+        return self.transaction()
 
     @asynccontextmanager
     async def line(self) -> AsyncIterator[RelayConnection]:

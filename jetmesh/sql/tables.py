@@ -1,4 +1,4 @@
-"""The tables of the inbox and the outbox, for any database: a migration may make them as well as `create_tables`."""
+"""The tables of `jetmesh.sql`, for any database: a migration may make them as well as `create_tables`."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -36,7 +36,24 @@ OUTBOX = Table(
   tracestate text NOT NULL,
   refused text""",
 )
-TABLES = (INBOX, OUTBOX)
+PROJECTIONS = Table(
+    "jetmesh_projections",
+    """name text PRIMARY KEY,
+  version integer NOT NULL""",
+)
+"""Which version of each projection is read."""
+PROJECTION_VERSIONS = Table(
+    "jetmesh_projection_versions",
+    """name text NOT NULL,
+  version integer NOT NULL,
+  reaction text NOT NULL,
+  tables text NOT NULL,
+  state text NOT NULL,
+  began_at {time} NOT NULL,
+  built_at {time} NOT NULL,
+  PRIMARY KEY (name, version)""",
+)
+TABLES = (INBOX, OUTBOX, PROJECTIONS, PROJECTION_VERSIONS)
 
 
 def statement(table: Table, types: Mapping[str, str]) -> str:

@@ -1,0 +1,1 @@
+"""A service with a read model in two versions."""
