@@ -68,7 +68,7 @@ check: lint test
 
 # pictures of the pages for README and docs, of a demo that runs: just screenshots http://127.0.0.1:8000
 screenshots *arguments:
-    uv run --group test python tools/screenshots.py "$@"
+    uv run --group test python -m tools.screenshots "$@"
 
 # what pages load in a browser, from npm into the tree, as tools/vendor.py names it
 vendor:

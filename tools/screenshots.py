@@ -5,12 +5,33 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+
+from tools.apng import animated
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "pictures"
-SIZE = {"width": 1280, "height": 860}
+SIZE: ViewportSize = {"width": 1280, "height": 860}
+LIFE_SIZE: ViewportSize = {"width": 1280, "height": 490}
 FLAKY = "pm_sandbox_flaky"
+FRAME_MS, LAST_FRAME_MS = 450, 3_000
+RECORDS = """
+  window.shown = [];
+  const add = EventSource.prototype.addEventListener;
+  EventSource.prototype.addEventListener = function (name, take) {
+    add.call(this, name, (event) => {
+      if (name === "page") window.shown.push(JSON.parse(event.data).html);
+      take(event);
+    });
+  };
+"""
+"""What the stream of the page sends is kept."""
+SHOWS = """html => {
+  document.getElementById("order").innerHTML = html;
+  document.getElementById("parts").hidden = true;
+  const pill = document.getElementById("liveness");
+  Object.assign(pill, { hidden: false, className: "pill live good", textContent: "live" });
+}"""
 
 
 async def main(shop_url: str, folder: Path) -> None:
@@ -21,12 +42,13 @@ async def main(shop_url: str, folder: Path) -> None:
         )
         for theme in ("light", "dark"):
             await shop(browser, shop_url, theme, folder)
+            await life(browser, shop_url, theme, folder)
         await browser.close()
 
 
-async def page_of(browser: Browser, theme: str) -> Page:
+async def page_of(browser: Browser, theme: str, size: ViewportSize = SIZE) -> Page:
     """A page in a theme."""
-    context = await browser.new_context(viewport=SIZE, color_scheme=theme, device_scale_factor=1.5)  # type: ignore[arg-type]
+    context = await browser.new_context(viewport=size, color_scheme=theme)  # type: ignore[arg-type]
     return await context.new_page()
 
 
@@ -46,6 +68,25 @@ async def shop(browser: Browser, url: str, theme: str, folder: Path) -> None:
     await page.get_by_text("There is not enough money on the card.").first.wait_for()
     await page.locator("#liveness", has_text="complete").wait_for()
     await page.screenshot(path=folder / f"declined-{theme}.png", animations="disabled", full_page=True)
+    await page.context.close()
+
+
+async def life(browser: Browser, url: str, theme: str, folder: Path) -> None:
+    """An order's life, animated: what its page showed, one event after the other."""
+    page = await page_of(browser, theme, LIFE_SIZE)
+    await page.add_init_script(RECORDS)
+    await page.goto(url)
+    await fill(page)
+    await buy(page, FLAKY)
+    await page.locator("#liveness", has_text="complete").wait_for()
+    shown = await page.evaluate("window.shown")
+    frames = []
+    for html in shown:
+        await page.evaluate(SHOWS, html)
+        frames.append(await page.screenshot(animations="disabled"))
+    different = [frame for number, frame in enumerate(frames) if number == 0 or frame != frames[number - 1]]
+    delays = [*[FRAME_MS] * (len(different) - 1), LAST_FRAME_MS]
+    (folder / f"life-{theme}.png").write_bytes(animated(different, delays))
     await page.context.close()
 
 

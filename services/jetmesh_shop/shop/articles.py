@@ -48,7 +48,7 @@ class PaymentMethod(NamedTuple):
 PAYMENT_METHODS = (
     PaymentMethod("pm_card_visa", "Visa", "pays"),
     PaymentMethod("pm_card_mastercard", "Mastercard", "pays"),
-    PaymentMethod("pm_sandbox_flaky", "Wavering bank", "fails twice, then pays", "warn"),
+    PaymentMethod("pm_sandbox_flaky", "Wavering bank", "fails, then pays", "warn"),
     PaymentMethod("pm_card_visa_chargeDeclinedInsufficientFunds", "Visa, empty", "not enough money", "bad"),
     PaymentMethod("pm_card_chargeDeclinedExpiredCard", "Visa, expired", "declined: expired", "bad"),
     PaymentMethod("pm_card_radarBlock", "Visa, suspicious", "declined: fraud", "bad"),

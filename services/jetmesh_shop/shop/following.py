@@ -1,7 +1,9 @@
 """`/orders/{id}`: an order as it is and as it happens, its mails, its cancellation, for the browser that bought it."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -9,11 +11,16 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from jetmesh import Unavailable
+from jetmesh.operate.span_record import SpanRecord
 from jetmesh_shop.shop import view
 from jetmesh_shop.shop.cookies import tokens_of
 from jetmesh_shop.shop.edge import AWAY
+from jetmesh_shop.shop.evidence import Mail
 from jetmesh_shop.shop.state import Live, Shop, form_of, shop_of
 from jetmesh_shop.shop.story import Followed, Story, followed, read
+
+Kept: TypeAlias = tuple[Sequence[SpanRecord], Sequence[Mail]]
+"""What is kept beside the story."""
 
 SEE_OTHER = 303
 SPANS_EVERY_SECONDS = 0.25
@@ -32,7 +39,7 @@ async def show(request: Request) -> Response:
         story = await read(shop.mesh, order_id)
     except Unavailable:
         return _away(shop, order_id)
-    shown = await _view(shop, order_id, story)
+    shown = view.view(order_id, story, *await _kept(shop, story))
     return shop.page(
         "order.html", view=shown, jaeger=shop.evidence.jaeger_url, told=request.query_params.get("told", "")
     )
@@ -44,9 +51,15 @@ async def events(request: Request) -> Response:
     if refused := await _refused(request):
         return refused
 
+    kept: Kept = ([], [])
+
     async def render(mine: Followed) -> tuple[str, bool]:
+        """An event is shown at once; what is kept beside it comes later anyway, and is read between the events."""
+        nonlocal kept
+        if not mine.changed.is_set():
+            kept = await _kept(shop, mine.story)
         mine.changed.clear()
-        shown = await _view(shop, order_id, mine.story)
+        shown = view.view(order_id, mine.story, *kept)
         html = shop.html("order_parts.html", view=shown, jaeger=shop.evidence.jaeger_url, told="")
         return html, shown.is_over and _is_settled(mine, shown)
 
@@ -97,12 +110,12 @@ def _away(shop: Shop, order_id: str) -> Response:
     return shop.page("away.html", AWAY, order_id=order_id)
 
 
-async def _view(shop: Shop, order_id: str, story: Story) -> view.OrderView:
-    def evidence() -> view.OrderView:
+async def _kept(shop: Shop, story: Story) -> Kept:
+    def read_files() -> Kept:
         spans = shop.evidence.spans(view.trace_ids(story))
-        return view.view(order_id, story, spans, shop.evidence.mails_of(view.message_ids(story)))
+        return spans, shop.evidence.mails_of(view.message_ids(story))
 
-    return await asyncio.to_thread(evidence)
+    return await asyncio.to_thread(read_files)
 
 
 def _is_settled(mine: Followed, shown: view.OrderView) -> bool:

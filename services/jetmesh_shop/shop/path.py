@@ -20,13 +20,19 @@ SERVICES = ("orders", "payments", "inventory", "notifications")
 
 
 class Reaction(NamedTuple):
-    """A reaction on an order's way: what it waits for, and the events that it may end with."""
+    """A reaction on an order's way: what it waits for (all of it, if it `joins`), and the events it may end with."""
 
     service: str
     name: str
     title: str
     waits: tuple[str, ...]
     ends: tuple[str, ...]
+    joins: bool = False
+
+    def waits_in(self, story: Story) -> bool:
+        """Whether what it needs is not there."""
+        there = [kind in story for kind in self.waits]
+        return not (all(there) if self.joins else any(there))
 
 
 PLACE = Reaction("orders", "place", "Take the order", (), ("orders.placed", "orders.refused"))
@@ -37,7 +43,12 @@ RESERVE = Reaction(
     "inventory", "shelve", "Reserve the goods", ("orders.placed",), ("inventory.reserved", "inventory.rejected")
 )
 PROMISE = Reaction(
-    "orders", "promise", "Promise the order", ("payments.authorized", "inventory.reserved"), ("orders.confirmed",)
+    "orders",
+    "promise",
+    "Promise the order",
+    ("payments.authorized", "inventory.reserved"),
+    ("orders.confirmed",),
+    joins=True,
 )
 CAPTURE = Reaction(
     "payments", "capture", "Take the money", ("orders.confirmed",), ("payments.captured", "payments.capture_failed")
@@ -119,8 +130,7 @@ def step(reaction: Reaction, story: Story, spans: Sequence[SpanRecord]) -> Step:
     ended = next((story[kind] for kind in reaction.ends if kind in story), None)
     if ended is None:
         late = bool(tries) and tries[-1].attributes.get("jetmesh.outcome") in TRIES_AGAIN
-        waits = not any(kind in story for kind in reaction.waits)
-        state: State = "waiting" if waits else "retrying" if late else "working"
+        state: State = "waiting" if reaction.waits_in(story) else "retrying" if late else "working"
         return Step(reaction, state, attempts=attempts, reason=reason_of(tries[-1]) if late else "")
     done = [span for span in tries if span.attributes.get("messaging.message.id") == ended.causation_id]
     state = "refused" if ended.type in BAD else "done"

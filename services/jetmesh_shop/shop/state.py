@@ -120,9 +120,10 @@ class Live(Generic[Source]):
     async def _seen(self, shop: Shop, source: Source) -> AsyncIterator[bytes]:
         seen, said_at = "", monotonic()
         while not shop.leaving.is_set():
+            looked_at = monotonic()
             html, is_last = await self.render(source)
             if html != seen:
-                seen, said_at = html, monotonic()
+                seen, said_at = html, looked_at
                 yield f"event: page\ndata: {dumps({'html': html})}\n\n".encode()
             elif monotonic() - said_at > HEARTBEAT_SECONDS:
                 said_at = monotonic()
@@ -131,7 +132,7 @@ class Live(Generic[Source]):
                 yield b"event: end\ndata: {}\n\n"
                 return
             await _first(self.seconds_max, self.changed(source), shop.leaving.wait())
-            await asyncio.sleep(FRAME_SECONDS)
+            await asyncio.sleep(FRAME_SECONDS - (monotonic() - looked_at))
 
 
 async def _first(seconds: float, *waits: Awaitable[object]) -> None:
