@@ -44,9 +44,9 @@ class Problem(Exception):
         except (ValueError, RecursionError):
             document = {}
         known = dict(document) if isinstance(document, dict) else {}
-        told = {name: str(known.pop(name, "")) for name in ("title", "detail", "type", "status")}
-        kind = told["type"] or BLANK
-        return cls(status, told["title"] or title, told["detail"], type=kind, **_named(known))
+        texts = {name: str(known.pop(name, "")) for name in ("title", "detail", "type", "status")}
+        kind = texts["type"] or BLANK
+        return cls(status, texts["title"] or title, texts["detail"], type=kind, **_named(known))
 
 
 def _named(members: dict[str, Any]) -> dict[str, Any]:

@@ -43,10 +43,10 @@ def _move_token(scope: Scope) -> None:
 
 
 def _take_caller(scope: Scope) -> None:
-    told = {_TRACE[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE}
-    if told:
+    context_headers = {_TRACE[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE}
+    if context_headers:
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in _TRACE]
-        scope[CALLER] = get_current_span(_propagator.extract(told, Context())).get_span_context()
+        scope[CALLER] = get_current_span(_propagator.extract(context_headers, Context())).get_span_context()
 
 
 def link_caller(scope: Scope) -> None:

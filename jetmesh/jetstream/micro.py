@@ -66,11 +66,11 @@ class Endpoint:
         begun = time.perf_counter_ns()
         self.requests += 1
         try:
-            told, answer = await self.handle(decode_headers(headers) if headers else {}, request)
-            if Nats.SERVICE_ERROR in told:
+            answer_headers, answer = await self.handle(decode_headers(headers) if headers else {}, request)
+            if Nats.SERVICE_ERROR in answer_headers:
                 self.errors += 1
-                self.last_error = told[Nats.SERVICE_ERROR]
-            return encode_headers(told) if told else b"", answer
+                self.last_error = answer_headers[Nats.SERVICE_ERROR]
+            return encode_headers(answer_headers) if answer_headers else b"", answer
         except Exception as error:
             self.errors += 1
             self.last_error = repr(error)

@@ -66,12 +66,12 @@ async def put(
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
     stored = StoredObject(name, digest_text(digest.digest()), size)
-    told = {
+    described = {
         "name": name, "description": description, "headers": {"Content-Type": [content_type]},
         "options": {"max_chunk_size": PIECE_BYTES}, "bucket": bucket, "nuid": name, "size": size, "chunks": count,
         "mtime": datetime.now(UTC).isoformat().replace("+00:00", "Z"), "digest": stored.digest,
     }  # fmt: skip
-    await publisher.record(Message(description_of(bucket, name), json.dumps(told).encode(), ""))
+    await publisher.record(Message(description_of(bucket, name), json.dumps(described).encode(), ""))
     return stored
 
 
@@ -118,7 +118,11 @@ async def described(direct_get: DirectGet, bucket: str, name: str) -> StoredObje
 def read_description(data: bytes) -> StoredObject | None:
     """What a description says; None if it describes no object that is there."""
     try:
-        told = json_body.document(data)
-        return None if told.get("deleted") else StoredObject(str(told["nuid"]), str(told["digest"]), int(told["size"]))
+        description = json_body.document(data)
+        return (
+            None
+            if description.get("deleted")
+            else StoredObject(str(description["nuid"]), str(description["digest"]), int(description["size"]))
+        )
     except (json_body.Malformed, AttributeError, KeyError, TypeError, ValueError):
         return None  # another client's

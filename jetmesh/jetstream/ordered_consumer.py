@@ -96,10 +96,10 @@ async def _in_order(connection: Transport, inbox: str, frames: Frames) -> AsyncG
 
 def _is_whole(connection: Transport, reply: str, status: bytes, count: int) -> bool:
     """Answer a status; whether all that was sent before it has come."""
-    told = decode_headers(status)
-    if asks := reply or told.get(Nats.CONSUMER_STALLED, ""):
+    fields = decode_headers(status)
+    if asks := reply or fields.get(Nats.CONSUMER_STALLED, ""):
         connection.send(asks, b"")
-    return int(told.get(Nats.LAST_CONSUMER, count)) == count
+    return int(fields.get(Nats.LAST_CONSUMER, count)) == count
 
 
 async def _next(frames: Frames) -> Pushed | None:

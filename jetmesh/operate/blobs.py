@@ -73,9 +73,9 @@ async def _of_bucket(connection: Transport, bucket: str) -> list[KeptObject]:
     """The objects of a bucket, those that were never stored whole included."""
     stream, found = bucket_stream(bucket), dict[str, KeptObject]()
     async for message in stream_reader.messages(connection, stream, description_of(bucket), bytes_max=PAGE_BYTES):
-        if told := read_description(message.data):
+        if described := read_description(message.data):
             at = datetime.fromisoformat(message.time)
-            found[told.name] = KeptObject(bucket, told.name, told.size, at, is_named=False)
+            found[described.name] = KeptObject(bucket, described.name, described.size, at, is_named=False)
     for subject in await _subjects(connection, stream, pieces_of(bucket)):
         name = subject.rpartition(".")[2]
         if name not in found and (first := await next_message(connection, stream, 1, subject)):

@@ -92,8 +92,8 @@ class Several(Single):
         """Ask the leader about a redelivery, as far as its subjects are known before it is decided."""
         publisher = self._context.publisher
         if self._of_a_story:
-            told = subject_of(self._of_a_story[0], case.key)
-            if await publisher.last_sequence(case.guarded, told) != last_sequence(_story(case, stored)):
+            subject = subject_of(self._of_a_story[0], case.key)
+            if await publisher.last_sequence(case.guarded, subject) != last_sequence(_story(case, stored)):
                 raise Refused(f"the story on {case.guarded} has more events than were read")
         for subject in self._known_subjects(case):
             if await publisher.last_sequence(subject, subject):

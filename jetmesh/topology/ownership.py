@@ -38,25 +38,25 @@ def claim(app: str, subjects: list[str]) -> dict[str, dict[str, str]]:
 
 def owner_of(config: Config) -> Owner | None:
     """The owner that a configuration names; None if it names none."""
-    told = _metadata(config)
-    return Owner(told[APP], told.get(SERVICE, "?")) if APP in told else None
+    metadata = _metadata(config)
+    return Owner(metadata[APP], metadata.get(SERVICE, "?")) if APP in metadata else None
 
 
 def claims_of(config: Config) -> Mapping[str, frozenset[str]]:
     """The subjects of each app in a shared stream."""
-    told = _metadata(config)
+    metadata = _metadata(config)
     return {
         key.removeprefix(CLAIM): frozenset(filter(None, subjects.split(",")))
-        for key, subjects in told.items()
+        for key, subjects in metadata.items()
         if key.startswith(CLAIM)
     }
 
 
 def without(config: Config, app: str) -> Config:
     """A configuration that says nothing of this app."""
-    told = _metadata(config)
-    own = {APP, SERVICE} if told.get(APP) == app else set()
-    return {**config, "metadata": {k: v for k, v in told.items() if k not in own | {f"{CLAIM}{app}"}}}
+    metadata = _metadata(config)
+    own = {APP, SERVICE} if metadata.get(APP) == app else set()
+    return {**config, "metadata": {k: v for k, v in metadata.items() if k not in own | {f"{CLAIM}{app}"}}}
 
 
 def conflict(has: Config, needs: Config) -> str:

@@ -111,7 +111,7 @@ class Consumer:
         """Explicit acks and no delivery limit: the failure policy in the process decides."""
         owner = ownership.metadata(self.app, self.service).get("metadata", {})
         metadata = {**owner, TAKES: ",".join(self.takes), FORMERLY: ",".join(self.formerly)}
-        told = {name: value for name, value in metadata.items() if value}
+        given = {name: value for name, value in metadata.items() if value}
         return {
             "durable_name": self.durable,
             "description": f"jetmesh {self.kind} of {self.service}",
@@ -122,7 +122,7 @@ class Consumer:
             "max_ack_pending": self.concurrency or TUNABLE["max_ack_pending"],
             "filter_subjects": list(self.subjects),
             "replay_policy": "instant",
-            **({"metadata": told} if told else {}),
+            **({"metadata": given} if given else {}),
         }
 
 

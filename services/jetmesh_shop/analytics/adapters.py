@@ -19,7 +19,7 @@ from jetmesh_shop.files import Unusable, usable
 T = TypeVar("T")
 Row = dict[str, Any]
 
-# DuckDB takes 80 % of the machine's memory and all its cores unless told; a report may spill to the disk.
+# DuckDB takes 80 % of the machine's memory and all its cores if nothing limits it; a report may spill to the disk.
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "64MB",
     "threads": 1,
@@ -59,7 +59,7 @@ SAME_US = 1_000
 NEVER_US = 1 << 62
 
 
-class Told(NamedTuple):
+class KnownHistory(NamedTuple):
     """A row of `histories`: what is known of a stream's history, in microseconds."""
 
     born_us: int
@@ -89,7 +89,7 @@ class Warehouse:
                 self._db = connect(path)
                 self._db.execute(SCHEMA)
                 self._db.execute(ORDERS)
-                self._histories = told(self._db)
+                self._histories = known_histories(self._db)
         except BaseException:
             self._lock.close()
             raise
@@ -128,8 +128,8 @@ class Warehouse:
 
     def _store(self, batch: Sequence[Recorded]) -> int:
         for stream, event in {event.stream: event for event in batch}.items():
-            if event.history.born and (told := Told.of(event)) != self._histories.get(stream):
-                self._follow(stream, told)
+            if event.history.born and (now := KnownHistory.of(event)) != self._histories.get(stream):
+                self._follow(stream, now)
         fresh = self._fresh(batch)
         if fresh:
             with transaction(self._db):
@@ -138,16 +138,16 @@ class Warehouse:
                 self._last[event.stream] = max(self._last[event.stream], event.sequence)
         return len(fresh)
 
-    def _follow(self, stream: str, told: Told) -> None:
+    def _follow(self, stream: str, now: KnownHistory) -> None:
         """The stream was restored, or made anew: what was undone goes."""
-        before = self._histories.get(stream, Told(0, ()))
-        later_us = before.born_us if before.born_us > told.born_us else NEVER_US
+        before = self._histories.get(stream, KnownHistory(0, ()))
+        later_us = before.born_us if before.born_us > now.born_us else NEVER_US
         with transaction(self._db):
-            for at_us, kept in set(told.restorations) - set(before.restorations):
-                self._db.execute(UNDONE, [stream, at_us, kept, told.born_us, later_us])
-            row = [stream, told.born_us, json.dumps(told.restorations)]
+            for at_us, kept in set(now.restorations) - set(before.restorations):
+                self._db.execute(UNDONE, [stream, at_us, kept, now.born_us, later_us])
+            row = [stream, now.born_us, json.dumps(now.restorations)]
             self._db.execute("INSERT OR REPLACE INTO histories VALUES ($1, $2, $3)", row)
-        self._histories[stream] = told
+        self._histories[stream] = now
 
     def _fresh(self, batch: Sequence[Recorded]) -> list[Recorded]:
         """The events that are not stored yet, each once; what stands behind all others needs no look-up."""
@@ -204,10 +204,13 @@ def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection
             raise
 
 
-def told(db: duckdb.DuckDBPyConnection) -> dict[str, Told]:
+def known_histories(db: duckdb.DuckDBPyConnection) -> dict[str, KnownHistory]:
     """The histories that the file follows."""
     rows = db.execute("SELECT stream, born_us, restorations FROM histories").fetchall()
-    return {stream: Told(born, tuple((at, kept) for at, kept in json.loads(undone))) for stream, born, undone in rows}
+    return {
+        stream: KnownHistory(born, tuple((at, kept) for at, kept in json.loads(undone)))
+        for stream, born, undone in rows
+    }
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class MeshOrders:
 
     async def story(self, order_id: str) -> Sequence[Stored]:
         """What orders recorded about the order."""
-        return [told for message in await self._mesh.story(orders, order_id) for told in message.endings()]
+        return [event for message in await self._mesh.story(orders, order_id) for event in message.endings()]
 
     async def request_cancellation(self, order_id: str) -> None:
         """Publish that the customer asks to cancel the order; the intake decides."""

@@ -31,8 +31,8 @@ def unknown(books: ShopBooks) -> Iterator[str]:
     """The orders that were lost with the broker: money was moved or a mail went out for them."""
     asked = {message.body.get("order_id") for message in books.intake if message.type == PLACED}
     charged = {balance.key for balance in books.balances or ()}
-    told = {addressee(message_id) for message_id in books.mails or ()}
-    lost = sorted((charged | told) - asked - {key for key, story in books.stories.items() if checks.began(story)})
+    mailed = {addressee(message_id) for message_id in books.mails or ()}
+    lost = sorted((charged | mailed) - asked - {key for key, story in books.stories.items() if checks.began(story)})
     shown = ", ".join(lost[:LOST_SHOWN]) + (f" and {len(lost) - LOST_SHOWN:,} more" if len(lost) > LOST_SHOWN else "")
     if lost:
         yield (

@@ -145,11 +145,11 @@ def ledger_agrees(books: ShopBooks) -> Offences:
         return
     held = {balance.key: balance.held_minor for balance in books.balances if balance.holds}
     taken = {balance.key: balance.captured_minor for balance in books.balances if balance.captures}
-    told = {event.key: event.body["amount_minor"] for event in books.of_type(CAPTURED)}
+    recorded = {event.key: event.body["amount_minor"] for event in books.of_type(CAPTURED)}
     for key in taken:
-        if taken[key] != told.get(key):
-            yield f"{key}: the bank took {taken[key]}, payments.captured says {told.get(key)}"
-    yield from (f"{key}: payments.captured, but the bank took nothing" for key in told.keys() - taken.keys())
+        if taken[key] != recorded.get(key):
+            yield f"{key}: the bank took {taken[key]}, payments.captured says {recorded.get(key)}"
+    yield from (f"{key}: payments.captured, but the bank took nothing" for key in recorded.keys() - taken.keys())
     for event in books.of_type(AUTHORIZED):
         if event.body["amount_minor"] != held.get(event.key):
             yield f"{event.key}: payments.authorized, but the bank held {held.get(event.key)}"

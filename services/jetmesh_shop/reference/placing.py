@@ -14,10 +14,10 @@ HTTP_TIMEOUT_SECONDS = 60.0
 REFUSED = 422
 LATER = (429, 503)
 
-Told = Callable[[], None]
+OnPlaced = Callable[[], None]
 
 
-async def over_http(url: str, orders: Iterable[OrderPlaced], told: Told) -> None:
+async def over_http(url: str, orders: Iterable[OrderPlaced], on_placed: OnPlaced) -> None:
     """POST each order; a business refusal is an answer as well.
 
     Raises:
@@ -27,7 +27,7 @@ async def over_http(url: str, orders: Iterable[OrderPlaced], told: Told) -> None
 
         async def place(order: OrderPlaced) -> None:
             await post(client, order)
-            told()
+            on_placed()
 
         await at_once(place, orders, HTTP_CONCURRENCY)
 

@@ -22,10 +22,10 @@ END = ReceiptSent.type
 def smoke_test(within_seconds: float) -> None:
     """Place an order that can be had and paid, print its story as it happens; exit 1 if no receipt is sent."""
     try:
-        told = asyncio.run(_place(within_seconds))
+        types = asyncio.run(_place(within_seconds))
     except (Unavailable, TimeoutError) as failed:
         raise click.ClickException(str(failed)) from failed
-    if END not in told:
+    if END not in types:
         raise click.ClickException(f"no {END} within {within_seconds:g} s: is every service ready?")
 
 
@@ -37,14 +37,14 @@ async def _place(within_seconds: float) -> list[str]:
 
 async def _follow(context: Context, order_id: str, within_seconds: float) -> list[str]:
     """Publish the order; the types of what happened to it."""
-    told = []
+    types = []
     await publish_all(context, [mix.first(order_id)], lambda: say(f"{order_id} is published"))
     async for event in follow(context, SERVICES, order_id, within_seconds):
         say(f"{event.time:%H:%M:%S.%f} {event.type}")
-        told.append(event.type)
+        types.append(event.type)
         if event.type == END:
             break  # whether a courier comes is another question
-    return told
+    return types
 
 
 if __name__ == "__main__":

@@ -70,6 +70,6 @@ def status_in(story: Iterable[Stored]) -> Status:
 
 
 def end_of(story: Iterable[Stored]) -> dict[str, Status] | None:
-    """What the customer is told at the end; None: the order goes on."""
+    """What the customer is shown at the end; None: the order goes on."""
     status = status_in(story)
     return {"status": status} if status in ENDED else None
