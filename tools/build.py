@@ -1,5 +1,7 @@
-"""Put the real programs that the tests use into .tools/bin: from PATH, from the cache, or built from Go modules."""
+"""Put the real programs that the tests use into .tools/bin: from PATH, from the cache, or built from Go modules;
+and the NATS client for Java, from Maven."""
 
+import hashlib
 import json
 import os
 import re
@@ -101,15 +103,27 @@ PROGRAMS = [
 # What is not built here, and what installs it.
 SYSTEM = {"chromium": "apt-get install chromium"}
 
+JARS = "jnats"
+"""What `just tools` calls the NATS client for Java: a folder of jars, `.tools/bin/jnats`."""
+JARS_PROJECT = Path(__file__).resolve().parent.parent / "examples" / "java" / "pom.xml"
+"""The project whose dependencies they are."""
+JARS_SHA256 = {
+    "bcprov-lts8on-2.73.10.jar": "136113cd0c7fccba8dbdc4fe5c30c2e32c2d3020a78eb19aeb7d848f78536b71",
+    "jnats-2.26.2.jar": "0deaf67bc6c69ed0cf3af915c7fe2dde2c3f66d996c32c218e2c1146a106b0ae",
+    "jspecify-1.0.0.jar": "1fad6e6be7557781e4d33729d49ae1cdc8fdda6fe477bb0cc68ce351eafdfbab",
+}
+
 
 def main(tools: Sequence[str]) -> None:
     """Provide each of the tools named, the default ones if none is."""
-    known = {program.tool for program in PROGRAMS} | SYSTEM.keys()
+    known = {JARS, *(program.tool for program in PROGRAMS), *SYSTEM}
     if unknown := set(tools) - known:
         sys.exit(f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     for program in PROGRAMS:
         if program.tool in (tools or DEFAULT):
             provide(program)
+    if JARS in tools:
+        provide_jars()
     for tool in SYSTEM.keys() & set(tools):
         print(f"{tool}: {shutil.which(tool) or f'not installed: {SYSTEM[tool]}'}", flush=True)
 
@@ -119,11 +133,41 @@ def provide(program: Program) -> None:
     target = found_on_path(program) or program.cached
     if not target.exists():
         build(program)
-    if not (program.link.is_symlink() and program.link.readlink() == target):
-        LINKS.mkdir(parents=True, exist_ok=True)
-        program.link.unlink(missing_ok=True)
-        program.link.symlink_to(target)
-    print(f"{program.name}: {target}", flush=True)
+    link(program.link, target)
+
+
+def link(place: Path, target: Path) -> None:
+    """Let `place` in .tools/bin be the target, and say so."""
+    if not (place.is_symlink() and place.readlink() == target):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(target)
+    print(f"{place.name}: {target}", flush=True)
+
+
+def provide_jars() -> None:
+    """Have Maven copy the dependencies of the Java example into the cache, and check each; they appear there whole
+    or not at all."""
+    cached = CACHE / "+".join(sorted(JARS_SHA256)).replace(".jar", "")
+    if not cached.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            jars = Path(folder) / "jars"
+            maven = ["mvn", "--batch-mode", "--quiet", "--file", str(JARS_PROJECT), "dependency:copy-dependencies"]
+            try:
+                subprocess.run([*maven, f"-DoutputDirectory={jars}"], check=True)
+            except (OSError, subprocess.CalledProcessError) as failed:
+                sys.exit(f"{JARS}: Maven can't fetch it ({failed}); it is in the system's package `maven`")
+            require_jars(jars)
+            jars.rename(cached)
+    link(LINKS / JARS, cached)
+
+
+def require_jars(folder: Path) -> None:
+    """Check that the folder has the jars that are named above, byte for byte."""
+    found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    if differ := {name for name, _ in found.items() ^ JARS_SHA256.items()}:
+        sys.exit(f"{JARS}: {', '.join(sorted(differ))}: not as named in tools/build.py")
 
 
 def found_on_path(program: Program) -> Path | None:
