@@ -8,12 +8,13 @@ JSON Schema 2020-12; references point to `#/components/schemas`. Facts of JetStr
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jetmesh.contracts import requests
+from jetmesh.contracts import access, requests
 from jetmesh.contracts.schema import FACTS, Contract, Contracts, Schema, mapped
 from jetmesh.event import INTAKE, EventType, stream_of
 from jetmesh.jetstream.headers import TRACEPARENT, TRACESTATE, CloudEvents, Nats
 from jetmesh.reaction import Reaction
 from jetmesh.service import Service
+from jetmesh.topology.outside import OutsideUser
 
 VERSION = "3.1.0"
 
@@ -52,25 +53,39 @@ HEADERS: Schema = {
 """The headers of a recorded event; a message from outside has the headers that its publisher wrote."""
 
 
-def document(info: dict[str, Any], contracts: Contracts, services: Sequence[Service]) -> dict[str, Any]:
-    """The document of these contracts, with an operation for each event that a service reads or records."""
+def document(
+    info: dict[str, Any], contracts: Contracts, services: Sequence[Service], users: Sequence[OutsideUser] = ()
+) -> dict[str, Any]:
+    """The document of these contracts, with an operation for each event that a service reads or records, and for what
+    each user outside may do."""
     return {
         "asyncapi": VERSION,
         "info": info,
         "defaultContentType": "application/json",
-        "servers": {"local": {"host": "localhost:4222", "protocol": "nats", "description": "A mesh on one machine."}},
+        "servers": access.SERVERS,
         "channels": {
             **dict(channel for contract in contracts.values() for channel in _channels(contract)),
             **dict(channel for service in services for channel in requests.channels(service)),
+            **dict(access.channels(services)),
         },
         "operations": {
             **dict(operation for service in services for operation in _operations(service, contracts)),
             **dict(operation for service in services for operation in requests.operations(service)),
+            **dict(access.operations(services, users)),
         },
         "components": {
             "messages": dict(message for contract in contracts.values() for message in _messages(contract)),
-            "schemas": {"headers": HEADERS, **_schemas(contracts), **requests.schemas(services)},
+            "schemas": {
+                "headers": HEADERS,
+                **access.schemas(services),
+                **_schemas(contracts),
+                **requests.schemas(services),
+            },
+            "securitySchemes": access.SECURITY_SCHEMES,
         },
+        **access.LIMITS,
+        "x-refusals": access.REFUSALS,
+        **access.streams(services),
         **_schedules(services),
     }
 
@@ -114,7 +129,7 @@ def _channels(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
                 "address": contract.type,
                 "title": f"{contract.type} from outside",
                 "description": f"Published by a {contract.publisher}; {contract.owner} checks it and records it under "
-                "its key.",
+                "its key. `x-refusals` says what becomes of one that it does not take.",
                 "messages": {name: _reference("messages", name)},
                 "x-jetstream-stream": INTAKE,
             },
@@ -158,7 +173,8 @@ def _messages(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
     yield contract.type, message
     if contract.from_outside:
         closed = _reference("schemas", _closed(schema["title"]))
-        yield _intake(contract.type), {**message, "payload": closed}
+        headers = _reference("schemas", "headers.from_outside")
+        yield _intake(contract.type), {**message, "payload": closed, "headers": headers}
 
 
 def _operations(service: Service, contracts: Contracts) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from jetmesh.contracts import asyncapi, golang, page, typescript
+from jetmesh.contracts import asyncapi, golang, outside, page, typescript
 from jetmesh.contracts.package import Package, project
 from jetmesh.contracts.schema import Contracts, text
 from jetmesh.service import Service
@@ -18,7 +18,8 @@ def files(package: Package, services: Sequence[Service]) -> Mapping[Path, str]:
     said = project(package)
     info = {"title": said["name"], "version": said["version"], "description": said.get("description", "")}
     contracts = package.contracts()
-    document = asyncapi.document(info, contracts, services)
+    users = outside.users_of(package, services) if services else []
+    document = asyncapi.document(info, contracts, services, users)
     return {
         **dict(_schemas(package.folder, contracts)),
         package.folder / "asyncapi" / "asyncapi.json": text(document),

@@ -20,7 +20,54 @@ def html(document: Document) -> str:
     info = {name: escape(str(value)) for name, value in document["info"].items()}
     events = _events(document)
     sections = "\n".join(_section(document, name) for owner in events.values() for name in owner)
-    return template.substitute(info, links=_links(events), sections=sections)
+    return template.substitute(info, links=_links(events), reach=_reach(document), sections=sections)
+
+
+def _reach(document: Document) -> str:
+    """What a program of another team needs beside the events: servers, keys, headers, limits, streams, durables."""
+    schemas, schemes = document["components"]["schemas"], document["components"]["securitySchemes"]
+    servers = {f"{each['protocol']}://{each['host']}": each for each in document["servers"].values()}
+    rows: dict[str, Iterable[str]] = {
+        "servers": _described(servers),
+        "key": (escape(each["description"]) for each in schemes.values()),
+        "limits": (f"{_code(name)} {value:,}" for name, value in document.items() if "-bytes" in name),
+        "headers": _headers(schemas["headers"]),
+        "headers from outside": _headers(schemas["headers.from_outside"]),
+        "streams": (f"{_code(name)} {_code(', '.join(each['subjects']))}"
+                    for name, each in document.get("x-jetstream-streams", {}).items()),
+        "durables": _durables(document),
+        "refused": [escape(document["x-refusals"])],
+        **({"dead letters": _headers(schemas["dead_letter.headers"])} if "dead_letter.headers" in schemas else {}),
+    }  # fmt: skip
+    listed = "".join(f"<dt>{label}</dt><dd>{'<br>'.join(lines)}</dd>" for label, lines in rows.items())
+    return f"""<section id="reach">
+<h2><a href="#reach">How to reach the mesh</a></h2>
+<dl>{listed}</dl>
+</section>"""
+
+
+def _headers(schema: Schema) -> Iterator[str]:
+    yield escape(schema["description"])
+    yield from _described(schema["properties"])
+
+
+def _described(named: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{_code(name)} {escape(each.get('description', ''))}" for name, each in named.items())
+
+
+def _durables(document: Document) -> Iterator[str]:
+    """Who pulls which durable, and who asks for the newest event of which type."""
+    for name, said in document["operations"].items():
+        consumer, asked = said.get("x-jetstream-consumer"), said.get("x-jetstream-direct-get")
+        if consumer and "pull" in consumer:
+            place = f"{consumer['stream']}/{consumer['durable_name']}"
+            yield f"{escape(name)}: {_code(place)}, {_code(consumer['pull'])}"
+        if asked:
+            yield f"{escape(name)}: {_code(asked)}"
+
+
+def _code(text: str) -> str:
+    return f"<code>{escape(text)}</code>"
 
 
 def _events(document: Document) -> dict[str, list[str]]:

@@ -20,6 +20,7 @@ from jetmesh_shop.payments.adapters import SandboxBank
 from jetmesh_shop.payments.service import Payments, payments
 from jetmesh_shop.reference.trace_receiver import receiving
 from tests.contracts.conftest import CONTRACTS, INTEROP, require, run
+from tests.support import plant
 from tests.support.questions import telling_states
 
 TOTAL_MINOR = 580
@@ -100,6 +101,15 @@ def test_the_official_parser_takes_the_asyncapi_document(node_programs: Path) ->
     assert found["complaints"] == []
     assert found["version"] == "3.1.0"
     assert found["channels"] > 20
+
+
+def test_the_official_parser_takes_messages_of_others(node_programs: Path) -> None:
+    made = document({"title": "plant", "version": "1.0.0"}, contracts_of(plant.APP), plant.APP)
+    (node_programs / "plant.json").write_text(json.dumps(made))
+    assert (
+        json.loads(run(node_programs, require("node"), "asyncapi.mjs", node_programs / "plant.json"))["complaints"]
+        == []
+    )
 
 
 def test_the_official_parser_takes_requests_and_replies(node_programs: Path) -> None:

@@ -4,6 +4,7 @@
 |---|---|---|
 | python | the blocks of a page are one module; it is imported, and its tests run | test_python.py |
 | python, quoted | the block stands in the file that `QUOTED` names, whose tests run it | here |
+| java | the block stands in the file that `QUOTED` names, which tests/mesh/test_java.py compiles and runs | here |
 | console | each command is run, or read by the program that it calls (the table there says which) | test_console.py |
 | yaml | read; `DATA` names the program that takes it | here |
 | toml | read; what it names is declared on the page | here |
@@ -36,7 +37,7 @@ from tests.support import teams
 from tests.support.programs import program
 
 OF_TWO_TEAMS = "docs/authors/two-teams.md"
-LANGUAGES = {"python", "console", "yaml", "toml", "sql", "mermaid", "text"}
+LANGUAGES = {"python", "java", "console", "yaml", "toml", "sql", "mermaid", "text"}
 
 QUOTED: Mapping[str, str] = {
     "CONTRIBUTING.md#1": "services/jetmesh_shop/payments/service.py",
@@ -46,6 +47,9 @@ QUOTED: Mapping[str, str] = {
     "docs/authors/http.md#2": "examples/edge/edge.py",
     "docs/authors/http.md#3": "examples/edge/wiring.py",
     "contracts/README.md#3": "tests/contracts/evolution.py",
+    "docs/authors/languages.md#1": "examples/java/src/main/java/com/example/Mesh.java",
+    "docs/authors/languages.md#2": "examples/java/src/main/java/com/example/PlaceOrder.java",
+    "docs/authors/languages.md#3": "examples/java/src/main/java/com/example/PackOrders.java",
 }
 """Excerpts: a block of a page, and the file in which it stands."""
 
@@ -62,8 +66,13 @@ def test_every_block_has_a_language_that_is_tested(block: Block) -> None:
 
 @pytest.mark.parametrize("name", QUOTED)
 def test_an_excerpt_stands_in_its_file(name: str) -> None:
-    (block,) = (block for block in blocks("python") if block.name == name)
+    (block,) = (block for block in blocks("python", "java") if block.name == name)
     assert block.text in (ROOT / QUOTED[name]).read_text()
+
+
+@each("java")
+def test_java_is_quoted(block: Block) -> None:
+    assert block.name in QUOTED
 
 
 SHOP = package.load("jetmesh_contracts"), SERVICES
