@@ -24,6 +24,33 @@ CONTRACT = {
     "Recorded when …": "Recorded when they are counted.",
 }
 
+SERVICE = {
+    "__init__.py": '"""Points for customers who order."""\n',
+    "domain.py": '''"""Who earns points."""
+
+from jetmesh_contracts import LoyaltyEarned, OrderConfirmed
+
+
+def earned(order: OrderConfirmed) -> LoyaltyEarned:
+    """One point for an order."""
+    return LoyaltyEarned(customer_id=order.customer.customer_id)
+''',
+    "service.py": '''"""Give customers a point for each order."""
+
+from jetmesh import Service
+from jetmesh_contracts import LoyaltyEarned, OrderConfirmed
+from jetmesh_shop.loyalty import domain
+
+loyalty = Service("loyalty")
+
+
+@loyalty.on
+async def reward(order: OrderConfirmed) -> LoyaltyEarned:
+    """An order is confirmed: its customer earns a point."""
+    return domain.earned(order)
+''',
+}
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
@@ -89,3 +116,22 @@ def test_an_event_is_made_by_a_command_and_the_rest_is_generated(copy: Path, run
     assert run("jetmesh", "contracts", "lint").endswith(", 0 findings\n")
     assert run("jetmesh", "contracts", "check").endswith(", 0 breaking changes\n")
     run("pytest", "-q", "-p", "no:cacheprovider", "tests/contracts/test_orders_returned.py")
+
+
+def test_a_service_is_its_own_files_and_a_line_in_the_registry(copy: Path, run: Callable[..., str]) -> None:
+    run("jetmesh", "contracts", "new", "loyalty.earned", "--key", "customer_id")
+    occurs = {"LoyaltyEarned(Event, type": "LoyaltyEarned(Event, occurrence=True, type"}
+    edited(copy / "contracts/jetmesh_contracts/loyalty.py", CONTRACT | occurs)
+    folder = copy / "services/jetmesh_shop/loyalty"
+    folder.mkdir()
+    for name, text in SERVICE.items():
+        (folder / name).write_text(text)
+    before = "from jetmesh_shop.notifications"
+    registered = {before: f"from jetmesh_shop.loyalty.service import loyalty\n{before}"}
+    edited(copy / "services/jetmesh_shop/flow.py", registered | {" notifications, ": " loyalty, notifications, "})
+    written = run("tools.generate")
+    for file in ("pyproject.toml", "deploy/compose.yaml", "deploy/helm/jetmesh/values.yaml", "docs/operations.md"):
+        assert f"written: {file}" in written
+    assert "not current" not in run("tools.generate", "--check")
+    assert run("jetmesh", "contracts", "lint").endswith(", 0 findings\n")
+    assert "loyalty.reward" in run("jetmesh", "flow", "--app", "jetmesh_shop.flow:SERVICES")
