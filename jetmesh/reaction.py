@@ -52,6 +52,8 @@ class Reaction:
     """The names that it had before, oldest first."""
     concurrency: int = 0
     """How many attempts may run at a time, in all processes together; 0: as many as there are slots."""
+    in_order: bool = False
+    """Whether one delivery is settled before the next one begins, in all processes together."""
     limit: Rate | None = None
     """How often its deliveries may begin, in all processes together; None: as they come."""
     is_several: bool = False
@@ -64,6 +66,11 @@ class Reaction:
     """The subjects of a foreign stream, and the decoder that makes its event of a message there."""
     schedule: Schedule | None = None
     """When it is due, if it reacts to the clock: to no event, but to the ticks of its schedule."""
+
+    @property
+    def in_flight_max(self) -> int:
+        """How many of its deliveries may be in flight on each stream, in all processes together; 0: what is usual."""
+        return 1 if self.in_order else self.concurrency
 
     @property
     def arrives(self) -> tuple[EventType, ...]:

@@ -45,6 +45,8 @@ class Options(TypedDict, total=False):
     """The name that the function had before (or all of them, oldest first): it goes on where that one was."""
     concurrency: int
     """How many of its deliveries may be in flight at a time, in all processes together."""
+    in_order: bool
+    """Whether the deliveries of a stream are handled in its order, one after the other, in all processes together."""
     limit: Rate | None
     """How often its deliveries may begin, in all processes together: `Rate(100, per_seconds=60, burst=10)`."""
     pool: Pool

@@ -85,6 +85,28 @@ def concurrency(form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
         yield f"declares concurrency={most}, and {what}", "leave `concurrency` out"
 
 
+def in_order(form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """A reaction that has a durable of its own, and whose deliveries come in the order of the stream."""
+    chosen = options.get("in_order", False)
+    if type(chosen) is not bool:
+        yield f"declares in_order={reprlib.repr(chosen)}", "write True, or leave `in_order` out"
+    if not chosen:
+        return
+    if what := _without_order(form):
+        yield f"declares in_order=True, and {what}", "leave `in_order` out, or react with `on` to what is recorded"
+    if options.get("concurrency") is not None:
+        yield "declares in_order=True and a concurrency: one at a time is in order", "leave one of them out"
+
+
+def _without_order(form: Form) -> str:
+    """Why deliveries of a form can't be handled in the order of their stream; empty if they can."""
+    if form.is_joint or form.only_outside:
+        return "decides many deliveries at once" if form.is_joint else "shares its durable with other intakes"
+    if form.is_timed:
+        return "is due when its events say"
+    return "is handed out by the clock" if form.is_scheduled else ""
+
+
 def limit(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
     """A rate, of numbers that can be kept."""
     declared = options.get("limit")
@@ -97,7 +119,7 @@ def limit(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
         yield f"declares a limit with {wrong}", fix
 
 
-BY_THEMSELVES = (start, schedule, concurrency, limit)
+BY_THEMSELVES = (start, schedule, concurrency, in_order, limit)
 """The checks that look at nothing but the options and the form."""
 
 

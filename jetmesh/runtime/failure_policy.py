@@ -17,7 +17,7 @@ from jetmesh.failure import (
 )
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import TRACEPARENT
-from jetmesh.outcome import Again, DeadLettered, GivenBack, Later, Outcome, Retried
+from jetmesh.outcome import Again, DeadLettered, GivenBack, Held, Later, Outcome, Retried
 from jetmesh.runtime import dead_letter, delayed_redelivery
 from jetmesh.runtime.binding import Binding, log
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
@@ -79,7 +79,17 @@ class FailurePolicy:
             await self._dead_letter(attempt, error)
             return decided
         self._log(attempt, decided)
+        if self._reaction.in_order:
+            return await self._in_front(delivery, decided, blameless=is_blameless(error))
         return await self._come_again(delivery, decided, blameless=is_blameless(error))
+
+    async def _in_front(self, delivery: RawDelivery, again: Again, *, blameless: bool) -> Outcome:
+        """Let it come again before those behind it: by a nak, however long the pause is, since nothing else of the
+        durable is delivered meanwhile. What uses up no attempt waits in this process before the attempts are gone."""
+        if blameless and self._reaction.retry.exhausted(2 * delivery.delivered):
+            await self._context.connection.pause(again.pause_seconds)
+            return Held(again.error)
+        return again
 
     async def _dead_letter(self, attempt: Attempt, error: Exception) -> None:
         delivery, reaction = attempt.delivery, self._reaction
@@ -106,8 +116,7 @@ class FailurePolicy:
         """A short pause is a nak, which counts as an attempt for ever. An outage must not use the attempts up: before
         half of them are gone the delivery becomes a delayed redelivery, whose count starts again. A message that is too
         large for that waits on its consumer."""
-        is_short = again.pause_seconds <= NAK_SECONDS_MAX
-        if is_short and not (blameless and self._reaction.retry.exhausted(2 * delivery.delivered)):
+        if self._stays(delivery, again, blameless=blameless):
             return again
         attempts = 0 if blameless else delivery.delivered
         try:
@@ -120,6 +129,12 @@ class FailurePolicy:
         else:
             again.is_delayed = True
         return again
+
+    def _stays(self, delivery: RawDelivery, again: Again, *, blameless: bool) -> bool:
+        """Whether it stays on its consumer: it does always where those behind it have to wait for it."""
+        is_short = again.pause_seconds <= NAK_SECONDS_MAX
+        is_used_up = blameless and self._reaction.retry.exhausted(2 * delivery.delivered)
+        return self._reaction.in_order or (is_short and not is_used_up)
 
     async def _put_off(self, delivery: RawDelivery, again: Again, *, blameless: bool) -> Again:
         """Let it come again, as a delayed redelivery if possible: while DEAD_LETTERS is full, deliveries that wait for

@@ -124,7 +124,7 @@ def rate_limit(binding: Binding) -> Gate | None:
 
 def concurrency(binding: Binding) -> Gate | None:
     """The gate of a reaction that declares a limit."""
-    return Concurrency(most) if (most := binding.reaction.concurrency) else None
+    return Concurrency(most) if (most := binding.reaction.in_flight_max) else None
 
 
 def circuit_breaker(binding: Binding) -> Gate | None:

@@ -68,9 +68,15 @@ class Versions:
             "`jetmesh topology apply --prune` takes the filter away",
             reaction.durable, delivery.type, delivery.stream, durable,
         )  # fmt: skip
-        if delivery.delivered <= NAKS and not delivery.unknown_since:
+        if self._naks(reaction, delivery):
             return GivenBack(error, random.uniform(0.1, NAK_SECONDS))
         return await self.leave(reaction.service, reaction.name, delivery, error)
+
+    def _naks(self, reaction: Reaction, delivery: RawDelivery) -> bool:
+        """Whether it stays on its consumer: for a while; what is in order for as long as it waits at all."""
+        if reaction.in_order:
+            return delivery.delivered * NAK_SECONDS / 2 < self._wait_seconds
+        return delivery.delivered <= NAKS and not delivery.unknown_since
 
     async def leave(
         self, service: str, reaction: str, delivery: RawDelivery, error: Exception, attempts: int = 0

@@ -37,6 +37,8 @@ UNWANTED_OF_CONSUMER = {"headers_only": False, "priority_policy": None, "priorit
 """Fields that are always set back: with another value, records would wait for ever or reactions get no body."""
 NO_HINDRANCE = frozenset({"metadata", "description", *TUNABLE})
 """Fields whose value does not keep a service from running."""
+ONE_AT_A_TIME = ("max_ack_pending", 1)
+"""No operator may set another value where this one is needed: the deliveries would not be in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,11 @@ def of_consumer(has: Config, needs: Config, *, prune: bool = False) -> Differenc
         reason = f"the durable pushes to {pushes}, and its service pulls; remove it"
     config = {name: value for name, value in merged.config.items() if value is not None}
     return Difference(config, changed, tuple(merged.kept), merged.undeclared, reason)
+
+
+def hinders(name: str, needs: Any) -> bool:
+    """Whether a service can't run while this field has another value than it needs."""
+    return name not in NO_HINDRANCE or (name, needs) == ONE_AT_A_TIME
 
 
 def new_consumer(needs: Config) -> Config:
@@ -182,7 +189,7 @@ def _metadata(has: Config, needs: Config, *, prune: bool) -> dict[str, str]:
 
 def _tune(merged: _Merged, name: str, has: Config, needs: Config, ours: int) -> None:
     """Leave a field as it is if an operator set it."""
-    if name not in needs or has.get(name) in (ours, needs[name], None):
+    if name not in needs or has.get(name) in (ours, needs[name], None) or (name, needs[name]) == ONE_AT_A_TIME:
         return
     merged.config[name] = has[name]
     merged.kept.append(f"{name} {has[name]}")

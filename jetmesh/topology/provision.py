@@ -82,7 +82,7 @@ class Step:
     @property
     def lacks(self) -> bool:
         """Whether something differs that a service can't run with."""
-        return any(name not in difference.NO_HINDRANCE for name, _, _ in self.differences)
+        return any(difference.hinders(name, needs) for name, _, needs in self.differences)
 
     @property
     def is_to_do(self) -> bool:

@@ -237,7 +237,7 @@ def consumers_of(
         takes: Iterable[str] = (),
         of: Reaction | None = None,
     ) -> Iterable[Consumer]:
-        start = (of.name, of.since, of.formerly, of.concurrency) if of else ()
+        start = (of.name, of.since, of.formerly, of.in_flight_max) if of else ()
         for part in partitions.names(stream, split):
             yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind, tuple(sorted(takes)), *start)
 
