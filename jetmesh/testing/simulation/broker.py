@@ -120,8 +120,12 @@ class SimulatedBroker:
         kind, _, name = call.removeprefix("$JS.API.").partition(".INFO.")
         stream, _, durable = name.partition(".")
         found: Any = self.consumers.get((stream, durable)) if kind == "CONSUMER" else self.streams.get(stream)
-        clock = datetime.fromtimestamp(self._wall_clock(), UTC).isoformat()
-        return {"config": found.config, "ts": clock} if found else {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
+        if found is None:
+            return {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
+        clock, created = (
+            datetime.fromtimestamp(self._epoch + at, UTC).isoformat() for at in (self.now(), found.created)
+        )
+        return {"config": found.config, "created": created, "ts": clock}
 
     def send(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
         """Send to the subscriber; False if there is none."""

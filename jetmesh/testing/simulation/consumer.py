@@ -68,6 +68,8 @@ class SimulatedConsumer:
     again: list[int] = field(default_factory=list)
     sequence: int = 0
     redelivered: int = 0
+    created: float = 0.0
+    """When it was made: one that is made anew has another time."""
     _cursor: int = 0
     _undo: deque[tuple[float, int, MessageProgress | None]] = field(default_factory=deque)
 
@@ -153,7 +155,7 @@ class SimulatedConsumer:
         self.forget_pulls("409 Consumer Deleted")
         self.progress.clear()
         self._undo.clear()
-        self.sequence = 0
+        self.sequence, self.created = 0, self.timers.now()
         self.resume()
 
     def redeliver_all(self) -> None:

@@ -58,7 +58,7 @@ class SimulatedStream:
     def __init__(self, name: str, config: Mapping[str, Any]) -> None:
         self.name, self.config = name, dict(config)
         self.messages: dict[int, StoredMessage] = {}
-        self.last_sequence = 0
+        self.last_sequence, self.created = 0, 0.0
         self.full = self.leaderless = False
         self.horizon: int | None = None
         """The last sequence of a replica that lags; None: none lags."""
