@@ -36,10 +36,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 async def bought(browsing: Browsing, running: Demo, payment_method: str = "pm_card_visa", theme: str = "light") -> Page:
-    """The page of an order of two things."""
+    """The page of an order: a pizza and two colas."""
     page = await browsing.page(theme)
     await page.goto(running.url)
-    await choose(page, "pizza-margherita", "cola")
+    await choose(page, "pizza-margherita", "cola", "cola")
     await buy(page, payment_method)
     return page
 
@@ -54,7 +54,8 @@ async def test_an_order_is_bought_and_followed_to_its_receipt(running: Demo, bro
         await page.locator(f"#step-{step}.done").wait_for()
     await until_complete(page)
     assert await page.locator("h1").inner_text() == "Paid, and yours."
-    assert "14.40 EUR\ntaken" in (await words_of(page, "#money")).replace("\n\n", "\n")
+    assert "17.30 EUR\ntaken" in (await words_of(page, "#money")).replace("\n\n", "\n")
+    assert "5.80 EUR" in await words_of(page, "#goods")
     assert "reserved for you" in await words_of(page, "#goods")
     took = await page.locator("#step-payments-authorize-authorized .facts").inner_text()
     assert "took" in took

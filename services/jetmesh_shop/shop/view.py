@@ -1,8 +1,9 @@
 """An order as its page shows it, made of its story, its spans and its mails."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from jetmesh.operate.span_record import SpanRecord
 from jetmesh_shop.shop import path, words
@@ -175,19 +176,20 @@ def lines(story: Story) -> list[Line]:
     """What was ordered."""
     if "orders.placed" not in story:
         return []
-    data = dict(story["orders.placed"].data)
-    return [
-        Line(words.article(each["sku"]), each["quantity"], words.amount(data | each, "unit_price_minor"))
-        for each in data.get("lines", [])
-    ]
+    data = story["orders.placed"].data
+    return [Line(words.article(each["sku"]), each["quantity"], _amount(data, [each])) for each in data.get("lines", [])]
 
 
 def _sum(story: Story) -> str:
     if "orders.placed" not in story:
         return ""
     data = story["orders.placed"].data
-    total = sum(line["quantity"] * line["unit_price_minor"] for line in data.get("lines", []))
-    return words.amount({"amount_minor": total, "currency": data.get("currency")})
+    return _amount(data, data.get("lines", []))
+
+
+def _amount(placed: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> str:
+    total = sum(line["quantity"] * line["unit_price_minor"] for line in lines)
+    return words.amount({"amount_minor": total, "currency": placed.get("currency")})
 
 
 class Scale:

@@ -112,10 +112,10 @@ def detail(kind: str, data: Mapping[str, Any]) -> str:
     return ""
 
 
-def amount(data: Mapping[str, Any], field: str = "amount_minor") -> str:
+def amount(data: Mapping[str, Any]) -> str:
     """Money in an event; empty where it has none."""
     try:
-        return money(data[field], data["currency"])
+        return money(data["amount_minor"], data["currency"])
     except (KeyError, TypeError):
         return ""
 
