@@ -24,6 +24,8 @@ LIT = (
     "payments-capture-captured",
     "notifications-confirm-confirmation_sent",
     "notifications-thank-receipt_sent",
+    "delivery-dispatch-dispatched",
+    "delivery-dispatch-delivered",
 )
 HOSTILE_ID = "o-<b&\"'%22~|`x"
 HOSTILE_EMAIL = "\"><img src=x onerror=document.title='x'>\u202egro.elpmaxe@ada"
@@ -53,13 +55,13 @@ async def test_an_order_is_bought_and_followed_to_its_receipt(running: Demo, bro
     for step in LIT:
         await page.locator(f"#step-{step}.done").wait_for()
     await until_complete(page)
-    assert await page.locator("h1").inner_text() == "Paid, and yours."
+    assert await page.locator("h1").inner_text() == "Delivered. Enjoy it!"
     assert "17.30 EUR\ntaken" in (await words_of(page, "#money")).replace("\n\n", "\n")
     assert "5.80 EUR" in await words_of(page, "#goods")
     assert "reserved for you" in await words_of(page, "#goods")
     took = await page.locator("#step-payments-authorize-authorized .facts").inner_text()
     assert "took" in took
-    assert await page.locator(".story .lit").count() == 8
+    assert await page.locator(".story .lit").count() == 10
     await page.locator("summary", has_text="Receipt").click()
     frame = page.frame_locator("details[open] iframe")
     await frame.get_by_text("We have received your payment").wait_for()
@@ -124,7 +126,7 @@ async def test_a_page_that_is_loaded_again_goes_on(running: Demo, browsing: Brow
         await page.locator("#step-inventory-shelve-reserved.done").wait_for()
         await page.locator("#step-payments-authorize-authorized.working").wait_for()
     await until_complete(page)
-    assert "Paid, and yours." in await words_of(page)
+    assert "Delivered. Enjoy it!" in await words_of(page)
 
 
 async def test_a_page_recovers_when_the_shop_was_away(running: Demo, browsing: Browsing) -> None:
@@ -135,7 +137,7 @@ async def test_a_page_recovers_when_the_shop_was_away(running: Demo, browsing: B
         await page.locator("#liveness", has_text="connection lost").wait_for()
         await page.locator("#liveness", has_text="live").wait_for(timeout=60_000)
     await until_complete(page)
-    assert "Paid, and yours." in await words_of(page)
+    assert "Delivered. Enjoy it!" in await words_of(page)
 
 
 async def test_everything_works_without_scripts(running: Demo, browsing: Browsing) -> None:
@@ -146,11 +148,11 @@ async def test_everything_works_without_scripts(running: Demo, browsing: Browsin
     await page.click("[id='step-1-cola']")
     assert "2.90 EUR" in await words_of(page, "#basket")
     await buy(page)
-    while "The receipt is in your mail." not in await words_of(page):
+    while "Delivered. Enjoy it!" not in await words_of(page):
         await page.reload()
     await page.goto(running.url)
     await page.click("#bought a")
-    assert "Paid, and yours." in await words_of(page)
+    assert "The receipt is in your mail." in await words_of(page)
 
 
 async def test_the_keyboard_is_enough(running: Demo, browsing: Browsing) -> None:

@@ -15,7 +15,7 @@ STATES: Mapping[State, str] = {
     "done": "done", "refused": "refused", "working": "at work", "retrying": "tries again", "waiting": "waits",
 }  # fmt: skip
 TRIES_AGAIN = frozenset({Later.name, Retried.name, "failed"})
-SERVICES = ("orders", "payments", "inventory", "notifications")
+SERVICES = ("orders", "payments", "inventory", "notifications", "delivery")
 """Their order is that of their hues."""
 
 
@@ -57,15 +57,21 @@ CONFIRM = Reaction(
     "notifications", "confirm", "Send the confirmation", ("orders.confirmed",), ("notifications.confirmation_sent",)
 )
 THANK = Reaction("notifications", "thank", "Send the receipt", ("payments.captured",), ("notifications.receipt_sent",))
+DISPATCH = Reaction("delivery", "dispatch", "Find a courier", ("payments.captured",), ("delivery.dispatched",))
+DELIVER = Reaction("delivery", "dispatch", "Carry it to you", ("delivery.dispatched",), ("delivery.delivered",))
 GIVE_UP = Reaction("orders", "give_up", "Cancel the order", (), ("orders.cancelled",))
 VOID = Reaction("payments", "void", "Give the money back", ("orders.cancelled",), ("payments.voided",))
 RELEASE = Reaction("inventory", "shelve", "Put the goods back", ("orders.cancelled",), ("inventory.released",))
+CALL_OFF = Reaction("delivery", "dispatch", "Deliver nothing", ("orders.cancelled",), ("delivery.cancelled",))
 APOLOGIZE = Reaction(
     "notifications", "apologize", "Tell the customer", ("orders.cancelled", "orders.refused"),
     ("notifications.cancellation_sent",),
 )  # fmt: skip
 
-REACTIONS = (PLACE, HOLD, RESERVE, PROMISE, CAPTURE, CONFIRM, THANK, GIVE_UP, VOID, RELEASE, APOLOGIZE)
+REACTIONS = (
+    PLACE, HOLD, RESERVE, PROMISE, CAPTURE, CONFIRM, THANK, DISPATCH, DELIVER,
+    GIVE_UP, VOID, RELEASE, CALL_OFF, APOLOGIZE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,11 +107,12 @@ def columns(story: Story) -> Sequence[Sequence[Reaction]]:
     if "orders.refused" in story:
         return ((PLACE,), (APOLOGIZE,))
     if "orders.cancelled" not in story:
-        return ((PLACE,), (HOLD, RESERVE), (PROMISE,), (CAPTURE, CONFIRM), (THANK,))
+        return ((PLACE,), (HOLD, RESERVE), (PROMISE,), (CAPTURE, CONFIRM), (THANK, DISPATCH), (DELIVER,))
     promised = [(PROMISE,), (CAPTURE, CONFIRM)] if "orders.confirmed" in story else []
     undone = [
         *([] if "payments.declined" in story else [VOID]),
         *([] if "inventory.rejected" in story else [RELEASE]),
+        CALL_OFF,
         APOLOGIZE,
     ]
     return ((PLACE,), (HOLD, RESERVE), *promised, (GIVE_UP,), tuple(undone))

@@ -21,7 +21,7 @@ TYPES: tuple[type[Event], ...] = tuple(
             kind
             for kind in vars(jetmesh_contracts).values()
             if isinstance(kind, type) and issubclass(kind, Event) and getattr(kind, "key_field", "") == "order_id"
-            if hasattr(kind, "type")
+            if hasattr(kind, "type") and not getattr(kind, "id_field", "")
         ),
         key=attrgetter("owner", "type"),
     )

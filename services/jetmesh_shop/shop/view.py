@@ -122,13 +122,25 @@ def headline(story: Story, *, over: bool) -> Headline:
         return Headline("bad", why.title, why.advice)
     if "payments.captured" in story:
         sent = "notifications.receipt_sent" in story
-        where = "The receipt is in your mail." if sent else "The receipt is on its way."
-        return Headline("good", "Paid, and yours.", where)
+        receipt = "The receipt is in your mail." if sent else "The receipt is on its way."
+        return Headline("good", where(story), receipt)
     if "orders.confirmed" in story:
         return Headline("good", "Your order is promised.", "Its money is being taken.")
     if "orders.placed" in story:
         return Headline("info", "We have your order.", "Money and goods are being secured.")
     return Headline("info", "Your order is being taken.", "This page shows it as it happens.")
+
+
+def where(story: Story) -> str:
+    """Where an order is that was paid."""
+    for kind, title in (
+        ("delivery.delivered", "Delivered. Enjoy it!"),
+        ("delivery.dispatched", "Paid, and on its way."),
+        ("delivery.delayed", "Paid. The couriers need longer than promised."),
+    ):
+        if kind in story:
+            return title
+    return "Paid, and yours."
 
 
 def why_cancelled(story: Story) -> Refusal:

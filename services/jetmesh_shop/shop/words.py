@@ -67,6 +67,12 @@ EVENTS = {
     "notifications.confirmation_sent": "Confirmation sent",
     "notifications.receipt_sent": "Receipt sent",
     "notifications.cancellation_sent": "Cancellation sent",
+    "notifications.delay_sent": "Told that it takes longer",
+    "delivery.queued": "Waits for a courier",
+    "delivery.delayed": "Takes longer than promised",
+    "delivery.dispatched": "On its way",
+    "delivery.delivered": "Delivered",
+    "delivery.cancelled": "Nothing to deliver",
 }
 BAD = frozenset(
     {"orders.refused", "orders.cancelled", "payments.declined", "payments.capture_failed", "inventory.rejected"}
