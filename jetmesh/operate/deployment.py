@@ -1,6 +1,6 @@
 """The deployment of one app on a broker that others may share: what would change, why it is refused, the change."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from jetmesh.app import name_of, version_of
@@ -77,7 +77,7 @@ class Deployment:
         )
         known = await deployed.fetch(self.connection)
         others = (each for name, each in known.items() if name != self.take_over)
-        refusals = [*deployed.conflicts(self.mine, others), *await self._broken()]
+        refusals = [*self._unknown(known), *deployed.conflicts(self.mine, others), *await self._broken()]
         return AppPlan(steps, refusals, _downgrade(self.mine, known.get(self.name)))
 
     async def apply(self) -> AppPlan:
@@ -94,6 +94,16 @@ class Deployment:
             await provision.apply(self.connection, found.steps)
             made = await self._awaited_by_others()
             return replace(found, notes=(*found.notes, *made, *await self._publish(found)))
+
+    def _unknown(self, known: Collection[str]) -> list[str]:
+        """A sentence if nobody has deployed the app that is to be taken over: its name may be misspelt."""
+        if not self.take_over or self.take_over in known:
+            return []
+        there = ", ".join(sorted(known)) or "none"
+        return [
+            f"--take-over {self.take_over}: no app of this name is deployed (there are {there}); leave the option "
+            "out if it was taken over already"
+        ]
 
     def _needed(self) -> Topology:
         """The topology, with the registry; of an app that has no intake any more also the intake, to leave it."""

@@ -216,6 +216,20 @@ async def test_an_app_that_was_renamed_takes_over_what_it_owned(broker: Broker, 
     assert (await asyncio.to_thread(run.invoke, commands, ["topology", "plan"])).exit_code == 0
 
 
+async def test_an_unknown_app_is_not_taken_over(broker: Broker, connection: Connection) -> None:
+    await apply(broker, "KITCHEN")
+    await apply(broker, "COUNTER")
+    before = await everything_of(connection, "kitchen")
+    run = CliRunner(env={"NATS_URL": broker.url, "JETMESH_APP": f"{__name__}:RENAMED"})
+    for command, status in (("plan", 1), ("apply", 3)):
+        refused = await asyncio.to_thread(run.invoke, commands, ["topology", command, "--take-over", "kitchn"])
+        assert refused.exit_code == status
+        assert "--take-over kitchn: no app of this name is deployed (there are counter, kitchen)" in " ".join(
+            refused.output.split()
+        )
+    assert await everything_of(connection, "kitchen") == before
+
+
 async def test_the_registry_keeps_owner_app_version_and_readers(broker: Broker, connection: Connection) -> None:
     await apply(broker, "COUNTER")
     await apply(broker, "KITCHEN_2")
