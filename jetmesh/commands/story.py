@@ -2,39 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict
-from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
-from pydantic import BaseModel
 
 from jetmesh import app as apps
-from jetmesh import settings
 from jetmesh.commands import options
 from jetmesh.commands.target import reach_running
 from jetmesh.common.console import Console
 from jetmesh.common.terminal import say, show
 from jetmesh.local.state import StateFolder
-from jetmesh.operate import timeline
+from jetmesh.operate import span_source, timeline
 from jetmesh.operate.archive.parquet import Archive
-from jetmesh.operate.jaeger import JaegerTraces
 from jetmesh.operate.key_history import StoryEvent, whole
-from jetmesh.operate.span_record import SpanRecord, Traces, UnreadableTraces
+from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
 from jetmesh.service import Service
 
-JAEGER_URL = "JETMESH_JAEGER_URL"
-TRACES = "jetmesh.traces"
-"""Entry points of an app: a function from the state folder to the traces that are stored there, or to None."""
 NO_KEY = frozenset(" .*>\t\r\n")
-
-
-class StorySettings(BaseModel):
-    """`JETMESH_JAEGER_URL`: the Jaeger that has the traces of a mesh elsewhere."""
-
-    jaeger_url: str = ""
 
 
 def key_of(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
@@ -85,31 +70,12 @@ async def _events(
 
 def _spans(key: str, events: Sequence[StoryEvent], state: StateFolder) -> list[SpanRecord]:
     """The spans of its traces: from Jaeger, else from the store of the app that runs here, else none."""
-    found = _traces(state)
-    if found is None:
-        return []
-    with closing(found):
-        try:
-            trace_ids = {event.trace_id for event in events if event.trace_id} or set(found.trace_ids_of(key))
-            return [span for trace_id in sorted(trace_ids) for span in found.spans_of(trace_id)]
-        except UnreadableTraces as unreadable:
-            say(unreadable, fg="yellow", err=True)
-        return []
-
-
-def _traces(state: StateFolder) -> Traces | None:
-    if url := settings.read(StorySettings).jaeger_url:
-        if not _is_http(url):
-            raise click.ClickException(f"{JAEGER_URL}: {url!r} is not an address; write http://host:16686")
-        return JaegerTraces(url)
-    if not state.is_held:
-        return None
-    opened = (point.load()(state.folder) for point in entry_points(group=TRACES))
-    return next((found for found in opened if found is not None), None)
-
-
-def _is_http(url: str) -> bool:
     try:
-        return urlsplit(url).scheme in ("http", "https")
-    except ValueError:
-        return False
+        found = span_source.traces(state.folder if state.is_held else None)
+    except UnreadableTraces as unreadable:
+        raise click.ClickException(str(unreadable)) from None
+    try:
+        return span_source.spans_about(found, key, events) if found else []
+    except UnreadableTraces as unreadable:
+        say(unreadable, fg="yellow", err=True)
+    return []

@@ -69,12 +69,17 @@ class Line:
 
 def render(console: Console, key: str, events: Sequence[TimelineEvent], spans: Sequence[SpanRecord]) -> None:
     """Print the timeline; if no spans are kept, say so and print the events alone."""
-    lines = [*_Tree(spans).lines(), *_unseen(events, spans)]
+    lines = lines_of(events, spans)
     console.print(_title(key, events, spans, lines))
     if lines:
         console.print(_table(lines, min(console.width, WIDTH_MAX)))
     if events and not spans:
         console.print("No spans are kept: these are the events alone.", style="dim")
+
+
+def lines_of(events: Sequence[TimelineEvent], spans: Sequence[SpanRecord]) -> list[Line]:
+    """The rows of the tree, and then the events without a span."""
+    return [*_Tree(spans).lines(), *_unseen(events, spans)]
 
 
 def _title(key: str, events: Sequence[TimelineEvent], spans: Sequence[SpanRecord], lines: Sequence[Line]) -> Text:
@@ -84,7 +89,7 @@ def _title(key: str, events: Sequence[TimelineEvent], spans: Sequence[SpanRecord
     facts = (
         _counted(len(events), "event"),
         _counted(len({line.service for line in lines}), "service"),
-        _duration(max(line.end_unix_nano for line in lines) - min(line.start_unix_nano for line in lines)),
+        duration(max(line.end_unix_nano for line in lines) - min(line.start_unix_nano for line in lines)),
         *(["trace " + traces[0]] if len(traces) == 1 else [_counted(len(traces), "trace")] if traces else []),
     )
     return Text.assemble((visible(key), "bold"), (" · " + " · ".join(facts), "dim"))
@@ -214,7 +219,7 @@ def _cells(line: Line, colours: Mapping[str, str], scale: "_Scale", label_width:
     label = Text.assemble((line.connector, "dim"), (line.label, f"bold {colour}" if line.is_event else colour))
     for part in wrap(line.reason, max(label_width - len(line.indent) - 2, 16)):
         label.append_text(Text.assemble("\n", (line.indent + "  ", "dim"), (part, "red")))
-    duration = "" if line.is_event else _duration(line.end_unix_nano - line.start_unix_nano)
+    duration = "" if line.is_event else duration(line.end_unix_nano - line.start_unix_nano)
     return f"+{scale.offset(line)}", label, Text(word, style), duration, Text(scale.bar(line), colour)
 
 
@@ -227,7 +232,7 @@ class _Scale:
         self._width = width
 
     def offset(self, line: Line) -> str:
-        return _duration(line.start_unix_nano - self._start)
+        return duration(line.start_unix_nano - self._start)
 
     def bar(self, line: Line) -> str:
         first = min(self._column(line.start_unix_nano), self._width - 1)
@@ -237,7 +242,7 @@ class _Scale:
         return (unix_nano - self._start) * self._width // self._span
 
 
-def _duration(nanoseconds: int) -> str:
+def duration(nanoseconds: int) -> str:
     """A duration with about three digits in a fitting unit: 0.4 ms, 12.3 ms, 1.25 s, 15 min."""
     milliseconds = nanoseconds / 1_000_000
     if milliseconds < 999.5:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import partial
 
 from jetmesh import settings
-from jetmesh.commands.story import StorySettings
 from jetmesh.common.ports import HOST, is_taken
 from jetmesh.local.backing import Backing, BackingServices
 from jetmesh.local.plan import PYTHON, Plan, listens, plan, their_broker
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
+from jetmesh.operate.span_source import StorySettings
 from jetmesh.telemetry.otlp.settings import GRPC, Signal, exports, has_receiver, receiver
 from jetmesh.telemetry.otlp.variables import PROCESS
 from jetmesh.topology import nkeys

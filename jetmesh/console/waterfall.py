@@ -1,0 +1,107 @@
+"""The timeline of a key as rows with bars; time in which nothing happens takes little room."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from jetmesh.operate.key_history import StoryEvent
+from jetmesh.operate.span_record import SpanRecord
+from jetmesh.operate.timeline import BLANK, Line, duration, lines_of
+
+WIDTH = 1_000
+GAP_NANO = 1_000_000_000
+"""Idle time that is longer is drawn as if it took `GAP_SHARE` of what happens."""
+GAP_SHARE = 0.06
+HUES = 8
+SIGNS = {"ok": "good", "settled": "good", "retry": "doubt", "later": "doubt", "refused": "waits"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row: an event or an attempt."""
+
+    line: Line
+    depth: int
+    offset: str
+    duration: str
+    x: int
+    width: int
+    hue: int
+    state: str
+    pause: str
+    """How long nothing happened before it; empty: not worth a word."""
+    place: tuple[str, int] | None
+    """The stream and the sequence of an event."""
+
+
+def bars(events: Sequence[StoryEvent], spans: Sequence[SpanRecord]) -> list[Bar]:
+    """The rows of a story."""
+    lines = lines_of(events, spans)
+    if not lines:
+        return []
+    scale = _Scale(lines)
+    hues = {name: number % HUES + 1 for number, name in enumerate(dict.fromkeys(line.service for line in lines))}
+    places = {event.type: (event.stream, event.sequence) for event in events}
+    return [_bar(line, scale, hues, places) for line in lines]
+
+
+def _bar(line: Line, scale: "_Scale", hues: Mapping[str, int], places: Mapping[str, tuple[str, int]]) -> Bar:
+    x, end = scale.at(line.start_unix_nano), scale.at(line.end_unix_nano)
+    return Bar(
+        line=line,
+        depth=min(len(line.indent) // len(BLANK), 12),
+        offset=duration(line.start_unix_nano - scale.start),
+        duration="" if line.is_event else duration(line.end_unix_nano - line.start_unix_nano),
+        x=min(x, WIDTH - 4),
+        width=max(end - x, 4),
+        hue=hues[line.service],
+        state=SIGNS.get(line.outcome, "bad" if line.outcome in ("failed", "dead_letter") else "good"),
+        pause=scale.pause_before(line.start_unix_nano),
+        place=places.get(line.label) if line.is_event else None,
+    )
+
+
+class _Scale:
+    """Maps time to the width, with idle gaps made short."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        busy = _together(sorted((line.start_unix_nano, line.end_unix_nano) for line in lines))
+        self.start = busy[0][0]
+        active = sum(end - start for start, end in busy)
+        short = sum(gap for gap in _gaps(busy) if gap <= GAP_NANO)
+        self._gap = max(int((active + short) * GAP_SHARE), 1)
+        self._parts: list[tuple[int, int, int]] = []
+        self._pauses: dict[int, str] = {}
+        at = 0
+        for number, (start, end) in enumerate(busy):
+            gap = start - busy[number - 1][1] if number else 0
+            if gap > GAP_NANO:
+                self._pauses[start] = duration(gap)
+            at += min(gap, self._gap) if gap > GAP_NANO else gap
+            self._parts.append((start, end, at))
+            at += end - start
+        self._whole = max(at, 1)
+
+    def at(self, time: int) -> int:
+        """The place of a time."""
+        start, _, place = next((part for part in reversed(self._parts) if part[0] <= time), self._parts[0])
+        return round((place + time - start) * WIDTH / self._whole)
+
+    def pause_before(self, time: int) -> str:
+        """How long nothing happened before it, if that is long; said once."""
+        return self._pauses.pop(time, "")
+
+
+def _together(intervals: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Overlapping intervals as one."""
+    found = [intervals[0]]
+    for start, end in intervals[1:]:
+        if start <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
+
+
+def _gaps(busy: Sequence[tuple[int, int]]) -> Iterable[int]:
+    return (later[0] - earlier[1] for earlier, later in pairwise(busy))
