@@ -1,14 +1,17 @@
 """`jetmesh console`: shows and operates a mesh in the browser."""
 
 import asyncio
+from pathlib import Path
 
 import click
 
 from jetmesh import app as apps
 from jetmesh.commands import options
+from jetmesh.commands.doctor import traces_of
 from jetmesh.commands.target import settings_of_target
 from jetmesh.common.extras import brought_by
 from jetmesh.common.terminal import say
+from jetmesh.local.state import StateFolder
 from jetmesh.settings import read
 
 
@@ -20,7 +23,18 @@ from jetmesh.settings import read
 @click.option("--read-only", is_flag=True, help="Nobody may change anything.")
 @click.option("--hide-bodies", is_flag=True, help="Viewers see no bodies, which may be personal.")
 @options.app
-def console(host: str | None, port: int | None, app: str, *, read_only: bool, hide_bodies: bool) -> None:
+@options.state
+@options.archive
+def console(
+    host: str | None,
+    port: int | None,
+    app: str,
+    state: StateFolder,
+    archive: Path | None,
+    *,
+    read_only: bool,
+    hide_bodies: bool,
+) -> None:
     """Show the mesh in the browser, until Ctrl-C: flow, dead letters, stories, streams, contracts, health.
 
     The mesh is the one that NATS_URL names, else the one that runs on the state folder. On loopback everybody may use
@@ -28,6 +42,7 @@ def console(host: str | None, port: int | None, app: str, *, read_only: bool, hi
     """
     with brought_by("console", "`jetmesh console`"):
         from jetmesh.console.link import Link
+        from jetmesh.console.places import Places
         from jetmesh.console.serving import run
         from jetmesh.console.settings import ConsoleSettings
     services = apps.load(app)
@@ -37,7 +52,15 @@ def console(host: str | None, port: int | None, app: str, *, read_only: bool, hi
     variables = {**target.variables, **{name: str(value) for name, value in given.items() if value is not None}}
     settings = read(ConsoleSettings, variables)
 
+    places = Places(
+        state=state.folder if state.is_held else None,
+        archive=archive or state.archive,
+        monitor_url=str(target.endpoints.get("monitor_url", "")),
+        sources=target.sources,
+        telemetry=traces_of(target),
+    )
+
     def ready(url: str) -> None:
         say(f"The console of {target.found} is at {url}; Ctrl-C ends it.")
 
-    asyncio.run(run(services, Link(target.settings), settings, ready))
+    asyncio.run(run(services, Link(target.settings), settings, places, ready))

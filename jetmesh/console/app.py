@@ -13,11 +13,21 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jetmesh.console import flow_view, letters_view, login_view, reaction_view
+from jetmesh.console import (
+    contracts_view,
+    flow_view,
+    health_view,
+    letters_view,
+    login_view,
+    reaction_view,
+    story_view,
+    streams_view,
+)
 from jetmesh.console.access import COOKIE, SESSION_SECONDS, Access, NotAllowed, User
 from jetmesh.console.desk import ROOT, Desk, asked, desk_of
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
+from jetmesh.console.places import Places
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.console.watching import Watch
 from jetmesh.failure import Unavailable
@@ -33,12 +43,12 @@ OPEN = (f"{ROOT}/login", "/assets/", f"{ROOT}/livez")
 
 @asynccontextmanager
 async def console(
-    services: Sequence[Service], link: Link, settings: ConsoleSettings, leaving: asyncio.Event
+    services: Sequence[Service], link: Link, settings: ConsoleSettings, places: Places, leaving: asyncio.Event
 ) -> AsyncIterator[ASGIApp]:
     """The application, for as long as the block runs."""
     access = Access(settings)
     letters = Letters(link, [service.name for service in services])
-    desk = Desk(services, link, Watch(link, services), access, letters)
+    desk = Desk(services, link, Watch(link, services), access, letters, places)
     app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:
@@ -56,6 +66,10 @@ def _routes(desk: Desk) -> list[Route]:
         *flow_view.ROUTES,
         *reaction_view.ROUTES,
         *letters_view.ROUTES,
+        *story_view.ROUTES,
+        *streams_view.ROUTES,
+        *contracts_view.ROUTES,
+        *health_view.ROUTES,
         *login_view.ROUTES,
     ]
 

@@ -16,8 +16,10 @@ from jetmesh.console.access import Access, Caller, NotAllowed, User
 from jetmesh.console.jobs import LetterJobs
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
+from jetmesh.console.places import Places
 from jetmesh.console.rendering import templates
 from jetmesh.console.watching import Watch
+from jetmesh.event import EventType
 from jetmesh.http import Assets
 from jetmesh.service import Service
 
@@ -29,6 +31,11 @@ FORM_BYTES_MAX = 4 << 20
 VIEWS = {
     "": ("Flow", "f"),
     "letters": ("Dead letters", "d"),
+    "story": ("Story", "s"),
+    "streams": ("Streams", "m"),
+    "contracts": ("Contracts", "c"),
+    "health": ("Health", "h"),
+    "books": ("Books", "b"),
     "log": ("Log", "l"),
 }
 """The views in the order of the menu: path, name, and the key that opens it after `g`."""
@@ -43,6 +50,7 @@ class Desk:
     watch: Watch
     access: Access
     letters: Letters
+    places: Places = field(default_factory=Places)
     jobs: LetterJobs = field(default_factory=LetterJobs)
     pages: Environment = field(default_factory=templates)
     assets: Assets = field(default_factory=lambda: Assets(console=STATIC))
@@ -51,6 +59,12 @@ class Desk:
     def app_name(self) -> str:
         """The app's name."""
         return name_of(self.services) or "mesh"
+
+    def event_type(self, name: str) -> EventType | None:
+        """The event of a type, if a reaction of the app takes or records it."""
+        reactions = (reaction for service in self.services for reaction in service.reactions)
+        events = (event for reaction in reactions for event in (*reaction.events, *reaction.outcomes))
+        return next((event for event in events if event.type == name), None)
 
     def page(self, request: Request, template: str, *, status: int = 200, **known: Any) -> Response:
         """A page from a template."""

@@ -17,7 +17,6 @@ from jetmesh.console.access import NotAllowed
 from jetmesh.console.desk import Desk, back, desk_of, form
 from jetmesh.console.jobs import LetterJob
 from jetmesh.console.letters import FailureGroup, page_of
-from jetmesh.event import EventType
 from jetmesh.jetstream.subject import Subject
 from jetmesh.operate.dead_letters import AlreadyHandled, DeadLetter, DeadLetters
 from jetmesh.operate.replay import Unfit
@@ -89,7 +88,7 @@ async def letter(request: Request) -> Response:
     """One letter, whole."""
     desk = desk_of(request)
     found = await _existing(desk, request)
-    event_type = _event_type(desk, found)
+    event_type = desk.event_type(Subject.parse(found.source).type)
     sees = desk.access.sees_bodies(request.scope["user"])
     return desk.page(
         request, "letter.html", letter=found, event_type=event_type, sees_bodies=sees,
@@ -168,7 +167,7 @@ async def _edited(request: Request) -> Response:
     fields, desk = await form(request), desk_of(request)
     found = await _existing(desk, request)
     text, seen = fields.get("body", ""), lenient.whole(fields.get("seen", ""))
-    data, event_type = text.encode(), _event_type(desk, found)
+    data, event_type = text.encode(), desk.event_type(Subject.parse(found.source).type)
     complaints = body.complaints_of(data, event_type) if event_type else []
     if complaints or fields.get("step") != "send":
         return _edit_page(request, desk, found, text, seen, is_checked=True)
@@ -182,7 +181,7 @@ async def _edited(request: Request) -> Response:
 def _edit_page(
     request: Request, desk: Desk, letter: DeadLetter, text: str, seen: int, *, is_checked: bool = False
 ) -> Response:
-    data, event_type = text.encode(), _event_type(desk, letter)
+    data, event_type = text.encode(), desk.event_type(Subject.parse(letter.source).type)
     shown = body.shown(data, event_type)
     return desk.page(
         request, "edit.html", letter=letter, text=text, seen=seen, event_type=event_type, body=shown,
@@ -248,13 +247,6 @@ async def _existing(desk: Desk, request: Request) -> DeadLetter:
     entry = next((entry for entry in reversed(desk.letters.entries) if entry.letter == sequence), None)
     told = f"{entry.by} {entry.action} it at {entry.at}." if entry else "Dead letters lists those that there are."
     raise HTTPException(404, f"There is no dead letter {sequence}: {told}")
-
-
-def _event_type(desk: Desk, letter: DeadLetter) -> EventType | None:
-    wanted = Subject.parse(letter.source).type
-    reactions = (reaction for service in desk.services for reaction in service.reactions)
-    events = (event for reaction in reactions for event in (*reaction.events, *reaction.outcomes))
-    return next((event for event in events if event.type == wanted), None)
 
 
 ROUTES = [

@@ -8,14 +8,19 @@ from contextlib import asynccontextmanager
 from jetmesh.console.app import console
 from jetmesh.console.desk import ROOT
 from jetmesh.console.link import Link
+from jetmesh.console.places import Places
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.http.limits import Limits
 from jetmesh.http.server import HttpServer, listen
 from jetmesh.service import Service
 
+NOWHERE = Places()
+
 
 @asynccontextmanager
-async def served(services: Sequence[Service], link: Link, settings: ConsoleSettings) -> AsyncIterator[str]:
+async def served(
+    services: Sequence[Service], link: Link, settings: ConsoleSettings, places: Places = NOWHERE
+) -> AsyncIterator[str]:
     """The console, served for the block; yields its address.
 
     Raises:
@@ -24,7 +29,7 @@ async def served(services: Sequence[Service], link: Link, settings: ConsoleSetti
     leaving = asyncio.Event()
     listener = listen(settings.console_host, settings.console_port, "JETMESH_CONSOLE_PORT")
     host, port = listener.getsockname()[:2]
-    async with link.kept(), console(services, link, settings, leaving) as app:
+    async with link.kept(), console(services, link, settings, places, leaving) as app:
         server = HttpServer(app, listener, Limits(), leaving)
         serving = asyncio.create_task(server.run_until_drained(), name="the console's HTTP")
         try:
@@ -34,11 +39,13 @@ async def served(services: Sequence[Service], link: Link, settings: ConsoleSetti
             await serving
 
 
-async def run(services: Sequence[Service], link: Link, settings: ConsoleSettings, ready: Callable[[str], None]) -> None:
+async def run(
+    services: Sequence[Service], link: Link, settings: ConsoleSettings, places: Places, ready: Callable[[str], None]
+) -> None:
     """Serve the console until SIGTERM or SIGINT; `ready` gets its address. Raises what `served` raises."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with served(services, link, settings) as url:
+    async with served(services, link, settings, places) as url:
         ready(url)
         await stopping.wait()

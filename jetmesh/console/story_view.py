@@ -12,6 +12,7 @@ from starlette.routing import Route
 from jetmesh.console import body
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.waterfall import bars
+from jetmesh.event import INTAKE
 from jetmesh.jetstream.api import request as ask
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import TRACEPARENT
@@ -20,7 +21,6 @@ from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.dead_letters import DeadLetter, letter_of
 from jetmesh.operate.key_history import StoryEvent, whole
 from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
-from jetmesh.service import INTAKE
 from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS, letters_about
 

@@ -39,13 +39,13 @@ def bars(events: Sequence[StoryEvent], spans: Sequence[SpanRecord]) -> list[Bar]
     lines = lines_of(events, spans)
     if not lines:
         return []
-    scale = _Scale(lines)
+    scale = _Timescale(lines)
     hues = {name: number % HUES + 1 for number, name in enumerate(dict.fromkeys(line.service for line in lines))}
     places = {event.type: (event.stream, event.sequence) for event in events}
     return [_bar(line, scale, hues, places) for line in lines]
 
 
-def _bar(line: Line, scale: "_Scale", hues: Mapping[str, int], places: Mapping[str, tuple[str, int]]) -> Bar:
+def _bar(line: Line, scale: "_Timescale", hues: Mapping[str, int], places: Mapping[str, tuple[str, int]]) -> Bar:
     x, end = scale.at(line.start_unix_nano), scale.at(line.end_unix_nano)
     return Bar(
         line=line,
@@ -61,7 +61,7 @@ def _bar(line: Line, scale: "_Scale", hues: Mapping[str, int], places: Mapping[s
     )
 
 
-class _Scale:
+class _Timescale:
     """Maps time to the width, with idle gaps made short."""
 
     def __init__(self, lines: Iterable[Line]) -> None:

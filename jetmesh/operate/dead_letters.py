@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
@@ -297,6 +297,12 @@ class DeadLetters:
     async def discard(self, letter: DeadLetter, note: str = "") -> None:
         """Remove a letter for good; the log keeps the reason."""
         await self._remove(letter, DISCARDED, note)
+
+    async def note(self, action: str, reaction: str, words: str = "") -> None:
+        """Log what an operator did with a reaction: he paused it, say."""
+        entry = Entry(action, self._by, now(), 0, reaction, "", "", words)
+        subject = names.dead_log(names.dead_letter(reaction))
+        await self._publisher.record(Message(subject, json.dumps(asdict(entry)).encode(), {}), limited=False)
 
     async def log(self) -> list[Entry]:
         """The log of replays and discards, oldest first."""

@@ -219,8 +219,8 @@ def _cells(line: Line, colours: Mapping[str, str], scale: "_Scale", label_width:
     label = Text.assemble((line.connector, "dim"), (line.label, f"bold {colour}" if line.is_event else colour))
     for part in wrap(line.reason, max(label_width - len(line.indent) - 2, 16)):
         label.append_text(Text.assemble("\n", (line.indent + "  ", "dim"), (part, "red")))
-    duration = "" if line.is_event else duration(line.end_unix_nano - line.start_unix_nano)
-    return f"+{scale.offset(line)}", label, Text(word, style), duration, Text(scale.bar(line), colour)
+    took = "" if line.is_event else duration(line.end_unix_nano - line.start_unix_nano)
+    return f"+{scale.offset(line)}", label, Text(word, style), took, Text(scale.bar(line), colour)
 
 
 class _Scale:

@@ -1,0 +1,95 @@
+"""`/mesh/contracts`: every event with its meaning, fields, example, owner and readers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from jetmesh.console.desk import Desk, desk_of
+from jetmesh.contracts import deployed, package, readers, registry
+from jetmesh.contracts.deployed import Deployed
+from jetmesh.contracts.readers import Readers
+from jetmesh.contracts.registry import DeployedContract
+from jetmesh.contracts.releases import NoRelease
+from jetmesh.contracts.schema import FACTS, Contract, Contracts, fields
+
+RULES = ("enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "format")
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The contracts of an app, and who reads them."""
+
+    contracts: Contracts
+    readers: Readers
+    apps: Mapping[str, Deployed]
+    on_broker: Mapping[str, DeployedContract]
+
+    def readers_of(self, name: str) -> list[str]:
+        """All readers of a type: reactions, registered teams, other apps on the broker."""
+        others = deployed.readers(self.apps.values(), name)
+        return list(dict.fromkeys([*self.readers.of(name), *others]))
+
+
+async def contracts(request: Request) -> Response:
+    """All events, by owner."""
+    desk = desk_of(request)
+    found = await _catalogue(desk)
+    owners: dict[str, list[Contract]] = {}
+    for contract in found.contracts.values():
+        owners.setdefault(contract.owner, []).append(contract)
+    return desk.page(request, "contracts.html", owners=owners, catalogue=found, facts=FACTS)
+
+
+async def contract(request: Request) -> Response:
+    """One event."""
+    desk, name = desk_of(request), request.path_params["type"]
+    found = await _catalogue(desk)
+    if name not in found.contracts:
+        raise HTTPException(404, f"The app has no event {name}.")
+    one = found.contracts[name]
+    schema = one.consumer
+    return desk.page(
+        request, "contract.html", name=name, schema=schema, facts=schema[FACTS], fields=list(fields(schema)),
+        readers=found.readers_of(name), example=_example(schema), on_broker=found.on_broker.get(name),
+        is_current=_is_current(found, name), described=described,
+    )  # fmt: skip
+
+
+def described(schema: Mapping[str, Any]) -> str:
+    """The type of a field and what it allows, in words."""
+    kind = " or ".join(str(each.get("type", "")) for each in schema.get("anyOf", [schema])).strip(" or")
+    rules = (f"{name} {schema[name]}" for name in RULES if name in schema)
+    return ", ".join([kind or "anything", *rules])
+
+
+def _example(schema: Mapping[str, Any]) -> Any:
+    return next(iter(schema.get("examples", ())), None)
+
+
+def _is_current(found: Catalogue, name: str) -> bool:
+    there = found.on_broker.get(name)
+    return there is not None and there.contract == found.contracts[name]
+
+
+async def _catalogue(desk: Desk) -> Catalogue:
+    connection = desk.link.context.connection
+    packages = package.packages_of(desk.services)
+    known = dict(package.contracts_of(desk.services))
+    for each in packages:
+        known |= {name: contract for name, contract in each.contracts().items() if name in known}
+    consumers = [reader for each in packages for reader in readers.registered(each.folder / "consumers")]
+    try:
+        on_broker: Mapping[str, DeployedContract] = await registry.entries(connection)
+    except (NoRelease, ValueError):
+        on_broker = {}
+    apps = await deployed.fetch(connection)
+    others = {name: app for name, app in apps.items() if name != desk.app_name}
+    return Catalogue(dict(sorted(known.items())), Readers(desk.services, consumers), others, on_broker)
+
+
+ROUTES = [Route("/mesh/contracts", contracts), Route("/mesh/contracts/{type}", contract)]

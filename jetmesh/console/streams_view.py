@@ -1,0 +1,98 @@
+"""`/mesh/streams`: the streams and durables on the broker; a reaction is paused and resumed here."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from jetmesh.console.access import NotAllowed
+from jetmesh.console.desk import Desk, back, desk_of, form
+from jetmesh.jetstream.api import FOR_GOOD
+from jetmesh.jetstream.api import request as ask
+from jetmesh.operate import pausing
+from jetmesh.operate.dead_letters import DeadLetters
+from jetmesh.topology.streams import Consumer, Stream, topology
+
+LENGTHS = {"10 minutes": 600, "1 hour": 3_600, "8 hours": 28_800, "until it is resumed": 0}
+"""For how long a reaction can be paused here; 0: without an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOnBroker:
+    """A stream as the broker describes it; `info` is empty where there is none."""
+
+    declared: Stream
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DurableOnBroker:
+    """A durable as the broker describes it; `info` is empty where there is none."""
+
+    declared: Consumer
+    info: dict[str, Any]
+
+
+async def streams(request: Request) -> Response:
+    """Everything that the app needs on the broker."""
+    desk = desk_of(request)
+    context = desk.link.context
+    needed = topology(desk.services, split=context.settings.split)
+
+    async def told(call: str) -> dict[str, Any]:
+        return await ask(context.connection, call) or {}
+
+    infos = await asyncio.gather(*(told(f"STREAM.INFO.{each.name}") for each in needed.streams))
+    durables = await asyncio.gather(*(told(f"CONSUMER.INFO.{c.stream}.{c.durable}") for c in needed.consumers))
+    return desk.page(
+        request, "streams.html", lengths=LENGTHS,
+        streams=[StreamOnBroker(each, info) for each, info in zip(needed.streams, infos, strict=True)],
+        durables=[DurableOnBroker(each, info) for each, info in zip(needed.consumers, durables, strict=True)],
+    )  # fmt: skip
+
+
+async def pause(request: Request) -> Response:
+    """Let a reaction rest, for a time."""
+    fields = await form(request)
+    seconds = LENGTHS.get(fields.get("length", ""))
+    if seconds is None:
+        raise NotAllowed(422, f"Choose how long: {', '.join(LENGTHS)}.")
+    until = datetime.now(UTC) + (timedelta(seconds=seconds) if seconds else FOR_GOOD)
+    said = f"until {until:%Y-%m-%dT%H:%M:%SZ}" if seconds else "until it is resumed"
+    return await _set(request, fields, until, "paused", said)
+
+
+async def resume(request: Request) -> Response:
+    """Let it go on."""
+    return await _set(request, await form(request), None, "resumed", "")
+
+
+async def _set(request: Request, fields: dict[str, str], until: datetime | None, action: str, said: str) -> Response:
+    desk, reaction = desk_of(request), fields.get("reaction", "")
+    context = desk.link.context
+    needed = topology(desk.services, split=context.settings.split)
+    try:
+        chosen = pausing.durables_of(reaction, desk.services, needed.consumers)
+    except pausing.NoSuchReaction as unknown:
+        raise NotAllowed(422, str(unknown)) from None
+    missing = await pausing.pause_all(context.connection, chosen, until)
+    if missing:
+        raise NotAllowed(422, f"The broker lacks durables of {reaction}: run `jetmesh topology apply`.")
+    await _post(desk, request).note(action, reaction, said)
+    return back("/streams", done=f"{reaction} is {action} {said}".strip() + ".")
+
+
+def _post(desk: Desk, request: Request) -> DeadLetters:
+    context = desk.link.context
+    return DeadLetters(context.connection, context.publisher, request.scope["user"].name)
+
+
+ROUTES = [
+    Route("/mesh/streams", streams),
+    Route("/mesh/streams/pause", pause, methods=["POST"]),
+    Route("/mesh/streams/resume", resume, methods=["POST"]),
+]
