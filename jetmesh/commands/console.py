@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,16 +26,7 @@ from jetmesh.settings import read
 @options.app
 @options.state
 @options.archive
-def console(
-    host: str | None,
-    port: int | None,
-    app: str,
-    state: StateFolder,
-    archive: Path | None,
-    *,
-    read_only: bool,
-    hide_bodies: bool,
-) -> None:
+def console(app: str, state: StateFolder, archive: Path | None, **given: Any) -> None:
     """Show the mesh in the browser, until Ctrl-C: flow, dead letters, stories, streams, contracts, health.
 
     The mesh is the one that NATS_URL names, else the one that runs on the state folder. On loopback everybody may use
@@ -46,10 +38,11 @@ def console(
         from jetmesh.console.serving import run
         from jetmesh.console.settings import ConsoleSettings
     services = apps.load(app)
-    given = {"JETMESH_CONSOLE_HOST": host, "JETMESH_CONSOLE_PORT": port}
-    given |= {"JETMESH_CONSOLE_READ_ONLY": read_only or None, "JETMESH_CONSOLE_HIDE_BODIES": hide_bodies or None}
     target = settings_of_target()
-    variables = {**target.variables, **{name: str(value) for name, value in given.items() if value is not None}}
+    said = {
+        f"JETMESH_CONSOLE_{name.upper()}": str(value) for name, value in given.items() if value not in (None, False)
+    }
+    variables = {**target.variables, **said}
     settings = read(ConsoleSettings, variables)
 
     places = Places(

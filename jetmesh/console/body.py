@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,6 @@ from jetmesh.common import json_body
 from jetmesh.common.visible import lines
 from jetmesh.event import EventType
 
-DEPTH_MAX = 100
-"""A body that is nested deeper is shown as it is."""
 DIFF_LINES_MAX = 4_000
 
 Path = tuple[str | int, ...]
@@ -37,14 +35,12 @@ class ShownBody:
 
 
 def shown(data: bytes, event_type: EventType | None = None) -> ShownBody:
-    """The body of an event; what is no JSON, or is nested too deep, is shown as it is."""
+    """The body of an event; what is no JSON (or nested too deep for any reader) is shown as it is."""
     complaints = dict(_complaints(data, event_type)) if event_type else {}
     try:
         document = json_body.document(data)
     except json_body.Malformed as malformed:
         return _raw(data, [f"body: {malformed}"] if event_type else [])
-    if _depth(document) > DEPTH_MAX:
-        return _raw(data, _named(complaints))
     left = dict(complaints)
     found = [BodyLine(lines(text), left.pop(path, "")) for path, text in _written(document)]
     return ShownBody(found, _named(left), len(data))
@@ -56,8 +52,7 @@ def editable(data: bytes) -> str:
         document = json_body.document(data)
     except json_body.Malformed:
         return data.decode("utf-8", "replace")
-    deep = _depth(document) > DEPTH_MAX
-    return data.decode() if deep else json.dumps(document, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def complaints_of(data: bytes, event_type: EventType) -> list[str]:
@@ -87,8 +82,6 @@ def _complaints(data: bytes, event_type: EventType) -> Iterator[tuple[Path, str]
     """The wrong fields of a body with the reasons; without the values, which stand there."""
     try:
         event_type.read(data)
-    except RecursionError:
-        yield (), "it is nested too deep"
     except ValueError as invalid:
         errors = getattr(invalid, "errors", None)
         if errors is None:
@@ -100,19 +93,6 @@ def _complaints(data: bytes, event_type: EventType) -> Iterator[tuple[Path, str]
 
 def _named(complaints: Mapping[Path, str]) -> list[str]:
     return [f"{'.'.join(map(str, path)) or 'body'}: {words}" for path, words in complaints.items()]
-
-
-def _depth(document: Any) -> int:
-    """How deep it is nested, without recursion."""
-    level, depth = [document], 0
-    while level and depth <= DEPTH_MAX:
-        level = [inner for each in level for inner in _inner(each)]
-        depth += 1
-    return depth
-
-
-def _inner(node: Any) -> Iterable[Any]:
-    return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 def _written(node: Any, path: Path = (), name: str = "", comma: str = "") -> Iterator[tuple[Path, str]]:

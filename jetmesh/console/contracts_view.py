@@ -62,7 +62,7 @@ async def contract(request: Request) -> Response:
 
 def described(schema: Mapping[str, Any]) -> str:
     """The type of a field and what it allows, in words."""
-    kind = " or ".join(str(each.get("type", "")) for each in schema.get("anyOf", [schema])).strip(" or")
+    kind = " or ".join(str(each["type"]) for each in schema.get("anyOf", [schema]) if "type" in each)
     rules = (f"{name} {schema[name]}" for name in RULES if name in schema)
     return ", ".join([kind or "anything", *rules])
 
