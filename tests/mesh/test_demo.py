@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from jetmesh.common.http import get
 from jetmesh_shop.flow import SERVICES
 from tests.support.waiting import wait_until
 
@@ -132,6 +133,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, "s
     with demo(state) as process:
         endpoints(state, process)
         yield state, process
+
+
+def test_the_console_shows_the_mesh_at_work(running: tuple[Path, "subprocess.Popen[str]"]) -> None:
+    url = endpoints(*running)["console_url"]
+
+    def seen() -> bool:
+        page = get(url, SECONDS_MAX).decode()
+        return 'data-reaction="payments.authorize" data-state="good"' in page
+
+    wait_until(seen, "the console shows that payments work")
 
 
 Running = tuple[Path, "subprocess.Popen[str]"]

@@ -34,15 +34,21 @@ Ports = Mapping[str, int]
 
 
 def backing(state: StateFolder, ports: Ports) -> Backing:
-    """The shop, the mail sink, the trace store, and what the services are told of the outside world."""
+    """The shop, the console, the mail sink, the trace store, and what the services are told of the outside world."""
     urls = {
         "shop_url": f"http://{HOST}:{ports['shop']}",
+        "console_url": f"http://{HOST}:{ports['console']}/mesh",
         "http_url": f"http://{HOST}:{ports['http']}",
         "smtp_url": f"smtp://{HOST}:{ports['smtp']}",
         "traces_url": f"http://{HOST}:{ports['traces']}",
     }
     return Backing(
-        processes=[trace_store(state, ports), mail_sink(state, ports), shop_front(state, ports, urls["http_url"])],
+        processes=[
+            trace_store(state, ports),
+            mail_sink(state, ports),
+            shop_front(state, ports, urls["http_url"]),
+            console(state, ports),
+        ],
         urls=urls,
         environment=partial(_environment, Stores(state.folder), ports, urls),
         niceness=niceness,
@@ -63,10 +69,17 @@ def shop_front(state: StateFolder, ports: Ports, http_url: str) -> Spec:
     if jaeger := jaeger_page():
         options["jaeger_url"] = jaeger
     command = (*PYTHON, "jetmesh_shop.shop", *_options(options))
-    return Spec("shop", command, listens(ports["shop"]), _customer_front(state, ports))
+    return Spec("shop", command, listens(ports["shop"]), _operator(state, ports))
 
 
-def _customer_front(state: StateFolder, ports: Ports) -> dict[str, str]:
+def console(state: StateFolder, ports: Ports) -> Spec:
+    """The console in a browser, for this machine alone."""
+    options = {"port": ports["console"], "app": APP, "state": state.folder}
+    command = (*PYTHON, "jetmesh", "console", *_options(options))
+    return Spec("console", command, listens(ports["console"]), _operator(state, ports), niceness=AFTERWARDS)
+
+
+def _operator(state: StateFolder, ports: Ports) -> dict[str, str]:
     if their_broker():
         return {}
     seed = nkeys.seed_file(state.keys, OPERATOR)
@@ -134,7 +147,9 @@ def _options(options: Mapping[str, object]) -> Iterator[str]:
         yield from (f"--{name.replace('_', '-')}", str(value))
 
 
-BACKING = BackingServices(at=backing, ports={"shop": 8000, "http": 8080, "smtp": 2525, "traces": 14318}, files=FILES)
+BACKING = BackingServices(
+    at=backing, ports={"shop": 8000, "console": 8088, "http": 8080, "smtp": 2525, "traces": 14318}, files=FILES
+)
 
 
 def shop(state: StateFolder, ports: Ports, nats_url: str = "") -> Plan:

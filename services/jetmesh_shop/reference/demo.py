@@ -146,6 +146,7 @@ class Play:
         publish = ["nats", *self.plan.nats_args("client"), "pub", following.type, following.model_dump_json()]
         self.view.entries("Look", {
             "shop": self.plan.backing.urls["shop_url"],
+            "console": self.plan.backing.urls["console_url"],
             "API": f"{self.http_url}/docs",
             "broker": self.plan.monitor_url or self.plan.nats_url,
             "logs": f"{self.plan.state.logs}/",
