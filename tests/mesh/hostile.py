@@ -44,6 +44,10 @@ BODIES: dict[str, bytes] = {
             "available": [],
             "quantity": -1,
             "message_id": {"x": ESCAPES},
+            "courier_id": [ESCAPES],
+            "on_duty": 7,
+            "rides": {"order_id": ESCAPES},
+            "waiting": "many",
             "currency": ESCAPES,
             "action": ["discarded"],
             "by": 1,
@@ -73,13 +77,17 @@ HEADERS: dict[str, Headers] = {
     },
 }  # fmt: skip
 
-OUTSIDE = ("orders.placed", "orders.cancellation_requested", "stock.restocked", "orders.nonsense", "stock.level")
+OUTSIDE = (
+    "orders.placed", "orders.cancellation_requested", "stock.restocked", "orders.nonsense", "stock.level",
+    "delivery.delivered", "delivery.position_reported", "shifts.begun",
+)  # fmt: skip
 INSIDE = (
     "orders.placed", "orders.confirmed", "orders.cancelled", "orders.refused", "orders.what",
     "orders.ENDED", "payments.ENDED",
     "payments.authorized", "payments.captured", "payments.voided", "payments.declined",
     "inventory.reserved", "inventory.rejected", "inventory.released", "stock.restocked", "stock.level",
     "notifications.confirmation_sent", "notifications.cancellation_sent", "notifications.receipt_sent",
+    "delivery.dispatched", "delivery.delivered", "shifts.begun", "couriers.roster",
 )  # fmt: skip
 KEYS = ("o-hostile", "o-\x1b[31m\u202e", "[/]")
 ELSEWHERE = (

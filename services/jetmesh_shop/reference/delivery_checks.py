@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from jetmesh.operate.books import Fact
 from jetmesh.operate.checks import Check, Offences, lost
 from jetmesh_contracts import delivery, notifications, payments
+from jetmesh_shop.delivery.domain import DEPOT
 from jetmesh_shop.delivery.service import delivery as service
 from jetmesh_shop.reference.books import ShopBooks
 
@@ -42,13 +43,14 @@ def paid_orders_are_delivered(books: ShopBooks) -> Offences:
 
 def roster_agrees(books: ShopBooks) -> Offences:
     """the roster agrees with what happened, and no order waits while a courier is free"""
-    roster = next(reversed(_in_order(books, ROSTER)), None)
-    if roster is None:
+    rosters = [event for event in _in_order(books, ROSTER) if event.key == DEPOT]
+    if not rosters:
         return
+    roster = rosters[-1]
     waiting, carried = _open(books)
     rides = {ride["order_id"]: ride["courier_id"] for ride in roster.body["rides"]}
-    for order_id in sorted(rides.items() ^ carried.items()):
-        yield f"{order_id[0]}: the roster says that it is carried by {rides.get(order_id[0], 'nobody')}"
+    for order_id in sorted({order_id for order_id, _ in rides.items() ^ carried.items()}):
+        yield f"{order_id}: the roster says that it is carried by {rides.get(order_id, 'nobody')}"
     if roster.body["waiting"] != len(waiting):
         yield f"{roster}: says that {roster.body['waiting']} orders wait, and {len(waiting)} do"
     free = {duty["courier_id"] for duty in roster.body["on_duty"]} - set(rides.values())
