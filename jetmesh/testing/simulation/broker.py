@@ -115,17 +115,28 @@ class SimulatedBroker:
         if not self.down:
             self._do(lambda: self._receive(subject, reply, raw_headers, data))
 
-    def request(self, call: str) -> ApiAnswer:
-        """The information part of the JetStream API."""
-        kind, _, name = call.removeprefix("$JS.API.").partition(".INFO.")
-        stream, _, durable = name.partition(".")
+    def request(self, call: str, data: bytes = b"") -> ApiAnswer:
+        """The JetStream API, as far as it tells of streams and durables, and makes and pauses a durable."""
+        kind, verb, stream, durable, *_ = *call.removeprefix("$JS.API.").split("."), ""
+        if verb == "CREATE":
+            self._make_consumer(stream, durable, json.loads(data)["config"])
         found: Any = self.consumers.get((stream, durable)) if kind == "CONSUMER" else self.streams.get(stream)
         if found is None:
             return {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
+        if verb == "PAUSE":
+            found.pause(bool(json.loads(data)))
         clock, created = (
             datetime.fromtimestamp(self._epoch + at, UTC).isoformat() for at in (self.now(), found.created)
         )
-        return {"config": found.config, "created": created, "ts": clock}
+        state = found.state if kind == "CONSUMER" else {}
+        return {"config": found.config, "created": created, "ts": clock, **state}
+
+    def _make_consumer(self, stream: str, durable: str, config: dict[str, Any]) -> None:
+        """Make it, or change its configuration; where it begins can't be changed."""
+        if there := self.consumers.get((stream, durable)):
+            there.config = config
+        else:
+            self.create_consumer(stream, config)
 
     def send(self, inbox: str, subject: str, reply: str, headers: bytes, data: bytes) -> bool:
         """Send to the subscriber; False if there is none."""

@@ -134,11 +134,11 @@ class SimulatedConnection(Notices):
             self._in.carry(lambda: self.denied(words), self.delay_seconds)
 
     async def ask(self, subject: str, data: bytes, timeout_seconds: float = 5.0, *, headers: bytes = b"") -> bytes:
-        """Ask for information about the topology. Raises Unavailable if there is no answer."""
+        """Ask about the topology, or change a durable. Raises Unavailable if there is no answer."""
         await asyncio.sleep(min(self.delay_seconds, timeout_seconds))
         if not self.is_connected or self.broker.down or self.broker.stalled:
             raise Unavailable(f"no answer to {subject}")
-        return json.dumps(self.broker.request(subject)).encode()
+        return json.dumps(self.broker.request(subject, data)).encode()
 
     async def flush(self, timeout: int = FLUSH_SECONDS) -> None:  # noqa: ASYNC109
         """Return when the broker has all messages that were sent."""

@@ -70,8 +70,30 @@ class SimulatedConsumer:
     redelivered: int = 0
     created: float = 0.0
     """When it was made: one that is made anew has another time."""
+    paused: bool = False
+    _before_first: int = 0
     _cursor: int = 0
     _undo: deque[tuple[float, int, MessageProgress | None]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.created = self.timers.now()
+        starts = {"new": self.stream.last_sequence, "by_start_sequence": self.config.get("opt_start_seq", 1) - 1}
+        self._before_first = self._cursor = starts.get(self.config.get("deliver_policy", "all"), 0)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """How far it is, as the server tells it."""
+        delivered = max(self.progress, default=self._before_first)
+        floor = min(self.pending) - 1 if self.pending else delivered
+        return {
+            "num_pending": self._unseen(), "num_ack_pending": len(self.pending),
+            "delivered": {"stream_seq": delivered}, "ack_floor": {"stream_seq": floor},
+        }  # fmt: skip
+
+    def pause(self, paused: bool) -> None:
+        """Deliver nothing from now on, or go on."""
+        self.paused = paused
+        self.deliver()
 
     @property
     def durable(self) -> str:
@@ -81,7 +103,7 @@ class SimulatedConsumer:
     @property
     def at_rest(self) -> bool:
         """Whether all messages that it filters have been delivered and acknowledged."""
-        return not self.pending and not self._advance()
+        return self.paused or (not self.pending and not self._advance())
 
     def pull(self, inbox: str, request: dict[str, Any]) -> None:
         """Take a pull request."""
@@ -96,7 +118,7 @@ class SimulatedConsumer:
 
     def deliver(self) -> None:
         """Deliver all that can be delivered."""
-        while self.pulls:
+        while self.pulls and not self.paused:
             sequence = self._next()
             if sequence is None:
                 return
@@ -165,7 +187,7 @@ class SimulatedConsumer:
 
     def resume(self) -> None:
         """Compute from the progress which messages are pending, redelivered and new."""
-        self._cursor = 0
+        self._cursor = self._before_first
         self.pending = {sequence for sequence, p in self.progress.items() if p.delivered and not p.done}
         self.again = [sequence for sequence in sorted(self.pending) if self.timers.chance(0.5)]
         for sequence in self.pending:
