@@ -95,7 +95,9 @@ class Mesh:
         Raises:
             Unavailable: it can't begin: the broker is away, there is no such stream, or this user may not read it.
             TypeError: the types have no owner in common.
+            RuntimeError: the mesh is closed, or belongs to another event loop.
         """
+        self._require_here()
         return self._reader.follow(types, key, after)
 
     def closed(self) -> None:

@@ -13,12 +13,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from jetmesh.failure import Unavailable
+from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import CloudEvents, Headers, Nats
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.subject import subject_of
+from jetmesh.reaction import DeclarationError
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.delayed_redelivery import delay
 from jetmesh.runtime.one_by_one import OneByOne
@@ -49,13 +50,19 @@ class Scheduled:
         be doing the same.
 
         Raises:
-            Permanent: the broker does not know the zone.
+            DeclarationError: the broker does not know the zone.
         """
         while True:
             try:
                 with suppress(Refused):
                     await self._declare()
                 return
+            except Permanent as refused:
+                raise DeclarationError(
+                    f"{self._service}.{self._name} declares zone={self._schedule.zone!r}, which Python knows and the "
+                    f"broker does not ({refused}): write a zone of the IANA database that both have, or install the "
+                    f"broker's (the package tzdata)"
+                ) from None
             except Unavailable as trouble:
                 await self.binding.context.connection.pause(trouble.retry_after_seconds or AGAIN_SECONDS)
 

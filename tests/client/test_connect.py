@@ -170,6 +170,8 @@ async def test_after_its_block_and_on_another_loop_it_says_so(mesh_of: MeshOf, n
     for call in (mesh.publish(ASKED), mesh.request(StateOf(job_id="j-1"))):
         with pytest.raises(RuntimeError, match="this mesh is closed: use it inside its block"):
             await call
+    with pytest.raises(RuntimeError, match="this mesh is closed: use it inside its block"):
+        mesh.follow("j-1", Asked)
 
 
 async def test_what_breaks_its_contract_is_not_published(mesh_of: MeshOf, nats_broker: Broker) -> None:

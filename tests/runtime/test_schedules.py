@@ -1,16 +1,19 @@
 """A reaction to the clock gets each time of its schedule once; what was missed is said, and made up for as declared."""
 
+import importlib.resources
 import itertools
 import json
 import logging
 import time
+import zoneinfo
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider
 
-from jetmesh import Tick
+from jetmesh import App, DeclarationError, Service, Tick
 from jetmesh.jetstream import api, stream_reader
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import Nats
@@ -24,7 +27,7 @@ from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.testing.memory import Memory
-from jetmesh.topology import names, orphans
+from jetmesh.topology import accounts, names, nkeys, orphans
 from jetmesh.topology.streams import topology
 from tests.support.ledger import Closed, closing
 
@@ -176,3 +179,43 @@ async def test_each_local_time_is_due_once_through_a_change_to_summer_time(
         await worker.drained()
     waiting = [each for each in memory.messages(TIMERS) if names.SCHEDULED not in each.subject]
     assert [Tick.read(each.data).id for each in waiting] == wanted
+
+
+async def test_with_an_account_for_each_service_a_tick_comes_at_each_time(tmp_path: Path) -> None:
+    service, keys, config = closing(EACH_SECOND), tmp_path / "keys", tmp_path / "nats-server.conf"
+    config.write_text(accounts.configuration([service], nkeys.ensure(keys, nkeys.users([service]))))
+    with Broker(tmp_path / "broker", "-c", str(config)) as server:
+        operator = {"NATS_URL": server.url, "JETMESH_NATS_NKEY_SEED": str(keys / "operator.nk")}
+        async with LocalMesh(App([service]), [], operator) as mesh:
+            for _ in range(2):
+                await mesh.start(
+                    service,
+                    JETMESH_NATS_NKEY_SEED=str(keys / "ledger.nk"),
+                    JETMESH_NATS_MICRO_NKEY_SEED=str(keys / "ledger-micro.nk"),
+                    JETMESH_NATS_API_PREFIX=accounts.API_PREFIX,
+                )
+            found = await some(mesh, 3, datetime.fromtimestamp(0, UTC))
+            assert {time_of(b) - time_of(a) for a, b in itertools.pairwise(found)} == {timedelta(seconds=1)}
+            assert await mesh.dead_letters() == []
+
+
+async def test_a_zone_that_the_broker_does_not_know_is_refused_with_the_reaction_and_the_fix(
+    mesh_of: MeshOf, tmp_path: Path
+) -> None:
+    (tmp_path / "Mars").mkdir()
+    rules = importlib.resources.files("tzdata.zoneinfo").joinpath("UTC").read_bytes()
+    (tmp_path / "Mars" / "Olympus").write_bytes(rules)
+    zoneinfo.reset_tzpath([tmp_path])
+    try:
+        service = Service("ledger")
+
+        @service.every(EACH_SECOND, zone="Mars/Olympus")
+        async def close(tick: Tick) -> Closed:
+            """It is time: close the books."""
+            return Closed(at=tick.id)
+
+        mesh = await mesh_of(service, start=False)
+        with pytest.raises(DeclarationError, match=r"ledger\.close declares zone='Mars/Olympus', which Python knows"):
+            await mesh.start(service)
+    finally:
+        zoneinfo.reset_tzpath()
