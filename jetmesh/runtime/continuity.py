@@ -53,7 +53,8 @@ class Continuity:
 
     def compare(self, pull: Pull, info: Info) -> None:
         """What the broker says of a durable: a pull without a request under way does not hear that it was replaced."""
-        if self._created.get(pull, info["created"]) != info["created"]:
+        created = str(info.get("created"))
+        if self._created.get(pull, created) != created:
             self._on_lost(pull)
 
     def _on_reconnected(self) -> None:
@@ -93,7 +94,7 @@ class Continuity:
                 return False
             if self._is_lost.is_set():
                 return False
-            created = str(info["created"]) if info else ""
+            created = str(info.get("created")) if info else ""
             before = self._created.pop(pull, "")
             if before not in ("", created):
                 self._context.in_flight.disown(pull, self._lost_at)
