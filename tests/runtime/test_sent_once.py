@@ -2,11 +2,14 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 import pytest
 
-from jetmesh import Service
-from jetmesh.testing import Broker, LocalMesh, MeshOf
+from jetmesh import Service, Unavailable
+from jetmesh.jetstream.message import Guard, Message, Refused
+from jetmesh.jetstream.subject import subject_of
+from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from tests.support.jobs import Asked, Finished, work
 
 JOBS, REPLICAS, KILLS = 800, 3, 6
@@ -29,10 +32,25 @@ def telling(sent: Counter[str], seconds_a_mail: float) -> Service:
 
 
 async def ask(mesh: LocalMesh) -> None:
-    """A steady stream of jobs."""
+    """A steady stream of jobs, each asked for once: its guard refuses it where a broker stored it and died before it
+    could say so."""
     for number in range(JOBS):
-        await mesh.record(Asked(job_id=f"j-{number}"))
+        asked = Asked(job_id=f"j-{number}")
+        subject = subject_of(Asked, asked.job_id)
+        message = Message(subject, asked.model_dump_json().encode(), {}, Guard(subject, 0))
+        await until(partial(is_stored, mesh, message), 60)
         await asyncio.sleep(SECONDS_BETWEEN_JOBS)
+
+
+async def is_stored(mesh: LocalMesh, message: Message) -> bool:
+    """Whether the broker has the message."""
+    try:
+        await mesh.context.publisher.record(message)
+    except Refused:
+        return True
+    except Unavailable:
+        return False
+    return True
 
 
 async def reach(sent: Counter[str], share: int) -> None:
@@ -56,5 +74,6 @@ async def test_a_mail_goes_out_once_while_the_broker_is_killed(
         await asyncio.to_thread(broker.restart)
     await asking
     await mesh.settled(60)
+    assert await mesh.count("JOBS") == JOBS
     assert sent == Counter(f"j-{number}" for number in range(JOBS))
     assert await mesh.count("WORK") == JOBS
