@@ -49,6 +49,8 @@ CONSUMER = {
     "metadata": "metadata",
 }
 """NACK's names of JetStream's fields."""
+POLICIES = {"by_start_time": "byStartTime"}
+"""NACK's words for where a consumer begins, where they differ."""
 DURATIONS = frozenset({"max_age", "duplicate_window", "ack_wait"})
 """Nanoseconds in JetStream, text in NACK."""
 
@@ -112,6 +114,8 @@ def _value(name: str, value: Any) -> Any:
         return [{"name": source["name"], "filterSubject": source["filter_subject"]} for source in value]
     if name == "subject_transform":
         return {"source": value["src"], "dest": value["dest"]}
+    if name == "deliver_policy":
+        return POLICIES.get(value, value)
     return _duration(value) if name in DURATIONS else value
 
 

@@ -6,6 +6,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from jetmesh.commands import commands
+from jetmesh.operate import deployment
+from jetmesh.settings import Settings
 from jetmesh.topology import nack
 from jetmesh.topology.streams import Stream, Topology, topology
 from jetmesh_shop.flow import SERVICES
@@ -33,7 +35,7 @@ def test_every_object_is_one_that_nack_knows() -> None:
 
 
 def test_every_stream_and_durable_is_there_under_a_name_of_its_own() -> None:
-    needed = topology(SERVICES, replicas=3, app=SERVICES.name)
+    needed = deployment.needed(SERVICES, Settings(replicas=3))
     found = objects(exported().stdout)
     specs = [each["spec"] for each in found]
     assert [spec["name"] for spec in specs if "name" in spec] == [stream.name for stream in needed.streams]
