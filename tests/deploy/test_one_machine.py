@@ -127,7 +127,7 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
 def test_the_containers_have_their_own_keys_alone_and_take_an_order_to_its_end(containers: Containers) -> None:
     given = {name: seeds(containers.root(name) / "run" / "keys") for name in [*NAMES, "client", "operator"]}
     assert [len(given[name]) for name in given] == [*[2] * len(NAMES), 1, 1]
-    assert len(set.union(*given.values())) == 12
+    assert len(set.union(*given.values())) == 2 * len(NAMES) + 2
     secret = containers.root("orders") / "run" / "keys" / "http.secret"
     signs = secret.read_text().strip()
     assert len(signs) == 64
@@ -237,7 +237,7 @@ def test_each_unit_has_its_own_key_alone_and_an_order_goes_to_its_end(units: Uni
     with everything(units, partial(units.unit, "jetmesh@.service"), []):
         own = {name: seeds(units.folder / "credentials" / f"jetmesh@.service-{name}") for name in NAMES}
         assert [len(own[name]) for name in NAMES] == [2] * len(NAMES)
-        assert len(set.union(*own.values())) == 10
+        assert len(set.union(*own.values())) == 2 * len(NAMES)
         command = [sys.executable, "-m", "jetmesh_shop.reference.smoke_test"]
         _, operator = units.unit("jetmesh-topology.service")
         (mails,) = free_ports(1)
