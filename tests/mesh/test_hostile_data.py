@@ -83,6 +83,10 @@ CASES: dict[str, list[Case]] = {
     "contracts new": [Case("contracts new orders.\x1b[31m", (1, 2))],
     "validate": [Case("validate", (0, 1), body) for body in BODIES.values()],
     "example": [Case("example orders.placed"), Case("example \x1b[31m", (2,))],
+    "blobs list": [Case("blobs list", (0, 1, 2)), Case("blobs list --json", (0, 1, 2))],
+    "blobs prune": [Case("blobs prune --dry-run", (0, 1, 2))],
+    "projections list": [Case("projections list --database {tmp}/none.sqlite", (0, 1, 2))],
+    "projections drop": [Case("projections drop nobody\x1b[31m 1 --database {tmp}/none.sqlite", (1, 2))],
     "dlq list": [Case("dlq list"), Case("dlq list --each"), Case("dlq list --json"), Case("dlq list --each --json")],
     "dlq show": [Case("dlq show {letter}"), Case("dlq show {letter} --json"), Case("dlq show 99999999", (1,))],
     "dlq replay": [
