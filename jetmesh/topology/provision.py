@@ -284,7 +284,7 @@ async def _plan_consumer(
 def _begun(step: Step, start: Start) -> Step:
     """The creation of a durable, with where it begins."""
     change = Change.DECIDE if start.is_open else Change.CREATE
-    config = {**step.config, **start.config}
+    config = starting.begun(step.config, start.config)
     return dataclasses.replace(step, change=change, config=config, reason=start.words, former=start.former)
 
 

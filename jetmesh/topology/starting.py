@@ -15,7 +15,7 @@ from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.leader_get import next_message
 from jetmesh.jetstream.transport import Transport
 from jetmesh.since import Since
-from jetmesh.topology.difference import RENAMED
+from jetmesh.topology.difference import RENAMED, START
 from jetmesh.topology.streams import Consumer, start_of
 
 REST_SECONDS, LOOK_SECONDS = 10.0, 0.1
@@ -82,6 +82,11 @@ def _question(consumer: Consumer, past: int, first: str) -> str:
     )
 
 
+def begun(config: Config, start: Config) -> Config:
+    """A durable's configuration with another start than the declared one, which says at most one of them."""
+    return {**{name: value for name, value in config.items() if name not in START}, **start} if start else config
+
+
 def _behind(sequence: int) -> Config:
     return {"deliver_policy": "by_start_sequence", "opt_start_seq": sequence + 1}
 
@@ -123,7 +128,7 @@ async def hand_over(connection: Transport, stream: str, former: str, config: Con
     floor = int((await _quiet(connection, stream, former))["ack_floor"]["stream_seq"])
     there = await request(connection, f"CONSUMER.INFO.{stream}.{durable}")
     if there is None:
-        await _set(connection, stream, {**config, **_behind(floor)})
+        await _set(connection, stream, begun(config, _behind(floor)))
         return
     await _set(connection, stream, config)
     await pause(connection, stream, durable, None)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from jetmesh.jetstream import api
 from jetmesh.jetstream.connection import Connection
 from jetmesh.operate.audit import AppAudit
 from jetmesh.operate.backup import manifest
+from jetmesh.operate.backup.restore import Restoring
+from jetmesh.operate.backup.take import Taking
 from jetmesh.operate.books import Books
 from jetmesh.testing import Broker, LocalMesh, MeshOf
-from tests.support.jobs import Asked
+from tests.support.jobs import Asked, Finished, desk, work
 from tests.support.versions import OLDER
 
 JOBS = 3
@@ -117,3 +120,31 @@ async def test_a_check_says_the_same_as_json_and_names_what_is_wrong(
     file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(manifest.BackupError, match=r"manifest.json: format: Input should be 1; .* with its jetmesh"):
         manifest.read(folder)
+
+
+async def test_a_durable_that_was_to_begin_at_a_time_goes_on_behind_what_it_has_settled(
+    mesh_of: MeshOf, tmp_path: Path
+) -> None:
+    service, begun = work(), list[str]()
+
+    @service.begins(since=datetime(2026, 1, 1, tzinfo=UTC))
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it."""
+        begun.append(asked.job_id)
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(desk(), service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.settled()
+    connection, folder = mesh.context.connection, tmp_path / "backup"
+    await Taking(connection, mesh.services, {}, folder, lambda _: None).run()
+    for stream in await api.stream_names(connection):
+        await api.request(connection, f"STREAM.DELETE.{stream}", strict=True)
+    await Restoring(connection, mesh.services, mesh.settings, folder, lambda _: None).run(nothing_is_wrong)
+    await mesh.record(Asked(job_id="j-2"))
+    await mesh.recorded(Finished, "j-2")
+    assert begun == ["j-1", "j-2"]
+
+
+async def nothing_is_wrong() -> list[str]:
+    return []
