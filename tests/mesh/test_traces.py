@@ -23,6 +23,8 @@ CONVERSATION = "messaging.message.conversation_id"
 RECORDING = [service.name for service in SERVICES if service.records]
 CONFIRMED = {("orders", "payments"), ("orders", "inventory"), ("payments", "orders"), ("inventory", "orders")}
 TOLD = {("orders", "notifications")}
+PAID = {("payments", "notifications"), ("payments", "delivery")}
+CALLED_OFF = {("orders", "delivery")}
 WAYS: dict[str, dict[str, Any]] = {
     "o-confirmed": {},
     "o-declined": {"payment_method": "pm_card_visa_chargeDeclined"},
@@ -30,10 +32,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "o-retried": {"payment_method": "pm_sandbox_flaky"},
 }
 EDGES = {
-    "o-confirmed": CONFIRMED | TOLD | {("payments", "notifications")},
-    "o-declined": CONFIRMED | TOLD,
-    "o-short": CONFIRMED | TOLD,
-    "o-retried": CONFIRMED | TOLD | {("payments", "notifications")},
+    "o-confirmed": CONFIRMED | TOLD | PAID,
+    "o-declined": CONFIRMED | TOLD | CALLED_OFF,
+    "o-short": CONFIRMED | TOLD | CALLED_OFF,
+    "o-retried": CONFIRMED | TOLD | PAID,
 }
 
 
