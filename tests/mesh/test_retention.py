@@ -28,6 +28,7 @@ from jetmesh.runtime import delayed_redelivery, origin
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology.names import timers_of
 from jetmesh.topology.partitions import names
+from jetmesh_contracts import OrderDelivered, ShiftBegun, ShiftEnded
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.adapters import MeshOrders
@@ -45,6 +46,7 @@ from tests.support.samples import TRUFFLE, placed
 
 STREAMS = ["INTAKE", *(service.stream for service in SERVICES if service.records)]
 REACTIONS = [(s, r) for s in SERVICES for r in s.reactions if not (r.form.keeps_all or r.form.only_outside)]
+LEVELS = {event.type for service in SERVICES for event in service.records if event.state}
 WITHIN_SECONDS = 60
 
 
@@ -57,6 +59,9 @@ class Shop:
 
     async def orders(self) -> dict[str, str]:
         """An order for each way that one can go, ended, and acknowledged by everybody; how each ended."""
+        mesh = self.whole.mesh
+        await mesh.outside(ShiftBegun(shift_id="rosa-1", courier_id="rosa"))
+        await mesh.recorded(ShiftBegun, "rosa-1")
         keys = [
             await place(self.whole, "o-good"),
             await place(self.whole, "o-declined", payment_method=DECLINED),
@@ -65,7 +70,12 @@ class Shop:
             await place(self.whole, "o-refused", lines=[{**TRUFFLE.model_dump(), "sku": "pizza-hawaii"}]),
         ]
         endings = await self.whole.ended(*keys)
-        await self.whole.mesh.until(self.is_quiet, WITHIN_SECONDS, "every durable has acknowledged everything")
+        await mesh.outside(OrderDelivered(order_id="o-good", courier_id="rosa"))
+        await mesh.recorded(OrderDelivered, "o-good")
+        await mesh.outside(ShiftEnded(shift_id="rosa-1"))
+        await mesh.recorded(ShiftEnded, "rosa-1")
+        await mesh.settled(WITHIN_SECONDS)
+        await mesh.until(self.is_quiet, WITHIN_SECONDS, "every durable has acknowledged everything")
         return endings
 
     async def is_quiet(self) -> bool:
@@ -159,6 +169,7 @@ async def test_what_ended_leaves_the_streams_down_to_markers_and_can_be_rebuilt_
     types = {row.type for (stream, _), row in after.items() if stream != "INTAKE"}
     assert types == {
         "orders.ENDED", "payments.ENDED", "inventory.ENDED", "notifications.ENDED", "stock.ENDED", "stock.level",
+        "delivery.ENDED", "shifts.ENDED", "couriers.roster",
     }  # fmt: skip
     assert not [stream for stream, _ in after if stream == "INTAKE"]
     assert report.reasons == {}
@@ -166,7 +177,7 @@ async def test_what_ended_leaves_the_streams_down_to_markers_and_can_be_rebuilt_
     assert await shop.audited() == {}
     assert (await shop.reported())["orders"] == books["orders"]
     story = shop.archive.of(["o-good"])
-    assert len(story) == 9
+    assert len(story) == 12
     assert len({row.trace_id for row in story if row.key and row.stream != "INTAKE"}) == 1
 
 
@@ -312,5 +323,5 @@ async def everything(shop: Shop) -> list[Row]:
     for stream in STREAMS:
         async with scan(shop.whole.mesh.context.connection, stream, [">"]) as scanning:
             while page := await scanning.page(1_000):
-                found += [row for row in page if row.type != "stock.level"]
+                found += [row for row in page if row.type not in LEVELS]
     return with_keys(found, events_from_outside(SERVICES))
