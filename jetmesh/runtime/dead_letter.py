@@ -96,9 +96,11 @@ def _fitting(headers: Headers, known: Headers, data: bytes, bytes_max: int) -> t
 
 
 def _evidence_in(known: Headers, bytes_max: int) -> Headers:
-    """The evidence, shortened if it must be. Service, reaction, stream and sequence are in the subject as well."""
-    short = {name: value.encode()[:SHORT].decode("utf-8", "ignore") for name, value in known.items()}
-    return next((evidence for evidence in (known, short) if _size(evidence) <= bytes_max), {})
+    """The evidence, shortened if it must be, first by the traceback. Service, reaction, stream and sequence are in the
+    subject as well."""
+    without = {name: value for name, value in known.items() if name != Jetmesh.TRACEBACK}
+    short = {name: value.encode()[:SHORT].decode("utf-8", "ignore") for name, value in without.items()}
+    return next((evidence for evidence in (known, without, short) if _size(evidence) <= bytes_max), {})
 
 
 def _size(headers: Headers) -> int:
