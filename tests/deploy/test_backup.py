@@ -166,7 +166,7 @@ async def test_a_backup_under_load_is_restored_by_the_documented_words_and_the_b
 ) -> None:
     first.typed("jetmesh topology apply")
     said = await back_up_under_load(first)
-    assert "9 streams" in said
+    assert "10 streams" in said
     first.typed(CHECK)
     first.broker.kill()
     (port,) = free_ports(1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jetmesh.app import name_of
 from jetmesh.contracts import deployed, registry
 from jetmesh.event import INTAKE
+from jetmesh.operate.deployment import with_outside
 from jetmesh.service import Service
 from jetmesh.topology.names import blobs_of, claims_of, limits_of, timers_of
 from jetmesh.topology.partitions import Partitions
@@ -31,12 +32,13 @@ class Parts:
     def durables(self) -> list[Consumer]:
         """The durables whose effects are in the cut. A sink stores its position with its data, and reads everything
         again."""
-        return [c for c in self.needed.consumers if c.stream in self.facts and c.durable not in self.sinks]
+        pulled = (*self.needed.consumers, *self.needed.outside)
+        return [each for each in pulled if each.stream in self.facts and each.durable not in self.sinks]
 
 
 def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack_wait_seconds: float = 30.0) -> Parts:
     """The parts of a mesh of these services."""
-    needed = topology(services, replicas, ack_wait_seconds, split, name_of(services))
+    needed = with_outside(topology(services, replicas, ack_wait_seconds, split, name_of(services)), services, split)
     timers = {timers_of(service.stream) for service in services}
     claims = {of(service.stream) for service in services for of in (claims_of, blobs_of)}
     limits = {limits_of(service.stream) for service in services}
