@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jetmesh.common.http import NO_ANSWER, get
 from jetmesh.common.ports import HOST, free_ports, is_taken
@@ -64,7 +64,14 @@ class Plan:
 
     def foundation(self) -> list[Spec]:
         """What the services stand on: the broker, if it is the mesh's own, and their backing services."""
-        return [*([self.broker()] if self.own_broker else []), *self.backing.processes]
+        return [*([self.broker()] if self.own_broker else []), *self.beside()]
+
+    def beside(self) -> list[Spec]:
+        """The backing services, which are told where the broker is."""
+        return [
+            replace(spec, environment={"NATS_URL": self.nats_url, **spec.environment})
+            for spec in self.backing.processes
+        ]
 
     def broker(self) -> Spec:
         """The broker's process."""

@@ -209,7 +209,7 @@ async def test_a_broker_killed_in_a_burst_costs_no_order(cluster: Cluster, monke
     for name, value in {"JETMESH_REPLICAS": "3", "JETMESH_ACK_WAIT_SECONDS": "5", **QUIET}.items():
         monkeypatch.setenv(name, value)
     assert (await applied(cluster)).status == 0
-    await cluster.start([*cluster.plan.backing.processes, *(cluster.plan.service(each.name) for each in SERVICES)])
+    await cluster.start([*cluster.plan.beside(), *(cluster.plan.service(each.name) for each in SERVICES)])
     async with connected_with(cluster.plan.nats_args("operator")) as operator:
         await stock.seed(operator)
         orders = list(mix.orders("burst", ORDERS, seed=1))

@@ -69,21 +69,18 @@ def shop_front(state: StateFolder, ports: Ports, http_url: str) -> Spec:
     if jaeger := jaeger_page():
         options["jaeger_url"] = jaeger
     command = (*PYTHON, "jetmesh_shop.shop", *_options(options))
-    return Spec("shop", command, listens(ports["shop"]), _operator(state, ports))
+    return Spec("shop", command, listens(ports["shop"]), _operator(state))
 
 
 def console(state: StateFolder, ports: Ports) -> Spec:
     """The console in a browser, for this machine alone."""
     options = {"port": ports["console"], "app": APP, "state": state.folder}
     command = (*PYTHON, "jetmesh", "console", *_options(options))
-    return Spec("console", command, listens(ports["console"]), _operator(state, ports), niceness=AFTERWARDS)
+    return Spec("console", command, listens(ports["console"]), _operator(state), niceness=AFTERWARDS)
 
 
-def _operator(state: StateFolder, ports: Ports) -> dict[str, str]:
-    if their_broker():
-        return {}
-    seed = nkeys.seed_file(state.keys, OPERATOR)
-    return {"NATS_URL": f"nats://{HOST}:{ports['nats']}", "JETMESH_NATS_NKEY_SEED": str(seed)}
+def _operator(state: StateFolder) -> dict[str, str]:
+    return {} if their_broker() else {"JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(state.keys, OPERATOR))}
 
 
 def jaeger_page() -> str:
