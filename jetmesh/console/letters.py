@@ -81,6 +81,7 @@ class Letters:
         self._group_of: dict[int, FailureGroup] = {}
         self._again: set[int] = set()
         self._replayed: set[str] = set()
+        self._newest: dict[str, int] = {}
         self._next, self._created = 1, ""
 
     @property
@@ -144,16 +145,26 @@ class Letters:
         self.entries.append(entry)
         if entry.action in REMOVED:
             self.drop([entry.letter])
-            self._replayed.add(_origin(message.subject))
+            origin = _origin(message.subject)
+            self._replayed.add(origin)
+            if (newest := self._newest.get(origin, 0)) > entry.letter:  # it failed before the entry was written
+                self._failed_again(newest)
 
     def _take_letter(self, letter: DeadLetter, at: float) -> None:
         name = LetterKind(letter.reaction, letter.kind, letter.frame)
         group = self.groups.setdefault(name.id, FailureGroup(name))
         group.times[letter.sequence] = at
         self._group_of[letter.sequence] = group
-        if _origin(letter.subject) in self._replayed:
+        origin = _origin(letter.subject)
+        self._newest[origin] = letter.sequence
+        if origin in self._replayed:
+            self._failed_again(letter.sequence)
+
+    def _failed_again(self, sequence: int) -> None:
+        group = self._group_of.get(sequence)
+        if group and sequence not in self._again:
             group.again += 1
-            self._again.add(letter.sequence)
+            self._again.add(sequence)
 
 
 def _origin(subject: str) -> str:
