@@ -1,10 +1,10 @@
 """Runs the console until a signal comes."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from jetmesh.common.signals import until_signalled
 from jetmesh.console.app import console
 from jetmesh.console.desk import ROOT
 from jetmesh.console.link import Link
@@ -43,9 +43,10 @@ async def run(
     services: Sequence[Service], link: Link, settings: ConsoleSettings, places: Places, ready: Callable[[str], None]
 ) -> None:
     """Serve the console until SIGTERM or SIGINT; `ready` gets its address. Raises what `served` raises."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with served(services, link, settings, places) as url:
-        ready(url)
-        await stopping.wait()
+
+    async def serve() -> None:
+        async with served(services, link, settings, places) as url:
+            ready(url)
+            await asyncio.Event().wait()
+
+    await until_signalled(serve())
