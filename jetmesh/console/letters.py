@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import takewhile
 
 from jetmesh.console.link import Link
 from jetmesh.jetstream.api import request
@@ -127,8 +128,7 @@ class Letters:
                     del self.groups[group.name.id]
 
     def _drop_before(self, first: int) -> None:
-        gone = [sequence for sequence in self._group_of if sequence < first]
-        self.drop(gone)
+        self.drop(list(takewhile(lambda sequence: sequence < first, self._group_of)))
 
     def _take(self, message: Stored) -> None:
         if covers(DEAD_LOG_SUBJECTS, message.subject):
