@@ -11,7 +11,7 @@ from jetmesh.console.link import Link
 from jetmesh.console.places import Places
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.http.limits import Limits
-from jetmesh.http.server import HttpServer, listen
+from jetmesh.http.server import listen, serving
 from jetmesh.service import Service
 
 NOWHERE = Places()
@@ -20,8 +20,8 @@ NOWHERE = Places()
 @asynccontextmanager
 async def served(
     services: Sequence[Service], link: Link, settings: ConsoleSettings, places: Places = NOWHERE
-) -> AsyncIterator[str]:
-    """The console, served for the block; yields its address.
+) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
+    """The console, served for the block; yields its address, and the task that serves.
 
     Raises:
         SettingsError: the address can't be listened on.
@@ -29,14 +29,12 @@ async def served(
     leaving = asyncio.Event()
     listener = listen(settings.console_host, settings.console_port, "JETMESH_CONSOLE_PORT")
     host, port = listener.getsockname()[:2]
-    async with link.kept(), console(services, link, settings, places, leaving) as app:
-        server = HttpServer(app, listener, Limits(), leaving)
-        serving = asyncio.create_task(server.run_until_drained(), name="the console's HTTP")
-        try:
-            yield f"http://{f'[{host}]' if ':' in host else host}:{port}{ROOT}"
-        finally:
-            await server.drain(0)
-            await serving
+    async with (
+        link.kept(),
+        console(services, link, settings, places, leaving) as app,
+        serving(app, listener, Limits(), leaving) as task,
+    ):
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}{ROOT}", task
 
 
 async def run(
@@ -45,8 +43,8 @@ async def run(
     """Serve the console until SIGTERM or SIGINT; `ready` gets its address. Raises what `served` raises."""
 
     async def serve() -> None:
-        async with served(services, link, settings, places) as url:
+        async with served(services, link, settings, places) as (url, task):
             ready(url)
-            await asyncio.Event().wait()
+            await asyncio.shield(task)
 
     await until_signalled(serve())

@@ -7,6 +7,7 @@ import functools
 import logging
 import socket
 from asyncio import AbstractEventLoop, Transport
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -188,6 +189,21 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
         await self._over.wait()
         self._connections.conditions.over()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: ASGIApp, listener: socket.socket, limits: Limits, leaving: asyncio.Event
+) -> AsyncIterator[asyncio.Task[None]]:
+    """`app`, served for the block, beside what else is done in it; then what was accepted is answered. Gives the task
+    that serves, which ends before the block only where the server fails."""
+    server = HttpServer(app, listener, limits, leaving)
+    task = asyncio.create_task(server.run_until_drained(), name="HTTP")
+    try:
+        yield task
+    finally:
+        await server.drain(0)
+        await task
 
 
 def listen(host: str, port: int, setting: str = "JETMESH_HTTP_PORT") -> socket.socket:

@@ -25,7 +25,7 @@ async def console_of(broker: Broker) -> AsyncIterator[ConsoleOf]:
             link = Link(read(Settings, {"NATS_URL": broker.url, "JETMESH_CONNECT_SECONDS": "0.5"}))
             said = {f"JETMESH_CONSOLE_{name.upper()}": value for name, value in variables.items()}
             settings = read(ConsoleSettings, {"JETMESH_CONSOLE_PORT": "0", **said})
-            url = await stack.enter_async_context(served(App(services, name="tolls"), link, settings))
+            url, _ = await stack.enter_async_context(served(App(services, name="tolls"), link, settings))
             return await stack.enter_async_context(httpx.AsyncClient(base_url=url.removesuffix("/mesh"), timeout=20))
 
         yield opened

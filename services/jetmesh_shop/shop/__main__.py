@@ -10,7 +10,7 @@ import httpx
 import jetmesh
 from jetmesh.common.signals import until_signalled
 from jetmesh.http import Limits
-from jetmesh.http.server import HttpServer, listen
+from jetmesh.http.server import listen, serving
 from jetmesh_shop.shop.app import create_app
 from jetmesh_shop.shop.edge import OrdersApi
 from jetmesh_shop.shop.evidence import Evidence
@@ -29,13 +29,8 @@ async def serve(host: str, port: int, edge_url: str, evidence: Evidence) -> None
         jetmesh.connect(name="jetmesh-shop") as mesh,
     ):
         shop = Shop(mesh, OrdersApi(client), Stock(mesh), evidence, leaving)
-        server = HttpServer(create_app(shop), listen(host, port), LIMITS, leaving)
-        serving = asyncio.create_task(server.run_until_drained())
-        try:
-            await asyncio.shield(serving)
-        finally:
-            await server.drain(0)
-            await serving
+        async with serving(create_app(shop), listen(host, port), LIMITS, leaving) as task:
+            await asyncio.shield(task)
 
 
 @click.command()
