@@ -1,6 +1,8 @@
 """The console in a real Chromium: by eye of axe-core, on a phone, by keyboard, without JavaScript, and live."""
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -81,10 +83,54 @@ async def test_keys_show_themselves_and_lead_to_a_reaction(
     await page.keyboard.press("?")
     await page.locator("dialog[open]").wait_for()
     await require_accessible(page)
+    told = await page.locator("dl.keys kbd").all_inner_texts()
+    handled = await page.evaluate("[...document.querySelectorAll('nav [data-key]')].map(link => link.dataset.key)")
+    assert set(told) == {"/", "g", *handled, "j", "k", "Enter", "n", "p", "u", "t", "Esc", "?"}
     await page.keyboard.press("Escape")
     await page.keyboard.press("j")
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/reactions/tolls/charge")
+    await page.keyboard.press("u")
+    await page.wait_for_url("**/mesh")
+    await page.keyboard.press("g")
+    await page.keyboard.press("d")
+    await page.wait_for_url("**/mesh/letters")
     await page.keyboard.press("g")
     await page.keyboard.press("f")
     await page.wait_for_url("**/mesh")
+
+
+async def test_the_theme_that_was_chosen_is_kept(mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing) -> None:
+    address, page = await _address(mesh_of, console_of), await browsing.page("light")
+    await page.goto(f"{address}/mesh/letters")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = await page.evaluate(ground)
+    button = page.locator("#theme")
+    for theme in ("light", "dark"):
+        await button.click()
+        await page.locator(f'#theme[title="Theme: {theme}"]').wait_for()
+    dark = await page.evaluate(ground)
+    await page.goto(f"{address}/mesh/log")
+    assert (dark == light, await page.evaluate(ground)) == (False, dark)
+    await require_accessible(page)
+    await page.keyboard.press("t")
+    await page.locator('#theme[title="Theme: system"]').wait_for()
+    assert await page.evaluate(ground) == light
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["script", "none"])
+async def test_times_are_in_the_zone_of_who_looks_with_utc_under_the_pointer(
+    mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing, *, javascript: bool
+) -> None:
+    page = await browsing.page(javascript=javascript, timezone_id="America/St_Johns", locale="en-GB")
+    await page.goto(f"{await _address(mesh_of, console_of)}/mesh/letters")
+    time = page.locator("td time").first
+    said, title, at = await time.inner_text(), await time.get_attribute("title"), await time.get_attribute("datetime")
+    assert title
+    assert title.endswith(" UTC")
+    moment = datetime.fromisoformat(str(at))
+    here = moment.astimezone(ZoneInfo("America/St_Johns")) if javascript else moment.astimezone(UTC)
+    assert f"{here:%H:%M:%S}" in said
+    assert ("UTC" in said) is not javascript
+    zone = await page.locator("#zone").inner_text()
+    assert zone == ("Times are in America/St_Johns; in UTC under the pointer." if javascript else "Times are in UTC.")

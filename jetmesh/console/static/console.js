@@ -8,6 +8,8 @@ const all = (selector, within = document) => [...within.querySelectorAll(selecto
 const clock = new Intl.DateTimeFormat(undefined, {
   year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
+const zone = document.getElementById("zone");
+if (zone) zone.textContent = `Times are in ${clock.resolvedOptions().timeZone}; in UTC under the pointer.`;
 function localize(within = document) {
   for (const time of all("time[datetime]", within)) {
     const at = new Date(time.dateTime);
@@ -113,8 +115,12 @@ function step(by) {
   const here = rows.indexOf(document.activeElement);
   rows[Math.max(0, Math.min(rows.length - 1, here + by))].focus();
 }
+function follow(selector) {
+  document.querySelector(selector)?.click();
+}
 let going = -Infinity;
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.matches("input, textarea, select")) event.target.blur();
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
   if (performance.now() - going < 1500) {
     going = -Infinity;
@@ -128,6 +134,10 @@ document.addEventListener("keydown", (event) => {
     g: () => { going = performance.now(); },
     j: () => step(1),
     k: () => step(-1),
+    n: () => follow('a[rel="next"]'),
+    p: () => follow('a[rel="prev"]'),
+    u: () => follow('a[rel="up"]'),
+    t: () => follow("#theme"),
   };
   if (acts[event.key]) { event.preventDefault(); acts[event.key](); }
 });
