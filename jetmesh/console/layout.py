@@ -201,8 +201,20 @@ def _columns(graph: _Graph) -> dict[str, float]:
         for layer in graph.layers if sweep % 2 == 0 else graph.layers[::-1]:
             wanted = {node: _mean(middles, neighbours.get(node, ()), middles[node]) for node in layer}
             middles |= _beside(layer, wanted, graph.sizes)
+    middles = _together(graph, middles)
     left = min((middles[node] - graph.sizes[node].width / 2 for node in middles), default=0)
     return {node: middle - left + GAP_X for node, middle in middles.items()}
+
+
+def _together(graph: _Graph, middles: dict[str, float]) -> dict[str, float]:
+    """The same middles, moved together until the picture is about as wide as its widest layer."""
+    widest = max((sum(graph.sizes[node].width + GAP_X for node in layer) for layer in graph.layers), default=0)
+    reach = max(middles.values(), default=0) - min(middles.values(), default=0)
+    share = min(1.0, widest / reach) if reach else 1.0
+    found: dict[str, float] = {}
+    for layer in graph.layers:
+        found |= _beside(layer, {node: middles[node] * share for node in layer}, graph.sizes)
+    return found
 
 
 def _mean(middles: Mapping[str, float], nodes: Sequence[str], otherwise: float) -> float:

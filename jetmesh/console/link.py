@@ -43,6 +43,10 @@ class Link:
             raise Unavailable(f"the broker at {self.address} is away: {self.trouble}")
         return self._context
 
+    def require(self) -> None:
+        """Raises what `context` raises."""
+        _ = self.context
+
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Keep the connection for the block, whether or not a broker is there; one that is has a moment to answer."""

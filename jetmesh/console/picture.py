@@ -7,7 +7,9 @@ from jetmesh.console.layout import Drawing, Edge, Placed, Point, Size, drawn
 from jetmesh.reaction import Reaction
 from jetmesh.service import Service
 
-REACTION = Size(212, 92)
+REACTION = Size(232, 96)
+NOTE_HEIGHT = 17.0
+"""What a line beside the figures adds to the box of a reaction."""
 EVENT_HEIGHT = 26.0
 CHARACTER = 6.7
 """The width of a character of the small font, in pixels."""
@@ -22,8 +24,12 @@ class ReactionBox:
     name: str
     meaning: str
     place: Placed
+    is_deadline: bool
+    """Whether what it was delivered rests by design."""
     takes: str
-    """What it takes beside the events that point to it: everything, a time of the clock."""
+    """What it takes beside the events that point to it: everything."""
+    needs: str
+    """What its circuit breaker is about; empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def picture(services: Sequence[Service]) -> Picture:
         for event in reaction.outcomes:
             events[f"e:{event.type}"] = (event.type, "ending" if getattr(event, "ending", False) else "inside")
             edges.append((name, f"e:{event.type}"))
-    sizes = dict.fromkeys(reactions, REACTION)
+    sizes = {name: _size(reaction) for name, reaction in reactions.items()}
     sizes |= {node: Size(len(title) * CHARACTER + 26, EVENT_HEIGHT) for node, (title, _) in events.items()}
     drawing = drawn(_in_order(sizes, edges), edges)
     return Picture(
@@ -113,9 +119,17 @@ def _taken(reaction: Reaction) -> Iterable[tuple[str, str, str]]:
             yield f"e:{event.type}", event.type, "inside"
 
 
+def _size(reaction: Reaction) -> Size:
+    notes = bool(reaction.needed) + reaction.form.keeps_all
+    return Size(REACTION.width, REACTION.height + notes * NOTE_HEIGHT)
+
+
 def _reaction_box(name: str, reaction: Reaction, drawing: Drawing) -> ReactionBox:
     takes = "takes everything" if reaction.form.keeps_all else ""
-    return ReactionBox(name, reaction.service, reaction.name, reaction.meaning, drawing.boxes[name], takes)
+    return ReactionBox(
+        name, reaction.service, reaction.name, reaction.meaning, drawing.boxes[name], reaction.form.is_delayed, takes,
+        reaction.needed,
+    )  # fmt: skip
 
 
 def _arrow(edge: Edge, points: Sequence[Point], reactions: dict[str, Reaction]) -> Arrow:

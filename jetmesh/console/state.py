@@ -59,8 +59,9 @@ def _cells(row: ReactionRow, overview: Overview) -> dict[str, Any]:
         "sign": state.sign,
         "words": state.words,
         "rate": _figure(_rate(row)),
-        "lag": f"{row.lag.pending:,}",
-        "flight": f"{row.lag.ack_pending:,}",
+        "lag": "–" if row.waits else f"{row.lag.pending:,}",
+        "flight": f"{_resting(row):,} resting" if row.waits else f"{row.lag.ack_pending:,}",
+        "resting": f"{_resting(row):,}",
         "p50": _figure(row.p50_ms),
         "p95": _figure(row.p95_ms),
         "failed": _figure(row.failed_per_second),
@@ -69,6 +70,11 @@ def _cells(row: ReactionRow, overview: Overview) -> dict[str, Any]:
         "letters": f"{row.dead_letters:,}",
         "breaker": row.breaker,
     }
+
+
+def _resting(row: ReactionRow) -> int:
+    """How many deliveries of a deadline wait for their time."""
+    return row.lag.pending + row.lag.ack_pending
 
 
 def _rate(row: ReactionRow) -> float:

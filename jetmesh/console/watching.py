@@ -1,48 +1,50 @@
-"""One reading of the mesh a second, for all who look; none while nobody does."""
+"""Two readings of the mesh a second, for all who look; none while nobody does."""
 
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from jetmesh.console.link import Link
 from jetmesh.failure import Unavailable
 from jetmesh.operate.overview import Overview, look
 from jetmesh.service import Service
 
-EVERY_SECONDS = 1.0
-FRESH_SECONDS = 1.0
-"""A reading that is younger answers a page without a new one."""
+EVERY_SECONDS = 0.5
+"""From the begin of one reading to that of the next: what is shown is never older than a second."""
+RATES_SECONDS = 3.0
+"""The rates are those of so many seconds."""
+AGE_SECONDS_MAX = 10.0
+"""A reading that is older says nothing about the rates of now."""
 
 
 class Watch:
-    """The newest reading, and those who wait for the next."""
+    """The newest readings, and those who wait for the next."""
 
     def __init__(self, link: Link, services: Sequence[Service]) -> None:
         self._link, self._services = link, services
-        self._newest: Overview | None = None
+        self._readings: deque[Overview] = deque(maxlen=round(RATES_SECONDS / EVERY_SECONDS))
         self._reading = asyncio.Lock()
         self._viewers = 0
         self._next: asyncio.Future[Overview | None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def now(self) -> Overview:
-        """A reading that is at most a second old.
+        """A reading that is younger than a second; while somebody looks on there is one.
 
         Raises:
             Unavailable: the broker is away.
         """
         async with self._reading:
-            before = self._newest
-            if before is None or time.time() - before.at > FRESH_SECONDS:
-                context = self._link.context
-                self._newest = await look(context.connection, self._services, before, context.settings.split)
-            assert self._newest is not None
-            return self._newest
+            self._link.require()
+            is_fresh = bool(self._readings) and time.time() - self._readings[-1].at < EVERY_SECONDS
+            return self._readings[-1] if is_fresh else await self._look()
 
     @contextlib.contextmanager
     def viewing(self) -> Iterator[None]:
-        """Read once a second for the block."""
+        """Read twice a second for the block."""
         self._viewers += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._read(), name="the console's readings")
@@ -60,12 +62,28 @@ class Watch:
     async def _read(self) -> None:
         """Read while somebody looks."""
         while self._viewers:
-            found: Overview | None = None
+            begun, found = time.monotonic(), None
             with contextlib.suppress(Unavailable, TimeoutError):
-                found = await self.now()
+                async with self._reading:
+                    found = await self._look()
             if self._next and not self._next.done():
                 self._next.set_result(found)
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(max(0.0, begun + EVERY_SECONDS - time.monotonic()))
+
+    async def _look(self) -> Overview:
+        context = self._link.context
+        found = await look(context.connection, self._services, self._before(), context.settings.split)
+        self._readings.append(found)
+        return found
+
+    def _before(self) -> Overview | None:
+        """The reading since which the rates are counted, with the orphans that are known by now."""
+        while self._readings and time.time() - self._readings[0].at > AGE_SECONDS_MAX:
+            self._readings.popleft()
+        if not self._readings:
+            return None
+        newest = self._readings[-1]
+        return replace(self._readings[0], orphans=newest.orphans, orphans_at=newest.orphans_at)
 
     async def stop(self) -> None:
         """End the readings."""

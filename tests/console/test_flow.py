@@ -1,12 +1,15 @@
 """The flow in the browser: drawn from the declarations, its figures from the mesh, also while the broker is away."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 
-from jetmesh.console.state import state_of
-from jetmesh.operate.overview import Lag, ReactionRow
+from jetmesh import Recorded
+from jetmesh.console.picture import picture
+from jetmesh.console.state import cells, state_of
+from jetmesh.operate.overview import Lag, Overview, ReactionRow
 from jetmesh.testing import Broker, MeshOf, until
 from tests.console.conftest import ConsoleOf
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
@@ -83,3 +86,28 @@ def test_the_worst_of_a_reaction_is_its_state() -> None:
     assert state_of(row, running=False).words == "no process of its service answers"
     assert state_of(ReactionRow("tolls", "charge", Lag(pending=5_000), waits=True), running=True).name == "good"
     assert state_of(ReactionRow("tolls", "charge", Lag(paused="paused for good")), running=True).name == "paused"
+
+
+def test_what_rests_before_a_deadline_is_no_lag_and_not_in_flight() -> None:
+    row = ReactionRow("tolls", "remind", Lag(pending=4, ack_pending=290), waits=True)
+    told = cells(Overview(0.0, (row,), (), {"tolls": 1}))["tolls.remind"]
+    assert (told["lag"], told["flight"], told["resting"], told["state"]) == ("–", "294 resting", "294", "good")
+
+
+def test_the_texts_of_a_box_stand_on_lines_of_their_own() -> None:
+    """A sink and a reaction with a circuit breaker have a line more."""
+    tolls = tollgate()
+
+    @tolls.sink
+    async def keep(deliveries: Sequence[Recorded]) -> None:
+        """Everything."""
+
+    @tolls.after(minutes=5)
+    async def remind(paid: TollPaid) -> None:
+        """The toll was paid a while ago."""
+
+    charged, kept, reminded = picture([tolls]).reactions
+    assert (charged.needs, charged.takes, charged.is_deadline) == ("bank", "", False)
+    assert (kept.needs, kept.takes) == ("", "takes everything")
+    assert (reminded.needs, reminded.is_deadline) == ("", True)
+    assert charged.place.height == kept.place.height > reminded.place.height
