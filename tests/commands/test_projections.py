@@ -2,13 +2,12 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from jetmesh.commands import commands
-from jetmesh.sql import Projection, SQLite
+from tests.support.read_models import two_versions
 
 
 @pytest.fixture
@@ -16,15 +15,7 @@ def database(tmp_path: Path) -> Path:
     """Two versions of a read model, of which the second is read."""
     file = tmp_path / "visits.db"
 
-    async def make() -> None:
-        async with SQLite(file) as opened:
-            await opened.create_tables()
-            for version in (1, 2):
-                one: Projection[Any] = Projection(opened, "visits", version=version, tables={"visits": "guest text"})
-                await one.create()
-                await one.take_over()
-
-    asyncio.run(make())
+    asyncio.run(two_versions(file))
     return file
 
 

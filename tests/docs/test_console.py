@@ -9,12 +9,16 @@
 | `WITH_THE_APP_OF_ITS_PAGE` | run as it stands, in a folder with the page's own app, with a broker that has no stream |
 | `AFTER_AN_EVENT_IS_GONE` | run as it stands, with a broker that knows an event which the app records no more |
 | `HERE` | run as it stands, in the repository |
+| `WITH_OBJECTS_OF_ITS_PAGE` | run as it stands, with a broker that keeps an object of the page's own app |
+| `WITH_TWO_VERSIONS` | run as it stands, beside a database with two versions of a read model |
+| `THE_DEMO` | its first line is run as it stands, in a network of its own; `.ci/run` runs its second |
 | of `two-teams.md` | run as they stand by test_two_teams.py, and not here |
 | every other block | bash calls it, and each program's own reader takes the arguments: `commands.READERS` says which |
 
 The other blocks need root, a cluster, the network or hours: Kubernetes, systemd, container images, all tests, chaos.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -35,6 +39,7 @@ from tests.docs.commands import READERS, called
 from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.test_blocks import OF_TWO_TEAMS
 from tests.support.programs import program
+from tests.support.read_models import two_versions
 from tools.cluster import free_ports
 
 SECONDS_MAX = 120
@@ -50,6 +55,9 @@ ON_ITS_OWN_PORT = ("examples/chat/README.md#1",)
 WITH_THE_APP_OF_ITS_PAGE = ("docs/authors/teams.md#2", "docs/authors/teams.md#3", "docs/authors/teams.md#5")
 AFTER_AN_EVENT_IS_GONE = ("docs/authors/teams.md#6",)
 HERE = ("docs/authors/contracts.md#1",)
+WITH_OBJECTS_OF_ITS_PAGE = ("docs/authors/blobs.md#3",)
+WITH_TWO_VERSIONS = ("docs/authors/sql.md#5",)
+THE_DEMO = "README.md#3"
 
 AS_A_PERSON = """
 pip() { :; }                                            # jetmesh is installed already
@@ -225,3 +233,64 @@ def test_a_block_after_an_event_is_gone_runs(name: str, tmp_path: Path, broker: 
 @pytest.mark.parametrize("name", HERE)
 def test_a_block_for_the_repository_runs(name: str, tmp_path: Path) -> None:
     run(BLOCKS[name], tmp_path, ROOT)
+
+
+UPLOAD = """
+import asyncio, sys
+import jetmesh
+from uploads import ReportUploaded
+
+async def upload():
+    async with jetmesh.connect(sys.argv[1]) as mesh:
+        await mesh.blobs.put(ReportUploaded, b"page", content_type="text/plain")
+
+asyncio.run(upload())
+"""
+
+
+@pytest.mark.parametrize("name", WITH_OBJECTS_OF_ITS_PAGE)
+def test_a_block_with_objects_runs(name: str, tmp_path: Path, broker: Broker) -> None:
+    page = next(block for block in blocks("python") if block.page == BLOCKS[name].page)
+    (tmp_path / "uploads.py").write_text(page.text + "\nSERVICES = (reports, readings)\n")
+    (tmp_path / "upload.py").write_text(UPLOAD)
+    there = {"NATS_URL": broker.url, "JETMESH_APP": "uploads:SERVICES"}
+    put = replace(BLOCKS[name], text=f"jetmesh topology apply && python3 upload.py {broker.url}")
+    run(put, tmp_path, None, **there)
+    said = run(BLOCKS[name], tmp_path, None, **there)
+    assert "REPORTS" in said
+    assert "would" in said
+
+
+@pytest.mark.parametrize("name", WITH_TWO_VERSIONS)
+def test_a_block_with_two_versions_runs(name: str, tmp_path: Path) -> None:
+    asyncio.run(two_versions(tmp_path / "bookings.db"))
+    assert "dropped: visits_v1" in run(BLOCKS[name], tmp_path)
+
+
+def test_the_command_that_runs_the_mesh_does(tmp_path: Path) -> None:
+    run_it, _ = BLOCKS[THE_DEMO].text.splitlines()
+    alone = ["unshare", "--map-root-user", "--net", "bash", "-c", f"{UNDER_UV}ip link set lo up\n{run_it}"]
+    environment = {**os.environ, "UV_PROJECT": str(ROOT), "UV_PROJECT_ENVIRONMENT": sys.prefix, "UV_NO_SYNC": "1"}
+    with (tmp_path / "said").open("w+") as said:
+        shell = subprocess.Popen(alone, cwd=tmp_path, env=environment, stdout=said, stderr=said, start_new_session=True)
+        try:
+            wait_for("Ctrl-C stops all of it", tmp_path / "said", shell)
+            os.killpg(shell.pid, signal.SIGINT)
+            shell.wait(SECONDS_MAX)
+        finally:
+            end_group(shell)
+    text = (tmp_path / "said").read_text()
+    assert "delivery.delivered" in text
+    assert text.endswith("✓ stopped\n")
+
+
+UNDER_UV = "pip() { :; }  # uv is installed already\n"
+
+
+def wait_for(words: str, file: Path, process: "subprocess.Popen[bytes]") -> None:
+    """Until the file has the words, while the process lives."""
+    deadline = time.monotonic() + SECONDS_MAX
+    while words not in (text := file.read_text()):
+        assert process.poll() is None, text
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
