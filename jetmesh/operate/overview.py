@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.direct_get import DirectGet, reading
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.service_answers import ReactionReport, ServiceReport, Stats, ask_everybody, read
@@ -15,14 +16,14 @@ from jetmesh.outcome import Later, Retried
 from jetmesh.process.micro import REPORT
 from jetmesh.reaction import Reaction
 from jetmesh.runtime.durable_watch import pause_of
-from jetmesh.runtime.origin import origin_of
 from jetmesh.service import Service
-from jetmesh.topology.names import DEAD_LETTERS, DEAD_SUBJECTS
+from jetmesh.topology.names import DEAD_LETTERS, dead_letters_of
 from jetmesh.topology.orphans import orphans
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import WHOLE, Consumer, ConsumerKind, Topology, topology
 
 ORPHANS_SECONDS = 15.0
+ASK_SECONDS = 2.0
 Reports = dict[str, list[ServiceReport]]
 """The reports of each service's instances."""
 
@@ -84,6 +85,25 @@ class StreamState:
 
 
 @dataclass(frozen=True, slots=True)
+class LetterCounts:
+    """How many dead letters there are of a service (`payments`) and of a reaction (`payments.authorize`)."""
+
+    stream: StreamState | None = None
+    """How their stream was: while it is so, the counts hold."""
+    by_service: Mapping[str, int] = field(default_factory=dict)
+    by_reaction: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All of them, those of former reactions too."""
+        return sum(self.by_service.values())
+
+    def of(self, reaction: Reaction) -> int:
+        """Those of a reaction, under all its names."""
+        return sum(self.by_reaction.get(name, 0) for name in _names(reaction))
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """One reading of the mesh. `missing` names what did not answer."""
 
@@ -97,6 +117,7 @@ class Overview:
     orphans: tuple[str, ...] = ()
     """The durables that no reaction declares any more; looked for at every `ORPHANS_SECONDS`."""
     orphans_at: float = 0.0
+    letters: LetterCounts = field(default_factory=LetterCounts)
 
 
 async def look(
@@ -104,12 +125,13 @@ async def look(
 ) -> Overview:
     """Read the state of the mesh; an earlier reading adds the broker's rates."""
     needed = topology(services, split=split)
-    reports, infos, streams, letters = await asyncio.gather(
+    reports, infos, streams = await asyncio.gather(
         _reports(connection, services),
         _all(_consumer(connection, consumer) for consumer in needed.consumers),
         _all(_stream(connection, stream.name) for stream in needed.streams),
-        _letters(connection, {service.name for service in services}),
     )
+    state = next((each for each in streams if each and each.name == DEAD_LETTERS), None)
+    letters = await _letters(connection, services, state, before)
     lags: dict[str, Lag] = {}
     for consumer, lag in zip(needed.consumers, infos, strict=True):
         lags[consumer.durable] = lags.get(consumer.durable, Lag()) + (lag or Lag())
@@ -128,15 +150,16 @@ async def look(
         streams=tuple(state for state in streams if state),
         instances={name: len(answers) for name, answers in reports.items()},
         breakers=_breakers(reports),
-        dead_letters=sum(letters.values()),
+        dead_letters=letters.total,
         missing=tuple(missing),
         orphans=orphaned,
         orphans_at=looked_at,
+        letters=letters,
     )
 
 
 def _rows(
-    services: Sequence[Service], lags: dict[str, Lag], reports: Reports, letters: dict[str, int]
+    services: Sequence[Service], lags: dict[str, Lag], reports: Reports, letters: LetterCounts
 ) -> Iterable[ReactionRow]:
     for service in services:
         for reaction in service.reactions:
@@ -148,7 +171,7 @@ def _rows(
                 yield ReactionRow(service.name, f"({lane})", lags[f"{service.name}-{lane}"])
 
 
-def _row(reaction: Reaction, lag: Lag | None, reports: list[ReactionReport], letters: dict[str, int]) -> ReactionRow:
+def _row(reaction: Reaction, lag: Lag | None, reports: list[ReactionReport], letters: LetterCounts) -> ReactionRow:
     """A reaction by what its replicas report: rates add up; of latencies and circuit breakers the worst counts."""
     breakers = {answer.breaker for answer in reports}
     return ReactionRow(
@@ -159,7 +182,7 @@ def _row(reaction: Reaction, lag: Lag | None, reports: list[ReactionReport], let
         failed_per_second=sum(answer.failed_per_second for answer in reports),
         p50_ms=max((answer.p50_ms for answer in reports), default=0),
         p95_ms=max((answer.p95_ms for answer in reports), default=0),
-        dead_letters=sum(letters.get(f"{reaction.service}.{name}", 0) for name in (reaction.name, *reaction.formerly)),
+        dead_letters=letters.of(reaction),
         breaker=next((state for state in ("open", "half-open") if state in breakers), "closed"),
         retries=sum(answer.outcomes.get(name, 0) for answer in reports for name in (Retried.name, Later.name)),
         limit_waiting=sum(answer.limit_waiting for answer in reports),
@@ -231,19 +254,36 @@ async def _orphans(connection: Transport, needed: Topology) -> tuple[str, ...]:
     return tuple(f"{orphan.name}: {orphan}" for orphan in found)
 
 
-async def _letters(connection: Transport, services: set[str]) -> dict[str, int]:
-    """The number of dead letters of each `service.reaction` of these services."""
-    info = await _ask(connection, f"STREAM.INFO.{DEAD_LETTERS}", {"subjects_filter": DEAD_SUBJECTS})
-    found: dict[str, int] = {}
-    for subject, count in ((info or {}).get("state", {}).get("subjects") or {}).items():
-        origin = origin_of(subject)
-        if origin.service in services:
-            found[origin.whose] = found.get(origin.whose, 0) + count
-    return found
-
-
-async def _ask(connection: Transport, call: str, body: Any = None) -> Any:
+async def _letters(
+    connection: Transport, services: Sequence[Service], stream: StreamState | None, before: Overview | None
+) -> LetterCounts:
+    """The dead letters, counted by the broker: a list of their subjects takes it seconds beside many of them."""
+    if before is not None and stream is not None and stream == before.letters.stream:
+        return before.letters
     try:
-        return await request(connection, call, body, timeout_seconds=2.0)
+        async with reading(connection, ASK_SECONDS) as reader:
+            by_service = await _counts(reader, [service.name for service in services])
+            reactions = (each for service in services if by_service.get(service.name) for each in service.reactions)
+            by_reaction = await _counts(reader, [name for each in reactions for name in _names(each)])
+    except Unavailable:
+        return LetterCounts()
+    return LetterCounts(stream, by_service, by_reaction)
+
+
+async def _counts(reader: DirectGet, whose: Iterable[str]) -> dict[str, int]:
+    """How many letters there are of each of these services or reactions."""
+    names = list(dict.fromkeys(whose))
+    pages = await _all(reader.page(DEAD_LETTERS, dead_letters_of(name), 1, 1) for name in names)
+    return {name: len(page.messages) + page.pending for name, page in zip(names, pages, strict=True)}
+
+
+def _names(reaction: Reaction) -> list[str]:
+    """A reaction's names, present and former ones, as letters tell them."""
+    return [f"{reaction.service}.{name}" for name in (reaction.name, *reaction.formerly)]
+
+
+async def _ask(connection: Transport, call: str) -> Any:
+    try:
+        return await request(connection, call, timeout_seconds=ASK_SECONDS)
     except (Unavailable, ApiError):
         return None

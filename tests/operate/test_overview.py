@@ -55,6 +55,12 @@ async def test_a_look_counts_what_was_handled_what_failed_and_what_is_dead(mesh_
     assert min(row.attempts_per_second, row.failed_per_second, row.p50_ms, row.p95_ms) > 0
     assert (row.lag.handled, row.dead_letters, after.dead_letters) == (2, 1, 1)
     assert (after.instances, after.missing) == ({"tolls": 1}, ())
+    await mesh.record(CarArrived(plate="car-3"))
+    assert (await look(mesh.context.connection, mesh.services, after)).letters is after.letters
+    bank.blacklist.add("car-4")
+    await mesh.record(CarArrived(plate="car-4"))
+    await mesh.dead_letters(2)
+    assert (await look(mesh.context.connection, mesh.services, after)).dead_letters == 2
 
 
 async def test_an_open_circuit_breaker_and_the_lag_behind_it_are_seen(mesh_of: MeshOf) -> None:
