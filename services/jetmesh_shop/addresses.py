@@ -1,5 +1,6 @@
 """Which addresses a mail can reach: one rule, asked before an order costs money and again when a mail goes out."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import email_validator
@@ -27,6 +28,7 @@ class Mailable(NamedTuple):
         return f"{self.local}@{self.domain}"
 
 
+@lru_cache(maxsize=1024)  # 0.06 ms each, and a customer's mails come close together
 def mailable(address: str) -> Mailable:
     """The address as a mail server takes it.
 

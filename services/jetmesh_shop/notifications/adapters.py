@@ -11,10 +11,10 @@ from jetmesh_shop.notifications.mail_server import TIMEOUT_SECONDS, Server, Unus
 from jetmesh_shop.notifications.mailer import Mail, MailRefused, MailUnavailable
 from jetmesh_shop.notifications.mime import compose, read_sender, recipient_of
 from jetmesh_shop.notifications.replies import CLOSING, Step, refusal
+from jetmesh_shop.notifications.session import Reply, Session
 
 IDLE_SECONDS_MAX = 60.0
 SESSIONS_MAX = 4
-GOODBYE_SECONDS = 1.0
 
 
 class SessionEnded(MailUnavailable):
@@ -29,7 +29,7 @@ class SmtpMailer:
         self._server = server
         self._sender, self._sender_address = read_sender(sender)
         self._slots = asyncio.Semaphore(sessions_max)
-        self._idle: list[tuple[float, aiosmtplib.SMTP]] = []
+        self._idle: list[tuple[float, Session]] = []
 
     async def send(self, mail: Mail) -> None:
         """Hand the mail over; returns when the server is responsible for it. Raises MailUnavailable, MailDeferred,
@@ -45,65 +45,59 @@ class SmtpMailer:
     async def aclose(self) -> None:
         """Close the sessions; a mail under way fails."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(_leave(session) for _, session in idle))
+        await asyncio.gather(*(session.quit() for _, session in idle))
 
     async def _deliver(self, recipient: Mailable, message: bytes) -> None:
         """Deliver in a session that is kept; where the server has ended all of those, in a new one."""
         while kept := self._kept():
             with suppress(SessionEnded):
                 return await self._deliver_in(kept, recipient, message)
-        await self._deliver_in(await self._server.connect(), recipient, message)
+        await self._deliver_in(Session(await self._server.connect()), recipient, message)
 
-    async def _deliver_in(self, session: aiosmtplib.SMTP, recipient: Mailable, message: bytes) -> None:
+    async def _deliver_in(self, session: Session, recipient: Mailable, message: bytes) -> None:
         try:
             await self._begin(session, recipient)
-            await _finish(session, recipient, message)
+            await _finish(session, message)
         except BaseException:
             session.close()  # in whatever state it is
             raise
         self._idle.append((time.monotonic(), session))
 
-    async def _begin(self, session: aiosmtplib.SMTP, recipient: Mailable) -> None:
-        if recipient.needs_smtputf8 and not session.supports_extension("smtputf8"):
+    async def _begin(self, session: Session, recipient: Mailable) -> None:
+        if recipient.needs_smtputf8 and not session.takes_utf8:
             raise MailRefused(
                 "the recipient's address is not ASCII, and the mail server does not offer SMTPUTF8: unset "
                 "JETMESH_MAIL_SMTPUTF8, so that orders refuses such an address"
             )
-        options = [b"SMTPUTF8"] if recipient.needs_smtputf8 else []
+        options = b" SMTPUTF8" if recipient.needs_smtputf8 else b""
+        sender = b"MAIL FROM:<%b>%b\r\n" % (self._sender_address.encode(), options)
         try:
-            await _command(session, "the sender", b"MAIL", b"FROM:<%b>" % self._sender_address.encode(), *options)
+            replies = await session.ask(sender, b"RCPT TO:<%b>\r\n" % str(recipient).encode(), b"DATA\r\n")
         except aiosmtplib.SMTPServerDisconnected as error:
             raise SessionEnded(self._server.trouble(error)) from error
+        if replies[0].code == CLOSING:
+            raise SessionEnded(f"the sender was refused with {CLOSING}")
+        _check(replies, ("the sender", 2), ("the recipient", 2), ("the mail", 3))
 
-    def _kept(self) -> aiosmtplib.SMTP | None:
-        """A session that the next mail may try: not idle for so long that it may be dead."""
+    def _kept(self) -> Session | None:
+        """A session that the next mail may try: not over, and not idle for so long that it may be dead."""
         while self._idle:
             used_at, session = self._idle.pop()
-            if time.monotonic() - used_at <= IDLE_SECONDS_MAX:
+            if not session.is_over and time.monotonic() - used_at <= IDLE_SECONDS_MAX:
                 return session
             session.close()
         return None
 
 
-async def _finish(session: aiosmtplib.SMTP, recipient: Mailable, message: bytes) -> None:
-    await _command(session, "the recipient", b"RCPT", b"TO:<%b>" % str(recipient).encode())
-    try:
-        await session.data(message)
-    except aiosmtplib.SMTPDataError as error:
-        raise refusal("the mail", error.code, error.message) from None
+async def _finish(session: Session, message: bytes) -> None:
+    """The mail itself; the dot that begins a line is doubled."""
+    _check(await session.ask(message.replace(b"\r\n.", b"\r\n..") + b".\r\n"), ("the mail", 2))
 
 
-async def _command(session: aiosmtplib.SMTP, step: Step, *command: bytes) -> None:
-    """One command; every success is one (aiosmtplib's own methods take neither 252 nor an address beyond ASCII)."""
-    code, words = await session.execute_command(*command)
-    if step == "the sender" and code == CLOSING:
-        raise SessionEnded(f"{step} was refused with {code}")
-    if code // 100 != 2:
-        raise refusal(step, code, words)
-
-
-async def _leave(session: aiosmtplib.SMTP) -> None:
-    """Say goodbye and close; a server that is gone already is no concern."""
-    with suppress(aiosmtplib.SMTPException, OSError):
-        await session.quit(timeout=GOODBYE_SECONDS)
-    session.close()
+def _check(replies: list[Reply], *expected: tuple[Step, int]) -> None:
+    """Go on where each step's reply is of the kind that it should be: 2, done; 3, go on."""
+    for (step, kind), (code, words) in zip(expected, replies, strict=False):
+        if code // 100 != kind:
+            raise refusal(step, code, words)
+    if len(replies) < len(expected):
+        raise aiosmtplib.SMTPServerDisconnected("Connection lost")

@@ -1,12 +1,14 @@
 """A mail as bytes: text and HTML, UTF-8, quoted-printable, ready for SMTP's DATA."""
 
 import re
+from binascii import b2a_qp
 from email.charset import QP, Charset
 from email.header import Header
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from email.policy import Compat32
+from email.policy import compat32
 from email.utils import formatdate, parseaddr
+from functools import lru_cache
 from hashlib import blake2b
 
 from jetmesh_shop.addresses import Mailable, Unmailable, mailable
@@ -14,20 +16,24 @@ from jetmesh_shop.notifications.mailer import Mail, MailRefused
 
 MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 SUBJECT_LENGTH_MAX = 200
-UTF8 = Charset("utf-8")
-UTF8.body_encoding = QP
+FILLED = ("From", "To", "Subject", "Date", "Message-ID")
 
 
-class AsWritten(Compat32):
-    """Headers go out as they were set: what is in them is made for that below. (`EmailMessage` parses each: 1.3 ms a
-    mail, measured, against 0.2 ms.)"""
+def _form() -> bytes:
+    """A mail with `%b` where one differs from another: these headers, the boundary, the parts. (`email` takes 0.2 ms to
+    write a mail; filling its form takes 0.02 ms.)"""
+    utf8 = Charset("utf-8")
+    utf8.body_encoding = QP
+    form = MIMEMultipart("alternative", boundary="BOUNDARY")
+    for name in FILLED:
+        form[name] = "%b"
+    form["Auto-Submitted"] = "auto-generated"
+    for kind in ("plain", "html"):
+        form.attach(MIMEText("PART", kind, utf8))  # type: ignore[arg-type]  # typeshed knows no Charset here
+    return re.sub(rb"BOUNDARY|PART", b"%b", form.as_bytes(policy=compat32.clone(linesep="\r\n")))
 
-    def fold_binary(self, name: str, value: str) -> bytes:
-        """One header's lines."""
-        return f"{name}: {value}\r\n".encode()
 
-
-AS_WRITTEN = AsWritten(linesep="\r\n")
+FORM = _form()
 
 
 def read_sender(sender: str) -> tuple[str, str]:
@@ -61,22 +67,22 @@ def compose(mail: Mail, sender: str) -> bytes:
     recipient = recipient_of(mail)
     if not MESSAGE_ID.fullmatch(mail.message_id):
         raise ValueError(f"not a Message-ID (RFC 5322): {mail.message_id!r}")
-    message = MIMEMultipart("alternative", _boundary(mail.message_id))
-    message["From"] = sender
-    message["To"] = str(recipient)
-    message["Subject"] = subject_line(mail.subject)
-    message["Date"] = formatdate()
-    message["Message-ID"] = mail.message_id
-    message["Auto-Submitted"] = "auto-generated"
-    for kind, text in (("plain", mail.text), ("html", mail.html)):
-        lines = "\n".join(text.splitlines())  # each ended alike, whatever ended it before
-        message.attach(MIMEText(lines, kind, UTF8))  # type: ignore[arg-type]  # typeshed knows no Charset here
-    return message.as_bytes(policy=AS_WRITTEN)
+    # "=_" can't stand in quoted-printable text, so that the boundary never occurs in a part.
+    boundary = b"=_" + blake2b(mail.message_id.encode(), digest_size=12).hexdigest().encode()
+    headers = (sender, str(recipient), subject_line(mail.subject), formatdate(), mail.message_id)
+    text, html = quoted_printable(mail.text), quoted_printable(mail.html)
+    return FORM % (boundary, *(header.encode() for header in headers), boundary, text, boundary, html, boundary)
 
 
-def _boundary(message_id: str) -> str:
-    """What parts the mail; "=_" can't stand in quoted-printable text, so that it never occurs in a part."""
-    return f"=_{blake2b(message_id.encode(), digest_size=12).hexdigest()}"
+def quoted_printable(text: str) -> bytes:
+    """The text in lines of at most 76 ASCII characters (RFC 2045), each ended by CRLF, whatever ended them before."""
+    return b"\r\n".join(map(_encoded_line, text.splitlines()))
+
+
+@lru_cache(maxsize=256)
+def _encoded_line(line: str) -> bytes:
+    """One line, which may become several; most lines of a mail are its template's, and the same in the next one."""
+    return b2a_qp(line.encode(), istext=True).replace(b"\n", b"\r\n")
 
 
 def subject_line(subject: str) -> str:

@@ -65,6 +65,11 @@ class Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    async def handle_EHLO(self, _: SMTP, session: Session, __: Envelope, hostname: str, lines: list[str]) -> list[str]:
+        """What the server can do. aiosmtpd reads a line at a time, so commands may come together (RFC 2920)."""
+        session.host_name = hostname
+        return [lines[0], "250-PIPELINING", *lines[1:]]
+
     async def handle_RCPT(self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]) -> str:
         """One recipient of the mail."""
         if address.endswith(NOWHERE):
