@@ -8,13 +8,12 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Generic, NamedTuple
 
 from jetmesh.common.tasks import cancelled
-from jetmesh.failure import Unavailable
+from jetmesh.common.throttled_log import Conditions
 from jetmesh.jetstream import api
-from jetmesh.jetstream.errors import ApiError
 from jetmesh.middleware import Delivery
 from jetmesh.runtime.context import Context
 from jetmesh.service import Service
@@ -161,15 +160,17 @@ class Projection(Generic[Connection_co]):
             await self._run(connection, FEED, reaction, self.name, self.version)
 
     async def _take_over_when_built(self, context: Context, durables: Sequence[Consumer], poll_seconds: float) -> None:
-        behind = {durable: CatchingUp() for durable in durables}
-        while behind:
-            with suppress(Unavailable, ApiError):
-                for durable, progress in list(behind.items()):
-                    place = f"{durable.stream}.{durable.durable}"
-                    if progress.is_done(await api.request(context.connection, f"CONSUMER.INFO.{place}")):
-                        del behind[durable]
-            await asyncio.sleep(poll_seconds if behind else 0)
-        await self.take_over()
+        """Whatever is down meanwhile, the broker or the database."""
+        behind, conditions = {durable: CatchingUp() for durable in durables}, Conditions(log)
+        while True:
+            try:
+                if await _have_caught_up(context, behind):
+                    await self.take_over()
+                    return
+                conditions.over()
+            except Exception as trouble:  # of the broker, or of the database in the words of its driver
+                conditions.log(type(trouble).__qualname__, logging.ERROR, "%s waits to be read: %s", self, trouble)
+            await asyncio.sleep(poll_seconds)
 
     async def take_over(self) -> bool:
         """Let this version be read from now on, whether it has caught up or not; false where it is read already, or a
@@ -208,6 +209,15 @@ class CatchingUp:
             self._target = info["delivered"]["stream_seq"]
         reached = info["num_ack_pending"] == 0 or info["ack_floor"]["stream_seq"] >= (self._target or 0)
         return self._target is not None and reached
+
+
+async def _have_caught_up(context: Context, behind: "dict[Consumer, CatchingUp]") -> bool:
+    """Whether none of the durables is behind any more; those that are not are left out."""
+    for durable, progress in list(behind.items()):
+        place = f"{durable.stream}.{durable.durable}"
+        if progress.is_done(await api.request(context.connection, f"CONSUMER.INFO.{place}")):
+            del behind[durable]
+    return not behind
 
 
 async def projections(database: Database[Any]) -> Mapping[str, Sequence[ProjectionVersion]]:

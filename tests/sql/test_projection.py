@@ -75,6 +75,24 @@ async def _is_read(database: AnyDatabase, number: int) -> bool:
     return await read_version(database) == number
 
 
+async def test_a_database_that_fails_when_a_version_is_built_delays_it(
+    mesh_of: MeshOf, database: AnyDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = counting(1, 2)
+    mesh = await mesh_of(desk(), both, start=False)
+    async with open_counts(mesh.context, both, database) as dependencies:
+        await rename(database, "jetmesh_projections", "elsewhere")
+        newer = await mesh_of(both, dependencies=[dependencies])
+        await newer.until(lambda: "version 2 of the projection counts waits to be read" in caplog.text, 30)
+        await rename(database, "elsewhere", "jetmesh_projections")
+        await newer.until(lambda: _is_read(database, 2), 30)
+
+
+async def rename(database: AnyDatabase, table: str, name: str) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(f"ALTER TABLE {table} RENAME TO {name}")
+
+
 @pytest.mark.parametrize("line", ["begun", "written", "committed", "built", "switched"])
 async def test_a_process_that_is_killed_at_a_line_leaves_a_version_that_is_whole(
     mesh_of: MeshOf, database: AnyDatabase, address: str, tmp_path: Path, line: str
