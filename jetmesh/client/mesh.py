@@ -20,10 +20,10 @@ from jetmesh.runtime import context
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import PublishResult
-from jetmesh.runtime.reader import RecordedPage
+from jetmesh.runtime.reader import EventReader, Reach, RecordedPage
 from jetmesh.settings import Settings, environment, read, variable
 from jetmesh.telemetry.spans import SCOPE, Telemetry
-from jetmesh.topology.accounts import inbox_of
+from jetmesh.topology.accounts import API_PREFIX, inbox_of
 
 URL, SEED, INBOXES = (variable(Settings, name) for name in ("nats_url", "nats_nkey_seed", "nats_inbox_prefix"))
 
@@ -35,7 +35,9 @@ class Mesh:
         self.context = on
         """What it stands on: `jetmesh.sql` publishes over it."""
         self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        self._requests, self._reader = on.requests, on.reader
+        self._requests = on.requests
+        reach = Reach.NEWEST if on.settings.api_prefix == API_PREFIX else Reach.ALL
+        self._reader = EventReader(on.connection, on.direct_get, on.settings.split, reach)
         self.blobs: Blobs = on.blobs
         """Stores objects for events that it publishes, and reads those that the user may read."""
         self._outside = Outside(on.publisher, on.group_commit, on.direct_get, on.telemetry.publishing, f"/{name}")
@@ -78,11 +80,12 @@ class Mesh:
             raise PermissionError(f"this user may not ask {request.type}: {denied}") from None
 
     async def read(self, key: str, event_type: EventType, *, after: int = 0, limit: int = 100) -> RecordedPage:
-        """A page of the events of a type that were recorded about a key, as `Context.read` has it; the user must be
-        allowed to read the owner's stream.
+        """A page of the events of a type that were recorded about a key, as `Context.read` has it. A user with an
+        account of its own reads the newest one, of the types that it declares as `follows`.
 
         Raises:
-            Unavailable: the stream does not answer, there is none, or this user may not read it.
+            Unavailable: the stream does not answer, or there is none.
+            PermissionError: this user may not read it; the text has the file to declare it in.
             RuntimeError: the mesh is closed, or belongs to another event loop.
         """
         self._require_here()
@@ -90,10 +93,12 @@ class Mesh:
 
     def follow(self, key: str, *types: EventType, after: int = 0) -> AsyncGenerator[Recorded, None]:
         """The events of these types about a key behind a position, and then those that come, as `Context.follow` has
-        it; the user must be allowed to make consumers of the owner's stream.
+        it. A user with an account of its own follows the types that it declares as `follows`: milestones, and the
+        newest of each state.
 
         Raises:
-            Unavailable: it can't begin: the broker is away, there is no such stream, or this user may not read it.
+            Unavailable: it can't begin: the broker is away, or there is no such stream.
+            PermissionError: this user may not read one of them; the text has the file to declare it in.
             TypeError: the types have no owner in common.
             RuntimeError: the mesh is closed, or belongs to another event loop.
         """

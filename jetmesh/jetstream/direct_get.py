@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from jetmesh.common import json_body
-from jetmesh.failure import BrokerUnavailable
+from jetmesh.failure import BrokerUnavailable, Denied
 from jetmesh.jetstream.headers import Headers, Nats, decode_headers
 from jetmesh.jetstream.inbox import Inbox
 from jetmesh.jetstream.status import Status, StatusKind
@@ -98,12 +98,13 @@ class NobodyAnswers(BrokerUnavailable):
 
 
 class _Answer:
-    """The messages that one request got, and its end: the number of messages left."""
+    """The messages that one request got, and its end: the number of messages left. One for a `single` message has no
+    end of its own."""
 
-    __slots__ = ("end", "frames", "stream")
+    __slots__ = ("end", "frames", "is_single", "stream", "subject")
 
-    def __init__(self, stream: str) -> None:
-        self.stream = stream
+    def __init__(self, stream: str, subject: str, *, single: bool) -> None:
+        self.stream, self.subject, self.is_single = stream, subject, single
         self.frames: list[Frame] = []
         self.end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -112,6 +113,8 @@ class _Answer:
         status = Status.of(headers)
         if status is None:
             self.frames.append((headers, data))
+            if self.is_single and not self.end.done():
+                self.end.set_result(0)
         elif self.end.done():
             return
         elif status.kind in (StatusKind.END, StatusKind.NOTHING):
@@ -124,6 +127,11 @@ class _Answer:
         """End it with an error."""
         if not self.end.done():
             self.end.set_exception(BrokerUnavailable(f"the stream {self.stream} could not be read: {reason}", 0.25))
+
+    def denied(self, text: str) -> None:
+        """The server denied a subject, in these words (in lower case): perhaps this one, which nobody answers then."""
+        if f'"{self.subject.lower()}"' in text and not self.end.done():
+            self.end.set_exception(Denied(f"the stream {self.stream} could not be read: {text}", 1.0))
 
 
 class DirectGet:
@@ -147,6 +155,10 @@ class DirectGet:
     async def start(self) -> None:
         """Listen for answers."""
         await self._inbox.start("direct-get-deadlines")
+
+    def fail_denied(self) -> None:
+        """From now on, fail at once what the server denies this user."""
+        self._connection.on_denied(self._on_denied)
 
     def close(self) -> None:
         """Stop; waiting callers get an error."""
@@ -187,15 +199,37 @@ class DirectGet:
         frames, pending = await self._request(stream, wanted | ({"max_bytes": bytes_max} if bytes_max else {}))
         return Page([_stored(headers, data) for headers, data in frames], pending)
 
-    async def _request(self, stream: str, wanted: dict[str, Any]) -> tuple[list[Frame], int]:
-        reading = _Answer(stream)
+    async def newest(self, stream: str, subject: str, *, named: bool = False) -> Stored | None:
+        """The newest message on a subject (wildcards allowed). With `named` the request has it in its own subject: so
+        may a user ask whom permissions let read this subject of the stream alone.
+
+        Raises:
+            NobodyAnswers: there is no such stream, or it has no leader.
+            Denied: this user may not read it.
+            Unavailable: the stream did not answer.
+        """
+        if named:
+            frames, _ = await self._ask(stream, f"{stream}.{subject}", b"", single=True)
+        else:
+            frames, _ = await self._request(stream, {"last_by_subj": subject}, single=True)
+        return _stored(*frames[0]) if frames else None
+
+    async def _request(self, stream: str, wanted: dict[str, Any], *, single: bool = False) -> tuple[list[Frame], int]:
+        return await self._ask(stream, stream, json.dumps(wanted).encode(), single=single)
+
+    async def _ask(self, stream: str, place: str, wanted: bytes, *, single: bool) -> tuple[list[Frame], int]:
+        subject = self._connection.api(f"DIRECT.GET.{place}")
+        reading = _Answer(stream, subject, single=single)
         reply = self._inbox.open(reading)
         try:
-            subject = self._connection.api(f"DIRECT.GET.{stream}")
-            self._connection.send(subject, json.dumps(wanted).encode(), reply=reply)
+            self._connection.send(subject, wanted, reply=reply)
             return reading.frames, await reading.end
         finally:
             self._inbox.close(reply)
+
+    def _on_denied(self, text: str) -> None:
+        for request in list(self._inbox.requests):
+            request.denied(text)
 
 
 @asynccontextmanager

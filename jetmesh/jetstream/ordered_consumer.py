@@ -8,6 +8,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import BrokerUnavailable, Unavailable
@@ -15,6 +17,7 @@ from jetmesh.jetstream.api import passing_consumer
 from jetmesh.jetstream.delivery import RawDelivery, ack_facts
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import Nats, decode_headers
+from jetmesh.jetstream.leader_get import message_at
 from jetmesh.jetstream.transport import Transport, answer_inbox
 
 log = logging.getLogger("jetmesh.ordered_consumer")
@@ -31,24 +34,38 @@ Frames = asyncio.Queue[Pushed]
 """What has come and was not taken yet. The server's flow control keeps it small: it is answered in its turn."""
 
 
+class LastMessage(NamedTuple):
+    """The last message that has come: its sequence, and its time; 0 where that is not known."""
+
+    sequence: int
+    time: float = 0.0
+
+    def is_before(self, delivery: RawDelivery) -> bool:
+        """Whether a message comes behind it, on a stream that a restore may have taken back."""
+        return delivery.sequence > self.sequence or 0 < self.time < delivery.timestamp
+
+
 async def follow(
     connection: Transport, stream: str, subjects: Sequence[str], after: int = 0
 ) -> AsyncGenerator[RawDelivery, None]:
     """The messages behind the sequence `after`, those that are there and those that come. It waits while the broker is
-    away.
+    away. Where the stream went back meanwhile (a restore, or a crash that lost its end), what is stored from then on
+    comes too, under sequences that came before.
 
     Raises:
         Unavailable: it can't begin: the broker is away, or there is no such stream.
     """
-    has_begun, conditions = False, Conditions(log)
+    has_begun, conditions, last = False, Conditions(log), LastMessage(after)
     while True:
         try:
-            async with _consumer(connection, stream, subjects, after + 1) as (inbox, frames):
-                has_begun = True
+            start, last = await _start(connection, stream, last)
+            async with _consumer(connection, stream, subjects, start) as (inbox, frames):
+                has_begun, before = True, last
                 async with aclosing(_in_order(connection, inbox, frames)) as deliveries:
                     async for delivery in deliveries:
-                        after = delivery.sequence
-                        yield delivery
+                        if before.is_before(delivery):
+                            last = LastMessage(delivery.sequence, delivery.timestamp)
+                            yield delivery
         except Unavailable as away:
             if not has_begun:
                 raise
@@ -56,11 +73,29 @@ async def follow(
             await connection.pause(RETRY_SECONDS)
 
 
+async def _start(connection: Transport, stream: str, last: LastMessage) -> tuple[dict[str, Any], LastMessage]:
+    """Where a consumer begins, and the position with its time. If another message has the sequence now, or none, only
+    the time says what is new.
+
+    Raises:
+        Unavailable: JetStream does not answer, or refuses.
+    """
+    try:
+        there = await message_at(connection, stream, last.sequence) if last.sequence else None
+    except ApiError as refused:
+        raise BrokerUnavailable(str(refused), RETRY_SECONDS) from refused
+    if last.time and (there is None or there.timestamp != last.time):
+        began = datetime.fromtimestamp(int(last.time), UTC)
+        return {"deliver_policy": "by_start_time", "opt_start_time": began.isoformat()}, last
+    start = {"deliver_policy": "by_start_sequence", "opt_start_seq": last.sequence + 1}
+    return start, LastMessage(last.sequence, there.timestamp) if there else last
+
+
 @asynccontextmanager
 async def _consumer(
-    connection: Transport, stream: str, subjects: Sequence[str], first: int
+    connection: Transport, stream: str, subjects: Sequence[str], start: dict[str, Any]
 ) -> AsyncIterator[tuple[str, Frames]]:
-    """An inbox, and what a new consumer of the messages from `first` on sends to it.
+    """An inbox, and what a new consumer of the messages from a `start` on sends to it.
 
     Raises:
         Unavailable: JetStream does not answer, or refuses.
@@ -70,8 +105,8 @@ async def _consumer(
         try:
             async with passing_consumer(
                 connection, stream, "follow", filter_subjects=list(subjects), deliver_subject=inbox, num_replicas=1,
-                deliver_policy="by_start_sequence", opt_start_seq=first, flow_control=True,
-                idle_heartbeat=int(HEARTBEAT_SECONDS * 1e9), inactive_threshold=int(FORGOTTEN_SECONDS * 1e9),
+                flow_control=True, idle_heartbeat=int(HEARTBEAT_SECONDS * 1e9),
+                inactive_threshold=int(FORGOTTEN_SECONDS * 1e9), **start,
             ):  # fmt: skip
                 yield inbox, frames
         except ApiError as refused:

@@ -24,13 +24,14 @@ from jetmesh.runtime.blobs import ObjectBlobs
 from jetmesh.runtime.pools import Pools
 from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import AlreadyThere, PublishResult, Taken
-from jetmesh.runtime.reader import EventReader, RecordedPage
+from jetmesh.runtime.reader import EventReader, Reach, RecordedPage
 from jetmesh.runtime.requests import Requests
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.telemetry.spans import Telemetry
+from jetmesh.topology.accounts import API_PREFIX
 from jetmesh.topology.partitions import PartitionedDirectGet
 
 log = logging.getLogger("jetmesh")
@@ -119,20 +120,23 @@ class Context:
 
     async def read(self, key: str, event_type: EventType, *, after: int = 0, limit: int = 100) -> RecordedPage:
         """A page of the events of a type that were recorded about a key: the first behind the position `after` (the
-        `sequence` of the last one that was read), and how many are left. `limit` is at most 1,000.
+        `sequence` of the last one that was read), and how many are left. `limit` is at most 1,000. With an account of
+        its own a service reads its own stream.
 
         Raises:
-            Unavailable: the stream does not answer, or there is none.
+            Unavailable: the stream does not answer, there is none, or this user may not read it.
         """
         return await self.reader.read(key, event_type, after, limit)
 
     def follow(self, key: str, *types: EventType, after: int = 0) -> AsyncGenerator[Recorded, None]:
         """The events of these types, of one owner, that were recorded about a key behind the position `after`, and then
         those that come: each once, in the order of the stream. While the broker is away it waits, and goes on where it
-        was.
+        was. After a restore of the stream it goes on with what is recorded from then on, under sequences that came
+        before. With an account of its own a service follows its own stream, which is read again and again: what a
+        replica of the stream learns late may come behind a newer event of another type.
 
         Raises:
-            Unavailable: it can't begin: the broker is away, or there is no such stream.
+            Unavailable: it can't begin: the broker is away, there is no such stream, or this user may not read it.
             TypeError: the types have no owner in common.
         """
         return self.reader.follow(types, key, after)
@@ -185,6 +189,7 @@ async def context_on(
     lane: Lane = entity_lane,
 ) -> AsyncIterator[Context]:
     """What runs on a connection, real or simulated, from the return on to the end of the block."""
+    is_own = settings.api_prefix == API_PREFIX
     publisher = Publisher(connection)
     group_commit = GroupCommit(publisher, lane)
     direct_get = PartitionedDirectGet(connection, settings.split) if settings.split else DirectGet(connection)
@@ -200,12 +205,13 @@ async def context_on(
         outside=Outside(publisher, group_commit, direct_get, telemetry.publishing),
         requests=Requests(connection, telemetry),
         pools=Pools(settings),
-        reader=EventReader(connection, direct_get, settings.split),
+        reader=EventReader(connection, direct_get, settings.split, Reach.STREAMS if is_own else Reach.ALL),
         blobs=ObjectBlobs(publisher, direct_get, telemetry.tracer),
         public=public,
     )
     await context.publisher.start()
     await context.direct_get.start()
+    context.direct_get.fail_denied()
     try:
         yield context
     finally:

@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 import jetmesh
 from jetmesh import Recorded, Unavailable
 from jetmesh.jetstream import api
+from jetmesh.operate.backup.restore import Restoring
+from jetmesh.operate.backup.take import Taking
+from jetmesh.runtime.reader import EventReader, Reach
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from tests.support.chat import MessageSent, RoomOpened, Tallied, Tally, chat, sending
 from tests.support.jobs import Asked
@@ -127,3 +131,43 @@ async def test_what_can_not_be_followed_is_said_at_once(mesh_of: MeshOf) -> None
         await anext(mesh.context.follow("r-1", Tallied, Asked))
     with pytest.raises(ValueError, match=r"limit=0: a page has 1 to 1000 events"):
         await mesh.context.read("r-1", MessageSent, limit=0)
+
+
+async def nothing_is_wrong() -> list[str]:
+    return []
+
+
+async def emptied_and_restored(mesh: LocalMesh, folder: Path) -> None:
+    """The broker loses every stream, and the backup is restored."""
+    for name in await api.stream_names(mesh.context.connection):
+        await api.request(mesh.context.connection, f"STREAM.DELETE.{name}", strict=True)
+    await Restoring(mesh.context.connection, mesh.services, mesh.settings, folder, print).run(nothing_is_wrong)
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["from the beginning", "from a position"])
+@pytest.mark.parametrize("reach", Reach, ids=lambda reach: reach.name.lower())
+async def test_what_is_recorded_after_a_restore_is_followed(
+    mesh_of: MeshOf, tmp_path: Path, reach: Reach, after: int
+) -> None:
+    """The stream went back: sequences that a follower has seen are given to other events."""
+    mesh = await mesh_of(sending(), start=False)
+    reader = EventReader(mesh.context.connection, mesh.context.direct_get, {}, reach)
+    states = [Tally(room_id="r-1", messages=number) for number in range(9)]
+    await mesh.record(states[0])
+    await Taking(mesh.context.connection, mesh.services, {}, tmp_path / "backup", print).run()
+    async with aclosing(reader.follow([Tally, RoomOpened], "r-1", after)) as events:
+        found = [] if after else await taken(events, 1)
+        come = asyncio.create_task(taken(events, 1))
+        for state in states[1:4]:
+            await mesh.record(state)
+            found += await come
+            come = asyncio.create_task(taken(events, 1))
+        await emptied_and_restored(mesh, tmp_path / "backup")
+        await mesh.record(RoomOpened(room_id="r-1"))
+        await mesh.record(states[4])
+        found += await come
+        found += await taken(events, 1)
+    assert [each.type for each in found[-2:]] == ["chat.opened", "chat.tally"]
+    seen = [Tally.read(each.data).messages for each in found if each.type == "chat.tally"]
+    assert seen == list(range(1 if after else 0, 5))
+    assert found[-1].sequence < found[-3].sequence
