@@ -1,4 +1,4 @@
-"""The events that the teams of the order mesh share: data only, no broker, no runtime."""
+"""The events and requests that the teams of the order mesh share: data only, no broker, no runtime."""
 
 from jetmesh_contracts.delivery import (
     CourierRoster,
@@ -22,7 +22,9 @@ from jetmesh_contracts.inventory import (
     GoodsReleased,
     GoodsReserved,
     Shortage,
+    Stock,
     StockLevel,
+    StockOf,
     StockRestocked,
 )
 from jetmesh_contracts.money import Currency, Minor
@@ -45,6 +47,7 @@ from jetmesh_contracts.payments import (
     PaymentDeclined,
     PaymentVoided,
 )
+from jetmesh_contracts.request import Request
 
 EVENTS: tuple[type[Event], ...] = (
     OrderPlaced,
@@ -118,11 +121,14 @@ __all__ = [
     "PositionReported",
     "QueuePage",
     "ReceiptSent",
+    "Request",
     "Ride",
     "ShiftBegun",
     "ShiftEnded",
     "Shortage",
+    "Stock",
     "StockLevel",
+    "StockOf",
     "StockRestocked",
     "Token",
     "UnknownVersion",

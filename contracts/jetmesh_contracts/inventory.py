@@ -1,4 +1,4 @@
-"""The events of inventory: goods are reserved, rejected, released; and the level of each article."""
+"""The events of inventory: goods are reserved, rejected, released; the level of each article; a request for it."""
 
 from typing import Annotated, ClassVar
 
@@ -7,6 +7,7 @@ from pydantic import Field
 from jetmesh_contracts import units
 from jetmesh_contracts.event import Event, Token
 from jetmesh_contracts.orders import Part
+from jetmesh_contracts.request import Request
 
 
 class Goods(Part):
@@ -82,3 +83,16 @@ class StockLevel(Event, type="stock.level", owner="inventory", key_field="sku", 
 
     sku: Token = Field(description="The article.")
     available: Annotated[int, Field(ge=0, description="Free to be reserved.", json_schema_extra=units.PIECES)]
+
+
+class Stock(Part):
+    """The free stock of one article at the moment of the answer."""
+
+    sku: Token = Field(description="The article.")
+    available: Annotated[int, Field(ge=0, description="Free to be reserved.", json_schema_extra=units.PIECES)]
+
+
+class StockOf(Request[Stock], type="inventory.stock_of", key_field="sku"):
+    """How much of this article is free? A 404 where inventory has never counted any."""
+
+    sku: Token = Field(description="The article.")

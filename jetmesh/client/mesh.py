@@ -15,7 +15,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from jetmesh.blob import Blobs
 from jetmesh.event import Event, EventType, Recorded, publisher_of
 from jetmesh.failure import BrokerUnavailable, Denied
-from jetmesh.request_model import Request, Response
+from jetmesh.request_model import AnyRequest, Response
 from jetmesh.runtime import context
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.publish import Outside
@@ -64,7 +64,7 @@ class Mesh:
                 f"{SEED} names the file with the seed of one (`{kind}`, or `{kind}-<name>`)"
             ) from None
 
-    async def request(self, request: Request[Response], *, timeout_seconds: float = 5.0) -> Response:
+    async def request(self, request: AnyRequest[Response], *, timeout_seconds: float = 5.0) -> Response:
         """Ask the service that answers a request; its response. The current span becomes the parent.
 
         Raises:

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from jetmesh.client.mesh import Mesh, connect
 from jetmesh.event import Event
 from jetmesh.failure import BrokerUnavailable
-from jetmesh.request_model import Request, Response
+from jetmesh.request_model import AnyRequest, Response
 from jetmesh.runtime.publish_result import PublishResult
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class SyncMesh:
         """Publish an event as `Mesh.publish` does, in the trace of this thread's current span."""
         return self._open().call(lambda mesh: mesh.publish(event, wait_seconds=wait_seconds))
 
-    def request(self, request: Request[Response], *, timeout_seconds: float = 5.0) -> Response:
+    def request(self, request: AnyRequest[Response], *, timeout_seconds: float = 5.0) -> Response:
         """Ask the service that answers a request, as `Mesh.request` does."""
         return self._open().call(lambda mesh: mesh.request(request, timeout_seconds=timeout_seconds))
 

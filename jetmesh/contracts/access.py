@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jetmesh.cloudevents import STRUCTURED
+from jetmesh.contracts import requests
 from jetmesh.contracts.schema import Schema
 from jetmesh.event import INTAKE, EventType, stream_of
 from jetmesh.foreign import Listens
@@ -153,6 +154,7 @@ def operations(services: Sequence[Service], users: Sequence[OutsideUser]) -> Ite
         for event in user.publishes:
             channel = f"{event.type}.from_outside"
             yield f"{user.name}.publish.{event.type}", _operation("send", user.name, channel, channel, "From outside.")
+        yield from requests.asked_by(user)
 
 
 def schemas(services: Sequence[Service]) -> dict[str, Schema]:

@@ -36,6 +36,7 @@ def _reach(document: Document) -> str:
         "streams": (f"{_code(name)} {_code(', '.join(each['subjects']))}"
                     for name, each in document.get("x-jetstream-streams", {}).items()),
         "durables": _durables(document),
+        "requests": _requests(document),
         "refused": [escape(document["x-refusals"])],
         **({"dead letters": _headers(schemas["dead_letter.headers"])} if "dead_letter.headers" in schemas else {}),
     }  # fmt: skip
@@ -64,6 +65,14 @@ def _durables(document: Document) -> Iterator[str]:
             yield f"{escape(name)}: {_code(place)}, {_code(consumer['pull'])}"
         if asked:
             yield f"{escape(name)}: {_code(asked)}"
+
+
+def _requests(document: Document) -> Iterator[str]:
+    """Which requests are answered, and who outside asks them."""
+    for name, said in document["operations"].items():
+        if "reply" in said:
+            asked = document["channels"][said["channel"]["$ref"].rpartition("/")[2]]
+            yield f"{escape(name)}: {_code(asked['address'])} {escape(said['summary'])}"
 
 
 def _code(text: str) -> str:

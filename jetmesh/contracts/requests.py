@@ -10,8 +10,10 @@ from jetmesh.contracts.schema import Schema, mapped
 from jetmesh.jetstream.headers import CONTENT_TYPE, Nats
 from jetmesh.problem import MEDIA_TYPE
 from jetmesh.reaction import EndpointDeclaration
+from jetmesh.request_model import RequestType
 from jetmesh.service import Service
 from jetmesh.topology.names import endpoint_subject
+from jetmesh.topology.outside import OutsideUser
 
 PROBLEM = "problem"
 PROBLEM_SCHEMA: Schema = {
@@ -66,17 +68,15 @@ def operations(service: Service) -> Iterator[tuple[str, dict[str, Any]]]:
     for endpoint in service.endpoints:
         yield (
             f"{service.name}.{endpoint.name}",
-            {
-                **_operation("receive", service, _name(endpoint), "request", endpoint.meaning),
-                "reply": {
-                    "address": {
-                        "location": "$message.header#/reply",
-                        "description": "The reply subject of the request.",
-                    },
-                    "channel": {"$ref": f"#/channels/{_reply(endpoint)}"},
-                },
-            },
+            _operation("receive", service.name, endpoint.request.type, endpoint.meaning),
         )
+
+
+def asked_by(user: OutsideUser) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A user outside sends a request, and reads the answer on a subject of its own inboxes."""
+    for subject in user.asks:
+        name = subject.partition(".")[2]
+        yield f"{user.name}.ask.{name}", _operation("send", user.name, name, f"Ask {name}.")
 
 
 def schemas(services: Sequence[Service]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def schemas(services: Sequence[Service]) -> dict[str, Any]:
     return found
 
 
-def _lifted(model: type[BaseModel], mode: Any) -> dict[str, Any]:
+def _lifted(model: type[BaseModel] | RequestType, mode: Any) -> dict[str, Any]:
     """The schema of a class and those of the classes in it, each under its own name."""
 
     def lift(node: dict[str, Any]) -> dict[str, Any]:
@@ -101,17 +101,21 @@ def _lifted(model: type[BaseModel], mode: Any) -> dict[str, Any]:
     return {model.__name__: whole, **whole.pop("$defs", {})}
 
 
-def _message(title: str, model: type[BaseModel]) -> dict[str, Any]:
+def _message(title: str, model: type[BaseModel] | RequestType) -> dict[str, Any]:
     return {"title": title, "contentType": "application/json", "payload": _reference(model.__name__)}
 
 
-def _operation(action: str, service: Service, channel: str, message: str, summary: str) -> dict[str, Any]:
+def _operation(action: str, who: str, name: str, summary: str) -> dict[str, Any]:
     return {
         "action": action,
-        "channel": {"$ref": f"#/channels/{channel}"},
-        "messages": [{"$ref": f"#/channels/{channel}/messages/{message}"}],
+        "channel": {"$ref": f"#/channels/{name}.request"},
+        "messages": [{"$ref": f"#/channels/{name}.request/messages/request"}],
         "summary": summary,
-        "tags": [{"name": service.name}],
+        "tags": [{"name": who}],
+        "reply": {
+            "address": {"location": "$message.header#/reply", "description": "The reply subject of the request."},
+            "channel": {"$ref": f"#/channels/{name}.reply"},
+        },
     }
 
 

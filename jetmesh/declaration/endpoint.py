@@ -9,7 +9,7 @@ from jetmesh.declaration.options import of_one_delivery
 from jetmesh.declaration.signature import Mistake, Signature
 from jetmesh.event_model import is_token
 from jetmesh.reaction import DeclarationError, EndpointDeclaration
-from jetmesh.request_model import Request, RequestType, endpoint_of, owner_of, response_of
+from jetmesh.request_model import RequestType, endpoint_of, is_request, owner_of
 
 ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -52,10 +52,10 @@ def _parameters(signature: Signature) -> list[str]:
 
 def _request(signature: Signature, request: Any) -> Iterator[Mistake]:
     """It takes a request to its own service, and returns the response that the request names."""
-    if not (isinstance(request, type) and issubclass(request, Request)):
+    if not is_request(request):
         yield f"takes {request!r}, which is no request", "let its first parameter be a `jetmesh.Request`"
         return
-    response = response_of(request)
+    response = request.response()
     if response is None:
         yield f"takes {request.__name__}, which names no response", "write `Request[<the response>]`"
     elif signature.hints.get("return") != response:
@@ -72,7 +72,7 @@ def _request(signature: Signature, request: Any) -> Iterator[Mistake]:
 
 def _key(request: RequestType) -> Iterator[Mistake]:
     """Its story can be read by its key."""
-    if request.key_field not in request.model_fields:
+    if request.key_field not in getattr(request, "model_fields", ()):
         yield f"reads a story, but {request.__name__} names no key", 'declare `key_field="…"` on its class'
     elif not is_token(request, request.key_field):
         yield (

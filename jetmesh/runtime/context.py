@@ -18,7 +18,7 @@ from jetmesh.jetstream.micro import Responder
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.transport import Transport
-from jetmesh.request_model import Request, Response
+from jetmesh.request_model import AnyRequest, Response
 from jetmesh.runtime.alone import Alone
 from jetmesh.runtime.blobs import ObjectBlobs
 from jetmesh.runtime.pools import Pools
@@ -108,7 +108,7 @@ class Context:
         """
         return await self.outside.record_first(service.stream, event)
 
-    async def request(self, request: Request[Response], *, timeout_seconds: float = 5.0) -> Response:
+    async def request(self, request: AnyRequest[Response], *, timeout_seconds: float = 5.0) -> Response:
         """Ask the service that answers a request; its response. The current span becomes the parent. Ask only what
         changes nothing: a reaction that is run again asks again.
 

@@ -15,7 +15,7 @@ from jetmesh.jetstream.headers import CONTENT_TYPE, Headers, Nats, encode_header
 from jetmesh.jetstream.micro import CONCURRENCY, Endpoint
 from jetmesh.problem import MEDIA_TYPE, Problem
 from jetmesh.reaction import EndpointDeclaration
-from jetmesh.request_model import Request
+from jetmesh.request_model import AnyRequest
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.stories import folded
 from jetmesh.service import Service
@@ -96,7 +96,7 @@ class _Answering:
         self._conditions.log(kind_of(error), logging.ERROR, "%s: a request failed", of_type, error=error)
         return Problem(500, INTERNAL, "The log of the service has the error.")
 
-    def _read(self, data: bytes) -> Request[Any]:
+    def _read(self, data: bytes) -> AnyRequest[Any]:
         try:
             return self._declared.request.read(data or b"{}")
         except ValidationError as invalid:
@@ -105,7 +105,7 @@ class _Answering:
         detail = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in found[:10])
         raise Problem(422, INVALID, detail, errors=errors)
 
-    async def _argument(self, name: str, request: Request[Any]) -> Any:
+    async def _argument(self, name: str, request: AnyRequest[Any]) -> Any:
         """The dependencies, or the service's own story of the request's key."""
         if name == "dependencies":
             return self._dependencies

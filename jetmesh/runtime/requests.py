@@ -13,7 +13,7 @@ from jetmesh.jetstream.inbox import Inbox
 from jetmesh.jetstream.status import Status, StatusKind
 from jetmesh.jetstream.transport import Transport
 from jetmesh.problem import Problem
-from jetmesh.request_model import Request, RequestType, Response, endpoint_of, owner_of, response_of
+from jetmesh.request_model import AnyRequest, RequestType, Response, endpoint_of, is_request, owner_of
 from jetmesh.telemetry.calls import Calls
 from jetmesh.telemetry.spans import Telemetry
 from jetmesh.topology.names import endpoint_subject
@@ -33,7 +33,7 @@ class Requests:
         self._inbox = Inbox[Asked](connection, LONGEST_SECONDS, self._heard, self._late, self._lost)
         self._starting: asyncio.Task[None] | None = None
 
-    async def request(self, request: Request[Response], timeout_seconds: float) -> Response:
+    async def request(self, request: AnyRequest[Response], timeout_seconds: float) -> Response:
         """The response to a request; see `Context.request`."""
         _check(request)
         if self._starting is None or (self._starting.done() and self._starting.exception()):
@@ -108,7 +108,8 @@ def _check(request: object) -> None:
     Raises:
         TypeError: it is no request.
     """
-    if not isinstance(request, Request) or response_of(type(request)) is None:
+    request_type: Any = type(request)
+    if not is_request(request_type) or request_type.response() is None:
         raise TypeError(f"{request!r} is no request: send an instance of a class that is a `jetmesh.Request[…]`")
 
 
@@ -126,7 +127,7 @@ def _read(request_type: RequestType, block: bytes, data: bytes) -> Any:
         if problem.status == NOT_NOW:
             raise Unavailable(f"{request_type.type}: {problem.detail or title}", 1.0)
         raise problem
-    expected = response_of(request_type)
+    expected = request_type.response()
     assert expected is not None
     try:
         return expected.model_validate_json(data, extra="ignore")

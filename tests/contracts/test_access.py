@@ -56,6 +56,19 @@ def test_a_producer_has_its_operation_on_what_is_taken_from_outside() -> None:
     assert (channel["address"], channel["x-jetstream-stream"]) == ("orders.placed", "INTAKE")
 
 
+def test_who_may_ask_has_the_request_and_what_answers_it() -> None:
+    asks, answers = (
+        DOCUMENT["operations"][name] for name in ("marketplace.ask.inventory.stock_of", "inventory.stock_of")
+    )
+    channel = DOCUMENT["channels"]["inventory.stock_of.request"]
+    replies = DOCUMENT["channels"]["inventory.stock_of.reply"]["messages"]
+    assert (asks["action"], answers["action"]) == ("send", "receive")
+    assert asks["reply"] == answers["reply"]
+    assert channel["address"] == "jetmesh.inventory.stock_of"
+    assert replies.keys() == {"response", "problem"}
+    assert {"StockOf", "Stock", "problem"} <= DOCUMENT["components"]["schemas"].keys()
+
+
 def test_a_dead_letter_has_the_headers_that_are_written() -> None:
     delivery = RawDelivery("orders.placed", b"", b"", "", "INTAKE", 1, 1, 1.0)
     written = dead_letter.evidence("orders", "place", delivery, ValueError("x"))
@@ -76,5 +89,13 @@ def test_a_reaction_that_listens_is_there_with_the_stream_of_others() -> None:
 def test_the_page_says_how_to_reach_the_mesh() -> None:
     page = html(DOCUMENT)
     section = page.partition('<section id="reach">')[2].partition("</section>")[0]
-    for word in (access.REFUSALS[:40], "983,040", "ORDERS/fulfilment-pack", "ce-causationid", "Jetmesh-Reason", "nkey"):
+    for word in (
+        access.REFUSALS[:40],
+        "983,040",
+        "ORDERS/fulfilment-pack",
+        "ce-causationid",
+        "Jetmesh-Reason",
+        "nkey",
+        "jetmesh.inventory.stock_of",
+    ):
         assert word in section

@@ -1,12 +1,24 @@
 """Inventory: a batch is decided on one reading of the shelf, and never promises what is not there."""
 
+import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from jetmesh import Problem
 from jetmesh.testing import given
-from jetmesh_contracts import Goods, GoodsRejected, GoodsReleased, GoodsReserved, Line, Shortage, StockLevel
+from jetmesh_contracts import (
+    Goods,
+    GoodsRejected,
+    GoodsReleased,
+    GoodsReserved,
+    Line,
+    Shortage,
+    Stock,
+    StockLevel,
+    StockOf,
+)
 from jetmesh_shop.inventory import domain
-from jetmesh_shop.inventory.service import shelve
+from jetmesh_shop.inventory.service import shelve, stock_of
 from tests.support.samples import PIZZA, TRUFFLE, cancelled, placed, rejected, reserved, restocked
 
 ORDER = placed()
@@ -86,3 +98,10 @@ def test_no_batch_oversells(pieces: int, wishes: list[tuple[int, bool]]) -> None
     outcomes = shelf.shelve(arrived, reservations, {})
     sold = sum(goods.quantity for o in outcomes if isinstance(o, GoodsReserved) for goods in o.goods)
     assert shelf.available["truffle-special"] == pieces - sold >= 0
+
+
+async def test_a_request_is_answered_by_what_was_counted() -> None:
+    counted = domain.Level().evolve(restocked("r-1")).evolve(level(7))
+    assert await stock_of(StockOf(sku="pizza-margherita"), counted) == Stock(sku="pizza-margherita", available=7)
+    with pytest.raises(Problem, match="404 There is no such article"):
+        await stock_of(StockOf(sku="unicorn"), domain.Level())

@@ -1,20 +1,22 @@
-"""Reserve the goods of an order when it is placed, release them when it is cancelled, and count restocks."""
+"""Reserve the goods of a placed order, release those of a cancelled one, count restocks, tell what is free."""
 
 from collections.abc import Sequence
 
-from jetmesh import Retry, Service, Snapshot
+from jetmesh import Problem, Retry, Service, Snapshot
 from jetmesh_contracts import (
     GoodsRejected,
     GoodsReleased,
     GoodsReserved,
     OrderCancelled,
     OrderPlaced,
+    Stock,
     StockLevel,
+    StockOf,
     StockRestocked,
 )
 from jetmesh_shop.fold import Fold
 from jetmesh_shop.inventory import domain
-from jetmesh_shop.inventory.domain import Reservation
+from jetmesh_shop.inventory.domain import Level, Reservation
 
 inventory = Service("inventory")
 
@@ -29,3 +31,11 @@ async def shelve(
     articles = domain.articles_of(arrived, reservations)
     levels = await snapshot.latest(StockLevel, articles)
     return domain.shelf(articles, levels).shelve(arrived, reservations, restocks)
+
+
+@inventory.endpoint
+async def stock_of(request: StockOf, level: Level) -> Stock:
+    """Somebody asks for the stock of an article: say how much is free."""
+    if level.recorded is None:
+        raise Problem(404, "There is no such article", f"No {request.sku} was ever counted.")
+    return Stock(sku=request.sku, available=level.recorded.available)
