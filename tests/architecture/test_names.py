@@ -18,6 +18,7 @@ TWICE = {
     "Settings": "the settings of every process; a service's own, which its wiring reads",
     "Event": "the contracts know no runtime, so they have a base of their own",
     "Token": "as `Event`",
+    "Request": "as `Event`",
     "Inbox": "the notes of handled deliveries, as the field calls them; the subject for answers, as NATS does",
 }
 """Names that two classes have, each with the reason."""
