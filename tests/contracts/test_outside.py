@@ -90,7 +90,7 @@ WRONG = {
     "an unknown member": (f"{CONSUMER}durable: x\n", "durable: .*; it may have team, contact, purpose, events, durab"),
     "an unknown endpoint": (
         f"{CONSUMER}follows: [orders.confirmed]\nasks: [orders.where]\n",
-        r"packing\.yaml: asks: no service of this app answers orders\.where; there are none",
+        r"packing\.yaml: asks: no service of this app answers orders\.where; there are inventory\.stock_of",
     ),
     "what is followed and not read": (f"{CONSUMER}follows: [orders.placed]\n", "follows: orders.placed is not under"),
     "no list": ("- team\n", "packing.yaml: "),
