@@ -28,6 +28,7 @@ from jetmesh.console.desk import ROOT, Desk, asked, desk_of
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
 from jetmesh.console.places import Places
+from jetmesh.console.recorded import RecordedMinutes
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.console.watching import Watch
 from jetmesh.failure import Unavailable
@@ -48,7 +49,7 @@ async def console(
     """The application, for as long as the block runs."""
     access = Access(settings)
     letters = Letters(link, [service.name for service in services])
-    desk = Desk(services, link, Watch(link, services), access, letters, places)
+    desk = Desk(services, link, Watch(link, services), RecordedMinutes(link, services), access, letters, places)
     app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:

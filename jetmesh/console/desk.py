@@ -17,6 +17,7 @@ from jetmesh.console.jobs import LetterJobs
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
 from jetmesh.console.places import Places
+from jetmesh.console.recorded import RecordedMinutes
 from jetmesh.console.rendering import templates
 from jetmesh.console.watching import Watch
 from jetmesh.event import EventType
@@ -48,6 +49,7 @@ class Desk:
     services: Sequence[Service]
     link: Link
     watch: Watch
+    recorded: RecordedMinutes
     access: Access
     letters: Letters
     places: Places = field(default_factory=Places)

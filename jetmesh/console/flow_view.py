@@ -1,32 +1,45 @@
-"""`/mesh`: the flow with its figures, once a second; and one reaction."""
+"""`/mesh`: the flow with its figures, live or as they were at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.picture import picture
 from jetmesh.console.rendering import shown
-from jetmesh.console.state import UNKNOWN, cells, totals, warnings
+from jetmesh.console.rewinding import rewound
+from jetmesh.console.state import UNKNOWN, told
 from jetmesh.failure import Unavailable
-from jetmesh.operate.overview import Overview
-
-BEAT_SECONDS = 10.0
 
 
 async def flow(request: Request) -> Response:
-    """The picture of the flow, with the figures as they are now."""
+    """The picture of the flow, with the figures as they are now or were at a time."""
+    desk, text = desk_of(request), request.query_params.get("at", "")
+    past, known = await asyncio.gather(rewound(desk, text), _now(desk) if not text else asyncio.sleep(0, told(None)))
+    known = past.told or known
+    return desk.page(request, "flow.html", picture=picture(desk.services), unknown=UNKNOWN, past=past, **known)
+
+
+async def at(request: Request) -> Response:
+    """What the page shows of a time, for its script."""
     desk = desk_of(request)
+    past = await rewound(desk, request.query_params.get("at", ""))
+    return JSONResponse({**past.told, "words": past.words, "recorded": past.recorded, "at": past.name})
+
+
+async def _now(desk: Desk) -> dict[str, Any]:
     try:
-        overview = await desk.watch.now()
+        return told(await desk.watch.now())
     except Unavailable:
-        overview = None
-    known = _told(overview)
-    return desk.page(request, "flow.html", picture=picture(desk.services), unknown=UNKNOWN, **known)
+        return told(None) | {"warnings": [_away(desk)]}
+
+
+def _away(desk: Desk) -> str:
+    return f"The broker at {desk.link.address} does not answer. The figures come as soon as it does."
 
 
 async def live(request: Request) -> Response:
@@ -50,18 +63,14 @@ async def _events(desk: Desk, leaving: asyncio.Event) -> AsyncIterator[str]:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 if gone.done():
                     return
-                known = _told(coming.result()) | {"trouble": desk.link.trouble}
+                known = coming.result() | {"trouble": desk.link.trouble}
+                if desk.link.trouble:
+                    known["warnings"] = [_away(desk)]
                 changed = _difference(before, known)
                 before = known
                 yield f"event: mesh\ndata: {shown(changed)}\n\n" if changed else ": \n\n"
     finally:
         gone.cancel()
-
-
-def _told(overview: Overview | None) -> dict[str, Any]:
-    if overview is None:
-        return {"cells": {}, "totals": {}, "warnings": []}
-    return {"cells": cells(overview), "totals": totals(overview), "warnings": warnings(overview)}
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
@@ -73,4 +82,4 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-ROUTES = [Route("/mesh", flow), Route("/mesh/live", live)]
+ROUTES = [Route("/mesh", flow), Route("/mesh/live", live), Route("/mesh/at", at)]

@@ -1,9 +1,11 @@
 """How a reaction is, in one word with its reason: what the picture's colours and signs say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jetmesh.operate.overview import Overview, ReactionRow
+from jetmesh.service import Service
 
 BEHIND = 1_000
 """So many waiting deliveries are a lag to look at."""
@@ -24,6 +26,9 @@ class ReactionState:
 
 
 UNKNOWN = ReactionState("unknown", "nothing is known yet")
+UNREAD = ReactionState("unknown", "nobody looked at this time")
+FIGURES = ("rate", "lag", "flight", "resting", "p50", "p95", "failed", "retries", "letters", "breaker")
+TOTALS = ("processes", "rate", "lag", "letters")
 
 
 def state_of(row: ReactionRow, *, running: bool) -> ReactionState:
@@ -65,7 +70,6 @@ def _cells(row: ReactionRow, overview: Overview) -> dict[str, Any]:
         "p50": _figure(row.p50_ms),
         "p95": _figure(row.p95_ms),
         "failed": _figure(row.failed_per_second),
-        "again": f"{row.lag.redelivered:,}",
         "retries": f"{row.retries:,}",
         "letters": f"{row.dead_letters:,}",
         "breaker": row.breaker,
@@ -78,8 +82,23 @@ def _resting(row: ReactionRow) -> int:
 
 
 def _rate(row: ReactionRow) -> float:
-    """Deliveries a second: between two readings of the broker, else as the service says of its last minute."""
-    return row.attempts_per_second if row.settled_per_second is None else row.settled_per_second
+    """Deliveries a second: between two readings of the broker; where there is no earlier one, or where the durable is
+    shared with others, as the service says of its last minute."""
+    shares = not row.lag.handled
+    return row.attempts_per_second if shares or row.settled_per_second is None else row.settled_per_second
+
+
+def unread(services: Sequence[Service]) -> dict[str, dict[str, Any]]:
+    """The same for a time at which nobody looked."""
+    told = {"state": UNREAD.name, "sign": UNREAD.sign, "words": UNREAD.words, **dict.fromkeys(FIGURES, "–")}
+    return {f"{each.service}.{each.name}": told for service in services for each in service.reactions}
+
+
+def told(overview: Overview | None) -> dict[str, Any]:
+    """All that the picture shows; of a broker that is away nothing."""
+    if overview is None:
+        return {"cells": {}, "totals": {}, "warnings": []}
+    return {"cells": cells(overview), "totals": totals(overview), "warnings": warnings(overview)}
 
 
 def totals(overview: Overview) -> dict[str, str]:
@@ -88,7 +107,7 @@ def totals(overview: Overview) -> dict[str, str]:
     waiting = sum(row.lag.pending + row.lag.ack_pending for row in rows if not (row.waits or row.lag.paused))
     return {
         "processes": f"{sum(overview.instances.values()):,}",
-        "rate": _figure(sum(map(_rate, rows))),
+        "rate": _figure(sum(_rate(row) for row in rows if not row.is_lane)),
         "lag": f"{waiting:,}",
         "letters": f"{overview.dead_letters:,}",
     }

@@ -6,8 +6,11 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from jetmesh.console.link import Link
+from jetmesh.console.past import Past
+from jetmesh.console.state import told
 from jetmesh.failure import Unavailable
 from jetmesh.operate.overview import Overview, look
 from jetmesh.service import Service
@@ -16,6 +19,7 @@ EVERY_SECONDS = 0.5
 """From the begin of one reading to that of the next: what is shown is never older than a second."""
 RATES_SECONDS = 3.0
 """The rates are those of so many seconds."""
+Told = dict[str, Any]
 AGE_SECONDS_MAX = 10.0
 """A reading that is older says nothing about the rates of now."""
 
@@ -25,10 +29,11 @@ class Watch:
 
     def __init__(self, link: Link, services: Sequence[Service]) -> None:
         self._link, self._services = link, services
+        self.past = Past()
         self._readings: deque[Overview] = deque(maxlen=round(RATES_SECONDS / EVERY_SECONDS))
         self._reading = asyncio.Lock()
         self._viewers = 0
-        self._next: asyncio.Future[Overview | None] | None = None
+        self._next: asyncio.Future[Told] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def now(self) -> Overview:
@@ -53,8 +58,8 @@ class Watch:
         finally:
             self._viewers -= 1
 
-    def coming(self) -> "asyncio.Future[Overview | None]":
-        """The next reading, the same for all who wait; None while the broker is away."""
+    def coming(self) -> "asyncio.Future[Told]":
+        """What the next reading tells, made once for all who wait; nothing while the broker is away."""
         if self._next is None or self._next.done():
             self._next = asyncio.get_running_loop().create_future()
         return self._next
@@ -62,10 +67,10 @@ class Watch:
     async def _read(self) -> None:
         """Read while somebody looks."""
         while self._viewers:
-            begun, found = time.monotonic(), None
+            begun, found = time.monotonic(), told(None)
             with contextlib.suppress(Unavailable, TimeoutError):
                 async with self._reading:
-                    found = await self._look()
+                    found = told(await self._look())
             if self._next and not self._next.done():
                 self._next.set_result(found)
             await asyncio.sleep(max(0.0, begun + EVERY_SECONDS - time.monotonic()))
@@ -74,6 +79,7 @@ class Watch:
         context = self._link.context
         found = await look(context.connection, self._services, self._before(), context.settings.split)
         self._readings.append(found)
+        self.past.keep(found.at, told(found))
         return found
 
     def _before(self) -> Overview | None:

@@ -199,6 +199,16 @@ class DirectGet:
         frames, pending = await self._request(stream, wanted | ({"max_bytes": bytes_max} if bytes_max else {}))
         return Page([_stored(headers, data) for headers, data in frames], pending)
 
+    async def first_since(self, stream: str, moment: datetime) -> int | None:
+        """The sequence of the first message that was stored at a time or later; None if there is none.
+
+        Raises:
+            Unavailable: the stream did not answer.
+        """
+        wanted = {"start_time": moment.isoformat(), "batch": 1, "next_by_subj": ">"}
+        frames, _ = await self._request(stream, wanted)
+        return _stored(*frames[0]).sequence if frames else None
+
     async def newest(self, stream: str, subject: str, *, named: bool = False) -> Stored | None:
         """The newest message on a subject (wildcards allowed). With `named` the request has it in its own subject: so
         may a user ask whom permissions let read this subject of the stream alone.

@@ -73,6 +73,11 @@ class ReactionRow:
     waits: bool = False
     """Whether it is a deadline, whose pending deliveries wait by design."""
 
+    @property
+    def is_lane(self) -> bool:
+        """Whether it is a durable that several reactions share."""
+        return self.name.startswith("(")
+
 
 @dataclass(frozen=True, slots=True)
 class StreamState:

@@ -43,13 +43,18 @@ function followMesh(address) {
     }
     if (news.trouble !== undefined) state(news.trouble ? "broker away" : "live", news.trouble);
   }
+  let held = Boolean(document.body.dataset.held);
   function state(words, why = "") {
     link.textContent = words;
     link.title = why;
     link.dataset.state = words === "live" ? "good" : "bad";
     document.body.classList.toggle("stale", words !== "live");
   }
-  const start = () => listen(address, { mesh: show }, (now) => {
+  const hear = (news) => {
+    if (!held) show(news);
+    else if (news.trouble !== undefined) state(news.trouble ? "broker away" : "live", news.trouble);
+  };
+  const start = () => listen(address, { mesh: hear }, (now) => {
     if (now === "open") state("live");
     if (now === "lost") state("no connection", "The console does not answer; the page goes on when it does.");
   });
@@ -58,6 +63,58 @@ function followMesh(address) {
     stop();
     if (!document.hidden) stop = start();
   });
+  return { show, hold: () => { held = true; } };
+}
+
+// Rewinding: the address names the time that is shown; without one the page is live.
+const STEP_MS = 10_000, SPAN_MS = 900_000, ASK_MS = 100, RENEW_MS = 30_000;
+function rewinding(mesh) {
+  const part = document.getElementById("rewind");
+  if (!part) return;
+  const slider = part.querySelector("#back"), title = part.querySelector("h2");
+  const ahead = part.dataset.now * 1000 - Date.now();
+  const now = () => Date.now() + ahead;
+  const named = (ms) => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+  let moment = Date.parse(new URL(location.href).searchParams.get("at") ?? "") || 0, timer, asked = 0;
+  const live = () => { location.href = part.querySelector("#go-live").href; };
+  function to(ms) {
+    if (ms >= now() - 1000) { live(); return; }
+    moment = Math.max(ms, now() - SPAN_MS);
+    mesh.hold();
+    title.replaceChildren("At ", Object.assign(document.createElement("time"), { dateTime: named(moment), title: named(moment), textContent: clock.format(new Date(moment)) }));
+    slider.value = Math.round((moment - now()) / 1000);
+    clearTimeout(timer);
+    timer = setTimeout(ask, ASK_MS);
+  }
+  async function ask() {
+    const mine = ++asked, at = named(moment);
+    history.replaceState(null, "", `${location.pathname}?at=${encodeURIComponent(at)}`);
+    try {
+      const answer = await fetch(`${part.dataset.at}?at=${encodeURIComponent(at)}`);
+      const told = await answer.json();
+      if (mine !== asked) return;
+      mesh.show(told);
+      document.getElementById("rewind-words").textContent = told.words;
+      document.getElementById("recorded").textContent = Object.entries(told.recorded).map(([name, count]) => `${name} ${count.toLocaleString("en")}`).join(", ") || "nothing is known";
+    } catch { /* the console is away: the page says it */ }
+  }
+  const by = (ms) => to((moment || now()) + ms);
+  slider.addEventListener("input", () => to(now() + slider.value * 1000));
+  part.addEventListener("click", (event) => {
+    const step = event.target.closest("[data-step]")?.dataset.step;
+    if (!step) return;
+    event.preventDefault();
+    by((step.startsWith("−") ? -1 : 1) * (step.endsWith("min") ? 60_000 : STEP_MS));
+  });
+  setInterval(async () => {
+    if (document.hidden || part.querySelector("#minutes").contains(document.activeElement)) return;
+    try {
+      const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
+      const fresh = page.getElementById("minutes");
+      if (fresh) part.querySelector("#minutes").replaceWith(fresh);
+    } catch { /* the console is away */ }
+  }, RENEW_MS);
+  return { by, live };
 }
 
 // The picture: a box shows its neighbours.
@@ -120,8 +177,8 @@ function follow(selector) {
 }
 let going = -Infinity;
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && event.target.matches("input, textarea, select")) event.target.blur();
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+  if (event.key === "Escape" && event.target.matches("input:not([type=range]), textarea, select")) event.target.blur();
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=range]), textarea, select")) return;
   if (performance.now() - going < 1500) {
     going = -Infinity;
     const target = all("nav a[data-key]").find((link) => link.dataset.key === event.key);
@@ -134,6 +191,9 @@ document.addEventListener("keydown", (event) => {
     g: () => { going = performance.now(); },
     j: () => step(1),
     k: () => step(-1),
+    "[": () => rewind?.by(-STEP_MS),
+    "]": () => rewind?.by(STEP_MS),
+    0: () => rewind?.live(),
     n: () => follow('a[rel="next"]'),
     p: () => follow('a[rel="prev"]'),
     u: () => follow('a[rel="up"]'),
@@ -146,4 +206,5 @@ document.getElementById("help")?.addEventListener("click", () => dialog.showModa
 localize();
 neighbours();
 refresh();
-if (document.body.dataset.live) followMesh(document.body.dataset.live);
+const mesh = document.body.dataset.live ? followMesh(document.body.dataset.live) : undefined;
+const rewind = mesh && rewinding(mesh);
