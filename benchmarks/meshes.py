@@ -18,6 +18,7 @@ from jetmesh import settings
 from jetmesh.common.ports import HOST, free_port
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Message
+from jetmesh.local.backing import AFTERWARDS
 from jetmesh.operate.load import publish_all
 from jetmesh.operate.progress import Progress, gauge, progress
 from jetmesh.runtime.context import Context, connect
@@ -28,7 +29,7 @@ from jetmesh.topology.streams import Consumer, ConsumerKind, consumers_of, topol
 from jetmesh_contracts import OrderPlaced, StockRestocked
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders
-from jetmesh_shop.reference.backing import AFTERWARDS, niceness
+from jetmesh_shop.reference.backing import niceness
 
 NAMES = tuple(service.name for service in SERVICES if service.name != "delivery")
 """What the published figures are of: an order is promised and paid without a courier."""

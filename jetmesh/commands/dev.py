@@ -11,7 +11,7 @@ import click
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.target import connected_with
-from jetmesh.local import ports
+from jetmesh.local import ports, tracing
 from jetmesh.local.backing import BACKING, NONE, BackingServices
 from jetmesh.local.lifecycle import Lifecycle, run
 from jetmesh.local.plan import Plan, plan, their_broker
@@ -34,7 +34,7 @@ def dev(app: str, state: StateFolder, wanted: Mapping[str, int]) -> None:
     broker to use instead. Ports are free ones if not set; `--port NUMBER` is the broker's.
     """
     services = apps.load(app)
-    own: BackingServices = next(iter(apps.added(services, BACKING)), NONE)
+    own: BackingServices = tracing.where_possible(next(iter(apps.added(services, BACKING)), NONE))
     view = View(services)
 
     def planned() -> Plan:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 
 class MissingExtra(ValueError):
@@ -19,3 +20,8 @@ def brought_by(extra: str, what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as missing:
         raise MissingExtra(f"{what} needs the package {missing.name}: pip install 'jetmesh[{extra}]'") from None
+
+
+def has(*modules: str) -> bool:
+    """Whether all these modules of an extra are installed; they are not imported."""
+    return all(find_spec(module) for module in modules)

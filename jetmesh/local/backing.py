@@ -1,13 +1,15 @@
 """The backing services of an app on one machine: what its services need beside the broker, such as a mail server."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 
 BACKING = "jetmesh.backing_services"
 """Under this an app declares its `BackingServices` (`jetmesh.app.added`)."""
+AFTERWARDS = 15
+"""The niceness of what nobody waits for: in a burst on few cores it comes after what somebody does."""
 
 
 def _nothing(_: str) -> Mapping[str, str]:
@@ -30,6 +32,15 @@ class Backing:
     """The variables of a service, by its name."""
     niceness: Callable[[str], int] = _not_nice
     """The niceness of a service's process (nice(2))."""
+
+    def over(self, other: "Backing") -> "Backing":
+        """Both; where both name the same address or variable, it is this one's."""
+        return replace(
+            self,
+            processes=[*other.processes, *self.processes],
+            urls={**other.urls, **self.urls},
+            environment=lambda name: {**other.environment(name), **self.environment(name)},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from jetmesh.common.signals import until_signalled
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
+from jetmesh.local import tracing
 from jetmesh.local.plan import Plan
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, StartFailed, Supervisor, end_leftovers
@@ -46,6 +47,8 @@ class Lifecycle:
             words.append(self._plan.nats_url)
         for name, url in self._plan.backing.urls.items():
             self._view.done(name.removesuffix("_url"), url)
+        if "traces_url" in self._plan.backing.urls and (onward := tracing.sent_on_to()):
+            self._view.done("traces", f"also sent on to {onward}")
 
     async def start_services(self, connection: Transport) -> None:
         """Make the streams and durables, and start all services at once: none waits for another.

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from jetmesh.common.private_files import close
 from jetmesh.local.lock import LockHeld, is_held, lock, write_pid
+from jetmesh.operate.span_source import FILE
 from jetmesh.settings import read
 
 ARCHIVE = "JETMESH_ARCHIVE"
@@ -54,6 +55,11 @@ class StateFolder:
         return read(Elsewhere).archive or self.folder / "archive"
 
     @property
+    def traces(self) -> Path:
+        """The spans that are kept."""
+        return self.folder / FILE
+
+    @property
     def endpoints(self) -> Path:
         """The addresses of the running mesh."""
         return self.folder / "endpoints.json"
@@ -90,6 +96,7 @@ class StateFolder:
     def _close(self, stores: Iterable[Path]) -> None:
         """Restrict files that an earlier version made readable for all. The folder itself may have other contents."""
         own = (self.broker, self.logs, self.pids, self.keys, self.archive, self.endpoints)
+        stores = (*stores, self.traces)
         for path in (*own, *(beside for store in stores for beside in self.folder.glob(f"{store.name}*"))):
             close(path)
 

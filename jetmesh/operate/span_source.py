@@ -1,21 +1,21 @@
-"""Where the spans of a mesh are asked for: a Jaeger, or the store of the app that runs here."""
+"""Where the spans of a mesh are asked for: a Jaeger, or the store of the mesh that runs here."""
 
 from collections.abc import Sequence
 from contextlib import closing
-from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
 from jetmesh import settings
+from jetmesh.common.extras import brought_by
 from jetmesh.operate.jaeger import JaegerTraces
 from jetmesh.operate.key_history import StoryEvent
 from jetmesh.operate.span_record import SpanRecord, Traces, UnreadableTraces
 
 JAEGER_URL = "JETMESH_JAEGER_URL"
-TRACES = "jetmesh.traces"
-"""Entry points of an app: a function from the state folder to the traces that are stored there, or to None."""
+FILE = "traces.sqlite"
+"""The name of the store in the state folder."""
 
 
 class StorySettings(BaseModel):
@@ -34,10 +34,11 @@ def traces(folder: Path | None) -> Traces | None:
         if not _is_http(url):
             raise UnreadableTraces(f"{JAEGER_URL}: {url!r} is not an address; write http://host:16686")
         return JaegerTraces(url)
-    if folder is None:
+    if folder is None or not (folder / FILE).is_file():
         return None
-    opened = (point.load()(folder) for point in entry_points(group=TRACES))
-    return next((found for found in opened if found is not None), None)
+    with brought_by("traces", "reading kept spans"):
+        from jetmesh.operate.span_store import TraceStore
+    return TraceStore(folder / FILE)
 
 
 def spans_about(found: Traces, key: str, events: Sequence[StoryEvent]) -> list[SpanRecord]:

@@ -69,7 +69,7 @@ SECONDS_MAX = 60.0
 def environment(**more: str) -> dict[str, str]:
     """Nothing of the caller's mesh."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "JETMESH_", "OTEL_"))}
-    return {**own, "OTEL_SDK_DISABLED": "true", **more}
+    return {**own, **more}
 
 
 def jetmesh(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
@@ -114,7 +114,7 @@ async def test_an_app_runs_with_one_command_and_is_found_by_its_folder(
     running: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
     told = await endpoints(tmp_path, running)
-    assert (set(told["health_urls"]), set(told["pids"])) == ({"hello"}, {"nats", "hello", "files"})
+    assert (set(told["health_urls"]), set(told["pids"])) == ({"hello"}, {"nats", "hello", "files", "traces"})
     assert get(told["files_url"], SECONDS_MAX)
     assert jetmesh("dlq", "list", state=tmp_path).returncode == 0
 
@@ -122,9 +122,9 @@ async def test_an_app_runs_with_one_command_and_is_found_by_its_folder(
         await mesh.publisher.record(Message("hello.greeted", b'{"name": "ada"}', {}))
 
     async def told_of_ada() -> bool:
-        return "hello.greeted" in jetmesh("story", "ada", state=tmp_path).stdout
+        return "hello.greet " in jetmesh("story", "ada", state=tmp_path).stdout
 
-    await until(told_of_ada, SECONDS_MAX, "the story of ada")
+    await until(told_of_ada, SECONDS_MAX, "the story of ada, with the attempt whose span is kept")
     unknown = jetmesh("story", "bob", state=tmp_path)
     assert (unknown.returncode, "nothing is recorded about bob" in unknown.stderr) == (1, True)
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from jetmesh.contracts.asyncapi import document
 from jetmesh.contracts.package import contracts_of
+from jetmesh.local.span_receiver import receiving
 from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh_contracts import OrderConfirmed, StockRestocked
 from jetmesh_shop.inventory.service import inventory
@@ -18,7 +19,6 @@ from jetmesh_shop.orders.catalogue import PRICES
 from jetmesh_shop.orders.service import Orders, orders
 from jetmesh_shop.payments.adapters import SandboxBank
 from jetmesh_shop.payments.service import Payments, payments
-from jetmesh_shop.reference.trace_receiver import receiving
 from tests.contracts.conftest import CONTRACTS, INTEROP, require, run
 from tests.support import plant
 from tests.support.questions import telling_states

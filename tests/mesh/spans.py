@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from jetmesh.local.span_receiver import receiving
 from jetmesh.operate.span_record import SpanRecord
-from jetmesh_shop.reference.trace_receiver import receiving
-from jetmesh_shop.reference.traces import TraceStore
+from jetmesh.operate.span_store import TraceStore
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from jetmesh.local.state import StateFolder
 from jetmesh_shop.reference.state import Stores
 
 KEEPERS = {
-    "spans": ("jetmesh_shop.reference.trace_receiver", "--port", "0", "--path"),
+    "spans": ("jetmesh.local.span_receiver", "--port", "0", "--path"),
     "mails": ("jetmesh_shop.reference.mailsink", "--port", "0", "--path"),
 }
 

@@ -32,9 +32,8 @@ from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders as orders_service
 from jetmesh_shop.reference import couriers, mix, placing, stock, summary
 from jetmesh_shop.reference.audit import AUDIT, collect
-from jetmesh_shop.reference.backing import BACKING, sent_on_to, shop
+from jetmesh_shop.reference.backing import BACKING, shop
 from jetmesh_shop.reference.couriers import Couriers
-from jetmesh_shop.reference.state import Stores
 
 INTERRUPTED = 130
 FIRST_STORY_SECONDS = 30.0
@@ -67,8 +66,6 @@ class Play:
     async def perform(self) -> int:
         """Everything up, the first order, those asked for, and then either the summary or no end; the exit status."""
         await self.mesh.start_foundation()
-        if onward := sent_on_to():
-            self.view.done("traces", f"also sent on to {onward}")
         async with connected_with(self.plan.nats_args(OPERATOR)) as context:
             await self.mesh.start_services(context.connection)
             with self.view.step("stock") as words:
@@ -133,7 +130,7 @@ class Play:
             await self.mesh.stop_services()
             words.append("stopped, each after what it had in flight")
         done = AUDIT.of(await collect(context, self.plan.state))
-        found = summary.summarize(done, placed, Stores(self.plan.state.folder).traces)
+        found = summary.summarize(done, placed, self.plan.state.traces)
         self.view.show(done.as_tables(), summary.render(found))
         if self.asked.as_json:
             show(found)

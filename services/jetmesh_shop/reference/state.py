@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-FILES = ("bank.sqlite", "mail.sqlite", "analytics.duckdb", "traces.sqlite")
+FILES = ("bank.sqlite", "mail.sqlite", "analytics.duckdb")
 
 
 class Stores:
@@ -12,7 +12,7 @@ class Stores:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bank, self.mails, self.warehouse, self.traces = (folder / name for name in FILES)
+        self.bank, self.mails, self.warehouse = (folder / name for name in FILES)
 
     def secret(self) -> str:
         """The secret behind the tokens of the orders, made once, readable by its owner alone."""

@@ -10,11 +10,11 @@ from jetmesh.common.tables import counts, row
 from jetmesh.operate.audit import Audit
 from jetmesh.operate.books import Fact
 from jetmesh.operate.load import percentile
+from jetmesh.operate.span_store import Damaged, TraceStore
 from jetmesh_shop.reference.audit import ENDS
 from jetmesh_shop.reference.books import ENDINGS, PLACED, REFUSED, ShopBooks
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
 from jetmesh_shop.reference.delivery_checks import DELIVERED
-from jetmesh_shop.reference.traces import Damaged, TraceStore
 
 Summary = Mapping[str, float]
 COUNTED = ("placed", *ENDS, "dead_letters", "complete_traces")

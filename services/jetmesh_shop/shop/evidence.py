@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
+from jetmesh.operate.span_store import TraceStore
 from jetmesh_shop.reference.mailsink import MailSink
-from jetmesh_shop.reference.traces import TraceStore
 
 
 class Mail(NamedTuple):

@@ -26,13 +26,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
+from jetmesh.local.span_receiver import BODY_BYTES_MAX, Forwarder, receiving
 from jetmesh.operate.jaeger import JaegerTraces
 from jetmesh.operate.span_record import SpanRecord, Traces
+from jetmesh.operate.span_store import Malformed, TraceStore, TraceWriter
 from jetmesh.telemetry.otlp.settings import Signal, receiver
 from jetmesh.telemetry.otlp.transport import receivers
 from jetmesh.testing.jaeger import Jaeger, jaeger_binary
-from jetmesh_shop.reference.trace_receiver import BODY_BYTES_MAX, Forwarder, receiving
-from jetmesh_shop.reference.traces import Malformed, TraceStore, TraceWriter
 from tests.support.waiting import wait_until
 
 DEADLINE_SECONDS = 20.0
@@ -89,7 +89,7 @@ def path(tmp_path: Path) -> Path:
 @contextmanager
 def running_store(path: Path, **environment: str) -> Iterator[str]:
     """The receiver as a process of its own; gives its endpoint."""
-    command = [sys.executable, "-m", "jetmesh_shop.reference.trace_receiver", "--path", str(path), "--port", "0"]
+    command = [sys.executable, "-m", "jetmesh.local.span_receiver", "--path", str(path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}) as process:
         assert process.stdout
         try:

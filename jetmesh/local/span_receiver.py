@@ -1,5 +1,5 @@
 """The process that keeps a local mesh's spans: OTLP over HTTP in, one SQLite file, and on to where the user's own
-telemetry goes: ``python -m jetmesh_shop.reference.trace_receiver --path traces.sqlite --port 14318``."""
+telemetry goes: ``python -m jetmesh.local.span_receiver --path traces.sqlite --port 14318``."""
 
 import asyncio
 import contextlib
@@ -26,10 +26,10 @@ from jetmesh.common.ports import HOST
 from jetmesh.common.private_files import keep_private
 from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
+from jetmesh.operate.span_store import SPANS_MAX, Malformed, TraceWriter
 from jetmesh.telemetry.otlp.settings import Receiver, Signal
 from jetmesh.telemetry.otlp.transport import ReceiverUnavailable, Rejected, connect, receivers
 from jetmesh.telemetry.otlp.variables import PROCESS
-from jetmesh_shop.reference.traces import SPANS_MAX, Malformed, TraceWriter
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from jetmesh.operate.span_record import CONVERSATION_ID, SpanEvent, SpanLink, SpanRecord, UnreadableTraces
-from jetmesh_shop.reference.state import Stores
 
-SPANS_MAX = 500_000
+SPANS_MAX = 2_000_000
+"""About 80,000 stories of the reference mesh."""
 EVICTED_SHARE = 0.05
 """Removed at once when the store is full: each time looks through all conversations, so it is done rarely."""
 TRACE_ID_BYTES = 16
@@ -150,12 +150,6 @@ class TraceStore:
             for (body,) in self._database.execute(query, parameters):
                 # Earlier versions kept gzip as it came: 32 tells zlib to take either.
                 yield from _spans(_parsed(zlib.decompress(body, 32 + zlib.MAX_WBITS)))
-
-
-def kept_in(folder: Path) -> TraceStore | None:
-    """The spans that the demo on this state folder keeps."""
-    path = Stores(folder).traces
-    return TraceStore(path) if path.exists() else None
 
 
 @contextmanager
