@@ -30,7 +30,7 @@ from jetmesh.contracts.package import Package
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.archive.row import Row
 from jetmesh.service import Service
-from jetmesh_shop.analytics.adapters import SCHEMA
+from jetmesh.sql.warehouse import SCHEMA
 from jetmesh_shop.flow import SERVICES
 from tests.docs.pages import ROOT, Block, blocks
 from tests.support import teams

@@ -3,9 +3,10 @@
 import asyncio
 from pathlib import Path
 
+from jetmesh.sql import Warehouse
 from jetmesh.testing import MeshOf
 from jetmesh_contracts import GoodsRejected, GoodsReserved, StockLevel
-from jetmesh_shop.analytics.adapters import read_report
+from jetmesh_shop.analytics.queries import ORDERS, QUERIES
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.inventory.service import inventory
@@ -30,7 +31,7 @@ async def test_a_second_analytics_stands_by_and_takes_over(whole: Whole, tmp_pat
 
 
 def _placed(folder: Path) -> int:
-    report = read_report(folder / "analytics.duckdb")
+    report = Warehouse.read(folder / "analytics.duckdb", QUERIES, ORDERS)
     return int(report["orders"][0]["placed"])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jetmesh import Recorded
-from jetmesh_shop.analytics.adapters import Warehouse
+from jetmesh.sql import Warehouse
 from jetmesh_shop.analytics.service import Store
 from tests.simulation.outside import SimulatedWarehouse
 

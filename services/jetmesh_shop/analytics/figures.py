@@ -6,9 +6,11 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from jetmesh_shop.analytics.adapters import Warehouse
+from jetmesh.sql import Warehouse
+from jetmesh_shop.analytics.queries import QUERIES
 
 READ_SECONDS = 15.0
+COUNTED = {name: QUERIES[name] for name in ("orders", "revenue")}
 STATUSES = ("placed", "confirmed", "cancelled", "refused")
 
 Row = Mapping[str, Any]
@@ -29,8 +31,8 @@ class Figures:
     async def watch(self) -> None:
         """Read until cancelled."""
         while True:
-            self._orders = (await self._warehouse.answer("orders"))[0]
-            self._revenue = await self._warehouse.answer("revenue")
+            rows = await self._warehouse.answers(COUNTED)
+            self._orders, self._revenue = rows["orders"][0], rows["revenue"]
             await asyncio.sleep(READ_SECONDS)
 
     def _count(self, _: CallbackOptions) -> Iterable[Observation]:

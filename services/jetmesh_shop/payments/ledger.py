@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jetmesh_shop.files import usable
+from jetmesh.sql import usable
 from jetmesh_shop.payments.bank import Intent, Movement, Rule
 from jetmesh_shop.payments.gateway import BankUnavailable
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from jetmesh.operate.books import Books, Fact
 from jetmesh.service import Service
+from jetmesh.sql import usable
 from jetmesh_contracts import OrderPlaced, OrderRefused
-from jetmesh_shop.files import usable
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.service import orders
 from jetmesh_shop.payments.ledger import Balance, Ledger

@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from jetmesh.common.private_files import keep_private
 from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
-from jetmesh_shop.files import usable
+from jetmesh.sql import usable
 
 SIZE_MAX_BYTES = 10 * 1024 * 1024
 NOWHERE = ".invalid"

@@ -13,8 +13,9 @@ from jetmesh.common.console import Console
 from jetmesh.common.terminal import show
 from jetmesh.failure import Unavailable
 from jetmesh.local.state import StateFolder
+from jetmesh.sql import Warehouse, WarehouseBusy
 from jetmesh_shop.analytics import report as tables
-from jetmesh_shop.analytics.adapters import WarehouseBusy, read_report
+from jetmesh_shop.analytics.queries import ORDERS, QUERIES
 from jetmesh_shop.reference.state import Stores
 
 SUBJECT = "jetmesh.analytics.report"
@@ -43,7 +44,7 @@ def _from_file(state: StateFolder) -> Report | None:
     if state.is_held or not Stores(state.folder).warehouse.exists():
         return None
     try:
-        return read_report(Stores(state.folder).warehouse)
+        return Warehouse.read(Stores(state.folder).warehouse, QUERIES, ORDERS)
     except WarehouseBusy:
         return None
 

@@ -1,7 +1,8 @@
 """The warehouse: every event once, in any order of arrival, whoever is killed, one writer at a time."""
 
-import json
+import asyncio
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from jetmesh import Recorded
 from jetmesh.history import History, Restoration
-from jetmesh_shop.analytics.adapters import Warehouse, WarehouseBusy, read_report
-from jetmesh_shop.analytics.report import render
+from jetmesh.sql import Unusable, Warehouse, WarehouseBusy
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
-
+BY_TYPE = {"types": "SELECT type, count(*) AS stored FROM events GROUP BY 1 ORDER BY 1"}
 
 EVENT = Recorded("ORDERS", 1, "orders.placed", "o-1", NOON, "e-1", "/orders", "0" * 32, "", b"{}")
 
@@ -42,7 +41,12 @@ async def warehouse(path: Path) -> AsyncIterator[Warehouse]:
 
 
 async def stored(warehouse: Warehouse) -> int:
-    return sum(row["stored"] for row in await warehouse.answer("events"))
+    return sum((await by_type(warehouse)).values())
+
+
+async def by_type(warehouse: Warehouse) -> dict[str, int]:
+    """How many events of each type are stored."""
+    return {row["type"]: row["stored"] for row in (await warehouse.answers(BY_TYPE))["types"]}
 
 
 async def test_any_order_and_any_repetition_stores_each_event_once(path: Path) -> None:
@@ -68,7 +72,8 @@ async def test_a_body_that_is_no_json_is_kept_and_stops_nothing(warehouse: Wareh
     bodies = [b"\xff{", b"", b'"text"', b"{}"]
     assert await warehouse.store([event(number, data=body) for number, body in enumerate(bodies)]) == 4
     assert await stored(warehouse) == 4
-    assert (await warehouse.report())["revenue"] == []
+    texts = {"texts": "SELECT count(*) AS strings FROM events WHERE json_type(data) = 'VARCHAR'"}
+    assert await warehouse.answers(texts) == {"texts": [{"strings": 3}]}
 
 
 async def test_a_second_writer_is_told_to_stand_by_and_takes_over(path: Path) -> None:
@@ -82,11 +87,38 @@ async def test_a_second_writer_is_told_to_stand_by_and_takes_over(path: Path) ->
     await second.aclose()
 
 
+async def test_who_holds_it_waits_for_the_one_before_and_lets_go_at_the_end(path: Path) -> None:
+    first = await Warehouse.open(path)
+
+    async def wait() -> int:
+        async with Warehouse.held(path, "CREATE TEMP VIEW keys AS SELECT key FROM events") as warehouse:
+            return len((await warehouse.answers({"keys": "FROM keys"}))["keys"])
+
+    second = asyncio.create_task(wait())
+    await first.store([event(1), event(2)])
+    assert not second.done()
+    await first.aclose()
+    assert await second == 2
+    await (await Warehouse.open(path)).aclose()
+
+
+@pytest.mark.parametrize(
+    "contents", [b"no database at all", b"SQLite format 3\0" + bytes(4_000)], ids=["text", "sqlite"]
+)
+async def test_a_file_of_another_kind_is_named_and_left_alone(path: Path, contents: bytes) -> None:
+    path.write_bytes(contents)
+    with pytest.raises(Unusable, match=re.escape(str(path))):
+        await Warehouse.open(path)
+    with pytest.raises(Unusable, match="move it away and begin a new one"):
+        Warehouse.read(path, BY_TYPE)
+    assert path.read_bytes() == contents
+
+
 STORING_FOR_EVER = """
 import asyncio, itertools, pathlib, sys
 sys.path.insert(0, sys.argv[2])
 from test_warehouse import event
-from jetmesh_shop.analytics.adapters import Warehouse
+from jetmesh.sql import Warehouse
 
 async def main():
     warehouse = await Warehouse.open(pathlib.Path(sys.argv[1]))
@@ -110,61 +142,15 @@ async def test_another_process_finds_it_busy_until_the_writer_is_killed_and_then
     with pytest.raises(WarehouseBusy):
         await Warehouse.open(path)
     with pytest.raises(WarehouseBusy):
-        read_report(path)
+        Warehouse.read(path, BY_TYPE)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert read_report(path)["events"][0]["stored"] >= last
+    assert Warehouse.read(path, BY_TYPE)["types"][0]["stored"] >= last
     warehouse = await Warehouse.open(path)
     assert await warehouse.store([event(sequence) for sequence in range(1, last + 1)]) == 0
     await warehouse.store([event(sequence) for sequence in range(1, 10_001)])
     assert await stored(warehouse) == 10_000
     await warehouse.aclose()
-
-
-async def test_the_report_counts_orders_money_and_time(path: Path) -> None:
-    warehouse = await Warehouse.open(path)
-    await warehouse.store(story())
-    report = await warehouse.report()
-    assert report["orders"] == [
-        {"placed": 4, "confirmed": 2, "cancelled": 1, "refused": 0, "pending": 1, "conversion": 0.5}
-    ]
-    assert report["revenue"] == [{"currency": "EUR", "payments": 2, "captured_minor": 4600}]
-    assert report["confirmation"][0]["p50_seconds"] == pytest.approx(0.25)
-    assert [(row["minute"], row["placed"]) for row in report["minutes"]] == [
-        ("2026-05-01T12:01Z", 2),
-        ("2026-05-01T12:00Z", 2),
-    ]
-    await warehouse.aclose()
-    assert json.loads(json.dumps(read_report(path))) == report
-
-
-def story() -> list[Recorded]:
-    """Four orders, half a minute apart: two confirmed after 250 ms, one cancelled, one still open."""
-    at = [NOON + timedelta(seconds=30 * number) for number in range(4)]
-    soon = timedelta(milliseconds=250)
-    paid = b'{"amount_minor": 2300, "currency": "EUR"}'
-    placed = [event(number, key=f"o-{number}", time=time) for number, time in enumerate(at)]
-    confirmed = [event(10 + n, type="orders.confirmed", key=f"o-{n}", time=at[n] + soon) for n in range(2)]
-    captured = [
-        event(n, stream="PAYMENTS", type="payments.captured", key=f"o-{n}", time=at[n] + soon, data=paid)
-        for n in range(2)
-    ]
-    return [*placed, *confirmed, *captured, event(20, type="orders.cancelled", key="o-2", time=at[2])]
-
-
-async def test_the_report_is_readable_with_orders_and_without(warehouse: Warehouse) -> None:
-    assert "–" in shown(await warehouse.report())
-    await warehouse.store(story())
-    text = shown(await warehouse.report())
-    for figure in ("50.0%", "46.00 EUR", "250.0 ms", "2026-05-01T12:01Z"):
-        assert figure in text
-
-
-def shown(report: dict[str, list[dict[str, object]]]) -> str:
-    console = Console(width=120, record=True, quiet=False, file=None, stderr=True)
-    with console.capture() as capture:
-        console.print(render(report))
-    return capture.get()
 
 
 AT = NOON.timestamp()
@@ -179,17 +165,13 @@ def of_life(
     return [event(sequence, time=time, type=type, history=history) for sequence in sequences]
 
 
-async def count(warehouse: Warehouse, event_type: str) -> int:
-    return sum(int(row["stored"]) for row in await warehouse.answer("events") if row["type"] == event_type)
-
-
 async def test_a_stream_made_anew_begins_again_and_what_was_before_stays(warehouse: Warehouse) -> None:
     await warehouse.store(of_life(FIRST, range(1, 11)))
     anew = History(born=AT + 600)
     events = of_life(anew, range(1, 6), 11, type="orders.confirmed")
     assert await warehouse.store(events) == 5
     assert await warehouse.store([*events, *of_life(anew, [6], 12, type="orders.confirmed")]) == 1
-    assert (await count(warehouse, "orders.placed"), await count(warehouse, "orders.confirmed")) == (10, 6)
+    assert await by_type(warehouse) == {"orders.placed": 10, "orders.confirmed": 6}
 
 
 async def test_what_a_restore_undid_goes_and_what_comes_instead_is_stored(path: Path) -> None:
@@ -203,7 +185,7 @@ async def test_what_a_restore_undid_goes_and_what_comes_instead_is_stored(path: 
     assert await warehouse.store(of_life(restored, range(11, 13), 11, type="orders.confirmed")) == 2
     again = restored.after(Restoration(AT + 1_200, 11))
     assert await warehouse.store(of_life(again, [12], 21, type="orders.cancelled")) == 1
-    assert {row["type"]: row["stored"] for row in await warehouse.answer("events")} == {
+    assert await by_type(warehouse) == {
         "orders.placed": 7, "orders.confirmed": 1, "orders.cancelled": 1,
     }  # fmt: skip
     await warehouse.aclose()
@@ -213,7 +195,7 @@ async def test_a_restore_of_an_earlier_life_undoes_the_later_one(warehouse: Ware
     await warehouse.store(of_life(FIRST, range(1, 11)))
     await warehouse.store(of_life(History(born=AT + 600), range(1, 6), 11, type="orders.confirmed"))
     assert await warehouse.store(of_life(FIRST.after(Restoration(AT + 1_200, 8)), range(1, 9))) == 0
-    assert {row["type"]: row["stored"] for row in await warehouse.answer("events")} == {"orders.placed": 8}
+    assert await by_type(warehouse) == {"orders.placed": 8}
 
 
 async def test_another_message_at_a_known_sequence_is_new_also_before_anybody_says_why(warehouse: Warehouse) -> None:
@@ -222,4 +204,4 @@ async def test_another_message_at_a_known_sequence_is_new_also_before_anybody_sa
     assert await warehouse.store(of_life(FIRST, [9, 10], 11, type="orders.confirmed")) == 0
     told = FIRST.after(Restoration(AT + 600, 8))
     assert await warehouse.store(of_life(told, [10], 11, type="orders.confirmed")) == 0
-    assert (await count(warehouse, "orders.placed"), await count(warehouse, "orders.confirmed")) == (8, 2)
+    assert await by_type(warehouse) == {"orders.placed": 8, "orders.confirmed": 2}

@@ -1,25 +1,30 @@
-"""The world outside analytics: the warehouse, one DuckDB file with every event once."""
+"""A warehouse: every event once, in one DuckDB file, to be asked in SQL."""
 
 import asyncio
 import fcntl
 import json
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO, TypeVar
 
-import duckdb
+from jetmesh.common.extras import brought_by
+from jetmesh.event import Recorded
+from jetmesh.sql.files import Unusable, usable
 
-from jetmesh import Recorded
-from jetmesh_shop.analytics.queries import ORDERS, QUERIES
-from jetmesh_shop.files import Unusable, usable
+if TYPE_CHECKING:
+    import duckdb
+
+log = logging.getLogger("jetmesh")
 
 T = TypeVar("T")
 Row = dict[str, Any]
 
-# DuckDB takes 80 % of the machine's memory and all its cores if nothing limits it; a report may spill to the disk.
+STAND_BY_SECONDS = 0.5
+# DuckDB takes 80 % of the machine's memory and all its cores if nothing limits it; a question may spill to the disk.
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "64MB",
     "threads": 1,
@@ -78,18 +83,20 @@ class WarehouseBusy(Exception):
 
 
 class Warehouse:
-    """Every event once, whatever comes twice or in another order. DuckDB works in one thread, off the event loop."""
+    """The store of a sink, in one DuckDB file: the table `events` has every event once, whatever comes twice or in
+    another order, and without what a restore has undone. One process writes it; DuckDB works in a thread of its own.
 
-    def __init__(self, path: Path) -> None:
-        """Opens the file. Raises WarehouseBusy where another holds it."""
+    The columns: stream, sequence, type, key, time (UTC), id, source, trace_id, causation_id, data (JSON).
+    """
+
+    def __init__(self, path: Path, views: str = "") -> None:
+        """Opens the file and runs `views`, such as CREATE TEMP VIEW. Raises WarehouseBusy, Unusable."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(path)
+        self._lock = _lock(path)
         try:
-            with usable(path, "the warehouse", duckdb.Error):
-                self._db = connect(path)
-                self._db.execute(SCHEMA)
-                self._db.execute(ORDERS)
-                self._histories = known_histories(self._db)
+            self._db = _connect(path, SCHEMA + views)
+            with _usable(path):
+                self._histories = _known_histories(self._db)
         except BaseException:
             self._lock.close()
             raise
@@ -97,9 +104,40 @@ class Warehouse:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warehouse")
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
-        """The warehouse at `path`, opened off the event loop. Raises WarehouseBusy where another process holds it."""
-        return await asyncio.to_thread(cls, path)
+    @asynccontextmanager
+    async def held(cls, path: Path, views: str = "") -> AsyncIterator[Self]:
+        """The warehouse at `path` for the block, which begins once no other process has it. `views` is SQL that is run
+        first, such as CREATE TEMP VIEW.
+
+        Raises:
+            Unusable: the file is damaged, or somebody else's.
+        """
+        warehouse = await cls._taken(path, views)
+        try:
+            yield warehouse
+        finally:
+            await warehouse.aclose()
+
+    @classmethod
+    async def open(cls, path: Path, views: str = "") -> Self:
+        """The warehouse at `path`, to be closed with `aclose`.
+
+        Raises:
+            WarehouseBusy: another process has it.
+            Unusable: the file is damaged, or somebody else's.
+        """
+        return await asyncio.to_thread(cls, path, views)
+
+    @staticmethod
+    def read(path: Path, queries: Mapping[str, str], views: str = "") -> dict[str, list[Row]]:
+        """The rows that answer each query, from a file that no process has open.
+
+        Raises:
+            WarehouseBusy: one has: ask that one.
+            Unusable: the file is damaged, or somebody else's.
+        """
+        with _connect(path, views, read_only=True) as db, _usable(path):
+            return _answers(db, queries)
 
     async def store(self, batch: Sequence[Recorded]) -> int:
         """Store what is new of the batch, in one transaction; how many were new.
@@ -109,19 +147,27 @@ class Warehouse:
         """
         return await self._run(lambda: self._store(batch))
 
-    async def answer(self, query: str) -> list[Row]:
-        """The rows that answer one of QUERIES. Raises KeyError where there is none of that name."""
-        return await self._run(lambda: ask(self._db, query))
-
-    async def report(self) -> dict[str, list[Row]]:
-        """The answers to all of QUERIES, as JSON can carry them."""
-        return await self._run(lambda: ask_all(self._db))
+    async def answers(self, queries: Mapping[str, str]) -> dict[str, list[Row]]:
+        """The rows that answer each query, all of the same events."""
+        return await self._run(lambda: _answers(self._db, queries))
 
     async def aclose(self) -> None:
         """Finish what is under way and let go of the file."""
         await self._run(self._db.close)
         self._thread.shutdown()
         self._lock.close()
+
+    @classmethod
+    async def _taken(cls, path: Path, views: str) -> Self:
+        standing_by = False
+        while True:
+            try:
+                return await cls.open(path, views)
+            except WarehouseBusy:
+                if not standing_by:
+                    log.info("another process has %s: standing by", path)
+                standing_by = True
+                await asyncio.sleep(STAND_BY_SECONDS)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -132,8 +178,8 @@ class Warehouse:
                 self._follow(stream, now)
         fresh = self._fresh(batch)
         if fresh:
-            with transaction(self._db):
-                self._db.execute(INSERT, columns(fresh))
+            with _transaction(self._db):
+                self._db.execute(INSERT, _columns(fresh))
             for event in fresh:
                 self._last[event.stream] = max(self._last[event.stream], event.sequence)
         return len(fresh)
@@ -142,7 +188,7 @@ class Warehouse:
         """The stream was restored, or made anew: what was undone goes."""
         before = self._histories.get(stream, KnownHistory(0, ()))
         later_us = before.born_us if before.born_us > now.born_us else NEVER_US
-        with transaction(self._db):
+        with _transaction(self._db):
             for at_us, kept in set(now.restorations) - set(before.restorations):
                 self._db.execute(UNDONE, [stream, at_us, kept, now.born_us, later_us])
             row = [stream, now.born_us, json.dumps(now.restorations)]
@@ -151,7 +197,7 @@ class Warehouse:
 
     def _fresh(self, batch: Sequence[Recorded]) -> list[Recorded]:
         """The events that are not stored yet, each once; what stands behind all others needs no look-up."""
-        once = {(event.stream, event.sequence, microseconds(event)): event for event in batch}
+        once = {(event.stream, event.sequence, _microseconds(event)): event for event in batch}
         again = [place for place in once if place[1] <= self._last_of(place[0])]
         kept = self._times(again) if again else {}
         known = {place for place in again if any(abs(place[2] - at) <= SAME_US for at in kept[place[:2]])}
@@ -173,49 +219,48 @@ class Warehouse:
         return found
 
 
-def lock(path: Path) -> TextIO:
+def _lock(path: Path) -> TextIO:
     """The writer's lock beside the file; within one process DuckDB itself would share the file between two writers."""
     file = path.with_name(f"{path.name}.lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise WarehouseBusy(f"{path} is held by another analytics") from error
+        raise WarehouseBusy(f"{path} is held by another process") from error
     return file
 
 
-def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection to the file.
-
-    Raises:
-        WarehouseBusy: another process holds it.
-        Unusable: it is damaged, or somebody else's.
-    """
+def _connect(path: Path, script: str, *, read_only: bool = False) -> "duckdb.DuckDBPyConnection":
+    """A connection to the file, on which the script has run. Raises WarehouseBusy, Unusable."""
+    with brought_by("warehouse", "jetmesh.sql.Warehouse"):
+        import duckdb
     if "\\" in str(path.absolute()):
         raise Unusable(
             f"the warehouse {path} has a backslash in its path, which DuckDB takes for a slash: name another"
         )
-    with usable(path, "the warehouse", duckdb.Error):
+    with _usable(path):
         try:
-            return duckdb.connect(path, read_only=read_only, config=CONFIG)
+            db = duckdb.connect(path, read_only=read_only, config=CONFIG)
         except duckdb.IOException as error:
             if "lock" in str(error):
                 raise WarehouseBusy(f"{path} is held by another process") from error
             raise
-
-
-def known_histories(db: duckdb.DuckDBPyConnection) -> dict[str, KnownHistory]:
-    """The histories that the file follows."""
-    rows = db.execute("SELECT stream, born_us, restorations FROM histories").fetchall()
-    return {
-        stream: KnownHistory(born, tuple((at, kept) for at, kept in json.loads(undone)))
-        for stream, born, undone in rows
-    }
+        return db.execute(script) if script else db
 
 
 @contextmanager
-def transaction(db: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def _usable(path: Path) -> Iterator[None]:
+    import duckdb
+
+    with usable(path, "the warehouse", duckdb.Error):
+        yield
+
+
+@contextmanager
+def _transaction(db: "duckdb.DuckDBPyConnection") -> Iterator[None]:
     """Everything inside or nothing."""
+    import duckdb
+
     db.begin()
     try:
         yield
@@ -227,31 +272,31 @@ def transaction(db: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise
 
 
-def columns(events: Sequence[Recorded]) -> list[list[Any]]:
+def _known_histories(db: "duckdb.DuckDBPyConnection") -> dict[str, KnownHistory]:
+    """The histories that the file follows."""
+    rows = db.execute("SELECT stream, born_us, restorations FROM histories").fetchall()
+    return {
+        stream: KnownHistory(born, tuple((at, kept) for at, kept in json.loads(undone)))
+        for stream, born, undone in rows
+    }
+
+
+def _columns(events: Sequence[Recorded]) -> list[list[Any]]:
     """The events as INSERT's lists, one a column."""
-    rows = [(*event[:4], microseconds(event), *event[5:9], event.data.decode("utf-8", "replace")) for event in events]
+    rows = [(*event[:4], _microseconds(event), *event[5:9], event.data.decode("utf-8", "replace")) for event in events]
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def microseconds(event: Recorded) -> int:
+def _microseconds(event: Recorded) -> int:
     """When an event was stored, Unix time."""
     return round(event.time.timestamp() * 1_000_000)
 
 
-def ask(db: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
-    """The rows that answer one of QUERIES."""
-    result = db.execute(QUERIES[query])
+def _answers(db: "duckdb.DuckDBPyConnection", queries: Mapping[str, str]) -> dict[str, list[Row]]:
+    """The rows that answer each query."""
+    return {name: _rows(db.execute(query)) for name, query in queries.items()}
+
+
+def _rows(result: "duckdb.DuckDBPyConnection") -> list[Row]:
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
-def ask_all(db: duckdb.DuckDBPyConnection) -> dict[str, list[Row]]:
-    """The answers to all of QUERIES."""
-    return {query: ask(db, query) for query in QUERIES}
-
-
-def read_report(path: Path) -> dict[str, list[Row]]:
-    """The report from a file that no analytics has open. Raises WarehouseBusy where one has: ask that one."""
-    with usable(path, "the warehouse", duckdb.Error), connect(path, read_only=True) as db:
-        db.execute(ORDERS)
-        return ask_all(db)
