@@ -102,16 +102,20 @@ async def test_who_holds_it_waits_for_the_one_before_and_lets_go_at_the_end(path
     await (await Warehouse.open(path)).aclose()
 
 
-@pytest.mark.parametrize(
-    "contents", [b"no database at all", b"SQLite format 3\0" + bytes(4_000)], ids=["text", "sqlite"]
-)
-async def test_a_file_of_another_kind_is_named_and_left_alone(path: Path, contents: bytes) -> None:
+@pytest.fixture(params=[b"no database at all", b"SQLite format 3\0" + bytes(4_000)], ids=["text", "sqlite"])
+def foreign(request: pytest.FixtureRequest, path: Path) -> bytes:
+    """A file of another kind at the warehouse's path; its contents."""
+    contents: bytes = request.param
     path.write_bytes(contents)
+    return contents
+
+
+async def test_a_file_of_another_kind_is_named_and_left_alone(path: Path, foreign: bytes) -> None:
     with pytest.raises(Unusable, match=re.escape(str(path))):
         await Warehouse.open(path)
     with pytest.raises(Unusable, match="move it away and begin a new one"):
         Warehouse.read(path, BY_TYPE)
-    assert path.read_bytes() == contents
+    assert await asyncio.to_thread(path.read_bytes) == foreign
 
 
 STORING_FOR_EVER = """
