@@ -71,7 +71,7 @@ async def _events(
 def _spans(key: str, events: Sequence[StoryEvent], state: StateFolder) -> list[SpanRecord]:
     """The spans of its traces: from Jaeger, else from the store of the app that runs here, else none."""
     try:
-        found = span_source.traces(state.folder if state.is_held else None)
+        found = span_source.traces(state.traces if state.is_held else None)
     except UnreadableTraces as unreadable:
         raise click.ClickException(str(unreadable)) from None
     try:

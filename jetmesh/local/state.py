@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from jetmesh.common.private_files import close
 from jetmesh.local.lock import LockHeld, is_held, lock, write_pid
-from jetmesh.operate.span_source import FILE
 from jetmesh.settings import read
 
 ARCHIVE = "JETMESH_ARCHIVE"
@@ -57,7 +56,7 @@ class StateFolder:
     @property
     def traces(self) -> Path:
         """The spans that are kept."""
-        return self.folder / FILE
+        return self.folder / "traces.sqlite"
 
     @property
     def endpoints(self) -> Path:

@@ -8,14 +8,11 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from jetmesh import settings
-from jetmesh.common.extras import brought_by
 from jetmesh.operate.jaeger import JaegerTraces
 from jetmesh.operate.key_history import StoryEvent
 from jetmesh.operate.span_record import SpanRecord, Traces, UnreadableTraces
 
 JAEGER_URL = "JETMESH_JAEGER_URL"
-FILE = "traces.sqlite"
-"""The name of the store in the state folder."""
 
 
 class StorySettings(BaseModel):
@@ -24,8 +21,9 @@ class StorySettings(BaseModel):
     jaeger_url: str = ""
 
 
-def traces(folder: Path | None) -> Traces | None:
-    """The Jaeger that the environment names, else the store of the mesh that runs on the folder; None without both.
+def traces(store: Path | None) -> Traces | None:
+    """The Jaeger that the environment names, else the store of the mesh that runs here, if it has one; None without
+    both.
 
     Raises:
         UnreadableTraces: the Jaeger's address is none.
@@ -34,11 +32,11 @@ def traces(folder: Path | None) -> Traces | None:
         if not _is_http(url):
             raise UnreadableTraces(f"{JAEGER_URL}: {url!r} is not an address; write http://host:16686")
         return JaegerTraces(url)
-    if folder is None or not (folder / FILE).is_file():
+    if store is None or not store.is_file():
         return None
-    with brought_by("traces", "reading kept spans"):
-        from jetmesh.operate.span_store import TraceStore
-    return TraceStore(folder / FILE)
+    from jetmesh.operate.span_store import TraceStore
+
+    return TraceStore(store)
 
 
 def spans_about(found: Traces, key: str, events: Sequence[StoryEvent]) -> list[SpanRecord]:
