@@ -26,7 +26,7 @@ from jetmesh.common.ports import HOST
 from jetmesh.common.private_files import keep_private
 from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
-from jetmesh.operate.span_store import SPANS_MAX, Malformed, TraceWriter
+from jetmesh.operate.span_store import SPANS_MAX, MalformedSpans, TraceWriter
 from jetmesh.telemetry.otlp.settings import Receiver, Signal
 from jetmesh.telemetry.otlp.transport import ReceiverUnavailable, Rejected, connect, receivers
 from jetmesh.telemetry.otlp.variables import PROCESS
@@ -116,7 +116,7 @@ class TraceReceiver:
         try:
             async with self._writing:
                 await run_in_threadpool(self._writer.add, body)
-        except Malformed as error:
+        except MalformedSpans as error:
             raise HTTPException(400, str(error)) from error
         except sqlite3.Error as error:
             raise HTTPException(503, f"cannot be kept now: {error}") from error

@@ -41,7 +41,7 @@ WHERE since > ? AND id < (SELECT max(id) FROM requests)
 """
 
 
-class Malformed(ValueError):
+class MalformedSpans(ValueError):
     """The body is no OTLP request for traces; the message says what is wrong with it."""
 
 
@@ -64,10 +64,10 @@ class TraceWriter:
             self.spans = self._count()
 
     def add(self, body: bytes) -> None:
-        """Keeps one OTLP request for traces, whole or not at all. Raises ``Malformed``."""
+        """Keeps one OTLP request for traces, whole or not at all. Raises ``MalformedSpans``."""
         spans = [span for _, span in _spans(_parsed(body))]
         if any(len(span.trace_id) != TRACE_ID_BYTES for span in spans):
-            raise Malformed(f"a trace_id has not {TRACE_ID_BYTES} bytes")
+            raise MalformedSpans(f"a trace_id has not {TRACE_ID_BYTES} bytes")
         if spans:
             with self._database:
                 self._database.execute("BEGIN")
@@ -166,7 +166,7 @@ def _parsed(body: bytes) -> ExportTraceServiceRequest:
     try:
         return ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
-        raise Malformed("the body is no ExportTraceServiceRequest") from error
+        raise MalformedSpans("the body is no ExportTraceServiceRequest") from error
 
 
 def _spans(request: ExportTraceServiceRequest) -> Iterator[tuple[str, Span]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("jetmesh")
 
 T = TypeVar("T")
-Row = dict[str, Any]
+AnswerRow = dict[str, Any]
 
 STAND_BY_SECONDS = 0.5
 # DuckDB takes 80 % of the machine's memory and all its cores if nothing limits it; a question may spill to the disk.
@@ -129,7 +129,7 @@ class Warehouse:
         return await asyncio.to_thread(cls, path, views)
 
     @staticmethod
-    def read(path: Path, queries: Mapping[str, str], views: str = "") -> dict[str, list[Row]]:
+    def read(path: Path, queries: Mapping[str, str], views: str = "") -> dict[str, list[AnswerRow]]:
         """The rows that answer each query, from a file that no process has open.
 
         Raises:
@@ -147,7 +147,7 @@ class Warehouse:
         """
         return await self._run(lambda: self._store(batch))
 
-    async def answers(self, queries: Mapping[str, str]) -> dict[str, list[Row]]:
+    async def answers(self, queries: Mapping[str, str]) -> dict[str, list[AnswerRow]]:
         """The rows that answer each query, all of the same events."""
         return await self._run(lambda: _answers(self._db, queries))
 
@@ -292,11 +292,11 @@ def _microseconds(event: Recorded) -> int:
     return round(event.time.timestamp() * 1_000_000)
 
 
-def _answers(db: "duckdb.DuckDBPyConnection", queries: Mapping[str, str]) -> dict[str, list[Row]]:
+def _answers(db: "duckdb.DuckDBPyConnection", queries: Mapping[str, str]) -> dict[str, list[AnswerRow]]:
     """The rows that answer each query."""
     return {name: _rows(db.execute(query)) for name, query in queries.items()}
 
 
-def _rows(result: "duckdb.DuckDBPyConnection") -> list[Row]:
+def _rows(result: "duckdb.DuckDBPyConnection") -> list[AnswerRow]:
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

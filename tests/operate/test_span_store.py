@@ -29,7 +29,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 from jetmesh.local.span_receiver import BODY_BYTES_MAX, Forwarder, receiving
 from jetmesh.operate.jaeger import JaegerTraces
 from jetmesh.operate.span_record import SpanRecord, Traces
-from jetmesh.operate.span_store import Malformed, TraceStore, TraceWriter
+from jetmesh.operate.span_store import MalformedSpans, TraceStore, TraceWriter
 from jetmesh.telemetry.otlp.settings import Signal, receiver
 from jetmesh.telemetry.otlp.transport import receivers
 from jetmesh.testing.jaeger import Jaeger, jaeger_binary
@@ -282,7 +282,7 @@ async def test_other_paths_and_methods_are_refused(path: Path) -> None:
 
 def test_a_refused_request_leaves_nothing_behind(path: Path) -> None:
     writer = TraceWriter(path)
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedSpans):
         writer.add(request_of(trace_id_of(1), b"short").SerializeToString())
     with TraceStore(path) as store:
         assert list(store.spans()) == []
