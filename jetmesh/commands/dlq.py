@@ -1,9 +1,6 @@
 """`jetmesh dlq`: dead letters, why they failed, and how to replay or discard them."""
 
 import asyncio
-import getpass
-import os
-import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -20,6 +17,7 @@ from jetmesh.commands.options import Figure
 from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.common import lenient
 from jetmesh.common.console import Console, field
+from jetmesh.common.own_name import own_name
 from jetmesh.common.terminal import say
 from jetmesh.common.terminal import show as show_json
 from jetmesh.common.visible import lines
@@ -151,19 +149,11 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(work)
 
 
-def _who() -> str:
-    """The user, or its number: in a container it often has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
 @asynccontextmanager
 async def _post(app: str = "") -> AsyncIterator[DeadLetters]:
     async with reach(settings_of_target()) as mesh:
         theirs = await _services_of_others(mesh.connection, app)
-        yield DeadLetters(mesh.connection, mesh.publisher, f"{_who()}@{socket.gethostname()}", theirs)
+        yield DeadLetters(mesh.connection, mesh.publisher, own_name(), theirs)
 
 
 async def _services_of_others(connection: Transport, app: str) -> frozenset[str]:

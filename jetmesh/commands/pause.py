@@ -9,9 +9,11 @@ import click
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.target import reach, settings_of_target
+from jetmesh.common.own_name import own_name
 from jetmesh.common.terminal import say
 from jetmesh.jetstream.api import FOR_GOOD
 from jetmesh.operate import pausing
+from jetmesh.operate.operator_log import OperatorLog
 from jetmesh.topology.streams import topology
 
 
@@ -65,6 +67,8 @@ async def set_pause(reaction: str, until: datetime | None, app: str) -> None:
         except pausing.NoSuchReaction as unknown:
             raise click.BadParameter(str(unknown), param_hint="REACTION") from None
         missing = await pausing.pause_all(mesh.connection, chosen, until)
+        if not missing:
+            await OperatorLog(mesh.publisher, own_name()).note_pause(reaction, until)
     if missing:
         names = ", ".join(f"{each.stream}/{each.durable}" for each in missing)
         raise click.ClickException(f"the broker has no {names}: run `jetmesh topology apply`")

@@ -1,10 +1,7 @@
 """Who asks, and what he may do: roles, sessions, tokens of forms."""
 
-import getpass
 import hmac
-import os
 import secrets
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from http.cookies import SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from jetmesh.common.own_name import own_name
 from jetmesh.console.settings import ConsoleSettings, is_loopback
 
 COOKIE = "jetmesh_console"
@@ -169,15 +167,6 @@ class Access:
         host = urlsplit(f"//{asked.headers.get('host', '')}").hostname or ""
         if not is_loopback(host):
             raise NotAllowed(403, f"The console is open to this machine alone: call it localhost, not {host!r}.")
-
-
-def own_name() -> str:
-    """The user of this process, as the log of replays names him."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:

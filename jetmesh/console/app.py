@@ -17,7 +17,9 @@ from jetmesh.console import (
     contracts_view,
     flow_view,
     health_view,
+    letter_actions,
     letters_view,
+    log_view,
     login_view,
     reaction_view,
     story_view,
@@ -56,6 +58,7 @@ async def console(
         yield PageSecurity(AccessMiddleware(app, access))
     finally:
         await desk.jobs.stop()
+        await letters.stop()
         await desk.watch.stop()
 
 
@@ -66,7 +69,9 @@ def _routes(desk: Desk) -> list[Route]:
         desk.assets.route(),
         *flow_view.ROUTES,
         *reaction_view.ROUTES,
+        *letter_actions.ROUTES,
         *letters_view.ROUTES,
+        *log_view.ROUTES,
         *story_view.ROUTES,
         *streams_view.ROUTES,
         *contracts_view.ROUTES,

@@ -22,6 +22,7 @@ from jetmesh.console.rendering import templates
 from jetmesh.console.watching import Watch
 from jetmesh.event import EventType
 from jetmesh.http import Assets
+from jetmesh.operate.dead_letters import DeadLetters
 from jetmesh.service import Service
 
 log = logging.getLogger("jetmesh.console")
@@ -67,6 +68,15 @@ class Desk:
         reactions = (reaction for service in self.services for reaction in service.reactions)
         events = (event for reaction in reactions for event in (*reaction.events, *reaction.outcomes))
         return next((event for event in events if event.type == name), None)
+
+    def post(self, request: Request) -> DeadLetters:
+        """The dead letters, for the user who asks.
+
+        Raises:
+            Unavailable: the broker is away.
+        """
+        context = self.link.context
+        return DeadLetters(context.connection, context.publisher, request.scope["user"].name)
 
     def page(self, request: Request, template: str, *, status: int = 200, **known: Any) -> Response:
         """A page from a template."""

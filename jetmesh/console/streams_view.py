@@ -10,11 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jetmesh.console.access import NotAllowed
-from jetmesh.console.desk import Desk, back, desk_of, form
+from jetmesh.console.desk import back, desk_of, form
 from jetmesh.jetstream.api import FOR_GOOD
 from jetmesh.jetstream.api import request as ask
 from jetmesh.operate import pausing
-from jetmesh.operate.dead_letters import DeadLetters
 from jetmesh.topology.streams import Consumer, Stream, topology
 
 LENGTHS = {"10 minutes": 600, "1 hour": 3_600, "8 hours": 28_800, "until it is resumed": 0}
@@ -82,13 +81,8 @@ async def _set(request: Request, fields: dict[str, str], until: datetime | None,
     missing = await pausing.pause_all(context.connection, chosen, until)
     if missing:
         raise NotAllowed(422, f"The broker lacks durables of {reaction}: run `jetmesh topology apply`.")
-    await _post(desk, request).note(action, reaction, said)
+    await desk.post(request).operators.note_pause(reaction, until)
     return back("/streams", done=f"{reaction} is {action} {said}".strip() + ".")
-
-
-def _post(desk: Desk, request: Request) -> DeadLetters:
-    context = desk.link.context
-    return DeadLetters(context.connection, context.publisher, request.scope["user"].name)
 
 
 ROUTES = [

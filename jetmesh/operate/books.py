@@ -23,6 +23,7 @@ from jetmesh.operate.archive.open_work import delayed
 from jetmesh.operate.archive.parquet import Archive, ArchiveError
 from jetmesh.operate.archive.purge import archived_until
 from jetmesh.operate.archive.row import Row
+from jetmesh.operate.operator_log import BROUGHT_BACK, DISCARDED
 from jetmesh.runtime.context import Context
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
@@ -30,8 +31,6 @@ from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import check_split, histories
 from jetmesh.topology.streams import outside, topology
-
-GONE = "discarded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
         intake=_together(intake, (fact for fact in archived if fact.stream == INTAKE)),
         events=_together(events, (fact for fact in archived if fact.stream != INTAKE)),
         letters=[letter_of(message) for message in dead_letters if _is_ours(services, message.subject, "dead")],
-        discarded=[letter_of(message) for message in dead_letters if _is_discarded(services, message)],
+        discarded=[letter_of(message) for message in _discarded(services, dead_letters)],
         delayed=waiting,
         gone=frozenset(fact.position for fact in archived) - {fact.position for fact in [*intake, *events]},
         edited=frozenset(_edited(services, dead_letters)),
@@ -205,8 +204,16 @@ def _is_ours(services: Sequence[Service], subject: str, first: str) -> bool:
     return subject.startswith(tuple(f"{first}.{service.name}." for service in services))
 
 
-def _is_discarded(services: Sequence[Service], message: Stored) -> bool:
-    return _is_ours(services, message.subject, "dead_log") and _object(message.data).get("action") == GONE
+def _discarded(services: Sequence[Service], messages: Iterable[Stored]) -> list[Stored]:
+    """The entries about letters that were discarded, and not brought back since."""
+    found: dict[str, list[Stored]] = defaultdict(list)
+    for message in messages:
+        action = _object(message.data).get("action") if _is_ours(services, message.subject, "dead_log") else ""
+        if action == DISCARDED:
+            found[message.subject].append(message)
+        elif action == BROUGHT_BACK and found[message.subject]:
+            found[message.subject].pop()
+    return [message for each in found.values() for message in each]
 
 
 def _edited(services: Sequence[Service], messages: Iterable[Stored]) -> Iterator[str]:

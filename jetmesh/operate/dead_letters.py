@@ -6,16 +6,13 @@ attempts start again. If it was handled meanwhile, the redelivery is settled and
 
 import asyncio
 import contextlib
-import json
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import unquote
 
-from pydantic import TypeAdapter, ValidationError
-
-from jetmesh.cloudevents import now
 from jetmesh.common import lenient
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import delete_message
@@ -29,25 +26,64 @@ from jetmesh.jetstream.stream_reader import messages
 from jetmesh.jetstream.subject import Subject
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate import replay
+from jetmesh.operate.operator_log import (
+    BROUGHT_BACK,
+    DISCARDED,
+    EDITED,
+    REFUSED,
+    REPLAYED,
+    Entry,
+    OperatorLog,
+    entry_of,
+    kept_headers,
+)
+from jetmesh.operate.replay import Unfit
 from jetmesh.runtime.origin import origin_of
 from jetmesh.telemetry.otlp import parse_traceparent
 from jetmesh.topology import names
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS
 
-REPLAYED, DISCARDED, EDITED = "replayed", "discarded", "edited"
-REMOVED = (REPLAYED, DISCARDED, EDITED)
-"""The actions after which a letter is not there any more."""
 PAGE = 256
 PAGE_BYTES_MAX = 8 << 20
 NO_STREAM = (
     f"there is no stream {DEAD_LETTERS} for this user: run `jetmesh topology apply`, or, where users have keys, "
     "name an operator's key with JETMESH_NATS_NKEY_SEED"
 )
+KEPT_MAX = 200_000
+"""So many characters the log keeps of what an operator wrote."""
+FINAL = {
+    REPLAYED: "its reaction has got the message again, which can't be taken back",
+    EDITED: "its reaction has got the mended event, which can't be taken back",
+    DISCARDED: "an older version discarded it, and kept nothing of it",
+    BROUGHT_BACK: "discard the letter again",
+}
+"""Why an action can't be undone."""
 VARIES = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 
 
 class AlreadyHandled(Exception):
     """Another operator was quicker; the text says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEntry:
+    """An entry of the log, and where it stands."""
+
+    sequence: int
+    subject: str
+    entry: Entry
+
+    @property
+    def letter_subject(self) -> str:
+        """The subject of the letter that it is about."""
+        return names.dead_letter(self.subject.partition(".")[2])
+
+    @property
+    def why_final(self) -> str:
+        """Why it can't be undone; empty where that can be tried."""
+        if self.entry.action == DISCARDED and self.entry.headers:
+            return ""
+        return FINAL.get(self.entry.action, "it did nothing with a letter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +103,7 @@ class DeadLetter:
     @property
     def reaction(self) -> str:
         """The `<service>.<reaction>` that gave up."""
-        return f"{self.service}.{origin_of(self.subject).reaction}"
+        return origin_of(self.subject).whose
 
     @property
     def error_type(self) -> str:
@@ -176,28 +212,6 @@ class LetterGroup:
     example: DeadLetter
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of the log: who replayed or discarded which letter."""
-
-    action: str
-    by: str
-    at: str
-    letter: int
-    reaction: str
-    source: str
-    reason: str
-    note: str = ""
-    """Why the operator did it."""
-    event_id: str = ""
-    """The id of the new event that an edited letter became."""
-    body: str = ""
-    """Its body, as the operator wrote it."""
-
-
-_ENTRY = TypeAdapter(Entry)
-
-
 def grouped(letters: Iterable[DeadLetter]) -> list[LetterGroup]:
     """Group letters by reaction, reason and place, the largest group first."""
     together: dict[tuple[str, str, str], list[DeadLetter]] = {}
@@ -225,7 +239,8 @@ class DeadLetters:
     def __init__(
         self, connection: Transport, publisher: Publisher, by: str = "", hidden: frozenset[str] = frozenset()
     ) -> None:
-        self._connection, self._publisher, self._by, self._hidden = connection, publisher, by, hidden
+        self._connection, self._publisher, self._hidden = connection, publisher, hidden
+        self.operators = OperatorLog(publisher, by)
 
     async def all(self, which: Filter = EVERYTHING) -> AsyncIterator[DeadLetter]:
         """The selected letters, oldest first.
@@ -240,16 +255,13 @@ class DeadLetters:
 
     async def one(self, sequence: int) -> DeadLetter | None:
         """The letter of this sequence; None if there is none."""
-        with _explained():
-            async with reading(self._connection) as reader:
-                page = await reader.page(DEAD_LETTERS, names.DEAD_SUBJECTS, sequence, 1)
-        return next((letter_of(message) for message in page.messages if message.sequence == sequence), None)
+        return next(iter(await self.some([sequence])), None)
 
     async def some(self, sequences: Sequence[int]) -> list[DeadLetter]:
         """The letters of these sequences that are still there."""
-        return [letter for letter in await asyncio.gather(*map(self.one, sequences)) if letter]
+        return [letter_of(message) for message in await self._at(names.DEAD_SUBJECTS, sequences)]
 
-    async def replay(self, letter: DeadLetter) -> None:
+    async def replay(self, letter: DeadLetter, batch_id: str = "") -> None:
         """Deliver the original message to its reaction again, and remove the letter once that is stored. A reaction
         that gives up again makes a new letter.
 
@@ -262,17 +274,19 @@ class DeadLetters:
         message = replay.again(letter.sequence, origin, found, letter.traceparent)
         with contextlib.suppress(Refused):  # an earlier replay is still under way
             await self._publisher.record(message, limited=False)
-        await self._remove(letter, REPLAYED)
+        await self._write(letter, REPLAYED, batch_id=batch_id)
+        await self._delete(letter)
 
     async def last_entry(self, letter: DeadLetter) -> int:
         """The sequence of the last entry about this letter's message; 0: there is none."""
         found = await last_message(self._connection, DEAD_LETTERS, names.dead_log(letter.subject))
         return found.sequence if found else 0
 
-    async def edit(self, letter: DeadLetter, data: bytes, seen: int, note: str = "") -> str:
+    async def edit(self, letter: DeadLetter, data: bytes, seen: int, note: str = "", diff: str = "") -> str:
         """Deliver a mended body to the reaction, as a new event whose cause is the letter's, and remove the letter; the
         new event's id. `seen` is the `last_entry` that the operator knew: where another one was quicker, nothing is
-        sent. The id is the same for every edit of a letter, so that it is handled once.
+        sent. The id is the same for every edit of a letter, so that it is handled once. The log keeps the body, and
+        what differs.
 
         Raises:
             AlreadyHandled: another operator was quicker, or a replay is still under way.
@@ -284,8 +298,10 @@ class DeadLetters:
         event_id = derived_id("edited", letter.subject, str(letter.sequence))
         mended = replay.mended(found, data, event_id)
         message = replay.again(letter.sequence, origin, mended, letter.traceparent)
+        kept = {"body": data.decode("utf-8", "replace")[:KEPT_MAX], "diff": diff[:KEPT_MAX]}
         try:
-            await self._write(letter, EDITED, note, Guard(names.dead_log(letter.subject), seen), event_id, data)
+            guard = Guard(names.dead_log(letter.subject), seen)
+            await self._write(letter, EDITED, note=note, guard=guard, event_id=event_id, **kept)
             await self._publisher.record(message, limited=False)
         except Refused:
             raise AlreadyHandled(
@@ -294,41 +310,92 @@ class DeadLetters:
         await self._delete(letter)
         return event_id
 
-    async def discard(self, letter: DeadLetter, note: str = "") -> None:
-        """Remove a letter for good; the log keeps the reason."""
-        await self._remove(letter, DISCARDED, note)
+    async def discard(self, letter: DeadLetter, note: str = "", batch_id: str = "") -> int:
+        """Remove a letter; the log keeps the reason, and what is needed to bring it back. The sequence of the entry."""
+        headers = kept_headers(letter.headers)
+        # Log first, then delete: a crash in between leaves a logged letter, never a deletion without an entry.
+        entry = await self._write(letter, DISCARDED, note=note, batch_id=batch_id, headers=headers)
+        await self._delete(letter)
+        return entry
 
-    async def note(self, action: str, reaction: str, words: str = "") -> None:
-        """Log what an operator did with a reaction: he paused it, say."""
-        entry = Entry(action, self._by, now(), 0, reaction, "", "", words)
-        subject = names.dead_log(names.dead_letter(reaction))
-        await self._publisher.record(Message(subject, json.dumps(asdict(entry)).encode(), {}), limited=False)
+    async def bring_back(self, sequence: int, batch_id: str = "") -> int:
+        """Store a letter again, as it was when the entry at this sequence of the log discarded it; its new sequence.
+        Its body is that of the message that it is about.
+
+        Raises:
+            Unfit: it can't be brought back; the text says why.
+            AlreadyHandled: another operator was quicker.
+            Unavailable: the broker does not store it now.
+        """
+        logged = await self.entry_at(sequence)
+        why = logged.why_final if logged else "there is no such entry"
+        if logged is None or why:
+            raise Unfit(f"entry {sequence} can't be undone: {why}")
+        subject, entry = logged.letter_subject, logged.entry
+        last = await last_message(self._connection, DEAD_LETTERS, names.dead_log(subject))
+        if last is None or last.sequence != sequence:
+            raise AlreadyHandled(f"letter {entry.letter}: something was done with it since it was discarded")
+        data = await self._body_of(subject, entry.headers)
+        try:
+            message = Message(subject, data, dict(entry.headers), Guard(subject, 0))
+            found = await self._publisher.record(message, limited=False)
+        except Refused:
+            raise AlreadyHandled(f"letter {entry.letter}: there is a letter about its message already") from None
+        undone = Entry(
+            BROUGHT_BACK, entry.reaction, entry.letter, entry.source, entry.reason, batch_id=batch_id, undoes=sequence
+        )
+        await self.operators.write(subject, undone, Guard(names.dead_log(subject), sequence))
+        return found
+
+    async def refuse(self, letter: DeadLetter, why: str, batch_id: str) -> None:
+        """Log that a batch could do nothing with a letter."""
+        await self._write(letter, REFUSED, note=why, batch_id=batch_id)
+
+    async def entry_at(self, sequence: int) -> LoggedEntry | None:
+        """The entry of the log at this sequence; None if there is none."""
+        return next(iter(await self.entries_at([sequence])), None)
+
+    async def entries_at(self, sequences: Sequence[int]) -> list[LoggedEntry]:
+        """The entries of the log at these sequences."""
+        found = map(_logged, await self._at(DEAD_LOG_SUBJECTS, sequences))
+        return [logged for logged in found if logged]
+
+    async def entries(self) -> AsyncIterator[LoggedEntry]:
+        """The log, oldest first."""
+        async for message in self._messages(DEAD_LOG_SUBJECTS):
+            if (logged := _logged(message)) and origin_of(message.subject).service not in self._hidden:
+                yield logged
 
     async def log(self) -> list[Entry]:
-        """The log of replays and discards, oldest first."""
-        return [entry async for each in self._messages(DEAD_LOG_SUBJECTS) if (entry := entry_of(each.data))]
+        """The entries alone."""
+        return [logged.entry async for logged in self.entries()]
 
-    async def _remove(self, letter: DeadLetter, action: str, note: str = "") -> None:
-        """Log first, then delete: a crash in between leaves a logged letter, never a deletion without an entry."""
-        await self._write(letter, action, note)
-        await self._delete(letter)
+    async def _body_of(self, subject: str, headers: Mapping[str, str]) -> bytes:
+        """The body of a letter that was discarded.
 
-    async def _write(
-        self, letter: DeadLetter, action: str, note: str, guard: Guard | None = None, event_id: str = "",
-        body: bytes = b"",
-    ) -> None:  # fmt: skip
-        """Write an entry into the log."""
-        more = {"note": note, "event_id": event_id, "body": body.decode("utf-8", "replace")}
-        entry = {
-            "action": action, "by": self._by, "at": now(), "letter": letter.sequence, "reaction": letter.reaction,
-            "source": letter.source, "reason": f"{letter.error_type}: {letter.reason}",
-            **{name: value for name, value in more.items() if value},
-        }  # fmt: skip
-        subject = names.dead_log(letter.subject)
-        await self._publisher.record(Message(subject, json.dumps(entry).encode(), {}, guard), limited=False)
+        Raises:
+            Unfit: its message is not there any more.
+        """
+        found = await replay.source(self._connection, subject)
+        omitted = lenient.whole(headers.get(Jetmesh.OMITTED_BYTES, ""))
+        return found.data[: max(0, len(found.data) - omitted)]
+
+    async def _write(self, letter: DeadLetter, action: str, guard: Guard | None = None, **more: Any) -> int:
+        """Write an entry about a letter."""
+        reason = f"{letter.error_type}: {letter.reason}"
+        entry = Entry(action, letter.reaction, letter.sequence, letter.source, reason, **more)
+        return await self.operators.write(letter.subject, entry, guard)
 
     async def _delete(self, letter: DeadLetter) -> None:
         await delete_message(self._connection, DEAD_LETTERS, letter.sequence)  # another operator may have deleted it
+
+    async def _at(self, subject: str, sequences: Sequence[int]) -> list[Stored]:
+        """The messages of these sequences, as far as they are there and on the subject."""
+        with _explained():
+            async with reading(self._connection) as reader:
+                pages = await asyncio.gather(*(reader.page(DEAD_LETTERS, subject, each, 1) for each in sequences))
+        found = zip(pages, sequences, strict=True)
+        return [message for page, sequence in found for message in page.messages if message.sequence == sequence]
 
     async def _messages(self, subject: str) -> AsyncIterator[Stored]:
         with _explained():
@@ -350,9 +417,6 @@ def letter_of(message: Stored) -> DeadLetter:
     return DeadLetter(message.sequence, message.subject, message.headers, message.data)
 
 
-def entry_of(data: bytes) -> Entry | None:
-    """An entry of the log; None if the message is no entry."""
-    try:
-        return _ENTRY.validate_json(data)
-    except ValidationError:
-        return None
+def _logged(message: Stored) -> LoggedEntry | None:
+    entry = entry_of(message.data)
+    return LoggedEntry(message.sequence, message.subject, entry) if entry else None

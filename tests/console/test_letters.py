@@ -3,9 +3,13 @@
 import asyncio
 import json
 import re
+from typing import Any
 
 import httpx
+import pytest
 
+from jetmesh.jetstream.api import delete_message
+from jetmesh.jetstream.direct_get import DirectGet, Page
 from jetmesh.operate.dead_letters import DeadLetter, DeadLetters
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.console.conftest import ConsoleOf
@@ -22,6 +26,9 @@ class Tolls:
     async def letters(self) -> list[DeadLetter]:
         post = DeadLetters(self.mesh.context.connection, self.mesh.context.publisher)
         return [letter async for letter in post.all()]
+
+    async def is_empty(self) -> bool:
+        return not await self.letters()
 
     async def group(self) -> str:
         """The address of the only group."""
@@ -85,8 +92,11 @@ async def test_a_canary_goes_first_and_then_the_rest(mesh_of: MeshOf, console_of
     await tolls.mesh.settled()
     assert len(tolls.bank.calls) == len(await tolls.letters()) + 12 + 12 + 1
     log = (await tolls.browser.get("/mesh/log.csv")).text.splitlines()
-    assert len(log) == 1 + 13
+    assert len(log) == 1 + 13 + 2 * 3
     assert log[0].startswith("action,by,at,letter")
+    entries = (await tolls.browser.get("/mesh/log.json")).json()
+    ended = [each["batch"] for each in entries if each["action"] == "batch" and each["batch"]["state"] == "ended"]
+    assert [(each["total"], each["succeeded"]) for each in ended] == [(1, 1), (10, 10), (2, 2)]
 
 
 async def test_a_discard_needs_a_reason_which_the_log_keeps(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
@@ -158,3 +168,120 @@ async def test_a_viewer_sees_letters_without_bodies_and_changes_nothing(mesh_of:
     assert (await tolls.browser.get(f"{one}/edit")).status_code == 403
     tolls.browser.headers["Authorization"] = f"Bearer {'o' * 32}"
     assert "&#34;plate&#34;" in (await tolls.browser.get(one)).text
+
+
+async def test_a_discard_is_undone_while_its_message_is_there(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    tolls = await _tolls(mesh_of, console_of, 3)
+    (first, second, _), group = await tolls.letters(), await tolls.group()
+    one, other = (f"/mesh/letters/{letter.sequence}" for letter in (first, second))
+    page = (await send(tolls.browser, one, f"{one}/discard", reason="a mistake")).text
+    (undo,) = re.findall(r'action="(/mesh/log/\d+/undo)"', page)
+    assert "is brought back" in (await send(tolls.browser, other, undo)).text
+    assert "since it was discarded" in (await send(tolls.browser, other, undo)).text
+    back = next(letter for letter in await tolls.letters() if letter.source == first.source)
+    same = ("subject", "data", "reason", "traceback", "attempts", "last_time", "trace_id")
+    assert [name for name in same if getattr(back, name) != getattr(first, name)] == []
+    await send(tolls.browser, group, f"{group}/discard", reason="all")
+
+    async def gone() -> bool:
+        return not await tolls.letters() and "Undo: bring 3 back" in (await tolls.browser.get(group)).text
+
+    await until(gone)
+    await delete_message(tolls.mesh.context.connection, "CARS", second.position[1])
+    (undo,) = set(re.findall(r'action="(/mesh/letters/batches/[0-9a-f]+/undo)"', (await tolls.browser.get(group)).text))
+    await send(tolls.browser, group, undo)
+
+    async def there() -> bool:
+        return len(await tolls.letters()) == 2 and "brought back, " in (await tolls.browser.get(group)).text
+
+    await until(there)
+    page = (await tolls.browser.get(group)).text
+    assert "2 of 3 brought back, 1 refused" in page
+    assert f"CARS has no message {second.position[1]} any more" in page
+    tolls.bank.blacklist.clear()
+    await send(tolls.browser, group, f"{group}/replay", count="all")
+    await tolls.mesh.recorded(TollPaid, "car-0")
+    await until(tolls.is_empty)
+    log = (await tolls.browser.get("/mesh/log")).text
+    assert "undone" in log
+    assert "its reaction has got the message again" in log
+
+
+async def test_a_batch_that_was_cut_off_goes_on_and_sends_nothing_twice(
+    mesh_of: MeshOf, console_of: ConsoleOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tolls = await _tolls(mesh_of, console_of, 6)
+    group = await tolls.group()
+    tolls.bank.blacklist.clear()
+    tolls.bank.calls.clear()
+    first = await tolls.letters()
+    remove = DeadLetters._write
+    done = 0
+
+    async def killed_in_the_third(post: DeadLetters, letter: DeadLetter, action: str, **more: Any) -> int:
+        """The message is sent, and the console ends before the log has its entry."""
+        nonlocal done
+        done += 1
+        if done == 3:
+            raise asyncio.CancelledError
+        return await remove(post, letter, action, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DeadLetters, "_write", killed_in_the_third)
+        await send(tolls.browser, group, f"{group}/replay", count="all")
+        await asyncio.gather(*(tolls.mesh.recorded(TollPaid, f"car-{number}") for number in range(3)))
+    monkeypatch.setattr("jetmesh.console.batches.SILENT_SECONDS", 0.0)
+    other = await console_of(tolls.mesh.services)
+    listed = (await other.get("/mesh/letters")).text
+    assert "A batch was cut off: replay of 6 letters" in listed
+    assert ">cut off<" in (await other.get(group)).text
+    (go_on,) = set(re.findall(r'action="(/mesh/letters/batches/[0-9a-f]+/continue)"', (await other.get(group)).text))
+    await send(other, group, go_on)
+    await asyncio.gather(*(tolls.mesh.recorded(TollPaid, f"car-{number}") for number in range(6)))
+
+    async def is_over() -> bool:
+        return "5 of 6 replayed, 1 refused" in (await other.get(group)).text
+
+    await until(is_over)
+    assert sorted(tolls.bank.calls) == [f"car-{number}" for number in range(6)]
+    (left,) = await tolls.letters()
+    assert left.sequence == first[2].sequence
+    assert "may have been sent" in (await other.get("/mesh/log")).text
+    assert "This batch is over" in (await send(other, group, go_on)).text
+
+
+async def test_letters_are_shown_while_they_are_read(
+    mesh_of: MeshOf, console_of: ConsoleOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tolls = await _tolls(mesh_of, console_of, 40)
+    group = await tolls.group()
+    monkeypatch.setattr("jetmesh.console.letters.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("jetmesh.console.letters.PAGE", 10)
+    page, reading = DirectGet.page, asyncio.Event()
+    asked: list[int] = []
+
+    async def slow(reader: DirectGet, stream: str, subject: str, first: int, batch: int, *more: int) -> Page:
+        if batch == 10:
+            asked.append(first)
+            if len(asked) == 3:
+                await reading.wait()
+        return await page(reader, stream, subject, first, batch, *more)
+
+    monkeypatch.setattr(DirectGet, "page", slow)
+    other = await console_of(tolls.mesh.services)
+
+    async def half() -> bool:
+        return "20 of 40 messages are read so far" in (await other.get("/mesh/letters")).text
+
+    await until(half)
+    assert "20 letters in 1 groups" in (await other.get("/mesh/letters")).text
+    assert "Replay all 20" in (await other.get(group)).text
+    reading.set()
+
+    async def whole() -> bool:
+        return "Replay all 40" in (await other.get(group)).text
+
+    await until(whole)
+    assert asked == [1, 11, 21, 31]
+    await other.get("/mesh/letters")
+    assert asked == [1, 11, 21, 31]

@@ -12,7 +12,9 @@ from jetmesh import NotYet, Retry
 from jetmesh.commands import commands
 from jetmesh.commands.top import picture
 from jetmesh.common.console import Console
+from jetmesh.common.own_name import own_name
 from jetmesh.jetstream import api
+from jetmesh.operate.dead_letters import DeadLetters
 from jetmesh.operate.overview import look
 from jetmesh.runtime import durable_watch, unrouted
 from jetmesh.testing import LocalMesh, MeshOf, until
@@ -70,6 +72,12 @@ async def test_a_paused_reaction_rests_in_every_replica_until_it_is_resumed(mesh
         await mesh.recorded(Finished, f"j-{number}")
     await mesh.until(lambda: not _remarks(mesh))
     assert await mesh.count("WORK") == 20
+    log = await DeadLetters(mesh.context.connection, mesh.context.publisher).log()
+    assert [(entry.action, entry.reaction, entry.note) for entry in log] == [
+        ("paused", "work.finish", "until it is resumed"),
+        ("resumed", "work.finish", ""),
+    ]
+    assert {entry.by for entry in log} == {own_name()}
 
 
 async def test_a_pause_ends_by_itself(mesh_of: MeshOf) -> None:
