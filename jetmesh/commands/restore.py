@@ -54,13 +54,15 @@ def restore(folder: Path, check: bool, despite_offences: bool, as_json: bool, ap
         raise SystemExit(_refused(offences)) from None
     seconds = time.monotonic() - began
     if as_json:
-        own = {"undone": done.undone, "audit_seconds": round(done.audit_seconds, 3)}
+        own = {"undone": done.undone, "audit_seconds": round(done.audit_seconds, 3), "withheld": done.withheld}
         terminal.show({**summary(backup, folder, seconds), **own})
         return
     restored = rate(backup, seconds - done.audit_seconds)
     audited = f"audited in {done.audit_seconds:,.1f} s"
     terminal.say(f"{len(backup.streams)} streams, {restored}, {audited}, as of {backup.as_of}")
     terminal.say(f"{sum(done.undone.values()):,} messages after that moment were left out; the services may start")
+    for words in done.withheld:
+        terminal.say(words)
 
 
 async def _run(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +42,13 @@ class Floor(BaseModel):
     sequence: int
 
 
+class ForeignFloor(Floor):
+    """The same of a durable on a stream of others, which no backup holds. `time`: when the message there was stored;
+    empty: there is none."""
+
+    time: str = ""
+
+
 class Manifest(BaseModel):
     """The whole backup. `as_of`: the moment that a restore goes back to."""
 
@@ -55,6 +63,7 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     streams: dict[str, StreamSnapshot]
     floors: list[Floor]
+    foreign: list[ForeignFloor] = []
 
     @property
     def bytes(self) -> int:
@@ -65,6 +74,11 @@ class Manifest(BaseModel):
     def held_bytes(self) -> int:
         """The size of all messages in the streams."""
         return sum(int(snapshot.state["bytes"]) for snapshot in self.streams.values())
+
+
+def moment(timestamp: float) -> str:
+    """When a message was stored, to the microsecond."""
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="microseconds")
 
 
 def write(folder: Path, manifest: Manifest) -> None:

@@ -35,6 +35,12 @@ class Parts:
         pulled = (*self.needed.consumers, *self.needed.outside)
         return [each for each in pulled if each.stream in self.facts and each.durable not in self.sinks]
 
+    @property
+    def elsewhere(self) -> list[Consumer]:
+        """The durables on streams of others: foreign ones, and those of other apps."""
+        own = {stream.name for stream in self.needed.streams}
+        return [each for each in self.needed.consumers if each.stream not in own and each.durable not in self.sinks]
+
 
 def parts(services: Sequence[Service], split: Partitions, replicas: int = 1, ack_wait_seconds: float = 30.0) -> Parts:
     """The parts of a mesh of these services."""

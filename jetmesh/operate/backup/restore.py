@@ -16,7 +16,7 @@ from jetmesh.common.terminal import Say
 from jetmesh.history import Restoration, history_of
 from jetmesh.jetstream.api import delete_message, request
 from jetmesh.jetstream.transport import Transport
-from jetmesh.operate.backup import manifest, marker, snapshot
+from jetmesh.operate.backup import foreign, manifest, marker, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Manifest, StreamSnapshot
 from jetmesh.operate.backup.parts import REGISTRY, Parts, parts
 from jetmesh.service import Service
@@ -55,6 +55,8 @@ class Restoring:
     progress: Say
     undone: dict[str, int] = field(default_factory=dict)
     """How many messages were after the cut, by stream."""
+    withheld: list[str] = field(default_factory=list)
+    """The durables on streams of others that are not made, each with the reason and the fix."""
     audit_seconds: float = 0.0
 
     async def run(self, examine: Examine) -> Manifest:
@@ -97,15 +99,15 @@ class Restoring:
                 f"another backup ({sign.backup}) is being restored since {sign.created}: finish that one, or remove "
                 f"the streams that it made and {RESTORING}"
             )
-        foreign = [each async for each in self._there(backup) if sign is None or each.backup != backup.id]
-        if full := [each for each in foreign if each.last_sequence and each.name not in REGISTRY]:
+        strange = [each async for each in self._there(backup) if sign is None or each.backup != backup.id]
+        if full := [each for each in strange if each.last_sequence and each.name not in REGISTRY]:
             words = ", ".join(f"{each.name} with {each.messages:,} messages" for each in full)
             raise BackupError(
                 f"the broker has {words}: a mesh is restored whole, into a broker without its streams; name another "
                 f"broker, or remove all of them (`nats stream rm`) if they are worth less than the backup"
             )
         sign = sign or await marker.put(self.connection, backup.id, self.settings.replicas)
-        for each in foreign:  # made by `topology apply`, and empty
+        for each in strange:  # made by `topology apply`, and empty
             if each.name in backup.streams or not each.last_sequence:
                 await request(self.connection, f"STREAM.DELETE.{each.name}")
         return sign
@@ -153,8 +155,9 @@ class Restoring:
             own = {**set_before, "num_replicas": self.settings.replicas}
             config = {**info["config"], **own}
             await request(self.connection, f"STREAM.UPDATE.{stream}", config, strict=True)
-        floors = {f"{floor.stream}/{floor.durable}": floor.sequence for floor in backup.floors}
-        steps = await provision.compare(self.connection, mine.needed, starts=Starts(floors=floors))
+        needed, found = await foreign.returned(self.connection, mine, backup.foreign, self.withheld)
+        floors = {f"{floor.stream}/{floor.durable}": floor.sequence for floor in (*backup.floors, *found)}
+        steps = await provision.compare(self.connection, needed, starts=Starts(floors=floors))
         for step in steps:
             if step.change is Change.DECIDE:
                 self.progress(f"{step.name} was not in the backup, and is not made: {step.reason}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,16 +11,17 @@ from typing import Any
 from jetmesh.common.terminal import Say
 from jetmesh.common.version import jetmesh_version
 from jetmesh.jetstream.api import request
-from jetmesh.jetstream.leader_get import next_message
+from jetmesh.jetstream.leader_get import message_at, next_message
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import cut, manifest, snapshot
-from jetmesh.operate.backup.manifest import BackupError, Floor, Manifest, StreamSnapshot
-from jetmesh.operate.backup.parts import Parts, durable_of, parts
+from jetmesh.operate.backup.manifest import BackupError, Floor, ForeignFloor, Manifest, StreamSnapshot
+from jetmesh.operate.backup.parts import durable_of, parts
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.service import Service
 from jetmesh.topology.names import DEAD_LETTERS, DEAD_LOG_SUBJECTS, is_note
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.provision import check_split
+from jetmesh.topology.streams import Consumer
 
 Floors = dict[tuple[str, str], int]
 """By stream and durable: the sequence up to which everything was acknowledged."""
@@ -47,12 +48,14 @@ class Taking:
         mine = parts(self.services, self.split)
         await check_split(self.connection, mine.needed)
         self._open_folder()
-        floors = await self._floors(mine)
-        _lower(floors, [place async for place in self._delayed(mine.timers)])
+        floors, elsewhere = await self._floors(mine.durables), await self._floors(mine.elsewhere, missing=None)
+        delayed = [place async for place in self._delayed(mine.timers)]
         as_of = datetime.now(UTC)
         kept = await cut.make(self.connection, mine.facts)
         taken = {stream: await self._take(stream, kept.get(stream)) for stream in (*mine.facts, *mine.beside)}
-        _lower(floors, [place async for place in self._replayed(kept[DEAD_LETTERS])])
+        replayed = [place async for place in self._replayed(kept[DEAD_LETTERS])]
+        for found in (floors, elsewhere):
+            _lower(found, [*delayed, *replayed])
         made = Manifest(
             id=uuid.uuid4().hex,
             as_of=as_of.isoformat(timespec="milliseconds"),
@@ -62,6 +65,7 @@ class Taking:
             versions={"jetmesh": jetmesh_version(), "nats-server": str(self.connection.server.info.get("version"))},
             streams={stream: each for stream, each in taken.items() if each},
             floors=[Floor(stream=s, durable=d, sequence=at) for (s, d), at in floors.items()],
+            foreign=[await self._foreign(*place, at) for place, at in elsewhere.items()],
         )
         manifest.write(self.folder, made)
         return made
@@ -71,13 +75,23 @@ class Taking:
             raise BackupError(f"{self.folder}: is not empty; a backup is written into a folder of its own")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    async def _floors(self, mine: Parts) -> Floors:
-        async def floor(stream: str, durable: str) -> int:
-            info = await request(self.connection, f"CONSUMER.INFO.{stream}.{durable}")
-            return int(info["ack_floor"].get("stream_seq", 0)) if info else 0
+    async def _floors(self, durables: Iterable[Consumer], missing: int | None = 0) -> Floors:
+        """Where each durable stands; `missing`: where one that is not there does, None: nowhere."""
 
-        places = [(consumer.stream, consumer.durable) for consumer in mine.durables]
-        return dict(zip(places, await asyncio.gather(*(floor(*place) for place in places)), strict=True))
+        async def floor(stream: str, durable: str) -> int | None:
+            info = await request(self.connection, f"CONSUMER.INFO.{stream}.{durable}")
+            return int(info["ack_floor"].get("stream_seq", 0)) if info else missing
+
+        places = [(consumer.stream, consumer.durable) for consumer in durables]
+        found = await asyncio.gather(*(floor(*place) for place in places))
+        return {place: at for place, at in zip(places, found, strict=True) if at is not None}
+
+    async def _foreign(self, stream: str, durable: str, at: int) -> ForeignFloor:
+        """The position of a durable on a stream of others, and when the message there was stored."""
+        self.progress(f"{stream} is not this app's, and not in the backup: {durable} has settled it up to {at:,}")
+        message = await message_at(self.connection, stream, at) if at else None
+        time = manifest.moment(message.timestamp) if message else ""
+        return ForeignFloor(stream=stream, durable=durable, sequence=at, time=time)
 
     async def _delayed(self, timers: Sequence[str]) -> AsyncIterator[Origin]:
         """Messages that are acknowledged and not handled: delayed redeliveries, and replays under way."""
