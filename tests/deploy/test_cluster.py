@@ -26,6 +26,7 @@ from tools.versions import VERSION
 SHOP = "shop"
 RELEASE = "mesh"
 ORDERS = "mesh-jetmesh-orders"
+SPACE = "kubernetes.io/metadata.name"
 DRY = ("apply", "--namespace", SHOP, "--dry-run=server", "--validate=strict", "--filename", "-")
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "etcd", "kwok")
 
@@ -46,9 +47,21 @@ class Kubernetes:
         """Objects of the namespace, or one."""
         return json.loads(self.kubectl("get", "--namespace", SHOP, "--output", "json", *arguments))
 
-    def helm(self, *arguments: str, status: int = 0) -> str:
+    def every(self, kind: str, namespace: str) -> dict[str, Any]:
+        """The objects of a kind in a namespace, by name."""
+        items = json.loads(self.kubectl("get", kind, "--namespace", namespace, "--output", "json"))["items"]
+        return {each["metadata"]["name"]: each for each in items}
+
+    def pod(self, namespace: str, component: str) -> dict[str, str]:
+        """The labels of a component's first pod."""
+        chosen = ("--selector", f"app.kubernetes.io/component={component}")
+        items = json.loads(self.kubectl("get", "pods", *chosen, "--namespace", namespace, "--output", "json"))["items"]
+        return dict(items[0]["metadata"]["labels"])
+
+    def helm(self, *arguments: str, namespace: str = SHOP, status: int = 0) -> str:
         """What helm prints."""
-        return helm(*arguments, "--kubeconfig", str(self.folder / "kubeconfig"), "--namespace", SHOP, status=status)
+        told = ("--kubeconfig", str(self.folder / "kubeconfig"), "--namespace", namespace)
+        return helm(*arguments, *told, status=status)
 
     def upgrade(self, *settings: str, status: int = 0) -> str:
         """Install or upgrade, and wait until everything is ready."""
@@ -226,6 +239,76 @@ def test_the_archive_can_be_run_at_once_as_the_notes_say(installed: Kubernetes) 
     told = next(line.strip() for line in notes if "--from cronjob" in line)
     installed.kubectl(*shlex.split(told)[1:])
     installed.kubectl("wait", "--for=condition=Complete", "--namespace", SHOP, "job/archive-now", "--timeout", "60s")
+
+
+@pytest.mark.parametrize("namespace", [SHOP, "counter"], ids=["one namespace", "two namespaces"])
+def test_another_teams_release_gets_ready_beside_ours_and_leaves_it_alone(
+    kubernetes: Kubernetes, tmp_path: Path, namespace: str
+) -> None:
+    """As the chart's README says; a policy counts at both ends."""
+    ours, theirs, (mesh, counter) = documented_releases(tmp_path)
+    with release(kubernetes):
+        kubernetes.helm(*mesh, "--values", str(ours), "--timeout", "3m")
+        before = names_in(kubernetes, SHOP)
+        kubernetes.helm(*counter, "--values", str(theirs), "--timeout", "3m", namespace=namespace)
+        both = kubernetes.every("deployments", namespace)
+        assert both["counter-jetmesh-counter"]["status"]["readyReplicas"] == 1
+        pod, broker = kubernetes.pod(namespace, "counter"), kubernetes.pod(SHOP, "broker")
+        leaving = kubernetes.every("networkpolicies", namespace)["counter-jetmesh-counter"]
+        entering = kubernetes.every("networkpolicies", SHOP)["mesh-jetmesh-broker"]
+        assert lets_through(leaving, 4222, broker, SHOP)
+        assert lets_through(entering, "nats", pod, namespace)
+        assert not lets_through(entering, "nats", {"app.kubernetes.io/instance": "stranger"}, namespace)
+        kubernetes.helm("uninstall", "counter", "--wait", namespace=namespace)
+        assert names_in(kubernetes, SHOP) == before
+        ready = {each["status"].get("readyReplicas") for each in kubernetes.every("deployments", SHOP).values()}
+        assert ready == {1}
+
+
+def documented_releases(folder: Path) -> tuple[Path, Path, list[list[str]]]:
+    """The values and the commands of the chart's README, without what they say of folders here."""
+    section = (CHART / "README.md").read_text().partition("## Two teams' releases")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    files = [text for kind, text in blocks if kind == "yaml"]
+    for text in files:
+        (folder / text.split()[1]).write_text(text)
+    (commands,) = [text.splitlines() for kind, text in blocks if kind == "console"]
+    told = [shlex.split(line)[1:] for line in commands]
+    chosen = [
+        [str(ROOT / word) if word.startswith("deploy/") else word for word in words[: words.index("--values")]]
+        for words in told
+    ]
+    return folder / "ours.yaml", folder / "counter.yaml", chosen
+
+
+def names_in(kubernetes: Kubernetes, namespace: str) -> set[str]:
+    """Everything of our release that is in a namespace."""
+    kinds = (
+        "deployments,statefulsets,services,networkpolicies,serviceaccounts,poddisruptionbudgets,secrets,configmaps,jobs"
+    )
+    found = json.loads(kubernetes.kubectl("get", kinds, "--namespace", namespace, "--output", "json"))["items"]
+    return {
+        f"{each['kind']}/{each['metadata']['name']}"
+        for each in found
+        if each["metadata"].get("labels", {}).get("app.kubernetes.io/instance") == RELEASE
+    }
+
+
+def lets_through(policy: Object, port: int | str, labels: dict[str, str], namespace: str) -> bool:
+    """Whether a policy lets its pods talk at the port with one that has these labels and is in the namespace."""
+    own = {"matchLabels": {SPACE: policy["metadata"]["namespace"]}}
+    rules = [*policy["spec"].get("ingress", ()), *policy["spec"].get("egress", ())]
+    chosen = [rule for rule in rules if port in [each["port"] for each in rule["ports"]]]
+    peers = [peer for rule in chosen for peer in rule.get("from") or rule.get("to") or [{"namespaceSelector": {}}]]
+    return any(
+        takes(peer.get("podSelector", {}), labels) and takes(peer.get("namespaceSelector", own), {SPACE: namespace})
+        for peer in peers
+    )
+
+
+def takes(selector: Object, labels: dict[str, str]) -> bool:
+    """Whether a selector of labels takes what has these."""
+    return (selector.get("matchLabels") or {}).items() <= labels.items()
 
 
 def test_no_account_of_the_mesh_may_do_anything(installed: Kubernetes) -> None:
