@@ -21,7 +21,7 @@ from jetmesh.service import Service
 from jetmesh.settings import Settings
 from jetmesh.since import FORMS, Since
 from jetmesh.since import read as read_since
-from jetmesh.topology import account_parts, accounts, chart, nack, nkeys
+from jetmesh.topology import account_parts, accounts, chart, console_users, nack, nkeys
 from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.starting import Starts
 
@@ -137,6 +137,7 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     name = apps.name_of(services)
     keys = nkeys.ensure(folder, names)
     own = accounts.part_of(name, services, keys, chosen.split, limits, tenant)
+    own = console_users.with_console(own, services, keys, chosen.split)
     part = accounts.with_outsiders(own, outsiders, keys, chosen.split, limits)
     account_parts.write(part, folder / PARTS / f"{name}{f'@{tenant}' if tenant else ''}.json")
     file.write_text(accounts.merged(account_parts.read(sorted((folder / PARTS).glob("*.json")))))

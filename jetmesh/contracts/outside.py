@@ -154,7 +154,9 @@ class _Access:
             yield f"{name!r} is also the name of a user: the file's name, {each.file.stem!r}, in small letters"
         kinds = accounts.published(self._services)
         services = [user for service in self._owners for user in (service, f"{service}-micro")]
-        if stream_of(name) in map(stream_of, (*services, accounts.OPERATOR, accounts.CORE)):
+        if stream_of(name) in map(
+            stream_of, (*services, accounts.CONSOLE, accounts.VIEWER, accounts.OPERATOR, accounts.CORE)
+        ):
             yield f"{name!r} is a user of the broker already: give the team and its file another name"
         if kind := accounts.kind_of(name, kinds):
             yield f"{name!r} is a user of the kind {kind}: give the team and its file another name"

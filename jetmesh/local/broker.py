@@ -12,7 +12,7 @@ from jetmesh.event import CLIENT
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.local.state import StateFolder
 from jetmesh.service import Service
-from jetmesh.topology import accounts, nkeys
+from jetmesh.topology import accounts, console_users, nkeys
 from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import WHOLE
 
@@ -44,7 +44,7 @@ def configuration(
     service."""
     outsiders = outside.users(services)
     users = nkeys.ensure(state.keys, nkeys.users(services, state.keys, outsiders))
-    part = accounts.part_of("", services, users, split)
+    part = console_users.with_console(accounts.part_of("", services, users, split), services, users, split)
     # On this machine, a connection without a key is a client.
     stranger = f"no_auth_user: {users[CLIENT][0]}" if CLIENT in users else ""
     store = json.dumps(str((state.broker / "jetstream").resolve()), ensure_ascii=False)

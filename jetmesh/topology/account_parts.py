@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from jetmesh.blob import bucket_stream, is_bucket
 from jetmesh.event import stream_of
 from jetmesh.jetstream.transport import API
+from jetmesh.topology import console_users
 from jetmesh.topology.accounts import API_PREFIX, CORE, OPERATOR, AccountsPart, BrokerUser
 from jetmesh.topology.names import is_endpoint
 
@@ -26,6 +28,8 @@ _CALL = re.compile(rf"{re.escape(API)}\.CONSUMER\.(?:MSG\.NEXT|INFO)\.[A-Z0-9_-]
 _ACK = re.compile(r"\$JS\.ACK\.[A-Z0-9_-]+\.(?P<durable>[a-z][A-Za-z0-9_-]*)\.>")
 _PUT = re.compile(r"\$O\.(?P<bucket>[A-Z0-9_]+)\.[CM]\.\*")
 _GET = re.compile(rf"{re.escape(API)}\.DIRECT\.GET\.(?P<stream>[A-Z0-9_-]+)")
+OF_A_SERVICE = ("dead", "dead_log", "timers", "due", "claims", "limits")
+"""The first tokens of subjects whose second names a service."""
 _NEWEST = re.compile(rf"{_GET.pattern}\.{_EVENT.pattern}")
 """The newest event of a type about a key."""
 
@@ -76,16 +80,24 @@ def _wrong(part: AccountsPart) -> Iterable[str]:
     yield from (
         f"{user.name!r} is the name of the broker's own account" for user in part.users if stream_of(user.name) == CORE
     )
-    streams = {stream_of(user.name) for user in part.users if user.is_service}
+    services = {user.name for user in part.users if user.is_service}
+    streams, pulled = set(map(stream_of, services)), _pulled(part)
     for user in part.users:
-        asked = (each.subject for each in user.imports if not _is_own(user, each.subject, streams))
+        is_own = partial(console_users.is_own, services=services, read=pulled) if user.is_console else None
+        is_own = is_own or partial(_is_own, user, streams=streams)
+        asked = (each.subject for each in user.imports if not is_own(each.subject))
         yield from (f"user {user.name} asks for {subject}, which is not its own" for subject in asked)
         moved = (each for each in user.imports if each.local not in ("", f"{API_PREFIX}{each.subject[len(API) :]}"))
         yield from (f"user {user.name} gives {each.subject} the name {each.local!r}" for each in moved)
-    services = {user.name for user in part.users if user.is_service}
     yield from (f"{name} is no service of it, and it would answer for it" for name in part.micro.keys() - services)
     entities = {each.subject.partition(".")[0] for user in part.users for each in user.imports}
     yield from (f"it would split {name}, which it does not publish" for name in part.split.keys() - entities)
+
+
+def _pulled(part: AccountsPart) -> set[str]:
+    """The streams that the services of a part pull from."""
+    subjects = (each.subject for user in part.users if user.is_service for each in user.imports)
+    return {subject.split(".")[2] for subject in subjects if _ACK.fullmatch(subject)}
 
 
 def _is_own(user: BrokerUser, subject: str, streams: Container[str]) -> bool:
@@ -144,7 +156,7 @@ def _events(parts: Sequence[AccountsPart]) -> Iterable[str]:
     for part, user in ((each, user) for each in parts for user in each.users):
         for subject in (each.subject for each in user.imports if _is_published(each.subject)):
             first, _, rest = subject.partition(".")
-            entity = f"{first}.{rest.partition('.')[0]}" if first in ("dead", "timers", "claims", "limits") else first
+            entity = f"{first}.{rest.partition('.')[0]}" if first in OF_A_SERVICE else first
             if (other := owners.setdefault((part.tenant, entity), part.app)) != part.app:
                 yield f"{subject}: the apps {other} and {part.app} publish it: begin one's types with another word"
 

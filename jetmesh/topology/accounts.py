@@ -24,6 +24,8 @@ from jetmesh.topology.streams import WHOLE, Consumer, consumers_of, has_schedule
 CORE = "MESH"
 """The account that has JetStream and all streams; operators are its users."""
 OPERATOR = "operator"
+CONSOLE, VIEWER = "console", "console-viewer"
+"""The users of a console that operates an app, and of one that only looks (`jetmesh.topology.console_users`)."""
 API_PREFIX = "jetmesh.api"
 """The prefix under which a service imports the JetStream API: under `$JS.API` its own account would answer."""
 SYSTEM = "$SYS.>"
@@ -53,13 +55,14 @@ class AccountLimits:
 @dataclass(frozen=True, slots=True)
 class BrokerUser:
     """One user with an account of its own: its public keys, what it may send to, its limits, and whether it is a
-    service or somebody outside."""
+    service, the console, or somebody outside."""
 
     name: str
     keys: tuple[str, ...]
     imports: tuple[Import, ...]
     limits: AccountLimits
     is_service: bool = False
+    is_console: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +102,18 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
             found.append(Import(event.type))
     if service.records:
         parts = partitions.names(service.stream, split)
-        found += [each for part in parts for each in _api(f"DIRECT.GET.{part}", is_stream=True)]
+        found += [each for part in parts for each in api(f"DIRECT.GET.{part}", is_stream=True)]
     if service.claims is not None:
         found.append(Import(names.claim_subjects(service.name)))
-        found += _api(f"DIRECT.GET.{names.claims_of(service.stream)}", is_stream=True)
+        found += api(f"DIRECT.GET.{names.claims_of(service.stream)}", is_stream=True)
     found += _putting(service.records)
     taken = [event for reaction in service.reactions for event in reaction.events]
     found += _reading([*service.records, *taken])
     if is_limited(service):
         found.append(Import(names.limit_subjects(service.name)))
-        found += _api(f"DIRECT.GET.{names.limits_of(service.stream)}", is_stream=True)
+        found += api(f"DIRECT.GET.{names.limits_of(service.stream)}", is_stream=True)
     if has_schedules(service):
-        found += _api(f"DIRECT.GET.{names.timers_of(service.stream)}", is_stream=True)
+        found += api(f"DIRECT.GET.{names.timers_of(service.stream)}", is_stream=True)
     found += [Import(endpoint_subject(owner_of(asked), endpoint_of(asked))) for asked in service.calls]
     found.append(Import(names.dead_letters_of(service.name)))
     found.append(Import(names.timer_subjects(service.name)))
@@ -123,7 +126,7 @@ def outside_imports(user: OutsideUser, split: Partitions = WHOLE) -> list[Import
     found += _reading([*(event for durable in user.durables for event in durable.events), *user.follows])
     for durable in durables_of(user, split):
         found += _pulling(durable)
-    found += [each for event in user.follows for place in newest(event, split) for each in _api(f"DIRECT.GET.{place}")]
+    found += [each for event in user.follows for place in newest(event, split) for each in api(f"DIRECT.GET.{place}")]
     found += [Import(subject) for subject in user.asks]
     return list(dict.fromkeys(found))
 
@@ -135,9 +138,7 @@ def _putting(events: Iterable[EventType]) -> list[Import]:
 
 def _reading(events: Iterable[EventType]) -> list[Import]:
     """What reads them."""
-    return [
-        each for bucket in _buckets(events) for each in _api(f"DIRECT.GET.{names.blobs_of(bucket)}", is_stream=True)
-    ]
+    return [each for bucket in _buckets(events) for each in api(f"DIRECT.GET.{names.blobs_of(bucket)}", is_stream=True)]
 
 
 def _buckets(events: Iterable[EventType]) -> Iterable[str]:
@@ -153,7 +154,7 @@ def published(services: Sequence[Service]) -> Mapping[str, Sequence[EventType]]:
     found: dict[str, list[EventType]] = {}
     for event in _from_outside(services):
         kind = publisher_of(event)
-        if not _KIND.fullmatch(kind) or stream_of(kind) == CORE or kind == OPERATOR:
+        if not _KIND.fullmatch(kind) or stream_of(kind) == CORE or kind in (OPERATOR, CONSOLE):
             raise ValueError(
                 f"{event.type}: publisher {kind!r}: write small letters and digits, and no name of another user"
             )
@@ -262,12 +263,12 @@ def _from_outside(services: Sequence[Service]) -> Iterator[EventType]:
 
 def _pulling(consumer: Consumer) -> Iterable[Import]:
     place = f"{consumer.stream}.{consumer.durable}"
-    yield from _api(f"CONSUMER.MSG.NEXT.{place}", is_stream=True)
+    yield from api(f"CONSUMER.MSG.NEXT.{place}", is_stream=True)
     yield Import(f"$JS.ACK.{place}.>")
-    yield from _api(f"CONSUMER.INFO.{place}")
+    yield from api(f"CONSUMER.INFO.{place}")
 
 
-def _api(call: str, *, is_stream: bool = False) -> list[Import]:
+def api(call: str, *, is_stream: bool = False) -> list[Import]:
     """A call of the JetStream API under the services' prefix. Pulls and direct gets also have their usual names: an
     older version of a service uses those during an upgrade."""
     found = [Import(f"{API}.{call}", is_stream, f"{API_PREFIX}.{call}")]
@@ -331,12 +332,14 @@ def _list(subjects: Iterable[str]) -> str:
     return "[" + ", ".join(f'"{subject}"' for subject in subjects) + "]"
 
 
-SERVICE_PERMISSIONS = f"publish: {{deny: {_list([SYSTEM])}}}, subscribe: {{allow: {_list(['_INBOX.>'])}}}"
+INSIDE_PERMISSIONS = f"publish: {{deny: {_list([SYSTEM])}}}, subscribe: {{allow: {_list(['_INBOX.>'])}}}"
 """The account has no other subjects, so that it suffices to deny the server's; a list of allowed ones costs more."""
 
 
 def _account(user: BrokerUser, account: str, core: str) -> str:
-    permissions = SERVICE_PERMISSIONS if user.is_service else _outside_permissions(user.name, user.imports)
+    permissions = (
+        INSIDE_PERMISSIONS if user.is_service or user.is_console else _outside_permissions(user.name, user.imports)
+    )
     users = ", ".join(f"{{nkey: {key}, permissions: {{{permissions}}}}}" for key in user.keys)
     limits = user.limits
     most = f"max_connections: {limits.connections}, max_subscriptions: {limits.subscriptions}"

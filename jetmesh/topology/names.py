@@ -17,6 +17,8 @@ NO_LETTER = "dead.none"
 RESTORING = "JETMESH_RESTORING"
 """A stream that exists while a backup is restored (`jetmesh.operate.backup`)."""
 RESTORING_SUBJECT = "jetmesh.restoring"
+APPS_BUCKET, CONTRACTS_BUCKET = "jetmesh_apps", "jetmesh_contracts"
+"""The KV buckets of what is deployed on a broker."""
 TIMERS = "timers.>"
 """All that waits for its time, and the notes of last attempts that began."""
 BEGUN = "begun"
@@ -73,6 +75,11 @@ def letters_about(service: str, stream: str, sequence: int) -> str:
 def dead_log(letter: str) -> str:
     """The subject on which it is recorded who replayed or discarded the letter of this subject."""
     return f"dead_log.{letter.partition('.')[2]}"
+
+
+def dead_log_of(service: str) -> str:
+    """What is recorded about all dead letters of a service."""
+    return f"dead_log.{service}.>"
 
 
 def timer(origin: str) -> str:

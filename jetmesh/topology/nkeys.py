@@ -10,29 +10,31 @@ from jetmesh.common import private_files
 from jetmesh.event import stream_of
 from jetmesh.service import Service
 from jetmesh.topology import accounts, outside
-from jetmesh.topology.accounts import OPERATOR
+from jetmesh.topology.accounts import CONSOLE, OPERATOR, VIEWER
 from jetmesh.topology.outside import OutsideUser
 
+CONSOLES = (CONSOLE, VIEWER)
 PREVIOUS = ".previous"
 
 
 def users(services: Sequence[Service], folder: Path | None = None, outsiders: Sequence[OutsideUser] = ()) -> list[str]:
     """All users of the broker: each service and its `nats micro` user, one user of each kind that may publish from
-    outside, those that the contracts declare, operators, and the users that were added in the folder of the seeds.
+    outside, those that the contracts declare, the console's, operators, and the users that were added in the folder of
+    the seeds.
 
     Raises:
         ValueError: a service has the name of another user, or a file in the folder has a name that no user can have.
     """
     names, kinds = [service.name for service in services], list(accounts.published(services))
     micro = [f"{name}-micro" for name in names]
-    taken = {stream_of(user) for user in (*micro, OPERATOR, accounts.CORE)}
+    taken = {stream_of(user) for user in (*micro, *CONSOLES, OPERATOR, accounts.CORE)}
     if others := [name for name in names if stream_of(name) in taken or accounts.kind_of(name, kinds)]:
         raise ValueError(f"service {others[0]}: the broker's user of this name is no service; rename the service")
     found = sorted(file.stem for file in folder.glob("*.nk")) if folder else []
     added = [user for user in found if accounts.kind_of(user, kinds) and user not in kinds]
     if folder and (odd := [user for user in added if not accounts.USER.fullmatch(user)]):
         raise ValueError(f"{seed_file(folder, odd[0])}: no user can have this name; rename or remove the file")
-    return [*names, *micro, *kinds, *outside.named(outsiders), *added, OPERATOR]
+    return [*names, *micro, *kinds, *outside.named(outsiders), *added, *CONSOLES, OPERATOR]
 
 
 def seed_file(folder: Path, user: str) -> Path:

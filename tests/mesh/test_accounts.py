@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.message import Message
-from jetmesh.jetstream.subject import subjects_of
+from jetmesh.jetstream.subject import covers, subjects_of
 from jetmesh.jetstream.transport import API
 from jetmesh.operate import doctor, overview
 from jetmesh.operate.archive.job import Job
@@ -34,7 +34,7 @@ from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker, until
 from jetmesh.testing.simulation.world import UNTRACED
-from jetmesh.topology import account_parts, accounts, nkeys, provision
+from jetmesh.topology import account_parts, accounts, console_users, nkeys, provision
 from jetmesh.topology.accounts import API_PREFIX
 from jetmesh.topology.outside import OutsideDurable, OutsideUser, durables_of, named
 from jetmesh.topology.streams import consumers_of, topology
@@ -89,7 +89,8 @@ def guarded(tmp_path: Path, folder: Path) -> Iterator[Broker]:
     """A broker with an account per service, and per user outside."""
     config = tmp_path / "nats-server.conf"
     keys = nkeys.ensure(folder, nkeys.users(SERVICES, outsiders=OUTSIDERS))
-    config.write_text(accounts.merged([accounts.with_outsiders(accounts.part_of("", SERVICES, keys), OUTSIDERS, keys)]))
+    own = console_users.with_console(accounts.part_of("", SERVICES, keys), SERVICES, keys)
+    config.write_text(accounts.merged([accounts.with_outsiders(own, OUTSIDERS, keys)]))
     with Broker(tmp_path / "broker", "-c", str(config)) as server:
         yield server
 
@@ -151,8 +152,13 @@ async def test_a_service_reaches_what_it_declares(guarded: Broker, folder: Path,
             assert answer["stream"] == service.stream
 
 
+CONSOLES = {accounts.CONSOLE: console_users.operator_imports, accounts.VIEWER: console_users.viewer_imports}
+
+
 def own(user: str) -> set[str]:
     """What a user may say."""
+    if user in CONSOLES:
+        return {imported.local or imported.subject for imported in CONSOLES[user](SERVICES)}
     for service in SERVICES:
         if service.name == user:
             return {imported.local or imported.subject for imported in accounts.imports_of(service, SERVICES)}
@@ -162,13 +168,18 @@ def own(user: str) -> set[str]:
     return {event.type for event in accounts.published(SERVICES).get(user, ())}
 
 
+def beyond(everything: Iterable[str], mine: Collection[str]) -> list[str]:
+    """A subject for each of these patterns that is in none of `mine`."""
+    return [concrete(each) for each in sorted(everything) if not any(covers(pattern, each) for pattern in mine)]
+
+
 STRANGERS = [user for user in nkeys.users(SERVICES, outsiders=OUTSIDERS) if user != "operator"]
 
 
 @pytest.mark.parametrize("user", STRANGERS)
 async def test_nobody_reaches_what_is_not_his(guarded: Broker, folder: Path, user: str) -> None:
     everything = {subject for other in STRANGERS for subject in own(other)}
-    subjects = [*map(concrete, sorted(everything - own(user))), *ADMIN]
+    subjects = [*beyond(everything, own(user)), *ADMIN]
     async with operated(guarded, folder), connected(guarded, folder, user) as connection:
         found = await reached(connection, subjects)
 
@@ -200,7 +211,8 @@ async def test_nobody_hears_what_is_not_for_him(guarded: Broker, folder: Path, u
                 await neighbour.flush()
         await spy.flush()
 
-    assert heard == []
+    asked = f"$SRV.STATS.{user.removesuffix('-micro')}"
+    assert [subject for subject in heard if subject != asked or user in NAMES] == []
     assert denied
 
 
@@ -555,7 +567,8 @@ USERS = [(app.name, user) for app in APPS for user in users_of(app) if user != "
 def part(app: App, keys: Path) -> accounts.AccountsPart:
     """An app's part, with keys of its own."""
     known = nkeys.ensure(keys, users_of(app))
-    return accounts.with_outsiders(accounts.part_of(app.name, app, known), OUTSIDE.get(app.name, []), known)
+    own = console_users.with_console(accounts.part_of(app.name, app, known), app, known)
+    return accounts.with_outsiders(own, OUTSIDE.get(app.name, []), known)
 
 
 @pytest.fixture
@@ -571,6 +584,8 @@ def shared(tmp_path: Path) -> Iterator[Broker]:
 
 def allowed(app: App, user: str) -> set[str]:
     """What a user of an app may say."""
+    if user in CONSOLES:
+        return {imported.local or imported.subject for imported in CONSOLES[user](app)}
     for service in app:
         if service.name == user:
             return {imported.local or imported.subject for imported in accounts.imports_of(service, app)}
@@ -595,12 +610,12 @@ async def test_with_several_apps_on_a_broker_each_user_reaches_his_own_and_nothi
 ) -> None:
     app = next(each for each in APPS if each.name == name)
     own = allowed(app, user)
-    others = {s for each in APPS for other in users_of(each) for s in allowed(each, other)} - own
+    others = beyond({s for each in APPS for other in users_of(each) for s in allowed(each, other)}, own)
     for each in APPS:
         await operate(shared, tmp_path / each.name, each)
     async with connected(shared, tmp_path / name, user) as connection:
-        found = await reached(connection, [*map(concrete, sorted(others)), *ADMIN])
-        pulls = [subject for subject in own if "CONSUMER.INFO" in subject]
+        found = await reached(connection, [*others, *ADMIN])
+        pulls = [subject for subject in own if "CONSUMER.INFO" in subject and user not in CONSOLES]
         there = [json.loads(await connection.ask(subject, b""))["name"] for subject in pulls]
 
     assert len(others) > 60
