@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from jetmesh.contracts import outside
 from jetmesh.service import Service
-from jetmesh.topology import accounts
+from jetmesh.topology import accounts, console_users
 from jetmesh.topology.accounts import Import
 
 PULL, READ = "$JS.API.CONSUMER.MSG.NEXT.", "$JS.API.DIRECT.GET."
+PAUSE = "$JS.API.CONSUMER.PAUSE."
+PAUSES = f"{PAUSE}<stream>.<durable>"
 BESIDE = ("$JS.ACK.", "$JS.API.CONSUMER.INFO.")
 """What goes with a pull: to settle what was pulled, and to look at the durable."""
 
@@ -26,6 +28,11 @@ def _lines(services: Sequence[Service]) -> Iterator[str]:
         yield _row(user.name, accounts.outside_imports(user), f"{accounts.inbox_of(user.name)}.>")
     for service in services:
         yield _row(service.name, accounts.imports_of(service, services), "_INBOX.>")
+    acts, looks = console_users.operator_imports(services), console_users.viewer_imports(services)
+    reads = [each for each in looks if each.subject.startswith(READ)]
+    changes = [Import(PAUSES) if each.subject.startswith(PAUSE) else each for each in acts if each not in looks]
+    yield _row(accounts.CONSOLE, [*changes, *reads], "_INBOX.>")
+    yield _row(accounts.VIEWER, reads, "_INBOX.>")
 
 
 def _row(user: str, imports: Iterable[Import], hears: str) -> str:

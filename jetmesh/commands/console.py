@@ -1,6 +1,7 @@
 """`jetmesh console`: shows and operates a mesh in the browser."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import click
 from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.doctor import traces_of
-from jetmesh.commands.target import settings_of_target
+from jetmesh.commands.target import Target, settings_of_target
 from jetmesh.common.extras import brought_by
 from jetmesh.common.terminal import say
 from jetmesh.local.state import StateFolder
-from jetmesh.settings import read
+from jetmesh.settings import Settings, read
+from jetmesh.topology import nkeys
+from jetmesh.topology.accounts import API_PREFIX, CONSOLE, VIEWER
 
 
 @click.command()
@@ -38,7 +41,7 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
         from jetmesh.console.serving import run
         from jetmesh.console.settings import ConsoleSettings
     services = apps.load(app)
-    target = settings_of_target()
+    target = _as_console(settings_of_target(), state, read_only=given["read_only"])
     said = {
         f"JETMESH_CONSOLE_{name.upper()}": str(value) for name, value in given.items() if value not in (None, False)
     }
@@ -57,3 +60,13 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
         say(f"The console of {target.found} is at {url}; Ctrl-C ends it.")
 
     asyncio.run(run(services, Link(target.settings), settings, places, ready))
+
+
+def _as_console(target: Target, state: StateFolder, *, read_only: bool) -> Target:
+    """The target with the console's own account, where its broker is that of a mesh on this machine and nothing else
+    is said."""
+    seed = nkeys.seed_file(state.keys, VIEWER if read_only else CONSOLE)
+    if "--nkey" not in target.endpoints.get("nats_args", ()) or not seed.exists():
+        return target
+    variables = {**target.variables, "JETMESH_NATS_NKEY_SEED": str(seed), "JETMESH_NATS_API_PREFIX": API_PREFIX}
+    return replace(target, settings=read(Settings, variables), variables=variables)

@@ -69,7 +69,7 @@ async def _console(broker: Broker, keys: Path, user: str, **variables: str) -> A
     """A browser at a console with this key."""
     link = Link(read(Settings, _variables(broker, keys, user)))
     settings = read(ConsoleSettings, {"JETMESH_CONSOLE_PORT": "0", **variables})
-    async with served(APP, link, settings) as url, httpx.AsyncClient(base_url=url.removesuffix("/mesh"), timeout=30) as browser:
+    async with served(APP, link, settings) as (url, _), httpx.AsyncClient(base_url=url.removesuffix("/mesh"), timeout=30) as browser:
         yield browser
 
 

@@ -11,7 +11,7 @@ from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.local.tracing import jaeger_page, keeping_spans
 from jetmesh.topology import nkeys
-from jetmesh.topology.accounts import OPERATOR
+from jetmesh.topology.accounts import API_PREFIX, CONSOLE, OPERATOR
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.delivery.service import delivery
 from jetmesh_shop.flow import SERVICES
@@ -63,7 +63,17 @@ def console(state: StateFolder, ports: Ports) -> Spec:
     """The console in a browser, for this machine alone."""
     options = {"port": ports["console"], "app": APP, "state": state.folder}
     command = (*PYTHON, "jetmesh", "console", *_options(options))
-    return Spec("console", command, listens(ports["console"]), _operator(state), niceness=AFTERWARDS)
+    return Spec("console", command, listens(ports["console"]), _identity(state, CONSOLE), niceness=AFTERWARDS)
+
+
+def _identity(state: StateFolder, user: str) -> dict[str, str]:
+    """The variables with the account of a user that is no service."""
+    if their_broker():
+        return {}
+    return {
+        "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(state.keys, user)),
+        "JETMESH_NATS_API_PREFIX": API_PREFIX,
+    }
 
 
 def _operator(state: StateFolder) -> dict[str, str]:
