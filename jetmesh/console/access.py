@@ -3,6 +3,7 @@
 import hmac
 import secrets
 import time
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,8 +17,10 @@ from jetmesh.console.settings import ConsoleSettings, is_loopback
 
 COOKIE = "jetmesh_console"
 SESSION_SECONDS = 12 * 3_600
-USER_HEADERS = ("x-auth-request-email", "x-forwarded-email", "x-auth-request-user", "x-forwarded-user")
-GROUP_HEADERS = ("x-auth-request-groups", "x-forwarded-groups")
+USER_HEADERS, GROUPS_HEADER = ("x-forwarded-email", "x-forwarded-user"), "x-forwarded-groups"
+"""What oauth2-proxy says of a user. It takes these from what a browser sends, and lets any other header through."""
+FORMS = "forms"
+"""In the place of a role: a session that forms are bound to, and that lets nobody in."""
 
 
 class Role(StrEnum):
@@ -53,6 +56,19 @@ class Caller:
     client: str
     headers: Mapping[str, str]
 
+    def authorization(self, scheme: str) -> str:
+        """What the request shows by this scheme; empty if nothing."""
+        said, _, shown = self.headers.get("authorization", "").partition(" ")
+        return shown.strip() if said.lower() == scheme else ""
+
+    @property
+    def password(self) -> str:
+        """The password of basic authentication; empty without one."""
+        try:
+            return b64decode(self.authorization("basic"), validate=True).decode().partition(":")[2]
+        except ValueError:
+            return ""
+
     @property
     def cookie(self) -> str:
         """The session in the cookie, signed; empty without one."""
@@ -68,7 +84,7 @@ class Access:
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self._settings = settings
-        own = settings.console_token or settings.console_viewer_token
+        own = settings.console_token  # whoever knows it may sign what he likes
         self._secret = sha256(f"jetmesh console {own}".encode()).digest() if own else secrets.token_bytes(32)
         self._tokens = {Role.OPERATOR: settings.console_token, Role.VIEWER: settings.console_viewer_token}
 
@@ -86,11 +102,11 @@ class Access:
         if self._settings.is_open:
             self._require_loopback(asked)
             return self._known(asked, own_name(), Role.OPERATOR)
-        if bearer := asked.headers.get("authorization", "").removeprefix("Bearer ").strip():
+        if bearer := asked.authorization("bearer"):
             if (role := self.role_of(bearer)) is None:
                 raise NotAllowed(401, "This token opens nothing here.")
             return User(f"bearer of the {role} token", role)
-        if self._is_proxy(asked.client) and (name := _first(asked.headers, USER_HEADERS)):
+        if self._is_proxy(asked) and (name := _first(asked.headers, USER_HEADERS)):
             return self._known(asked, name, self._role_by_name(asked, name))
         if (role := self._session_role(asked.cookie)) is not None:
             return User(f"bearer of the {role} token", role, asked.cookie)
@@ -113,7 +129,7 @@ class Access:
         """Whether the user may read bodies, which may be personal."""
         return not self._settings.console_hide_bodies or self.may_act(user)
 
-    def session(self, role: Role) -> str:
+    def session(self, role: str = FORMS) -> str:
         """A new session of a role: what its cookie holds."""
         said = f"{role}.{int(time.time()) + SESSION_SECONDS}.{secrets.token_urlsafe(9)}"
         return f"{said}.{self._sign(said)}"
@@ -128,39 +144,56 @@ class Access:
         Raises:
             NotAllowed: it is one of these.
         """
-        if not self.may_act(user):
-            why = "The console is read-only." if self._settings.console_read_only else "You are a viewer."
-            raise NotAllowed(403, f"{why} Ask an operator to do it.")
+        self.require_may_act(user)
         if user.session and not hmac.compare_digest(token.encode(), self.form_token(user).encode()):
             raise NotAllowed(403, "The form is too old: load the page again, and send it once more.")
 
+    def require_may_act(self, user: User) -> None:
+        """Refuse a user who may change nothing.
+
+        Raises:
+            NotAllowed: he is one.
+        """
+        if not self.may_act(user):
+            why = "The console is read-only." if self._settings.console_read_only else "You are a viewer."
+            raise NotAllowed(403, f"{why} Ask an operator to do it.")
+
     def _known(self, asked: Caller, name: str, role: Role) -> User:
         """A user with the session of his cookie, or with a new one."""
-        if self._session_role(asked.cookie) is not None:
+        if self._held(asked.cookie):
             return User(name, role, asked.cookie)
-        return User(name, role, self.session(role), is_new=True)
+        return User(name, role, self.session(), is_new=True)
 
     def _session_role(self, cookie: str) -> Role | None:
+        held = self._held(cookie)
+        return Role(held) if held in set(Role) else None
+
+    def _held(self, cookie: str) -> str:
+        """What a session is for, if it is one of ours that has not ended."""
         said, _, signature = cookie.rpartition(".")
         if not said or not hmac.compare_digest(signature.encode(), self._sign(said).encode()):
-            return None
-        role, until, _ = said.split(".", 2)
-        return Role(role) if int(until) > time.time() else None
+            return ""
+        held, until, _ = said.split(".", 2)
+        return held if int(until) > time.time() else ""
 
     def _sign(self, said: str) -> str:
         return hmac.new(self._secret, said.encode(), sha256).hexdigest()
 
     def _role_by_name(self, asked: Caller, name: str) -> Role:
-        groups = _first(asked.headers, GROUP_HEADERS).split(",")
+        groups = asked.headers.get(GROUPS_HEADER, "").split(",")
         names = {name, *(group.strip() for group in groups)}
         return Role.OPERATOR if names & set(self._settings.console_operators) else Role.VIEWER
 
-    def _is_proxy(self, client: str) -> bool:
+    def _is_proxy(self, asked: Caller) -> bool:
+        """Whether the proxy asks: by its address, and by its secret where there is one."""
         try:
-            address = ip_address(client)
+            address = ip_address(asked.client)
         except ValueError:
             return False
-        return any(address in network for network in self._settings.console_proxies)
+        if not any(address in network for network in self._settings.console_proxies):
+            return False
+        secret = self._settings.console_proxy_secret
+        return not secret or hmac.compare_digest(asked.password.encode(), secret.encode())
 
     def _require_loopback(self, asked: Caller) -> None:
         """A name that another site chose may point to this machine (DNS rebinding)."""

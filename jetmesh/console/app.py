@@ -40,7 +40,7 @@ from jetmesh.service import Service
 
 log = logging.getLogger("jetmesh.console")
 
-OPEN = (f"{ROOT}/login", "/assets/", f"{ROOT}/livez")
+OPEN, OPEN_FOLDER = (f"{ROOT}/login", f"{ROOT}/livez"), "/assets/"
 """What everybody may load: nothing of it says anything about the mesh."""
 
 
@@ -95,7 +95,8 @@ class AccessMiddleware:
             user = self._access.user(asked(scope))
             scope["user"] = user
         except NotAllowed as refused:
-            if refused.status != 401 or not scope["path"].startswith(OPEN):
+            is_open = scope["path"] in OPEN or scope["path"].startswith(OPEN_FOLDER)
+            if refused.status != 401 or not is_open:
                 scope["app"] = self._app
                 answer = _refusal(Request(scope, receive), refused)
                 return await answer(scope, receive, self._with_headers(send, scope, None))
@@ -136,8 +137,13 @@ def _refusal(request: Request, refused: NotAllowed) -> Response:
 
 
 async def _away(request: Request, error: Exception) -> Response:
-    words = "The page loads again by itself until the broker answers."
-    return _error(request, 503, "The mesh does not answer", f"{error}", words, reload=True)
+    is_looking = request.method == "GET"
+    words = (
+        "The page loads again by itself until the broker answers."
+        if is_looking
+        else "Whether it was done is not known: look again once the broker answers. Nothing is done twice."
+    )
+    return _error(request, 503, "The mesh does not answer", f"{error}", words, reload=is_looking)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

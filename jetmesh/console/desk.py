@@ -1,5 +1,6 @@
 """What every page of the console stands on: the app, its connection, who asks, and how a page is made."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ log = logging.getLogger("jetmesh.console")
 
 ROOT = "/mesh"
 STATIC = Path(__file__).parent / "static"
-FORM_BYTES_MAX = 4 << 20
+FORM_BYTES_MAX, FIELDS_MAX, FORM_SECONDS_MAX = 4 << 20, 100, 30.0
 VIEWS = {
     "": ("Flow", "f"),
     "letters": ("Dead letters", "d"),
@@ -93,7 +94,7 @@ class Desk:
             form_token=self.access.form_token(user) if user else "",
             has_login=self.access.has_login,
             address=self.link.address,
-            done=request.query_params.get("done", ""),
+            done=said(request, "done"),
             **known,
         )
         return HTMLResponse(html, status)
@@ -111,21 +112,54 @@ def asked(scope: Mapping[str, Any]) -> Caller:
     return Caller((scope.get("client") or ("", 0))[0], headers)
 
 
+def said(request: Request, name: str) -> str:
+    """What an action says on the page that it leads to. A link of another site could put its own words there."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    return request.query_params.get(name, "") if site == "same-origin" else ""
+
+
 async def form(request: Request) -> dict[str, str]:
-    """The fields of a form, after it is known that the user may send it.
+    """The fields of a form, if the user may send it.
 
     Raises:
-        NotAllowed: he may not; or the form is too large.
+        NotAllowed: he may not; or the form is too large, or too slow.
+    """
+    access, user = desk_of(request).access, request.scope["user"]
+    access.require_may_act(user)
+    fields = fields_of(await body_of(request, FORM_BYTES_MAX))
+    access.check_action(user, fields.get("form_token", ""))
+    return fields
+
+
+async def body_of(request: Request, bytes_max: int) -> bytes:
+    """The body of a request.
+
+    Raises:
+        NotAllowed: it is too large, or too slow.
     """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES_MAX:
-            raise NotAllowed(413, f"Send at most {FORM_BYTES_MAX:,} bytes.")
-    found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2_000)
-    fields = {name: values[-1] for name, values in found.items()}
-    desk_of(request).access.check_action(request.scope["user"], fields.get("form_token", ""))
-    return fields
+    try:
+        async with asyncio.timeout(FORM_SECONDS_MAX):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > bytes_max:
+                    raise NotAllowed(413, f"Send at most {bytes_max:,} bytes.")
+    except TimeoutError:
+        raise NotAllowed(408, f"Send the form within {FORM_SECONDS_MAX:g} s.") from None
+    return bytes(body)
+
+
+def fields_of(body: bytes) -> dict[str, str]:
+    """The fields of a form, of which the last counts.
+
+    Raises:
+        NotAllowed: they are too many.
+    """
+    try:
+        found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        raise NotAllowed(413, f"Send at most {FIELDS_MAX} fields.") from None
+    return {name: values[-1] for name, values in found.items()}
 
 
 def back(path: str, **query: object) -> Response:

@@ -1,13 +1,11 @@
 """`/mesh/login`: a token becomes a session in the browser."""
 
-from urllib.parse import parse_qs
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jetmesh.console.access import COOKIE, SESSION_SECONDS
-from jetmesh.console.desk import ROOT, desk_of
+from jetmesh.console.desk import ROOT, body_of, desk_of, fields_of
 
 TOKEN_BYTES_MAX = 4_096
 
@@ -17,12 +15,7 @@ async def login(request: Request) -> Response:
     desk = desk_of(request)
     if request.method != "POST":
         return desk.page(request, "login.html", wrong=False)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > TOKEN_BYTES_MAX:
-            break
-    token = parse_qs(bytes(body[:TOKEN_BYTES_MAX]).decode("utf-8", "replace")).get("token", [""])[-1].strip()
+    token = fields_of(await body_of(request, TOKEN_BYTES_MAX)).get("token", "").strip()
     role = desk.access.role_of(token) if token else None
     if role is None:
         return desk.page(request, "login.html", status=401, wrong=True)

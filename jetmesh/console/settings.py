@@ -25,8 +25,8 @@ def _split(text: str) -> list[str]:
 
 class ConsoleSettings(BaseModel):
     """`console_token` is what operators show, `console_viewer_token` what viewers do; both have 16 characters or more.
-    `console_proxies` are the networks of an OIDC proxy, whose headers say who asks; `console_operators` are the users
-    and groups (in these headers) that may act, all others are viewers. `console_hide_bodies` shows no bodies to
+    `console_proxies` are the networks of an OIDC proxy, whose headers say who asks, and `console_proxy_secret` is the
+    password that it shows (basic authentication); `console_operators` are the users and groups (in these headers) that may act, all others are viewers. `console_hide_bodies` shows no bodies to
     viewers, `console_read_only` lets nobody act."""
 
     console_host: str = "127.0.0.1"
@@ -34,6 +34,7 @@ class ConsoleSettings(BaseModel):
     console_token: str = ""
     console_viewer_token: str = ""
     console_proxies: Annotated[Sequence[Network], BeforeValidator(_networks)] = ()
+    console_proxy_secret: str = ""
     console_operators: Annotated[Sequence[str], BeforeValidator(_words)] = ()
     console_hide_bodies: bool = False
     console_read_only: bool = False
@@ -45,9 +46,13 @@ class ConsoleSettings(BaseModel):
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        for name in ("console_token", "console_viewer_token"):
+        for name in ("console_token", "console_viewer_token", "console_proxy_secret"):
             if 0 < len(getattr(self, name)) < TOKEN_MIN:
                 raise ValueError(f"JETMESH_{name.upper()} is short: write {TOKEN_MIN} characters or more, at random")
+        if self.console_proxy_secret and not self.console_proxies:
+            raise ValueError("JETMESH_CONSOLE_PROXY_SECRET is for a proxy: name its network, JETMESH_CONSOLE_PROXIES")
+        if self.console_token and self.console_token == self.console_viewer_token:
+            raise ValueError("JETMESH_CONSOLE_VIEWER_TOKEN is the operators' token: make another one")
         if self.is_open and not is_loopback(self.console_host):
             raise ValueError(
                 f"JETMESH_CONSOLE_HOST={self.console_host} lets others in: set JETMESH_CONSOLE_TOKEN, or "
