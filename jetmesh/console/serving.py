@@ -32,7 +32,7 @@ async def served(
     async with (
         link.kept(),
         console(services, link, settings, places, leaving) as app,
-        serving(app, listener, Limits(), leaving) as task,
+        serving(app, listener, Limits(), leaving, forwarded=False) as task,
     ):
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}{ROOT}", task
 

@@ -26,8 +26,9 @@ def _split(text: str) -> list[str]:
 class ConsoleSettings(BaseModel):
     """`console_token` is what operators show, `console_viewer_token` what viewers do; both have 16 characters or more.
     `console_proxies` are the networks of an OIDC proxy, whose headers say who asks, and `console_proxy_secret` is the
-    password that it shows (basic authentication); `console_operators` are the users and groups (in these headers) that may act, all others are viewers. `console_hide_bodies` shows no bodies to
-    viewers, `console_read_only` lets nobody act."""
+    password that it shows (basic authentication). `console_operators` are the users and groups (in these headers) that
+    may act, all others are viewers. `console_hide_bodies` shows no bodies to viewers, `console_read_only` lets nobody
+    act."""
 
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=8088, ge=0, le=65_535)

@@ -154,9 +154,12 @@ class HttpConnection(HttpToolsProtocol):
 
 
 class HttpServer(uvicorn.Server):
-    """The HTTP server, whose signals are the process's and not its own. `leaving` is set once it takes no request."""
+    """The HTTP server, whose signals are the process's and not its own. `leaving` is set once it takes no request. With
+    `forwarded` the client of a request is the one that a proxy on this machine names (`X-Forwarded-For`)."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, limits: Limits, leaving: asyncio.Event) -> None:
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, limits: Limits, leaving: asyncio.Event, *, forwarded: bool = True
+    ) -> None:
         self._connections = HttpConnections(limits)
         config = uvicorn.Config(
             app,
@@ -164,6 +167,7 @@ class HttpServer(uvicorn.Server):
             log_config=None,
             access_log=False,
             lifespan="off",
+            proxy_headers=forwarded,
             timeout_keep_alive=limits.idle_seconds,
             timeout_graceful_shutdown=limits.stop_seconds,
         )
@@ -193,11 +197,11 @@ class HttpServer(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, limits: Limits, leaving: asyncio.Event
+    app: ASGIApp, listener: socket.socket, limits: Limits, leaving: asyncio.Event, *, forwarded: bool = True
 ) -> AsyncIterator[asyncio.Task[None]]:
     """`app`, served for the block, beside what else is done in it; then what was accepted is answered. Gives the task
     that serves, which ends before the block only where the server fails."""
-    server = HttpServer(app, listener, limits, leaving)
+    server = HttpServer(app, listener, limits, leaving, forwarded=forwarded)
     task = asyncio.create_task(server.run_until_drained(), name="HTTP")
     try:
         yield task

@@ -1,7 +1,7 @@
 """The users of the console: what it may ask of the broker, only to look or also to operate one app.
 
 It describes streams and durables, and reads the messages of its app's streams and of those that its services read. One
-that operates also replays dead letters to the app's reactions, removes letters, logs that, and pauses the app's
+that operates also replays dead letters to the app's reactions, removes letters and brings them back, logs that, and pauses the app's
 durables. Neither records an event, makes, changes, purges or deletes a stream, or makes or deletes a durable.
 """
 
@@ -25,6 +25,8 @@ WITHOUT_MESSAGES = ("INFO", "STREAM.NAMES", "CONSUMER.LIST.*", f"STREAM.INFO.{RE
 DESCRIBED = ("STREAM.INFO.{}", "CONSUMER.NAMES.{}", "CONSUMER.INFO.{}.*")
 READ = ("STREAM.MSG.GET.{}", "DIRECT.GET.{}")
 REMOVE = f"STREAM.MSG.DELETE.{DEAD_LETTERS}"
+OF_LETTERS = (names.dead_letters_of, names.dead_log_of, names.due_subjects)
+"""What is written about a service's letters: a letter that is brought back, the log, a message that is replayed."""
 _ABOUT = re.compile(
     r"(?:STREAM\.INFO|STREAM\.MSG\.GET|DIRECT\.GET|CONSUMER\.NAMES)\.(?P<stream>[\w-]+)"
     r"|CONSUMER\.INFO\.(?P<of>[\w-]+)\.\*|CONSUMER\.PAUSE\.[\w-]+\.(?P<durable>[\w-]+)"
@@ -46,7 +48,7 @@ def operator_imports(services: Sequence[Service], split: Partitions = WHOLE) -> 
     durables = topology(services, split=split).consumers
     found += [_call(f"CONSUMER.PAUSE.{each.stream}.{each.durable}") for each in durables]
     for service in services:
-        found += [Import(names.dead_log_of(service.name)), Import(names.due_subjects(service.name))]
+        found += [Import(of(service.name)) for of in OF_LETTERS]
     return list(dict.fromkeys(found))
 
 
@@ -65,7 +67,7 @@ def with_console(
 def is_own(subject: str, services: Collection[str], read: Collection[str]) -> bool:
     """Whether the console of these services may ask for a subject; `read` are the streams that they pull from."""
     told = {f"$SRV.STATS.{name}" for name in services} | {endpoint_subject(name, "health") for name in services}
-    told |= {of(name) for name in services for of in (names.dead_log_of, names.due_subjects)}
+    told |= {of(name) for name in services for of in OF_LETTERS}
     call = subject.removeprefix(f"{API}.")
     if subject in told or (subject != call and call in (*WITHOUT_MESSAGES, REMOVE)):
         return True

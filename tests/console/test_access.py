@@ -1,5 +1,10 @@
 """Who may see the mesh, who may change it, and that no other site can make a browser do it."""
 
+import hmac
+import time
+from base64 import b64encode
+from hashlib import sha256
+
 import pytest
 
 from jetmesh.console.access import Access, Caller, NotAllowed, Role
@@ -27,8 +32,11 @@ def _asked(client: str = "127.0.0.1", **headers: str) -> Caller:
         ({"HOST": "nats.example"}, "set JETMESH_CONSOLE_TOKEN"),
         ({"TOKEN": "short"}, "JETMESH_CONSOLE_TOKEN is short"),
         ({"PROXIES": "10.0.0.0/99"}, "JETMESH_CONSOLE_PROXIES"),
+        ({"PROXY_SECRET": "s" * 16}, "name its network, JETMESH_CONSOLE_PROXIES"),
+        ({"PROXIES": "10.0.0.0/8", "PROXY_SECRET": "short"}, "JETMESH_CONSOLE_PROXY_SECRET is short"),
+        ({"TOKEN": OPERATOR, "VIEWER_TOKEN": OPERATOR}, "JETMESH_CONSOLE_VIEWER_TOKEN is the operators' token"),
     ],
-    ids=["all-addresses", "a-name", "short-token", "no-network"],
+    ids=["all-addresses", "a-name", "short-token", "no-network", "no-proxy", "short-secret", "one-token"],
 )
 def test_a_console_that_would_let_everybody_in_does_not_start(variables: dict[str, str], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
@@ -58,6 +66,42 @@ def test_the_headers_of_a_proxy_count_from_its_network_alone() -> None:
     assert access.user(_asked("10.1.2.3", x_forwarded_user="bob")).role is Role.VIEWER
     with pytest.raises(NotAllowed):
         access.user(_asked("10.2.0.1", **told))
+
+
+def test_a_header_that_a_proxy_lets_through_says_nothing() -> None:
+    """oauth2-proxy takes only what it sets itself from a browser's request."""
+    access = _access(proxies="10.1.0.0/16", operators="ada@example.com,mesh-operators")
+    told = {"x_forwarded_email": "eve@example.com", "x_auth_request_email": "ada@example.com"}
+    user = access.user(_asked("10.1.2.3", x_auth_request_groups="mesh-operators", **told))
+    assert (user.name, user.role) == ("eve@example.com", Role.VIEWER)
+
+
+def test_a_proxy_shows_its_secret_where_there_is_one() -> None:
+    access = _access(proxies="10.1.0.0/16", proxy_secret="p" * 16)
+    told = {"x_forwarded_email": "ada@example.com"}
+    basic = f"Basic {b64encode(b'ada@example.com:' + b'p' * 16).decode()}"
+    assert access.user(_asked("10.1.2.3", authorization=basic, **told)).name == "ada@example.com"
+    for wrong in ({}, {"authorization": "Basic !"}, {"authorization": f"Basic {b64encode(b'ada:no').decode()}"}):
+        with pytest.raises(NotAllowed):
+            access.user(_asked("10.1.2.3", **wrong, **told))
+
+
+def test_what_forms_are_bound_to_behind_a_proxy_lets_nobody_in() -> None:
+    access = _access(proxies="10.1.0.0/16", operators="ada@example.com")
+    session = access.user(_asked("10.1.2.3", x_forwarded_email="ada@example.com")).session
+    with pytest.raises(NotAllowed):
+        access.user(_asked("10.9.9.9", cookie=f"jetmesh_console={session}"))
+    again = access.user(_asked("10.1.2.3", x_forwarded_email="ada@example.com", cookie=f"jetmesh_console={session}"))
+    assert (again.session, again.is_new) == (session, False)
+
+
+def test_who_knows_the_viewers_token_signs_no_session_of_an_operator() -> None:
+    access = _access(viewer_token=VIEWER)
+    guessed = sha256(f"jetmesh console {VIEWER}".encode()).digest()
+    said = f"operator.{int(time.time()) + 1_000}.x"
+    forged = f"{said}.{hmac.new(guessed, said.encode(), sha256).hexdigest()}"
+    with pytest.raises(NotAllowed):
+        access.user(_asked(cookie=f"jetmesh_console={forged}"))
 
 
 def test_an_action_needs_the_token_of_its_form() -> None:
@@ -114,3 +158,59 @@ async def test_what_another_site_sends_is_refused(console_of: ConsoleOf) -> None
     browser = await console_of([tollgate()], token=OPERATOR)
     told = await browser.post("/mesh/login", data={"token": OPERATOR}, headers={"Origin": "http://evil.example"})
     assert (told.status_code, told.headers.get("set-cookie")) == (403, None)
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({f"field-{number}": "x" for number in range(200)}, 413),
+        ({"token": "x" * 5_000}, 413),
+        ({"token": "\0\r\nSet-Cookie: a=b\u202e"}, 401),
+    ],
+    ids=["many-fields", "large", "control-characters"],
+)
+async def test_a_form_that_no_page_has_is_refused(console_of: ConsoleOf, form: dict[str, str], status: int) -> None:
+    browser = await console_of([tollgate()], token=OPERATOR)
+    assert (await browser.post("/mesh/login", data=form)).status_code == status
+
+
+async def test_nobody_is_told_anything_before_he_logs_in(console_of: ConsoleOf) -> None:
+    browser = await console_of([tollgate()], token=OPERATOR)
+    for path in (
+        "/mesh/loginx",
+        "/mesh/login/..",
+        "/mesh/livez/x",
+        "/mesh/log.csv",
+        "/mesh/live",
+        "/mesh/streams/pause",
+    ):
+        answer = await browser.get(path)
+        assert answer.headers["location"] == "/mesh/login", (path, answer.status_code)
+    for name in ("../app.py", "..%2fapp.py", "%2e%2e/app.py", "console/../../app.py", "/etc/passwd"):
+        assert (await browser.get(f"/assets/x/{name}")).status_code in (303, 307, 404)
+
+
+async def test_an_action_by_an_address_changes_nothing(console_of: ConsoleOf) -> None:
+    browser = await console_of([tollgate()])
+    for path in ("/mesh/streams/pause", "/mesh/letters/1/replay", "/mesh/letters/1/discard", "/mesh/logout"):
+        assert (await browser.get(f"{path}?reaction=tolls.charge&length=1+hour")).status_code == 405
+
+
+async def test_a_link_of_another_site_puts_no_words_on_a_page(console_of: ConsoleOf) -> None:
+    browser = await console_of([tollgate()])
+    said = "/mesh/streams?done=Call+this+number"
+    assert "Call this number" in (await browser.get(said)).text
+    assert "Call this number" not in (await browser.get(said, headers={"Sec-Fetch-Site": "cross-site"})).text
+
+
+async def test_a_cookie_is_for_this_site_alone(console_of: ConsoleOf) -> None:
+    browser = await console_of([tollgate()], token=OPERATOR)
+    answer = await browser.post("/mesh/login", data={"token": OPERATOR}, headers={"X-Forwarded-Proto": "https"})
+    flags = {flag.strip().lower() for flag in answer.headers["set-cookie"].split(";")}
+    assert {"httponly", "samesite=strict", "path=/mesh", "secure"} <= flags
+
+
+async def test_who_names_another_client_is_not_believed(console_of: ConsoleOf) -> None:
+    browser = await console_of([tollgate()], proxies="10.1.0.0/16")
+    told = {"X-Forwarded-For": "10.1.2.3", "X-Forwarded-Email": "ada@example.com"}
+    assert (await browser.get("/mesh", headers=told)).status_code == 401

@@ -69,7 +69,10 @@ async def _console(broker: Broker, keys: Path, user: str, **variables: str) -> A
     """A browser at a console with this key."""
     link = Link(read(Settings, _variables(broker, keys, user)))
     settings = read(ConsoleSettings, {"JETMESH_CONSOLE_PORT": "0", **variables})
-    async with served(APP, link, settings) as (url, _), httpx.AsyncClient(base_url=url.removesuffix("/mesh"), timeout=30) as browser:
+    async with (
+        served(APP, link, settings) as (url, _),
+        httpx.AsyncClient(base_url=url.removesuffix("/mesh"), timeout=30) as browser,
+    ):
         yield browser
 
 
@@ -100,13 +103,18 @@ async def test_with_its_key_an_operator_does_all_that_the_pages_offer(guarded: B
         letters = [letter async for letter in DeadLetters(mesh.context.connection, mesh.context.publisher).all()]
         first, second, third = (f"/mesh/letters/{letter.sequence}" for letter in letters)
         assert "is replayed" in (await send(browser, first, f"{first}/replay")).text
-        assert "is discarded" in (await send(browser, second, f"{second}/discard", reason="a test")).text
+        discarded = (await send(browser, second, f"{second}/discard", reason="a test")).text
+        assert "is discarded" in discarded
+        (undo,) = re.findall(r'action="(/mesh/log/\d+/undo)"', discarded)
+        assert "is brought back" in (await send(browser, third, undo)).text
         mended = {"body": '{"plate": "car-3"}', "reason": "a test", "step": "send"}
         assert "is edited" in (await send(browser, f"{third}/edit", f"{third}/edit", **mended)).text
         for key in ("car-1", "car-3"):
             await mesh.recorded(TollPaid, key)
         log = (await browser.get("/mesh/log.csv")).text
-    assert [action for action in ("replayed", "discarded", "edited", "paused", "resumed") if action not in log] == []
+    assert [
+        action for action in ("replayed", "discarded", "undone", "edited", "paused", "resumed") if action not in log
+    ] == []
 
 
 async def test_with_the_viewers_key_no_action_reaches_the_broker(guarded: Broker, keys: Path) -> None:
@@ -134,7 +142,7 @@ async def test_its_key_records_no_event_and_changes_no_stream_or_durable(
         _mesh(guarded, keys, Bank()) as mesh,
         connect(settings, providers.start("test", {}), "thief") as console,
     ):
-        for subject in ("cars.arrived.x", "tolls.paid.x", "dead.tolls.charge.CARS.1.1", "timers.tolls.charge.x"):
+        for subject in ("cars.arrived.x", "tolls.paid.x", "dead.gates.open.CARS.1.1", "timers.tolls.charge.x"):
             with pytest.raises(Unavailable):
                 await console.publisher.record(Message(subject, b"{}", {}))
         body = {"name": "TOLLS", "stream_name": "TOLLS", "config": {"durable_name": "evil"}, "seq": 1}

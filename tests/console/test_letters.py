@@ -285,3 +285,33 @@ async def test_letters_are_shown_while_they_are_read(
     assert asked == [1, 11, 21, 31]
     await other.get("/mesh/letters")
     assert asked == [1, 11, 21, 31]
+
+
+async def test_where_bodies_are_hidden_no_view_and_no_export_shows_one_to_a_viewer(
+    mesh_of: MeshOf, console_of: ConsoleOf
+) -> None:
+    operator, viewer = "o" * 32, "v" * 32
+    tolls = await _tolls(mesh_of, console_of, 2, token=operator, viewer_token=viewer, hide_bodies="true")
+    await tolls.mesh.publish("cars.arrived.car-9", '{"plate": "car-9", "note": "secret-of-ada"}')
+    await tolls.mesh.recorded(TollPaid, "car-9")
+    letters = await tolls.letters()
+    bearer = {"Authorization": f"Bearer {operator}"}
+    edited, kept = (f"/mesh/letters/{each.sequence}" for each in letters)
+    mended = {"body": '{"plate": "car-0", "note": "secret-of-ada"}', "reason": "x", "step": "send"}
+    seen = re.search(r'name="seen" value="(\d+)"', (await tolls.browser.get(f"{edited}/edit", headers=bearer)).text)
+    assert seen
+    await tolls.browser.post(f"{edited}/edit", data={**mended, "seen": seen[1]}, headers=bearer)
+    paths = [
+        "", "/letters", kept, f"{kept}/edit", "/log", "/log.csv", "/story", "/story?key=car-9",
+        "/story?type=cars.arrived",
+        "/messages/TOLLS/1", "/reactions/tolls/charge", "/streams", "/books?run=",
+    ]  # fmt: skip
+    for who, token in (("operator", operator), ("viewer", viewer)):
+        found = []
+        for path in paths:
+            answer = await tolls.browser.get(
+                f"/mesh{path.removeprefix('/mesh')}", headers={"Authorization": f"Bearer {token}"}
+            )
+            assert answer.status_code in (200, 403), (path, answer.status_code)
+            found += [path] if "secret-of-ada" in answer.text or "&#34;plate&#34;" in answer.text else []
+        assert bool(found) == (who == "operator"), (who, found)
