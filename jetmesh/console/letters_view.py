@@ -12,7 +12,7 @@ from starlette.routing import Route
 from jetmesh.common import lenient
 from jetmesh.console import body
 from jetmesh.console.batches import Batch
-from jetmesh.console.desk import Desk, desk_of
+from jetmesh.console.desk import Desk, desk_of, said
 from jetmesh.console.jobs import LetterJob
 from jetmesh.console.letters import FailureGroup
 from jetmesh.jetstream.subject import Subject
@@ -123,7 +123,7 @@ async def group(request: Request) -> Response:
         request, "group.html", group=found, rows=rows, before=before, progress=desk.letters.progress,
         batches=_shown(desk, list(desk.letters.batches.of(group_id))[:BATCHES_SHOWN]),
         next_before=sequences[-1] if left else 0, canaries=CANARIES, newest=found.sequences[-1] if found else 0,
-        error=request.query_params.get("error", ""),
+        error=said(request, "error"),
     )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ async def letter(request: Request) -> Response:
     return desk.page(
         request, "letter.html", letter=found, event_type=event_type, sees_bodies=sees,
         body=body.shown(found.data, event_type) if sees else None, key=Subject.parse(found.source).key,
-        is_again=desk.letters.is_again(found.sequence), error=request.query_params.get("error", ""),
+        is_again=desk.letters.is_again(found.sequence), error=said(request, "error"),
     )  # fmt: skip
 
 

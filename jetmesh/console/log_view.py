@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from jetmesh.common import lenient
-from jetmesh.console.desk import Desk, desk_of
+from jetmesh.console.desk import Desk, desk_of, said
 from jetmesh.operate.dead_letters import LoggedEntry
 from jetmesh.operate.operator_log import BATCH
 from jetmesh.runtime.origin import origin_of
@@ -40,7 +40,7 @@ async def log(request: Request) -> Response:
     return desk.page(
         request, "log.html", entries=entries, count=len(known), before=before,
         next_before=known[start] if start else 0, undone=desk.letters.undone, progress=desk.letters.progress,
-        sees_bodies=desk.access.sees_bodies(request.scope["user"]), error=request.query_params.get("error", ""),
+        sees_bodies=desk.access.sees_bodies(request.scope["user"]), error=said(request, "error"),
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """The users of the console: what it may ask of the broker, only to look or also to operate one app.
 
 It describes streams and durables, and reads the messages of its app's streams and of those that its services read. One
-that operates also replays dead letters to the app's reactions, removes letters and brings them back, logs that, and pauses the app's
-durables. Neither records an event, makes, changes, purges or deletes a stream, or makes or deletes a durable.
+that operates also replays dead letters to the app's reactions, removes letters and brings them back, logs that, and
+pauses the app's durables. Neither records an event, makes, changes, purges or deletes a stream, or makes or deletes a
+durable.
 """
 
 import re
