@@ -20,9 +20,10 @@ from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.transport import Transport
 from jetmesh.reaction import Reaction
 from jetmesh.service import Service
-from jetmesh.topology.names import APPS_BUCKET as BUCKET
+from jetmesh.topology.names import APPS_BUCKET
 from jetmesh.topology.streams import taken
 
+BUCKET = APPS_BUCKET
 STREAM = f"KV_{BUCKET}"
 APPS = Bucket(BUCKET, {"allow_msg_ttl": True})
 LOCK = "_applying"

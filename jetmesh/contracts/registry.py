@@ -13,9 +13,10 @@ from jetmesh.contracts.bucket import Bucket, Values
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, Contracts, parse
 from jetmesh.jetstream.transport import Transport
-from jetmesh.topology.names import CONTRACTS_BUCKET as BUCKET
+from jetmesh.topology.names import CONTRACTS_BUCKET
 from jetmesh.topology.streams import Stream
 
+BUCKET = CONTRACTS_BUCKET
 STREAM = f"KV_{BUCKET}"
 CONTRACTS = Bucket(BUCKET, {"deny_delete": True})
 
