@@ -1,11 +1,14 @@
 """The gates: the steps before an attempt, each made for a reaction. Their order stands in `jetmesh.runtime.handle`."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.outcome import Outcome
+from jetmesh.reaction import Reaction
 from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
@@ -83,10 +86,12 @@ class Certainty:
 
 class Concurrency:
     """Lets so many attempts run at a time in this process. The durable lets so many be in flight in all processes, but
-    what comes back late comes on the lane of the service."""
+    what comes back late comes on the lane of the service. In order there is one at a time of each stream: partitions go
+    on beside one another."""
 
-    def __init__(self, most: int) -> None:
-        self._room = asyncio.Semaphore(most)
+    def __init__(self, reaction: Reaction) -> None:
+        self._is_in_order = reaction.in_order
+        self._rooms = defaultdict[str, asyncio.Semaphore](partial(asyncio.Semaphore, reaction.in_flight_max))
 
     def is_open(self, _delivery: RawDelivery) -> bool:
         """Never: also one that finds room takes it."""
@@ -94,7 +99,7 @@ class Concurrency:
 
     async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Wait for room."""
-        async with self._room:
+        async with self._rooms[delivery.stream if self._is_in_order else ""]:
             return await then(delivery)
 
 
@@ -124,7 +129,7 @@ def rate_limit(binding: Binding) -> Gate | None:
 
 def concurrency(binding: Binding) -> Gate | None:
     """The gate of a reaction that declares a limit."""
-    return Concurrency(most) if (most := binding.reaction.in_flight_max) else None
+    return Concurrency(binding.reaction) if binding.reaction.in_flight_max else None
 
 
 def circuit_breaker(binding: Binding) -> Gate | None:

@@ -1,17 +1,20 @@
 """A reaction that declares `in_order` handles the deliveries of a stream in its order, however many processes run."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jetmesh import DeclarationError, Delivery, Permanent, Retry, Service, Tick
 from jetmesh.jetstream import api
-from jetmesh.testing import LocalMesh, MeshOf
+from jetmesh.testing import Broker, LocalMesh, MeshOf
 from jetmesh.topology import provision
+from jetmesh.topology.accounts import mappings
+from jetmesh.topology.partitions import partition_of
 from jetmesh.topology.provision import Change
-from tests.support.jobs import Asked, Finished, Noted, work
+from tests.support.jobs import Asked, Finished, Noted, desk, work
 from tests.support.operators import config_of
 
 NUMBER = 40
@@ -138,3 +141,36 @@ async def test_what_is_refused_for_good_holds_nobody(mesh_of: MeshOf) -> None:
     mesh = await mesh_of(service)
     await ask(mesh, 3)
     assert await finished(mesh, 2) == ["j-1", "j-2"]
+
+
+@pytest.fixture
+def routed_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that routes the jobs by key into two streams."""
+    pairs = ", ".join(f'"{source}": "{to}"' for source, to in mappings([desk()], {"JOBS": 2}).items())
+    config = tmp_path / "nats-server.conf"
+    config.write_text(f"mappings: {{{pairs}}}\n")
+    with Broker(tmp_path / "routed", "-c", str(config)) as server:
+        yield server
+
+
+async def test_partitions_go_on_beside_one_another(mesh_of: MeshOf, routed_broker: Broker) -> None:
+    """The first of one partition waits for the first of the other: one at a time would wait for ever."""
+    service, both = work(), asyncio.Barrier(2)
+    order: list[str] = []
+
+    @service.on(in_order=True)
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it together with one of the other partition."""
+        order.append(asked.job_id)
+        await asyncio.wait_for(both.wait(), 20)
+        return Finished(job_id=asked.job_id)
+
+    keys = [f"j-{number}" for number in range(20)]
+    sides = [[key for key in keys if partition_of(key, 2) == side][:4] for side in (0, 1)]
+    mesh = await mesh_of(desk(), service, start=False, NATS_URL=routed_broker.url, JETMESH_PARTITIONS="jobs=2")
+    for key in (key for pair in zip(*sides, strict=True) for key in pair):
+        await mesh.record(Asked(job_id=key))
+    await mesh.start(service)
+    await mesh.recorded(Finished, sides[0][-1])
+    await mesh.recorded(Finished, sides[1][-1])
+    assert [[key for key in order if key in side] for side in sides] == sides
