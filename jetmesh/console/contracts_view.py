@@ -15,7 +15,7 @@ from jetmesh.contracts.deployed import Deployed
 from jetmesh.contracts.readers import Readers
 from jetmesh.contracts.registry import DeployedContract
 from jetmesh.contracts.releases import NoRelease
-from jetmesh.contracts.schema import FACTS, Contract, Contracts, fields
+from jetmesh.contracts.schema import FACTS, Contract, Contracts, Field, fields
 
 RULES = ("enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "format")
 
@@ -58,6 +58,12 @@ async def contract(request: Request) -> Response:
         readers=found.readers_of(name), example=_example(schema), on_broker=found.on_broker.get(name),
         is_current=_is_current(found, name), described=described,
     )  # fmt: skip
+
+
+def fields_of(desk: Desk, name: str) -> list[Field]:
+    """The fields of an event by its contract; none if the app has no contract of this name."""
+    known = dict(package.contracts_of(desk.services))
+    return list(fields(known[name].consumer)) if name in known else []
 
 
 def described(schema: Mapping[str, Any]) -> str:

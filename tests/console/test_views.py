@@ -42,18 +42,6 @@ async def test_the_story_of_a_key_has_its_events_and_each_message_its_body(
     assert (await browser.get("/mesh/messages/SECRETS/1")).status_code == 404
 
 
-async def test_messages_are_found_by_type_and_trace_and_how_many_were_looked_at_is_said(
-    mesh_of: MeshOf, console_of: ConsoleOf
-) -> None:
-    mesh, browser = await _tolls(mesh_of, console_of)
-    assert "1 of the 1 newest messages fit" in (await browser.get("/mesh/story?type=tolls.paid")).text
-    assert "0 of the 0 newest" in (await browser.get("/mesh/story?type=cars.arrived")).text
-    (paid,) = [stored for stored in await mesh.story("car-1") if stored.type == "tolls.paid"]
-    trace = paid.headers["traceparent"][3:35] if "traceparent" in paid.headers else ""
-    found = (await browser.get("/mesh/story", params={"trace": trace or "0" * 32})).text
-    assert ("1 of the 1" if trace else "0 of the 1") in found
-
-
 @pytest.mark.parametrize("key", ["nobody", "a b", "*", "<b>&", "\u202eevil", "x" * 2_000], ids=range(6))
 async def test_a_key_that_is_not_there_says_what_to_do(mesh_of: MeshOf, console_of: ConsoleOf, key: str) -> None:
     _, browser = await _tolls(mesh_of, console_of)

@@ -164,6 +164,77 @@ function refresh() {
   }
 }
 
+// A search that goes on by itself, until all was looked at or it is stopped.
+const ROWS_MAX = 1000;
+function lookOn() {
+  const found = document.getElementById("found");
+  const next = () => found?.querySelector('a[rel="next"]');
+  if (!next()) return;
+  const button = element("button", { type: "button", id: "look-on", className: "button" }, "Look at all");
+  found.querySelector("nav.pages").append(button);
+  let goesOn = false;
+  button.addEventListener("click", async () => {
+    goesOn = !goesOn;
+    button.textContent = goesOn ? "Stop" : "Look at all";
+    while (goesOn && next()) {
+      try {
+        const answer = await fetch(next().href);
+        take(new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("found"));
+      } catch {
+        goesOn = false; // the console is away: the button goes on from here
+        button.textContent = "Look at all";
+      }
+      if (all("tbody tr", found).length >= ROWS_MAX) button.click();
+    }
+    if (!next()) button.remove();
+  });
+  function take(fresh) {
+    const rows = all("tbody tr", fresh), body = found.querySelector("tbody");
+    if (body) body.append(...rows);
+    else found.querySelector(".empty").replaceWith(fresh.querySelector(".scroll, .empty"));
+    document.getElementById("looked").replaceChildren(...fresh.querySelector("#looked").childNodes);
+    document.getElementById("fits").textContent = all("tbody tr", found).length.toLocaleString("en");
+    const following = fresh.querySelector('a[rel="next"]');
+    if (following) next().href = following.href;
+    else next().remove();
+    localize(found);
+  }
+}
+
+// Searches and filters that are kept under a name, in this browser; each is an address.
+function keep() {
+  for (const form of all("form[data-saved]")) {
+    const place = `jetmesh-saved-${form.dataset.saved}`;
+    const known = () => { try { return JSON.parse(localStorage.getItem(place)) ?? {}; } catch { return {}; } };
+    const store = (named) => { try { localStorage.setItem(place, JSON.stringify(named)); } catch { /* nothing is kept */ } show(); };
+    const list = element("ul", {});
+    const name = element("input", { id: "save-name", maxLength: 60, autocomplete: "off" });
+    const button = element("button", { type: "submit", id: "save", className: "button" }, "Keep these fields");
+    const asking = element("form", { className: "filters" }, element("label", {}, "Name ", name), button);
+    form.after(element("div", { className: "saved" }, list, asking));
+    asking.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+      if (name.value.trim()) store({ ...known(), [name.value.trim()]: String(query) });
+      name.value = "";
+    });
+    function show() {
+      list.replaceChildren(...Object.entries(known()).map(([title, query]) => {
+        const forget = element("button", { type: "button", className: "button quiet" }, "×");
+        forget.setAttribute("aria-label", `Forget ${title}`);
+        forget.addEventListener("click", () => { const { [title]: _, ...rest } = known(); store(rest); });
+        return element("li", {}, element("a", { href: `?${query}` }, title), forget);
+      }));
+    }
+    show();
+  }
+}
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
 // Keys.
 const dialog = document.getElementById("keys");
 function step(by) {
@@ -206,5 +277,7 @@ document.getElementById("help")?.addEventListener("click", () => dialog.showModa
 localize();
 neighbours();
 refresh();
+lookOn();
+keep();
 const mesh = document.body.dataset.live ? followMesh(document.body.dataset.live) : undefined;
 const rewind = mesh && rewinding(mesh);

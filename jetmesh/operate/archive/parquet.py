@@ -35,6 +35,15 @@ SOME = f"{SELECT} WHERE key IN (SELECT unnest($keys)) ORDER BY time, stream, seq
 # Limited by sequence as well: one level may have a million rows.
 KNOWN = f"{SELECT} WHERE key IN (SELECT unnest($keys)) AND sequence BETWEEN $first AND $last"
 
+AT = f"{SELECT} WHERE stream = $stream AND sequence = $sequence"
+FITS = """
+WHERE ($key = '' OR key = $key) AND starts_with(subject, $type) AND ($trace = '' OR trace_id = $trace)
+    AND time >= make_timestamp_ns($since) AND time < make_timestamp_ns($until)
+    AND (time, stream, sequence) < (make_timestamp_ns($time), $stream, $sequence::UBIGINT)
+"""
+NEWEST = f"{SELECT} {FITS} ORDER BY time DESC, stream DESC, sequence DESC LIMIT $count"
+COUNT = f"SELECT count(*) FROM read_parquet($files) {FITS}"
+
 
 class ArchiveError(ValueError):
     """The archive can't be used, or its contents are wrong; the text says what to do."""
@@ -95,6 +104,26 @@ class Archive:
         """The rows of these keys, oldest first."""
         return self._rows(SOME, keys=list(keys))
 
+    def newest(self, count: int, wanted: Mapping[str, object]) -> list[Row]:
+        """So many of the newest rows that are as wanted (`FITS`), also those that a restore has undone."""
+        return self._files_read(NEWEST, count=count, **wanted)
+
+    def count(self, wanted: Mapping[str, object]) -> int:
+        """How many rows are as wanted."""
+        files = self._files()
+        try:
+            return int(self._db.execute(COUNT, {"files": files, **wanted}).fetchall()[0][0]) if files else 0
+        except self._error as error:
+            raise self._unreadable(error) from None
+
+    def at(self, stream: str, sequence: int) -> Row | None:
+        """The row of this position, in the present life of its stream."""
+        return next(iter(self._rows(AT, stream=stream, sequence=sequence)), None)
+
+    def holds(self, row: Row) -> bool:
+        """Whether no restore of its stream has undone the row."""
+        return self._history(row).holds(row.sequence, row.time_ns / 1e9)
+
     def keep(self, rows: Sequence[tuple[Row, str]]) -> list[Row]:
         """Write each row that is not archived yet under its day, and check that all can be read back; returns the new
         ones.
@@ -144,9 +173,14 @@ class Archive:
             raise ArchiveError(f"{file} does not hold the rows that were written to it: check the disk")
 
     def _rows(self, query: str, **parameters: object) -> list[Row]:
-        files = [str(file) for file in sorted(self.folder.glob(FILES))]
-        rows = self._read(query, files=files, **parameters) if files else []
-        return [row for row in rows if self._history(row).holds(row.sequence, row.time_ns / 1e9)]
+        return [row for row in self._files_read(query, **parameters) if self.holds(row)]
+
+    def _files(self) -> list[str]:
+        return [str(file) for file in sorted(self.folder.glob(FILES))]
+
+    def _files_read(self, query: str, **parameters: object) -> list[Row]:
+        files = self._files()
+        return self._read(query, files=files, **parameters) if files else []
 
     def _history(self, row: Row) -> History:
         return self._histories.get(row.stream, UNKNOWN)
@@ -155,7 +189,10 @@ class Archive:
         try:
             return [Row(*values) for values in self._db.execute(query, parameters).fetchall()]
         except self._error as error:
-            raise ArchiveError(f"the archive {self.folder} can't be read: {error}") from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: Exception) -> ArchiveError:
+        return ArchiveError(f"the archive {self.folder} can't be read: {error}")
 
 
 def _columns(rows: Sequence[Row]) -> list[list[object]]:
