@@ -15,7 +15,7 @@ demo *arguments:
 load *arguments:
     uv run jetmesh load "$@"
 
-# figures beside the peers', all or a part: just bench hop|mesh|latency|memory|stored|hot-article|failing|footprint|replicas|chat
+# figures beside the peers', all or a part: just bench hop|mesh|latency|memory|stored|hot-article|failing|footprint|replicas|console|chat
 bench *arguments: tools
     uv run --group bench --group test python -m benchmarks "$@"
 

@@ -18,6 +18,7 @@ from benchmarks import (
     capacity,
     chart,
     chat,
+    console,
     failing,
     footprint,
     hop,
@@ -60,6 +61,7 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "footprint": lambda size, step: footprint.run(size.orders // 5, step),
     "failing": lambda size, step: failing.run(2 * size.seconds, max(1, size.rounds // 2 + 1), step),
     "replicas": lambda size, step: replicas.run(size.orders // 2, step),
+    "console": lambda size, step: console.run(size.orders // 5, 2 * size.seconds, step),
     "chat": lambda size, step: chat.run(size.seconds, step),
 }
 

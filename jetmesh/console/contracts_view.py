@@ -1,6 +1,7 @@
-"""`/mesh/contracts`: every event with its meaning, fields, example, owner and readers."""
+"""`/mesh/contracts`: every event with its meaning, fields, example, owner, readers, and what a change breaks."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +11,25 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jetmesh.console.desk import Desk, desk_of
-from jetmesh.contracts import deployed, package, readers, registry
+from jetmesh.contracts import compatibility, deployed, package, readers, registry, releases
+from jetmesh.contracts.compatibility import Break, Side
 from jetmesh.contracts.deployed import Deployed
-from jetmesh.contracts.readers import Readers
+from jetmesh.contracts.package import Package
+from jetmesh.contracts.readers import Reader, Readers
 from jetmesh.contracts.registry import DeployedContract
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import FACTS, Contract, Contracts, Field, fields
 
 RULES = ("enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "format")
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierContract:
+    """An earlier contract of an event, and what the present one breaks for those who know that one."""
+
+    name: str
+    is_same: bool
+    broken: Sequence[tuple[Break, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +40,32 @@ class Catalogue:
     readers: Readers
     apps: Mapping[str, Deployed]
     on_broker: Mapping[str, DeployedContract]
+    releases: Mapping[str, Contracts]
 
     def readers_of(self, name: str) -> list[str]:
         """All readers of a type: reactions, registered teams, other apps on the broker."""
         others = deployed.readers(self.apps.values(), name)
         return list(dict.fromkeys([*self.readers.of(name), *others]))
+
+    def teams_of(self, name: str) -> list[Reader]:
+        """The registered teams that read a type."""
+        return [team for team in self.readers.consumers if name in team.events]
+
+    def without(self, name: str, field: Field) -> list[str]:
+        """Whom it breaks if this field is removed."""
+        removed = Break(name, "field-removed", field.path, Side.CONSUMER, "", only_if_read=not field.required)
+        return self.readers.broken(removed, self.contracts[name])
+
+    def versions(self, name: str) -> list[EarlierContract]:
+        """The releases that have it, oldest first, and what is on the broker."""
+        earlier = {version: release[name] for version, release in self.releases.items() if name in release}
+        if there := self.on_broker.get(name):
+            earlier["on the broker"] = there.contract
+        return [self._version(title, old, self.contracts[name]) for title, old in earlier.items()]
+
+    def _version(self, title: str, old: Contract, new: Contract) -> EarlierContract:
+        found = compatibility.compare({new.type: old}, {new.type: new})
+        return EarlierContract(title, old == new, readers.counted(found, self.readers, {new.type: old}))
 
 
 async def contracts(request: Request) -> Response:
@@ -55,7 +88,10 @@ async def contract(request: Request) -> Response:
     schema = one.consumer
     return desk.page(
         request, "contract.html", name=name, schema=schema, facts=schema[FACTS], fields=list(fields(schema)),
-        readers=found.readers_of(name), example=_example(schema), on_broker=found.on_broker.get(name),
+        readers=found.readers_of(name), versions=found.versions(name), teams=found.teams_of(name),
+        without={field.path: found.without(name, field) for field in fields(schema)},
+        family=[other for other in found.contracts if _family(other) == _family(name)],
+        example=_example(schema), on_broker=found.on_broker.get(name),
         is_current=_is_current(found, name), described=described,
     )  # fmt: skip
 
@@ -71,6 +107,20 @@ def described(schema: Mapping[str, Any]) -> str:
     kind = " or ".join(str(each["type"]) for each in schema.get("anyOf", [schema]) if "type" in each)
     rules = (f"{name} {schema[name]}" for name in RULES if name in schema)
     return ", ".join([kind or "anything", *rules])
+
+
+def _family(name: str) -> str:
+    """The name that all versions of a type share: `_v2` and the like are left out."""
+    return re.sub(r"_v\d+$", "", name)
+
+
+def _releases(packages: Iterable[Package]) -> dict[str, Contracts]:
+    """The releases of these packages, each with the package's name and its version."""
+    found: dict[str, Contracts] = {}
+    for each in packages:
+        for version, contracts in releases.by_version(each.folder).items():
+            found[f"{each.name} {version}"] = contracts
+    return found
 
 
 def _example(schema: Mapping[str, Any]) -> Any:
@@ -95,7 +145,9 @@ async def _catalogue(desk: Desk) -> Catalogue:
         on_broker = {}
     apps = await deployed.fetch(connection)
     others = {name: app for name, app in apps.items() if name != desk.app_name}
-    return Catalogue(dict(sorted(known.items())), Readers(desk.services, consumers), others, on_broker)
+    return Catalogue(
+        dict(sorted(known.items())), Readers(desk.services, consumers), others, on_broker, _releases(packages)
+    )
 
 
 ROUTES = [Route("/mesh/contracts", contracts), Route("/mesh/contracts/{type}", contract)]

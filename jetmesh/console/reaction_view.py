@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jetmesh.common import lenient
+from jetmesh.console.attempts import attempts_at
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.state import cells
 from jetmesh.failure import Unavailable
@@ -24,6 +25,9 @@ from jetmesh.topology.names import timer, timers_of
 from jetmesh.topology.streams import Consumer, topology
 
 SHOWN = 20
+TRACED = 30
+"""Of how many of the newest deliveries the attempts are looked for."""
+WORST = 5
 LOOKED_AT = 500
 """How far back a stream is looked through for the last deliveries."""
 
@@ -60,14 +64,19 @@ async def reaction(request: Request) -> Response:
     desk = desk_of(request)
     found = _reaction(desk, request.path_params["service"], request.path_params["name"])
     durables = await _durables(desk, found)
-    lists = await asyncio.gather(*(_deliveries(desk, durable) for durable in durables if durable.info))
+    lists: Sequence[list[LastDelivery]] = await asyncio.gather(
+        *(_deliveries(desk, durable) for durable in durables if durable.info)
+    )
     deliveries = sorted((each for some in lists for each in some), key=lambda each: each.message.time, reverse=True)
+    attempts = await asyncio.to_thread(
+        attempts_at, desk.places.state, found, [(each.stream, each.message) for each in deliveries[:TRACED]]
+    )
     whose = f"{found.service}.{found.name}"
     known = cells(await desk.watch.now()).get(whose, {})
     waiting = await _waiting(desk, found)
     return desk.page(
         request, "reaction.html", reaction=found, whose=whose, durables=durables, deliveries=deliveries[:SHOWN],
-        known=known, waiting=waiting,
+        known=known, waiting=waiting, attempts=attempts, traced=min(TRACED, len(deliveries)), worst=WORST,
     )  # fmt: skip
 
 
@@ -99,7 +108,7 @@ async def _deliveries(desk: Desk, durable: DurableState) -> list[LastDelivery]:
     if last:
         page = await context.direct_get.page(stream, ">", max(1, last - LOOKED_AT + 1), LOOKED_AT)
         found = [m for m in page.messages if any(covers(s, m.subject) for s in durable.consumer.subjects)]
-    return [_delivery(stream, message, durable.info) for message in found[-SHOWN:]]
+    return [_delivery(stream, message, durable.info) for message in found[-TRACED:]]
 
 
 def _delivery(stream: str, message: Stored, info: dict[str, Any]) -> LastDelivery:

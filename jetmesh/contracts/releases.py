@@ -32,10 +32,16 @@ def released(folder: Path) -> list[Contracts]:
     Raises:
         NoRelease: there is none.
     """
-    files = sorted(folder.glob("releases/*.json"), key=lambda file: _number(file.stem))
-    if not files:
+    found = by_version(folder)
+    if not found:
         raise NoRelease(f"no release in {folder / 'releases'}: write the first with `jetmesh contracts release`")
-    return [release for file in files for release in from_file(file)]
+    return list(found.values())
+
+
+def by_version(folder: Path) -> dict[str, Contracts]:
+    """The releases of the package in `folder` by their versions, oldest first."""
+    files = sorted(folder.glob("releases/*.json"), key=lambda file: _number(file.stem))
+    return {file.stem: release for file in files for release in from_file(file)}
 
 
 def write(folder: Path, version: str, contracts: Contracts) -> Path:

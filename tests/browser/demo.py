@@ -40,6 +40,11 @@ class Demo:
         """Of the orders' HTTP edge."""
         return str(self.endpoints["http_url"])
 
+    @property
+    def console_url(self) -> str:
+        """Of the console's first page."""
+        return str(self.endpoints["console_url"])
+
     def kill(self, name: str) -> None:
         """End a process; the demo starts it again."""
         os.kill(self._pid(name), signal.SIGKILL)

@@ -106,6 +106,22 @@ async def test_a_bank_that_wavers_is_asked_again_and_each_try_is_seen(running: D
     assert "The card's issuer does not answer" in story
 
 
+async def test_the_console_has_the_attempts_that_the_order_page_shows(running: Demo, browsing: Browsing) -> None:
+    page = await bought(browsing, running, "pm_sandbox_flaky")
+    await until_complete(page)
+    order = page.url.rpartition("/")[2]
+    await page.goto(f"{running.console_url}/reactions/payments/authorize")
+    row = page.locator("tr", has_text=order)
+    for _ in range(100):  # spans arrive a moment after their events
+        if await row.locator("td").nth(4).inner_text() == "3":
+            break
+        await page.reload()
+    assert await row.locator("td").nth(4).inner_text() == "3"
+    failing = await page.locator("#failing ~ div").first.inner_text()
+    assert failing.count("the card's issuer does not answer") >= 2
+    await require_accessible(page)
+
+
 async def test_an_order_is_cancelled_in_the_middle(running: Demo, browsing: Browsing) -> None:
     with running.paused("payments"):
         page = await bought(browsing, running)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from jetmesh import Service
 from jetmesh.console import body
 from jetmesh.console.waterfall import bars
 from jetmesh.jetstream.api import request
@@ -13,6 +14,7 @@ from jetmesh.operate.dead_letters import DeadLetters
 from jetmesh.operate.key_history import StoryEvent
 from jetmesh.operate.span_record import SpanRecord
 from jetmesh.testing import LocalMesh, MeshOf
+from jetmesh_contracts import OrderCancelled
 from tests.console.conftest import ConsoleOf
 from tests.console.forms import send
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
@@ -134,3 +136,20 @@ def test_a_hostile_body_is_shown_whole_with_what_is_wrong(data: bytes) -> None:
     assert shown.complaints or any(line.complaint for line in shown.lines)
     assert len(body.difference(data, b"{}")) > 0
     assert isinstance(body.editable(data), str)
+
+
+async def test_a_contract_has_its_releases_and_whom_the_removal_of_a_field_breaks(console_of: ConsoleOf) -> None:
+    """The events of the reference mesh have releases and registered teams."""
+    shop = Service("orders")
+
+    @shop.on
+    async def apologize(order: OrderCancelled) -> None:
+        """An order was cancelled."""
+
+    page = (await (await console_of([shop])).get("/mesh/contracts/orders.cancelled")).text
+    assert "fulfilment@example.com" in page
+    assert re.search(r"0\.1\.0</th><td>(the same|another one)", page)
+    (row,) = re.findall(r"<tr><td class=\"id\"><code>reason</code>.*?</tr>", page, re.DOTALL)
+    assert [whom for whom in ("orders", "fulfilment", "marketplace") if whom not in row] == []
+    (row,) = re.findall(r"<tr><td class=\"id\"><code>order_id</code>.*?</tr>", page, re.DOTALL)
+    assert "bookkeeping" not in row

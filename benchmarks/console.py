@@ -1,0 +1,218 @@
+"""What the console costs: its first view, itself and a browser under load, many viewers, and the mesh beside it."""
+
+import asyncio
+import os
+import shutil
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from playwright.async_api import Page, async_playwright
+
+from benchmarks import meshes, workload
+from benchmarks.figures import MEGABYTE, Row, spread
+from benchmarks.meshes import Running
+from benchmarks.processes import cpu_seconds
+from benchmarks.progress import Step
+from jetmesh.common.ports import HOST, free_port
+from jetmesh.operate.load import drive
+from jetmesh.testing.jaeger import Jaeger
+
+PART = "console"
+ORDERS_A_SECOND = 10_000 / 60
+WARM_UP_ORDERS = 300
+VIEWERS = 100
+ROUNDS = 2
+BROWSER = "chrom"
+"""How the programs of Chromium begin, as the kernel names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of a core the console and a browser took, and the console's memory before and after."""
+
+    console: float
+    browser: float
+    seconds: float
+    memory_bytes: tuple[int, int]
+
+    @property
+    def grown_in_an_hour(self) -> float:
+        """The growth of the largest resident set, as if it went on."""
+        before, after = self.memory_bytes
+        return (after - before) / self.seconds * 3_600
+
+
+async def run(count: int, seconds: float, step: Step) -> list[Row]:
+    """One mesh; its console is there all the time, and reads while somebody looks."""
+    skus = workload.articles()
+    with Jaeger() as jaeger:
+        async with meshes.started(jaeger.otlp_http, skus=skus) as running:
+            step("warming up")
+            await running.take(list(workload.good_orders("warm", WARM_UP_ORDERS, skus)))
+            url = await _console(running)
+            step("the first view")
+            async with _browser() as page:
+                first_ms = await _first_view(url, page)
+                step(f"10,000 orders a minute for {seconds:g} s, with a viewer")
+                looked = await _under_load(running, skus, seconds)
+            step(f"{VIEWERS} viewers")
+            async with _viewers(url, VIEWERS):
+                crowd = await _share(running, asyncio.sleep(min(seconds, 15)))
+            ratios = [await _slowdown(running, url, skus, count, number, step) for number in range(ROUNDS)]
+    return _rows(first_ms, looked, crowd, ratios)
+
+
+def _rows(first_ms: float, looked: Share, crowd: Share, ratios: Sequence[float]) -> list[Row]:
+    load, memory = "10,000 orders a minute, with a viewer", max(looked.memory_bytes)
+    browser = [Row(PART, f"{load}: the browser's share of a core", "Chromium", looked.browser, "%", goal="30 %")]
+    return [
+        Row(PART, "first view of the flow, from cold", "console", first_ms, "ms", goal="1,000 ms"),
+        Row(PART, f"{load}: share of a core", "console", looked.console, "%", memory_bytes=memory, goal="20 %"),
+        *(browser if shutil.which("chromium") else []),
+        Row(PART, f"{load}: growth of memory in an hour", "console", looked.grown_in_an_hour / MEGABYTE, "MB"),
+        Row(PART, f"{VIEWERS} viewers: share of a core", "console", crowd.console, "%",
+            memory_bytes=max(crowd.memory_bytes)),
+        Row(PART, "time of the mesh for a burst, with a viewer", "× without", statistics.median(ratios), "×",
+            spread=spread(ratios), goal="1.03 ×"),
+    ]  # fmt: skip
+
+
+async def _console(running: Running) -> str:
+    """A process of its own; it has read nothing yet."""
+    port = free_port()
+    running.processes.start("console", "jetmesh", "console", "--port", str(port))
+    url, deadline = f"http://{HOST}:{port}/mesh", time.monotonic() + meshes.SECONDS_MAX
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while time.monotonic() < deadline:
+            try:
+                await client.get(f"{url}/livez")
+            except httpx.TransportError:
+                await asyncio.sleep(meshes.POLL_SECONDS)
+            else:
+                return url
+    raise meshes.Late(f"the console does not answer:\n{running.processes.log('console')[-2_000:]}")
+
+
+@asynccontextmanager
+async def _browser() -> AsyncIterator[Page | None]:
+    """A page in Chromium, if it is installed."""
+    path = shutil.which("chromium")
+    if path is None:
+        yield None
+        return
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            yield await browser.new_page()
+        finally:
+            await browser.close()
+
+
+async def _first_view(url: str, page: Page | None) -> float:
+    """Milliseconds until the picture is there with figures; without a browser until the answer is."""
+    began = time.perf_counter()
+    if page:
+        await page.goto(url)
+        await page.locator("svg.flow [data-state=good]").first.wait_for()
+    else:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+            (await client.get(url)).raise_for_status()
+    return (time.perf_counter() - began) * 1e3
+
+
+async def _under_load(running: Running, skus: Sequence[str], seconds: float) -> Share:
+    orders = list(workload.good_orders("looked-at", round(ORDERS_A_SECOND * seconds), skus))
+
+    async def load() -> None:
+        await drive(running.client, orders, ORDERS_A_SECOND)
+
+    found = await _share(running, load())
+    await running.drained()
+    return found
+
+
+async def _share(running: Running, work: Awaitable[None]) -> Share:
+    """What the console and a browser use while this goes on."""
+    console, browser, memory = _used(running), _browser_seconds(), running.processes.memory_bytes()["console"]
+    began = time.perf_counter()
+    await work
+    seconds = time.perf_counter() - began
+    return Share(
+        (_used(running) - console) / seconds * 100,
+        (_browser_seconds() - browser) / seconds * 100,
+        seconds,
+        (memory, running.processes.memory_bytes()["console"]),
+    )
+
+
+def _used(running: Running) -> float:
+    return running.processes.cpu_seconds()["console"]
+
+
+def _browser_seconds() -> float:
+    """The CPU of all processes of Chromium below this one."""
+    parents = {int(path.name): _parent(path) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    mine = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
+        mine |= more
+    return sum(_seconds(pid) for pid in mine if _name(pid).startswith(BROWSER))
+
+
+def _parent(folder: Path) -> int:
+    try:
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _seconds(pid: int) -> float:
+    try:
+        return cpu_seconds(pid)
+    except OSError:
+        return 0.0
+
+
+@asynccontextmanager
+async def _viewers(url: str, count: int) -> AsyncIterator[None]:
+    """So many streams of events are open for the block."""
+    limits = httpx.Limits(max_connections=count)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=60, limits=limits))
+        begun = [asyncio.Event() for _ in range(count)]
+        tasks = [asyncio.create_task(_look(client, f"{url}/live", each)) for each in begun]
+        try:
+            await asyncio.gather(*(each.wait() for each in begun))
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _look(client: httpx.AsyncClient, url: str, begun: asyncio.Event) -> None:
+    async with client.stream("GET", url) as answer:
+        async for _ in answer.aiter_raw():
+            begun.set()
+
+
+async def _slowdown(running: Running, url: str, skus: Sequence[str], count: int, number: int, step: Step) -> float:
+    """How many times as long a burst takes with a viewer as without; every other round begins with the viewer."""
+    seconds = {}
+    for looked_at in (False, True) if number % 2 == 0 else (True, False):
+        step(f"{count:,} orders {'with' if looked_at else 'without'} a viewer, round {number + 1} of {ROUNDS}")
+        burst = list(workload.good_orders(f"{'seen' if looked_at else 'unseen'}-{number}", count, skus))
+        async with _viewers(url, int(looked_at)):
+            seconds[looked_at] = (await running.take(burst)).ended_seconds
+    return seconds[True] / seconds[False]
