@@ -18,10 +18,11 @@ from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from jetmesh.client.mesh import Mesh, connect
-from jetmesh.event import Event
+from jetmesh.event import Event, EventType
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.request_model import AnyRequest, Response
 from jetmesh.runtime.publish_result import PublishResult
+from jetmesh.runtime.reader import RecordedPage
 
 T = TypeVar("T")
 
@@ -55,6 +56,10 @@ class SyncMesh:
     def request(self, request: AnyRequest[Response], *, timeout_seconds: float = 5.0) -> Response:
         """Ask the service that answers a request, as `Mesh.request` does."""
         return self._open().call(lambda mesh: mesh.request(request, timeout_seconds=timeout_seconds))
+
+    def read(self, key: str, event_type: EventType, *, after: int = 0, limit: int = 100) -> RecordedPage:
+        """A page of the events of a type that were recorded about a key, as `Mesh.read` has it."""
+        return self._open().call(lambda mesh: mesh.read(key, event_type, after=after, limit=limit))
 
     def close(self) -> None:
         """Flush, disconnect and end the thread; also done when the interpreter exits."""

@@ -109,3 +109,16 @@ async def test_a_close_in_the_midst_of_a_call_ends_it(mesh_of: MeshOf, nats_brok
         await asyncio.wait_for(calling, 10)
     assert isinstance(await asyncio.to_thread(mesh.publish, Asked(job_id="j-2")), Taken)
     await asyncio.to_thread(mesh.close)
+
+
+async def test_what_was_recorded_is_read(mesh_of: MeshOf, nats_broker: Broker) -> None:
+    local = await mesh_of(desk())
+    for number in range(3):
+        await local.record(Asked(job_id="j-1", effort=number + 1))
+
+    def read() -> tuple[list[int], int]:
+        with jetmesh.connect_sync(nats_broker.url) as mesh:
+            page = mesh.read("j-1", Asked, after=1, limit=1)
+        return [Asked.read(each.data).effort for each in page.events], page.left
+
+    assert await asyncio.to_thread(read) == ([2], 1)
