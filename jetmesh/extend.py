@@ -1,6 +1,7 @@
 """What an app adds to the runtime's commands: its checks for `jetmesh audit`, its events for `jetmesh load`, its
-backing services for `jetmesh dev`. Services import nothing of it."""
+backing services for `jetmesh dev`, its pages for `jetmesh console`. Services import nothing of it."""
 
+from jetmesh.console.added import ConsoleItem, ConsolePage
 from jetmesh.local.backing import Backing, BackingServices
 from jetmesh.local.plan import listens
 from jetmesh.local.state import StateFolder
@@ -14,6 +15,8 @@ __all__ = [
     "Backing",
     "BackingServices",
     "Books",
+    "ConsoleItem",
+    "ConsolePage",
     "Interval",
     "Load",
     "Spec",

@@ -36,6 +36,7 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
     it; on another address it needs JETMESH_CONSOLE_TOKEN, or an OIDC proxy (JETMESH_CONSOLE_PROXIES).
     """
     with brought_by("console", "`jetmesh console`"):
+        from jetmesh.console.added import ADDED
         from jetmesh.console.link import Link
         from jetmesh.console.places import Places
         from jetmesh.console.serving import run
@@ -47,7 +48,7 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
     }
     variables = {**target.variables, **said}
     settings = read(ConsoleSettings, variables)
-
+    added = [page for pages in apps.added(services, ADDED) for page in pages()]
     places = Places(
         state=state.folder if state.is_held else None,
         archive=archive or state.archive,
@@ -59,7 +60,7 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
     def ready(url: str) -> None:
         say(f"The console of {target.found} is at {url}; Ctrl-C ends it.")
 
-    asyncio.run(run(services, Link(target.settings), settings, places, ready))
+    asyncio.run(run(services, Link(target.settings), settings, places, added, ready))
 
 
 def _as_console(target: Target, state: StateFolder, *, read_only: bool) -> Target:

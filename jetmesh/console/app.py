@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jetmesh.console import (
+    added_view,
     contracts_view,
     flow_view,
     health_view,
@@ -26,6 +27,7 @@ from jetmesh.console import (
     streams_view,
 )
 from jetmesh.console.access import COOKIE, SESSION_SECONDS, Access, NotAllowed, User
+from jetmesh.console.added import ConsolePage
 from jetmesh.console.desk import ROOT, Desk, asked, desk_of
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
@@ -46,12 +48,17 @@ OPEN, OPEN_FOLDER = (f"{ROOT}/login", f"{ROOT}/livez"), "/assets/"
 
 @asynccontextmanager
 async def console(
-    services: Sequence[Service], link: Link, settings: ConsoleSettings, places: Places, leaving: asyncio.Event
+    services: Sequence[Service],
+    link: Link,
+    settings: ConsoleSettings,
+    places: Places,
+    leaving: asyncio.Event,
+    added: Sequence[ConsolePage] = (),
 ) -> AsyncIterator[ASGIApp]:
     """The application, for as long as the block runs."""
     access = Access(settings)
     letters = Letters(link, [service.name for service in services])
-    desk = Desk(services, link, Watch(link, services), RecordedMinutes(link, services), access, letters, places)
+    desk = Desk(services, link, Watch(link, services), RecordedMinutes(link, services), access, letters, places, added)
     app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:
@@ -77,6 +84,7 @@ def _routes(desk: Desk) -> list[Route]:
         *contracts_view.ROUTES,
         *health_view.ROUTES,
         *login_view.ROUTES,
+        *added_view.routes(desk.added),
     ]
 
 
@@ -107,7 +115,7 @@ class AccessMiddleware:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Cache-Control", "no-store")
-                if user and user.is_new:
+                if user and user.is_new and scope["path"].startswith(ROOT):  # elsewhere the browser sends no cookie
                     headers.append("Set-Cookie", session_cookie(user.session, scope))
             await send(message)
 

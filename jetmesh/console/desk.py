@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from jetmesh.app import name_of
 from jetmesh.console.access import Access, Caller, NotAllowed, User
+from jetmesh.console.added import ConsolePage
 from jetmesh.console.jobs import LetterJobs
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
@@ -55,6 +56,7 @@ class Desk:
     access: Access
     letters: Letters
     places: Places = field(default_factory=Places)
+    added: Sequence[ConsolePage] = ()
     jobs: LetterJobs = field(default_factory=LetterJobs)
     pages: Environment = field(default_factory=templates)
     assets: Assets = field(default_factory=lambda: Assets(console=STATIC))
@@ -85,7 +87,7 @@ class Desk:
         html = self.pages.get_template(template).render(
             root=ROOT,
             asset=self.assets.url,
-            views=VIEWS,
+            views={**VIEWS, **{page.path: (page.title, page.key) for page in self.added}},
             app_name=self.app_name,
             here=request.url.path,
             query=request.url.query,

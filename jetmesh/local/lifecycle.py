@@ -74,6 +74,24 @@ class Lifecycle:
         pids = {each.name: each.pid for each in [*self._foundation, *self._services]}
         self._plan.endpoints(pids).write(self._plan.state.endpoints)
 
+    def pid(self, name: str) -> int:
+        """The id of the process of this name; 0 while none runs."""
+        return self._named(name).pid
+
+    async def hold(self, name: str) -> None:
+        """Stop a process, and leave it so until it is released."""
+        await self._named(name).stop()
+        self.announce()
+
+    async def release(self, name: str) -> None:
+        """Start a process that was held.
+
+        Raises:
+            StartFailed: with the end of its log.
+        """
+        await self._named(name).start()
+        self.announce()
+
     async def stop_services(self) -> None:
         """Stop the services: each finishes its deliveries in flight and sends its last spans."""
         services, self._services = self._services, []
@@ -86,6 +104,9 @@ class Lifecycle:
         await self.stop_services()
         for each in reversed(self._foundation):
             await each.stop()
+
+    def _named(self, name: str) -> Supervisor:
+        return next(each for each in (*self._foundation, *self._services) if each.name == name)
 
     def _supervisors(self, specs: Sequence[Spec]) -> list[Supervisor]:
         return [Supervisor(spec, self._plan.state, self._on_change) for spec in specs]

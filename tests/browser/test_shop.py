@@ -1,12 +1,10 @@
 """The shop in a real browser, on the whole mesh: an order is bought, followed, declined, cancelled."""
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 from playwright.async_api import Page
 
-from tests.browser.demo import Demo, buy, choose, demo, until_complete
+from tests.browser.demo import Demo, buy, choose, until_complete
 from tests.support.browser import (
     PHONE,
     THEMES,
@@ -29,12 +27,6 @@ LIT = (
 )
 HOSTILE_ID = "o-<b&\"'%22~|`x"
 HOSTILE_EMAIL = "\"><img src=x onerror=document.title='x'>\u202egro.elpmaxe@ada"
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with demo(tmp_path_factory.mktemp("shop")) as up:
-        yield up
 
 
 async def bought(browsing: Browsing, running: Demo, payment_method: str = "pm_card_visa", theme: str = "light") -> Page:

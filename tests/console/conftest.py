@@ -7,6 +7,7 @@ import httpx
 import pytest_asyncio
 
 from jetmesh import App, Service
+from jetmesh.console.added import ConsolePage
 from jetmesh.console.link import Link
 from jetmesh.console.serving import served
 from jetmesh.console.settings import ConsoleSettings
@@ -21,11 +22,14 @@ async def console_of(broker: Broker) -> AsyncIterator[ConsoleOf]:
     """`browser = await console_of(services)`: a browser at the console of these services, with its settings."""
     async with AsyncExitStack() as stack:
 
-        async def opened(services: Sequence[Service], **variables: str) -> httpx.AsyncClient:
+        async def opened(
+            services: Sequence[Service], *, added: Sequence[ConsolePage] = (), **variables: str
+        ) -> httpx.AsyncClient:
             link = Link(read(Settings, {"NATS_URL": broker.url, "JETMESH_CONNECT_SECONDS": "0.5"}))
             said = {f"JETMESH_CONSOLE_{name.upper()}": value for name, value in variables.items()}
             settings = read(ConsoleSettings, {"JETMESH_CONSOLE_PORT": "0", **said})
-            url, _ = await stack.enter_async_context(served(App(services, name="tolls"), link, settings))
+            app = App(services, name="tolls")
+            url, _ = await stack.enter_async_context(served(app, link, settings, added=added))
             return await stack.enter_async_context(httpx.AsyncClient(base_url=url.removesuffix("/mesh"), timeout=20))
 
         yield opened

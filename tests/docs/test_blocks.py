@@ -113,7 +113,8 @@ def test_data_is_what_its_reader_takes(block: Block) -> None:
 def test_a_project_names_what_its_page_declares(block: Block) -> None:
     declared = "".join(other.text for other in blocks("python") if other.page in (block.page, "README.md"))
     for reference in tomllib.loads(block.text)["tool"]["jetmesh"].values():
-        assert f"\n{reference.partition(':')[2]} = " in declared
+        name = reference.partition(":")[2]
+        assert f"\n{name} = " in declared or f"\ndef {name}(" in declared
 
 
 @each("sql")

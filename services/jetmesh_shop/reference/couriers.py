@@ -28,10 +28,15 @@ class Couriers:
 
     def __init__(self, context: Context, count: int) -> None:
         self._context = context
-        self.names = [f"{PREFIX}{number}" for number in range(1, count + 1)]
+        self.names: list[str] = []
+        self.be_at_least(count)
         self._shifts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
         self._said: dict[str, float] = {}
+
+    def be_at_least(self, count: int) -> None:
+        """Let more of them come on duty, where they are fewer."""
+        self.names += [f"{PREFIX}{number}" for number in range(len(self.names) + 1, count + 1)]
 
     async def carry(self) -> None:
         """Come on duty, and deliver, for ever."""

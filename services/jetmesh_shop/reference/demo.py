@@ -34,6 +34,9 @@ from jetmesh_shop.reference import couriers, mix, placing, stock, summary
 from jetmesh_shop.reference.audit import AUDIT, collect
 from jetmesh_shop.reference.backing import BACKING, shop
 from jetmesh_shop.reference.couriers import Couriers
+from jetmesh_shop.reference.fault_control import Control
+from jetmesh_shop.reference.faults import Faults
+from jetmesh_shop.reference.state import Stores
 
 INTERRUPTED = 130
 FIRST_STORY_SECONDS = 30.0
@@ -59,8 +62,8 @@ class Wishes:
 class Play:
     """What happens, in its order."""
 
-    def __init__(self, asked: Wishes, view: View, plan: Plan, mesh: Lifecycle) -> None:
-        self.asked, self.view, self.plan, self.mesh = asked, view, plan, mesh
+    def __init__(self, asked: Wishes, view: View, plan: Plan, mesh: Lifecycle, control: Control) -> None:
+        self.asked, self.view, self.plan, self.mesh, self.control = asked, view, plan, mesh, control
         self.http_url = plan.backing.urls["http_url"]
 
     async def perform(self) -> int:
@@ -82,8 +85,10 @@ class Play:
             if self.asked.leave:
                 await self._until_ended(context, count, on_duty)
                 return await self._summary(context, placed)
-        self._invite(first)
-        await asyncio.Event().wait()
+        faults = Faults(context, self.mesh, Stores(self.plan.state.folder).bank, on_duty)
+        async with self.control.over(faults):
+            self._invite(first)
+            await asyncio.Event().wait()
         return 0
 
     async def _first_order(self, context: Context) -> str:
@@ -181,11 +186,14 @@ def demo(state: StateFolder, wanted: Mapping[str, int], *, free: bool, **wishes:
         raise click.UsageError("--json goes with --exit: it prints the summary")
     view = View(SERVICES, stderr=asked.as_json)
 
+    control = Control()
+
     def planned() -> Plan:
-        return shop(state, ports.chosen(BACKING.ports, wanted, free=free, own_broker=not their_broker()))
+        found = shop(state, ports.chosen(BACKING.ports, wanted, free=free, own_broker=not their_broker()))
+        return found if asked.leave else control.told_to_the_console(found)
 
     async def play(plan: Plan, mesh: Lifecycle) -> int:
-        return await Play(asked, view, plan, mesh).perform()
+        return await Play(asked, view, plan, mesh, control).perform()
 
     with state.held(state.folder / name for name in BACKING.files):
         try:
