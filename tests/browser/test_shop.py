@@ -148,6 +148,20 @@ async def test_a_page_recovers_when_the_shop_was_away(running: Demo, browsing: B
     assert "Delivered. Enjoy it!" in await words_of(page)
 
 
+async def test_a_page_says_that_the_mesh_is_away_and_comes_back_by_itself(running: Demo, browsing: Browsing) -> None:
+    page = await bought(browsing, running)
+    await until_complete(page)
+    kept = {each["name"]: each["value"] for each in await page.context.cookies()}
+    with browsing.complaints.expected():
+        with running.paused("nats"):
+            await page.reload()
+            await page.get_by_role("heading", name="The mesh does not answer.").wait_for()
+            async with httpx.AsyncClient(cookies=kept, trust_env=False, timeout=30) as client:
+                mail = await client.get(f"{page.url}/mails/0")
+            assert (mail.status_code, "The mesh does not answer now" in mail.text) == (503, True)
+        await page.get_by_role("heading", name="Delivered. Enjoy it!").wait_for(timeout=60_000)
+
+
 async def test_everything_works_without_scripts(running: Demo, browsing: Browsing) -> None:
     page = await browsing.page(javascript=False)
     await page.goto(running.url)

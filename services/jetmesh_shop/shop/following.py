@@ -28,6 +28,8 @@ LAST_SPANS = timedelta(seconds=6)
 """Spans and mails come after their events: so long the page waits for the last of them."""
 MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
 """A mail's own styles, and nothing else: no script, no picture from elsewhere, no form."""
+MAIL_AWAY = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Mail</title>
+<p>The mesh does not answer now. The mail was sent: load the page again in a moment to read it.</p></html>"""
 
 
 async def show(request: Request) -> Response:
@@ -81,14 +83,20 @@ async def cancel(request: Request) -> Response:
 async def mail(request: Request) -> Response:
     """A mail's HTML as it was sent, for a frame of the page."""
     shop, order_id = shop_of(request), request.path_params["order_id"]
-    if refused := await _refused(request):
+    headers = {"Content-Security-Policy": MAIL_POLICY, "Cache-Control": "no-store"}
+    refused = await _refused(request)
+    if refused and refused.status_code != AWAY:
         return refused
-    story = await read(shop.mesh, order_id)
+    try:
+        story = {} if refused else await read(shop.mesh, order_id)
+    except Unavailable:
+        story = {}
+    if not story:
+        return HTMLResponse(MAIL_AWAY, AWAY, headers)
     mails = await asyncio.to_thread(shop.evidence.mails_of, view.message_ids(story))
     number = request.path_params["number"]
     if not 0 <= number < len(mails):
         return Response(status_code=404)
-    headers = {"Content-Security-Policy": MAIL_POLICY, "Cache-Control": "no-store"}
     return HTMLResponse(mails[number].html, headers=headers)
 
 

@@ -137,6 +137,7 @@ def where(story: Story) -> str:
         ("delivery.delivered", "Delivered. Enjoy it!"),
         ("delivery.dispatched", "Paid, and on its way."),
         ("delivery.delayed", "Paid. The couriers need longer than promised."),
+        ("delivery.queued", "Paid. It waits for a free courier."),
     ):
         if kind in story:
             return title
