@@ -66,7 +66,7 @@ format:
 # what CI checks: lint and all tests
 check: lint test
 
-# pictures of the pages for README and docs, of a demo that runs: just screenshots http://127.0.0.1:8000
+# pictures of the pages for README and docs, of a demo that runs: just screenshots http://127.0.0.1:8000 http://127.0.0.1:8088/mesh
 screenshots *arguments:
     uv run --group test python -m tools.screenshots "$@"
 

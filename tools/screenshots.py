@@ -1,6 +1,7 @@
 """Pictures of the pages for the documentation, taken in Chromium on a running demo: `just screenshots`."""
 
 import asyncio
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "pictures"
 SIZE: ViewportSize = {"width": 1280, "height": 860}
 LIFE_SIZE: ViewportSize = {"width": 1280, "height": 490}
+CONSOLE_SIZE: ViewportSize = {"width": 1360, "height": 900}
 FLAKY = "pm_sandbox_flaky"
+POISON = "Poison: Publish one"
+NOT_ZERO = re.compile("[1-9]")
+MESH_MS = 60_000
 FRAME_MS, LAST_FRAME_MS = 450, 3_000
 RECORDS = """
   window.shown = [];
@@ -34,15 +39,16 @@ SHOWS = """html => {
 }"""
 
 
-async def main(shop_url: str, folder: Path) -> None:
+async def main(shop_url: str, console_url: str, folder: Path) -> None:
     """Every picture, in both themes."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--hide-scrollbars"]
         )
         for theme in ("light", "dark"):
-            await shop(browser, shop_url, theme, folder)
+            order_id = await shop(browser, shop_url, theme, folder)
             await life(browser, shop_url, theme, folder)
+            await console(browser, console_url, order_id, theme, folder)
         await browser.close()
 
 
@@ -52,8 +58,8 @@ async def page_of(browser: Browser, theme: str, size: ViewportSize = SIZE) -> Pa
     return await context.new_page()
 
 
-async def shop(browser: Browser, url: str, theme: str, folder: Path) -> None:
-    """The menu with a basket, an order at work and at its end, and one that is declined."""
+async def shop(browser: Browser, url: str, theme: str, folder: Path) -> str:
+    """The menu with a basket, an order at work and at its end, and one that is declined; the id of the first."""
     page = await page_of(browser, theme)
     await page.goto(url)
     await fill(page)
@@ -62,6 +68,7 @@ async def shop(browser: Browser, url: str, theme: str, folder: Path) -> None:
     await page.get_by_text("The receipt is in your mail.").wait_for()
     await page.locator("#liveness", has_text="complete").wait_for()
     await page.screenshot(path=folder / f"order-{theme}.png", animations="disabled", full_page=True)
+    order_id = page.url.rpartition("/")[2]
     await page.goto(url)
     await fill(page)
     await buy(page, "pm_card_visa_chargeDeclinedInsufficientFunds")
@@ -69,6 +76,33 @@ async def shop(browser: Browser, url: str, theme: str, folder: Path) -> None:
     await page.locator("#liveness", has_text="complete").wait_for()
     await page.screenshot(path=folder / f"declined-{theme}.png", animations="disabled", full_page=True)
     await page.context.close()
+    return order_id
+
+
+async def console(browser: Browser, url: str, order_id: str, theme: str, folder: Path) -> None:
+    """The flow while many orders go through, the story of one, and dead letters."""
+    page = await page_of(browser, theme, CONSOLE_SIZE)
+    for button in (POISON, POISON, POISON, "10,000 orders: Place them"):
+        await push(page, url, button)
+    await page.goto(url)
+    await page.locator("[data-cell='delivery.dispatch|rate']", has_text=NOT_ZERO).first.wait_for(timeout=MESH_MS)
+    await page.screenshot(path=folder / f"flow-{theme}.png", animations="disabled")
+    await push(page, url, "10,000 orders: Stop")
+    await page.goto(f"{url}/story?key={order_id}")
+    await page.screenshot(path=folder / f"story-{theme}.png", animations="disabled")
+    await page.goto(f"{url}/letters")
+    await page.locator("a.row").first.click()
+    await page.locator("a.row").first.click()
+    await page.get_by_role("link", name="Edit and replay").wait_for()
+    await page.screenshot(path=folder / f"letter-{theme}.png", animations="disabled")
+    await page.context.close()
+
+
+async def push(page: Page, url: str, button: str) -> None:
+    """Push a fault button of the demo."""
+    await page.goto(f"{url}/faults")
+    await page.get_by_role("button", name=button).click()
+    await page.locator(".notice.good").wait_for()
 
 
 async def life(browser: Browser, url: str, theme: str, folder: Path) -> None:
@@ -106,6 +140,6 @@ async def buy(page: Page, payment_method: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: just screenshots SHOP_URL [FOLDER], with the address that `jetmesh demo` prints")
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER))
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: just screenshots SHOP_URL CONSOLE_URL [FOLDER], with the addresses that `jetmesh demo` prints")
+    asyncio.run(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]) if len(sys.argv) > 3 else FOLDER))
