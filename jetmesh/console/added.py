@@ -53,7 +53,7 @@ def require_fitting(pages: Sequence[ConsolePage], views: Mapping[str, tuple[str,
     Raises:
         DeclarationError: it names the page and the fix.
     """
-    paths: Collection[str] = {*views, "login", "logout", "livez", "live", "reactions", "messages"}
+    paths: Collection[str] = {*views, "login", "logout", "livez", "live", "at", "reactions", "messages"}
     keys = {key for _, key in views.values()}
     for page in pages:
         if not PATH.fullmatch(page.path) or page.path in paths:

@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.picture import picture
-from jetmesh.console.rendering import shown
 from jetmesh.console.rewinding import rewound
 from jetmesh.console.state import UNKNOWN, told
 from jetmesh.failure import Unavailable
+from jetmesh.http.events import BEAT_SECONDS, STILL_HERE, answer, comes, event
 
 
 async def flow(request: Request) -> Response:
@@ -44,33 +44,23 @@ def _away(desk: Desk) -> str:
 
 async def live(request: Request) -> Response:
     """The figures as server-sent events, until the viewer goes."""
-    desk, leaving = desk_of(request), request.app.state.leaving
-    return StreamingResponse(
-        _events(desk, leaving), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return answer(_events(desk_of(request), request.app.state.leaving))
 
 
 async def _events(desk: Desk, leaving: asyncio.Event) -> AsyncIterator[str]:
-    """What differs from the event before; a comment where nothing does for a while."""
-    gone = asyncio.create_task(leaving.wait())
+    """What differs from the event before; a comment where nothing does."""
     before: dict[str, Any] = {}
-    try:
-        with desk.watch.viewing():
-            yield "retry: 1000\n\n"
-            while True:
-                coming = desk.watch.coming()
-                waits: list[asyncio.Future[Any]] = [coming, gone]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    return
+    with desk.watch.viewing():
+        yield "retry: 1000\n\n"
+        while await comes(leaving, BEAT_SECONDS, coming := desk.watch.coming()):
+            known = before
+            if coming.done():
                 known = coming.result() | {"trouble": desk.link.trouble}
                 if desk.link.trouble:
                     known["warnings"] = [_away(desk)]
-                changed = _difference(before, known)
-                before = known
-                yield f"event: mesh\ndata: {shown(changed)}\n\n" if changed else ": \n\n"
-    finally:
-        gone.cancel()
+            changed = _difference(before, known)
+            before = known
+            yield event("mesh", changed) if changed else STILL_HERE
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Turns templates into pages: text from outside is shown with every character visible, and times with their zone."""
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -71,8 +69,3 @@ def size(count: int) -> str:
 def as_json(document: object) -> str:
     """A document in JSON, over several lines."""
     return json.dumps(document, indent=2, ensure_ascii=False, default=str)
-
-
-def shown(value: Mapping[str, Any]) -> str:
-    """A message for the browser's script, on one line."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)

@@ -12,6 +12,7 @@ from fastapi.sse import ServerSentEvent
 from starlette.exceptions import HTTPException
 
 from jetmesh.failure import Unavailable
+from jetmesh.http.events import comes
 from jetmesh.http.limits import Limits
 from jetmesh.http.openapi import Responses
 from jetmesh.http.problems import busy
@@ -87,7 +88,8 @@ class LiveStories:
         where the mesh or this replica goes away."""
         stops_at = monotonic() + self._seconds_max
         with suppress(Unavailable):
-            while not self._leaving.is_set():
+            is_wanted = not self._leaving.is_set()
+            while is_wanted:
                 story = await read()
                 for event in (event for event in story if event.sequence > position):
                     position = event.sequence
@@ -97,8 +99,7 @@ class LiveStories:
                     return
                 if monotonic() >= stops_at:
                     return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._leaving.wait(), READ_SECONDS)
+                is_wanted = await comes(self._leaving, READ_SECONDS)
 
     def _position(self, story: Iterable[Stored], last_event_id: str) -> int:
         """How far the reader has come who saw this event last; 0 where it is none of the story. A reader may send

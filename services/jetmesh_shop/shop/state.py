@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
-from json import dumps
 from pathlib import Path
 from time import monotonic
 from typing import Generic, TypeVar
@@ -12,11 +11,12 @@ from urllib.parse import parse_qs
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response
 
 from jetmesh import Mesh, Unavailable
 from jetmesh.common.visible import visible
 from jetmesh.http import Assets
+from jetmesh.http.events import BEAT_SECONDS, STILL_HERE, answer, comes, event
 from jetmesh_shop.shop.edge import OrdersApi
 from jetmesh_shop.shop.evidence import Evidence
 from jetmesh_shop.shop.stock import Stock
@@ -24,7 +24,6 @@ from jetmesh_shop.shop.stock import Stock
 HERE = Path(__file__).parent
 FORM_BYTES, FIELDS_MAX = 16 * 1024, 64
 FRAME_SECONDS = 0.05
-HEARTBEAT_SECONDS = 10.0
 VIEWERS_MAX = 500
 
 
@@ -97,16 +96,15 @@ class Live(Generic[Source]):
     source: AbstractAsyncContextManager[Source]
     render: Callable[[Source], Awaitable[tuple[str, bool]]]
     changed: Callable[[Source], Awaitable[object]]
-    seconds_max: float = HEARTBEAT_SECONDS
+    seconds_max: float = BEAT_SECONDS
 
     def response(self, shop: Shop) -> Response:
         """Server-sent events, each with the whole part as HTML, at most 20 a second."""
         if shop.viewers >= VIEWERS_MAX:
             return Response(status_code=503, headers={"Retry-After": "1"})
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._frames(shop), headers=headers, media_type="text/event-stream")
+        return answer(self._frames(shop))
 
-    async def _frames(self, shop: Shop) -> AsyncIterator[bytes]:
+    async def _frames(self, shop: Shop) -> AsyncIterator[str]:
         """Where the mesh is away, it ends: the page comes back by itself."""
         shop.viewers += 1
         try:
@@ -117,29 +115,19 @@ class Live(Generic[Source]):
         finally:
             shop.viewers -= 1
 
-    async def _seen(self, shop: Shop, source: Source) -> AsyncIterator[bytes]:
-        seen, said_at = "", monotonic()
-        while not shop.leaving.is_set():
+    async def _seen(self, shop: Shop, source: Source) -> AsyncIterator[str]:
+        seen, is_wanted = "", not shop.leaving.is_set()
+        while is_wanted:
             looked_at = monotonic()
             html, is_last = await self.render(source)
-            if html != seen:
-                seen, said_at = html, looked_at
-                yield f"event: page\ndata: {dumps({'html': html})}\n\n".encode()
-            elif monotonic() - said_at > HEARTBEAT_SECONDS:
-                said_at = monotonic()
-                yield b": still here\n\n"
+            yield event("page", {"html": html}) if html != seen else STILL_HERE
+            seen = html
             if is_last:
-                yield b"event: end\ndata: {}\n\n"
+                yield event("end", {})
                 return
-            await _first(self.seconds_max, self.changed(source), shop.leaving.wait())
+            changed = asyncio.ensure_future(self.changed(source))
+            try:
+                is_wanted = await comes(shop.leaving, self.seconds_max, changed)
+            finally:
+                changed.cancel()
             await asyncio.sleep(FRAME_SECONDS - (monotonic() - looked_at))
-
-
-async def _first(seconds: float, *waits: Awaitable[object]) -> None:
-    """Return when one of them does, or after so long."""
-    tasks = [asyncio.ensure_future(each) for each in waits]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
