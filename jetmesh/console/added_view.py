@@ -10,7 +10,6 @@ from starlette.routing import Route
 from jetmesh.console.access import NotAllowed
 from jetmesh.console.added import ConsolePage
 from jetmesh.console.desk import ROOT, back, desk_of, form
-from jetmesh.operate.dead_letters import DeadLetters
 
 
 async def show(page: ConsolePage, request: Request) -> Response:
@@ -25,9 +24,8 @@ async def act(page: ConsolePage, request: Request) -> Response:
     item = next((each for each in await page.items() if each.name == wanted), None)
     if item is None or action not in item.actions:
         raise NotAllowed(409, "This can't be done any more: look at the page again.")
-    context = desk.link.context
-    post = DeadLetters(context.connection, context.publisher, request.scope["user"].name)
-    await post.note(action, f"{page.path}.{wanted}", item.actions[action])
+    said = item.actions[action]
+    await desk.post(request).operators.note_act(f"{page.path}: {action}", f"{page.path}.{wanted}", said)
     return back(f"/{page.path}", done=await page.act(wanted, action))
 
 
