@@ -46,7 +46,7 @@ QUOTED: Mapping[str, str] = {
     "docs/authors/http.md#1": "examples/edge/service.py",
     "docs/authors/http.md#2": "examples/edge/edge.py",
     "docs/authors/http.md#3": "examples/edge/wiring.py",
-    "contracts/README.md#3": "tests/contracts/evolution.py",
+    "contracts/README.md#4": "tests/contracts/evolution.py",
     "docs/authors/languages.md#1": "examples/java/src/main/java/com/example/Mesh.java",
     "docs/authors/languages.md#2": "examples/java/src/main/java/com/example/PlaceOrder.java",
     "docs/authors/languages.md#3": "examples/java/src/main/java/com/example/PackOrders.java",
@@ -98,9 +98,11 @@ def values(text: str) -> None:
 
 DATA: Mapping[str, Callable[[str], None]] = {
     "contracts/README.md#1": partial(declared, "consumers"),
-    "contracts/README.md#2": partial(declared, "producers"),
+    "contracts/README.md#3": partial(declared, "producers"),
     "docs/authors/teams.md#4": partial(declared, "consumers", of=KITCHEN),
     "deploy/helm/jetmesh/README.md#2": values,
+    "deploy/helm/jetmesh/README.md#3": values,
+    "deploy/helm/jetmesh/README.md#4": values,
 }
 
 
