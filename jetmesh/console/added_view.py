@@ -24,8 +24,8 @@ async def act(page: ConsolePage, request: Request) -> Response:
     item = next((each for each in await page.items() if each.name == wanted), None)
     if item is None or action not in item.actions:
         raise NotAllowed(409, "This can't be done any more: look at the page again.")
-    said = item.actions[action]
-    await desk.post(request).operators.note_act(f"{page.path}: {action}", f"{page.path}.{wanted}", said)
+    operators, said = desk.post(request).operators, item.actions[action]
+    await operators.note_act(desk.services[0].name, f"{page.path}.{wanted}", f"{page.path}: {action}", said)
     return back(f"/{page.path}", done=await page.act(wanted, action))
 
 

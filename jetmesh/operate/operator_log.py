@@ -121,9 +121,9 @@ class OperatorLog:
             entry = Entry(PAUSED, reaction, note=words)
         await self.write(names.dead_letter(reaction), entry)
 
-    async def note_act(self, action: str, what: str, words: str) -> None:
-        """Log what an operator did on a page that an app added."""
-        await self.write(names.dead_letter(what), Entry(action, what, note=words))
+    async def note_act(self, service: str, what: str, action: str, words: str) -> None:
+        """Log what an operator did on a page that an app added, among what was done about one of its services."""
+        await self.write(names.dead_letter(f"{service}.{what}"), Entry(action, f"{service}.{what}", note=words))
 
     async def write_batch(self, reaction: str, note: BatchNote, seen: int) -> int:
         """Log how far a batch is; `seen` is the sequence of its note before, 0 if this is the first.

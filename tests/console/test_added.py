@@ -44,7 +44,7 @@ async def test_an_operator_acts_once_and_the_log_says_it(mesh_of: MeshOf, consol
     again = await send(browser, "/mesh/barriers", "/mesh/barriers/act", item="barrier", do="raise")
     assert (again.status_code, "look at the page again" in again.text) == (409, True)
     (entry,) = await DeadLetters(mesh.context.connection, mesh.context.publisher).log()
-    assert (entry.action, entry.reaction, entry.note) == ("barriers: raise", "barriers.barrier", "Raise it")
+    assert (entry.action, entry.reaction, entry.note) == ("barriers: raise", "tolls.barriers.barrier", "Raise it")
 
 
 async def test_neither_a_viewer_nor_another_page_acts(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
