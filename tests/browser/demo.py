@@ -36,11 +36,6 @@ class Demo:
         return str(self.endpoints["shop_url"])
 
     @property
-    def console_url(self) -> str:
-        """Of the console."""
-        return str(self.endpoints["console_url"])
-
-    @property
     def edge_url(self) -> str:
         """Of the orders' HTTP edge."""
         return str(self.endpoints["http_url"])
