@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from jetmesh.common.ports import HOST, free_ports
+from jetmesh.contracts import outside
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.local import broker
 from jetmesh.local.state import StateFolder
@@ -96,9 +97,10 @@ def store(state: StateFolder, node: Node) -> Path:
 
 
 def configuration(state: StateFolder, node: Node, peers: list[Node], without: str = "") -> str:
-    """As the demo's broker: what is acknowledged is on the disk, and every service has its account. Of one user,
+    """As the demo's broker: what is acknowledged is on the disk, and every user has its account. Of one user,
     `without`, it knows another key than that user has."""
-    users = {**nkeys.ensure(state.keys, nkeys.users(SERVICES))}
+    outsiders = outside.users(SHOP)
+    users = {**nkeys.ensure(state.keys, nkeys.users(SERVICES, outsiders=outsiders))}
     if without:
         users |= nkeys.ensure(state.folder / "strangers", [without])
     routes = ", ".join(json.dumps(f"nats-route://{peer.host}:{peer.cluster_port}") for peer in peers)
@@ -116,4 +118,4 @@ jetstream {{
 }}
 {cluster if len(peers) > 1 else ""}
 no_auth_user: {users["client"][0]}
-{accounts.configuration(SERVICES, users)}"""
+{accounts.merged([accounts.with_outsiders(accounts.part_of("", SERVICES, users), outsiders, users)])}"""

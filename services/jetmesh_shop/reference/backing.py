@@ -11,7 +11,7 @@ from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.local.tracing import jaeger_page, keeping_spans
 from jetmesh.topology import nkeys
-from jetmesh.topology.accounts import API_PREFIX, CONSOLE, OPERATOR
+from jetmesh.topology.accounts import API_PREFIX, CONSOLE, inbox_of
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.delivery.service import delivery
 from jetmesh_shop.flow import SERVICES
@@ -20,6 +20,7 @@ from jetmesh_shop.orders.service import orders
 from jetmesh_shop.reference.state import FILES, Stores
 
 APP = "jetmesh_shop.flow:SERVICES"
+SHOP = "shop"
 NOBODY_WAITS_FOR = frozenset({delivery.name, notifications.name, analytics.name})
 """A confirmed order does not need them."""
 
@@ -49,14 +50,14 @@ def mail_sink(state: StateFolder, ports: Ports) -> Spec:
 
 
 def shop_front(state: StateFolder, ports: Ports, http_url: str) -> Spec:
-    """The shop in a browser. It reads the streams as an operator: customers may only publish, and only the orders' edge
-    says whose order is whose."""
+    """The shop in a browser. It reads with an account of its own what its contract says (`consumers/shop.yaml`); whose
+    order is whose, the orders' edge says."""
     stores = Stores(state.folder)
     options = {"port": ports["shop"], "edge_url": http_url, "mails": stores.mails, "traces": state.traces}
     if jaeger := jaeger_page():
         options["jaeger_url"] = jaeger
     command = (*PYTHON, "jetmesh_shop.shop", *_options(options))
-    return Spec("shop", command, listens(ports["shop"]), _operator(state))
+    return Spec("shop", command, listens(ports["shop"]), _reader(state, SHOP))
 
 
 def console(state: StateFolder, ports: Ports) -> Spec:
@@ -76,8 +77,10 @@ def _identity(state: StateFolder, user: str) -> dict[str, str]:
     }
 
 
-def _operator(state: StateFolder) -> dict[str, str]:
-    return {} if their_broker() else {"JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(state.keys, OPERATOR))}
+def _reader(state: StateFolder, user: str) -> dict[str, str]:
+    """The same of a user outside that `consumers/<user>.yaml` declares: it hears answers on inboxes of its own."""
+    account = _identity(state, user)
+    return {**account, "JETMESH_NATS_INBOX_PREFIX": inbox_of(user)} if account else {}
 
 
 def _environment(stores: Stores, ports: Ports, urls: Mapping[str, str], name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The stock of every article: read when it is asked for, followed while somebody looks."""
+"""The stock of every article: read when it is asked for, again and again while somebody looks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -9,8 +9,7 @@ from jetmesh import Mesh, Unavailable
 from jetmesh_contracts import StockLevel
 from jetmesh_shop.shop.articles import ARTICLES
 
-AGAIN_SECONDS = 1.0
-EVERY = "*"
+AGAIN_SECONDS = 0.25
 
 
 class Stock:
@@ -28,15 +27,12 @@ class Stock:
         if not self._viewers:
             self._levels = {}
             with suppress(Unavailable):
-                pages = await asyncio.gather(*(self._mesh.read(sku, StockLevel, limit=1) for sku in ARTICLES))
-                for page in pages:
-                    for recorded in page.events:
-                        self._take(recorded.data)
+                self._levels = await self._read()
         return dict(self._levels)
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[Self]:
-        """Somebody looks: one consumer of the broker for all who do."""
+        """Somebody looks: it is read once for all who do."""
         self._viewers += 1
         if self._following is None:
             self._following = asyncio.create_task(self._follow(), name="the stock, followed")
@@ -55,12 +51,14 @@ class Stock:
     async def _follow(self) -> None:
         while True:
             with suppress(Unavailable):
-                async for recorded in self._mesh.follow(EVERY, StockLevel):
-                    self._take(recorded.data)
+                if (levels := await self._read()) != self._levels:
+                    self._levels = levels
+                    changed, self._changed = self._changed, asyncio.Event()
+                    changed.set()
             await asyncio.sleep(AGAIN_SECONDS)
 
-    def _take(self, data: bytes) -> None:
-        level = StockLevel.read(data)
-        self._levels[level.sku] = level.available
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+    async def _read(self) -> dict[str, int]:
+        """What inventory recorded last of each article."""
+        pages = await asyncio.gather(*(self._mesh.read(sku, StockLevel, limit=1) for sku in ARTICLES))
+        found = (StockLevel.read(recorded.data) for page in pages for recorded in page.events)
+        return {level.sku: level.available for level in found}

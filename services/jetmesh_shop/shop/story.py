@@ -86,7 +86,7 @@ class Followed:
 
 @asynccontextmanager
 async def followed(mesh: Mesh, order_id: str) -> AsyncIterator[Followed]:
-    """The story, one consumer of the broker for each stream, until the block ends.
+    """The story as it goes on, each stream followed for itself, until the block ends.
 
     Raises:
         Unavailable: the mesh does not answer.
