@@ -55,13 +55,17 @@ class Listens:
 
 def problems(listens: Listens, event: EventType) -> Iterator[tuple[str, str]]:
     """What is wrong with a declaration that listens for `event`, and the fix."""
+    pattern: Any = listens.pattern
+    if not isinstance(pattern, str):
+        yield f"listens to {pattern!r}, which is no subject", 'write it as text, such as "telemetry.{plant_id}.temp"'
+        return
     tokens = listens.pattern.split(".")
     if not all(map(_TOKEN.fullmatch, tokens)) or ">" in tokens[:-1]:
         fix = "write tokens with dots between them: `*` or `{name}` is any one token, `>` at the end is the rest"
         yield f"listens to {listens.pattern!r}, which is no subject", fix
     if len(listens.names) < len(_NAMED.findall(listens.pattern)):
         yield f"listens to {listens.pattern!r}, which names two tokens alike", "give each a name of its own"
-    if not _STREAM.fullmatch(listens.stream):
+    if not _STREAM.fullmatch(str(listens.stream)):
         yield f"declares stream={listens.stream!r}", "write the name of a stream, such as `nats stream ls` shows"
     if listens.decode is None:
         yield from _unknown_fields(listens, event)

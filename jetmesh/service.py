@@ -9,8 +9,9 @@ from typing import Any, TypedDict, TypeVar, Unpack, cast, overload
 
 from jetmesh import forms
 from jetmesh.blob import has_blobs
+from jetmesh.declaration.decorator import like
 from jetmesh.declaration.endpoint import declare_endpoint
-from jetmesh.declaration.options import unknown
+from jetmesh.declaration.options import of_a_service, unknown
 from jetmesh.declaration.reaction import declare_reaction, require_own_names
 from jetmesh.declaration.signature import Signature
 from jetmesh.event import EventType, is_ending, stream_of
@@ -83,11 +84,13 @@ class Service:
         middlewares: Sequence[Middleware] = (),
         calls: Sequence[RequestType] = (),
     ) -> None:
-        if not NAME.fullmatch(name):
+        if not NAME.fullmatch(str(name)):
             raise DeclarationError(
                 f"Service({name!r}): a name begins with a small letter, and has small letters, digits, - and _ behind "
                 f"it, {NAME_MAX} at most: streams, durables and subjects have it in them"
             )
+        for problem, fix in of_a_service(dependencies, claims, middlewares, calls):
+            raise DeclarationError(f"Service({name!r}) {problem}; {fix}.")
         self.name = name
         self.dependencies = dependencies
         self.claims = claims
@@ -174,6 +177,7 @@ class Service:
         """React to a message from outside, published without a key in the subject: check it and record it once."""
         return self._declare(forms.INTAKE, function, options)
 
+    @like("after(minutes=15)")
     def after(
         self, *, minutes: float = 0, seconds: float = 0, **options: Unpack[Options]
     ) -> Callable[[Function], Function]:
@@ -185,6 +189,7 @@ class Service:
         options.setdefault("retry", Retry(attempts=None))
         return lambda function: self._add(forms.AFTER, function, options, delay=delay)
 
+    @like('at("remind_at")')
     def at(self, field: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
         """React to an event at the time in one of its fields; not at all once the service's part of the story is over.
 
@@ -192,6 +197,7 @@ class Service:
         """
         return lambda function: self._add(forms.AT, function, options, at=field)
 
+    @like('every("0 9 * * *")')
     def every(
         self, cron: str, *, zone: str = "UTC", missed: Missed = "once", **options: Unpack[Options]
     ) -> Callable[[Function], Function]:
@@ -210,6 +216,7 @@ class Service:
         """React to many deliveries at once: decide them together on shared state, record them in one atomic batch."""
         return self._declare(forms.MANY, function, options)
 
+    @like('listen("telemetry.{plant_id}.temp", stream="TELEMETRY")')
     def listen(
         self, subject: str, *, stream: str, decode: Decoder | EventType | None = None, **options: Unpack[Options]
     ) -> Callable[[Function], Function]:
@@ -229,9 +236,19 @@ class Service:
         """Keep every event, in batches, in a store that keeps its own position."""
         return self._declare(forms.SINK, function, options)
 
-    def endpoint(self, function: Function) -> Function:
+    @overload
+    def endpoint(self, function: Function, /) -> Function: ...
+    @overload
+    def endpoint(self, /) -> Callable[[Function], Function]: ...
+    def endpoint(self, function: Any = None, /, **options: Any) -> Any:
         """Answer a request: typed, traced, and without recording anything (NATS micro, ADR-32)."""
+        if function is None:
+            return lambda later: self._answer(later, options)
+        return self._answer(function, options)
+
+    def _answer(self, function: Function, chosen: Mapping[str, Any]) -> Function:
         signature = Signature(self.name, function)
+        signature.require_none(unknown("endpoint", (), chosen))
         self._endpoints.append(declare_endpoint(signature, self.dependencies, self._endpoints))
         return function
 
@@ -242,7 +259,8 @@ class Service:
 
     def _add(self, form: Form, function: Function, chosen: Mapping[str, Any], **own: Any) -> Function:
         signature = Signature(self.name, function)
-        signature.require_none(unknown(form, (SinkOptions if form.keeps_all else Options).__annotations__, chosen))
+        known = [*(SinkOptions if form.keeps_all else Options).__annotations__, *form.options]
+        signature.require_none(unknown(form.decorator, known, chosen))
         reaction = declare_reaction(signature, self.dependencies, form, {**chosen, **own})
         require_own_names(reaction, self._reactions)
         self._reactions.append(reaction)

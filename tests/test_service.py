@@ -191,6 +191,10 @@ OPTIONS: dict[str, tuple[Callable[[Service], Any], str]] = {
         lambda service: service.sink(retry=3)(keep),  # type: ignore[call-overload]
         "work.keep declares 'retry', and `sink` has no such option; choose from limit.",
     ),
+    "of an endpoint": (
+        lambda service: service.endpoint(timeout=3)(finish),  # type: ignore[call-overload]
+        "work.finish declares 'timeout', and `endpoint` has no such option; it has none: leave it out.",
+    ),
 }
 
 
@@ -199,6 +203,78 @@ def test_an_unknown_option_names_function_option_and_those_that_there_are(wrong:
     declare, words = OPTIONS[wrong]
     with pytest.raises(DeclarationError) as error:
         declare(work())
+    assert words in str(error.value)
+
+
+USES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "an endpoint of no function": (
+        lambda service: service.endpoint("x"),
+        "work.'x' is no function; write the decorator",
+    ),
+    "a reaction of a subject": (
+        lambda service: service.on("jobs.asked"),
+        "work.'jobs.asked' is no function; write the",
+    ),
+    "a reaction of a class": (lambda service: service.begins(Asked), "work.Asked is no function; write the decorator"),
+    "at, bare": (
+        lambda service: service.at(finish),
+        'work.finish: its decorator `at` has no arguments; write `@work.at("remind_at")`.',
+    ),
+    "every, bare": (
+        lambda service: service.every(finish),
+        "work.finish: its decorator `every` has no arguments; write",
+    ),
+    "after, bare": (
+        lambda service: service.after(finish),
+        "work.finish: its decorator `after` has no arguments; write",
+    ),
+    "after, positional": (
+        lambda service: service.after(5)(finish),
+        "work.finish: its decorator `after` does not take these arguments (after() takes 1 positional argument but 2 ",
+    ),
+    "after, text": (
+        lambda service: service.after(minutes="5")(finish),
+        "component: str); write `@work.after(minutes=15)`",
+    ),
+    "at, nothing": (
+        lambda service: service.at()(finish),
+        "(at() missing 1 required positional argument: 'field'); write",
+    ),
+    "listen, no stream": (
+        lambda service: service.listen("a.b")(finish),
+        "work.finish: its decorator `listen` does not take these arguments (listen() missing 1 required keyword-only",
+    ),
+    "retry": (lambda service: service.on(retry=3)(finish), "work.finish declares retry=3; write `retry=Retry("),
+    "middlewares": (
+        lambda service: service.on(middlewares=5)(finish),
+        "work.finish declares middlewares=5; write a list",
+    ),
+    "formerly": (lambda service: service.on(formerly=5)(finish), "work.finish declares formerly=5; write the name"),
+}
+
+
+@pytest.mark.parametrize("wrong", USES)
+def test_a_decorator_that_is_used_wrongly_names_the_function_and_the_fix(wrong: str) -> None:
+    declare, words = USES[wrong]
+    with pytest.raises(DeclarationError) as error:
+        declare(work())
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"calls": [5]}, "Service('work') declares calls=[5]; write a list of the classes of requests"),
+        ({"calls": Asked}, "declares calls=<class 'tests.support.jobs.Asked'>; write a list"),
+        ({"middlewares": 5}, "Service('work') declares middlewares=5; write a list of functions"),
+        ({"claims": 5}, "Service('work') declares claims=5; write how long, such as `claims=timedelta(hours=24)`"),
+        ({"dependencies": "Orders"}, "Service('work') declares dependencies='Orders'; name their class"),
+    ],
+    ids=str,
+)
+def test_a_service_is_made_with_what_it_takes(given: Any, words: str) -> None:
+    with pytest.raises(DeclarationError) as error:
+        Service("work", **given)
     assert words in str(error.value)
 
 

@@ -1,7 +1,8 @@
 """What may be wrong with the options of a reaction: each check yields what is wrong, and the fix."""
 
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, get_args, get_type_hints
 
@@ -9,9 +10,11 @@ from jetmesh import foreign
 from jetmesh.declaration.annotations import names
 from jetmesh.declaration.signature import Mistake
 from jetmesh.event_model import is_aware, is_token
+from jetmesh.failure import Retry
 from jetmesh.forms import Form
 from jetmesh.rate import Rate
 from jetmesh.reaction import Pool, Reaction
+from jetmesh.request_model import is_request
 from jetmesh.schedule import problem_of
 from jetmesh.since import FORMS, is_since
 
@@ -19,16 +22,45 @@ CONCURRENCY_MAX = 8_192
 """As many deliveries of a durable are in flight where no concurrency is declared."""
 
 
-def unknown(form: Form, names: Iterable[str], chosen: Iterable[str]) -> Iterator[Mistake]:
-    """The decorator of the form has these options: those that are named, and those of the form."""
-    known = [*names, *form.options]
+def unknown(decorator: str, known: Sequence[str], chosen: Iterable[str]) -> Iterator[Mistake]:
+    """The decorator has these options."""
     for option in chosen:
         if option not in known:
             nearest = "".join(f"write {each!r}, or " for each in get_close_matches(option, known, 1))
-            yield (
-                f"declares {option!r}, and `{form.decorator}` has no such option",
-                f"{nearest}choose from {', '.join(sorted(known))}",
-            )
+            fix = f"{nearest}choose from {', '.join(sorted(known))}" if known else "it has none: leave it out"
+            yield f"declares {option!r}, and `{decorator}` has no such option", fix
+
+
+def kinds_of_values(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """A policy, and lists of what can be called or named."""
+    if not isinstance(retry := options.get("retry", Retry()), Retry):
+        yield f"declares retry={retry!r}", "write `retry=Retry(attempts=5)`, or leave `retry` out"
+    yield from middlewares(options.get("middlewares", ()))
+    if not isinstance(former := options.get("formerly", ()), Sequence):
+        yield f"declares formerly={former!r}", "write the name that the function had before, or a list of all of them"
+
+
+def middlewares(declared: Any) -> Iterator[Mistake]:
+    """A list of functions."""
+    if not isinstance(declared, Sequence) or not all(map(callable, declared)):
+        yield f"declares middlewares={declared!r}", "write a list of functions, such as `middlewares=[timed]`"
+
+
+def of_a_service(dependencies: Any, claims: Any, its_middlewares: Any, calls: Any) -> Iterator[Mistake]:
+    """What a service is made with."""
+    if dependencies is not None and not isinstance(dependencies, type):
+        yield (
+            f"declares dependencies={dependencies!r}",
+            "name their class, such as `Orders`; its wiring makes the instance",
+        )
+    if claims is not None and not isinstance(claims, timedelta):
+        yield f"declares claims={claims!r}", "write how long, such as `claims=timedelta(hours=24)`"
+    yield from middlewares(its_middlewares)
+    if not isinstance(calls, Sequence) or not all(map(is_request, calls)):
+        yield (
+            f"declares calls={calls!r}",
+            "write a list of the classes of requests that it sends, such as `calls=[StockOf]`",
+        )
 
 
 def needs(service: str, dependencies: type | None, options: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -56,7 +88,8 @@ def start(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
     since = options.get("since")
     if since is not None and not is_since(since):
         yield f"declares since={since!r}", f"write {FORMS}"
-    for name in options.get("formerly", ()):
+    former = options.get("formerly", ())
+    for name in (former,) if isinstance(former, str) else former:
         if not (isinstance(name, str) and name.isidentifier()):
             yield f"declares formerly={name!r}", "write the name that the function had before"
 
@@ -119,7 +152,7 @@ def limit(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
         yield f"declares a limit with {wrong}", fix
 
 
-BY_THEMSELVES = (start, schedule, concurrency, in_order, limit)
+BY_THEMSELVES = (kinds_of_values, start, schedule, concurrency, in_order, limit)
 """The checks that look at nothing but the options and the form."""
 
 

@@ -22,11 +22,11 @@ def declare_reaction(signature: Signature, dependencies: type | None, form: Form
     Raises:
         DeclarationError: one of them is wrong.
     """
-    options = _meant(form, given)
     first, *others = signature.parameters()
-    signature.require_none(checks.needs(signature.service, dependencies, options))
-    signature.require_none(checks.pool(signature.is_async, options))
-    signature.require_none(mistake for check in checks.BY_THEMSELVES for mistake in check(form, options))
+    signature.require_none(checks.needs(signature.service, dependencies, given))
+    signature.require_none(checks.pool(signature.is_async, given))
+    signature.require_none(mistake for check in checks.BY_THEMSELVES for mistake in check(form, given))
+    options = _meant(form, given)
     story, arguments = signature.arguments(others, dependencies)
     events, returned = signature.events(form, first), signature.returned(form)
     named = members(signature.hints["return"])

@@ -27,7 +27,11 @@ class Signature:
 
     def __init__(self, service: str, function: Callable[..., Any]) -> None:
         self.service, self.function = service, function
-        self.name = function.__name__
+        self.name = getattr(function, "__name__", repr(function))
+        if isinstance(function, type) or not hasattr(function, "__annotations__"):
+            raise self.error(
+                "is no function", f"write the decorator of {service} above a function, `def` or `async def`"
+            )
         self.is_async = inspect.iscoroutinefunction(function)
         try:
             self.hints = get_type_hints(function)

@@ -53,8 +53,6 @@ POLICIES = {"by_start_time": "byStartTime"}
 """NACK's words for where a consumer begins, where they differ."""
 DURATIONS = frozenset({"max_age", "duplicate_window", "ack_wait"})
 """Nanoseconds in JetStream, text in NACK."""
-POLICIES = {"by_start_time": "byStartTime"}
-"""NACK's words for what JetStream spells otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

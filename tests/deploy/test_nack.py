@@ -1,5 +1,8 @@
 """The topology as NACK's custom resources: valid by NACK's own definitions, whole, and loud about what is not."""
 
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
 import jsonschema
 import pytest
 import yaml
@@ -9,9 +12,9 @@ from jetmesh.commands import commands
 from jetmesh.operate import deployment
 from jetmesh.settings import Settings
 from jetmesh.topology import nack
-from jetmesh.topology.streams import Stream, Topology, topology
+from jetmesh.topology.streams import Consumer, Stream, Topology, topology
 from jetmesh_shop.flow import SERVICES
-from tests.deploy.chart import custom_schemas, objects
+from tests.deploy.chart import CRDS, custom_schemas, objects
 from tests.mesh.routing import PARTITIONS, SPLIT
 
 THREE = {"JETMESH_APP": "jetmesh_shop.flow:SERVICES", "JETMESH_REPLICAS": "3"}
@@ -72,6 +75,29 @@ def test_a_duration_is_exact() -> None:
     streams = (Stream("A", {"max_age": 7 * 86_400 * 10**9}), Stream("B", {"max_age": 1_500_000_000}))
     resources = nack.export(Topology(streams, ())).resources
     assert [each["spec"]["maxAge"] for each in resources] == ["604800s", "1500000000ns"]
+
+
+def test_a_durable_that_begins_at_a_time_says_so_as_nack_reads_it() -> None:
+    """Its controller wants RFC 3339, and takes a time for `byStartTime` alone."""
+    began = datetime(2026, 1, 1, 12, 30, tzinfo=timezone(timedelta(hours=1)))
+    (resource,) = nack.export(Topology((), (Consumer("A", "a-read", "a", ("a.b.*",), since=began),))).resources
+    jsonschema.validate(resource, dict(custom_schemas())["Consumer"])
+    spec = resource["spec"]
+    assert (spec["deliverPolicy"], spec["optStartTime"]) == ("byStartTime", "2026-01-01T12:30:00+01:00")
+
+
+@pytest.mark.parametrize("file", sorted(CRDS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_definition_names_no_field_twice(file: Path) -> None:
+    """YAML keeps the last one, without a word."""
+
+    def check(node: yaml.Node) -> None:
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            names = [each.value for each, _ in node.value]
+            assert names.count(key.value) == 1, f"{file.name}: {key.value}"
+            check(value)
+
+    for document in yaml.compose_all(file.read_text()):
+        check(document)
 
 
 def test_what_nack_has_no_field_for_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
