@@ -7,14 +7,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from jetmesh.reaction import DeclarationError
 
-Given = ParamSpec("Given")
-Owner = TypeVar("Owner")
+Arguments = ParamSpec("Arguments")
+Holder = TypeVar("Holder")
 Declares = Callable[[Any], Any]
 
 
 def like(
     example: str,
-) -> Callable[[Callable[Concatenate[Owner, Given], Declares]], Callable[Concatenate[Owner, Given], Declares]]:
+) -> Callable[[Callable[Concatenate[Holder, Arguments], Declares]], Callable[Concatenate[Holder, Arguments], Declares]]:
     """Of a method of a service that returns a decorator; `example` is how it is written."""
 
     def around(method: Any) -> Any:
