@@ -78,7 +78,7 @@ async def undo_batch(request: Request) -> Response:
     desk = desk_of(request)
     batch = await _batch(desk, request)
     note = replace(
-        batch.note, id=_new_id(), state=BatchState.BEGAN, action=BRING_BACK, total=len(batch.discards),
+        batch.note, id=_new_id(), state=BatchState.BEGAN, action=BRING_BACK, total=len(_undoable(desk, batch.note.id)),
         undoes=batch.note.id,
     )  # fmt: skip
     return await _started(desk, request, note, batch.reaction)
@@ -172,10 +172,15 @@ def _new_id() -> str:
 def _items(desk: Desk, note: BatchNote) -> Sequence[int]:
     """What a batch is about: letters that are there, or the entries of the discards that it undoes."""
     if note.undoes:
-        undone = desk.letters.batches.get(note.undoes)
-        return undone.discards if undone else []
+        return _undoable(desk, note.undoes)
     group = desk.letters.groups.get(note.group)
     return note.chosen or (group.up_to(note.newest) if group else [])
+
+
+def _undoable(desk: Desk, batch_id: str) -> list[int]:
+    """Where the discards of a batch stand that were not undone yet."""
+    batch = desk.letters.batches.get(batch_id)
+    return [place for place in batch.discards if place not in desk.letters.undone] if batch else []
 
 
 async def _started(desk: Desk, request: Request, note: BatchNote, reaction: str = "") -> Response:

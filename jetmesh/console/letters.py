@@ -119,6 +119,8 @@ class Letters:
         self.batches = Batches()
         self.log = array("Q")
         """Where the entries stand, the oldest first."""
+        self.deeds = array("Q")
+        """The same without those that say no more than the beginning and the end of their batch."""
         self.undone: set[int] = set()
         """Where those stand that were undone."""
         self._letters_of_log = array("Q")
@@ -235,6 +237,8 @@ class Letters:
             return
         self.log.append(message.sequence)
         self._letters_of_log.append(entry.letter)
+        if entry.is_deed:
+            self.deeds.append(message.sequence)
         self.undone |= {entry.undoes} - {0}
         self.batches.take(message, entry)
         if entry.action == EDITED:  # written before the event is sent: the letter may still be there

@@ -1,6 +1,6 @@
 """`/mesh/letters`: dead letters by group, and one letter whole."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +44,12 @@ class ShownBatch:
 
     batch: Batch
     job: LetterJob | None
+    undone: Set[int]
+
+    @property
+    def undoable(self) -> int:
+        """How many of its discards were not undone yet."""
+        return sum(place not in self.undone for place in self.batch.discards)
 
     @property
     def is_running(self) -> bool:
@@ -106,7 +112,7 @@ def _undo(request: Request) -> int:
 
 
 def _shown(desk: Desk, batches: Sequence[Batch]) -> list[ShownBatch]:
-    return [ShownBatch(batch, desk.jobs.get(batch.note.id)) for batch in batches]
+    return [ShownBatch(batch, desk.jobs.get(batch.note.id), desk.letters.undone) for batch in batches]
 
 
 async def group(request: Request) -> Response:

@@ -32,13 +32,15 @@ async def log(request: Request) -> Response:
     """A page of entries."""
     desk = desk_of(request)
     await desk.letters.refresh()
-    known = desk.letters.log
+    is_whole = request.query_params.get("all") == "yes"
+    known = desk.letters.log if is_whole else desk.letters.deeds
     before = lenient.whole(request.query_params.get("before", ""))
     end = bisect_left(known, before) if before else len(known)
     start = max(0, end - PAGE)
     entries = await desk.post(request).entries_at(known[start:end][::-1].tolist())
     return desk.page(
-        request, "log.html", entries=entries, count=len(known), before=before,
+        request, "log.html", entries=entries, count=len(known), before=before, is_whole=is_whole,
+        others=len(desk.letters.log) - len(known),
         next_before=known[start] if start else 0, undone=desk.letters.undone, progress=desk.letters.progress,
         sees_bodies=desk.access.sees_bodies(request.scope["user"]), error=said(request, "error"),
     )  # fmt: skip

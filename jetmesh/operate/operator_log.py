@@ -88,6 +88,13 @@ class Entry:
     batch_id: str = ""
     batch: BatchNote | None = None
 
+    @property
+    def is_deed(self) -> bool:
+        """Whether it says more than the batch that it belongs to."""
+        if self.batch:
+            return self.batch.state is not BatchState.GOES_ON
+        return not self.batch_id or self.action == REFUSED
+
 
 ALWAYS = frozenset({"action", "by", "at", "letter", "reaction", "source", "reason"})
 """What every entry has; the rest only where there is something to say."""

@@ -203,6 +203,8 @@ async def test_a_discard_is_undone_while_its_message_is_there(mesh_of: MeshOf, c
     await tolls.mesh.recorded(TollPaid, "car-0")
     await until(tolls.is_empty)
     log = (await tolls.browser.get("/mesh/log")).text
+    assert "about the letters of batches" in log
+    log = (await tolls.browser.get("/mesh/log?all=yes")).text
     assert "undone" in log
     assert "its reaction has got the message again" in log
 
