@@ -53,8 +53,10 @@ class ShownBatch:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is under way, here or in another console."""
-        return not self.job.is_over if self.job else not (self.batch.is_over or self.batch.is_cut_off)
+        """Whether it is under way, here or in another console; until its end has been read in the log."""
+        if self.batch.is_over:
+            return False
+        return not (self.job.is_over and self.job.trouble) if self.job else not self.batch.is_cut_off
 
     @property
     def can_go_on(self) -> bool:

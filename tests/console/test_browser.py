@@ -20,6 +20,9 @@ PATHS = (
     "/mesh/letters/1",
     "/mesh/letters/2/edit",
     "/mesh/log",
+    "/mesh/story?path=plate",
+    "/mesh/story?key=car-1",
+    "/mesh/messages/TOLLS/1",
 )
 
 
@@ -134,3 +137,23 @@ async def test_times_are_in_the_zone_of_who_looks_with_utc_under_the_pointer(
     assert ("UTC" in said) is not javascript
     zone = await page.locator("#zone").inner_text()
     assert zone == ("Times are in America/St_Johns; in UTC under the pointer." if javascript else "Times are in UTC.")
+
+
+async def test_what_batches_did_and_the_log_are_accessible_and_fit_a_phone(
+    mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing
+) -> None:
+    address = await _address(mesh_of, console_of)
+    page = await browsing.page("dark", PHONE)
+    await page.goto(f"{address}/mesh/letters?text=blacklist")
+    await page.click("tbody a.row")
+    await page.click("summary")
+    await page.fill('[name="reason"]', "a test")
+    await page.click('button:has-text("Discard 1")')
+    await page.click('button:has-text("Undo: bring 1 back")')
+    await page.locator("#batches").filter(has_text="1 of 1 brought back").wait_for()
+    for path in ("", f"{address}/mesh/log", f"{address}/mesh/log?all=yes"):
+        await page.goto(path or page.url)
+        await page.wait_for_selector("h1")
+        await require_accessible(page)
+        await require_no_sideways_scrolling(page)
+    await page.get_by_text("undone").wait_for()
