@@ -51,6 +51,14 @@ since = click.option(
     metavar="REACTION=TIME",
     help="Which past events a new reaction (or all of a service) reads: now, beginning, or those since a time.",
 )
+team = click.option(
+    "--team",
+    "teams",
+    multiple=True,
+    metavar="TEAM",
+    help="With --prune: also the durables of this team outside, which no file of the contracts declares any more.",
+)
+"""A team's durable holds what that team has not read yet: it is named before it goes."""
 take_over = click.option(
     "--take-over",
     default="",
@@ -61,25 +69,27 @@ take_over = click.option(
 
 @topology.command()
 @prune
+@team
 @since
 @take_over
 @options.app
-def plan(app: str, prune: bool, said: Sequence[str], take_over: str) -> None:
+def plan(app: str, prune: bool, teams: Sequence[str], said: Sequence[str], take_over: str) -> None:
     """Show the difference between what the services need and what the broker has; exit 1 if there is one.
 
     Of a new reaction it shows how many past events it would read; what another app owns is refused, with both names.
     """
-    found = asyncio.run(_planned(app, prune, take_over, said, carry_out=False))
+    found = asyncio.run(_planned(app, (prune, teams), take_over, said, carry_out=False))
     show(found)
     raise SystemExit(not found.is_done)
 
 
 @topology.command()
 @prune
+@team
 @since
 @take_over
 @options.app
-def apply(app: str, prune: bool, said: Sequence[str], take_over: str) -> None:
+def apply(app: str, prune: bool, teams: Sequence[str], said: Sequence[str], take_over: str) -> None:
     """Make the streams and durables that the services need; exit 3 if that would lose data or is impossible, if another
     app owns them, if a contract breaks a deployed one, or if nobody says which past events a new reaction shall read.
 
@@ -87,7 +97,7 @@ def apply(app: str, prune: bool, said: Sequence[str], take_over: str) -> None:
     do the additions of a newer version: an older version can be applied again.
     """
     try:
-        done = asyncio.run(_planned(app, prune, take_over, said, carry_out=True))
+        done = asyncio.run(_planned(app, (prune, teams), take_over, said, carry_out=True))
     except (ApiError, Drift) as refused:
         say(advised(str(refused), refused), fg="red", err=True)
         raise SystemExit(REFUSED) from None
@@ -240,9 +250,13 @@ def _starts(said: Sequence[str], services: Sequence[Service]) -> Starts:
     return Starts(found)
 
 
-async def _planned(app: str, prune: bool, take_over: str, said: Sequence[str], *, carry_out: bool) -> AppPlan:
-    services = apps.load(app)
+async def _planned(
+    app: str, goes: tuple[bool, Sequence[str]], take_over: str, said: Sequence[str], *, carry_out: bool
+) -> AppPlan:
+    services, (prune, teams) = apps.load(app), goes
+    if teams and not prune:
+        raise click.UsageError("--team says whose durables --prune removes as well: give both")
     starts = _starts(said, services)
     async with connected(PATIENT_SECONDS) as (connection, chosen):
-        deployment = Deployment(connection, services, chosen, prune, take_over, starts)
+        deployment = Deployment(connection, services, chosen, prune, take_over, starts, teams)
         return await (deployment.apply() if carry_out else deployment.plan())

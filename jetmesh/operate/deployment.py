@@ -59,6 +59,8 @@ class Deployment:
     prune: bool = False
     take_over: str = ""
     starts: Starts = field(default=ASKED)
+    teams: Sequence[str] = ()
+    """The teams outside whose durables go as well, once no file declares them."""
 
     @property
     def name(self) -> str:
@@ -73,7 +75,12 @@ class Deployment:
     async def plan(self) -> AppPlan:
         """Compare, and change nothing."""
         steps = await provision.plan(
-            self.connection, self._needed(), prune=self.prune, starts=self.starts, take_over=self.take_over
+            self.connection,
+            self._needed(),
+            prune=self.prune,
+            starts=self.starts,
+            take_over=self.take_over,
+            teams=self.teams,
         )
         known = await deployed.fetch(self.connection)
         others = (each for name, each in known.items() if name != self.take_over)

@@ -18,7 +18,7 @@ from jetmesh.runtime.durable_watch import pause_of
 from jetmesh.service import Service
 from jetmesh.topology import provision
 from jetmesh.topology.names import DEAD_LETTERS, LETTERS, endpoint_subject
-from jetmesh.topology.orphans import Orphan, is_ours, orphans
+from jetmesh.topology.orphans import Orphan, gone_team, is_ours, orphans
 from jetmesh.topology.ownership import owner_of
 from jetmesh.topology.provision import Change, Step
 from jetmesh.topology.streams import Stream
@@ -198,7 +198,12 @@ async def durables(context: CheckContext) -> Findings:
 def _is_known(config: Mapping[str, Any], services: Container[str], app: str) -> bool:
     """Whether a consumer passes, is an orphan of these services, or belongs to another app."""
     owner = owner_of(config)
-    return not config.get("durable_name") or is_ours(config, services) or (owner is not None and owner.app != app)
+    return (
+        not config.get("durable_name")
+        or is_ours(config, services)
+        or (owner is not None and owner.app != app)
+        or bool(gone_team(config, services, app))
+    )
 
 
 def _is_offline(info: Mapping[str, Any]) -> bool:
@@ -221,8 +226,9 @@ def _orphaned(orphan: Orphan) -> Finding:
     """A durable of these services without a reaction. Unpulled, it keeps its messages from the archive."""
     if orphan.is_pulled:
         return Finding("durables", Grade.NOTE, f"{orphan.name}: {orphan}")
-    words = "belongs to no reaction, and no client pulls it: what it has not acknowledged is never archived"
-    return Finding("durables", Grade.WRONG, f"{orphan.name} {words}", f"if it is not needed: {PRUNE}")
+    whose = f"is of {orphan.team}, which {orphan.declarer} declared" if orphan.team else "belongs to no reaction"
+    words = f"{whose}, and no client pulls it: what it has not acknowledged is never archived"
+    return Finding("durables", Grade.WRONG, f"{orphan.name} {words}", f"if it is not needed: `{orphan.remedy}`")
 
 
 def _stranger(stream: str, info: Mapping[str, Any]) -> Finding:

@@ -1,7 +1,7 @@
 """Compares what the services need with what the broker has; `apply` makes the difference, `check` refuses it."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -111,7 +111,13 @@ AS_IT_IS = _How()
 
 
 async def plan(
-    connection: Transport, wanted: Topology, *, prune: bool = False, starts: Starts = ASKED, take_over: str = ""
+    connection: Transport,
+    wanted: Topology,
+    *,
+    prune: bool = False,
+    starts: Starts = ASKED,
+    take_over: str = "",
+    teams: Container[str] = (),
 ) -> list[Step]:
     """Compare and change nothing. `prune` also removes undeclared subjects and filters, and durables that no reaction
     declares and nobody pulls. `starts` says where new durables begin. What the app `take_over` owns is one's own.
@@ -123,7 +129,7 @@ async def plan(
     if why_not := await restoring(connection):
         raise Drift(why_not)
     steps = await compare(connection, wanted, prune=prune, starts=starts, take_over=take_over)
-    return [*steps, *(_plan_orphan(each, prune) for each in await orphans.orphans(connection, wanted))]
+    return [*steps, *(_plan_orphan(each, prune, teams) for each in await orphans.orphans(connection, wanted))]
 
 
 async def compare(
@@ -297,9 +303,9 @@ def _awake(step: Step, successor: str) -> Step:
     return dataclasses.replace(step, change=change, config=config, reason=reason, former=successor)
 
 
-def _plan_orphan(orphan: Orphan, prune: bool) -> Step:
-    if prune and not orphan.is_pulled:
-        words = f"no reaction declares it; {orphan.waiting:,} wait, {orphan.under_way:,} are under way"
+def _plan_orphan(orphan: Orphan, prune: bool, teams: Container[str]) -> Step:
+    if prune and not orphan.is_pulled and (not orphan.team or orphan.team in teams):
+        words = f"no {orphan.declarer} declares it; {orphan.waiting:,} wait, {orphan.under_way:,} are under way"
         return Step(Change.REMOVE, "consumer", orphan.name, orphan, reason=words)
     return Step(Change.KEEP, "consumer", orphan.name, orphan, kept=(str(orphan),))
 

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from jetmesh.settings import Settings, read
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
 from jetmesh.topology import ownership, provision
+from jetmesh.topology.outside import OutsideDurable, OutsideUser, durables_of
 from jetmesh.topology.streams import topology
 from tests.support import teams
 from tests.support.teams import Called, CallEvent, Cooked
@@ -351,3 +353,29 @@ async def test_the_books_of_an_app_have_what_it_was_asked_and_nothing_of_another
     async with connect(read(Settings, {"NATS_URL": broker.url}), providers.start("test", {}), "test") as context:
         books = await collect(context, teams.KITCHEN, tmp_path / "archive")
     assert [fact.subject for fact in books.intake] == ["dishes.ordered"]
+
+
+async def test_the_durable_of_a_team_that_is_gone_is_removed_where_the_team_is_named(
+    broker: Broker, connection: Connection
+) -> None:
+    """`consumers/guide.yaml` declared it, and is no more."""
+    guide = OutsideUser("guide", (OutsideDurable("guide-taste", (Cooked,)),))
+    whole = replace(topology(teams.KITCHEN, app="kitchen"), outside=tuple(durables_of(guide, {}, "kitchen")))
+    await provision.apply(connection, await provision.plan(connection, whole))
+    await apply(broker, "KITCHEN")
+    place, removes = "KITCHEN/guide-taste", "jetmesh topology apply --prune --team guide"
+    told = (await jetmesh(broker, "doctor")).output
+    assert f"{place} is of guide, which consumers/guide.yaml declared, and no client pulls it" in " ".join(told.split())
+    assert told.count("guide-taste") == 1
+    assert f"no consumers/guide.yaml declares it; 0 wait, 0 are under way; nobody pulls it: `{removes}`" in await apply(
+        broker, "KITCHEN", "--prune"
+    )
+    await apply(broker, "COUNTER", "--prune", "--team", "guide")
+    assert place in await everything_of(connection, "kitchen"), "it is another app's"
+    alone = await jetmesh(broker, "topology", "apply", "--team", "guide")
+    assert (alone.exit_code, "--team says whose durables --prune removes as well: give both" in alone.output) == (
+        2,
+        True,
+    )
+    assert f"remove consumer {place}" in await apply(broker, "KITCHEN", *removes.split()[3:])
+    assert place not in await everything_of(connection, "kitchen")
