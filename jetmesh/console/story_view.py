@@ -23,6 +23,8 @@ from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
 from jetmesh.topology.names import DEAD_LETTERS, letters_about
 
 NO_KEY = frozenset(" .*>\t\r\n")
+TRACES = 5
+"""So many traces of a story are named."""
 PATTERNS = 100
 """How many subjects one question about letters names."""
 
@@ -42,7 +44,8 @@ async def _story(request: Request, key: str) -> Response:
     spans, note = await asyncio.to_thread(_spans, desk, key, events)
     return desk.page(
         request, "story.html", key=key, bars=bars(events, spans), letters=await _letters(desk, events), note=note,
-        is_key=True, archived=sum(event.archived for event in events),
+        is_key=True, archived=sum(event.archived for event in events), events=events,
+        traces=sorted({event.trace_id for event in events if event.trace_id})[:TRACES],
     )  # fmt: skip
 
 
