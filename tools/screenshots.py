@@ -15,6 +15,7 @@ FOLDER = ROOT / "docs" / "pictures"
 SIZE: ViewportSize = {"width": 1280, "height": 860}
 LIFE_SIZE: ViewportSize = {"width": 1280, "height": 490}
 CONSOLE_SIZE: ViewportSize = {"width": 1360, "height": 900}
+FLOW_SIZE: ViewportSize = {"width": 1360, "height": 1400}
 FLAKY = "pm_sandbox_flaky"
 POISON = "Poison: Publish one"
 NOT_ZERO = re.compile("[1-9]")
@@ -86,7 +87,10 @@ async def console(browser: Browser, url: str, order_id: str, theme: str, folder:
         await push(page, url, button)
     await page.goto(url)
     await page.locator("[data-cell='delivery.dispatch|rate']", has_text=NOT_ZERO).first.wait_for(timeout=MESH_MS)
+    await page.set_viewport_size(FLOW_SIZE)
+    await page.locator("#warnings:not(:has(p))").wait_for(state="attached", timeout=MESH_MS)
     await page.screenshot(path=folder / f"flow-{theme}.png", animations="disabled")
+    await page.set_viewport_size(CONSOLE_SIZE)
     await push(page, url, "10,000 orders: Stop")
     await page.goto(f"{url}/story?key={order_id}")
     await page.screenshot(path=folder / f"story-{theme}.png", animations="disabled")

@@ -7,7 +7,7 @@ from jetmesh.console.layout import Drawing, Edge, Placed, Point, Size, drawn
 from jetmesh.reaction import Reaction
 from jetmesh.service import Service
 
-REACTION = Size(232, 96)
+REACTION = Size(250, 96)
 NOTE_HEIGHT = 17.0
 """What a line beside the figures adds to the box of a reaction."""
 EVENT_HEIGHT = 26.0
