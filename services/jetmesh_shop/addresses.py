@@ -3,10 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
-import email_validator
-
 LOCAL_BYTES_MAX = 64
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()  # which domains exist is known to the mail server
 
 
 class Unmailable(ValueError):
@@ -35,6 +32,10 @@ def mailable(address: str) -> Mailable:
     Raises:
         Unmailable: no server would.
     """
+    # Loaded for the first address: every process of the mesh knows the services that ask, and few of them do.
+    import email_validator
+
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()  # which domains exist is known to the mail server
     try:
         found = email_validator.validate_email(address, check_deliverability=False)
     except email_validator.EmailNotValidError as wrong:

@@ -121,6 +121,8 @@ def test_a_service_that_starts_loads_nothing_that_only_people_need() -> None:
     for_people = {"rich", "yaml", "httpx", "duckdb", "jetmesh.operate", "jetmesh.contracts"}
     assert {"jetmesh.runtime.runner", "jetmesh_shop"} <= loaded
     assert loaded & for_people == set()
+    for_some = {"aiosmtplib", "email_validator", "fastapi", "idna", "jinja2", "uvicorn"}
+    assert loaded & for_some == set(), "every process of the mesh would load what some of its services need"
 
 
 def test_the_subjects_of_the_jetstream_api_are_made_in_one_place() -> None:

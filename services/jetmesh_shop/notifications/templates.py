@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from jetmesh_contracts.money import money
 from jetmesh_shop.notifications.mailer import Mail
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 CANCELLATIONS = {
     "payment_declined": "your card was declined",
@@ -17,8 +20,6 @@ CANCELLATIONS = {
     "capture_failed": "the payment could not be taken",
     "authorization_expired": "the payment's authorization expired",
 }
-_PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-_PAGE = _PAGES.get_template("mail.html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +72,13 @@ def _contents(title: str, said: str, rows: Sequence[tuple[str, str]] = ()) -> Co
     """A title, a sentence and a table of amounts, whose last row is the sum."""
     table = "".join(f"  {name:<44} {amount:>18}\n" for name, amount in rows)
     text = f"{title}\n\n{said}\n\n{table}\njetmesh pizza\n"
-    return Contents(subject=title, text=text, html=_PAGE.render(title=title, said=said, rows=rows))
+    return Contents(subject=title, text=text, html=_page().render(title=title, said=said, rows=rows))
+
+
+@cache
+def _page() -> "Template":
+    """Loaded for the first mail: every process of the mesh knows this service, and one of them sends mails."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    return pages.get_template("mail.html")
