@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from benchmarks import (
     latency,
     memory,
     mesh,
+    quiet,
     replicas,
     report,
     stored,
@@ -82,8 +83,9 @@ def main(parts: tuple[str, ...], full: bool, write: bool, **size: Any) -> None:
     chosen = list(PARTS) if not parts or "all" in parts else list(parts)
     rows = asyncio.run(measure(chosen, Size(**size | (FULL if full else {}))))
     Console(width=None if sys.stdout.isatty() else report.WIDTH).print(report.table(rows))
-    if note := hop.missing():
-        click.echo(note)
+    for note in [hop.missing(), *report.noise(rows)]:
+        if note:
+            click.echo(note)
     report.write_json(RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json", rows)
     if write:
         publish(rows)
@@ -92,12 +94,15 @@ def main(parts: tuple[str, ...], full: bool, write: bool, **size: Any) -> None:
 async def measure(chosen: Sequence[str], size: Size) -> list[Row]:
     """One part after the other, so that none disturbs another."""
     rows: list[Row] = []
-    columns = (SpinnerColumn(), TextColumn("{task.fields[part]:12} {task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.fields[part]:17} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        for part in chosen:
-            task = progress.add_task("", total=None, part=part)
-            rows += await PARTS[part](size, partial(_show, progress, task))
-            progress.update(task, description="done", total=1, completed=1)
+        for number, part in enumerate(chosen, 1):
+            task = progress.add_task("", total=None, part=f"{number}/{len(chosen)} {part}")
+            before = quiet.snapshot()
+            measured = await PARTS[part](size, partial(_show, progress, task))
+            noise = ", ".join(quiet.disturbances(before, quiet.snapshot()))
+            rows += [replace(row, noise=noise) for row in measured]
+            progress.update(task, description=noise or "done", total=1, completed=1)
     return rows
 
 

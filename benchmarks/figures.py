@@ -13,7 +13,8 @@ class Row:
     """One line of the table: who did what, how well, at what cost.
 
     `ratio` is how many times jetmesh is better than this contender. `spread` is half the distance between the best
-    and the worst round, as a share of `value`. `goal` is what jetmesh sets itself, in words.
+    and the worst round, as a share of `value`. `goal` is what jetmesh sets itself, in words. `noise`: who else
+    used the machine meanwhile; empty where it was quiet.
     """
 
     part: str
@@ -26,6 +27,7 @@ class Row:
     cpu_micros: float | None = None
     memory_bytes: float | None = None
     goal: str = ""
+    noise: str = ""
 
 
 @dataclass(frozen=True, slots=True)

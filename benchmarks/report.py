@@ -26,12 +26,24 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.what,
         row.who,
-        f"{_number(row.value)} {row.unit}".strip() + (f" ± {row.spread:.0%}" if row.spread is not None else ""),
+        _figure(row),
         f"{row.ratio:.2f} ×" if row.ratio is not None else "",
         f"{row.cpu_micros:,.0f} µs" if row.cpu_micros is not None else "",
         f"{row.memory_bytes / MEGABYTE:,.0f} MB" if row.memory_bytes is not None else "",
         row.goal,
     )
+
+
+def _figure(row: Row) -> str:
+    """The value, how far its rounds are apart, and whether anything else used the machine."""
+    spread = f" ± {row.spread:.0%}" if row.spread is not None else ""
+    return f"{_number(row.value)} {row.unit}".strip() + spread + (" (noisy)" if row.noise else "")
+
+
+def noise(rows: Sequence[Row]) -> list[str]:
+    """A line for each part during which the machine was not quiet: its figures say little."""
+    parts = {row.part: row.noise for row in rows if row.noise}
+    return [f"not a quiet machine: during {part}, of one core: {who}" for part, who in parts.items()]
 
 
 def _number(value: float) -> str:

@@ -2,12 +2,17 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import chart, report
 from benchmarks.figures import Figure, Row, median, quantile, spread
+from benchmarks.quiet import Snapshot, disturbances, snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 HOP = Row("hop", "one hop", "jetmesh", 20_000.0, "/s", spread=0.031, cpu_micros=45.2, memory_bytes=71e6)
@@ -43,6 +48,31 @@ def test_the_first_page_shows_five_ratios_of_the_published_run() -> None:
     shown = (ROOT / "README.md").read_text().partition("<!-- bench -->\n")[2].partition("\n<!-- /bench -->")[0]
     assert len(rows) == 5
     assert shown == report.ratios(rows, published["about"])
+
+
+def test_figures_of_a_machine_that_was_not_quiet_are_marked() -> None:
+    noisy = replace(HOP, noise="chromium 37%")
+    assert report.cells(noisy)[2] == "20,000 /s ± 3% (noisy)"
+    assert report.noise([noisy, noisy, PEER]) == ["not a quiet machine: during hop, of one core: chromium 37%"]
+
+
+def test_who_else_used_the_machine_is_named() -> None:
+    before = Snapshot(0.0, 0.0, 0.0, 0.0, {(1, 1): ("init", 50.0), (7, 2): ("browser", 1.0), (3, 1): ("", 0.0)})
+    others = {(1, 1): ("init", 50.1), (7, 2): ("browser", 5.0), (7, 9): ("compiler", 2.0), (3, 1): ("", 4.0)}
+    quiet = Snapshot(10.0, 14.1, 0.1, 10.0, {(1, 1): ("init", 50.1), (3, 1): ("", 4.0)})
+    assert disturbances(before, quiet) == []
+    busy = Snapshot(10.0, 24.0, 1.0, 10.0, others)
+    assert disturbances(before, busy) == [
+        "browser 40%", "processes that have ended 39%", "compiler 20%", "the hypervisor (steal) 10%",
+    ]  # fmt: skip
+
+
+def test_what_this_process_starts_is_not_another_one() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        others = {pid for pid, _ in snapshot().others}
+        child.communicate(b"\n")
+    assert 1 in others
+    assert not {os.getpid(), child.pid} & others
 
 
 def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""Whether the machine was quiet while a part was measured: what other processes and the hypervisor took meanwhile."""
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import TICKS_PER_SECOND
+
+SHARE_MAX = 0.05
+"""Of one core: what another process may take of it, and the hypervisor."""
+ENDED_SHARE_MAX = 0.1
+KERNEL = 2
+"""The parent of the kernel's own threads: they work for whoever is measured."""
+
+Process = tuple[int, int]
+"""Its id, and the tick at which it began: ids are used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What had been used at one moment, in seconds of a core: by the whole machine, by this process and the children
+    that it has waited for, and by each other process that is there."""
+
+    at: float
+    busy: float
+    stolen: float
+    own: float
+    others: dict[Process, tuple[str, float]]
+
+
+def snapshot() -> Snapshot:
+    """What has been used until now (proc(5)). Where there is no /proc, nothing is known."""
+    if not Path("/proc/stat").exists():
+        return Snapshot(time.monotonic(), 0.0, 0.0, 0.0, {})
+    user, nice, system, _idle, _wait, _irq, _soft, stolen, *_ = Path("/proc/stat").read_text().split(maxsplit=9)[1:]
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return Snapshot(
+        at=time.monotonic(),
+        busy=sum(map(int, (user, nice, system))) / TICKS_PER_SECOND,
+        stolen=int(stolen) / TICKS_PER_SECOND,
+        own=sum(each.ru_utime + each.ru_stime for each in used),
+        others=dict(_others()),
+    )
+
+
+def disturbances(before: Snapshot, after: Snapshot) -> list[str]:
+    """Who took more of a core in between than a quiet machine allows, and how much, in words; the most first."""
+    seconds = after.at - before.at
+    there = {
+        process: (name, cpu - before.others.get(process, ("", 0.0))[1]) for process, (name, cpu) in after.others.items()
+    }
+    ended = after.busy - before.busy - (after.own - before.own) - sum(cpu for _, cpu in there.values())
+    found = [(cpu / seconds, name) for name, cpu in there.values() if name and cpu > SHARE_MAX * seconds]
+    if ended > ENDED_SHARE_MAX * seconds:
+        found.append((ended / seconds, "processes that have ended"))
+    if (stolen := after.stolen - before.stolen) > SHARE_MAX * seconds:
+        found.append((stolen / seconds, "the hypervisor (steal)"))
+    return [f"{name} {share:.0%}" for share, name in sorted(found, reverse=True)]
+
+
+def _others() -> Iterator[tuple[Process, tuple[str, float]]]:
+    """Every process that does not descend from this one; threads of the kernel have no name here."""
+    found: dict[int, tuple[int, int, str, float]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and (each := _read(folder)):
+            found[int(folder.name)] = each
+    for pid, (parent, began, name, cpu) in found.items():
+        if not _descends(pid, found):
+            yield (pid, began), ("" if KERNEL in (pid, parent) else name, cpu)
+
+
+def _read(folder: Path) -> tuple[int, int, str, float] | None:
+    """Parent, begin, name and seconds of a process; None if it has just ended."""
+    try:
+        head, _, tail = (folder / "stat").read_text(errors="replace").rpartition(")")
+    except OSError:
+        return None
+    fields = tail.split()
+    return (
+        int(fields[1]),
+        int(fields[19]),
+        head.partition("(")[2],
+        (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
+    )
+
+
+def _descends(pid: int, found: dict[int, tuple[int, int, str, float]]) -> bool:
+    """Whether it is this process, or one below it."""
+    while pid in found:
+        if pid == os.getpid():
+            return True
+        pid = found[pid][0]
+    return False
