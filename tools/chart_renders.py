@@ -11,7 +11,7 @@ GOLDEN = ROOT / "tests" / "deploy" / "golden"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
 KUBERNETES = "1.35"
 
-MADE_ONCE = re.compile(r"^( +(?:secret|operator-token): )[A-Za-z0-9+/=]{40,}$", re.MULTILINE)
+MADE_ONCE = re.compile(r"^( +(?:secret|(?:operator-|viewer-)?token|proxy-secret): )[A-Za-z0-9+/=]{40,}$", re.MULTILINE)
 """Secrets that the chart makes: other ones each time."""
 
 

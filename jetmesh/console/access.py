@@ -19,8 +19,6 @@ COOKIE = "jetmesh_console"
 SESSION_SECONDS = 12 * 3_600
 USER_HEADERS, GROUPS_HEADER = ("x-forwarded-email", "x-forwarded-user"), "x-forwarded-groups"
 """What oauth2-proxy says of a user. It takes these from what a browser sends, and lets any other header through."""
-FORMS = "forms"
-"""In the place of a role: a session that forms are bound to, and that lets nobody in."""
 
 
 class Role(StrEnum):
@@ -32,13 +30,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks. `session` is what his form tokens are bound to; empty: his browser adds nothing by itself."""
+    """Who asks. `bound` is what his form tokens are bound to: his session, or his name where nothing else tells who he
+    is; empty: he shows a token, which no other site's page can do."""
 
     name: str
     role: Role
-    session: str = ""
-    is_new: bool = False
-    """Whether the session begins with this answer."""
+    bound: str = ""
 
 
 class NotAllowed(Exception):
@@ -101,13 +98,13 @@ class Access:
         """
         if self._settings.is_open:
             self._require_loopback(asked)
-            return self._known(asked, own_name(), Role.OPERATOR)
+            return User(own_name(), Role.OPERATOR, own_name())
         if bearer := asked.authorization("bearer"):
             if (role := self.role_of(bearer)) is None:
                 raise NotAllowed(401, "This token opens nothing here.")
             return User(f"bearer of the {role} token", role)
         if self._is_proxy(asked) and (name := _first(asked.headers, USER_HEADERS)):
-            return self._known(asked, name, self._role_by_name(asked, name))
+            return User(name, self._role_by_name(asked, name), name)
         if (role := self._session_role(asked.cookie)) is not None:
             return User(f"bearer of the {role} token", role, asked.cookie)
         raise NotAllowed(401, "Log in to see the mesh.")
@@ -129,14 +126,17 @@ class Access:
         """Whether the user may read bodies, which may be personal."""
         return not self._settings.console_hide_bodies or self.may_act(user)
 
-    def session(self, role: str = FORMS) -> str:
+    def session(self, role: Role) -> str:
         """A new session of a role: what its cookie holds."""
         said = f"{role}.{int(time.time()) + SESSION_SECONDS}.{secrets.token_urlsafe(9)}"
         return f"{said}.{self._sign(said)}"
 
     def form_token(self, user: User) -> str:
         """The token that a form of this user brings along."""
-        return self._sign(f"form {user.session}")
+        return self._form_token(user, int(time.time() // SESSION_SECONDS))
+
+    def _form_token(self, user: User, period: int) -> str:
+        return self._sign(f"form {period} {user.bound}")
 
     def check_action(self, user: User, token: str) -> None:
         """Refuse an action that the user may not do, or that did not come from a form that he was shown.
@@ -145,7 +145,9 @@ class Access:
             NotAllowed: it is one of these.
         """
         self.require_may_act(user)
-        if user.session and not hmac.compare_digest(token.encode(), self.form_token(user).encode()):
+        now = int(time.time() // SESSION_SECONDS)
+        good = [hmac.compare_digest(token.encode(), self._form_token(user, each).encode()) for each in (now, now - 1)]
+        if user.bound and not any(good):
             raise NotAllowed(403, "The form is too old: load the page again, and send it once more.")
 
     def require_may_act(self, user: User) -> None:
@@ -158,23 +160,12 @@ class Access:
             why = "The console is read-only." if self._settings.console_read_only else "You are a viewer."
             raise NotAllowed(403, f"{why} Ask an operator to do it.")
 
-    def _known(self, asked: Caller, name: str, role: Role) -> User:
-        """A user with the session of his cookie, or with a new one."""
-        if self._held(asked.cookie):
-            return User(name, role, asked.cookie)
-        return User(name, role, self.session(), is_new=True)
-
     def _session_role(self, cookie: str) -> Role | None:
-        held = self._held(cookie)
-        return Role(held) if held in set(Role) else None
-
-    def _held(self, cookie: str) -> str:
-        """What a session is for, if it is one of ours that has not ended."""
         said, _, signature = cookie.rpartition(".")
         if not said or not hmac.compare_digest(signature.encode(), self._sign(said).encode()):
-            return ""
-        held, until, _ = said.split(".", 2)
-        return held if int(until) > time.time() else ""
+            return None
+        role, until, _ = said.split(".", 2)
+        return Role(role) if int(until) > time.time() else None
 
     def _sign(self, said: str) -> str:
         return hmac.new(self._secret, said.encode(), sha256).hexdigest()

@@ -26,7 +26,7 @@ from jetmesh.console import (
     story_view,
     streams_view,
 )
-from jetmesh.console.access import COOKIE, SESSION_SECONDS, Access, NotAllowed, User
+from jetmesh.console.access import Access, NotAllowed
 from jetmesh.console.added import ConsolePage
 from jetmesh.console.desk import ROOT, Desk, asked, desk_of
 from jetmesh.console.letters import Letters
@@ -98,35 +98,26 @@ class AccessMiddleware:
         """Pass the request on with its user, or refuse it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        user: User | None = None
         try:
-            user = self._access.user(asked(scope))
-            scope["user"] = user
+            scope["user"] = self._access.user(asked(scope))
         except NotAllowed as refused:
             is_open = scope["path"] in OPEN or scope["path"].startswith(OPEN_FOLDER)
             if refused.status != 401 or not is_open:
                 scope["app"] = self._app
                 answer = _refusal(Request(scope, receive), refused)
-                return await answer(scope, receive, self._with_headers(send, scope, None))
-        await self._app(scope, receive, self._with_headers(send, scope, user))
-
-    def _with_headers(self, send: Send, scope: Scope, user: User | None) -> Send:
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Cache-Control", "no-store")
-                if user and user.is_new and scope["path"].startswith(ROOT):  # elsewhere the browser sends no cookie
-                    headers.append("Set-Cookie", session_cookie(user.session, scope))
-            await send(message)
-
-        return sent
+                return await answer(scope, receive, _uncached(send))
+        await self._app(scope, receive, _uncached(send))
 
 
-def session_cookie(session: str, scope: Scope) -> str:
-    """The header that sets the cookie of a session."""
-    forwarded = dict(scope["headers"]).get(b"x-forwarded-proto", b"")
-    secure = "; Secure" if b"https" in (forwarded, scope.get("scheme", "").encode()) else ""
-    return f"{COOKIE}={session}; Path={ROOT}; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=Strict{secure}"
+def _uncached(send: Send) -> Send:
+    """No cache keeps an answer that does not say so itself."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return sent
 
 
 async def _refused(request: Request, error: Exception) -> Response:

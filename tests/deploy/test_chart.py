@@ -198,7 +198,7 @@ def test_another_team_s_release_stands_beside_ours_and_has_its_own_services_alon
     theirs = objects(helm(*command))
     names = [{(each["kind"], each["metadata"]["name"]) for each in found} for found in (trial, theirs)]
     assert not names[0] & names[1]
-    assert of_kind(theirs, "Deployment").keys() == {"counter"}
+    assert of_kind(theirs, "Deployment").keys() == {"counter", "console"}
     containers = [container for pod in pods(theirs) for container in pod["spec"]["containers"]]
     assert {each["image"] for each in containers} == {"registry.example.com/counter:1.4.2"}
     apps = {e["value"] for each in containers for e in each["env"] if e["name"] == "JETMESH_APP"}

@@ -13,8 +13,11 @@ from tests.deploy.chart import Object, helm, objects, of_kind, pods, render
 from tools.chart_renders import CHART, KUBERNETES
 from tools.versions import VERSION
 
-COMPONENTS = ("defaults", "services.orders", "topology", "archive", "test", "mail.sink", "broker.embedded")
-KINDS = {"topology": "Job", "archive": "CronJob", "test": "Pod", "mailsink": "Deployment", "broker": "StatefulSet"}
+COMPONENTS = ("defaults", "services.orders", "topology", "archive", "console", "test", "mail.sink", "broker.embedded")
+KINDS = {
+    "topology": "Job", "archive": "CronJob", "console": "Deployment", "test": "Pod", "mailsink": "Deployment",
+    "broker": "StatefulSet",
+}  # fmt: skip
 KEYS = {
     "env": "name", "volumes": "name", "containers": "name", "initContainers": "name", "imagePullSecrets": "name",
     "volumeMounts": "mountPath", "ports": "containerPort", "topologySpreadConstraints": "topologyKey",
@@ -45,8 +48,8 @@ def at(path: str, found: Any) -> dict[str, Any]:
 
 
 def everything(*arguments: str) -> list[Object]:
-    """All that the chart can make of these values, an archive included."""
-    text = render("--set", "archive.enabled=true", *arguments)
+    """All that the chart can make of these values, an archive and a console included."""
+    text = render("--set", "archive.enabled=true,console.enabled=true", *arguments)
     return [found for found in yaml.load_all(text, EachKeyOnce) if found]
 
 

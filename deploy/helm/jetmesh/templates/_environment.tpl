@@ -76,7 +76,7 @@ JETMESH_PARTITIONS: {{ . | quote }}
 {{- end }}
 {{- if include "jetmesh.seedSecret" . }}
 JETMESH_NATS_NKEY_SEED: /etc/jetmesh/nkey/seed
-{{- if .service }}
+{{- if or .service .ownAccount }}
 JETMESH_NATS_API_PREFIX: {{ .root.Values.broker.apiPrefix | quote }}
 {{- end }}
 {{- end }}
