@@ -307,7 +307,7 @@ def test_no_name_is_longer_than_kubernetes_takes() -> None:
 def test_credentials_come_from_secrets_that_are_there(tmp_path: Path) -> None:
     orders = {"http": {"tokens": "tokens"}, "credentials": {"secret": "vault", "key": "seed"}}
     found = everything(*values(tmp_path, broker={"secret": "nats", "secretKey": "address"}, mail={"secret": "smtp"},
-                               services={"orders": orders}))  # fmt: skip
+                               services={"orders": orders}, console={"http": {"tokens": "console"}}))  # fmt: skip
     url = {"secretKeyRef": {"name": "nats", "key": "address"}}
     assert [environment(found, name)["NATS_URL"] for name in ("orders", "topology", "archive", "test")] == [url] * 4
     tokens = {"secretKeyRef": {"name": "tokens", "key": "secret"}}
