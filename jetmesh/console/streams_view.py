@@ -1,6 +1,7 @@
 """`/mesh/streams`: the streams and durables on the broker; a reaction is paused and resumed here."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +28,11 @@ class StreamOnBroker:
     declared: Stream
     info: dict[str, Any]
 
+    @property
+    def behind(self) -> list[str]:
+        """The copies that are away or behind their leader, in words."""
+        return behind(self.info)
+
 
 @dataclass(frozen=True, slots=True)
 class DurableOnBroker:
@@ -34,6 +40,18 @@ class DurableOnBroker:
 
     declared: Consumer
     info: dict[str, Any]
+
+    @property
+    def behind(self) -> list[str]:
+        """The copies that are away or behind their leader, in words."""
+        return behind(self.info)
+
+
+def behind(info: Mapping[str, Any]) -> list[str]:
+    """The copies of a stream or durable that are away or behind, as the leader sees them."""
+    copies = (info.get("cluster") or {}).get("replicas") or ()
+    late = [each for each in copies if each.get("offline") or not each.get("current")]
+    return [f"{each.get('name', '?')} is {'away' if each.get('offline') else 'behind'}" for each in late]
 
 
 async def streams(request: Request) -> Response:

@@ -23,6 +23,12 @@ PATHS = (
     "/mesh/story?path=plate",
     "/mesh/story?key=car-1",
     "/mesh/messages/TOLLS/1",
+    "/mesh?at=2020-01-01T00:00:00Z",
+    "/mesh/streams",
+    "/mesh/contracts",
+    "/mesh/contracts/cars.arrived",
+    "/mesh/health",
+    "/mesh/books?run=yes",
 )
 
 

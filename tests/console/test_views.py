@@ -8,6 +8,7 @@ import pytest
 
 from jetmesh import Service
 from jetmesh.console import body
+from jetmesh.console.streams_view import behind
 from jetmesh.console.waterfall import bars
 from jetmesh.jetstream.api import request
 from jetmesh.operate.dead_letters import DeadLetters
@@ -58,6 +59,7 @@ async def test_a_reaction_is_paused_and_resumed_and_the_log_says_who(mesh_of: Me
     mesh, browser = await _tolls(mesh_of, console_of)
     page = await send(browser, "/mesh/streams", "/mesh/streams/pause", reaction="tolls.charge", length="10 minutes")
     assert "rests until" in page.text
+    assert "is paused on CARS until" in page.text.replace("<bdi>", "").replace("</bdi>", "")
     info = await request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge")
     assert info["paused"]
     await send(browser, "/mesh/streams", "/mesh/streams/resume", reaction="tolls.charge")
@@ -154,3 +156,13 @@ async def test_a_contract_has_its_releases_and_whom_the_removal_of_a_field_break
     assert [whom for whom in ("orders", "fulfilment", "marketplace") if whom not in row] == []
     (row,) = re.findall(r"<tr><td class=\"id\"><code>order_id</code>.*?</tr>", page, re.DOTALL)
     assert "bookkeeping" not in row
+
+
+def test_copies_that_are_away_or_behind_are_named() -> None:
+    copies = [
+        {"name": "n1", "current": True},
+        {"name": "n2", "current": False},
+        {"name": "n3", "current": False, "offline": True},
+    ]
+    assert behind({"cluster": {"leader": "n0", "replicas": copies}}) == ["n2 is behind", "n3 is away"]
+    assert behind({"cluster": {"leader": "n0"}}) == behind({}) == []
