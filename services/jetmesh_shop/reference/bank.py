@@ -8,6 +8,7 @@ from rich.table import Table
 
 from jetmesh.commands import options
 from jetmesh.common.console import Console
+from jetmesh.common.tables import sheet
 from jetmesh.common.terminal import say
 from jetmesh.common.terminal import show as show_document
 from jetmesh.local.state import StateFolder
@@ -62,10 +63,9 @@ def show(path: Path, as_json: bool) -> None:
 
 def table(totals: list[Balance]) -> Table:
     """One row a currency, amounts in minor units."""
-    columns = ("currency", "holds", "captures", "releases", "held", "captured", "released", "open")
-    sheet = Table(*columns, title="the bank's ledger, in minor units", box=None, title_justify="left")
+    ledger = sheet("in minor units", "holds", "captures", "releases", "held", "captured", "released", "open")
     for total in totals:
         counts = (total.holds, total.captures, total.releases)
         amounts = (total.held_minor, total.captured_minor, total.released_minor, total.open_minor)
-        sheet.add_row(total.currency, *(f"{figure:,}" for figure in (*counts, *amounts)))
-    return sheet
+        ledger.add_row(total.currency, *(f"{figure:,}" for figure in (*counts, *amounts)))
+    return ledger

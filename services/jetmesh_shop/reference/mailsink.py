@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from email.policy import default
@@ -28,6 +27,7 @@ CREATE TABLE IF NOT EXISTS mails (
 CREATE INDEX IF NOT EXISTS by_message_id ON mails (message_id);
 CREATE TABLE IF NOT EXISTS contents (number INTEGER PRIMARY KEY, raw BLOB NOT NULL);
 """
+MAILS = "SELECT message_id, recipient, subject, raw FROM mails JOIN contents USING (number)"
 
 
 class Store:
@@ -102,23 +102,12 @@ class MailSink:
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
-    def mails(self) -> list[Kept]:
-        """The mails, oldest first."""
-        rows = self._db.execute(
-            "SELECT message_id, recipient, subject, raw FROM mails JOIN contents USING (number) ORDER BY number"
-        )
+    def mails(self, *message_ids: str) -> list[Kept]:
+        """The mails with these Message-IDs, by default all, oldest first."""
+        chosen = f"WHERE message_id IN ({', '.join('?' * len(message_ids))})" if message_ids else ""
+        rows = self._db.execute(f"{MAILS} {chosen} ORDER BY number", message_ids)
         return [Kept(message_id, to, str(default.header_factory("Subject", subject)), raw)
                 for message_id, to, subject, raw in rows]  # fmt: skip
-
-    def with_ids(self, message_ids: Sequence[str]) -> list[Kept]:
-        """The mails with one of these Message-IDs, oldest first."""
-        marks = ", ".join("?" * len(message_ids))
-        rows = self._db.execute(
-            "SELECT message_id, recipient, subject, raw FROM mails JOIN contents USING (number) "
-            f"WHERE message_id IN ({marks}) ORDER BY number",
-            list(message_ids),
-        )
-        return [Kept(*row) for row in rows]
 
     def copies(self) -> dict[str, int]:
         """How often each Message-ID came in; more than once for one recipient is a double."""

@@ -11,6 +11,7 @@ from jetmesh.operate.audit import Audit
 from jetmesh.operate.books import Fact
 from jetmesh.operate.load import percentile
 from jetmesh.operate.span_store import Damaged, TraceStore
+from jetmesh.operate.timeline import duration
 from jetmesh_shop.reference.audit import ENDS
 from jetmesh_shop.reference.books import ENDINGS, PLACED, REFUSED, ShopBooks
 from jetmesh_shop.reference.checks import CONFIRMED, outcome, shelves
@@ -63,7 +64,7 @@ def render(summary: Summary) -> RenderableType:
     times = row(
         ("seconds", f"{summary['seconds']:,.1f}"),
         ("orders/s", f"{summary['orders_per_second']:,.0f}"),
-        *((f"p{percent}", _duration(summary[f"latency_p{percent}_ms"])) for percent in PERCENTILES),
+        *((f"p{percent}", duration(round(summary[f"latency_p{percent}_ms"] * 1e6))) for percent in PERCENTILES),
         ("delivered", f"{summary['delivered']:,.0f}"),
         ("drained after", f"{summary['drained_seconds']:,.1f} s"),
     )
@@ -99,7 +100,3 @@ def _complete(stories: dict[str, dict[str, Fact]], ended: Collection[str], trace
 def _is_complete(events: Collection[Fact], kept: Collection[tuple[str, str]]) -> bool:
     spans = {(event.traceparent[3:35], event.traceparent[36:52]) for event in events}
     return len({trace_id for trace_id, _ in spans}) == 1 and all(span in kept for span in spans)
-
-
-def _duration(milliseconds: float) -> str:
-    return f"{milliseconds / 1_000:.2f} s" if milliseconds >= 1_000 else f"{milliseconds:.0f} ms"

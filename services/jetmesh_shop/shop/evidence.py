@@ -50,7 +50,7 @@ class Evidence:
             return []
         try:
             with closing(MailSink(self.mails)) as sink:
-                return [_mail(kept.message_id, kept.recipient, kept.raw) for kept in sink.with_ids(message_ids)]
+                return [_mail(kept.message_id, kept.recipient, kept.raw) for kept in sink.mails(*message_ids)]
         except sqlite3.Error:
             return []
 
