@@ -69,10 +69,9 @@ async def _from_service(state: StateFolder) -> Report:
 def render(report: Report) -> RenderableType:
     """The answers to QUERIES as tables, in reading order: orders, time to confirmation, revenue, the last hour."""
     (orders,), (times,) = report["orders"], report["confirmation"]
+    conversion = NONE if orders["conversion"] is None else f"{orders['conversion']:.1%}"
     totals = sheet("orders", *COUNTS, "conversion")
-    totals.add_row(
-        "", *_counts(orders, COUNTS), NONE if orders["conversion"] is None else f"{orders['conversion']:.1%}"
-    )
+    totals.add_row("", *_counts(orders, COUNTS), conversion)
     confirmation = sheet("time to confirmation", *PERCENTILES)
     confirmation.add_row("", *_times(times, PERCENTILES))
     revenue = sheet("revenue", "payments", "captured")
