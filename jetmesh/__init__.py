@@ -14,6 +14,7 @@ from jetmesh.common.json_body import document as read_json
 from jetmesh.event import Event, Recorded
 from jetmesh.event_model import EventModel, Token
 from jetmesh.failure import Deferred, NotYet, Permanent, Retry, TooLarge, Unavailable
+from jetmesh.fold import Fold
 from jetmesh.foreign import ForeignMessage
 from jetmesh.middleware import CallNext, Delivery, Middleware
 from jetmesh.outcome import Outcome
@@ -52,6 +53,7 @@ __all__ = [
     "Delivery",
     "Event",
     "EventModel",
+    "Fold",
     "ForeignMessage",
     "MalformedJson",
     "Mesh",

@@ -5,11 +5,11 @@ from typing import Any, Protocol, TypeVar
 
 from jetmesh.event import Event, EventType
 
-State = TypeVar("State", bound="Fold")
+State = TypeVar("State", bound="Foldable")
 Level = TypeVar("Level", bound=Event)
 
 
-class Fold(Protocol):
+class Foldable(Protocol):
     """The state that a story's events make, one after the other. Made without arguments, it is empty."""
 
     def evolve(self, event: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from jetmesh import NotYet, Permanent
+from jetmesh import Fold, NotYet, Permanent
 from jetmesh.testing import given
 from jetmesh_contracts import (
     CourierRoster,
@@ -26,7 +26,6 @@ from jetmesh_contracts import (
 from jetmesh_shop.delivery import domain
 from jetmesh_shop.delivery.domain import DEPOT, PAGE_ORDERS, Known, Trip
 from jetmesh_shop.delivery.service import delay, dispatch, track
-from jetmesh_shop.fold import Fold
 from tests.support.samples import ADA, cancelled, captured, placed
 
 ROSA, JAN = ShiftBegun(shift_id="rosa-1", courier_id="rosa"), ShiftBegun(shift_id="jan-1", courier_id="jan")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from jetmesh import NotYet, Permanent
+from jetmesh import Fold, NotYet, Permanent
 from jetmesh_contracts import (
     CourierRoster,
     DeliveryCancelled,
@@ -22,7 +22,6 @@ from jetmesh_contracts import (
     ShiftBegun,
     ShiftEnded,
 )
-from jetmesh_shop.fold import Fold
 
 DEPOT = "main"
 PAGE_ORDERS = 100

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from jetmesh import Retry, Service, Snapshot
+from jetmesh import Fold, Retry, Service, Snapshot
 from jetmesh_contracts import (
     CourierRoster,
     DeliveryCancelled,
@@ -20,7 +20,6 @@ from jetmesh_contracts import (
 )
 from jetmesh_shop.delivery import domain
 from jetmesh_shop.delivery.domain import DEPOT, Known, Trip, Unread
-from jetmesh_shop.fold import Fold
 
 SHORT = Retry(longest_seconds=10)
 """What a courier says may be ahead of the story that is read, but not for long."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from jetmesh import Fold
 from jetmesh_contracts import (
     Event,
     Goods,
@@ -17,7 +18,6 @@ from jetmesh_contracts import (
     StockLevel,
     StockRestocked,
 )
-from jetmesh_shop.fold import Fold
 
 Arrived = OrderPlaced | OrderCancelled | StockRestocked
 ShelfEvent = GoodsReserved | GoodsRejected | GoodsReleased | StockRestocked | StockLevel

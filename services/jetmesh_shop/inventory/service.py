@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jetmesh import Problem, Retry, Service, Snapshot
+from jetmesh import Fold, Problem, Retry, Service, Snapshot
 from jetmesh_contracts import (
     GoodsRejected,
     GoodsReleased,
@@ -14,7 +14,6 @@ from jetmesh_contracts import (
     StockOf,
     StockRestocked,
 )
-from jetmesh_shop.fold import Fold
 from jetmesh_shop.inventory import domain
 from jetmesh_shop.inventory.domain import Level, Reservation
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from jetmesh import Fold
 from jetmesh_contracts import (
     Event,
     GoodsRejected,
@@ -20,7 +21,6 @@ from jetmesh_contracts import (
     PaymentDeclined,
 )
 from jetmesh_shop.addresses import Unmailable, mailable
-from jetmesh_shop.fold import Fold
 
 Prices = Mapping[str, int]
 """The catalogue: article → price of one piece, in the minor unit of `CURRENCY`."""

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from jetmesh import Fold
 from jetmesh_contracts import (
     OrderConfirmed,
     OrderPlaced,
@@ -11,7 +12,6 @@ from jetmesh_contracts import (
     PaymentDeclined,
     PaymentVoided,
 )
-from jetmesh_shop.fold import Fold
 from jetmesh_shop.payments.gateway import Captured, CaptureRefused, Held, Refused
 
 
