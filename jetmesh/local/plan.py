@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from jetmesh.common.http import NO_ANSWER, get
 from jetmesh.common.ports import HOST, free_ports, is_taken
@@ -127,6 +128,12 @@ def health_ports(services: Sequence[Service]) -> dict[str, int]:
     """A free port for each service."""
     names = [service.name for service in services]
     return dict(zip(names, free_ports(len(names)), strict=True))
+
+
+def program(*words: str, **options: object) -> tuple[str, ...]:
+    """The command of a Python program: its module, its arguments, its options (`edge_url=…` is `--edge-url …`)."""
+    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in options.items())
+    return (*PYTHON, *words, *chain.from_iterable(pairs))
 
 
 def answers(url: str) -> Ready:

@@ -7,7 +7,7 @@ from jetmesh import settings
 from jetmesh.common.extras import has
 from jetmesh.common.ports import HOST, is_taken
 from jetmesh.local.backing import AFTERWARDS, Backing, BackingServices
-from jetmesh.local.plan import PYTHON, listens
+from jetmesh.local.plan import listens, program
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.operate.span_source import StorySettings
@@ -38,7 +38,7 @@ def where_possible(own: BackingServices) -> BackingServices:
 def _store(state: StateFolder, port: int) -> Backing:
     """The process, and what the services are told of it."""
     url = f"http://{HOST}:{port}"
-    command = (*PYTHON, "jetmesh.local.span_receiver", "--path", str(state.traces), "--port", str(port))
+    command = program("jetmesh.local.span_receiver", path=state.traces, port=port)
     process = Spec(NAME, command, listens(port), jaeger_here(), niceness=AFTERWARDS)
     return Backing(processes=[process], urls={"traces_url": url}, environment=partial(_environment, url))
 

@@ -1,12 +1,12 @@
 """What the reference mesh has on one machine beside its services: a shop, a console, a mail server, ports."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from jetmesh.common.ports import HOST
 from jetmesh.local.backing import AFTERWARDS, Backing, BackingServices
-from jetmesh.local.plan import PYTHON, Plan, listens, plan, their_broker
+from jetmesh.local.plan import Plan, listens, plan, program, their_broker
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec
 from jetmesh.local.tracing import jaeger_page, keeping_spans
@@ -45,7 +45,7 @@ def backing(state: StateFolder, ports: Ports) -> Backing:
 
 def mail_sink(state: StateFolder, ports: Ports) -> Spec:
     """The mail server that keeps every mail."""
-    command = _python("mailsink", path=Stores(state.folder).mails, port=ports["smtp"])
+    command = program("jetmesh_shop.reference.mailsink", path=Stores(state.folder).mails, port=ports["smtp"])
     return Spec("mail", command, listens(ports["smtp"]), niceness=AFTERWARDS)
 
 
@@ -53,17 +53,14 @@ def shop_front(state: StateFolder, ports: Ports, http_url: str) -> Spec:
     """The shop in a browser. It reads with an account of its own what its contract says (`consumers/shop.yaml`); whose
     order is whose, the orders' edge says."""
     stores = Stores(state.folder)
-    options = {"port": ports["shop"], "edge_url": http_url, "mails": stores.mails, "traces": state.traces}
-    if jaeger := jaeger_page():
-        options["jaeger_url"] = jaeger
-    command = (*PYTHON, "jetmesh_shop.shop", *_options(options))
+    evidence = {"mails": stores.mails, "traces": state.traces, "jaeger_url": jaeger_page()}
+    command = program("jetmesh_shop.shop", port=ports["shop"], edge_url=http_url, **evidence)
     return Spec("shop", command, listens(ports["shop"]), _reader(state, SHOP))
 
 
 def console(state: StateFolder, ports: Ports) -> Spec:
     """The console in a browser, for this machine alone."""
-    options = {"port": ports["console"], "app": APP, "state": state.folder}
-    command = (*PYTHON, "jetmesh", "console", *_options(options))
+    command = program("jetmesh", "console", port=ports["console"], app=APP, state=state.folder)
     return Spec("console", command, listens(ports["console"]), _identity(state, CONSOLE), niceness=AFTERWARDS)
 
 
@@ -98,15 +95,6 @@ def _environment(stores: Stores, ports: Ports, urls: Mapping[str, str], name: st
 def niceness(name: str) -> int:
     """How far a service stands back for those that a customer waits for."""
     return AFTERWARDS if name in NOBODY_WAITS_FOR else 0
-
-
-def _python(module: str, **options: object) -> tuple[str, ...]:
-    return (*PYTHON, f"jetmesh_shop.reference.{module}", *_options(options))
-
-
-def _options(options: Mapping[str, object]) -> Iterator[str]:
-    for name, value in options.items():
-        yield from (f"--{name.replace('_', '-')}", str(value))
 
 
 BACKING = keeping_spans(
