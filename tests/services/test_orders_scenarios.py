@@ -114,7 +114,7 @@ async def test_a_withdrawn_order_is_cancelled_and_a_promised_one_is_a_question_t
 @pytest.mark.parametrize("arrivals", list(permutations(["money", "goods", "money", "goods"])))
 def test_the_join_ends_in_one_promise_whatever_comes_first_and_again(arrivals: tuple[str, ...]) -> None:
     news: dict[str, Any] = {"money": authorized(ORDER), "goods": reserved(ORDER)}
-    order, promises = Order(placed=ORDER), 0
+    order, promises = Order().evolve(ORDER), 0
     for arrival in arrivals:
         outcome = decide_promise(news[arrival], ORDER, order)
         promises += isinstance(outcome, OrderConfirmed)
@@ -124,7 +124,7 @@ def test_the_join_ends_in_one_promise_whatever_comes_first_and_again(arrivals: t
 
 @pytest.mark.parametrize("arrivals", list(permutations(["money", "goods", "obstacle"])))
 def test_an_order_ends_once_whatever_comes_first(arrivals: tuple[str, ...]) -> None:
-    order, endings = Order(placed=ORDER), 0
+    order, endings = Order().evolve(ORDER), 0
     for arrival in arrivals:
         outcome: Event | None
         if arrival == "obstacle":

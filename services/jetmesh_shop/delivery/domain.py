@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 from jetmesh import Fold, NotYet, Permanent
 from jetmesh_contracts import (
@@ -12,7 +11,6 @@ from jetmesh_contracts import (
     DeliveryDispatched,
     DeliveryQueued,
     Duty,
-    Event,
     OrderCancelled,
     OrderDelivered,
     PaymentCaptured,
@@ -32,23 +30,25 @@ Level = CourierRoster | QueuePage
 DeskEvent = DeliveryQueued | DeliveryDispatched | OrderDelivered | DeliveryCancelled | ShiftBegun | ShiftEnded | Level
 
 
-@dataclass(frozen=True, slots=True)
 class Trip(Fold):
     """What delivery has recorded about one order."""
 
-    courier_id: str = ""
-    page_id: str = ""
+    @property
+    def courier_id(self) -> str:
+        """Who carries it; empty for nobody yet."""
+        dispatched = self.get(DeliveryDispatched)
+        return dispatched.courier_id if dispatched else ""
+
+    @property
+    def page_id(self) -> str:
+        """The page of the queue on which it waits, or waited; empty for none."""
+        queued = self.get(DeliveryQueued)
+        return queued.page_id if queued else ""
 
     @property
     def has_ended(self) -> bool:
         """Whether nobody has to carry the order any more."""
         return self.has(OrderDelivered, DeliveryCancelled)
-
-    def evolve(self, event: Event) -> Self:
-        """The trip after `event`."""
-        courier_id = event.courier_id if isinstance(event, DeliveryDispatched) else self.courier_id
-        page_id = event.page_id if isinstance(event, DeliveryQueued) else self.page_id
-        return type(self)(self.recorded | {type(event)}, courier_id, page_id)
 
 
 class Unread(LookupError):

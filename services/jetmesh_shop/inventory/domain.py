@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 from jetmesh import Fold
 from jetmesh_contracts import (
-    Event,
     Goods,
     GoodsRejected,
     GoodsReleased,
@@ -23,21 +21,18 @@ Arrived = OrderPlaced | OrderCancelled | StockRestocked
 ShelfEvent = GoodsReserved | GoodsRejected | GoodsReleased | StockRestocked | StockLevel
 
 
-@dataclass(frozen=True, slots=True)
 class Reservation(Fold):
     """What inventory has recorded about one order."""
 
-    reserved: GoodsReserved | None = None
+    @property
+    def reserved(self) -> GoodsReserved | None:
+        """The goods that are the order's."""
+        return self.get(GoodsReserved)
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing can be reserved any more."""
         return self.has(GoodsRejected, GoodsReleased)
-
-    def evolve(self, event: Event) -> Self:
-        """The reservation after `event`."""
-        reserved = event if isinstance(event, GoodsReserved) else self.reserved
-        return type(self)(self.recorded | {type(event)}, reserved)
 
 
 @dataclass(frozen=True, slots=True)

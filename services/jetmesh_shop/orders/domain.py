@@ -1,8 +1,7 @@
 """What orders decides: whether an order can be taken as it is, when it is promised, and when it will not be."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 from jetmesh import Fold
 from jetmesh_contracts import (
@@ -32,21 +31,18 @@ Reason = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
 class Order(Fold):
     """What orders has recorded about one order."""
 
-    placed: OrderPlaced | None = None
+    @property
+    def placed(self) -> OrderPlaced | None:
+        """What was ordered."""
+        return self.get(OrderPlaced)
 
     @property
     def is_over(self) -> bool:
         """Whether there is nothing but an ending: it was refused, or archived. Whatever comes now comes too late."""
         return self.placed is None and self.has(OrderConfirmed, OrderCancelled, OrderRefused)
-
-    def evolve(self, event: Event) -> Self:
-        """The order after `event`."""
-        placed = event if isinstance(event, OrderPlaced) else self.placed
-        return type(self)(self.recorded | {type(event)}, placed)
 
 
 def check(order: OrderPlaced, prices: Prices, *, smtputf8: bool = False) -> OrderPlaced | OrderRefused:
