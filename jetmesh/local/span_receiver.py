@@ -23,9 +23,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jetmesh.common.ports import HOST
-from jetmesh.common.private_files import keep_private
-from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
+from jetmesh.local.program import run
 from jetmesh.operate.span_store import SPANS_MAX, MalformedSpans, TraceWriter
 from jetmesh.telemetry.otlp.settings import Receiver, Signal
 from jetmesh.telemetry.otlp.transport import ReceiverUnavailable, Rejected, connect, receivers
@@ -181,11 +180,7 @@ async def _receive(path: Path, port: int, spans_max: int) -> None:
 @click.option("--spans-max", default=SPANS_MAX, show_default=True, help="The oldest beyond this are removed.")
 def main(path: Path, port: int, spans_max: int) -> None:
     """Receive OTLP over HTTP, keep the recent spans, send on what OTEL_EXPORTER_OTLP_… asks for; print the endpoint."""
-    keep_private()
-    try:
-        asyncio.run(until_signalled(_receive(path, port, spans_max)))
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    run(_receive(path, port, spans_max))
 
 
 if __name__ == "__main__":

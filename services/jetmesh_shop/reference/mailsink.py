@@ -11,9 +11,8 @@ from typing import NamedTuple
 import click
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from jetmesh.common.private_files import keep_private
-from jetmesh.common.signals import until_signalled
 from jetmesh.common.terminal import say
+from jetmesh.local.program import run
 from jetmesh.sql import usable
 
 SIZE_MAX_BYTES = 10 * 1024 * 1024
@@ -139,11 +138,7 @@ async def serve(path: Path, host: str, port: int) -> None:
 @click.option("--port", type=int, default=0, help="0: a free one, printed on the first line.")
 def main(path: Path, host: str, port: int) -> None:
     """Run a mail server that keeps every mail."""
-    keep_private()
-    try:
-        asyncio.run(until_signalled(serve(path, host, port)))
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    run(serve(path, host, port))
 
 
 if __name__ == "__main__":
