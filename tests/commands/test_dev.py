@@ -15,6 +15,8 @@ from jetmesh.commands.target import connected_with
 from jetmesh.common.http import get
 from jetmesh.common.ports import free_port
 from jetmesh.jetstream.message import Message
+from jetmesh.local.backing import NONE, Backing, BackingServices
+from jetmesh.local.tracing import keeping_spans
 from jetmesh.testing import until
 
 HELLO = """
@@ -78,6 +80,19 @@ def jetmesh(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=state, env=told, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
     )
+
+
+def test_an_app_that_keeps_spans_itself_goes_on_doing_so() -> None:
+    own = BackingServices(at=lambda _, __: Backing(), ports={"traces": 4318})
+    assert keeping_spans(own) is own
+    assert set(keeping_spans(NONE).ports) == {"traces"}
+
+
+def test_what_the_app_tells_its_services_counts() -> None:
+    beside = Backing(urls={"traces_url": "a", "more_url": "b"}, environment=lambda _: {"A": "beside", "B": "beside"})
+    both = Backing(urls={"more_url": "c"}, environment=lambda name: {"A": name}).over(beside)
+    assert both.urls == {"traces_url": "a", "more_url": "c"}
+    assert both.environment("orders") == {"A": "orders", "B": "beside"}
 
 
 @pytest.fixture
