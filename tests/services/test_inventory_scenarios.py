@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from jetmesh import Problem
+from jetmesh import Fold, Problem
 from jetmesh.testing import given
 from jetmesh_contracts import (
     Goods,
@@ -101,7 +101,7 @@ def test_no_batch_oversells(pieces: int, wishes: list[tuple[int, bool]]) -> None
 
 
 async def test_a_request_is_answered_by_what_was_counted() -> None:
-    counted = domain.Level().evolve(restocked("r-1")).evolve(level(7))
+    counted = Fold().evolve(restocked("r-1")).evolve(level(7))
     assert await stock_of(StockOf(sku="pizza-margherita"), counted) == Stock(sku="pizza-margherita", available=7)
     with pytest.raises(Problem, match="404 There is no such article"):
-        await stock_of(StockOf(sku="unicorn"), domain.Level())
+        await stock_of(StockOf(sku="unicorn"), Fold())

@@ -35,17 +35,6 @@ class Reservation(Fold):
         return self.has(GoodsRejected, GoodsReleased)
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How much of one article is free, once it was counted."""
-
-    recorded: StockLevel | None = None
-
-    def evolve(self, event: Event) -> Self:
-        """The level after `event`."""
-        return type(self)(event) if isinstance(event, StockLevel) else self
-
-
 def orders_of(arrived: Iterable[Arrived]) -> list[str]:
     """The orders that a batch is about."""
     return [event.order_id for event in arrived if not isinstance(event, StockRestocked)]

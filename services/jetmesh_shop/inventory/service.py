@@ -15,7 +15,7 @@ from jetmesh_contracts import (
     StockRestocked,
 )
 from jetmesh_shop.inventory import domain
-from jetmesh_shop.inventory.domain import Level, Reservation
+from jetmesh_shop.inventory.domain import Reservation
 
 inventory = Service("inventory")
 
@@ -33,8 +33,9 @@ async def shelve(
 
 
 @inventory.endpoint
-async def stock_of(request: StockOf, level: Level) -> Stock:
+async def stock_of(request: StockOf, article: Fold) -> Stock:
     """Somebody asks for the stock of an article: say how much is free."""
-    if level.recorded is None:
+    level = article.get(StockLevel)
+    if level is None:
         raise Problem(404, "There is no such article", f"No {request.sku} was ever counted.")
-    return Stock(sku=request.sku, available=level.recorded.available)
+    return Stock(sku=request.sku, available=level.available)
