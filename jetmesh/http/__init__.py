@@ -8,6 +8,7 @@ with brought_by("http", "jetmesh.http"):
     from jetmesh.http.browser.assets import Assets
     from jetmesh.http.browser.security import PageSecurity
     from jetmesh.http.errors import Problems
+    from jetmesh.http.idempotency import IdempotencyKey
     from jetmesh.http.limits import Limits
     from jetmesh.http.live import LIVE, LastEventId, LiveStories, QueryToken
     from jetmesh.http.openapi import problem_responses
@@ -25,6 +26,7 @@ with brought_by("http", "jetmesh.http"):
     )
     from jetmesh.http.requests import Router
     from jetmesh.http.serve import HttpSettings, serve
+    from jetmesh.http.tokens import KeyTokens, TokenSettings
 
 __all__ = [
     "BAD_HEADER",
@@ -38,6 +40,8 @@ __all__ = [
     "Assets",
     "FromOutside",
     "HttpSettings",
+    "IdempotencyKey",
+    "KeyTokens",
     "LastEventId",
     "Limits",
     "LiveStories",
@@ -46,6 +50,7 @@ __all__ = [
     "Problems",
     "QueryToken",
     "Router",
+    "TokenSettings",
     "api",
     "busy",
     "name_key",

@@ -41,7 +41,7 @@ LANGUAGES = {"python", "java", "console", "yaml", "toml", "sql", "mermaid", "tex
 
 QUOTED: Mapping[str, str] = {
     "CONTRIBUTING.md#1": "services/jetmesh_shop/payments/service.py",
-    "CONTRIBUTING.md#2": "services/jetmesh_shop/orders/edge/tokens.py",
+    "CONTRIBUTING.md#2": "jetmesh/http/tokens.py",
     "CONTRIBUTING.md#3": "tests/mesh/test_flow.py",
     "docs/authors/http.md#1": "examples/edge/service.py",
     "docs/authors/http.md#2": "examples/edge/edge.py",

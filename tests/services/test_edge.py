@@ -22,16 +22,15 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp
 
 from jetmesh import TooLarge, Unavailable
-from jetmesh.http import FromOutside, Limits
+from jetmesh.http import FromOutside, KeyTokens, Limits
 from jetmesh.testing import until
 from jetmesh_shop.orders.edge import following, placing
 from jetmesh_shop.orders.edge.app import create_app
 from jetmesh_shop.orders.edge.stories import status_of
-from jetmesh_shop.orders.edge.tokens import Tokens
 from tests.services.orders_in_memory import EverythingSells, InMemoryOrders
 
 OPERATOR = "an-operators-own-token"
-TOKENS = Tokens(b"a secret of the tests", OPERATOR)
+TOKENS = KeyTokens(b"a secret of the tests", OPERATOR, "orders")
 ADA: dict[str, Any] = {
     "order_id": "o-1042",
     "customer": {"customer_id": "c-7", "email": "ada@example.com"},
@@ -321,7 +320,7 @@ class TestReading:
         assert "ada" not in response.text
 
     def test_tokens_never_print_their_secrets(self) -> None:
-        assert repr(TOKENS) == "Tokens()"
+        assert repr(TOKENS) == "KeyTokens(realm='orders')"
 
     @pytest.mark.parametrize(
         ("types", "status"),

@@ -12,8 +12,7 @@ from jetmesh.http import Limits
 from jetmesh.http.server import HttpServer, listen
 from jetmesh.settings import SettingsError, read
 from jetmesh_shop.orders.edge.app import create_app
-from jetmesh_shop.orders.edge.tokens import Tokens
-from jetmesh_shop.orders.wiring import Settings, _tokens
+from jetmesh_shop.orders.wiring import Settings
 from tests.services.orders_in_memory import InMemoryOrders
 from tests.services.test_edge import ADA, TOKENS, bearer
 
@@ -55,7 +54,7 @@ async def test_a_stop_ends_a_live_story_so_that_its_reader_goes_elsewhere() -> N
 )
 def test_a_secret_that_is_missing_or_too_short_is_named_at_start(environment: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=f"settings: {said}"):
-        _tokens(read(Settings, environment))
+        read(Settings, environment).tokens("orders")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +82,5 @@ def test_a_catalogue_of_ones_own_takes_the_place_of_the_built_in_one(tmp_path: P
 
 def test_the_same_secret_knows_the_tokens_again() -> None:
     environment = {"JETMESH_HTTP_SECRET": "0123456789abcdef"}
-    first, second = (_tokens(read(Settings, environment)) for _ in range(2))
-    assert isinstance(first, Tokens)
+    first, second = (read(Settings, environment).tokens("orders") for _ in range(2))
     assert first.token("o-1") == second.token("o-1")

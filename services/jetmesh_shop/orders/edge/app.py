@@ -5,19 +5,18 @@ import asyncio
 from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 
-from jetmesh.http import Limits, LiveStories, api
+from jetmesh.http import KeyTokens, Limits, LiveStories, api
 from jetmesh_shop.orders.edge import following, placing
 from jetmesh_shop.orders.edge.port import Orders
 from jetmesh_shop.orders.edge.problems import PROBLEMS
 from jetmesh_shop.orders.edge.state import Edge
 from jetmesh_shop.orders.edge.stories import Happened, end_of
-from jetmesh_shop.orders.edge.tokens import Tokens
 from jetmesh_shop.orders.service import orders as service
 
 
 def create_app(
     orders: Orders,
-    tokens: Tokens,
+    tokens: KeyTokens,
     limits: Limits | None = None,
     *,
     tracer_provider: TracerProvider | None = None,

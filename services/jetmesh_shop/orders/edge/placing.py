@@ -6,30 +6,18 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
-from fastapi import Header
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 from pydantic_core import to_json
-from starlette.requests import Request
 from starlette.responses import Response
 
 from jetmesh import Problem, TooLarge
-from jetmesh.http import BAD_HEADER, OF_A_BODY, TOO_LARGE, Router, name_key, problem_responses
+from jetmesh.http import BAD_HEADER, OF_A_BODY, TOO_LARGE, IdempotencyKey, Router, name_key, problem_responses
 from jetmesh_contracts import OrderPlaced, OrderRefused
 from jetmesh_contracts.event import Token
 from jetmesh_shop.orders.edge.port import Placement
 from jetmesh_shop.orders.edge.problems import INVALID_ORDER, KEY_REUSED, ORDER_EXISTS, REFUSED
 from jetmesh_shop.orders.edge.state import Edge, TheEdge
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$',
-        description="Makes a retry the same order (draft-ietf-httpapi-idempotency-key-header): 1 to 255 printable "
-        "characters, best a UUID in quotes; remembered for 24 hours.",
-        examples=['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
-    ),
-]
 LOCATION: dict[str, Any] = {
     "headers": {"Location": {"description": "The order.", "schema": {"type": "string", "format": "uri-reference"}}}
 }
@@ -84,13 +72,9 @@ router = Router(tags=["orders"])
         **problem_responses(*OF_A_BODY, BAD_HEADER, ORDER_EXISTS, INVALID_ORDER, KEY_REUSED, REFUSED),
     },
 )  # fmt: skip
-async def place(
-    request: Request, response: Response, order: OrderAsSent, edge: TheEdge, idempotency_key: IdempotencyKey = None
-) -> Receipt:
-    """A customer clicked "Buy": store the order, once, however often it is sent."""
-    if len(request.headers.getlist("idempotency-key")) > 1:
-        raise BAD_HEADER.problem("Send one Idempotency-Key.")
-    key = idempotency_key and idempotency_key.strip('"')
+async def place(response: Response, order: OrderAsSent, edge: TheEdge, key: IdempotencyKey) -> Receipt:
+    """A customer clicked "Buy": store the order, once, however often it is sent. Its Idempotency-Key is remembered for
+    24 hours."""
     placed = order.placed(key)
     name_key(placed.order_id)
     if key:

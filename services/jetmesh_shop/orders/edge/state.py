@@ -6,9 +6,8 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from jetmesh.http import LiveStories
+from jetmesh.http import KeyTokens, LiveStories
 from jetmesh_shop.orders.edge.port import Orders
-from jetmesh_shop.orders.edge.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Edge:
     """What the routes stand on."""
 
     orders: Orders
-    tokens: Tokens
+    tokens: KeyTokens
     live: LiveStories
 
 
