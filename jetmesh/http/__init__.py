@@ -26,7 +26,7 @@ with brought_by("http", "jetmesh.http"):
     )
     from jetmesh.http.requests import Router
     from jetmesh.http.serve import HttpSettings, serve
-    from jetmesh.http.tokens import KeyTokens, TokenSettings
+    from jetmesh.http.tokens import Bearer, KeyTokens, TokenSettings
 
 __all__ = [
     "BAD_HEADER",
@@ -38,6 +38,7 @@ __all__ = [
     "TOO_LARGE",
     "UNAUTHORIZED",
     "Assets",
+    "Bearer",
     "FromOutside",
     "HttpSettings",
     "IdempotencyKey",

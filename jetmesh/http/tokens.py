@@ -3,14 +3,22 @@
 import hmac
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from fastapi.security import HTTPAuthorizationCredentials
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from jetmesh.http.problems import FORBIDDEN, UNAUTHORIZED
 from jetmesh.http.serve import HttpSettings
 from jetmesh.settings import SettingsError
 
 SECRET_LENGTH_MIN = 16
+
+Bearer = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Depends(HTTPBearer(auto_error=False, scheme_name="bearer", description="The token that its creation returned.")),
+]
+"""The bearer token of a request, for `KeyTokens.authorize`; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class KeyTokens:
         digest = hmac.digest(self.secret, key.encode(), "sha256")
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
-    def authorize(self, bearer: HTTPAuthorizationCredentials | None, key: str) -> None:
+    def authorize(self, bearer: Bearer, key: str) -> None:
         """Let the bearer of a right token pass.
 
         Raises:

@@ -2,9 +2,11 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from email.policy import default
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,17 +121,11 @@ class MailSink:
 
 async def serve(path: Path, host: str, port: int) -> None:
     """Take mails until cancelled; says where on standard output, once it listens."""
-    store = Store(path)
-    keeper = Keeper(store)
-    server = await asyncio.get_running_loop().create_server(
-        lambda: SMTP(keeper, hostname="mailsink", data_size_limit=SIZE_MAX_BYTES), host, port
-    )
-    say(f"smtp://{host}:{server.sockets[0].getsockname()[1]}")
-    try:
-        await asyncio.Event().wait()
-    finally:
-        server.close()
-        store.close()
+    with closing(Store(path)) as store:
+        session = partial(SMTP, Keeper(store), hostname="mailsink", data_size_limit=SIZE_MAX_BYTES)
+        with closing(await asyncio.get_running_loop().create_server(session, host, port)) as server:
+            say(f"smtp://{host}:{server.sockets[0].getsockname()[1]}")
+            await asyncio.Event().wait()
 
 
 @click.command()

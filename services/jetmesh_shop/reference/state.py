@@ -1,6 +1,5 @@
 """The files of the reference mesh in its state folder, besides those of every mesh."""
 
-import os
 import secrets
 from pathlib import Path
 
@@ -19,7 +18,7 @@ class Stores:
         path = self.folder / "http.secret"
         if not path.exists() or not path.stat().st_size:  # a full disk leaves an empty one
             fresh = path.with_suffix(".tmp")
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(secrets.token_hex(32))
+            fresh.touch(0o600)
+            fresh.write_text(secrets.token_hex(32))
             fresh.replace(path)
         return path.read_text()

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
@@ -16,6 +15,7 @@ from jetmesh.http import (
     LIVE,
     NOT_FOUND,
     UNAUTHORIZED,
+    Bearer,
     LastEventId,
     QueryToken,
     Router,
@@ -26,11 +26,6 @@ from jetmesh_shop.orders.edge.placing import links_of
 from jetmesh_shop.orders.edge.problems import TOO_LATE
 from jetmesh_shop.orders.edge.state import TheEdge
 from jetmesh_shop.orders.edge.stories import Happened, OrderStory, Status, status_in
-
-Bearer = Annotated[
-    HTTPAuthorizationCredentials | None,
-    Depends(HTTPBearer(auto_error=False, scheme_name="bearer", description="The token of the order's creation.")),
-]
 
 
 class CancellationAccepted(BaseModel):
