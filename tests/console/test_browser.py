@@ -94,7 +94,7 @@ async def test_keys_show_themselves_and_lead_to_a_reaction(
     await require_accessible(page)
     told = await page.locator("dl.keys kbd").all_inner_texts()
     handled = await page.evaluate("[...document.querySelectorAll('nav [data-key]')].map(link => link.dataset.key)")
-    assert set(told) == {"/", "g", *handled, "j", "k", "Enter", "n", "p", "u", "t", "Esc", "?"}
+    assert set(told) == {"/", "g", *handled, "j", "k", "Enter", "n", "p", "u", "t", "Esc", "?", "[", "]", "0"}
     await page.keyboard.press("Escape")
     await page.keyboard.press("j")
     await page.keyboard.press("Enter")
