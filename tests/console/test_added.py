@@ -54,8 +54,10 @@ async def test_neither_a_viewer_nor_another_page_acts(mesh_of: MeshOf, console_o
     token = re.findall(r'name="form_token" value="([^"]*)"', (await browser.get("/mesh/barriers")).text)[0]
     wanted = {"item": "barrier", "do": "raise"}
     assert (await browser.post("/mesh/barriers/act", data=wanted)).status_code == 403
-    browser.cookies.clear()
-    assert (await browser.post("/mesh/barriers/act", data={**wanted, "form_token": token})).status_code == 403
+    assert (await browser.post("/mesh/barriers/act", data={**wanted, "form_token": token[::-1]})).status_code == 403
+    other = {"Origin": "http://other.example"}
+    sent = await browser.post("/mesh/barriers/act", data={**wanted, "form_token": token}, headers=other)
+    assert sent.status_code == 403
     viewer = await console_of([service], added=[barrier.page()], token="o" * 32, viewer_token="v" * 32)
     viewer.headers["Authorization"] = f"Bearer {'v' * 32}"
     assert "Raise it" not in (await viewer.get("/mesh/barriers")).text
