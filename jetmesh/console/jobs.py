@@ -3,6 +3,7 @@ began, how far it is and how it ended, so that one whose console ended can be go
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,8 @@ from jetmesh.jetstream.message import Refused
 from jetmesh.operate.dead_letters import AlreadyHandled, DeadLetter, DeadLetters
 from jetmesh.operate.operator_log import BatchNote, BatchState
 from jetmesh.operate.replay import Unfit
+
+log = logging.getLogger("jetmesh.console")
 
 KEPT = 50
 """How many ended jobs are remembered."""
@@ -122,6 +125,9 @@ async def _run(job: LetterJob, post: DeadLetters, step: LetterStep) -> None:
         job.trouble = ELSEWHERE
     except (Unavailable, TimeoutError, ApiError) as away:
         job.trouble = f"{away}"
+    except Exception as surprise:
+        log.exception("the batch %s ended early", job.note.id)
+        job.trouble = f"{type(surprise).__name__}: {surprise}"
     finally:
         job.is_over = True
 
