@@ -60,11 +60,11 @@ class SeenAttempts:
         return sorted((each for each in self.all if each.reason), key=lambda each: -each.began)[:count]
 
 
-def attempts_at(folder: Path | None, reaction: Reaction, messages: Iterable[tuple[str, Stored]]) -> SeenAttempts:
+def attempts_at(store: Path | None, reaction: Reaction, messages: Iterable[tuple[str, Stored]]) -> SeenAttempts:
     """The attempts at these messages of streams. It blocks: call it in a thread."""
     places = {(stream, each.sequence): each.headers.get(TRACEPARENT, "")[3:35] for stream, each in messages}
     try:
-        found = span_source.traces(folder)
+        found = span_source.traces(store)
         if found is None:
             return SeenAttempts(note=NOTE)
         with closing(found):

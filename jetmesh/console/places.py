@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jetmesh.local.state import StateFolder
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -16,3 +18,8 @@ class Places:
     sources: Mapping[str, str] = field(default_factory=dict)
     telemetry: Mapping[str, str] = field(default_factory=dict)
     """The variables for the export of traces."""
+
+    @property
+    def traces(self) -> Path | None:
+        """The store with the spans of the mesh that runs on the state folder."""
+        return StateFolder(self.state).traces if self.state else None

@@ -69,7 +69,7 @@ async def reaction(request: Request) -> Response:
     )
     deliveries = sorted((each for some in lists for each in some), key=lambda each: each.message.time, reverse=True)
     attempts = await asyncio.to_thread(
-        attempts_at, desk.places.state, found, [(each.stream, each.message) for each in deliveries[:TRACED]]
+        attempts_at, desk.places.traces, found, [(each.stream, each.message) for each in deliveries[:TRACED]]
     )
     whose = f"{found.service}.{found.name}"
     known = cells(await desk.watch.now()).get(whose, {})

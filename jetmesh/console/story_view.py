@@ -14,7 +14,6 @@ from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.waterfall import bars
 from jetmesh.event import INTAKE
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.local.state import StateFolder
 from jetmesh.operate import span_source
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.dead_letters import DeadLetter, letter_of
@@ -52,8 +51,7 @@ async def _story(request: Request, key: str) -> Response:
 def _spans(desk: Desk, key: str, events: Sequence[StoryEvent]) -> tuple[list[SpanRecord], str]:
     """The spans, and why there are none."""
     try:
-        state = desk.places.state
-        found = span_source.traces(StateFolder(state).traces if state else None)
+        found = span_source.traces(desk.places.traces)
         if found is None:
             return [], "No spans are kept here: these are the events alone. JETMESH_JAEGER_URL names a Jaeger to ask."
         return span_source.spans_about(found, key, events), ""
