@@ -244,8 +244,8 @@ async def _make_streams(url: str, skus: Sequence[str]) -> None:
     }
     for sku in skus:
         await buckets["stock"].put(sku, str(workload.PIECES).encode())
-    await client.close()
     await buckets["stock"].put(workload.SOLD_OUT, b"0")
+    await client.close()
 
 
 def _environment(url: str, folder: Path, endpoint: str, skus: Sequence[str]) -> dict[str, str]:
