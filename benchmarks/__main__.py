@@ -36,6 +36,7 @@ from benchmarks.progress import Step
 
 FULL = {"backlog": 100_000, "stored": 300_000}
 RESULTS = Path("benchmarks/results")
+PUBLISHED = RESULTS / "published.json"
 README, PAGE, CHART = Path("README.md"), Path("docs/performance.md"), Path("docs/performance.svg")
 CAPACITY = Path("docs/capacity.md")
 
@@ -101,7 +102,7 @@ async def measure(chosen: Sequence[str], size: Size) -> list[Row]:
             before = quiet.snapshot()
             measured = await PARTS[part](size, partial(_show, progress, task))
             noise = ", ".join(quiet.disturbances(before, quiet.snapshot()))
-            rows += [replace(row, noise=noise) for row in measured]
+            rows += [replace(row, noise=noise, day=report.today()) for row in measured]
             progress.update(task, description=noise or "done", total=1, completed=1)
     return rows
 
@@ -111,17 +112,20 @@ def _show(progress: Progress, task: TaskID, step: str) -> None:
 
 
 def publish(rows: Sequence[Row]) -> None:
-    """The figures into the pages that have a place for them, the chart beside them, the JSON into the repository."""
+    """The figures into the pages that have a place for them, the chart beside them, the JSON into the repository. What
+    was not measured now keeps its figures and its day."""
     if any(row.part == footprint.PART for row in rows):
         report.write_json(RESULTS / "footprint.json", [row for row in rows if row.part == footprint.PART])
         report.put_between_markers(CAPACITY, capacity.markdown(rows, report.about()))
     if all(row.part == footprint.PART for row in rows):
         return
-    chart.write(CHART, rows)
-    report.write_json(RESULTS / "published.json", rows)
+    everything = report.merged(report.read_json(PUBLISHED), rows)
+    chart.write(CHART, everything)
+    report.write_json(PUBLISHED, everything)
     if len(headlines := report.headlines(rows)) == len(report.HEADLINES):
         report.put_between_markers(README, report.ratios(headlines, report.about()))
-    report.put_between_markers(PAGE, report.markdown(rows, report.about()))
+    about = f"{report.about()} {report.older(everything)}".strip()
+    report.put_between_markers(PAGE, report.markdown(everything, about))
 
 
 if __name__ == "__main__":

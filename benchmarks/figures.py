@@ -14,7 +14,7 @@ class Row:
 
     `ratio` is how many times jetmesh is better than this contender. `spread` is half the distance between the best
     and the worst round, as a share of `value`. `goal` is what jetmesh sets itself, in words. `noise`: who else
-    used the machine meanwhile; empty where it was quiet.
+    used the machine meanwhile; empty where it was quiet. `day`: when it was measured (2026-11-30).
     """
 
     part: str
@@ -28,6 +28,7 @@ class Row:
     memory_bytes: float | None = None
     goal: str = ""
     noise: str = ""
+    day: str = ""
 
 
 @dataclass(frozen=True, slots=True)

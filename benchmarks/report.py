@@ -89,13 +89,32 @@ def markdown(rows: Sequence[Row], about: str) -> str:
     return "\n".join(lines)
 
 
+def merged(published: Sequence[Row], measured: Sequence[Row]) -> list[Row]:
+    """What is published once these parts were measured: the others keep their figures, in their places."""
+    order = list(dict.fromkeys(row.part for row in [*published, *measured]))
+    new = {row.part for row in measured}
+    rows = [*(row for row in published if row.part not in new), *measured]
+    return sorted(rows, key=lambda row: order.index(row.part))
+
+
+def older(rows: Sequence[Row]) -> str:
+    """Which parts are not of the newest day; empty if all are."""
+    newest = max(row.day for row in rows)
+    days = {row.part: row.day for row in rows if row.day != newest}
+    return f"Of another day: {', '.join(f'{part} ({day})' for part, day in days.items())}." if days else ""
+
+
 def about() -> str:
     """Where the figures are from: machine, versions, day, and the command that repeats them."""
     cores = len(os.sched_getaffinity(0))
     found = ", ".join(f"{name} {number}" for name in PACKAGES if (number := _version(name)))
-    day = datetime.now(UTC).date()
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"`just bench` on {cores} cores, {python}, {found}; {day}."
+    return f"`just bench` on {cores} cores, {python}, {found}; {today()}."
+
+
+def today() -> str:
+    """The day, as a row and a page tell it."""
+    return str(datetime.now(UTC).date())
 
 
 def _version(package: str) -> str:
@@ -103,6 +122,11 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def read_json(path: Path) -> list[Row]:
+    """The figures of a file."""
+    return [Row(**row) for row in json.loads(path.read_text())["rows"]]
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:

@@ -1,6 +1,5 @@
 """The figures of a benchmark: medians, quantiles, and the pages that they are put into."""
 
-import json
 import math
 import os
 import subprocess
@@ -43,11 +42,25 @@ def test_the_table_goes_between_the_markers_and_nowhere_else(tmp_path: Path) -> 
 
 
 def test_the_first_page_shows_five_ratios_of_the_published_run() -> None:
-    published = json.loads((ROOT / "benchmarks/results/published.json").read_text())
-    rows = report.headlines([Row(**row) for row in published["rows"]])
+    rows = report.headlines(report.read_json(ROOT / "benchmarks/results/published.json"))
     shown = (ROOT / "README.md").read_text().partition("<!-- bench -->\n")[2].partition("\n<!-- /bench -->")[0]
+    about, _, table = shown.partition("\n")
     assert len(rows) == 5
-    assert shown == report.ratios(rows, published["about"])
+    assert {about.rpartition("; ")[2]} == {f"{row.day}." for row in rows}
+    assert table == report.ratios(rows, "").partition("\n")[2]
+
+
+def test_a_part_that_was_not_measured_keeps_its_figures_and_its_day() -> None:
+    old = [
+        replace(HOP, day="2026-11-27"),
+        replace(PEER, day="2026-11-27"),
+        Row("mesh", "x", "y", 1.0, "s", day="2026-11-27"),
+    ]
+    new = [replace(HOP, value=1.0, day="2026-11-30")]
+    rows = report.merged(old, new)
+    assert [(row.part, row.value, row.day) for row in rows] == [("hop", 1.0, "2026-11-30"), ("mesh", 1.0, "2026-11-27")]
+    assert report.older(rows) == "Of another day: mesh (2026-11-27)."
+    assert report.older(new) == ""
 
 
 def test_figures_of_a_machine_that_was_not_quiet_are_marked() -> None:
