@@ -117,8 +117,6 @@ def publish(rows: Sequence[Row]) -> None:
     if any(row.part == footprint.PART for row in rows):
         report.write_json(RESULTS / "footprint.json", [row for row in rows if row.part == footprint.PART])
         report.put_between_markers(CAPACITY, capacity.markdown(rows, report.about()))
-    if all(row.part == footprint.PART for row in rows):
-        return
     everything = report.merged(report.read_json(PUBLISHED), rows)
     chart.write(CHART, everything)
     report.write_json(PUBLISHED, everything)
