@@ -43,19 +43,17 @@ class RecordedMinutes:
         Raises:
             Unavailable: the broker is away.
         """
+        if not self._services:
+            return []
         now = int(time.time())
         starts = range((now - SECONDS) // MINUTE * MINUTE, now + 1, MINUTE)
         self._known = {name: first for name, first in self._known.items() if name[1] >= starts[0]}
         counts = await asyncio.gather(*(self._counts(service, starts) for service in self._services))
         names = [service.name for service in self._services]
-        return (
-            [
-                Minute(start, dict(zip(names, of_minute, strict=True)))
-                for start, of_minute in zip(starts, zip(*counts, strict=True), strict=True)
-            ]
-            if counts
-            else []
-        )
+        return [
+            Minute(start, dict(zip(names, of_minute, strict=True)))
+            for start, of_minute in zip(starts, zip(*counts, strict=True), strict=True)
+        ]
 
     async def _counts(self, service: Service, starts: range) -> list[int]:
         """Of each minute, over the parts of the service's stream."""
