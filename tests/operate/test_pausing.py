@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from functools import partial
 from typing import Any
 
 import pytest
@@ -35,12 +34,6 @@ async def _run(mesh: LocalMesh, *arguments: str, app: str = APP) -> Any:
 async def _waiting(mesh: LocalMesh, place: str) -> int:
     info = await api.request(mesh.context.connection, f"CONSUMER.INFO.{place}", strict=True)
     return int(info["num_pending"])
-
-
-async def _is_answered(mesh: LocalMesh) -> bool:
-    """Whether the first attempt was answered: by a nak, after which it comes again, or by an ack."""
-    info = await api.request(mesh.context.connection, "CONSUMER.INFO.JOBS.work-finish", strict=True)
-    return bool(await mesh.count("WORK_TIMERS") or await mesh.count("WORK") or info["num_redelivered"])
 
 
 def _remarks(mesh: LocalMesh) -> list[str]:
@@ -92,7 +85,7 @@ async def test_what_comes_back_to_a_paused_reaction_waits_too(mesh_of: MeshOf) -
     """A delayed redelivery comes on the lane of its service, which is not paused."""
     service, tries = work(), list[str]()
 
-    @service.on(retry=Retry(attempts=3, first_seconds=2.5, longest_seconds=2.5))
+    @service.on(retry=Retry(attempts=3, first_seconds=4.0, longest_seconds=4.0))
     async def finish(asked: Asked) -> Finished:
         """Somebody wants a job done: not at the first attempt."""
         tries.append(asked.job_id)
@@ -101,15 +94,18 @@ async def test_what_comes_back_to_a_paused_reaction_waits_too(mesh_of: MeshOf) -
         return Finished(job_id=asked.job_id)
 
     mesh = await mesh_of(SERVICES[0], service)
-    numbers = itertools.count()
+    asked = itertools.count(1)
 
     async def is_delayed() -> bool:
-        """The pause is drawn evenly: only a long one is a schedule, so ask for jobs until one is."""
-        if not await mesh.count("WORK_TIMERS"):
-            tries.clear()
-            await mesh.record(Asked(job_id=f"j-{next(numbers)}"))
-            await mesh.until(lambda: tries)
-            await mesh.until(partial(_is_answered, mesh))
+        """The pause is drawn evenly and only a long one is a schedule: ask for jobs, one at a time, until one is."""
+        tries.clear()
+        number = next(asked)
+        await mesh.record(Asked(job_id=f"j-{number}"))
+
+        async def has_one() -> bool:
+            return bool(await mesh.count("WORK_TIMERS") or await mesh.count("WORK") == number)
+
+        await mesh.until(has_one, what="the job is delayed or finished")
         return await mesh.count("WORK_TIMERS") == 1
 
     await mesh.until(is_delayed)
