@@ -1,6 +1,7 @@
-"""What the client relies on holds on every Transport: in memory, simulated, and on the real server.
+"""What the client relies on holds on every Transport: in memory, simulated, on the real server, and under the names of
+a tenant simulated and on the real server.
 
-Each test is one scenario and runs on all three, on a stream of facts and a work queue with schedules. What only the
+Each test is one scenario and runs on all of them, on a stream of facts and a work queue with schedules. What only the
 real server has is tested where it is used: TLS, accounts, the API that makes and lists streams, reading by time.
 """
 
@@ -11,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -26,6 +28,8 @@ from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.pull import Pull
+from jetmesh.jetstream.tenant import Tenant
+from jetmesh.jetstream.tenant_names import to_wire
 from jetmesh.jetstream.transport import Transport
 from jetmesh.testing import Broker as RealBroker
 from jetmesh.testing.memory import Memory
@@ -34,6 +38,7 @@ from jetmesh.testing.simulation.connection import SimulatedConnection
 from jetmesh.testing.simulation.loop import virtual_clock
 from jetmesh.topology.provision import apply, plan
 from jetmesh.topology.streams import Consumer, Stream, Topology
+from jetmesh.topology.tenants import on_wire
 
 ACK_WAIT_SECONDS = 0.6
 PAUSE_SECONDS = 0.4
@@ -108,8 +113,9 @@ Scenario = Callable[[Line], Awaitable[None]]
 Away = Callable[[], AbstractAsyncContextManager[None]]
 
 
-async def play(scenario: Scenario, transport: Connection | SimulatedConnection, away: Away) -> None:
+async def play(scenario: Scenario, connection: Connection | SimulatedConnection, away: Away, tenant: str = "") -> None:
     """The scenario, from the beginning to the end, in time."""
+    transport = Tenant(connection, tenant) if tenant else connection
     publisher, direct_get = Publisher(transport), DirectGet(transport)
     await publisher.start()
     await direct_get.start()
@@ -118,7 +124,7 @@ async def play(scenario: Scenario, transport: Connection | SimulatedConnection, 
     finally:
         await publisher.close()
         direct_get.close()
-        await transport.close()
+        await connection.close()
 
 
 def in_memory(scenario: Scenario, _folder: Path) -> None:
@@ -130,17 +136,17 @@ def in_memory(scenario: Scenario, _folder: Path) -> None:
     asyncio.run(run())
 
 
-def simulated(scenario: Scenario, _folder: Path) -> None:
-    """In three worlds: what is ready at the same time happens in another order in each."""
-    for seed in range(3):
+def simulated(scenario: Scenario, _folder: Path, tenant: str = "", worlds: int = 3) -> None:
+    """In several worlds: what is ready at the same time happens in another order in each."""
+    for seed in range(worlds):
         loop, dice = SimulatedLoop(seed), Random(seed)
         broker = SimulatedBroker(loop, seed)
-        broker.create(TOPOLOGY)
+        broker.create(on_wire(TOPOLOGY, tenant))
 
         async def run(broker: SimulatedBroker = broker, dice: Random = dice) -> None:
             connection = SimulatedConnection(broker, "client", dice, Context())
             await connection.join()
-            await play(scenario, connection, modelled(broker, connection))
+            await play(scenario, connection, modelled(broker, connection, tenant), tenant)
 
         try:
             with virtual_clock(loop, dice):
@@ -149,9 +155,9 @@ def simulated(scenario: Scenario, _folder: Path) -> None:
             loop.close()
 
 
-def modelled(broker: SimulatedBroker, connection: SimulatedConnection) -> Away:
+def modelled(broker: SimulatedBroker, connection: SimulatedConnection, tenant: str = "") -> Away:
     """The model is killed as the real server is; it denies what the real one is configured to deny."""
-    broker.denies = (DENIED,)
+    broker.denies = (on_broker(DENIED, tenant),)
 
     @asynccontextmanager
     async def away() -> AsyncIterator[None]:
@@ -164,15 +170,16 @@ def modelled(broker: SimulatedBroker, connection: SimulatedConnection) -> Away:
     return away
 
 
-def real(scenario: Scenario, folder: Path) -> None:
+def real(scenario: Scenario, folder: Path, tenant: str = "") -> None:
     config = folder / "nats-server.conf"
-    denying = f'{{ publish: {{ deny: ["{DENIED}"] }} }}'
+    denying = f'{{ publish: {{ deny: ["{on_broker(DENIED, tenant)}"] }} }}'
     config.write_text(f"authorization {{ users: [{{ user: ada, password: word, permissions: {denying} }}] }}")
 
     async def run(server: RealBroker) -> None:
         connection = Connection()
         await connection.open(server.url.replace("//", "//ada:word@"), "conformance", within_seconds=10)
-        await apply(connection, await plan(connection, TOPOLOGY))
+        transport = Tenant(connection, tenant) if tenant else connection
+        await apply(transport, await plan(transport, TOPOLOGY))
 
         @asynccontextmanager
         async def away() -> AsyncIterator[None]:
@@ -184,10 +191,24 @@ def real(scenario: Scenario, folder: Path) -> None:
             server.start()
             await is_back.wait()
 
-        await play(scenario, connection, away)
+        await play(scenario, connection, away, tenant)
 
     with RealBroker(folder / "broker", "-c", str(config)) as server:
         asyncio.run(run(server))
+
+
+def on_broker(subject: str, tenant: str) -> str:
+    """A subject, as the broker has it."""
+    return to_wire(tenant).subject(subject) if tenant else subject
+
+
+EVERYWHERE = {
+    "memory": in_memory,
+    "simulated": simulated,
+    "real": real,
+    "simulated-tenant": partial(simulated, tenant="acme", worlds=1),
+    "real-tenant": partial(real, tenant="acme"),
+}
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -196,9 +217,9 @@ async def until(holds: Callable[[], object]) -> None:
 
 
 def everywhere(scenario: Scenario) -> Callable[[Callable[[Scenario, Path], None], Path], None]:
-    """A test that runs the scenario on each of the three."""
+    """A test that runs the scenario on each of them."""
 
-    @pytest.mark.parametrize("on", [in_memory, simulated, real], ids=["memory", "simulated", "real"])
+    @pytest.mark.parametrize("on", EVERYWHERE.values(), ids=EVERYWHERE.keys())
     def test(on: Callable[[Scenario, Path], None], tmp_path: Path) -> None:
         on(scenario, tmp_path)
 
