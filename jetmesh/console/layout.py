@@ -1,15 +1,18 @@
 """Places the boxes of a graph in layers, from top to bottom (Sugiyama): the same graph gets the same picture."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import ceil
 from statistics import fmean
 
 SWEEPS = 12
+WIDTH_MAX = 880.0
+"""Boxes that together are wider stand in several layers: so the picture is readable in a window of 1024 pixels."""
 GAP_X, GAP_Y = 22.0, 34.0
-PASSAGE = 10.0
-"""The width of the place that an edge keeps free in a layer which it passes."""
+PASSAGE = -10.0
+"""The width of the place that an edge keeps free in a layer which it passes: with its gap it is less than a gap."""
 
 Edge = tuple[str, str]
 Point = tuple[float, float]
@@ -113,8 +116,32 @@ def _ranks(nodes: Iterable[str], edges: Sequence[Edge]) -> dict[str, int]:
     return ranks
 
 
+def _narrowed(ranks: Mapping[str, int], sizes: Mapping[str, Size], followed: Container[str]) -> dict[str, int]:
+    """The same order of layers, with each that is too wide in several: first what nothing follows, so that few edges
+    pass it."""
+    layers: Layers = []
+    for rank in sorted(set(ranks.values())):
+        layer = sorted((node for node in sizes if ranks[node] == rank), key=followed.__contains__)
+        layers += _parts(layer, sizes)
+    return {node: rank for rank, layer in enumerate(layers) for node in layer}
+
+
+def _parts(layer: Sequence[str], sizes: Mapping[str, Size]) -> Layers:
+    """A layer in as few parts as fit, of about the same width."""
+    widths = [sizes[node].width + GAP_X for node in layer]
+    part_width = sum(widths) / max(1, ceil(sum(widths) / WIDTH_MAX))
+    parts: Layers = []
+    ends = 0.0
+    for node, width in zip(layer, widths, strict=True):
+        if not parts or ends + width / 2 > part_width * len(parts):
+            parts.append([])
+        parts[-1].append(node)
+        ends += width
+    return parts
+
+
 def _layered(sizes: Mapping[str, Size], edges: Sequence[Edge], downward: Sequence[Edge]) -> _Graph:
-    ranks = _ranks(sizes, list(dict.fromkeys(downward)))
+    ranks = _narrowed(_ranks(sizes, list(dict.fromkeys(downward))), sizes, {first for first, _ in downward})
     graph = _Graph(dict(sizes), layers=[[] for _ in range(max(ranks.values(), default=-1) + 1)])
     for node in sizes:
         graph.layers[ranks[node]].append(node)
@@ -124,6 +151,9 @@ def _layered(sizes: Mapping[str, Size], edges: Sequence[Edge], downward: Sequenc
             graph.sizes[name] = Size(PASSAGE, 0)
             graph.layers[rank].append(name)
         graph.chains[edge] = [first, *passed, last]
+    for layer in graph.layers:
+        height = max(graph.sizes[node].height for node in layer)
+        graph.sizes |= {node: Size(PASSAGE, height) for node in layer if node not in sizes}
     return graph
 
 
@@ -172,8 +202,8 @@ def _placed(graph: _Graph, sizes: Mapping[str, Size], turned: set[Edge]) -> Draw
     }
     edges = {}
     for edge, chain in graph.chains.items():
-        points = [(middles[chain[0]], tops[chain[0]] + graph.sizes[chain[0]].height)]
-        points += [(middles[node], tops[node]) for node in chain[1:]]
+        ends = [(middles[node], y) for node in chain for y in (tops[node], tops[node] + graph.sizes[node].height)]
+        points = ends[1:-1]
         edges[edge] = points[::-1] if edge in turned else points
     width = max((box.x + box.width for box in boxes.values()), default=0)
     return Drawing(boxes, edges, max([width, *(x for points in edges.values() for x, _ in points)]) + GAP_X, height)
@@ -207,13 +237,31 @@ def _columns(graph: _Graph) -> dict[str, float]:
 
 
 def _together(graph: _Graph, middles: dict[str, float]) -> dict[str, float]:
-    """The same middles, moved together until the picture is about as wide as its widest layer."""
-    widest = max((sum(graph.sizes[node].width + GAP_X for node in layer) for layer in graph.layers), default=0)
-    reach = max(middles.values(), default=0) - min(middles.values(), default=0)
-    share = min(1.0, widest / reach) if reach else 1.0
+    """The same middles, moved together until the picture is as wide as its widest layer."""
+    width = max((sum(graph.sizes[node].width + GAP_X for node in layer) - GAP_X for layer in graph.layers), default=0)
+    first, last = min(middles.values(), default=0), max(middles.values(), default=0)
+    share = min(1.0, width / (last - first)) if last > first else 1.0
     found: dict[str, float] = {}
     for layer in graph.layers:
-        found |= _beside(layer, {node: middles[node] * share for node in layer}, graph.sizes)
+        wanted = {node: (middles[node] - (first + last) / 2) * share + width / 2 for node in layer}
+        found |= _within(layer, _beside(layer, wanted, graph.sizes), graph.sizes, width)
+    return found
+
+
+def _within(
+    layer: Sequence[str], middles: Mapping[str, float], sizes: Mapping[str, Size], width: float
+) -> dict[str, float]:
+    """The same middles, none of them beyond the width."""
+    room = {node: (sizes[node].width + GAP_X) / 2 for node in layer}
+    found: dict[str, float] = {}
+    edge = width + GAP_X / 2
+    for node in reversed(layer):
+        found[node] = min(middles[node], edge - room[node])
+        edge = found[node] - room[node]
+    edge = -GAP_X / 2
+    for node in layer:
+        found[node] = max(found[node], edge + room[node])
+        edge = found[node] + room[node]
     return found
 
 

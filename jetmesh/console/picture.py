@@ -1,6 +1,6 @@
 """The flow of an app as a picture: its boxes, their places and the paths between them, from the declarations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jetmesh.console.layout import Drawing, Edge, Placed, Point, Size, drawn
@@ -30,6 +30,9 @@ class ReactionBox:
     """What it takes beside the events that point to it: everything."""
     needs: str
     """What its circuit breaker is about; empty: it has none."""
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    """The titles of the boxes that point to it, and of those to which it points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ class Picture:
     width: float
     height: float
 
+    @property
+    def in_order(self) -> Sequence[ReactionBox]:
+        """The reactions as one reads them: from top to bottom, and from left to right."""
+        return sorted(self.reactions, key=lambda box: (box.place.y + box.place.height / 2, box.place.x))
+
 
 def picture(services: Sequence[Service]) -> Picture:
     """The flow of these services."""
@@ -78,8 +86,9 @@ def picture(services: Sequence[Service]) -> Picture:
     sizes = {name: _size(reaction) for name, reaction in reactions.items()}
     sizes |= {node: Size(len(title) * CHARACTER + 26, EVENT_HEIGHT) for node, (title, _) in events.items()}
     drawing = drawn(_in_order(sizes, edges), edges)
+    titles = {node: title for node, (title, _) in events.items()}
     return Picture(
-        tuple(_reaction_box(name, each, drawing) for name, each in reactions.items()),
+        tuple(_reaction_box(name, each, drawing, titles) for name, each in reactions.items()),
         tuple(EventBox(node, title, kind, drawing.boxes[node]) for node, (title, kind) in events.items()),
         tuple(_arrow(edge, points, reactions) for edge, points in drawing.edges.items()),
         round(drawing.width),
@@ -124,11 +133,13 @@ def _size(reaction: Reaction) -> Size:
     return Size(REACTION.width, REACTION.height + notes * NOTE_HEIGHT)
 
 
-def _reaction_box(name: str, reaction: Reaction, drawing: Drawing) -> ReactionBox:
+def _reaction_box(name: str, reaction: Reaction, drawing: Drawing, titles: Mapping[str, str]) -> ReactionBox:
     takes = "takes everything" if reaction.form.keeps_all else ""
     return ReactionBox(
         name, reaction.service, reaction.name, reaction.meaning, drawing.boxes[name], reaction.form.is_delayed, takes,
         reaction.needed,
+        tuple(titles[first] for first, last in drawing.edges if last == name),
+        tuple(titles[last] for first, last in drawing.edges if first == name),
     )  # fmt: skip
 
 

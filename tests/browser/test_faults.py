@@ -7,6 +7,7 @@ from playwright.async_api import Page, expect
 from tests.browser.demo import Demo, buy, choose, until_complete
 from tests.support.browser import PHONE, THEMES, WIDE, Browsing, require_accessible, require_no_sideways_scrolling
 
+SMALL = (1024, 768)
 WHOLE_MS = 60_000
 """A deadline for what takes several steps of the whole mesh."""
 
@@ -22,7 +23,7 @@ async def state_in_flow(page: Page, running: Demo, reaction: str, words: str) ->
     """The flow says so of a reaction, by itself."""
     if not page.url.endswith("/mesh"):
         await page.goto(running.console_url)
-    cell = page.locator(f"[data-cell='{reaction}|words']")
+    cell = page.locator(f"td [data-cell='{reaction}|words']")
     await expect(cell).to_contain_text(re.compile(words), timeout=WHOLE_MS)
 
 
@@ -100,6 +101,26 @@ async def test_many_orders_are_placed_with_their_progress_until_they_are_stopped
     placed, ended = re.findall(r"[\d,]+(?= placed| ended)", await many.inner_text())
     assert placed == ended != "0"
     await at_rest(page, running)
+
+
+async def test_the_picture_of_the_flow_is_read_on_a_small_screen_and_its_list_on_a_phone(
+    running: Demo, browsing: Browsing
+) -> None:
+    page = await browsing.page(size=SMALL)
+    await page.goto(running.console_url)
+    picture, reactions = page.locator(".picture"), page.locator(".reactions > li")
+    shown = await picture.evaluate("it => [it.scrollWidth - it.clientWidth, it.firstElementChild.clientWidth]")
+    drawn = int(str(await page.locator("svg.flow").get_attribute("width")))
+    assert (shown[0], round(shown[1] / drawn, 1)) == (0, 1.0)
+    assert not await reactions.first.is_visible()
+    await page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    assert not await picture.is_visible()
+    assert await reactions.count() == await page.locator("svg.flow a.reaction").count()
+    await (
+        reactions.filter(has=page.get_by_role("link", name="payments.authorize", exact=True))
+        .filter(has_text=re.compile("takes\\s*orders.placed\\s+may record\\s*payments.authorized, payments.declined"))
+        .wait_for()
+    )
 
 
 async def test_the_page_of_faults_is_accessible_and_fits(running: Demo, browsing: Browsing) -> None:

@@ -1,12 +1,13 @@
 """Boxes stand in layers, in the same places each time, and on nobody else's."""
 
+from collections import Counter
 from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jetmesh.console.layout import Drawing, Placed, Size, drawn
+from jetmesh.console.layout import GAP_X, WIDTH_MAX, Drawing, Placed, Size, drawn
 from jetmesh.console.picture import picture
 from tests.support.tollgate import tollgate
 
@@ -44,6 +45,26 @@ def test_edges_that_need_not_cross_do_not() -> None:
 
 def test_no_boxes_are_a_picture_too() -> None:
     assert drawn({}, []).boxes == {}
+
+
+def test_a_layer_that_is_too_wide_becomes_several() -> None:
+    followers = [f"n{number}" for number in range(14)]
+    found = drawn(
+        dict.fromkeys(["start", *followers, "end"], BOX), [*(("start", each) for each in followers), ("n7", "end")]
+    )
+    rows = Counter(found.boxes[each].y for each in followers)
+    assert (len(rows), max(rows.values()) - min(rows.values())) == (2, 0)
+    assert found.width <= WIDTH_MAX + 7 * GAP_X
+    assert found.boxes["n7"].y == max(rows)
+    assert found.boxes["end"].y > max(rows)
+
+
+def test_an_edge_passes_a_layer_straight_beside_its_boxes() -> None:
+    found = _drawn("ab", "bc", "ac")
+    passed, b = found.edges["a", "c"][1:-1], found.boxes["b"]
+    assert [y for _, y in passed] == [b.y, b.y + b.height]
+    assert len({x for x, _ in passed}) == 1
+    assert not b.x <= passed[0][0] <= b.x + b.width
 
 
 EDGES = st.lists(st.tuples(st.sampled_from(NODES), st.sampled_from(NODES)), max_size=40)
