@@ -1,5 +1,7 @@
 """The events and requests that the teams of the order mesh share: data only, no broker, no runtime."""
 
+from typing import Any
+
 from jetmesh_contracts.delivery import (
     CourierRoster,
     DeliveryCancelled,
@@ -84,8 +86,12 @@ EVENTS: tuple[type[Event], ...] = (
 )
 """Every event of the mesh, in the order of an order's life."""
 
+REQUESTS: tuple[type[Request[Any]], ...] = (StockOf,)
+"""Every request that a service of the mesh answers."""
+
 __all__ = [
     "EVENTS",
+    "REQUESTS",
     "CancellationSent",
     "ConfirmationSent",
     "CourierRoster",

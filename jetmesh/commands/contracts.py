@@ -119,7 +119,9 @@ def check(against: str, mode: str, app: str, contracts: str) -> None:
     past = _past(found, against)
     broken = _broken(found, past, chosen, app)
     compared = len(past) if chosen.transitive else 1
-    say(f"{len(found.events)} contracts, {compared} compared with, {len(broken)} breaking changes")
+    say(
+        f"{len(found.events) + len(found.requests)} contracts, {compared} compared with, {len(broken)} breaking changes"
+    )
     raise SystemExit(bool(broken))
 
 
@@ -130,7 +132,7 @@ def _broken(found: Package, past: Sequence[Contracts], mode: Mode, app: str) -> 
         services, readers.registered(found.folder / "consumers"), outside.producers(found.folder / "producers")
     )
     old: Contracts = {name: contract for release in past for name, contract in release.items()}
-    new = found.contracts()
+    new = found.release()
     changes = compatibility.check(new, past, mode)
     changes += compatibility.removed_examples(old, found.examples)
     changes += compatibility.unrecorded({name: new[name] for name in old.keys() & new.keys()}, services)
@@ -156,7 +158,7 @@ def release(app: str, contracts: str) -> None:
         past = []
     if _broken(found, past, Mode.FULL_TRANSITIVE, app):
         raise SystemExit(1)
-    say(f"released: {releases.write(found.folder, version, found.contracts())}")
+    say(f"released: {releases.write(found.folder, version, found.release())}")
 
 
 def _report(found: Break, whom: Sequence[str]) -> None:
@@ -261,12 +263,12 @@ async def _retire(name: str, reason: str) -> None:
 def lint_(contracts: str) -> None:
     """Check the rules for names and for growing; exit 1 if one is broken."""
     found = package.load(contracts)
-    known = found.contracts()
-    said = [str(finding) for finding in (*lint.lint(known), *lint.lint_classes(found.events))]
+    known = found.release()
+    said = [str(finding) for finding in (*lint.lint(known), *lint.lint_classes((*found.events, *found.requests)))]
     said += outside.unknown(found)
     for line in said:
         say(line, fg="red")
-    say(f"{len(known)} contracts, {len(said)} findings")
+    say(f"{len(found.events) + len(found.requests)} contracts, {len(said)} findings")
     raise SystemExit(bool(said))
 
 
@@ -289,7 +291,7 @@ def generate_(only_check: bool, app: str, contracts: str) -> None:
 @options.contracts
 def bundle(contracts: str) -> None:
     """Print all contracts as one JSON object, for `check --against FILE`."""
-    say(schema.text(schema.bundle(package.load(contracts).contracts())), end=False)
+    say(schema.text(schema.bundle(package.load(contracts).release())), end=False)
 
 
 @contracts.command()

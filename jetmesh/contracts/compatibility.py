@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from jetmesh.contracts.containment import Refusal, assertions, refusals
+from jetmesh.contracts.request_contract import REQUEST, RESPONSE
 from jetmesh.contracts.schema import FACTS, Contract, Contracts, fields
 from jetmesh.service import Service
 
@@ -89,10 +90,13 @@ def check(new: Contracts, releases: Sequence[Contracts], mode: Mode = Mode.FULL_
 
 
 def compare(old: Contracts, new: Contracts) -> Iterator[Break]:
-    """The breaking changes from one release to `new`. A new type of event breaks none."""
+    """The breaking changes from one release to `new`. A new type of event, or a new request, breaks none."""
     for name, contract in old.items():
         if name in new:
             yield from _changes(contract, new[name])
+        elif contract.part:
+            side = Side.PRODUCER if contract.part == REQUEST else Side.CONSUMER
+            yield Break(name, f"{contract.part}-removed", "", side, "nobody answers it any more")
         else:
             yield Break(name, "event-removed", "", Side.CONSUMER, "is not recorded any more")
 
@@ -118,11 +122,17 @@ def removed_examples(old: Contracts, published: Callable[[str], Sequence[Any]]) 
 
 
 def unrecorded(new: Contracts, services: Sequence[Service]) -> Iterator[Break]:
-    """Contracts that no service records, of owners that are known: nobody writes them any more."""
+    """Contracts of owners that are known, which record no such event or answer no such request: nobody writes them any
+    more."""
     owners = {service.name for service in services}
     written = {event.type for service in services for event in service.records}
+    answered = {endpoint.request.type for service in services for endpoint in service.endpoints}
     for name, contract in new.items():
-        if contract.owner in owners and name not in written and not contract.from_outside:
+        if contract.owner not in owners or contract.from_outside:
+            continue
+        if contract.part == RESPONSE and contract.consumer[FACTS]["type"] not in answered:
+            yield Break(name, "not-answered", "", Side.CONSUMER, f"{contract.owner} has no endpoint for it any more")
+        elif not contract.part and name not in written:
             yield Break(name, "not-recorded", "", Side.CONSUMER, f"{contract.owner} does not record it any more")
 
 

@@ -21,7 +21,7 @@ def files(package: Package, services: Sequence[Service]) -> Mapping[Path, str]:
     users = outside.users_of(package, services) if services else []
     document = asyncapi.document(info, contracts, services, users)
     return {
-        **dict(_schemas(package.folder, contracts)),
+        **dict(_schemas(package.folder, package.release())),
         package.folder / "asyncapi" / "asyncapi.json": text(document),
         package.folder / "asyncapi" / "index.html": page.html(document),
         package.folder / "typescript" / "index.ts": typescript.module(contracts),

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from jetmesh.contracts.schema import FACTS, UNIT, Contract, Contracts, Field, Schema, fields
 from jetmesh.event import TYPE, EventType
+from jetmesh.request_model import RequestType
 
 IRREGULAR = frozenset(
     """arisen awoken become begun bent bet bitten blown bought bound bred broken brought built burnt burst cast caught
@@ -45,9 +46,9 @@ def lint(contracts: Contracts) -> list[LintFinding]:
     return [finding for contract in contracts.values() for finding in _findings(contract)]
 
 
-def lint_classes(events: Iterable[EventType]) -> list[LintFinding]:
+def lint_classes(classes: Iterable[EventType | RequestType]) -> list[LintFinding]:
     """What the schemas do not show: fields that are written under another name than they are read."""
-    return [LintFinding("no-alias", event.type, *found) for event in events for found in _aliases(event, set())]
+    return [LintFinding("no-alias", each.type, *found) for each in classes for found in _aliases(each, set())]
 
 
 def _aliases(model: Any, seen: set[Any]) -> Iterator[tuple[str, str]]:
@@ -74,7 +75,7 @@ def _models(hint: Any) -> Iterator[Any]:
 
 
 def _findings(contract: Contract) -> Iterator[LintFinding]:
-    for rule, fix in _event_rules(contract):
+    for rule, fix in _request_rules(contract) if contract.part else _event_rules(contract):
         yield LintFinding(rule, contract.type, "", fix)
     for field in fields(contract.consumer):
         for rule, fix in _field_rules(field):
@@ -97,6 +98,11 @@ def _event_rules(contract: Contract) -> Iterator[tuple[str, str]]:
         yield "key-required", f"the key {facts['key']} is the subject's third token: every event must have it"
     if (name := facts.get("id")) and name not in contract.consumer.get("required", ()):
         yield "id-required", f"the id {name} is the subject's last token: every occurrence must have it"
+
+
+def _request_rules(contract: Contract) -> Iterator[tuple[str, str]]:
+    if not contract.consumer.get("description"):
+        yield "described", f"say in the class's docstring what the {contract.part} means"
 
 
 def _past(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""A package of contracts: the classes of its events, and the folder with the generated files and releases."""
+"""A package of contracts: the classes of its events and requests, and the folder with generated files and releases."""
 
 import importlib
 import json
@@ -10,8 +10,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from jetmesh.contracts.request_contract import request_contracts
 from jetmesh.contracts.schema import Contracts, contract
 from jetmesh.event import EventType
+from jetmesh.request_model import RequestType
 from jetmesh.service import Service
 from jetmesh.settings import Project, read
 
@@ -22,7 +24,7 @@ class PackageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Events, and the folder that holds their `schemas/`, `examples/` and `consumers/`.
+    """Events, requests, and the folder that holds their `schemas/`, `examples/` and `consumers/`.
 
     In a repository the folder is the one with the package's pyproject.toml; in a wheel it is the package's own.
     """
@@ -30,6 +32,7 @@ class Package:
     name: str
     events: tuple[EventType, ...]
     folder: Path
+    requests: tuple[RequestType, ...] = ()
 
     def event(self, name: str = "") -> EventType:
         """The event of a type; if none is named, the first that may be published from outside.
@@ -52,8 +55,13 @@ class Package:
         return [json.loads(file.read_text(encoding="utf-8")) for file in reversed(self.example_files(name))]
 
     def contracts(self) -> Contracts:
-        """The contracts of the classes as they are now, each with its newest example."""
+        """The contracts of the events as they are now, each with its newest example."""
         return {event.type: contract(event, self.examples(event.type)[:1]) for event in self.events}
+
+    def release(self) -> Contracts:
+        """All that other teams build on: the contracts of the events, and those of the requests and their responses."""
+        asked = (each for request in self.requests for each in request_contracts(request))
+        return {**self.contracts(), **{each.type: each for each in asked}}
 
 
 def packages_of(services: Iterable[Service]) -> list[Package]:
@@ -110,7 +118,8 @@ def load(reference: str = "") -> Package:
         events: Sequence[EventType] = module.EVENTS
     except (ModuleNotFoundError, AttributeError) as missing:
         raise PackageError(f"contracts {name}: {missing}") from None
-    return Package(name, tuple(events), _folder(Path(str(module.__file__)).parent))
+    requests: Sequence[RequestType] = getattr(module, "REQUESTS", ())
+    return Package(name, tuple(events), _folder(Path(str(module.__file__)).parent), tuple(requests))
 
 
 def _folder(package: Path) -> Path:

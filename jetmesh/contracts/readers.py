@@ -1,4 +1,5 @@
-"""Which events have which readers and writers: the services, and the consumers and producers of other teams."""
+"""Which events have which readers and writers, and which requests are asked by whom: the services, and the consumers
+and producers of other teams."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from jetmesh.common.extras import brought_by
 from jetmesh.contracts.compatibility import Break, Side
-from jetmesh.contracts.schema import Contract, Contracts, fields
+from jetmesh.contracts.request_contract import REQUEST
+from jetmesh.contracts.schema import FACTS, Contract, Contracts, fields
 from jetmesh.service import Service
 from jetmesh.since import FORMS, Since, is_since
 from jetmesh.since import read as read_since
@@ -119,7 +121,7 @@ def strangers(consumer: Reader, contracts: Contracts) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """All known writers and readers of events."""
+    """All known writers and readers of events, and askers of requests."""
 
     services: Sequence[Service]
     consumers: Sequence[Reader]
@@ -142,8 +144,17 @@ class Readers:
             if reaction.form.keeps_all or any(read.type == event for read in reaction.events)
         ]
 
+    def asking(self, request: str) -> list[str]:
+        """All who ask an endpoint, by the type of the request."""
+        services = [s.name for s in self.services if any(called.type == request for called in s.calls)]
+        teams: tuple[Reader | Producer, ...] = (*self.consumers, *self.producers)
+        return [*services, *(str(each) for each in teams if request in each.asks)]
+
     def broken(self, found: Break, contract: Contract) -> list[str]:
         """Who is affected by a break: the old consumers that read the field, or the old producers."""
+        if contract.part:
+            is_asked = (contract.part == REQUEST) == (found.side is Side.PRODUCER)
+            return self.asking(str(contract.consumer[FACTS]["type"])) if is_asked else [contract.owner]
         if found.side is Side.PRODUCER:
             teams = [str(each) for each in self.producers if contract.type in each.events]
             outside = [f"any client that publishes {contract.type} from outside"] if contract.from_outside else []

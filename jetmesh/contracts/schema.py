@@ -24,7 +24,10 @@ ALLOWED = "x-allowed"
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The contract of one type of event: the schema of its producers and the schema of its consumers."""
+    """The contract of one type of event: the schema of its producers and the schema of its consumers.
+
+    A request and its response have one each too: who asks is the producer of one and the consumer of the other.
+    """
 
     type: str
     producer: Schema
@@ -34,6 +37,11 @@ class Contract:
     def owner(self) -> str:
         """The service that records it."""
         return str(self.consumer[FACTS]["owner"])
+
+    @property
+    def part(self) -> str:
+        """`request` or `response`; empty for an event."""
+        return str(self.consumer[FACTS].get("part", ""))
 
     @property
     def from_outside(self) -> bool:
@@ -56,9 +64,14 @@ Contracts = Mapping[str, Contract]
 
 def contract(event: EventType, examples: Sequence[Any] = ()) -> Contract:
     """The contract of an event's class; the schemas have `examples` and facts that JSON Schema has no keyword for."""
-    producer = _described(event, "producer", _plain(event, "serialization"), examples)
-    consumer = _described(event, "consumer", _opened(_plain(event, "validation")), examples)
-    return Contract(event.type, producer, consumer)
+    return contract_of(event.type, event, facts(event), examples)
+
+
+def contract_of(name: str, model: Any, known: Schema, examples: Sequence[Any] = ()) -> Contract:
+    """The contract of a pydantic model, with these facts."""
+    producer = _described(f"{name}:producer", known, _plain(model, "serialization"), examples)
+    consumer = _described(f"{name}:consumer", known, _opened(_plain(model, "validation")), examples)
+    return Contract(name, producer, consumer)
 
 
 def parse(documents: Mapping[str, Any]) -> Contracts:
@@ -143,9 +156,8 @@ def mapped(node: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any
     return change(copy)
 
 
-def _plain(event: EventType, mode: str) -> dict[str, Any]:
+def _plain(model: Any, mode: str) -> dict[str, Any]:
     """pydantic's schema without the titles that it derives from the names of fields."""
-    model: Any = event
     whole: dict[str, Any] = mapped(_inlined(model.model_json_schema(mode=mode)), _untitled)
     return whole
 
@@ -180,11 +192,11 @@ def _open(node: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in node.items() if (name, value) != ("additionalProperties", False)}
 
 
-def _described(event: EventType, role: str, schema: dict[str, Any], examples: Sequence[Any]) -> dict[str, Any]:
+def _described(urn: str, known: Schema, schema: dict[str, Any], examples: Sequence[Any]) -> dict[str, Any]:
     definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
     shown = {"examples": list(examples)} if examples else {}
-    head = {"$schema": DIALECT, "$id": f"urn:jetmesh:{event.type}:{role}", "title": schema.pop("title")}
-    return {**head, "description": schema.pop("description", ""), FACTS: facts(event), **schema, **shown, **definitions}
+    head = {"$schema": DIALECT, "$id": f"urn:jetmesh:{urn}", "title": schema.pop("title")}
+    return {**head, "description": schema.pop("description", ""), FACTS: known, **schema, **shown, **definitions}
 
 
 def facts(event: EventType) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.schema import Contract, contract, mapped
 from jetmesh.jetstream.connection import Connection
 from jetmesh.testing import Broker
-from jetmesh_contracts import EVENTS, OrderCancelled, OrderPlaced, PaymentDeclined
+from jetmesh_contracts import EVENTS, REQUESTS, OrderCancelled, OrderPlaced, PaymentDeclined
 from jetmesh_shop.flow import SERVICES
 
 PLACED, CANCELLED = contract(OrderPlaced), contract(OrderCancelled)
@@ -99,7 +99,8 @@ def test_the_commands_publish_what_is_deployed_and_check_against_it(
     assert "orders.placed" in CliRunner().invoke(contracts, ["publish"]).output
     assert CliRunner().invoke(contracts, ["publish"]).output == ""
     checked = CliRunner().invoke(contracts, ["check", "--against", "nats", "--app", "jetmesh_shop.flow:SERVICES"])
-    assert (checked.exit_code, checked.output) == (0, f"{len(EVENTS)} contracts, 1 compared with, 0 breaking changes\n")
+    said = f"{len(EVENTS) + len(REQUESTS)} contracts, 1 compared with, 0 breaking changes\n"
+    assert (checked.exit_code, checked.output) == (0, said)
 
 
 async def test_a_topology_whose_contracts_break_what_is_deployed_is_refused(
