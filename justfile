@@ -15,7 +15,7 @@ demo *arguments:
 load *arguments:
     uv run jetmesh load "$@"
 
-# figures beside the peers', all or a part: just bench hop|mesh|latency|memory|stored|hot-article|failing|footprint|replicas|console|chat
+# figures beside the peers', all or a part: just bench hop|newer-python|go|mesh|one-process|latency|shared-core|overload|memory|stored|hot-article|failing|footprint|replicas|console|chat
 bench *arguments: tools
     uv run --group bench --group test python -m benchmarks "$@"
 
@@ -74,7 +74,7 @@ screenshots *arguments:
 vendor:
     uv run --no-project tools/vendor.py
 
-# the real nats, jaeger and oauth2-proxy into .tools/bin; also by name: helm kubeconform prometheus kube chromium jnats
+# the real nats, jaeger and oauth2-proxy into .tools/bin; also by name: helm kubeconform prometheus kube chromium jnats watermill
 tools *names:
     @uv run --no-project tools/build.py "$@"
 

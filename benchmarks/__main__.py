@@ -26,15 +26,19 @@ from benchmarks import (
     latency,
     memory,
     mesh,
+    one_process,
+    overload,
     quiet,
     replicas,
     report,
+    runtimes,
+    shared_core,
     stored,
 )
 from benchmarks.figures import Row
-from benchmarks.progress import Step
+from benchmarks.progress import Missing, Step
 
-FULL = {"backlog": 100_000, "stored": 300_000}
+FULL = {"backlog": 100_000, "stored": 3_000_000}
 RESULTS = Path("benchmarks/results")
 PUBLISHED = RESULTS / "published.json"
 README, PAGE, CHART = Path("README.md"), Path("docs/performance.md"), Path("docs/performance.svg")
@@ -55,8 +59,13 @@ class Size:
 
 PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "hop": lambda size, step: hop.run(size.messages, size.rounds, step),
+    "newer-python": lambda size, step: runtimes.newer_python(size.messages, size.rounds, step),
+    "go": lambda size, step: runtimes.go(size.messages, size.rounds, step),
     "mesh": lambda size, step: mesh.run(size.orders, step),
+    "one-process": lambda size, step: one_process.run(size.orders // 4, step),
     "latency": lambda size, step: latency.run(size.seconds, step),
+    "shared-core": lambda size, step: shared_core.run(size.seconds, step),
+    "overload": lambda size, step: overload.run(4 * size.seconds, step),
     "memory": lambda size, step: memory.run(size.backlog, step),
     "stored": lambda size, step: stored.run(size.orders // 5, size.stored, step),
     "hot-article": lambda size, step: hot_article.run(size.orders // 4, step),
@@ -76,35 +85,49 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
 @click.option("--seconds", default=15.0, show_default=True, help="How long each rate lasts.")
 @click.option("--backlog", default=20_000, show_default=True, help="Orders that wait before the mesh starts.")
 @click.option("--stored", default=30_000, show_default=True, help="Orders that a mesh has stored already.")
-@click.option("--full", is_flag=True, help="A backlog of 100,000 orders, and 300,000 stored ones, as the goals say.")
+@click.option("--full", is_flag=True, help="A backlog of 100,000 orders, and 3,000,000 stored ones, as the goals say.")
 @click.option("--write", is_flag=True, help="Put the table into README.md and docs/, and draw the chart.")
 def main(parts: tuple[str, ...], full: bool, write: bool, **size: Any) -> None:
     """Measure PARTS (all, if none is named) on real servers that are started and stopped here."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops what it started
     chosen = list(PARTS) if not parts or "all" in parts else list(parts)
-    rows = asyncio.run(measure(chosen, Size(**size | (FULL if full else {}))))
+    rows, missing = asyncio.run(measure(chosen, Size(**size | (FULL if full else {}))))
     Console(width=None if sys.stdout.isatty() else report.WIDTH).print(report.table(rows))
-    for note in [hop.missing(), *report.noise(rows)]:
-        if note:
-            click.echo(note)
+    for note in [*missing, *report.noise(rows)]:
+        click.echo(note)
     report.write_json(RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json", rows)
     if write:
         publish(rows)
 
 
-async def measure(chosen: Sequence[str], size: Size) -> list[Row]:
-    """One part after the other, so that none disturbs another."""
+async def measure(chosen: Sequence[str], size: Size) -> tuple[list[Row], list[str]]:
+    """One part after the other, so that none disturbs another; and what some of them did not find here."""
     rows: list[Row] = []
+    missing: list[str] = []
     columns = (SpinnerColumn(), TextColumn("{task.fields[part]:17} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
+        whole = progress.add_task(f"of {len(chosen)} parts", total=len(chosen), part="0 done")
         for number, part in enumerate(chosen, 1):
             task = progress.add_task("", total=None, part=f"{number}/{len(chosen)} {part}")
-            before = quiet.snapshot()
-            measured = await PARTS[part](size, partial(_show, progress, task))
-            noise = ", ".join(quiet.disturbances(before, quiet.snapshot()))
-            rows += [replace(row, noise=noise, day=report.today()) for row in measured]
-            progress.update(task, description=noise or "done", total=1, completed=1)
-    return rows
+            try:
+                found = await _quietly(part, size, partial(_show, progress, task))
+            except Missing as reason:
+                missing.append(f"{part} is left out: {reason}")
+                _show(progress, task, "left out")
+            else:
+                rows += found
+                _show(progress, task, (found[0].noise if found else "") or "done")
+            progress.update(task, total=1, completed=1)
+            progress.update(whole, advance=1, part=f"{number} done")
+    return rows, missing
+
+
+async def _quietly(part: str, size: Size, step: Step) -> list[Row]:
+    """A part's rows, with their day and with what disturbed them."""
+    before = quiet.snapshot()
+    measured = await PARTS[part](size, step)
+    noise = ", ".join(quiet.disturbances(before, quiet.snapshot()))
+    return [replace(row, noise=noise, day=report.today()) for row in measured]
 
 
 def _show(progress: Progress, task: TaskID, step: str) -> None:

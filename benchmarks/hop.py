@@ -4,14 +4,13 @@ A traced contender has done its work when all its spans are exported, and not be
 """
 
 import asyncio
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nats
 from nats.js import JetStreamContext
@@ -39,13 +38,22 @@ GOALS = {("faststream", False): "5 ×", ("faststream", True): "5 ×", ("nats_py"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Somebody who takes the hop: a module of `benchmarks.contenders`, traced or not, over so many messages."""
+    """Somebody who takes the hop: a module of `benchmarks.contenders`, or a program of its own, traced or not, over so
+    many messages."""
 
     module: str
     name: str
     traced: bool
     messages: int
     headers: Callable[[int, str], Headers]
+    python: str = sys.executable
+    program: str = ""
+    """Its path, if it is not run by Python."""
+
+    @property
+    def command(self) -> list[str]:
+        """How it is started."""
+        return [self.program] if self.program else [self.python, "-m", "benchmarks.contenders", self.module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +71,23 @@ def contenders(messages: int) -> list[Contender]:
     found = [Contender("jetmesh", "jetmesh", traced, messages, mesh_headers) for traced in both]
     found += [Contender("nats_py", "nats-py by hand", traced, messages, peer_headers) for traced in both]
     found += [Contender("faststream", "FastStream", traced, messages // 2, peer_headers) for traced in both]
-    if not missing():
-        found.append(Contender("natsio", "natsio by hand", False, messages, peer_headers))
     return sorted(found, key=lambda contender: contender.traced)
 
 
-def missing() -> str:
-    """Which peers can't run here, and why; empty where all can."""
-    if importlib.util.find_spec("natsio"):
-        return ""
-    return f"natsio is left out: it needs Python 3.13, this is {sys.version_info.major}.{sys.version_info.minor}"
-
-
 async def run(messages: int, rounds: int, step: Step) -> list[Row]:
-    """All contenders on a broker with its own default, then, untraced and in fewer rounds, on one that always syncs."""
-    everybody = contenders(messages)
+    """All contenders that this Python runs."""
+    return await compete(contenders(messages), rounds, step)
+
+
+async def compete(
+    everybody: Sequence[Contender], rounds: int, step: Step, part: str = PART, where: str = ""
+) -> list[Row]:
+    """All of them on a broker with its own default, then, untraced and in fewer rounds, on one that always syncs.
+    `where` is added to what a row says."""
     untraced = [contender for contender in everybody if not contender.traced]
     rows = await _rows(everybody, rounds, servers.DEFAULT_SYNC, step)
-    return rows + await _rows(untraced, max(1, rounds // 2), servers.ALWAYS, step)
+    rows += await _rows(untraced, max(1, rounds // 2), servers.ALWAYS, step)
+    return [replace(row, part=part, what=f"{row.what}{where}", goal=row.goal if part == PART else "") for row in rows]
 
 
 async def _rows(competing: Sequence[Contender], rounds: int, sync: str, step: Step) -> list[Row]:
@@ -154,8 +161,12 @@ def peer_headers(number: int, _: str) -> Headers:
 async def run_once(place: Place, contender: Contender) -> Figure:
     """Fill the stream, let the contender work through it, and see that each message has its outcome."""
     await prepare(place.broker_url, contender)
-    process = start(place, contender)
-    assert process.stdin
+    with start(place, contender) as process:
+        return await _measured(process, place, contender)
+
+
+async def _measured(process: "subprocess.Popen[str]", place: Place, contender: Contender) -> Figure:
+    """What the process did and used; it is killed in any case."""
     assert process.stdout
     try:
         process.stdout.readline()
@@ -168,7 +179,6 @@ async def run_once(place: Place, contender: Contender) -> Figure:
         exported = time.perf_counter() - began
     finally:
         process.kill()
-        process.wait()
     seconds = exported if contender.traced else handled
     return Figure(
         messages_per_second=contender.messages / seconds,
@@ -187,7 +197,7 @@ def tell(process: "subprocess.Popen[str]", word: str) -> None:
 def start(place: Place, contender: Contender) -> "subprocess.Popen[str]":
     """The contender's process, waiting for the start signal."""
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.contenders", contender.module],
+        contender.command,
         env={**os.environ, **environment(place, contender)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -16,15 +16,23 @@ PART = "memory"
 GOAL_BYTES = {"analytics": "200 MB"}
 IDLE_SECONDS = 10.0
 STARTING = "payments"
+BURST_OF = 4
+"""The burst that the backlog is compared with has so many times fewer orders."""
+
+
+RATE_GOAL = "0.9 ×"
 
 
 async def run(count: int, step: Step) -> list[Row]:
-    """A backlog before the mesh starts, then quiet, then one service that starts again to find one order waiting."""
+    """A burst; a backlog before the mesh starts, then quiet, then one service that starts again to find one order
+    waiting."""
     skus = workload.articles()
     with Jaeger() as jaeger:
         async with meshes.jetmesh(jaeger.otlp_http, skus=skus) as running:
+            step("a burst")
+            burst = await _burst(running, max(1, count // BURST_OF), skus)
             step(f"a backlog of {count:,} orders")
-            rows = await _backlog(running, count, skus)
+            rows = await _backlog(running, count, skus, burst)
             step("an idle mesh")
             rows.append(await _idle(running))
             step("a service's start")
@@ -32,20 +40,34 @@ async def run(count: int, step: Step) -> list[Row]:
     return rows
 
 
-async def _backlog(running: Running, count: int, skus: list[str]) -> list[Row]:
-    """The shelves are filled first, by inventory alone: orders that wait would otherwise find them empty."""
-    meshes.start(running, "inventory")
-    await meshes.fill_shelves(running, workload.restocks(skus))
-    running.processes.stop("inventory")
-    await publish_all(running.client, workload.orders("backlog", count, skus))
+async def _burst(running: Running, count: int, skus: list[str]) -> float:
+    """Orders a second, from the first publish until everything is drained. The shelves are filled before: orders that
+    wait would otherwise find them empty."""
     meshes.start(running, *meshes.NAMES)
     await running.pulled()
+    await meshes.fill_shelves(running, workload.restocks(skus))
+    drained = await running.take(list(workload.good_orders("burst", count, skus)))
+    running.processes.stop(*running.processes)
+    return count / drained.drained_seconds
+
+
+async def _backlog(running: Running, count: int, skus: list[str], burst: float) -> list[Row]:
+    """Everything is drained, by processes that hold nothing of the burst."""
+    await publish_all(running.client, workload.good_orders("backlog", count, skus))
+    meshes.start(running, *meshes.NAMES)
+    began = time.perf_counter()
+    await running.pulled()
     await running.drained()
+    rate = count / (time.perf_counter() - began)
     memory = running.processes.memory_bytes()
     what = f"memory while draining {count:,} orders"
+    rates = f"draining, of a backlog of {count:,} orders and of a burst"
     return [
-        Row(PART, what, name, memory[name] / 1e6, "MB", goal=GOAL_BYTES.get(name, "100 MB")) for name in meshes.NAMES
-    ]
+        *(Row(PART, what, name, memory[name] / 1e6, "MB", goal=GOAL_BYTES.get(name, "100 MB"))
+          for name in meshes.NAMES),
+        Row(PART, rates, "a burst", burst, "/s"),
+        Row(PART, rates, "a backlog", rate, "/s", rate / burst, goal=RATE_GOAL),
+    ]  # fmt: skip
 
 
 async def _idle(running: Running) -> Row:

@@ -12,7 +12,7 @@ import nats
 from nats.js.api import KeyValueConfig, StorageType, StreamConfig
 
 from benchmarks import servers, workload
-from benchmarks.faststream_mesh import app as faststream_app
+from benchmarks.faststream_mesh import places
 from benchmarks.processes import Processes
 from jetmesh import settings
 from jetmesh.common.ports import HOST, free_port
@@ -33,6 +33,9 @@ from jetmesh_shop.reference.backing import niceness
 
 NAMES = tuple(service.name for service in SERVICES if service.name != "delivery")
 """What the published figures are of: an order is promised and paid without a courier."""
+TOGETHER = "together"
+"""The name of a process that runs all of `NAMES`."""
+MEASURED = (*NAMES, TOGETHER)
 WITHOUT_MAIL = tuple(name for name in NAMES if name != "notifications")
 PEER_ENDINGS = tuple(event.type for event in orders.endings)
 ENDINGS = tuple(f"{ending}.*" for ending in PEER_ENDINGS)
@@ -120,8 +123,8 @@ class Running:
             orders=len(orders),
             ended_seconds=ended_seconds,
             drained_seconds=drained_seconds,
-            cpu_seconds={name: seconds for name, seconds in used.items() if name in NAMES},
-            memory_bytes={name: size for name, size in self.processes.memory_bytes().items() if name in NAMES},
+            cpu_seconds={name: seconds for name, seconds in used.items() if name in MEASURED},
+            memory_bytes={name: size for name, size in self.processes.memory_bytes().items() if name in MEASURED},
         )
 
     def _of(self, services: Sequence[str]) -> list[Consumer]:
@@ -136,13 +139,15 @@ class Running:
             raise Late(f"{ended[0]} has ended:\n{self.processes.log(ended[0])[-2_000:]}")
 
 
-async def until(count: Callable[[], Awaitable[int]], wanted: int, what: str) -> None:
+async def until(
+    count: Callable[[], Awaitable[int]], wanted: int, what: str, *, seconds_max: float = SECONDS_MAX
+) -> None:
     """Until the count is there.
 
     Raises:
         Late: not in time.
     """
-    deadline = time.monotonic() + SECONDS_MAX
+    deadline = time.monotonic() + seconds_max
     while (found := await count()) < wanted:
         _in_time(deadline, f"{found} of {wanted} {what}")
         await asyncio.sleep(POLL_SECONDS)
@@ -197,6 +202,12 @@ def start(running: Running, *names: str) -> None:
         running.processes.start(name, "jetmesh", "run", name, niceness=niceness(name))
 
 
+def start_together(running: Running) -> None:
+    """One process for all services, and the mail sink."""
+    _start_mail_sink(running.processes)
+    running.processes.start(TOGETHER, "jetmesh", "run", *NAMES)
+
+
 async def fill_shelves(running: Running, deliveries: Iterable[StockRestocked]) -> None:
     """From outside, as everything."""
     async with asyncio.TaskGroup() as publishing:
@@ -219,7 +230,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
             for name in WITHOUT_MAIL:
                 processes.start(name, "benchmarks.faststream_mesh", name, niceness=niceness(name))
             consumers = [
-                Consumer(stream, durable, durable.partition("-")[0], ()) for stream, durable in faststream_app.DURABLES
+                Consumer(stream, durable, durable.partition("-")[0], ()) for stream, durable in places.DURABLES
             ]
             running = Running(client, processes, consumers, PEER_ENDINGS, broker)
             await running.pulled()
@@ -235,12 +246,12 @@ def connected(url: str) -> AbstractAsyncContextManager[Context]:
 async def _make_streams(url: str, skus: Sequence[str]) -> None:
     client = await nats.connect(url)
     jetstream = client.jetstream()
-    for name, subjects in faststream_app.STREAMS.items():
+    for name, subjects in places.STREAMS.items():
         stream = StreamConfig(name=name, subjects=subjects, storage=StorageType.FILE, allow_direct=True)
         await jetstream.add_stream(stream)
     buckets = {
         name: await jetstream.create_key_value(KeyValueConfig(bucket=name, storage=StorageType.FILE, direct=True))
-        for name in faststream_app.BUCKETS
+        for name in places.BUCKETS
     }
     for sku in skus:
         await buckets["stock"].put(sku, str(workload.PIECES).encode())

@@ -1,5 +1,7 @@
-"""Whether the machine was quiet while a part was measured: what other processes and the hypervisor took meanwhile."""
+"""Whether the machine was quiet while a part was measured: what other processes and the hypervisor took meanwhile, and
+whether its processors were as fast afterwards as before."""
 
+import hashlib
 import os
 import resource
 import time
@@ -12,6 +14,11 @@ from benchmarks.processes import TICKS_PER_SECOND
 SHARE_MAX = 0.05
 """Of one core: what another process may take of it, and the hypervisor."""
 ENDED_SHARE_MAX = 0.1
+PACE_MAX = 1.1
+"""So many times as long, or as short, may the same work take a processor after the part."""
+PACE_BLOCK, PACE_TRIES = bytes(1 << 20), 8
+FREQUENCIES = "sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq"
+"""Of each processor in kHz, where the kernel tells: a virtual machine's seldom does."""
 KERNEL = 2
 """The parent of the kernel's own threads: they work for whoever is measured."""
 
@@ -22,19 +29,22 @@ Process = tuple[int, int]
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What had been used at one moment, in seconds of a core: by the whole machine, by this process and the children
-    that it has waited for, and by each other process that is there."""
+    that it has waited for, and by each other process that is there; and how long some work took a processor then."""
 
     at: float
     busy: float
     stolen: float
     own: float
     others: dict[Process, tuple[str, float]]
+    pace: float = 0.0
+    megahertz: float = 0.0
 
 
 def snapshot() -> Snapshot:
     """What has been used until now (proc(5)). Where there is no /proc, nothing is known."""
+    pace = _pace()
     if not Path("/proc/stat").exists():
-        return Snapshot(time.monotonic(), 0.0, 0.0, 0.0, {})
+        return Snapshot(time.monotonic(), 0.0, 0.0, 0.0, {}, pace)
     user, nice, system, _idle, _wait, _irq, _soft, stolen, *_ = Path("/proc/stat").read_text().split(maxsplit=9)[1:]
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return Snapshot(
@@ -43,6 +53,8 @@ def snapshot() -> Snapshot:
         stolen=int(stolen) / TICKS_PER_SECOND,
         own=sum(each.ru_utime + each.ru_stime for each in used),
         others=dict(_others()),
+        pace=pace,
+        megahertz=megahertz(Path("/")),
     )
 
 
@@ -58,7 +70,33 @@ def disturbances(before: Snapshot, after: Snapshot) -> list[str]:
         found.append((ended / seconds, "processes that have ended"))
     if (stolen := after.stolen - before.stolen) > SHARE_MAX * seconds:
         found.append((stolen / seconds, "the hypervisor (steal)"))
-    return [f"{name} {share:.0%}" for share, name in sorted(found, reverse=True)]
+    return [*(f"{name} {share:.0%}" for share, name in sorted(found, reverse=True)), *_drift(before, after)]
+
+
+def _drift(before: Snapshot, after: Snapshot) -> Iterator[str]:
+    """How much slower or faster the processors have become, if that is much."""
+    for what, ratio in (
+        ("the processor's time for the same work", after.pace / before.pace if before.pace else 1.0),
+        ("the processors' frequency", after.megahertz / before.megahertz if before.megahertz else 1.0),
+    ):
+        if not 1 / PACE_MAX <= ratio <= PACE_MAX:
+            yield f"{what} × {ratio:.2f}"
+
+
+def _pace() -> float:
+    """Seconds of a processor for some work, the shortest of a few times: waiting does not count."""
+    taken = []
+    for _ in range(PACE_TRIES):
+        began = time.thread_time()
+        hashlib.sha256(PACE_BLOCK).digest()
+        taken.append(time.thread_time() - began)
+    return min(taken)
+
+
+def megahertz(root: Path) -> float:
+    """The mean of all processors; 0 where the kernel does not tell."""
+    found = [int(path.read_text()) / 1e3 for path in root.glob(FREQUENCIES)]
+    return sum(found) / len(found) if found else 0.0
 
 
 def _others() -> Iterator[tuple[Process, tuple[str, float]]]:

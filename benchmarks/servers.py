@@ -9,6 +9,8 @@ from jetmesh.testing.broker import Broker
 
 DEFAULT_SYNC, ALWAYS = "2m", "always"
 """nats-server's own default, and what the mesh runs on: an acknowledged event has reached the disk."""
+START_SECONDS_MAX = 600.0
+"""With millions of stored orders it reads for a while before it is ready."""
 
 
 @contextmanager
@@ -18,5 +20,5 @@ def broker(sync: str, monitor_port: int = 0) -> Iterator[Broker]:
         config = Path(folder, "nats.conf")
         config.write_text(f'jetstream {{ sync_interval: "{sync}" }}\n')
         monitor = ("--http_port", str(monitor_port)) if monitor_port else ()
-        with Broker(Path(folder), "--config", str(config), *monitor) as running:
+        with Broker(Path(folder), "--config", str(config), *monitor, start_seconds_max=START_SECONDS_MAX) as running:
             yield running

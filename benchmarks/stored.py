@@ -1,28 +1,36 @@
 """What an order costs when few are stored, and when very many are: the stories of real orders under ever new keys."""
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from benchmarks import meshes, workload
+from benchmarks import meshes, servers, workload
 from benchmarks.figures import Row
-from benchmarks.meshes import Running
-from benchmarks.processes import cpu_seconds
+from benchmarks.meshes import Running, until
+from benchmarks.processes import cpu_seconds, memory_bytes
 from benchmarks.progress import Step
+from jetmesh.failure import Unavailable
 from jetmesh.jetstream import stream_reader
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import BATCH_MAX
+from jetmesh.runtime.context import Context
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh_shop.flow import SERVICES
 
 PART = "stored"
-FEW = 10_000
+FEW, MANY = 10_000, 300_000
+"""Measured on the way to more than that, too."""
 MODELS = 500
 """So many orders go through the mesh, to be copied."""
 GOAL = "1.15 ×"
 STREAMS = [service.stream for service in SERVICES if service.records]
+Models: TypeAlias = Mapping[str, Sequence[Stored]]
+"""By stream."""
 
 
 class Cost(NamedTuple):
@@ -32,29 +40,70 @@ class Cost(NamedTuple):
     broker: float
 
 
-async def run(count: int, many: int, step: Step) -> list[Row]:
-    """The same number of orders on one mesh, beside `FEW` stored ones and beside `many`."""
+class Rest(NamedTuple):
+    """The broker with so many orders stored: what it holds in memory, and how long it takes to be there again."""
+
+    memory_bytes: int
+    restart_seconds: float
+
+
+async def run(count: int, most: int, step: Step) -> list[Row]:
+    """The same number of orders on one mesh, beside ever more stored ones; in the end the broker is killed and comes
+    back."""
     skus = workload.articles()
+    levels = [FEW, *(level for level in (MANY,) if level < most), most]
     with Jaeger() as jaeger:
         async with meshes.started(jaeger.otlp_http, skus=skus) as running:
             step("orders to copy")
             await running.take(list(workload.good_orders("model", MODELS, skus)))
-            costs: list[Cost] = []
-            for stored in (FEW, many):
+            copied = {stream: await models(running, stream) for stream in STREAMS}
+            costs: dict[int, Cost] = {}
+            for already, stored in zip([0, *levels], levels, strict=False):
                 step(f"storing {stored:,} orders")
-                await _store(running, skus, already=len(costs) * FEW, stored=stored)
+                await _store(running, skus, copied, already=already, stored=stored)
                 step(f"{count:,} orders beside {stored:,} stored ones")
-                costs.append(await _cost(running, f"beside-{stored}", count, skus))
-    few, very_many = costs
-    return [row for who in Cost._fields for row in _rows(who, count, many, getattr(few, who), getattr(very_many, who))]
+                costs[stored] = await _cost(running, f"beside-{stored}", count, skus)
+            step("the broker's memory and restart")
+            rested = await rest(running)
+    rows = [row for who in Cost._fields for row in _rows(who, count, {n: getattr(c, who) for n, c in costs.items()})]
+    return [*rows, *_broker_rows(most, rested)]
 
 
-def _rows(who: str, count: int, many: int, few: float, very_many: float) -> list[Row]:
+def _rows(who: str, count: int, costs: Mapping[int, float]) -> list[Row]:
     what = f"CPU of an order, {who}, beside {{:,}} stored (bursts of {count:,})"
+    few, *more = costs.items()
     return [
-        Row(PART, what.format(FEW), "jetmesh", few, "µs"),
-        Row(PART, what.format(many), "jetmesh", very_many, "µs", very_many / few, goal=GOAL),
+        Row(PART, what.format(few[0]), "jetmesh", few[1], "µs"),
+        *(Row(PART, what.format(stored), "jetmesh", cost, "µs", cost / few[1], goal=GOAL) for stored, cost in more),
     ]
+
+
+def _broker_rows(most: int, rest: Rest) -> list[Row]:
+    what = f"the broker with {most:,} orders stored"
+    return [
+        Row(PART, f"{what}: memory", "nats-server", rest.memory_bytes / 1e6, "MB"),
+        Row(PART, f"{what}: killed, until it answers again", "nats-server", rest.restart_seconds, "s"),
+    ]
+
+
+async def rest(running: Running) -> Rest:
+    """Without the services, so that nothing is asked of it meanwhile."""
+    running.processes.stop(*running.processes)
+    memory = memory_bytes(running.broker.pid)
+    began = time.perf_counter()
+    await asyncio.to_thread(running.broker.restart)
+    async with meshes.connected(running.broker.url) as client:
+        for stream in STREAMS:
+            await until(partial(_answers, client, stream), 1, "leader", seconds_max=servers.START_SECONDS_MAX)
+    return Rest(memory, time.perf_counter() - began)
+
+
+async def _answers(client: Context, stream: str) -> int:
+    """1 once it does."""
+    try:
+        return int(await request(client.connection, f"STREAM.INFO.{stream}") is not None)
+    except Unavailable:
+        return 0
 
 
 async def _cost(running: Running, name: str, count: int, skus: Sequence[str]) -> Cost:
@@ -64,15 +113,23 @@ async def _cost(running: Running, name: str, count: int, skus: Sequence[str]) ->
     return Cost(services=drained.cpu_micros_per_order, broker=broker)
 
 
-async def _store(running: Running, skus: Sequence[str], *, already: int, stored: int) -> None:
+async def models(running: Running, stream: str) -> list[Stored]:
+    """The stories that are copied, as far as they are in this stream."""
+    stored = await stream_reader.read(running.client.connection, stream)
+    return [message for message in stored if message.key.startswith("o-model-")]
+
+
+async def copy(running: Running, stories: Models, *, already: int, stored: int) -> None:
+    """Until the streams hold so many orders."""
+    first, last = already // MODELS, stored // MODELS
+    await asyncio.gather(*(_publish(running, _copies(found, first, last)) for found in stories.values()))
+
+
+async def _store(running: Running, skus: Sequence[str], stories: Models, *, already: int, stored: int) -> None:
     """Make the streams hold so many orders. Nobody shall react to the copies: the services stop meanwhile, and their
     durables go on behind them."""
     running.processes.stop(*running.processes)
-    for stream in STREAMS:
-        stories = [
-            m for m in await stream_reader.read(running.client.connection, stream) if m.key.startswith("o-model-")
-        ]
-        await _publish(running, _copies(stories, already // MODELS, stored // MODELS))
+    await copy(running, stories, already=already, stored=stored)
     for consumer in running.consumers:
         info = await request(running.client.connection, f"STREAM.INFO.{consumer.stream}", strict=True)
         end = {"seq": int(info["state"]["last_seq"]) + 1}

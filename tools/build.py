@@ -1,5 +1,5 @@
 """Put the real programs that the tests use into .tools/bin: from PATH, from the cache, or built from Go modules;
-and the NATS client for Java, from Maven."""
+the NATS client for Java, from Maven; and the benchmark's contender in Go, from the tree."""
 
 import hashlib
 import json
@@ -114,10 +114,13 @@ JARS_SHA256 = {
     "jspecify-1.0.0.jar": "1fad6e6be7557781e4d33729d49ae1cdc8fdda6fe477bb0cc68ce351eafdfbab",
 }
 
+WATERMILL = "watermill"
+WATERMILL_SOURCE = Path(__file__).resolve().parent.parent / "benchmarks" / "contenders" / "watermill"
+
 
 def main(tools: Sequence[str]) -> None:
     """Provide each of the tools named, the default ones if none is."""
-    known = {JARS, *(program.tool for program in PROGRAMS), *SYSTEM}
+    known = {JARS, WATERMILL, *(program.tool for program in PROGRAMS), *SYSTEM}
     if unknown := set(tools) - known:
         sys.exit(f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     for program in PROGRAMS:
@@ -125,6 +128,8 @@ def main(tools: Sequence[str]) -> None:
             provide(program)
     if JARS in tools:
         provide_jars()
+    if WATERMILL in tools:
+        provide_watermill()
     for tool in SYSTEM.keys() & set(tools):
         print(f"{tool}: {shutil.which(tool) or f'not installed: {SYSTEM[tool]}'}", flush=True)
 
@@ -162,6 +167,21 @@ def provide_jars() -> None:
             require_jars(jars)
             jars.rename(cached)
     link(LINKS / JARS, cached)
+
+
+def provide_watermill() -> None:
+    """Build the module of the tree, once for each state of its files."""
+    files = sorted(WATERMILL_SOURCE.iterdir())
+    state = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    cached = CACHE / f"{WATERMILL}@{state}" / WATERMILL
+    if not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
+            module, built = Path(folder) / "module", Path(folder) / WATERMILL
+            shutil.copytree(WATERMILL_SOURCE, module)
+            go(["build", "-o", str(built), "."], module)
+            built.rename(cached)
+    link(LINKS / WATERMILL, cached)
 
 
 def require_jars(folder: Path) -> None:

@@ -11,35 +11,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel
 
 from benchmarks.contenders import telemetry
+from benchmarks.faststream_mesh.places import OWNERS
 
 BATCH = 256
 PUBLISH_SECONDS_MAX = 5.0
 """FastStream's own default is 0.5 s, after which the delivery is given back and comes again."""
 
 BATCH_SECONDS = 0.25
-STREAMS = {
-    "INTAKE": ["orders.placed"],
-    "ORDERS": ["orders.accepted", "orders.refused", "orders.confirmed", "orders.cancelled"],
-    "PAYMENTS": ["payments.*"],
-    "INVENTORY": ["inventory.*"],
-}
-OWNERS = {"orders": "ORDERS", "payments": "PAYMENTS", "inventory": "INVENTORY"}
-BUCKETS = ("orders", "stock", "reservations")
-DURABLES = (
-    ("INTAKE", "orders-place"),
-    ("PAYMENTS", "orders-paid"),
-    ("INVENTORY", "orders-reserved"),
-    ("PAYMENTS", "orders-declined"),
-    ("INVENTORY", "orders-rejected"),
-    ("ORDERS", "payments-authorize"),
-    ("ORDERS", "payments-capture"),
-    ("ORDERS", "payments-void"),
-    ("ORDERS", "inventory-reserve"),
-    ("ORDERS", "inventory-release"),
-    ("ORDERS", "analytics"),
-    ("PAYMENTS", "analytics"),
-    ("INVENTORY", "analytics"),
-)
 
 
 def new_broker(service: str) -> tuple[NatsBroker, TracerProvider]:

@@ -20,8 +20,8 @@ class Broker:
     a new start.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self._folder, self._arguments = folder, arguments
+    def __init__(self, folder: Path, *arguments: str, start_seconds_max: float = START_TIMEOUT_SECONDS) -> None:
+        self._folder, self._arguments, self._start_seconds_max = folder, arguments, start_seconds_max
         self._port = -1
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +62,7 @@ class Broker:
         command = [nats_server_binary(), "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(self._folder)]
         with (self._folder / "nats-server.log").open("wb") as log:
             self._process = subprocess.Popen([*command, *self._arguments], stdout=log, stderr=log)
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        deadline = time.monotonic() + self._start_seconds_max
         while READY not in self.log:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()

@@ -1,0 +1,137 @@
+"""The parts of the benchmark at tiny sizes: what they measure, without saying how fast it is."""
+
+import math
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks import hop, latency, meshes, overload, quiet, runtimes, servers, shared_core, stored, workload
+from benchmarks.__main__ import PARTS, Size, measure
+from benchmarks.hop import Contender
+from benchmarks.meshes import Running
+from benchmarks.progress import Missing
+from benchmarks.quiet import Snapshot
+from benchmarks.receiver import Receiver
+from jetmesh.testing import until
+from jetmesh_shop.orders.service import orders
+
+ORDERS = 6
+SIZE = Size(rounds=1, messages=1, orders=1, backlog=1, stored=1, seconds=1.0)
+
+
+@asynccontextmanager
+async def small_mesh() -> AsyncIterator[Running]:
+    """All five services in one process, and shelves that are full."""
+    skus = workload.articles(2)
+    with Receiver() as receiver:
+        async with meshes.jetmesh(receiver.url, skus=skus, sync=servers.DEFAULT_SYNC) as running:
+            meshes.start_together(running)
+            await running.pulled()
+            await meshes.fill_shelves(running, workload.restocks(skus))
+            yield running
+
+
+async def test_a_mesh_in_one_process_is_measured_audited_copied_and_its_broker_restarted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with small_mesh() as running:
+        running.processes.start("busy", shared_core.__name__, "60")
+        milliseconds = await latency.at_rate(running, workload.articles(2), 20.0, ORDERS / 20.0)
+        assert len(milliseconds) == ORDERS
+        assert min(milliseconds) > 0
+        await until(lambda: running.processes.cpu_seconds()["busy"] > 0, 60.0)
+        running.processes.stop("busy")
+        drained = await running.take(list(workload.good_orders("model", ORDERS, workload.articles(2))))
+        assert list(drained.memory_bytes) == [meshes.TOGETHER]
+        assert await overload.offences(running) == 0
+        models = {stream: await stored.models(running, stream) for stream in stored.STREAMS}
+        assert all(models[stream] for stream in ("ORDERS", "PAYMENTS", "INVENTORY", "NOTIFICATIONS"))
+        running.processes.stop(*running.processes)
+        monkeypatch.setattr(stored, "MODELS", ORDERS)
+        await stored.copy(running, models, already=0, stored=3 * ORDERS)
+        rest = await stored.rest(running)
+        assert rest.memory_bytes > 0
+        async with meshes.connected(running.broker.url) as client:
+            copied = await client.story(orders, "o-copy-2-0")
+        assert copied
+
+
+def test_an_overload_is_over_with_the_first_order_after_which_all_are_fast() -> None:
+    clicks = {f"o-{n}": 100.0 + n for n in range(4)}
+    assert overload.seconds_until_normal(clicks, dict.fromkeys(clicks, 5.0), 10.0) == 0.0
+    assert overload.seconds_until_normal(clicks, {"o-0": 90.0, "o-1": 5.0, "o-2": 50.0, "o-3": 10.0}, 10.0) == 3.0
+    assert overload.seconds_until_normal(clicks, {"o-0": 90.0, "o-1": 5.0, "o-2": 5.0, "o-3": 10.1}, 10.0) == math.inf
+    assert overload.seconds_until_normal(clicks, {"o-0": 5.0, "o-1": 5.0, "o-2": 5.0}, 10.0) == math.inf
+
+
+def test_who_is_busy_stops_by_itself() -> None:
+    began = time.monotonic()
+    shared_core.stay_busy(0.05)
+    assert time.monotonic() - began >= 0.05
+
+
+def test_a_contender_is_a_module_of_some_python_or_a_program() -> None:
+    ours = Contender("jetmesh", "jetmesh", False, 1, hop.mesh_headers)
+    assert ours.command == [sys.executable, "-m", "benchmarks.contenders", "jetmesh"]
+    other = Contender("natsio", "natsio", False, 1, hop.peer_headers, python="/opt/python3.13")
+    assert other.command == ["/opt/python3.13", "-m", "benchmarks.contenders", "natsio"]
+    program = Contender("watermill", "Watermill", False, 1, runtimes.watermill_headers, program="/bin/watermill")
+    assert program.command == ["/bin/watermill"]
+    assert program.headers(7, "o-7")["_watermill_message_uuid"] == program.headers(7, "o-7")["Nats-Msg-Id"] == "m7"
+
+
+async def test_a_contender_in_go_takes_the_hop(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not runtimes.WATERMILL.exists():
+        pytest.skip("Watermill's hop is not built: `just tools watermill`")
+    monkeypatch.setenv("WATERMILL_HANDLERS", "4")
+    contender = Contender("watermill", "Watermill", False, 20, runtimes.watermill_headers, program=runtimes.watermill())
+    with servers.broker(servers.DEFAULT_SYNC) as broker:
+        figure = await hop.run_once(hop.Place(broker.url, "", ""), contender)
+    assert figure.messages_per_second > 0
+    assert figure.memory_bytes > 1_000_000
+
+
+def test_a_newer_python_is_one_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version, script in (("3.13.0", "echo 3.13.0"), ("3.14.2", "exit 127")):
+        python = tmp_path / "versions" / version / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o755)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert list(runtimes.newer()) == [(str(tmp_path / "versions" / "3.13.0" / "bin" / "python"), "3.13.0")]
+
+
+async def test_a_part_that_finds_nothing_here_is_named_and_the_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(runtimes, "WATERMILL", tmp_path / "watermill")
+    rows, missing = await measure(["go"], SIZE)
+    assert rows == []
+    assert missing == [f"go is left out: {tmp_path}/watermill is not there: `just tools watermill` builds it, with Go"]
+    with pytest.raises(Missing):
+        runtimes.watermill()
+
+
+def test_every_part_is_named_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
+    assert [part for part in PARTS if f"`{part}`" not in page and f"`just bench {part}`" not in page] == []
+
+
+def test_processors_that_have_become_slower_are_named(tmp_path: Path) -> None:
+    before = Snapshot(0.0, 0.0, 0.0, 0.0, {}, pace=0.010, megahertz=3_000.0)
+    assert quiet.disturbances(before, Snapshot(10.0, 0.0, 0.0, 0.0, {}, pace=0.0105, megahertz=2_900.0)) == []
+    assert quiet.disturbances(before, Snapshot(10.0, 0.0, 0.0, 0.0, {}, pace=0.013, megahertz=2_400.0)) == [
+        "the processor's time for the same work × 1.30", "the processors' frequency × 0.80",
+    ]  # fmt: skip
+    for number, kilohertz in enumerate((3_000_000, 2_000_000)):
+        folder = tmp_path / f"sys/devices/system/cpu/cpu{number}/cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_cur_freq").write_text(f"{kilohertz}\n")
+    assert quiet.megahertz(tmp_path) == 2_500.0
+    assert quiet.megahertz(tmp_path / "nothing") == 0.0
+    assert 0 < quiet.snapshot().pace < 1
