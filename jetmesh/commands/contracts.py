@@ -33,8 +33,9 @@ from jetmesh.contracts.compatibility import Break, Mode, Side
 from jetmesh.contracts.deployed import Deployed
 from jetmesh.contracts.package import Package
 from jetmesh.contracts.page import type_of
-from jetmesh.contracts.readers import Readers
+from jetmesh.contracts.readers import Reader, Readers
 from jetmesh.contracts.registry import DeployedContract
+from jetmesh.contracts.request_contract import REQUEST, RESPONSE
 from jetmesh.contracts.schema import FACTS, UNIT, Contracts
 from jetmesh.service import Service
 
@@ -221,21 +222,24 @@ def deployed_() -> None:
 @click.option("--force", is_flag=True, help="Retire it although somebody reads it.")
 @options.contracts
 def retire(name: str, reason: str, force: bool, contracts: str) -> None:
-    """Take an event out of the broker's registry: no version of it is compared with any more.
+    """Take an event, a request or a response out of the broker's registry: it is compared with no more.
 
-    Refused while a deployed service records it, and, without --force, while a deployed app or a registered consumer
-    reads it; exit 1. What is stored in streams stays.
+    Refused while a deployed service records or answers it, and, without --force, while a deployed app or a registered
+    consumer reads or asks it; exit 1. What is stored in streams stays.
     """
     entries, known = asyncio.run(_registered())
     if name not in entries:
         raise LookupError(f"no contract {name} is deployed; there are {', '.join(entries) or 'none'}")
     if whom := deployed.recorders(known.values(), name):
         raise click.ClickException(f"{', '.join(whom)} records {name}: first apply a version that does not")
+    if whom := deployed.answering(known.values(), name):
+        raise click.ClickException(f"{', '.join(whom)} answers {name}: first apply a version that does not")
     whom = [*deployed.readers(known.values(), name), *_consumers_of(name, contracts)]
+    used = "asked" if entries[name].contract.part else "read"
     if whom and not force:
-        raise click.ClickException(f"{name} is still read by {', '.join(whom)}: tell them, or retire it with --force")
+        raise click.ClickException(f"{name} is still {used} by {', '.join(whom)}: tell them, or retire it with --force")
     asyncio.run(_retire(name, reason))
-    although = f", although {', '.join(whom)} reads it" if whom else ""
+    although = f", although it is {used} by {', '.join(whom)}" if whom else ""
     say(f"retired: {name}{although}")
 
 
@@ -245,7 +249,11 @@ def _consumers_of(name: str, contracts: str) -> list[str]:
         folder = package.load(contracts).folder
     except package.PackageError:
         return []
-    return [str(each) for each in readers.registered(folder / "consumers") if name in each.events]
+    return [str(each) for each in readers.registered(folder / "consumers") if name in each.events or _asks(each, name)]
+
+
+def _asks(reader: Reader, name: str) -> bool:
+    return any(name in (f"{asked}.{REQUEST}", f"{asked}.{RESPONSE}") for asked in reader.asks)
 
 
 async def _registered() -> tuple[dict[str, DeployedContract], dict[str, Deployed]]:

@@ -81,6 +81,8 @@ FACT_RULES = {
     "id": "id-changed",
 }
 
+EVENT_REMOVED, REQUEST_REMOVED = REMOVED = ("event-removed", "request-removed")
+
 
 def check(new: Contracts, releases: Sequence[Contracts], mode: Mode = Mode.FULL_TRANSITIVE) -> list[Break]:
     """The breaking changes from the releases (oldest first) to the contracts `new` under a mode, each once."""
@@ -96,9 +98,9 @@ def compare(old: Contracts, new: Contracts) -> Iterator[Break]:
             yield from _changes(contract, new[name])
         elif contract.part:
             side = Side.PRODUCER if contract.part == REQUEST else Side.CONSUMER
-            yield Break(name, f"{contract.part}-removed", "", side, "nobody answers it any more")
+            yield Break(name, REQUEST_REMOVED, "", side, "is not answered any more")
         else:
-            yield Break(name, "event-removed", "", Side.CONSUMER, "is not recorded any more")
+            yield Break(name, EVENT_REMOVED, "", Side.CONSUMER, "is not recorded any more")
 
 
 def _changes(old: Contract, new: Contract) -> Iterator[Break]:

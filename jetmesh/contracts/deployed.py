@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jetmesh.contracts.bucket import Bucket
+from jetmesh.contracts.request_contract import names_of
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import delete_message
 from jetmesh.jetstream.errors import ApiError, ErrorCode
@@ -44,7 +45,8 @@ class Awaited(BaseModel):
 
 
 class Deployed(BaseModel):
-    """What an app said when it was applied: the types that each of its services records, and who reads which type."""
+    """What an app said when it was applied: the types that each of its services records, and who reads which type; the
+    contracts of the requests that each answers, and who asks which."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,6 +54,8 @@ class Deployed(BaseModel):
     version: str = ""
     records: Mapping[str, tuple[str, ...]] = {}
     reads: Mapping[str, tuple[str, ...]] = {}
+    answers: Mapping[str, tuple[str, ...]] = {}
+    asks: Mapping[str, tuple[str, ...]] = {}
     awaits: tuple[Awaited, ...] = ()
 
     def __str__(self) -> str:
@@ -74,7 +78,15 @@ def of(services: Sequence[Service], app: str, version: str) -> Deployed:
         version=version,
         records={service.name: tuple(sorted(_owned(service))) for service in services},
         reads={name: tuple(reactions) for name, reactions in reads.items()},
+        answers={s.name: tuple(n for e in s.endpoints for n in names_of(e.request)) for s in services if s.endpoints},
+        asks=_asked(services),
     )
+
+
+def _asked(services: Sequence[Service]) -> Mapping[str, tuple[str, ...]]:
+    """The services that ask, by the contracts of what they ask."""
+    named = [(name, service.name) for service in services for asked in service.calls for name in names_of(asked)]
+    return {name: tuple(service for each, service in named if each == name) for name, _ in named}
 
 
 def _owned(service: Service) -> set[str]:
@@ -146,13 +158,18 @@ def _both(mine: Deployed, other: Deployed) -> Iterable[str]:
 
 
 def readers(apps: Iterable[Deployed], name: str) -> list[str]:
-    """Who reads a type, of all apps."""
-    return [f"{reaction} of {app}" for app in apps for reaction in app.reads.get(name, ())]
+    """Who reads a type, or asks the request of a contract, of all apps."""
+    return [f"{who} of {app}" for app in apps for who in (*app.reads.get(name, ()), *app.asks.get(name, ()))]
 
 
 def recorders(apps: Iterable[Deployed], name: str) -> list[str]:
     """Who records a type, of all apps."""
     return [f"{service} of {app}" for app in apps for service, types in app.records.items() if name in types]
+
+
+def answering(apps: Iterable[Deployed], name: str) -> list[str]:
+    """Who answers the request of a contract, of all apps."""
+    return [f"{service} of {app}" for app in apps for service, names in app.answers.items() if name in names]
 
 
 def is_older(version: str, than: str) -> bool:

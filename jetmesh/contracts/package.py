@@ -60,8 +60,7 @@ class Package:
 
     def release(self) -> Contracts:
         """All that other teams build on: the contracts of the events, and those of the requests and their responses."""
-        asked = (each for request in self.requests for each in request_contracts(request))
-        return {**self.contracts(), **{each.type: each for each in asked}}
+        return {**self.contracts(), **_of_requests(self.requests)}
 
 
 def packages_of(services: Iterable[Service]) -> list[Package]:
@@ -83,11 +82,25 @@ def contracts_of(services: Iterable[Service]) -> Contracts:
     return {event.type: contract(event) for event in events}
 
 
-def recorded_by(services: Iterable[Service]) -> Contracts:
-    """The contracts that an app of these services owns: those of the events of its own services."""
+def owned_by(services: Iterable[Service]) -> Contracts:
+    """The contracts that an app of these services owns: of the events that they record, and the requests that they
+    answer."""
     services = tuple(services)
     owners = {service.name for service in services}
-    return {name: each for name, each in contracts_of(services).items() if each.owner in owners}
+    events = {name: each for name, each in contracts_of(services).items() if each.owner in owners}
+    return {**events, **_of_requests(endpoint.request for each in services for endpoint in each.endpoints)}
+
+
+def used_by(services: Iterable[Service]) -> Contracts:
+    """The contracts of others that these services use: of the events that they read, and the requests that they ask."""
+    services = tuple(services)
+    all_ = {**contracts_of(services), **_of_requests(asked for each in services for asked in each.calls)}
+    own = owned_by(services)
+    return {name: each for name, each in all_.items() if name not in own}
+
+
+def _of_requests(requests: Iterable[RequestType]) -> Contracts:
+    return {each.type: each for request in requests for each in request_contracts(request)}
 
 
 def project(package: Package) -> dict[str, Any]:

@@ -19,6 +19,11 @@ def request_contracts(request: RequestType) -> Iterator[Contract]:
         yield contract_of(f"{request.type}.{RESPONSE}", response, _facts(request, RESPONSE))
 
 
+def names_of(request: RequestType) -> tuple[str, ...]:
+    """The names of these contracts."""
+    return tuple(f"{request.type}.{part}" for part in (REQUEST, RESPONSE)[: 2 if request.response() else 1])
+
+
 def _facts(request: RequestType, part: str) -> dict[str, Any]:
     return {
         "type": request.type,

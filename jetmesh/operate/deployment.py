@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from jetmesh.app import name_of, version_of
 from jetmesh.contracts import compatibility, deployed, outside, registry
-from jetmesh.contracts.compatibility import FACT_RULES, Break, Side
+from jetmesh.contracts.compatibility import FACT_RULES, REMOVED, Break, Side
 from jetmesh.contracts.deployed import Awaited, Deployed
-from jetmesh.contracts.package import contracts_of, recorded_by
+from jetmesh.contracts.package import owned_by, used_by
 from jetmesh.contracts.releases import NoRelease
-from jetmesh.contracts.schema import Contracts
+from jetmesh.contracts.request_contract import REQUEST
+from jetmesh.contracts.schema import Contract, Contracts
 from jetmesh.event import INTAKE
 from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
@@ -127,9 +128,8 @@ class Deployment:
             there, history = await registry.entries(self.connection), await registry.history(self.connection)
         except NoRelease:
             return []
-        own = recorded_by(self.services)
-        read = {name: each for name, each in contracts_of(self.services).items() if name not in own}
-        breaks = dict.fromkeys(map(_sentence, [*_own_breaks(own, history), *_misread(read, history)]))
+        own, used = owned_by(self.services), used_by(self.services)
+        breaks = dict.fromkeys(map(_sentence, [*_own_breaks(own, history), *_misunderstood(used, history)]))
         second = registry.second_owners(there, own, self.name, self.take_over)
         return [*second, *breaks, *([ADVICE] if breaks else ())]
 
@@ -154,7 +154,7 @@ class Deployment:
         mine, known = self.mine.model_copy(update={"awaits": awaits}), await deployed.fetch(self.connection)
         await registry.publish(
             self.connection,
-            recorded_by(self.services),
+            owned_by(self.services),
             self.settings.replicas,
             app=mine.app,
             version=mine.version,
@@ -166,16 +166,20 @@ class Deployment:
         return await self._retire([mine, *known.values()]) if self.prune else []
 
     async def _retire(self, known: Sequence[Deployed]) -> list[str]:
-        """Retire the contracts of the app's services that none of them records any more and nobody reads."""
+        """Retire the contracts of the app's services that none of them records or answers any more and nobody uses."""
         notes: list[str] = []
         for name, entry in (await registry.entries(self.connection)).items():
-            if entry.app != self.name or name in self.mine.records.get(entry.contract.owner, ()):
+            if entry.app != self.name or name in self._kept(entry.contract.owner):
                 continue
             if whom := deployed.readers(known, name):
-                notes.append(f"kept contract {name}, which nobody records any more: {', '.join(whom)} reads it")
+                done, used = ("answers", "asks") if entry.contract.part else ("records", "reads")
+                notes.append(f"kept contract {name}, which nobody {done} any more: {', '.join(whom)} {used} it")
             else:
                 await registry.retire(self.connection, name, f"pruned by {self.mine}")
         return notes
+
+    def _kept(self, owner: str) -> Collection[str]:
+        return {*self.mine.records.get(owner, ()), *self.mine.answers.get(owner, ())}
 
 
 def needed(services: Sequence[Service], settings: Settings) -> Topology:
@@ -195,15 +199,20 @@ def with_outside(whole: Topology, services: Sequence[Service], split: Partitions
 
 
 def _own_breaks(own: Contracts, history: Iterable[Contracts]) -> list[Break]:
-    """The contract of an event that the services do not record (any more, or not yet) stays: that is no break."""
+    """The contract of what the services do not record or answer (any more, or not yet) stays: that is no break."""
     found = compatibility.check(own, [registry.owned(release, own) for release in history])
-    return [each for each in found if not each.only_if_read and each.rule != "event-removed"]
+    return [each for each in found if not each.only_if_read and each.rule not in REMOVED]
 
 
-def _misread(read: Contracts, history: Iterable[Contracts]) -> list[Break]:
-    """What others recorded, and the classes that read it here refuse."""
-    found = compatibility.check(read, [registry.only(release, read) for release in history])
-    return [each for each in found if each.side is Side.PRODUCER or each.rule in FACT_RULES.values()]
+def _misunderstood(used: Contracts, history: Iterable[Contracts]) -> list[Break]:
+    """What others recorded or answer, and the classes that read it here refuse; what is asked here, and they refuse."""
+    found = compatibility.check(used, [registry.only(release, used) for release in history])
+    return [each for each in found if each.side is _other_side(used[each.event]) or each.rule in FACT_RULES.values()]
+
+
+def _other_side(contract: Contract) -> Side:
+    """Who was there before: the endpoint, which reads a request, or else who records or answers."""
+    return Side.CONSUMER if contract.part == REQUEST else Side.PRODUCER
 
 
 def _sentence(each: Break) -> str:

@@ -89,7 +89,7 @@ def _broken(new: Contracts) -> list[tuple[str, str, str, list[str]]]:
             {},
             [
                 ("inventory.seats_of.request", "request-removed", "", ASKERS),
-                ("inventory.seats_of.response", "response-removed", "", ASKERS),
+                ("inventory.seats_of.response", "request-removed", "", ASKERS),
             ],
         ),
     ],

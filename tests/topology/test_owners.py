@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import BaseModel
 
-from jetmesh import App, Service
+from jetmesh import App, Request, Service
 from jetmesh.commands import commands
 from jetmesh.contracts import deployed, registry
 from jetmesh.jetstream import api
@@ -263,7 +264,7 @@ async def test_an_event_is_retired_once_nobody_records_or_reads_it(broker: Broke
     assert read.exit_code == 1
     assert "dishes.cooked is still read by counter.call of the app counter 1.0" in read.output
     forced = await retire("dishes.cooked", "--force")
-    assert forced.output == "retired: dishes.cooked, although counter.call of the app counter 1.0 reads it\n"
+    assert forced.output == "retired: dishes.cooked, although it is read by counter.call of the app counter 1.0\n"
     assert "dishes.cooked" not in await registry.fetch(connection)
 
 
@@ -304,6 +305,88 @@ async def test_an_app_that_can_not_read_the_event_of_another_one_is_refused(brok
     refused = await asyncio.to_thread(run.invoke, commands, ["topology", "apply"])
     assert refused.exit_code == 3
     assert "dishes.cooked plate: field-required" in refused.output
+
+
+class Dishes(BaseModel):
+    """What can be eaten now."""
+
+    names: tuple[str, ...]
+
+
+class DishesOf(Request[Dishes], type="menu.dishes_of", key_field="dish_id"):
+    """What is like this dish?"""
+
+    dish_id: str
+
+
+class DishesAt(Request[Dishes], type="menu.dishes_of", key_field="dish_id"):
+    """The same, of an endpoint that must know the hour."""
+
+    dish_id: str
+    hour: str
+
+
+def _answering(asked: Any, *, answers: bool = True) -> App:
+    service = Service("menu")
+
+    @service.on
+    async def strike(cooked: Cooked) -> None:
+        """A dish is cooked: strike it out."""
+
+    async def dishes_of(request: Any) -> Dishes:
+        """Somebody asks: say what there is."""
+        return Dishes(names=())
+
+    dishes_of.__annotations__["request"] = asked
+    if answers:
+        service.endpoint(dishes_of)
+    return App((*teams.kitchen(), service), name="kitchen", version="1.0")
+
+
+def _asking(asked: Any) -> App:
+    service = Service("counter", calls=[asked])
+
+    @service.on
+    async def call(cooked: Cooked) -> Called:
+        """A dish is cooked: call the guest."""
+        return Called(dish_id=cooked.dish_id)
+
+    return App((service,), name="counter", version="1.0")
+
+
+ANSWERING, ANSWERING_LATER, SILENT = _answering(DishesOf), _answering(DishesAt), _answering(DishesOf, answers=False)
+ASKING = _asking(DishesOf)
+
+
+async def test_a_request_is_a_contract_between_two_apps(broker: Broker, connection: Connection) -> None:
+    async def run(app: str, *arguments: str) -> Result:
+        runner = CliRunner(env={"NATS_URL": broker.url, "JETMESH_APP": f"{__name__}:{app}"})
+        return await asyncio.to_thread(runner.invoke, commands, arguments)
+
+    for app in ("ANSWERING", "ASKING"):
+        assert (await run(app, "topology", "apply")).exit_code == 0
+    assert {
+        name: (e.app, e.contract.part) for name, e in (await registry.entries(connection)).items() if e.contract.part
+    } == {
+        "menu.dishes_of.request": ("kitchen", "request"),
+        "menu.dishes_of.response": ("kitchen", "response"),
+    }
+    narrower = await run("ANSWERING_LATER", "topology", "apply")
+    assert (narrower.exit_code, "menu.dishes_of.request hour: field-required" in narrower.output) == (3, True)
+    assert (await run("SILENT", "topology", "apply")).exit_code == 0
+    retire = ("contracts", "retire", "menu.dishes_of.request", "--reason", "nobody answers it")
+    kept = await run("SILENT", *retire)
+    assert "is still asked by counter of the app counter 1.0" in kept.output
+    assert (await run("ANSWERING", "topology", "apply")).exit_code == 0
+    answered = await run("SILENT", *retire, "--force")
+    assert "menu of the app kitchen 1.0 answers menu.dishes_of.request" in answered.output
+
+
+async def test_an_app_that_asks_what_another_one_does_not_understand_is_refused(broker: Broker) -> None:
+    for app, status, said in (("ANSWERING_LATER", 0, ""), ("ASKING", 3, "menu.dishes_of.request hour: field-removed")):
+        runner = CliRunner(env={"NATS_URL": broker.url, "JETMESH_APP": f"{__name__}:{app}"})
+        done = await asyncio.to_thread(runner.invoke, commands, ["topology", "apply"])
+        assert (done.exit_code, said in done.output) == (status, True), done.output
 
 
 async def test_two_applies_at_once_lose_nothing_of_one_another(broker: Broker, connection: Connection) -> None:
