@@ -26,6 +26,7 @@ from jetmesh.runtime.publish import Outside
 from jetmesh.runtime.publish_result import AlreadyThere, PublishResult, Taken
 from jetmesh.runtime.reader import EventReader, Reach, RecordedPage
 from jetmesh.runtime.requests import Requests
+from jetmesh.runtime.same_key import SameKeys
 from jetmesh.runtime.stories import KnownStories
 from jetmesh.runtime.version_skew import Versions
 from jetmesh.service import Service
@@ -71,6 +72,7 @@ class Context:
     blobs: ObjectBlobs
     """Stores and reads the objects that events name (`jetmesh.Blobs`)."""
     known: KnownStories = field(default_factory=KnownStories)
+    same_keys: SameKeys = field(default_factory=SameKeys)
     histories: Histories = field(default_factory=Histories)
     alone: Alone = field(default_factory=Alone)
     """Where the crash guard runs a delivery alone (`jetmesh.runtime.crash_guard`)."""

@@ -72,8 +72,12 @@ class Continuity:
     def _forget(self) -> None:
         """Deliveries from now on belong to the durable that the next look finds."""
         self._lost_at = time.monotonic()
-        self._context.known.forget_all()
+        self._forget_stories()
         self._is_lost.set()
+
+    def _forget_stories(self) -> None:
+        self._context.known.forget_all()
+        self._context.same_keys.forget_all()
 
     async def _looked(self) -> bool:
         """Whether every durable was looked at; what was asked before a reconnection is not answered."""
@@ -98,7 +102,7 @@ class Continuity:
             before = self._created.pop(pull, "")
             if before not in ("", created):
                 self._context.in_flight.disown(pull, self._lost_at)
-                self._context.known.forget_all()
+                self._forget_stories()
             if info:
                 self._created[pull] = created
                 self._context.histories.learn({f"{pull.stream}/{pull.durable}": info["config"]})

@@ -60,7 +60,7 @@ class Single:
         """Decide and record; again when the publish was refused or its outcome is unknown."""
         delivery = attempt.delivery
         position = delivery.stream, delivery.sequence, delivery.timestamp
-        key = getattr(attempt.event, self._about) if self._about else attempt.envelope.key
+        key = self._key(attempt)
         case = Case(attempt, key, story_subject(self._entity, key), position, self._unrecorded.get(position))
         stored, rounds = self._expected(case), 0
         while rounds < ROUNDS or position in self._unrecorded:
@@ -80,6 +80,11 @@ class Single:
                 return outcome
             stored = None
         raise Unavailable(f"the story of {attempt.event.key} kept changing", 0.1)
+
+    def _key(self, attempt: Attempt) -> str:
+        """The key of the story that the attempt is about."""
+        key: str = getattr(attempt.event, self._about) if self._about else attempt.envelope.key
+        return key
 
     async def _round(self, case: Case, stored: Sequence[Stored] | None) -> Outcome:
         """Read the story unless it is known, decide, and record under the story's guard."""
@@ -139,8 +144,9 @@ class Single:
         answer = self._call(attempt.event, *arguments)
         return self._binding.breaker.watch(answer) if self._binding.breaker else answer
 
-    async def _record(self, case: Case, event: Event, stored: Sequence[Stored]) -> None:
-        """Record under the guard of the story that was read, and remember the event until the story ends."""
+    async def _record(self, case: Case, event: Event, stored: Sequence[Stored]) -> int:
+        """Record under the guard of the story that was read, and remember the event until the story ends; its
+        sequence."""
         attempt, guard = case.attempt, Guard(case.guarded, last_sequence(stored))
         if event.key != case.key:
             raise Permanent(
@@ -168,6 +174,7 @@ class Single:
         elif self._is_remembered:
             recorded = Stored(message.subject, sequence, "", {}, message.data)
             self._context.known.put(guard.subject, (*but(stored, message.subject), recorded))
+        return sequence
 
     def _keep_in_mind(self, case: Case) -> None:
         """Keep a decision that was made without the story until it is recorded: its mail may have been sent."""

@@ -9,6 +9,7 @@ from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.broker_crash import Doubt
 from jetmesh.runtime.handle import Chain
 from jetmesh.runtime.many import many
+from jetmesh.runtime.meeting import Meeting, may_meet
 from jetmesh.runtime.one_by_one import OneByOne
 from jetmesh.runtime.scheduled import Scheduled
 from jetmesh.runtime.several import Several
@@ -20,7 +21,7 @@ from jetmesh.runtime.worker import Worker
 def single(binding: Binding) -> OneByOne:
     """The worker of a reaction to one event."""
     doubt = Doubt(binding.context.connection) if may_act_outside(binding.reaction) else None
-    made = Single if binding.reaction.is_plain else Several
+    made = Several if not binding.reaction.is_plain else Meeting if may_meet(binding.reaction) else Single
     return OneByOne(binding, Chain(binding, made(binding, is_careful=doubt is not None).react).gates, doubt)
 
 
