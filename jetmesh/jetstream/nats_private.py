@@ -1,10 +1,11 @@
 """The only module that uses private members of nats-py.
 
-nats-py hands each message through a queue and a task and parses every header on the way; here a callback gets the bytes
-inside the read loop. nats-py closes for good when the server reports an error, and stops reading, writing or pinging
-when one of its tasks fails. Here neither ends the client: the server ends a connection that it does not want, and each
-lost connection is made again. `PRIVATE` names the private members: a test compares it with the code, and with the
-nats-py that is installed.
+nats-py wakes a task to read, hands each message through a queue and another task, parses every header on the way, and
+wakes a third task to write; here a callback gets the bytes as they arrive, and what is sent goes out when the loop
+comes round. nats-py closes for good when the server reports an error, and stops reading, writing or pinging when one
+of its tasks fails. Here neither ends the client: the server ends a connection that it does not want, and each lost
+connection is made again. `PRIVATE` names the private members: a test compares it with the code, and with the nats-py
+that is installed.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from jetmesh.common.throttled_log import Conditions, kind_of
 from jetmesh.failure import BrokerUnavailable
 from jetmesh.jetstream.identity import Identity
 from jetmesh.jetstream.limits import HEADER_BYTES_MAX, SHORT_SUBJECT, ServerLimits
-from jetmesh.jetstream.parser import MessageParser
+from jetmesh.jetstream.parser import MessageParser, Straight
 from jetmesh.jetstream.transport import NOT_CONNECTED, OnFrame
 
 log = logging.getLogger("jetmesh.connection")
@@ -70,7 +71,7 @@ PRIVATE: Mapping[type, frozenset[str]] = {
         }
     ),
     Subscription: frozenset({"_id"}),
-    TcpTransport: frozenset({"_io_writer"}),
+    TcpTransport: frozenset({"_io_reader", "_io_writer"}),
 }
 """The members of nats-py that are not public and that this module uses or overrides."""
 
@@ -94,12 +95,14 @@ class NatsClient(Client):
 
     def __init__(self, identity: Identity, conditions: Conditions) -> None:
         super().__init__()
-        self._ps = MessageParser(self._ps, self._deliver, self._hand_on)  # type: ignore[assignment]
+        self._parser = MessageParser(self._ps, self._deliver, self._hand_on)
+        self._ps = self._parser  # type: ignore[assignment]
         self.identity = identity
         self.conditions = conditions
         self._heard: dict[int, Subscription] = {}
         self._frames: dict[int, OnFrame] = {}
         self._said: Exception | None = None
+        self._goes_out = False
 
     @property
     def last_error(self) -> Exception | None:
@@ -158,7 +161,7 @@ class NatsClient(Client):
         self._frames.pop(number, None)
 
     def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
-        """Queue one message for the next flush.
+        """Send one message, together with what else is sent until the event loop comes round.
 
         Raises:
             TooLarge: the server takes nothing so large, and would end the connection over it.
@@ -176,14 +179,20 @@ class NatsClient(Client):
             self.limits.require(subject, headers_size, size - headers_size, reply)
         self._pending.append(command)
         self._pending_data_size += length
-        if self._flush_queue is not None and self._flush_queue.empty():
-            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+        if not self._goes_out:
+            self._goes_out = True
+            asyncio.get_running_loop().call_soon(self._write_out)
+
+    def _write_out(self) -> None:
+        """Write what is pending: nats-py wakes a task for it."""
+        self._goes_out = False
+        if self._pending and self._status == Client.CONNECTED and self._transport:
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
 
     async def flush(self, timeout: int = FLUSH_SECONDS) -> None:  # noqa: ASYNC109
         """Wait until the server has everything that was sent: nats-py's PING would overtake what is pending."""
-        if self._pending and self.is_connected and self._transport:
-            self._transport.writelines(self._pending)
-            self._pending, self._pending_data_size = [], 0
+        self._write_out()
         await super().flush(timeout)
 
     async def _process_pong(self) -> None:
@@ -272,6 +281,8 @@ class NatsClient(Client):
                 return
 
     async def _read_loop(self) -> None:
+        if reader := getattr(self._transport, "_io_reader", None):
+            Straight(reader, self._parser)
         await self._or_reconnect(super()._read_loop(), "reading")
 
     async def _flusher(self) -> None:
