@@ -4,14 +4,15 @@ Each key is charged at most once, whatever is repeated, closed or given up.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from jetmesh_shop.payments.adapters import SandboxBank
+from jetmesh_shop.payments.bank import Rule
 from jetmesh_shop.payments.gateway import (
     AlreadyCaptured,
     BankUnavailable,
@@ -24,7 +25,7 @@ from jetmesh_shop.payments.gateway import (
     Refused,
     Released,
 )
-from jetmesh_shop.payments.ledger import Ledger, begin_outage, end_outage
+from jetmesh_shop.payments.ledger import Bank, Ledger, begin_outage, end_outage
 from tests.simulation.outside import SimulatedBank
 
 PRICE = (2300, "EUR", "pm_card_visa")
@@ -202,3 +203,20 @@ async def test_a_call_that_was_given_up_and_is_repeated_moves_the_money_once(lin
     assert isinstance(await line.gateway.hold("o-1", *PRICE), Held)
     assert await line.gateway.close("o-1") == Released()
     assert line.movements() == [("o-1", "held"), ("o-1", "released")]
+
+
+async def test_calls_that_come_together_share_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    perform = Bank.perform
+
+    def counted(bank: Bank, calls: Sequence[tuple[str, Rule[Any]]]) -> list[Any]:
+        sizes.append(len(calls))
+        return perform(bank, calls)
+
+    monkeypatch.setattr(Bank, "perform", counted)
+    bank = SandboxBank(tmp_path / "bank.sqlite")
+    await asyncio.gather(*(bank.hold(f"o-{number}", *PRICE) for number in range(50)))
+    await bank.aclose()
+    assert sizes == [50]
+    with pytest.raises(RuntimeError):
+        await bank.hold("o-51", *PRICE)

@@ -1,16 +1,18 @@
 """The world outside payments: the sandbox bank behind the gateway's protocol."""
 
 import asyncio
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from jetmesh_shop.payments import bank
 from jetmesh_shop.payments.bank import Answer, Rule, Terms
 from jetmesh_shop.payments.gateway import AlreadyCaptured, Captured, CaptureRefused, Closed, Held, Refused, Released
 from jetmesh_shop.payments.ledger import Bank
+
+Waiting: TypeAlias = "tuple[str, Rule[Any], asyncio.Future[Any]]"
+"""A call that waits: its key, its rule, and its answer."""
 
 
 class SandboxBank:
@@ -23,7 +25,8 @@ class SandboxBank:
     def __init__(self, path: Path) -> None:
         self._bank = Bank(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bank")
-        self._waiting: deque[tuple[str, Rule[Any], Future[Any]]] = deque()
+        self._waiting: list[Waiting] = []
+        self._carrying: asyncio.Task[None] | None = None
 
     async def hold(
         self, order_key: str, amount_minor: int, currency: str, payment_method: str
@@ -45,25 +48,36 @@ class SandboxBank:
 
     async def aclose(self) -> None:
         """Answer what waits, then close the ledger; what comes later is refused with RuntimeError."""
-        await asyncio.to_thread(self._thread.shutdown)
+        if self._carrying is not None:
+            await self._carrying
+        self._thread.shutdown()
         self._bank.close()
 
     async def _call(self, key: str, rule: Rule[Answer]) -> Answer:
-        answer: Future[Answer] = Future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((key, rule, answer))
-        self._thread.submit(self._flush)
-        return await asyncio.wrap_future(answer)
+        if self._carrying is None:
+            self._carrying = loop.create_task(self._carry_out())
+        return await answer
 
-    def _flush(self) -> None:
-        """Carry out all that waits. An exception among the answers is its caller's; any other, all callers'."""
-        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        calls = [(key, rule, answer) for key, rule, answer in taken if answer.set_running_or_notify_cancel()]
+    async def _carry_out(self) -> None:
+        """Carry out all that waits, until nothing does."""
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            calls = [(key, rule) for key, rule, _ in taken]
+            for (_, _, waiting), answer in zip(taken, await self._answers(calls), strict=True):
+                if waiting.done():  # its caller was cancelled
+                    continue
+                if isinstance(answer, Exception):
+                    waiting.set_exception(answer)
+                else:
+                    waiting.set_result(answer)
+        self._carrying = None
+
+    async def _answers(self, calls: list[tuple[str, Rule[Any]]]) -> list[Any]:
+        """An exception among the answers is its caller's; any other, all callers'."""
         try:
-            answers = self._bank.perform([(key, rule) for key, rule, _ in calls])
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._bank.perform, calls)
         except Exception as error:
-            answers = [error] * len(calls)
-        for (_, _, waiting), answer in zip(calls, answers, strict=True):
-            if isinstance(answer, Exception):
-                waiting.set_exception(answer)
-            else:
-                waiting.set_result(answer)
+            return [error] * len(calls)
