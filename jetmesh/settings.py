@@ -1,6 +1,7 @@
 """Settings from the environment, checked at start. An error names its variable."""
 
 import os
+import re
 from collections.abc import Mapping, Set
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -20,6 +21,11 @@ NEAR = 0.85
 _READ: dict[type[BaseModel], None] = {}
 """The models that this process has read settings of: those of its services as well."""
 
+NO_TENANT = frozenset({"dead", "timers", "due", "wakes", "claims", "limits", "partition", "jetmesh"})
+"""The first words of the mesh's own subjects: a tenant's would be among those without a tenant."""
+
+_TENANT = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
 SCHEMES = frozenset({"nats", "tls"})
 """The schemes of a server's address."""
 
@@ -36,6 +42,15 @@ def _pairs(text: object) -> object:
     if wrong := [name for name, sign, _ in pairs if not (name and sign)]:
         raise ValueError(f"{wrong[0]!r} is no service=number; write orders=2, and a comma between two")
     return {name.strip(): number.strip() for name, _, number in pairs}
+
+
+def _tenant(text: object) -> object:
+    """The name of a tenant: a token of a subject."""
+    if text and not _TENANT.fullmatch(str(text)):
+        raise ValueError(f"{text!r} is no tenant; write small letters, digits and dashes, a letter first, at most 32")
+    if text in NO_TENANT:
+        raise ValueError(f"{text!r} is the first word of subjects of the mesh itself; write another name")
+    return text
 
 
 def _servers(text: object) -> object:
@@ -92,6 +107,11 @@ class Settings(BaseModel):
             pattern=r"^$|^[^\s.*>]+(\.[^\s.*>]+)*$",
             description="Where the JetStream API is found; empty: $JS.API, or $JS.<domain>.API.",
         ),
+    ] = ""
+    tenant: Annotated[
+        str,
+        BeforeValidator(_tenant),
+        Field(description="What stands before the names of all streams, buckets and subjects (acme); empty: nothing."),
     ] = ""
     nats_tls_ca: Annotated[str, Field(description="File with the certificates that sign the server's.")] = ""
     nats_tls_certificate: Annotated[str, Field(description="File with the client's certificate.")] = ""

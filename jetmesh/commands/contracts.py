@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jetmesh import app as apps
+from jetmesh import settings
 from jetmesh.commands import options
 from jetmesh.commands.target import connected
 from jetmesh.common.console import Console
@@ -38,6 +39,7 @@ from jetmesh.contracts.registry import DeployedContract
 from jetmesh.contracts.request_contract import REQUEST, RESPONSE
 from jetmesh.contracts.schema import FACTS, UNIT, Contracts
 from jetmesh.service import Service
+from jetmesh.settings import Settings
 
 
 @click.group("contracts")
@@ -282,11 +284,25 @@ def lint_(contracts: str) -> None:
 
 @contracts.command("generate")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 1 if a file is not current.")
+@click.option(
+    "--document",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write the AsyncAPI document and its page alone, into this folder, for the tenant of JETMESH_TENANT.",
+)
 @options.app
 @options.contracts
-def generate_(only_check: bool, app: str, contracts: str) -> None:
-    """Write schemas, the AsyncAPI document and its page, TypeScript and Go types next to the package."""
+def generate_(only_check: bool, document: Path | None, app: str, contracts: str) -> None:
+    """Write schemas, the AsyncAPI document and its page, TypeScript and Go types next to the package.
+
+    What is next to the package is for every tenant, and has the names without a prefix.
+    """
     found = package.load(contracts)
+    if document:
+        tenant = settings.read(Settings).tenant
+        for file in generate.write(generate.documents(found, _services(app), document, tenant), document):
+            say(f"written: {file}")
+        return
     wanted = generate.files(found, _services(app))
     changed = generate.stale(wanted, found.folder) if only_check else generate.write(wanted, found.folder)
     for file in changed:

@@ -20,6 +20,7 @@ CONNECT_SECONDS = 3
 PATIENT_SECONDS = 30
 """How long a command waits for a broker that may be starting."""
 CONNECT_SECONDS_VARIABLE = settings.variable(Settings, "connect_seconds")
+TENANT_VARIABLE = settings.variable(Settings, "tenant")
 NATS_ARGUMENTS = {
     "-s": "NATS_URL",
     "--server": "NATS_URL",
@@ -75,7 +76,7 @@ def settings_of_target(
     endpoints = endpoints_file.read(StateFolder(chosen.state).endpoints)
     if endpoints is None:
         return Target(chosen, f"the default: NATS_URL is not set, and no mesh runs in {chosen.state}", variables)
-    variables |= variables_of(endpoints["nats_args"])
+    variables |= variables_of(endpoints["nats_args"], str(endpoints.get("tenant") or ""))
     return Target(settings.read(Settings, variables), f"the mesh in {chosen.state}", variables, endpoints)
 
 
@@ -118,25 +119,28 @@ async def reach_running(state: StateFolder) -> AsyncIterator[Context]:
         raise click.ClickException(
             f"no mesh runs in {state.folder}: start one with `jetmesh dev`, or name a broker with NATS_URL"
         )
-    async with connected_with(running["nats_args"] if running else ()) as mesh:
+    told = running or {"nats_args": ()}
+    async with connected_with(told["nats_args"], str(told.get("tenant") or "")) as mesh:
         yield mesh
 
 
 @asynccontextmanager
-async def connected_with(nats_args: Sequence[str] = ()) -> AsyncIterator[Context]:
-    """A connection by these arguments of the `nats` CLI, else by `NATS_URL`.
+async def connected_with(nats_args: Sequence[str] = (), tenant: str = "") -> AsyncIterator[Context]:
+    """A connection by these arguments of the `nats` CLI, else by `NATS_URL`, for this tenant, else that of the
+    environment.
 
     Raises:
         Unreachable: no broker answers there, or it refuses this user.
     """
     found = "endpoints.json" if nats_args else "NATS_URL"
-    variables = {**settings.environment(), **variables_of(nats_args)}
+    variables = {**settings.environment(), **variables_of(nats_args, tenant)}
     variables.setdefault(CONNECT_SECONDS_VARIABLE, str(CONNECT_SECONDS))
     async with reach(Target(settings.read(Settings, variables), found, variables)) as mesh:
         yield mesh
 
 
-def variables_of(arguments: Sequence[str]) -> dict[str, str]:
-    """The variables with the same meaning as these arguments of the `nats` CLI."""
+def variables_of(arguments: Sequence[str], tenant: str = "") -> dict[str, str]:
+    """The variables with the same meaning as these arguments of the `nats` CLI, and that of a tenant."""
     pairs = zip(arguments[::2], arguments[1::2], strict=False)
-    return {NATS_ARGUMENTS[name]: value for name, value in pairs if name in NATS_ARGUMENTS}
+    found = {NATS_ARGUMENTS[name]: value for name, value in pairs if name in NATS_ARGUMENTS}
+    return found | ({TENANT_VARIABLE: tenant} if tenant else {})

@@ -24,6 +24,7 @@ from jetmesh.since import read as read_since
 from jetmesh.topology import account_parts, accounts, chart, console_users, nack, nkeys
 from jetmesh.topology.provision import Change, Drift
 from jetmesh.topology.starting import Starts
+from jetmesh.topology.tenants import on_wire
 
 COLOURS = {Change.CREATE: "green", Change.UPDATE: "yellow", Change.AWAIT: "yellow", Change.KEEP: None}
 """The colours of changes; the others are red."""
@@ -115,7 +116,7 @@ def apply(app: str, prune: bool, teams: Sequence[str], said: Sequence[str], take
     "--tenant",
     default="",
     metavar="NAME",
-    help="The app for this tenant, with streams of its own; FOLDER is the tenant's.",
+    help="The app for this tenant by an account, with streams of its own; FOLDER is the tenant's.",
 )
 @options.app
 def permissions(folder: Path, rotate: str | None, retire: str | None, add: str | None, tenant: str, app: str) -> None:
@@ -125,10 +126,16 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     reload`). A service is given FOLDER/<service>.nk as JETMESH_NATS_NKEY_SEED, FOLDER/<service>-micro.nk as
     JETMESH_NATS_MICRO_NKEY_SEED, and JETMESH_NATS_API_PREFIX=jetmesh.api.
 
+    With JETMESH_TENANT the users are those of the tenant by this prefix, and may use nothing without it.
+
     Where several apps share the broker, accounts.conf has them all: FOLDER/parts/APP.json is this app's part, without
     secrets, and those of other apps are put beside it.
     """
-    services = apps.load(app)
+    services, chosen = apps.load(app), settings.read(Settings)
+    if tenant and chosen.tenant:
+        raise click.UsageError(
+            f"--tenant {tenant} is by an account, JETMESH_TENANT={chosen.tenant} by a prefix: leave one of them out"
+        )
     if add:
         _check_outside(add, services)
     outsiders = outside.users(services)
@@ -142,14 +149,14 @@ def permissions(folder: Path, rotate: str | None, retire: str | None, add: str |
     if retire and not nkeys.retire(folder, retire):
         raise click.ClickException(f"{retire} has no old key")
     file = folder / "accounts.conf"
-    chosen = settings.read(Settings)
     limits = replace(accounts.OUTSIDE, connections=chosen.outside_connections)
     name = apps.name_of(services)
     keys = nkeys.ensure(folder, names)
     own = accounts.part_of(name, services, keys, chosen.split, limits, tenant)
+    own = accounts.under_prefix(own, chosen.tenant, services, chosen.split)
     own = console_users.with_console(own, services, keys, chosen.split)
     part = accounts.with_outsiders(own, outsiders, keys, chosen.split, limits)
-    account_parts.write(part, folder / PARTS / f"{name}{f'@{tenant}' if tenant else ''}.json")
+    account_parts.write(part, folder / PARTS / f"{name}{f'@{part.whose}' if part.whose else ''}.json")
     file.write_text(accounts.merged(account_parts.read(sorted((folder / PARTS).glob("*.json")))))
     others = ", ".join(name for name in names if name not in _of_services(services))
     say(f"{file}: {len(services)} services, {others}; the keys are next to it")
@@ -177,7 +184,7 @@ def export(kind: str, account: str, app: str) -> None:
     with brought_by("contracts", f"--format {kind}"):
         import yaml
     chosen = settings.read(Settings)
-    exported = nack.export(needed(apps.load(app), chosen), account)
+    exported = nack.export(on_wire(needed(apps.load(app), chosen), chosen.tenant), account)
     say(yaml.safe_dump_all(exported.resources, sort_keys=False, explicit_start=True), end=False)
     for whose, field, value in exported.missing:
         say(f"{whose}: {kind} has no field for {field}: {value!r}; set it by hand", fg="red", err=True)
@@ -196,7 +203,9 @@ def values(app: str) -> None:
     """
     with brought_by("contracts", "YAML"):
         import yaml
-    say(yaml.safe_dump(chart.values(needed(apps.load(app), settings.read(Settings))), sort_keys=False), end=False)
+    chosen = settings.read(Settings)
+    wanted = on_wire(needed(apps.load(app), chosen), chosen.tenant)
+    say(yaml.safe_dump(chart.values(wanted), sort_keys=False), end=False)
 
 
 def _check_outside(user: str, services: Sequence[Service]) -> None:

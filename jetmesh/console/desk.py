@@ -63,8 +63,9 @@ class Desk:
 
     @property
     def app_name(self) -> str:
-        """The app's name."""
-        return name_of(self.services) or "mesh"
+        """The app's name, with the tenant's."""
+        name, tenant = name_of(self.services) or "mesh", self.link.settings.tenant
+        return f"{name} for {tenant}" if tenant else name
 
     def event_type(self, name: str) -> EventType | None:
         """The event of a type, if a reaction of the app takes or records it."""

@@ -9,6 +9,7 @@ from jetmesh.jetstream.api import request
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.leader_get import next_message
+from jetmesh.jetstream.tenant import stream_on_broker
 from jetmesh.jetstream.transport import Transport, beside_api
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Stream, Topology
@@ -43,6 +44,10 @@ class Bucket:
             **self.options,
         }
         return Stream(f"KV_{self.name}", config, is_shared=True)
+
+    def on_broker(self, connection: Transport) -> str:
+        """The broker's name of it, for the `nats` CLI."""
+        return stream_on_broker(connection, f"KV_{self.name}").removeprefix("KV_")
 
     async def exists(self, connection: Transport) -> bool:
         """Whether the broker has it."""

@@ -104,16 +104,17 @@ async def fetch(connection: Transport) -> dict[str, Deployed]:
     if not await APPS.exists(connection):
         return {}
     values = await APPS.values(connection)
-    return {name: _parsed(name, found[-1]) for name, found in values.items() if name != LOCK}
+    bucket = APPS.on_broker(connection)
+    return {name: _parsed(name, found[-1], bucket) for name, found in values.items() if name != LOCK}
 
 
-def _parsed(name: str, value: bytes) -> Deployed:
+def _parsed(name: str, value: bytes, bucket: str) -> Deployed:
     try:
         return Deployed.model_validate_json(value)
     except ValidationError as wrong:
-        fix = f"`nats kv purge {BUCKET} {name}` removes it, and `jetmesh topology apply` of that app writes it again"
+        fix = f"`nats kv purge {bucket} {name}` removes it, and `jetmesh topology apply` of that app writes it again"
         raise ValueError(
-            f"the app {name} in the bucket {BUCKET} can't be read ({wrong.errors()[0]['msg']}): {fix}"
+            f"the app {name} in the bucket {bucket} can't be read ({wrong.errors()[0]['msg']}): {fix}"
         ) from None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from jetmesh.contracts import asyncapi, golang, outside, page, typescript
+from jetmesh.contracts import asyncapi, golang, outside, page, tenants, typescript
 from jetmesh.contracts.package import Package, project
 from jetmesh.contracts.schema import Contracts, text
 from jetmesh.service import Service
@@ -15,18 +15,28 @@ def files(package: Package, services: Sequence[Service]) -> Mapping[Path, str]:
     Raises:
         PackageError: the package is installed from a wheel: there is no folder to generate into.
     """
-    said = project(package)
-    info = {"title": said["name"], "version": said["version"], "description": said.get("description", "")}
     contracts = package.contracts()
-    users = outside.users_of(package, services) if services else []
-    document = asyncapi.document(info, contracts, services, users)
     return {
         **dict(_schemas(package.folder, package.release())),
-        package.folder / "asyncapi" / "asyncapi.json": text(document),
-        package.folder / "asyncapi" / "index.html": page.html(document),
+        **documents(package, services, package.folder / "asyncapi"),
         package.folder / "typescript" / "index.ts": typescript.module(contracts),
         package.folder / "go" / "contracts.go": golang.package("contracts", contracts),
     }
+
+
+def documents(package: Package, services: Sequence[Service], folder: Path, tenant: str = "") -> Mapping[Path, str]:
+    """The AsyncAPI document and its page in a folder, with the names that the broker has for a tenant.
+
+    Raises:
+        PackageError: the package is installed from a wheel, which has no project file.
+    """
+    said = project(package)
+    info = {"title": said["name"], "version": said["version"], "description": said.get("description", "")}
+    users = outside.users_of(package, services) if services else []
+    document = asyncapi.document(info, package.contracts(), services, users)
+    if tenant:
+        document = tenants.on_wire(document, tenant)
+    return {folder / "asyncapi.json": text(document), folder / "index.html": page.html(document)}
 
 
 def stale(wanted: Mapping[Path, str], folder: Path) -> list[Path]:

@@ -61,7 +61,7 @@ async def publish(
         Owned: another app than this one or `take_over` owns one of them.
     """
     await CONTRACTS.make(connection, replicas)
-    deployed = _latest(await CONTRACTS.values(connection))
+    deployed = _latest(await CONTRACTS.values(connection), CONTRACTS.on_broker(connection))
     if second := second_owners(deployed, contracts, app, take_over):
         raise Owned("; ".join(second))
     wanted = {name: DeployedContract(each, app, version) for name, each in contracts.items()}
@@ -124,7 +124,7 @@ async def entries(connection: Transport) -> dict[str, DeployedContract]:
     Raises:
         NoRelease: none were ever deployed.
     """
-    return _latest(await _found(connection))
+    return _latest(await _found(connection), CONTRACTS.on_broker(connection))
 
 
 async def history(connection: Transport) -> list[Contracts]:
@@ -133,7 +133,8 @@ async def history(connection: Transport) -> list[Contracts]:
     Raises:
         NoRelease: none were ever deployed.
     """
-    past = {name: _parsed(name, values) for name, values in (await _found(connection)).items()}
+    bucket = CONTRACTS.on_broker(connection)
+    past = {name: _parsed(name, values, bucket) for name, values in (await _found(connection)).items()}
     steps = max((len(versions) for versions in past.values()), default=0)
     return [
         {name: versions[max(0, len(versions) - step)].contract for name, versions in past.items() if versions}
@@ -157,11 +158,11 @@ async def _found(connection: Transport) -> Values:
     return await CONTRACTS.values(connection)
 
 
-def _latest(values: Values) -> dict[str, DeployedContract]:
-    return {name: found[-1] for name, each in values.items() if (found := _parsed(name, each[-1:]))}
+def _latest(values: Values, bucket: str) -> dict[str, DeployedContract]:
+    return {name: found[-1] for name, each in values.items() if (found := _parsed(name, each[-1:], bucket))}
 
 
-def _parsed(name: str, values: Iterable[bytes]) -> list[DeployedContract]:
+def _parsed(name: str, values: Iterable[bytes], bucket: str) -> list[DeployedContract]:
     """The versions of a contract.
 
     Raises:
@@ -170,8 +171,8 @@ def _parsed(name: str, values: Iterable[bytes]) -> list[DeployedContract]:
     try:
         return [_entry(name, json_body.document(value)) for value in values if value]
     except ValueError as wrong:
-        fix = f"`nats kv purge {BUCKET} {name}` removes it"
-        raise ValueError(f"the contract {name} in the bucket {BUCKET} can't be read ({wrong}): {fix}") from None
+        fix = f"`nats kv purge {bucket} {name}` removes it"
+        raise ValueError(f"the contract {name} in the bucket {bucket} can't be read ({wrong}): {fix}") from None
 
 
 def _entry(name: str, document: Any) -> DeployedContract:

@@ -10,7 +10,7 @@ from jetmesh.jetstream import tenant_names
 from jetmesh.jetstream.clock import BrokerClock
 from jetmesh.jetstream.headers import Nats
 from jetmesh.jetstream.limits import ServerLimits
-from jetmesh.jetstream.tenant_names import FORMS, LISTS, MICRO
+from jetmesh.jetstream.tenant_names import FIELDS, LISTS, MICRO
 from jetmesh.jetstream.transport import OnFrame, Server, Transport
 
 _API_ANSWER = re.compile(rb'\{"type": ?"io\.nats\.jetstream\.api\.v1\.(stream|consumer)_')
@@ -59,6 +59,10 @@ class Tenant:
         """What it is connected to."""
         return self._inner.server
 
+    def stream(self, name: str) -> str:
+        """The broker's name of a stream."""
+        return self._to.stream(name)
+
     def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
         """Send one message; see `Transport.send`."""
         if isinstance(subject, Address):
@@ -93,10 +97,7 @@ class Tenant:
         return subject if subject.startswith(self._inboxes) else self._to.subject(subject)
 
     def _denied(self, quoted: re.Match[str]) -> str:
-        try:
-            return f'"{self._ours(quoted[1])}"'
-        except ValueError:  # of another user of the same connection
-            return quoted[0]
+        return f'"{self._ours(quoted[1])}"'
 
     def _ours(self, wire: str) -> str:
         """Our name of a subject, also where it is in small letters."""
@@ -128,7 +129,7 @@ class Tenant:
     def _answer(self, data: bytes) -> bytes:
         """What came to an inbox, and is no message of a stream."""
         if _API_ANSWER.match(data):
-            return self._from.text(FORMS["STREAM"], data)
+            return self._from.text(FIELDS["STREAM"], data)
         if _MICRO_ANSWER.match(data):
             return self._from.text(MICRO, data)
         return _PUBLISHED.sub(self._published, data, count=1) if data.startswith(b'{"stream"') else data
@@ -142,7 +143,7 @@ class Tenant:
 
     async def _list(self, subject: str, data: bytes, timeout_seconds: float) -> bytes:
         """The streams of this tenant alone, on one page."""
-        wanted: Mapping[str, Any] = self._to.body(FORMS["STREAM"], json.loads(data)) if data else {}
+        wanted: Mapping[str, Any] = self._to.body(FIELDS["STREAM"], json.loads(data)) if data else {}
         found: list[Any] = []
         while True:
             page = json.loads(
@@ -161,8 +162,18 @@ class Tenant:
         name = stream if isinstance(stream, str) else stream["config"]["name"]
         if self._from.stream(name) == name:
             return None
-        return self._from.stream(name) if isinstance(stream, str) else self._from.body(FORMS["STREAM"], stream)
+        return self._from.stream(name) if isinstance(stream, str) else self._from.body(FIELDS["STREAM"], stream)
 
 
 def _fields(call: str) -> tenant_names.Fields:
-    return FORMS[call.partition(".")[0]]
+    return FIELDS[call.partition(".")[0]]
+
+
+def tenant_of(connection: Transport) -> str:
+    """The tenant that a connection is for; empty: none."""
+    return connection.name if isinstance(connection, Tenant) else ""
+
+
+def stream_on_broker(connection: Transport, stream: str) -> str:
+    """The name that the broker, and so the `nats` CLI and its exporter, have for a stream."""
+    return connection.stream(stream) if isinstance(connection, Tenant) else stream

@@ -42,7 +42,7 @@ _OF_STREAMS: Fields = {
     "deliver_subject": "subject",
 }
 _OF_CONSUMERS: Fields = {**_CONSUMER_INFO, "consumers": _CONSUMER_INFO}
-FORMS: Mapping[str, Fields] = {"STREAM": _OF_STREAMS, "CONSUMER": _OF_CONSUMERS, "DIRECT": _READ, "INFO": {}}
+FIELDS: Mapping[str, Fields] = {"STREAM": _OF_STREAMS, "CONSUMER": _OF_CONSUMERS, "DIRECT": _READ, "INFO": {}}
 """The bodies of the calls of the JetStream API, requests and answers, by the first token of the call."""
 MICRO: Fields = {"name": "service", "endpoints": {"subject": "subject"}}
 """What a service answers to `nats micro`."""
@@ -85,8 +85,10 @@ _OF_STREAM = frozenset({Nats.STREAM.encode(), Nats.EXPECTED_STREAM.encode()})
 class TenantNames:
     """One direction: `to_wire` makes the broker's names of ours, `from_wire` ours of the broker's."""
 
-    def __init__(self, name: Callable[[str], str], subject: Callable[[str], str], api: str) -> None:
-        self._name, self._plain, self._api = name, subject, api
+    def __init__(
+        self, name: Callable[[str], str], subject: Callable[[str], str], api: str, *, strict: bool = False
+    ) -> None:
+        self._name, self._plain, self._api, self._strict = name, subject, api, strict
 
     def stream(self, name: str) -> str:
         """The name of a stream."""
@@ -102,7 +104,7 @@ class TenantNames:
         """A subject, or a pattern of subjects.
 
         Raises:
-            ValueError: it is one of the server's, and of no kind that is known here.
+            ValueError: with `strict`, it is one of the server's, and of no kind that is known here.
         """
         if subject.startswith(self._api):
             return f"{self._api}{self._call(subject[len(self._api) :])}"
@@ -147,7 +149,7 @@ class TenantNames:
             return call
         found = _CALL.fullmatch(call)
         if found is None:
-            raise ValueError(f"a tenant has no way to the call {call} of the JetStream API")
+            return self._unknown(call, "call", "JetStream API")
         is_read = found["call"].upper() == "DIRECT.GET"
         named, filtered = _consumer_and_filter(found["rest"] or "", is_read=is_read)
         behind = [*([named] if named else []), *([self.subject(filtered)] if filtered else [])]
@@ -160,7 +162,12 @@ class TenantNames:
             return f"{found['kind']}{self._name(found['bucket'])}{found['rest']}"
         if found := _SERVICE.fullmatch(subject):
             return f"{found['verb']}.{self.service(found['name'])}{found['rest']}" if found["name"] else subject
-        raise ValueError(f"a tenant has no way to the subject {subject} of the server")
+        return self._unknown(subject, "subject", "server")
+
+    def _unknown(self, name: str, kind: str, whose: str) -> str:
+        if self._strict:
+            raise ValueError(f"a tenant has no way to the {kind} {name} of the {whose}")
+        return name
 
     def _acknowledged(self, tokens: list[str]) -> str:
         """Behind `$JS.ACK.`: the stream, after a domain and a hash of the account in `js_ack_fc_v2`."""
@@ -183,7 +190,7 @@ def _consumer_and_filter(rest: str, *, is_read: bool) -> tuple[str, str]:
 
 def to_wire(tenant: str, api: str = f"{API}.") -> TenantNames:
     """The broker's names; `api` is what stands before each call of the JetStream API."""
-    return TenantNames(lambda name: f"{tenant}_{name}", lambda subject: f"{tenant}.{subject}", api)
+    return TenantNames(lambda name: f"{tenant}_{name}", lambda subject: f"{tenant}.{subject}", api, strict=True)
 
 
 def from_wire(tenant: str, api: str = f"{API}.") -> TenantNames:

@@ -38,13 +38,20 @@ def command(configuration: str, state: StateFolder) -> tuple[str, ...]:
 
 
 def configuration(
-    services: Sequence[Service], state: StateFolder, *, port: int, monitor_port: int, split: Partitions = WHOLE
+    services: Sequence[Service],
+    state: StateFolder,
+    *,
+    port: int,
+    monitor_port: int,
+    split: Partitions = WHOLE,
+    tenant: str = "",
 ) -> str:
     """One server on loopback that syncs each message to the disk before it acknowledges it, with an account for each
     service."""
     outsiders = outside.users(services)
     users = nkeys.ensure(state.keys, nkeys.users(services, state.keys, outsiders))
-    part = console_users.with_console(accounts.part_of("", services, users, split), services, users, split)
+    own = accounts.under_prefix(accounts.part_of("", services, users, split), tenant, services, split)
+    part = console_users.with_console(own, services, users, split)
     # On this machine, a connection without a key is a client.
     stranger = f"no_auth_user: {users[CLIENT][0]}" if CLIENT in users else ""
     store = json.dumps(str((state.broker / "jetstream").resolve()), ensure_ascii=False)

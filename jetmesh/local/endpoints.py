@@ -16,6 +16,7 @@ class Endpoints(BaseModel):
 
     nats_url: str
     nats_args: list[str]
+    tenant: str = Field("", description="The tenant whose names its streams have (JETMESH_TENANT); empty: none.")
     monitor_url: str = Field(description="The broker's monitoring pages; empty if the broker is not the mesh's own.")
     health_urls: dict[str, str] = Field(description="/livez and /readyz of each service.")
     pids: dict[str, int]

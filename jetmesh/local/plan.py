@@ -40,6 +40,7 @@ class Plan:
     split: Partitions = field(default_factory=dict)
     python: Sequence[str] = PYTHON
     backing: Backing = field(default_factory=Backing)
+    tenant: str = ""
 
     @property
     def monitor_url(self) -> str:
@@ -58,6 +59,7 @@ class Plan:
         return Endpoints(
             nats_url=self.nats_url,
             nats_args=self.nats_args(OPERATOR),
+            tenant=self.tenant,
             monitor_url=self.monitor_url,
             health_urls={name: f"http://{HOST}:{port}" for name, port in self.health_ports.items()},
             pids=dict(pids),
@@ -78,7 +80,7 @@ class Plan:
         """The broker's process."""
         port = int(self.nats_url.rpartition(":")[2])
         written = broker.configuration(
-            self.services, self.state, port=port, monitor_port=self.monitor_port, split=self.split
+            self.services, self.state, port=port, monitor_port=self.monitor_port, split=self.split, tenant=self.tenant
         )
         ready = answers(f"{self.monitor_url}/healthz?js-enabled-only=true")
         return Spec("nats", broker.command(written, self.state), ready)
@@ -114,8 +116,12 @@ def plan(
     """The mesh of an app on these ports, with its own broker or that of `NATS_URL`, and with its backing services."""
     theirs = their_broker()
     url = theirs or f"nats://{HOST}:{ports['nats']}"
-    health, split = health_ports(services), read(Settings).split
-    return Plan(app, services, state, url, not theirs, health, ports["monitor"], split, backing=own.at(state, ports))
+    health, chosen = health_ports(services), read(Settings)
+    backing = own.at(state, ports)
+    return Plan(
+        app, services, state, url, not theirs, health, ports["monitor"], chosen.split, backing=backing,
+        tenant=chosen.tenant,
+    )  # fmt: skip
 
 
 def their_broker() -> str:

@@ -11,7 +11,7 @@ from jetmesh.contracts.package import owned_by, used_by
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.contracts.request_contract import REQUEST
 from jetmesh.contracts.schema import Contract, Contracts
-from jetmesh.event import INTAKE
+from jetmesh.event import INTAKE, entity_of
 from jetmesh.jetstream.transport import Transport
 from jetmesh.service import Service
 from jetmesh.settings import Settings
@@ -85,7 +85,8 @@ class Deployment:
         )
         known = await deployed.fetch(self.connection)
         others = (each for name, each in known.items() if name != self.take_over)
-        refusals = [*self._unknown(known), *deployed.conflicts(self.mine, others), *await self._broken()]
+        named = [*self._own_word(), *self._unknown(known)]
+        refusals = [*named, *deployed.conflicts(self.mine, others), *await self._broken()]
         return AppPlan(steps, refusals, _downgrade(self.mine, known.get(self.name)))
 
     async def apply(self) -> AppPlan:
@@ -102,6 +103,13 @@ class Deployment:
             await provision.apply(self.connection, found.steps)
             made = await self._awaited_by_others()
             return replace(found, notes=(*found.notes, *made, *await self._publish(found)))
+
+    def _own_word(self) -> list[str]:
+        """A sentence if the tenant is named as an entity of the app: its subjects would be among the entity's."""
+        tenant = self.settings.tenant
+        if tenant not in {entity_of(event) for service in self.services for event in service.records}:
+            return []
+        return [f"JETMESH_TENANT={tenant}: types of this app begin with this word; write another name"]
 
     def _unknown(self, known: Collection[str]) -> list[str]:
         """A sentence if nobody has deployed the app that is to be taken over: its name may be misspelt."""

@@ -11,6 +11,7 @@ from jetmesh.contracts import registry
 from jetmesh.contracts.releases import NoRelease
 from jetmesh.jetstream import api
 from jetmesh.jetstream.clock import DIFFERENCE_SECONDS_MAX
+from jetmesh.jetstream.tenant import stream_on_broker
 from jetmesh.operate import monitoring
 from jetmesh.operate.findings import CheckContext, Finding, Findings, Grade
 from jetmesh.operate.service_answers import ServerHealth, ServiceReadiness, ask_everybody
@@ -161,7 +162,8 @@ async def _room_of(context: CheckContext, stream: Stream) -> Findings:
     config, state = info["config"], info["state"]
     max_bytes, max_msgs = config["max_bytes"], config["max_msgs"]
     ending = ": it is full, and refuses what comes"
-    edit = f"archive (`jetmesh archive`), settle dead letters, or `nats stream edit {stream.name}"
+    named = stream_on_broker(context.connection, stream.name)
+    edit = f"archive (`jetmesh archive`), settle dead letters, or `nats stream edit {named}"
     if 0 < max_bytes * NEAR < state["bytes"]:
         words = f"{stream.name} holds {state['bytes'] / 1e6:,.1f} MB of the {max_bytes / 1e6:,.1f} MB that it may"
         yield Finding(
@@ -192,7 +194,7 @@ async def durables(context: CheckContext) -> Findings:
                 if info.get("paused"):
                     yield _paused(stream, name, info)
             elif stream in own and not _is_known(info["config"], services, name_of(context.services)):
-                yield _stranger(stream, info)
+                yield _stranger(stream, info, stream_on_broker(context.connection, stream))
 
 
 def _is_known(config: Mapping[str, Any], services: Container[str], app: str) -> bool:
@@ -231,13 +233,14 @@ def _orphaned(orphan: Orphan) -> Finding:
     return Finding("durables", Grade.WRONG, f"{orphan.name} {words}", f"if it is not needed: `{orphan.remedy}`")
 
 
-def _stranger(stream: str, info: Mapping[str, Any]) -> Finding:
+def _stranger(stream: str, info: Mapping[str, Any], on_broker: str) -> Finding:
     """A durable that is none of ours. Unpulled, it keeps its messages from the archive."""
     place = f"{stream}/{info['name']}"
     if info.get("num_waiting") or info.get("push_bound"):
         return Finding("durables", Grade.NOTE, f"{place} belongs to none of these services, and a client reads it")
     found = f"{place} belongs to no reaction, and no client pulls it: what it has not acknowledged is never archived"
-    return Finding("durables", Grade.WRONG, found, f"if it is not needed: `nats consumer rm {stream} {info['name']}`")
+    fix = f"if it is not needed: `nats consumer rm {on_broker} {info['name']}`"
+    return Finding("durables", Grade.WRONG, found, fix)
 
 
 async def clock(context: CheckContext) -> Findings:

@@ -10,6 +10,7 @@ from typing import Any
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from jetmesh.jetstream import certificates
+from jetmesh.jetstream.tenant import stream_on_broker
 from jetmesh.process.health import Health
 from jetmesh.runtime.circuit_breaker import BreakerState
 from jetmesh.runtime.rate_limit import RateLimit
@@ -153,9 +154,10 @@ class Gauges:
         ]
 
     def _durable(self, stream: str, durable: str) -> dict[str, str]:
+        """The labels of a durable: its stream has the name that the broker's exporter has for it."""
         return {
             "messaging.consumer.group.name": durable,
-            "messaging.nats.stream.name": stream,
+            "messaging.nats.stream.name": stream_on_broker(self._runner.context.connection, stream),
             KIND: self._kinds.get((stream, durable), ConsumerKind.WORK),
         }
 

@@ -17,6 +17,7 @@ from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.micro import Responder
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.jetstream.subject import story_subject
+from jetmesh.jetstream.tenant import Tenant
 from jetmesh.jetstream.transport import Transport
 from jetmesh.request_model import AnyRequest, Response
 from jetmesh.runtime.alone import Alone
@@ -191,6 +192,9 @@ async def context_on(
     lane: Lane = entity_lane,
 ) -> AsyncIterator[Context]:
     """What runs on a connection, real or simulated, from the return on to the end of the block."""
+    if settings.tenant:
+        connection = Tenant(connection, settings.tenant)
+        public = Tenant(public, settings.tenant) if public else None
     is_own = settings.api_prefix == API_PREFIX
     publisher = Publisher(connection)
     group_commit = GroupCommit(publisher, lane)

@@ -75,7 +75,8 @@ def _wrong(part: AccountsPart) -> Iterable[str]:
         *(k for u in part.users for k in u.keys),
     ]
     yield from (f"{key!r} is no public key of a user" for key in keys if not _KEY.fullmatch(key))
-    names = [part.app, *part.micro, *(user.name for user in part.users), *part.split, *filter(None, [part.tenant])]
+    names = [part.app, *part.micro, *(user.name for user in part.users), *part.split]
+    names += filter(None, [part.tenant, part.prefix])
     yield from (f"{name!r} is no name of an app, user or entity" for name in names if not _NAME.fullmatch(name))
     yield from (
         f"{user.name!r} is the name of the broker's own account" for user in part.users if stream_of(user.name) == CORE
@@ -118,30 +119,35 @@ def _is_own(user: BrokerUser, subject: str, streams: Container[str]) -> bool:
 
 
 def _apps(parts: Sequence[AccountsPart]) -> Iterable[str]:
-    names = [(part.tenant, part.app) for part in parts]
-    twice = (name for name in names if names.count(name) > 1)
-    yield from (f"two parts are of the app {app}{_of_tenant(tenant)}: keep the newer one" for tenant, app in twice)
+    names = [(*_tenant(part), part.app) for part in parts]
+    twice = (part for part, name in zip(parts, names, strict=True) if names.count(name) > 1)
+    yield from (f"two parts are of the app {part.app}{_of_tenant(part)}: keep the newer one" for part in twice)
 
 
-def _of_tenant(tenant: str) -> str:
-    return f" of the tenant {tenant}" if tenant else ""
+def _of_tenant(part: AccountsPart) -> str:
+    return f" of the tenant {part.whose}" if part.whose else ""
+
+
+def _tenant(part: AccountsPart) -> tuple[str, str]:
+    """Whose streams it speaks of: names of different tenants do not meet."""
+    return part.tenant, part.prefix
 
 
 def _services(parts: Sequence[AccountsPart]) -> Iterable[str]:
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str, str], str] = {}
     for part, user in ((each, user) for each in parts for user in each.users if user.is_service or _pulls(user)):
-        if (other := owners.setdefault((part.tenant, stream_of(user.name)), part.app)) != part.app:
+        if (other := owners.setdefault((*_tenant(part), stream_of(user.name)), part.app)) != part.app:
             kind = "service" if user.is_service else "user"
             yield f"{kind} {user.name}: the apps {other} and {part.app} have one of this name: rename one"
 
 
 def _durables(parts: Sequence[AccountsPart]) -> Iterable[str]:
     """A durable is pulled by one user."""
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str, str], str] = {}
     for part, user in ((each, user) for each in parts for user in each.users):
         mine = f"{user.name} of {part.app}"
         for place in (each.subject for each in user.imports if _ACK.fullmatch(each.subject)):
-            if (other := owners.setdefault((part.tenant, place), mine)) != mine:
+            if (other := owners.setdefault((*_tenant(part), place), mine)) != mine:
                 durable = "/".join(place.split(".")[2:4])
                 yield f"durable {durable}: {other} and {mine} would pull it: rename one of the users"
 
@@ -152,12 +158,12 @@ def _pulls(user: BrokerUser) -> bool:
 
 def _events(parts: Sequence[AccountsPart]) -> Iterable[str]:
     """What an app publishes, no other app does: the first word of an event's type is one app's."""
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str, str], str] = {}
     for part, user in ((each, user) for each in parts for user in each.users):
         for subject in (each.subject for each in user.imports if _is_published(each.subject)):
             first, _, rest = subject.partition(".")
             entity = f"{first}.{rest.partition('.')[0]}" if first in OF_A_SERVICE else first
-            if (other := owners.setdefault((part.tenant, entity), part.app)) != part.app:
+            if (other := owners.setdefault((*_tenant(part), entity), part.app)) != part.app:
                 yield f"{subject}: the apps {other} and {part.app} publish it: begin one's types with another word"
 
 
@@ -169,7 +175,7 @@ def _keys(parts: Sequence[AccountsPart]) -> Iterable[str]:
     owners: dict[str, str] = {}
     for part in parts:
         for name, key in _named_keys(part):
-            mine = f"{name} of {part.app}{_of_tenant(part.tenant)}"
+            mine = f"{name} of {part.app}{_of_tenant(part)}"
             if (other := owners.setdefault(key, mine)) != mine:
                 yield f"{other} and {mine} have the same key: make a new one for one of them"
 
@@ -177,5 +183,5 @@ def _keys(parts: Sequence[AccountsPart]) -> Iterable[str]:
 def _named_keys(part: AccountsPart) -> Iterable[tuple[str, str]]:
     yield from ((user.name, key) for user in part.users for key in user.keys)
     yield from ((f"{service}-micro", key) for service, keys in part.micro.items() for key in keys)
-    if part.tenant:
+    if part.whose:
         yield from ((OPERATOR, key) for key in part.operators)

@@ -12,10 +12,11 @@ from jetmesh.blob import bucket_of, description_of, has_blobs, pieces_of
 from jetmesh.event import EventType, entity_of, publisher_of, stream_of
 from jetmesh.jetstream.limits import PAYLOAD_BYTES_MAX
 from jetmesh.jetstream.subject import subjects_of
+from jetmesh.jetstream.tenant_names import to_wire
 from jetmesh.jetstream.transport import API
 from jetmesh.request_model import endpoint_of, owner_of
 from jetmesh.service import Service
-from jetmesh.topology import names, partitions
+from jetmesh.topology import names, partitions, tenants
 from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.outside import OutsideUser, durables_of, newest
 from jetmesh.topology.partitions import Partitions
@@ -68,8 +69,11 @@ class BrokerUser:
 @dataclass(frozen=True, slots=True)
 class AccountsPart:
     """What one app needs in the accounts of a broker: its users, its operators' keys, the keys that answer `nats micro`
-    for each service, and the number of partitions of each entity that is split. A `tenant` has streams of its own: the
-    same app may be there once for each."""
+    for each service, and the number of partitions of each entity that is split.
+
+    The same app may be there once for each tenant: a `tenant` has streams of its own in an account of its own, a
+    `prefix` has them in the account of all, under the names of `jetmesh.jetstream.tenant_names`. Its part holds the
+    names without the prefix, so that it can ask for nothing else; its operators may use its `streams`."""
 
     app: str
     users: tuple[BrokerUser, ...]
@@ -77,6 +81,13 @@ class AccountsPart:
     micro: Mapping[str, tuple[str, ...]]
     split: Mapping[str, int]
     tenant: str = ""
+    prefix: str = ""
+    streams: tuple[str, ...] = ()
+
+    @property
+    def whose(self) -> str:
+        """The tenant that it is of, in the names of keys and files; empty: the app is there once."""
+        return self.tenant or self.prefix
 
     @property
     def core(self) -> str:
@@ -211,6 +222,13 @@ def part_of(
     return AccountsPart(app, tuple(users), tuple(keys[OPERATOR]), micro, _split_entities(services, split), tenant)
 
 
+def under_prefix(
+    part: AccountsPart, prefix: str, services: Sequence[Service], split: Partitions = WHOLE
+) -> AccountsPart:
+    """The part of an app for a tenant by a prefix; without one the part as it is."""
+    return replace(part, prefix=prefix, streams=tenants.streams_of(services, split)) if prefix else part
+
+
 def with_outsiders(
     part: AccountsPart,
     outsiders: Sequence[OutsideUser],
@@ -228,21 +246,39 @@ def merged(parts: Sequence[AccountsPart]) -> str:
     have the same one, also the app's; a tenant's have the tenant's in front."""
     blocks: list[str] = []
     for tenant in dict.fromkeys(part.tenant for part in parts):
-        theirs = [part for part in parts if part.tenant == tenant]
+        theirs = [_on_wire(part) for part in parts if part.tenant == tenant]
         accounts = _account_names(theirs)
         blocks.append(_core(theirs, accounts))
-        blocks += [_account(user, accounts[part.app, user.name], part.core) for part in theirs for user in part.users]
+        blocks += [_account(user, accounts[_key(part, user)], part.core) for part in theirs for user in part.users]
     return "accounts {\n" + "\n".join(blocks) + "\n}\n"
 
 
-def _account_names(parts: Sequence[AccountsPart]) -> Mapping[tuple[str, str], str]:
-    """The account of each app's users, of one tenant."""
-    plain = [stream_of(user.name) for part in parts for user in part.users]
-    found: dict[tuple[str, str], str] = {}
+def _on_wire(part: AccountsPart) -> AccountsPart:
+    """A part whose users ask for the subjects as the broker has them."""
+    if not part.prefix:
+        return part
+    names, services = to_wire(part.prefix), to_wire(part.prefix, f"{API_PREFIX}.")
+
+    def named(each: Import) -> Import:
+        return replace(each, subject=names.subject(each.subject), local=each.local and services.subject(each.local))
+
+    users = (replace(user, imports=tuple(map(named, user.imports))) for user in part.users)
+    return replace(part, users=tuple(users))
+
+
+def _key(part: AccountsPart, user: BrokerUser) -> tuple[str, str, str]:
+    return part.prefix, part.app, user.name
+
+
+def _account_names(parts: Sequence[AccountsPart]) -> Mapping[tuple[str, str, str], str]:
+    """The account of each app's users, of one core account."""
+    plain = [(part.prefix, stream_of(user.name)) for part in parts for user in part.users]
+    found: dict[tuple[str, str, str], str] = {}
     for part, user in ((each, user) for each in parts for user in each.users):
         name = stream_of(user.name)
-        front = [part.tenant, *([part.app] if plain.count(name) > 1 else ())]
-        found[part.app, user.name] = "__".join([*(stream_of(each) for each in front if each), name])
+        front = [part.tenant, *([part.app] if plain.count((part.prefix, name)) > 1 else ())]
+        whole = "__".join([*(stream_of(each) for each in front if each), name])
+        found[_key(part, user)] = f"{part.prefix}_{whole}" if part.prefix else whole
     return found
 
 
@@ -275,17 +311,16 @@ def api(call: str, *, is_stream: bool = False) -> list[Import]:
     return [*found, Import(f"{API}.{call}", is_stream)] if is_stream else found
 
 
-def _core(parts: Sequence[AccountsPart], accounts: Mapping[tuple[str, str], str]) -> str:
+def _core(parts: Sequence[AccountsPart], accounts: Mapping[tuple[str, str, str], str]) -> str:
     exports: dict[Import, list[str]] = {}
     for part, user in ((each, user) for each in parts for user in each.users):
         for imported in user.imports:
             to = exports.setdefault(Import(imported.subject, imported.is_stream), [])
-            to.append(accounts[part.app, user.name])
+            to.append(accounts[_key(part, user)])
     lines = [_export(export, to) for export, to in exports.items()]
-    operators = dict.fromkeys(key for part in parts for key in part.operators)
-    users = [f"      {{nkey: {key}}}" for key in operators]
-    users += [_micro(service, key) for part in parts for service, keys in part.micro.items() for key in keys]
-    mapped = {source: to for part in parts for source, to in partitions.mappings(part.split).items()}
+    users = list(dict.fromkeys(line for part in parts for line in _operators(part)))
+    users += [_micro(part, service, key) for part in parts for service, keys in part.micro.items() for key in keys]
+    mapped = {source: to for part in parts for source, to in _routes(part)}
     return "\n".join(
         [
             f"  {parts[0].core}: {{",
@@ -302,6 +337,19 @@ def _core(parts: Sequence[AccountsPart], accounts: Mapping[tuple[str, str], str]
     )
 
 
+def _operators(part: AccountsPart) -> Iterable[str]:
+    """Those of a tenant by a prefix may use what is the tenant's, and those of the account everything in it."""
+    may = _list(tenants.operator_subjects(part.prefix, part.streams, part.micro)) if part.prefix else ""
+    heard = _list(["_INBOX.>", f"{part.prefix}.>"])
+    allowed = f", permissions: {{publish: {{allow: {may}}}, subscribe: {{allow: {heard}}}}}" if may else ""
+    yield from (f"      {{nkey: {key}{allowed}}}" for key in part.operators)
+
+
+def _routes(part: AccountsPart) -> Iterable[tuple[str, str]]:
+    front = f"{part.prefix}." if part.prefix else ""
+    yield from ((f"{front}{source}", f"{front}{to}") for source, to in partitions.mappings(part.split).items())
+
+
 def _mappings(mapped: Mapping[str, str]) -> Iterable[str]:
     if mapped:
         pairs = ", ".join(f'"{source}": "{to}"' for source, to in mapped.items())
@@ -313,11 +361,13 @@ def _export(export: Import, accounts: Sequence[str]) -> str:
     return f'      {{service: "{export.subject}"{kind}, accounts: [{", ".join(accounts)}]}}'
 
 
-def _micro(service: str, key: str) -> str:
+def _micro(part: AccountsPart, service: str, key: str) -> str:
     """A user that may only answer: to discovery, and at the endpoints of its service."""
     verbs = ["PING", "INFO", "STATS"]
     heard = [f"$SRV.{verb}" for verb in verbs] + [f"$SRV.{verb}.{service}" for verb in verbs]
     heard += [f"$SRV.{verb}.{service}.*" for verb in verbs] + [endpoint_subject(service, "*")]
+    if part.prefix:
+        heard = list(map(to_wire(part.prefix).subject, heard))
     answers = 'publish: {deny: [">"]}, allow_responses: {max: 1, ttl: "10s"}'
     return f"      {{nkey: {key}, permissions: {{subscribe: {{allow: {_list(heard)}}}, {answers}}}}}"
 

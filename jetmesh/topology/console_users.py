@@ -21,15 +21,17 @@ from jetmesh.topology.streams import WHOLE, topology
 
 OF_ALL = (INTAKE, DEAD_LETTERS, f"KV_{APPS_BUCKET}", f"KV_{CONTRACTS_BUCKET}")
 """The streams that all apps of a broker share."""
-WITHOUT_MESSAGES = ("INFO", "STREAM.NAMES", "CONSUMER.LIST.*", f"STREAM.INFO.{RESTORING}")
-"""What may be asked of the whole broker: sizes, names and durables."""
-DESCRIBED = ("STREAM.INFO.{}", "CONSUMER.NAMES.{}", "CONSUMER.INFO.{}.*")
+WITHOUT_MESSAGES = ("INFO", "STREAM.NAMES", f"STREAM.INFO.{RESTORING}")
+"""What may be asked of the whole broker: sizes and names."""
+OF_OLD = "CONSUMER.LIST.*"
+"""What parts of an earlier version ask as well."""
+DESCRIBED = ("STREAM.INFO.{}", "CONSUMER.NAMES.{}", "CONSUMER.LIST.{}", "CONSUMER.INFO.{}.*")
 READ = ("STREAM.MSG.GET.{}", "DIRECT.GET.{}")
 REMOVE = f"STREAM.MSG.DELETE.{DEAD_LETTERS}"
 OF_LETTERS = (names.dead_letters_of, names.dead_log_of, names.due_subjects)
 """What is written about a service's letters: a letter that is brought back, the log, a message that is replayed."""
 _ABOUT = re.compile(
-    r"(?:STREAM\.INFO|STREAM\.MSG\.GET|DIRECT\.GET|CONSUMER\.NAMES)\.(?P<stream>[\w-]+)"
+    r"(?:STREAM\.INFO|STREAM\.MSG\.GET|DIRECT\.GET|CONSUMER\.NAMES|CONSUMER\.LIST)\.(?P<stream>[\w-]+)"
     r"|CONSUMER\.INFO\.(?P<of>[\w-]+)\.\*|CONSUMER\.PAUSE\.[\w-]+\.(?P<durable>[\w-]+)"
 )
 
@@ -70,7 +72,7 @@ def is_own(subject: str, services: Collection[str], read: Collection[str]) -> bo
     told = {f"$SRV.STATS.{name}" for name in services} | {endpoint_subject(name, "health") for name in services}
     told |= {of(name) for name in services for of in OF_LETTERS}
     call = subject.removeprefix(f"{API}.")
-    if subject in told or (subject != call and call in (*WITHOUT_MESSAGES, REMOVE)):
+    if subject in told or (subject != call and call in (*WITHOUT_MESSAGES, OF_OLD, REMOVE)):
         return True
     asked = _ABOUT.fullmatch(call) if subject != call else None
     if asked is None:

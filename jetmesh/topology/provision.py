@@ -11,6 +11,7 @@ from jetmesh.history import BORN, History, history_of
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.errors import ApiError, ErrorCode
+from jetmesh.jetstream.tenant import stream_on_broker
 from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
 from jetmesh.topology import account_limits, difference, foreign, orphans, ownership, starting
@@ -256,7 +257,8 @@ async def _plan_foreign(connection: Transport, stream: Stream, info: Any, wanted
         change = Change.REFUSE if reason else Change.CREATE
         return Step(change, "stream", stream.name, stream, reason=reason, config=stream.config)
     filters = [each for c in wanted.consumers if c.stream == stream.name for each in c.subjects]
-    reason = foreign.unfit(info["config"], filters)
+    named = {**info["config"], "name": stream_on_broker(connection, stream.name)}
+    reason = foreign.unfit(named, filters)
     change = Change.REFUSE if reason else Change.KEEP
     return Step(change, "stream", stream.name, stream, reason=reason, config=info["config"])
 

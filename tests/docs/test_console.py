@@ -52,8 +52,13 @@ ON_A_DEMO = (
 )  # fmt: skip
 ON_AN_EMPTY_BROKER = ("docs/operations.md#2", "docs/operations.md#3", "docs/operations.md#7")
 ON_ITS_OWN_PORT = ("examples/chat/README.md#1",)
-WITH_THE_APP_OF_ITS_PAGE = ("docs/authors/teams.md#2", "docs/authors/teams.md#3", "docs/authors/teams.md#5")
-AFTER_AN_EVENT_IS_GONE = ("docs/authors/teams.md#6",)
+WITH_THE_APP_OF_ITS_PAGE = (
+    "docs/authors/teams.md#2",
+    "docs/authors/teams.md#3",
+    "docs/authors/teams.md#5",
+    "docs/authors/teams.md#6",
+)
+AFTER_AN_EVENT_IS_GONE = ("docs/authors/teams.md#7",)
 HERE = ("docs/authors/contracts.md#1",)
 WITH_OBJECTS_OF_ITS_PAGE = ("docs/authors/blobs.md#3",)
 WITH_TWO_VERSIONS = ("docs/authors/sql.md#5",)

@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from jetmesh.jetstream.headers import encode_headers
 from jetmesh.jetstream.tenant import Tenant
-from jetmesh.jetstream.tenant_names import FORMS, MICRO, from_wire, to_wire
+from jetmesh.jetstream.tenant_names import FIELDS, MICRO, from_wire, to_wire
 from jetmesh.jetstream.transport import OnFrame
 from jetmesh.testing.simulation import SimulatedBroker
 from jetmesh.testing.simulation.connection import SimulatedConnection
@@ -146,8 +146,8 @@ BODIES: list[tuple[str, Any, Any]] = [
 @pytest.mark.parametrize("number", range(len(BODIES)))
 def test_bodies_of_the_api_hold_the_names_of_the_wire(number: int) -> None:
     call, ours, wire = BODIES[number]
-    assert TO.body(FORMS[call], ours) == wire
-    assert FROM.body(FORMS[call], wire) == ours
+    assert TO.body(FIELDS[call], ours) == wire
+    assert FROM.body(FIELDS[call], wire) == ours
 
 
 def test_a_service_is_known_under_the_tenants_name() -> None:

@@ -124,7 +124,11 @@ async def test_two_apps_share_a_domain_that_is_behind_a_leaf_node(leaf: Broker, 
     assert await streams(leaf, "leaf") == []
 
 
-@each_setting
+@pytest.mark.parametrize(
+    "setting",
+    [{"JETMESH_NATS_DOMAIN": "hub"}, {"JETMESH_NATS_API_PREFIX": "$JS.hub.API", "JETMESH_TENANT": "acme"}],
+    ids=["domain", "prefix-tenant"],
+)
 async def test_services_work_through_a_leaf_node(leaf: Broker, tmp_path: Path, setting: dict[str, str]) -> None:
     """Pulls, acknowledgements, guards, stories, delayed redeliveries, dead letters, the archive."""
     tries: dict[str, int] = {}

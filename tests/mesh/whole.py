@@ -120,5 +120,5 @@ async def whole_mesh(
 
 def _settings_of_all(environment: Mapping[str, str]) -> dict[str, str]:
     """What is no setting of one service's wiring."""
-    common = ("JETMESH_AFTER_", "JETMESH_PARTITIONS", "JETMESH_TRUST_TRACES")
+    common = ("JETMESH_AFTER_", "JETMESH_PARTITIONS", "JETMESH_TENANT", "JETMESH_TRUST_TRACES")
     return {name: value for name, value in environment.items() if name.startswith(common)}

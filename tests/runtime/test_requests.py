@@ -255,14 +255,19 @@ async def stare(asked: Asked) -> None:
     """Nothing."""
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[tuple[LocalMesh, Path]]:
+@pytest.fixture(params=["", "acme"], ids=["alone", "tenant"])
+def guarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[tuple[LocalMesh, Path]]:
     """A broker with an account for each service, and where their keys are."""
-    services, keys = (answering(), CALLER_SERVICE, STRANGER), tmp_path / "keys"
+    services, keys, tenant = (answering(), CALLER_SERVICE, STRANGER), tmp_path / "keys", str(request.param)
     config = tmp_path / "nats-server.conf"
-    config.write_text(accounts.configuration(services, nkeys.ensure(keys, nkeys.users(services))))
+    part = accounts.part_of("", services, nkeys.ensure(keys, nkeys.users(services)))
+    config.write_text(accounts.merged([accounts.under_prefix(part, tenant, services)]))
+    monkeypatch.setenv("JETMESH_TENANT", tenant)
     with Broker(tmp_path / "broker", "-c", str(config)) as server:
         operator = {"NATS_URL": server.url, "JETMESH_NATS_NKEY_SEED": str(keys / "operator.nk")}
+        operator |= {"JETMESH_TENANT": tenant}
         yield LocalMesh(App(services), [], operator), keys
 
 

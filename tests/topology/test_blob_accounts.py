@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,13 @@ APP = (*SERVICES, bystander())
 
 
 @asynccontextmanager
-async def context(broker: Broker, folder: Path, user: str, *, is_service: bool = True) -> AsyncIterator[Context]:
+async def context(
+    broker: Broker, folder: Path, user: str, *, kind: str = "service", tenant: str = ""
+) -> AsyncIterator[Context]:
     chosen = {"NATS_URL": broker.url, "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(folder, user))}
-    prefix = {"JETMESH_NATS_API_PREFIX": API_PREFIX} if is_service else {}
-    inbox = {} if is_service else {"JETMESH_NATS_INBOX_PREFIX": accounts.inbox_of(user)}
+    chosen |= {"JETMESH_TENANT": tenant}
+    prefix = {"JETMESH_NATS_API_PREFIX": API_PREFIX} if kind == "service" else {}
+    inbox = {"JETMESH_NATS_INBOX_PREFIX": accounts.inbox_of(user)} if kind == "outside" else {}
     async with connect(read(Settings, chosen | prefix | inbox), providers.start("test", {}), user) as mesh:
         yield mesh
 
@@ -48,27 +52,29 @@ def part(tmp_path: Path) -> accounts.AccountsPart:
     return accounts.part_of("papers", APP, nkeys.ensure(tmp_path / "keys", nkeys.users(APP)))
 
 
-async def test_each_stores_and_reads_what_the_signatures_say(tmp_path: Path, part: accounts.AccountsPart) -> None:
+@pytest.mark.parametrize("tenant", ["", "acme"])
+async def test_each_stores_and_reads_what_the_signatures_say(
+    tmp_path: Path, part: accounts.AccountsPart, tenant: str
+) -> None:
     folder, config = tmp_path / "keys", tmp_path / "nats-server.conf"
-    config.write_text(accounts.merged([part]))
+    config.write_text(accounts.merged([accounts.under_prefix(part, tenant, APP)]))
+    user = partial(context, tenant=tenant)
     with Broker(tmp_path / "broker", "-c", str(config)) as broker:
-        seed = nkeys.seed_file(folder, "operator")
-        chosen = read(Settings, {"NATS_URL": broker.url, "JETMESH_NATS_NKEY_SEED": str(seed)})
-        async with connect(chosen, providers.start("test", {}), "operator") as operator:
+        async with user(broker, folder, "operator", kind="operator") as operator:
             connection = operator.connection
             await provision.apply(connection, await provision.plan(connection, topology(APP)))
-        async with context(broker, folder, "client", is_service=False) as client:
+        async with user(broker, folder, "client", kind="outside") as client:
             blob = await client.blobs.put(Uploaded, b"from outside")
             with pytest.raises(Unavailable):
                 await client.blobs.put(Copied, b"not his to store")
-        async with context(broker, folder, "scans") as scans:
+        async with user(broker, folder, "scans") as scans:
             assert [piece async for piece in scans.blobs.read(blob)] == [b"from outside"]
             copied = await scans.blobs.put(Copied, scans.blobs.read(blob))
             with pytest.raises(Unavailable, match="no stream takes this subject"):
                 await scans.blobs.put(Uploaded, b"not its own")
-        async with context(broker, folder, "printer") as prints:
+        async with user(broker, folder, "printer") as prints:
             assert [piece async for piece in prints.blobs.read(copied)] == [b"from outside"]
-        async with context(broker, folder, "bystander") as nobody:
+        async with user(broker, folder, "bystander") as nobody:
             with pytest.raises(Unavailable):
                 await nobody.blobs.check(copied)
 

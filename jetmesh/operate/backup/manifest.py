@@ -60,6 +60,7 @@ class Manifest(BaseModel):
     ended: str
     services: list[str]
     partitions: dict[str, int]
+    tenant: str = ""
     versions: dict[str, str]
     streams: dict[str, StreamSnapshot]
     floors: list[Floor]

@@ -180,6 +180,10 @@ def _check_fits(backup: Manifest, mine: Parts, services: Sequence[Service], chos
     Raises:
         BackupError: naming what differs.
     """
+    if backup.tenant != chosen.tenant:
+        raise BackupError(
+            f"the backup is one of JETMESH_TENANT={backup.tenant or '(empty)'}, whose name its messages bear: set it so"
+        )
     if backup.partitions != dict(chosen.split):
         split = ",".join(f"{stream.lower()}={count}" for stream, count in backup.partitions.items())
         raise BackupError(f"the backup's streams are split as JETMESH_PARTITIONS={split or '(empty)'}: set it so")

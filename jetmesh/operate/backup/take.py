@@ -12,6 +12,7 @@ from jetmesh.common.terminal import Say
 from jetmesh.common.version import jetmesh_version
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.leader_get import message_at, next_message
+from jetmesh.jetstream.tenant import tenant_of
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.backup import cut, manifest, snapshot
 from jetmesh.operate.backup.manifest import BackupError, Floor, ForeignFloor, Manifest, StreamSnapshot
@@ -62,6 +63,7 @@ class Taking:
             ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
             services=[service.name for service in self.services],
             partitions=dict(self.split),
+            tenant=tenant_of(self.connection),
             versions={"jetmesh": jetmesh_version(), "nats-server": str(self.connection.server.info.get("version"))},
             streams={stream: each for stream, each in taken.items() if each},
             floors=[Floor(stream=s, durable=d, sequence=at) for (s, d), at in floors.items()],

@@ -145,7 +145,8 @@ class Play:
         """Where everything is, and what to try."""
         folder, following = self.plan.state.folder, mix.small(mix.fresh_id())
         state = "" if str(folder) == ".jetmesh" else f" --state {shlex.quote(str(folder))}"
-        publish = ["nats", *self.plan.nats_args("client"), "pub", following.type, following.model_dump_json()]
+        subject = f"{self.plan.tenant}.{following.type}" if self.plan.tenant else following.type
+        publish = ["nats", *self.plan.nats_args("client"), "pub", subject, following.model_dump_json()]
         self.view.entries("Look", {
             "shop": self.plan.backing.urls["shop_url"],
             "console": self.plan.backing.urls["console_url"],
