@@ -204,8 +204,8 @@ def values(app: str) -> None:
     with brought_by("contracts", "YAML"):
         import yaml
     chosen = settings.read(Settings)
-    wanted = on_wire(needed(apps.load(app), chosen), chosen.tenant)
-    say(yaml.safe_dump(chart.values(wanted), sort_keys=False), end=False)
+    wanted = chart.values(needed(apps.load(app), chosen), chosen.tenant)
+    say(yaml.safe_dump(wanted, sort_keys=False), end=False)
 
 
 def _check_outside(user: str, services: Sequence[Service]) -> None:

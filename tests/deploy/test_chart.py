@@ -134,6 +134,21 @@ def test_every_pod_is_told_how_streams_are_split() -> None:
     assert {variables.get("JETMESH_PARTITIONS") for variables in told} == {"orders=2,payments=2"}
 
 
+def test_every_pod_and_scaler_is_told_whose_streams_are_meant() -> None:
+    found = objects(render("--values", str(CHART / "ci" / "keda-values.yaml"), "--set", "tenant=acme"))
+    told = [
+        {variable["name"]: variable.get("value") for variable in pod["spec"]["containers"][0].get("env", [])}
+        for pod in pods(found)
+        if "NATS_URL" in str(pod)
+    ]
+    assert len(told) > len(SERVICES)
+    assert {variables.get("JETMESH_TENANT") for variables in told} == {"acme"}
+    triggers = [trigger for each in found if each["kind"] == "ScaledObject" for trigger in each["spec"]["triggers"]]
+    streams = {trigger["metadata"]["stream"] for trigger in triggers if "stream" in trigger["metadata"]}
+    assert "acme_PAYMENTS" in streams
+    assert all(stream.startswith("acme_") for stream in streams)
+
+
 def test_a_pod_mounts_its_own_key_and_no_other() -> None:
     found = objects(render("--set", "broker.keys=jetmesh-keys"))
     mounted = {}

@@ -199,8 +199,7 @@ def test_what_is_printed_for_others_has_the_names_of_the_broker(tmp_path: Path) 
     assert "name: acme_ORDERS" in resources
     assert "- acme.orders.*.*" in resources
     assert "streamName: acme_PAYMENTS" in resources
-    assert "{" not in run.invoke(commands, ["topology", "values"]).output
-    assert "stream: acme_PAYMENTS" in run.invoke(commands, ["topology", "values"]).output
+    assert run.invoke(commands, ["topology", "values"]).output.startswith("tenant: acme\nservices:\n")
     wrote = run.invoke(commands, ["contracts", "generate", "--document", str(tmp_path)])
     assert wrote.exit_code == 0, wrote.output
     document = json.loads((tmp_path / "asyncapi.json").read_text())

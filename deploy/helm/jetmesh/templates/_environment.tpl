@@ -68,6 +68,9 @@ NATS_URL: {{ include "jetmesh.brokerUrl" $.root | quote }}
 {{- end }}
 {{- end }}
 JETMESH_LOG_FORMAT: json
+{{- with .root.Values.tenant }}
+JETMESH_TENANT: {{ . | quote }}
+{{- end }}
 {{- with .root.Values.topology.partitions }}
 {{- if include "jetmesh.ownBroker" $.root }}
 {{- fail "topology.partitions: the embedded broker routes nothing by key; name your own broker with broker.url" }}

@@ -66,7 +66,7 @@ spec:
       metadata:
         natsServerMonitoringEndpoint: {{ include "jetmesh.monitoring" $ | quote }}
         account: {{ $.root.Values.broker.account | quote }}
-        stream: {{ .stream }}
+        stream: {{ with $.root.Values.tenant }}{{ . }}_{{ end }}{{ .stream }}
         consumer: {{ .durable }}
         lagThreshold: {{ $scaling.lag | toJson | quote }}
   {{- end }}
