@@ -129,9 +129,15 @@ class Settings(BaseModel):
             "for it, before it is a dead letter.",
         ),
     ] = 86_400.0
-    slots: Annotated[int, Field(ge=1, le=4096, description="Deliveries of one consumer in flight in this process.")] = (
-        512
-    )
+    slots: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=4096,
+            description="Deliveries of one consumer at work in this process; those whose event is on its way to the "
+            "broker come on top, as many again at most.",
+        ),
+    ] = 512
     held_bytes: Annotated[int, Field(ge=1 << 20, description="Bytes of all deliveries in flight in this process.")] = (
         64 << 20
     )

@@ -15,6 +15,7 @@ from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.consumer_config import Config, hold_seconds
 from jetmesh.jetstream.delivery import RawDelivery, ack_facts
+from jetmesh.jetstream.demand import Demand
 from jetmesh.jetstream.status import Status, StatusKind
 from jetmesh.jetstream.transport import Transport
 
@@ -33,7 +34,8 @@ OVER = frozenset({StatusKind.NOTHING, StatusKind.EXPIRED, StatusKind.BATCH_COMPL
 
 
 class Pull:
-    """Keeps up to `slots` deliveries of one consumer in flight: each that is released makes room for the next.
+    """Keeps up to `slots` deliveries of one consumer in flight, and as many more as its `demand` says: each that is
+    released makes room for the next.
 
     They hold about `bytes_max` together, and twice as much at most; a larger message comes alone. A server that ends
     one connection after the other (a slow consumer: `max_pending`, `write_deadline`) is asked for half each time.
@@ -50,7 +52,9 @@ class Pull:
         bytes_max: int = BYTES_MAX,
         *,
         shared: bool = False,
+        demand: Demand | None = None,
     ) -> None:
+        self.demand = demand or Demand(slots, None)
         self.stream, self.durable, self._shared = stream, durable, shared
         self._trouble = ""
         self._on_lost: list[Callable[[], None]] = []
@@ -172,7 +176,12 @@ class Pull:
         """A delivery is settled: its slot is free."""
         self._held -= 1
         self._held_bytes -= delivery.size
-        if 2 * (self._held + self._open) <= self._slots:
+        slots, demand = self._slots, self.demand
+        if demand.extra:
+            slots += min(demand.extra, demand.storing)
+        if 2 * (self._held + self._open) <= slots:
+            if 4 * self._open < self._slots:
+                demand.grow()
             self._pull()
 
     def check(self) -> None:
@@ -189,12 +198,13 @@ class Pull:
         """Ask for the free slots, once half of them are free, and half of the bytes: neither a request per message nor
         an idle slot."""
         taken = self._held + self._open
-        free = self._slots - taken
+        slots = self._slots + min(self.demand.storing, self.demand.extra)
+        free = slots - taken
         if (
             not self._running
             or self._is_suspended
             or free <= 0
-            or (taken > 0 and (free * 2 < self._slots or self._held_bytes * 2 > self._bytes_max))
+            or (taken > 0 and (free * 2 < slots or self._held_bytes * 2 > self._bytes_max))
             or time.monotonic() < self._resting_until
         ):
             return
@@ -204,7 +214,7 @@ class Pull:
         bytes_max = self._bytes_max >> min(self._connection.short_lives, HALVINGS_MAX)
         while free > 0 and len(self._asked) < OPEN_MAX:
             batch = min(free, self._batch_max)
-            if not self._ask(batch, max(bytes_max * batch // self._slots, 1)):
+            if not self._ask(batch, max(bytes_max * batch // slots, 1)):
                 return
             free -= batch
 

@@ -7,6 +7,7 @@ from typing import Any
 from jetmesh.cloudevents import decode_envelope
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.event import EventType
+from jetmesh.jetstream.demand import Demand
 from jetmesh.middleware import Middleware
 from jetmesh.reaction import Reaction
 from jetmesh.runtime import foreign
@@ -42,6 +43,8 @@ class Binding:
         self.call = context.pools.runner(reaction)
         """The reaction's function; a plain one runs in a pool."""
         self.conditions = Conditions(log)
+        self.demand = Demand(context.settings.slots, context.busy)
+        """What its pull may hold."""
         rate = reaction.limit
         self.limit = RateLimit(context, reaction, rate, self.conditions) if rate else None
         """Its rate limit, if it declares one."""

@@ -11,6 +11,7 @@ from jetmesh.event import Event, EventType, Recorded, entity_of
 from jetmesh.history import Histories
 from jetmesh.jetstream.connection import Connection
 from jetmesh.jetstream.credentials import Credentials
+from jetmesh.jetstream.demand import Busy, busy_of_this_thread
 from jetmesh.jetstream.direct_get import DirectGet, Stored
 from jetmesh.jetstream.group_commit import GroupCommit, Lane, entity_lane
 from jetmesh.jetstream.in_flight import InFlight
@@ -77,6 +78,8 @@ class Context:
     histories: Histories = field(default_factory=Histories)
     alone: Alone = field(default_factory=Alone)
     """Where the crash guard runs a delivery alone (`jetmesh.runtime.crash_guard`)."""
+    busy: Busy | None = None
+    """For how long the thread of this service was busy; None where nothing tells."""
     public: Transport | None = None
     """The connection that answers `nats micro`; None: the same."""
     endpoints: dict[str, Responder] = field(default_factory=dict)
@@ -176,7 +179,8 @@ async def connect(
         if public:
             await _reach(public, settings, f"{name}-micro", waiting or _nothing)
         async with context_on(connection, settings, telemetry, public, lane) as context:
-            yield context
+            with busy_of_this_thread() as context.busy:
+                yield context
     finally:
         await _close(connection)
         if public:

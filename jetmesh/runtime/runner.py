@@ -193,8 +193,9 @@ class Runner:
         # A pull may hold twice its share for a moment.
         bytes_max = self.context.settings.held_bytes // (2 * len(self.consumers))
         pull = Pull(
-            self.context.connection, consumer.stream, consumer.durable, slots, take, bytes_max, shared=is_shared
-        )
+            self.context.connection, consumer.stream, consumer.durable, slots, take, bytes_max,
+            shared=is_shared, demand=worker.binding.demand if worker else None,
+        )  # fmt: skip
         if config := self._configs.get(f"{consumer.stream}/{consumer.durable}"):
             pull.obey(config)
         if len(needs) == 1 and (breaker := self.breakers.get(needs.pop())):

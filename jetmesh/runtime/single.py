@@ -156,6 +156,8 @@ class Single:
         if self._is_delayed:
             join_cause(attempt)
         message, span = self._recording.message(event, case.key, attempt, guard)
+        demand = self._binding.demand
+        demand.storing += 1
         try:
             sequence = await self._context.group_commit.record(message)
         except (Refused, Unknown):
@@ -167,6 +169,8 @@ class Single:
         except BaseException:
             span.end()
             raise
+        finally:
+            demand.storing -= 1
         span.end()
         self._binding.telemetry.recorded(type(event), attempt.envelope.began, span.get_span_context())
         if type(event) in self._endings:
