@@ -145,6 +145,7 @@ def _checked(reference: str, services: Sequence[Service]) -> App:
     if twice := {name for name in names if names.count(name) > 1}:
         raise DeclarationError(f"app {reference}: two services are named {twice.pop()}; rename one")
     _check_streams(reference, whole)
+    _check_durables(reference, whole)
     for service in whole:
         service.require_reactions()
     return whole
@@ -185,6 +186,17 @@ def _check_streams(reference: str, services: Sequence[Service]) -> None:
             raise DeclarationError(
                 f"app {reference}: {reaction.service}.{reaction.name} listens to {reaction.listens.stream}, the stream "
                 f"of {owner}: it is no foreign one; react to the events in it with `@{reaction.service}.on`"
+            )
+
+
+def _check_durables(reference: str, services: Sequence[Service]) -> None:
+    """No reaction is named as the express durable of another service's."""
+    express = {r.express: r for service in services for r in service.reactions if r.express}
+    for reaction in (reaction for service in services for reaction in service.reactions):
+        if other := express.get(reaction.durable):
+            raise DeclarationError(
+                f"app {reference}: {reaction.service}.{reaction.name} and the urgent types of {other.service}."
+                f"{other.name} would share the durable {reaction.durable}; rename one of the functions"
             )
 
 

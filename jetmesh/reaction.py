@@ -62,6 +62,8 @@ class Reaction:
     """The field of what arrives that names the key of the story; empty: what arrives is about that key."""
     at: str = ""
     """The field of its event that says when it is handled; empty: at once."""
+    urgent: tuple[EventType, ...] = ()
+    """The types among its events that go first: they come by an express durable too, which has slots of its own."""
     listens: Listens | None = None
     """The subjects of a foreign stream, and the decoder that makes its event of a message there."""
     schedule: Schedule | None = None
@@ -86,6 +88,11 @@ class Reaction:
     def durable(self) -> str:
         """The name of its durable consumers. A renamed function gets a new one: `formerly` lets it go on."""
         return f"{self.service}-{self.name}"
+
+    @property
+    def express(self) -> str:
+        """The name of the durables of its urgent types; empty: it has none."""
+        return express_of(self.durable) if self.urgent else ""
 
     @property
     def identity(self) -> str:
@@ -117,6 +124,11 @@ class Reaction:
     def takes_from_outside(self, event: EventType) -> bool:
         """Whether deliveries of this event come from the intake, where others publish without a key."""
         return event.owner == self.service and event.from_outside and self.form.takes_outside
+
+
+def express_of(durable: str) -> str:
+    """The name of the express durable beside an ordinary one."""
+    return f"{durable}-express"
 
 
 @dataclass(frozen=True, slots=True)

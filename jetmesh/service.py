@@ -50,6 +50,8 @@ class Options(TypedDict, total=False):
     """Whether the deliveries of a stream are handled in its order, one after the other, in all processes together."""
     limit: Rate | None
     """How often its deliveries may begin, in all processes together: `Rate(100, per_seconds=60, burst=10)`."""
+    urgent: EventType | Sequence[EventType]
+    """The types among those it takes that must not wait behind the others: `urgent=OrderCancelled`."""
     pool: Pool
     """Where a plain `def` runs: in "threads" (what waits: a file, a driver that blocks), or in "processes" (what
     computes). An async function has none."""

@@ -106,7 +106,7 @@ CHOSEN = 'service_name=~"$service_name"'
 ATTEMPTS = of("messaging_process_duration_seconds_count", CHOSEN)
 FAILED = of("messaging_process_duration_seconds_count", CHOSEN, 'error_type!=""')
 DURATIONS = of("messaging_process_duration_seconds_bucket", CHOSEN)
-WORK = 'jetmesh_consumer_kind="work"'
+WORK = 'jetmesh_consumer_kind=~"work|express"'
 LETTERS = 'consumer_desc=~"jetmesh letters of .+"'
 LEADER = 'is_stream_leader="true"'
 REACTION = "service_name, jetmesh_reaction"

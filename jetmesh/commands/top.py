@@ -17,7 +17,7 @@ from jetmesh.commands import options
 from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.common.console import Console, field
 from jetmesh.common.terminal import show
-from jetmesh.operate.overview import Overview, ReactionRow, StreamState, look
+from jetmesh.operate.overview import Overview, ReactionRow, StreamState, look, waiting
 from jetmesh.service import Service
 
 WIDE = 110
@@ -83,9 +83,7 @@ def _headline(overview: Overview) -> Text:
     text.append(f"  {time.strftime('%H:%M:%S', time.localtime(overview.at))}", style="dim")
     text.append(f"  {sum(overview.instances.values())} processes")
     text.append(f"  {sum(row.attempts_per_second for row in rows):,.1f}/s")
-    text.append(
-        f"  lag {sum(row.lag.pending + row.lag.ack_pending for row in rows if not (row.waits or row.lag.paused)):,}"
-    )
+    text.append(f"  lag {waiting(rows):,}")
     letters = f"  {overview.dead_letters:,} dead letters"
     return text.append(letters, style="red" if overview.dead_letters else "green")
 

@@ -22,7 +22,7 @@ from jetmesh.jetstream.headers import Jetmesh, Nats
 from jetmesh.jetstream.subject import covers
 from jetmesh.reaction import Reaction
 from jetmesh.topology.names import timer, timers_of
-from jetmesh.topology.streams import Consumer, topology
+from jetmesh.topology.streams import Consumer, ConsumerKind, topology
 
 SHOWN = 20
 TRACED = 30
@@ -38,6 +38,11 @@ class DurableState:
 
     consumer: Consumer
     info: dict[str, Any]
+
+    @property
+    def is_express(self) -> bool:
+        """Whether another one of the reaction has all of its deliveries too."""
+        return self.consumer.kind is ConsumerKind.EXPRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ async def reaction(request: Request) -> Response:
     found = _reaction(desk, request.path_params["service"], request.path_params["name"])
     durables = await _durables(desk, found)
     lists: Sequence[list[LastDelivery]] = await asyncio.gather(
-        *(_deliveries(desk, durable) for durable in durables if durable.info)
+        *(_deliveries(desk, durable) for durable in durables if durable.info and not durable.is_express)
     )
     deliveries = sorted((each for some in lists for each in some), key=lambda each: each.message.time, reverse=True)
     attempts = await asyncio.to_thread(
@@ -91,7 +96,7 @@ async def _durables(desk: Desk, reaction: Reaction) -> list[DurableState]:
     """Its own durables; where messages from outside come to it, that of all such reactions of its service."""
     context = desk.link.context
     outside = any(map(reaction.takes_from_outside, reaction.events))
-    names = {reaction.durable, *([f"{reaction.service}-intake"] if outside else [])}
+    names = {reaction.durable, reaction.express, *([f"{reaction.service}-intake"] if outside else [])}
     mine = [each for each in topology(desk.services, split=context.settings.split).consumers if each.durable in names]
     infos = await asyncio.gather(
         *(ask(context.connection, f"CONSUMER.INFO.{each.stream}.{each.durable}") for each in mine)

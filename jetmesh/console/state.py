@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jetmesh.operate.overview import Overview, ReactionRow
+from jetmesh.operate.overview import Overview, ReactionRow, waiting
 from jetmesh.service import Service
 
 BEHIND = 1_000
@@ -104,11 +104,10 @@ def told(overview: Overview | None) -> dict[str, Any]:
 def totals(overview: Overview) -> dict[str, str]:
     """The figures of the whole mesh."""
     rows = overview.rows
-    waiting = sum(row.lag.pending + row.lag.ack_pending for row in rows if not (row.waits or row.lag.paused))
     return {
         "processes": f"{sum(overview.instances.values()):,}",
         "rate": _figure(sum(_rate(row) for row in rows if not row.is_lane)),
-        "lag": f"{waiting:,}",
+        "lag": f"{waiting(rows):,}",
         "letters": f"{overview.dead_letters:,}",
     }
 

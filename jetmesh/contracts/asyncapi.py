@@ -195,12 +195,14 @@ def _receive(service: Service, reaction: Reaction, event: EventType) -> dict[str
     stream = INTAKE if outside else stream_of(event.owner)
     delay = {"x-jetmesh-after-seconds": reaction.delay.total_seconds()} if reaction.delay else {}
     at = {"x-jetmesh-at": reaction.at} if reaction.at else {}
+    urgent = {"x-jetmesh-express": reaction.express} if event in reaction.urgent else {}
     return {
         **_operation("receive", service, _intake(event.type) if outside else event.type, reaction.meaning),
         "x-jetstream-consumer": {"stream": stream, "durable_name": durable, "ack_policy": "explicit"},
         "x-jetmesh-may-record": [outcome.type for outcome in reaction.outcomes],
         **delay,
         **at,
+        **urgent,
     }
 
 

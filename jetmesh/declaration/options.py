@@ -131,6 +131,30 @@ def in_order(form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
         yield "declares in_order=True and a concurrency: one at a time is in order", "leave one of them out"
 
 
+def urgent(form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """A reaction to one event at once, whose deliveries may overtake one another and are not counted."""
+    if "urgent" not in options:
+        return
+    chosen = options["urgent"]
+    types = chosen if isinstance(chosen, (tuple, list)) else (chosen,)
+    if not types or not all(isinstance(each, type) for each in types):
+        yield f"declares urgent={chosen!r}", "name the types of events that go first, such as `urgent=OrderCancelled`"
+        return
+    said = names(types)
+    if what := _without_express(form):
+        yield f"declares urgent={said}, and {what}", "leave `urgent` out, or react with `on` to what is recorded"
+    for option, why in (("in_order", "keeps the order"), ("concurrency", "counts what one durable has in flight")):
+        if options.get(option):
+            yield f"declares urgent={said}, and {why} ({option}={options[option]!r})", "leave one of them out"
+
+
+def _without_express(form: Form) -> str:
+    """Why a form can have no second durable; empty if it can."""
+    if form.is_foreign or form.is_delayed:
+        return "takes one type of a foreign stream" if form.is_foreign else "waits for a time"
+    return _without_order(form)
+
+
 def _without_order(form: Form) -> str:
     """Why deliveries of a form can't be handled in the order of their stream; empty if they can."""
     if form.is_joint or form.only_outside:
@@ -152,7 +176,7 @@ def limit(_form: Form, options: Mapping[str, Any]) -> Iterator[Mistake]:
         yield f"declares a limit with {wrong}", fix
 
 
-BY_THEMSELVES = (kinds_of_values, start, schedule, concurrency, in_order, limit)
+BY_THEMSELVES = (kinds_of_values, start, schedule, concurrency, in_order, urgent, limit)
 """The checks that look at nothing but the options and the form."""
 
 
@@ -232,5 +256,28 @@ def since(reaction: Reaction) -> Iterator[Mistake]:
         )
 
 
-OF_A_REACTION = (in_a_pool, at, about, listens, delivery, since)
+def urgent_types(reaction: Reaction) -> Iterator[Mistake]:
+    """They are some of the types that it takes, and what it records tells that it has handled one of them: whatever the
+    express durable delivers comes once more by the ordinary one if that durable is taken away."""
+    chosen = reaction.urgent
+    if not chosen:
+        return
+    if strange := [each for each in chosen if each not in reaction.events]:
+        yield (
+            f"declares urgent={names(strange)}, and takes {names(reaction.events)}",
+            "name types that it takes",
+        )
+    elif set(chosen) == set(reaction.events):
+        yield (
+            f"declares urgent={names(chosen)}, which is all that it takes",
+            "leave `urgent` out: they have nothing to overtake",
+        )
+    if not reaction.outcomes or (reaction.is_optional and reaction.story is None):
+        yield (
+            f"declares urgent={names(chosen)}, and may record nothing, so that nothing tells whether it was done",
+            "return an event for each, or decide by the story (`story: Fold`)",
+        )
+
+
+OF_A_REACTION = (in_a_pool, at, about, listens, delivery, since, urgent_types)
 """The checks that look at what the signature names, too."""

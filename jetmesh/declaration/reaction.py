@@ -53,6 +53,8 @@ def _meant(form: Form, given: Mapping[str, Any]) -> dict[str, Any]:
     options = {**({"retry": Retry(attempts=None)} if form.keeps_all else {}), **given}
     former = options.get("formerly", ())
     options["formerly"] = (former,) if isinstance(former, str) else tuple(former)
+    urgent = options.get("urgent", ())
+    options["urgent"] = tuple(urgent) if isinstance(urgent, Sequence) else (urgent,)
     options["middlewares"] = tuple(options.get("middlewares", ()))
     return options
 

@@ -52,8 +52,8 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class ReactionRow:
-    """One reaction, or one consumer that several share. Rates are per second over the last minute, as the services
-    report them; `settled_per_second` is the broker's and needs two readings."""
+    """One reaction, one consumer that several share, or an express one. Rates are per second over the last minute, as
+    the services report them; `settled_per_second` is the broker's and needs two readings."""
 
     service: str
     name: str
@@ -72,11 +72,20 @@ class ReactionRow:
     limit_opens_in_seconds: float = 0.0
     waits: bool = False
     """Whether it is a deadline, whose pending deliveries wait by design."""
+    is_express: bool = False
+    """Whether the row above it has all of its deliveries too."""
 
     @property
     def is_lane(self) -> bool:
-        """Whether it is a durable that several reactions share."""
+        """Whether it is no reaction, but a durable that several share, or the express durable of one."""
         return self.name.startswith("(")
+
+
+def waiting(rows: Iterable[ReactionRow]) -> int:
+    """How many deliveries wait or are in flight, each counted once, and should not: deadlines and what an operator lets
+    rest wait on purpose."""
+    counted = (row.lag for row in rows if not (row.waits or row.is_express or row.lag.paused))
+    return sum(lag.pending + lag.ack_pending for lag in counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +180,8 @@ def _rows(
             reporting = reports.get(service.name, [])
             mine = [each.reactions[reaction.name] for each in reporting if reaction.name in each.reactions]
             yield _row(reaction, lags.get(reaction.durable), mine, letters)
+            if reaction.express in lags:
+                yield ReactionRow(service.name, f"({reaction.name} express)", lags[reaction.express], is_express=True)
         for lane in ("intake", "due"):
             if f"{service.name}-{lane}" in lags:
                 yield ReactionRow(service.name, f"({lane})", lags[f"{service.name}-{lane}"])

@@ -13,6 +13,7 @@ from jetmesh.reaction import Reaction
 from jetmesh.runtime import foreign
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
 from jetmesh.runtime.context import Context
+from jetmesh.runtime.express import Express
 from jetmesh.runtime.rate_limit import RateLimit
 from jetmesh.service import Service
 
@@ -48,3 +49,5 @@ class Binding:
         rate = reaction.limit
         self.limit = RateLimit(context, reaction, rate, self.conditions) if rate else None
         """Its rate limit, if it declares one."""
+        self.express = Express(context, reaction) if reaction.urgent else None
+        """Its express durables, if it has urgent types."""

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
+from jetmesh.failure import Unavailable
 from jetmesh.jetstream.delivery import RawDelivery
-from jetmesh.outcome import Outcome
+from jetmesh.outcome import GivenBack, Outcome, Settled
 from jetmesh.reaction import Reaction
 from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.circuit_breaker import CircuitBreaker
 from jetmesh.runtime.crash_guard import last_chance, trust_until
+from jetmesh.runtime.express import CopyState, Express
 from jetmesh.runtime.failure_policy import FailurePolicy
 from jetmesh.runtime.rate_limit import RateLimit
 
@@ -30,6 +32,28 @@ class Gate(Protocol):
     async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Handle a delivery that does not; `then` goes on with it."""
         ...
+
+
+class ExpressGate:
+    """Lets the copy of an urgent delivery wait until the express durable has settled it. It is the first: a copy takes
+    part in nothing else."""
+
+    def __init__(self, binding: Binding, express: Express) -> None:
+        self._express, self._in_flight = express, binding.context.in_flight
+
+    def is_open(self, delivery: RawDelivery) -> bool:
+        """Whether it is no such copy."""
+        return not self._express.is_copy(delivery)
+
+    async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
+        """Wait for its turn."""
+        state = await self._express.state_of(delivery)
+        if state is CopyState.OURS or await self._in_flight.is_disowned(delivery):
+            return await then(delivery)
+        why, pause = Unavailable("its express durable has it still"), self._express.pause_seconds
+        outcome = Settled() if state is CopyState.SETTLED else GivenBack(why, pause)
+        answer(self._in_flight, delivery, outcome)
+        return outcome
 
 
 class CrashGuard:
@@ -108,6 +132,7 @@ class LimitGate:
 
     def __init__(self, binding: Binding, limit: RateLimit) -> None:
         self._limit, self._policy, self._in_flight = limit, FailurePolicy(binding), binding.context.in_flight
+        self._express = binding.express
 
     def is_open(self, _delivery: RawDelivery) -> bool:
         """Never: also one that need not wait takes a permit."""
@@ -115,11 +140,17 @@ class LimitGate:
 
     async def handle(self, delivery: RawDelivery, then: Handler[RawDelivery]) -> Outcome:
         """Wait for a permit; one that must not wait here is given back."""
-        if await self._limit.turn(is_guest=delivery.shared):
+        is_urgent = self._express is not None and self._express.is_urgent(delivery)
+        if await self._limit.turn(is_guest=delivery.shared, is_urgent=is_urgent):
             return await then(delivery)
         outcome = await self._policy.wait_elsewhere(delivery, self._limit)
         answer(self._in_flight, delivery, outcome)
         return outcome
+
+
+def express(binding: Binding) -> Gate | None:
+    """The gate of a reaction that declares urgent types."""
+    return ExpressGate(binding, binding.express) if binding.express else None
 
 
 def rate_limit(binding: Binding) -> Gate | None:

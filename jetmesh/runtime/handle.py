@@ -22,7 +22,16 @@ from jetmesh.runtime import foreign
 from jetmesh.runtime.answer import answer
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.failure_policy import Exhausted, FailurePolicy
-from jetmesh.runtime.gates import Certainty, CrashGuard, Gate, Handler, circuit_breaker, concurrency, rate_limit
+from jetmesh.runtime.gates import (
+    Certainty,
+    CrashGuard,
+    Gate,
+    Handler,
+    circuit_breaker,
+    concurrency,
+    express,
+    rate_limit,
+)
 from jetmesh.runtime.reminder import reminder
 from jetmesh.telemetry.spans import Attempt
 
@@ -161,7 +170,7 @@ def trace(_binding: Binding) -> Callable[[Attempt, Outcome], None]:
 
 
 GATES: tuple[Callable[[Binding], Gate | None], ...] = (
-    CrashGuard, reminder, circuit_breaker, Certainty, concurrency, rate_limit,
+    express, CrashGuard, reminder, circuit_breaker, Certainty, concurrency, rate_limit,
 )  # fmt: skip
 """Before an attempt begins, outermost first."""
 DOWN: tuple[Callable[[Binding], Callable[[Attempt], None] | None], ...] = (decode,)

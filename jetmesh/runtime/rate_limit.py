@@ -83,7 +83,7 @@ def bundle(rate: Rate, state: State, now: float, wanted: int) -> tuple[list[floa
 
 class RateLimit:
     """The limit of one reaction in this process: deliveries wait for their turn in the order in which they came, first
-    those that come back after a failure."""
+    urgent ones, then those that come back after a failure."""
 
     def __init__(self, context: Context, reaction: Reaction, rate: Rate, conditions: Conditions) -> None:
         self._context, self._rate, self._conditions = context, rate, conditions
@@ -91,7 +91,7 @@ class RateLimit:
         self._stream = names.limits_of(stream_of(reaction.service))
         self._subject = names.limit(reaction.service, reaction.first_name)
         self._clock = context.connection.clock
-        self._own, self._guests = deque[Waiter](), deque[Waiter]()
+        self._urgent, self._guests, self._own = (deque[Waiter]() for _ in range(3))
         self._state: State | None = None
         self._closed_until = 0.0
         self._writing = asyncio.Lock()
@@ -100,9 +100,14 @@ class RateLimit:
         self.passed = self.bundles = 0
 
     @property
+    def _queues(self) -> tuple[deque[Waiter], ...]:
+        """In the order in which they are let in."""
+        return self._urgent, self._guests, self._own
+
+    @property
     def waiting(self) -> int:
         """How many deliveries wait for their turn."""
-        return len(self._own) + len(self._guests)
+        return sum(map(len, self._queues))
 
     @property
     def opens_in_seconds(self) -> float:
@@ -111,13 +116,13 @@ class RateLimit:
         opens = max(known.closed_until, known.arrival - self._rate.slack_seconds)
         return max(0.0, opens - self._clock.now())
 
-    async def turn(self, *, is_guest: bool) -> bool:
+    async def turn(self, *, is_guest: bool, is_urgent: bool = False) -> bool:
         """Wait until a delivery may begin; False if it must not wait here any longer. A guest is in a slot that
         deliveries of other reactions need as well."""
         if self._stopped or (is_guest and self.opens_in_seconds > GUEST_SECONDS):
             return False
         turn: Waiter = asyncio.get_running_loop().create_future()
-        (self._guests if is_guest else self._own).append(turn)
+        (self._guests if is_guest else self._urgent if is_urgent else self._own).append(turn)
         self._run("let in", self._let_in)
         return await turn
 
@@ -137,8 +142,8 @@ class RateLimit:
         self._stopped = True
         for task in self._tasks.values():
             task.cancel()
-        _give_back(self._guests)
-        _give_back(self._own)
+        for queue in self._queues:
+            _give_back(queue)
 
     def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if name not in self._tasks:
@@ -160,11 +165,11 @@ class RateLimit:
                 if not times:
                     await self._rest()
         except Exception as surprise:
-            for turn in (*self._guests, *self._own):
-                if not turn.done():
-                    turn.set_exception(surprise)
-            self._guests.clear()
-            self._own.clear()
+            for queue in self._queues:
+                for turn in queue:
+                    if not turn.done():
+                        turn.set_exception(surprise)
+                queue.clear()
 
     async def _is_due(self, at: float) -> bool:
         """Wait for the time of a permit; False if the limit was closed meanwhile, and the permit is lost."""
@@ -173,7 +178,7 @@ class RateLimit:
         return self._closed_until <= at
 
     def _pass(self) -> None:
-        for queue in (self._guests, self._own):
+        for queue in self._queues:
             while queue:
                 if not (turn := queue.popleft()).done():
                     self.passed += 1

@@ -128,8 +128,9 @@ class Runner:
             breaker.stop()
         await asyncio.gather(*(pull.stop() for pull in self.pulls))
         for worker in self.workers.values():
-            if limit := worker.binding.limit:
-                limit.stop()
+            for waits in (worker.binding.limit, worker.binding.express):
+                if waits:
+                    waits.stop()
             worker.give_back()
         drained = asyncio.gather(*(worker.drained() for worker in self.workers.values()))
         try:
@@ -204,7 +205,7 @@ class Runner:
 
     def _worker(self, consumer: Consumer) -> Worker | None:
         """The worker of this durable; None for a shared one: the intake's, or that of delayed redeliveries."""
-        return next((one for one in self.workers.values() if one.binding.reaction.durable == consumer.durable), None)
+        return next((one for one in self.workers.values() if consumer.durable in _own(one.binding.reaction)), None)
 
     def _way(self, consumer: Consumer, worker: Worker | None, unrouted: Unrouted) -> Deliver:
         """The function that takes the deliveries of a consumer."""
@@ -244,7 +245,7 @@ class Runner:
     def _served(self, consumer: Consumer) -> list[Reaction]:
         """The reactions that get the deliveries of this consumer."""
         reactions = [worker.binding.reaction for worker in self.workers.values()]
-        if own := [reaction for reaction in reactions if reaction.durable == consumer.durable]:
+        if own := [reaction for reaction in reactions if consumer.durable in _own(reaction)]:
             return own
         if consumer.stream == INTAKE:
             return [r for r in reactions if any(r.takes_from_outside(event) for event in r.events)]
@@ -283,6 +284,11 @@ class Runner:
             self.context.in_flight.in_progress()
             for pull in self.pulls:
                 pull.check()
+
+
+def _own(reaction: Reaction) -> tuple[str, str]:
+    """The names of the durables of a reaction alone."""
+    return reaction.durable, reaction.express
 
 
 async def _lost(connection: Transport) -> None:

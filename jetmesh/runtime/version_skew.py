@@ -5,17 +5,13 @@ While services are upgraded, and after they are rolled back, processes of two ve
 broker says what the newest of them takes: the durable's filters, and the types in the metadata of an intake's.
 """
 
-import asyncio
 import logging
-import math
 import random
 import time
-from typing import Any
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.event import INTAKE
 from jetmesh.failure import TooLarge, UnknownType
-from jetmesh.jetstream.api import request
 from jetmesh.jetstream.consumer_config import Config
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.publisher import Publisher
@@ -24,6 +20,7 @@ from jetmesh.jetstream.transport import Transport
 from jetmesh.outcome import GivenBack, Settled
 from jetmesh.reaction import Reaction
 from jetmesh.runtime import delayed_redelivery
+from jetmesh.runtime.durable_infos import DurableInfos
 from jetmesh.topology.difference import filters_of, takes_of
 
 log = logging.getLogger("jetmesh.versions")
@@ -41,7 +38,7 @@ class Versions:
     def __init__(self, connection: Transport, publisher: Publisher, wait_seconds: float) -> None:
         self._connection, self._publisher = connection, publisher
         self._wait_seconds = wait_seconds
-        self._answers: dict[str, tuple[float, asyncio.Future[Any]]] = {}
+        self._infos = DurableInfos(connection)
         self._conditions = Conditions(log)
 
     async def give_back(
@@ -103,18 +100,9 @@ class Versions:
     async def _config(self, place: str, delivery: RawDelivery) -> Config | None:
         """What the broker says of a durable; None where it has none. That it does not take the delivery counts only if
         the broker was asked since that arrived: it may have been widened in between."""
-        config = await self._asked(place, time.monotonic() - FRESH_SECONDS)
-        if config is not None and _takes(config, delivery):
-            return config
-        return await self._asked(place, delivery.held_since or time.monotonic())
-
-    async def _asked(self, place: str, since: float) -> Config | None:
-        """The answer to a question that was asked since then; all that wait for it ask once."""
-        asked, answer = self._answers.get(place, (-math.inf, None))
-        if answer is None or asked < since or (answer.done() and answer.exception()):
-            answer = asyncio.ensure_future(request(self._connection, f"CONSUMER.INFO.{place}"))
-            self._answers[place] = time.monotonic(), answer
-        info = await asyncio.shield(answer)
+        info = await self._infos.asked(place, time.monotonic() - FRESH_SECONDS)
+        if info is None or not _takes(info["config"], delivery):
+            info = await self._infos.asked(place, delivery.held_since or time.monotonic())
         return info["config"] if info else None
 
 

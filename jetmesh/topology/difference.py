@@ -20,6 +20,8 @@ TAKES = "jetmesh.takes"
 """A metadata key of an intake's durable: the types that any version takes from it, separated by commas."""
 FORMERLY = "jetmesh.formerly"
 """A metadata key of a durable: the former names of its reaction, separated by commas."""
+EXPRESS = "jetmesh.express"
+"""A metadata key of an express durable: the subjects that it has delivered since it began, separated by commas."""
 RENAMED = "jetmesh.renamed"
 """A metadata key of a durable that rests: the one that goes on with its work."""
 START = ("deliver_policy", "opt_start_seq", "opt_start_time")

@@ -14,12 +14,12 @@ from jetmesh.jetstream.errors import ApiError, ErrorCode
 from jetmesh.jetstream.tenant import stream_on_broker
 from jetmesh.jetstream.transport import Transport
 from jetmesh.settings import SettingsError
-from jetmesh.topology import account_limits, difference, foreign, orphans, ownership, starting
+from jetmesh.topology import account_limits, difference, express, foreign, orphans, ownership, starting
 from jetmesh.topology.difference import RENAMED, Difference, FieldDifference
 from jetmesh.topology.names import RESTORING
 from jetmesh.topology.orphans import Orphan
 from jetmesh.topology.starting import ASKED, Start, Starts
-from jetmesh.topology.streams import Consumer, Stream, Topology
+from jetmesh.topology.streams import Consumer, ConsumerKind, Stream, Topology
 
 ROOM_BYTES_MIN = 64 << 20
 NO_ROOM = frozenset(
@@ -102,6 +102,8 @@ class _How:
 
     prune: bool = False
     take_over: str = ""
+    exact: bool = False
+    """Whether an express durable gets what is declared and nothing else: the ordinary one has it all."""
 
     def conflict(self, has: Config, needs: Config) -> str:
         """Why what the broker has belongs to another app; empty if it does not."""
@@ -140,7 +142,7 @@ async def compare(
     names = dict.fromkeys(stream.name for stream in wanted.streams) | dict.fromkeys(c.stream for c in wanted.durables)
     infos = {name: await request(connection, f"STREAM.INFO.{name}") for name in names}
     lives = {name: history_of(info) for name, info in infos.items() if info}
-    how = _How(prune, take_over)
+    how = _How(prune, take_over, exact=True)
     steps = [await _plan_stream(connection, stream, infos[stream.name], how) for stream in wanted.streams]
     steps += [await _plan_foreign(connection, stream, infos[stream.name], wanted) for stream in wanted.foreign]
     mine = {stream.name for stream in (*wanted.streams, *wanted.foreign)}
@@ -283,7 +285,8 @@ async def _plan_consumer(
     info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}")
     if info is None:
         return Step(Change.CREATE, "consumer", name, consumer, config=difference.new_consumer(needs))
-    found = difference.of_consumer(info["config"], needs, prune=how.prune)
+    prune = how.prune or (how.exact and consumer.kind is ConsumerKind.EXPRESS)
+    found = difference.of_consumer(info["config"], needs, prune=prune)
     step = _step("consumer", name, consumer, found, how.conflict(info["config"], needs) or found.reason)
     successor = (info["config"].get("metadata") or {}).get(RENAMED, "")
     return _awake(step, successor) if successor else step
@@ -397,6 +400,9 @@ async def _make(connection: Transport, step: Step) -> None:
             config = _with_history(config, history)  # the stream did not exist when this was planned
         if step.former and await request(connection, f"CONSUMER.INFO.{wanted.stream}.{step.former}"):
             await starting.hand_over(connection, wanted.stream, step.former, config)
+            return
+        if wanted.kind is ConsumerKind.EXPRESS:
+            await express.make(connection, wanted, config)
             return
         action = {"action": "create"} if step.change is Change.CREATE else {}
         body = {"stream_name": wanted.stream, "config": config, **action}

@@ -16,7 +16,7 @@ from jetmesh.jetstream.leader_get import next_message
 from jetmesh.jetstream.transport import Transport
 from jetmesh.since import Since
 from jetmesh.topology.difference import RENAMED, START
-from jetmesh.topology.streams import Consumer, start_of
+from jetmesh.topology.streams import Consumer, ConsumerKind, start_of
 
 REST_SECONDS, LOOK_SECONDS = 10.0, 0.1
 """How long a hand-over waits for the deliveries that are under way, and how often it looks."""
@@ -61,6 +61,9 @@ async def start(connection: Transport, consumer: Consumer, starts: Starts) -> St
         return Start(_behind(starts.floors[place]))
     if not consumer.reaction:
         return Start({})
+    if consumer.kind is ConsumerKind.EXPRESS:
+        config = await beside(connection, consumer)
+        return Start(config, f"it begins where {consumer.ordinary} has come to" if config else "")
     if former := await _former(connection, consumer):
         return former
     chosen = starts.of(consumer)
@@ -72,6 +75,12 @@ async def start(connection: Transport, consumer: Consumer, starts: Starts) -> St
         return Start({}, _question(consumer, past, first), is_open=True)
     read = past if chosen == "beginning" else 0 if chosen == "now" else await _count(connection, consumer, chosen)
     return Start(start_of(chosen), f"it reads {f'{read:,}' if read else 'none'} of {past:,} past events")
+
+
+async def beside(connection: Transport, consumer: Consumer) -> Config:
+    """The start of an express durable: behind what the ordinary one has settled; nothing while there is none."""
+    info = await request(connection, f"CONSUMER.INFO.{consumer.stream}.{consumer.ordinary}")
+    return _behind(int(info["ack_floor"].get("stream_seq", 0))) if info else {}
 
 
 def _question(consumer: Consumer, past: int, first: str) -> str:

@@ -15,7 +15,7 @@ from jetmesh.reaction import Reaction
 from jetmesh.service import Service
 from jetmesh.since import Since
 from jetmesh.topology import ownership, partitions
-from jetmesh.topology.difference import FORMERLY, TAKES, TUNABLE
+from jetmesh.topology.difference import EXPRESS, FORMERLY, TAKES, TUNABLE
 from jetmesh.topology.names import (
     DEAD_LETTERS,
     DEAD_LOG_SUBJECTS,
@@ -68,10 +68,12 @@ class Stream:
 
 
 class ConsumerKind(StrEnum):
-    """What a durable is for: work to be done at once; a deadline, whose deliveries wait by design; dead letters, which
-    a person decides; what a user outside of the app pulls. Metrics, alerts, autoscaling and tests read it."""
+    """What a durable is for: work to be done at once; the urgent part of it, once more; a deadline, whose deliveries
+    wait by design; dead letters, which a person decides; what a user outside of the app pulls. Metrics, alerts,
+    autoscaling and tests read it."""
 
     WORK = "work"
+    EXPRESS = "express"
     DEADLINE = "deadline"
     LETTERS = "letters"
     OUTSIDE = "outside"
@@ -104,13 +106,21 @@ class Consumer:
     @property
     def whose(self) -> str:
         """What an operator calls it: `orders.promise`, or `orders.intake`, `orders.due` of the whole service."""
+        if self.kind is ConsumerKind.EXPRESS:
+            return f"{self.service}.{self.reaction}"
         return f"{self.service}.{self.durable.removeprefix(f'{self.service}-')}"
+
+    @property
+    def ordinary(self) -> str:
+        """Of an express durable: the one that has all of its deliveries too."""
+        return f"{self.service}-{self.reaction}"
 
     @property
     def config(self) -> Config:
         """Explicit acks and no delivery limit: the failure policy in the process decides."""
         owner = ownership.metadata(self.app, self.service).get("metadata", {})
-        metadata = {**owner, TAKES: ",".join(self.takes), FORMERLY: ",".join(self.formerly)}
+        noted = ",".join(self.subjects) if self.kind is ConsumerKind.EXPRESS else ""
+        metadata = {**owner, TAKES: ",".join(self.takes), FORMERLY: ",".join(self.formerly), EXPRESS: noted}
         given = {name: value for name, value in metadata.items() if value}
         return {
             "durable_name": self.durable,
@@ -155,7 +165,7 @@ class Topology:
     @property
     def work(self) -> list[Consumer]:
         """The durables of work: nothing waits in them once everything is done."""
-        return [consumer for consumer in self.consumers if consumer.kind is ConsumerKind.WORK]
+        return [consumer for consumer in self.consumers if consumer.kind in (ConsumerKind.WORK, ConsumerKind.EXPRESS)]
 
 
 def topology(
@@ -237,7 +247,8 @@ def consumers_of(
         takes: Iterable[str] = (),
         of: Reaction | None = None,
     ) -> Iterable[Consumer]:
-        start = (of.name, of.since, of.formerly, of.in_flight_max) if of else ()
+        former = of.formerly if of and kind is not ConsumerKind.EXPRESS else ()
+        start = (of.name, of.since, former, of.in_flight_max) if of else ()
         for part in partitions.names(stream, split):
             yield Consumer(part, name, service.name, subjects, ack_wait_seconds, kind, tuple(sorted(takes)), *start)
 
@@ -246,6 +257,8 @@ def consumers_of(
         of = None if reaction.form.keeps_all else reaction
         for stream, subjects in _read(service, reaction, services):
             yield from durable(stream, reaction.durable, *subjects, kind=kind, of=of)
+        for stream, subjects in _urgent(reaction):
+            yield from durable(stream, reaction.express, *subjects, kind=ConsumerKind.EXPRESS, of=of)
     if entities := sorted(outside(service)):
         subjects = [f"{entity}.*" for entity in entities]
         yield from durable(INTAKE, f"{service.name}-intake", *subjects, takes=taken(service))
@@ -270,6 +283,14 @@ def _read(service: Service, reaction: Reaction, services: Sequence[Service]) -> 
             {other.stream for other in services if other.records} | {service.stream for _ in service.records}
         ):
             yield stream, [">"]
+
+
+def _urgent(reaction: Reaction) -> Iterable[tuple[str, list[str]]]:
+    """The streams that hold its urgent types, with their subjects."""
+    found: dict[str, list[str]] = {}
+    for event in reaction.urgent:
+        found.setdefault(stream_of(event.owner), []).append(subjects_of(event))
+    return found.items()
 
 
 def inside(reaction: Reaction) -> dict[str, list[EventType]]:

@@ -21,7 +21,7 @@ from jetmesh.jetstream.subject import covers
 from jetmesh.testing.simulation.consumer import FLUSH_SECONDS, SimulatedConsumer, hearing
 from jetmesh.testing.simulation.loop import EPOCH_SECONDS
 from jetmesh.testing.simulation.stream import ApiAnswer, PublishedMessage, SimulatedStream, StoredMessage, ttl_seconds
-from jetmesh.topology.streams import Topology
+from jetmesh.topology.streams import ConsumerKind, Topology
 
 Listener = Callable[[str, str, str, bytes, bytes], None]
 """Called with the inbox, and with subject, reply, headers and data of the server's message."""
@@ -60,7 +60,12 @@ class SimulatedBroker:
         for stream in topology.streams:
             self.streams[stream.name] = SimulatedStream(stream.name, stream.config)
         for consumer in topology.consumers:
-            self.create_consumer(consumer.stream, dict(consumer.config))
+            begins = (
+                {"deliver_policy": "by_start_sequence", "opt_start_seq": 1}
+                if consumer.kind is ConsumerKind.EXPRESS
+                else {}
+            )
+            self.create_consumer(consumer.stream, {**consumer.config, **begins})
 
     def create_consumer(self, stream: str, config: dict[str, Any]) -> None:
         """Make one durable."""
@@ -116,11 +121,15 @@ class SimulatedBroker:
             self._do(lambda: self._receive(subject, reply, raw_headers, data))
 
     def request(self, call: str, data: bytes = b"") -> ApiAnswer:
-        """The JetStream API, as far as it tells of streams and durables, and makes and pauses a durable."""
+        """The JetStream API, as far as it tells of streams and durables, and makes, pauses and deletes a
+        durable."""
         kind, verb, stream, durable, *_ = *call.removeprefix("$JS.API.").split("."), ""
         if verb == "CREATE":
             self._make_consumer(stream, durable, json.loads(data)["config"])
         found: Any = self.consumers.get((stream, durable)) if kind == "CONSUMER" else self.streams.get(stream)
+        if verb == "DELETE" and found is not None:
+            self.consumers.pop((stream, durable)).forget_pulls("409 Consumer Deleted")
+            return {"success": True}
         if found is None:
             return {"error": {"code": 404, "err_code": NOT_FOUND[kind]}}
         if verb == "PAUSE":
@@ -203,7 +212,8 @@ class SimulatedBroker:
 
     def _acknowledge(self, subject: str, word: bytes) -> None:
         _, _, stream, durable, _, sequence, *_ = subject.split(".")
-        self.consumers[stream, durable].acknowledge(int(sequence), word)
+        if consumer := self.consumers.get((stream, durable)):
+            consumer.acknowledge(int(sequence), word)
 
     def _pull(self, subject: str, reply: str, data: bytes) -> None:
         _, _, _, _, _, stream, durable = subject.split(".")
