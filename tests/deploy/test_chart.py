@@ -219,11 +219,12 @@ def test_another_team_s_release_stands_beside_ours_and_has_its_own_services_alon
     apps = {e["value"] for each in containers for e in each["env"] if e["name"] == "JETMESH_APP"}
     assert apps == {"counter.service:SERVICES"}
     assert "mailsink" not in str(theirs)
-    (test,) = [each for each in theirs if each["kind"] == "Pod"]
-    assert test["spec"]["containers"][0]["command"] == ["python", "-m", "counter.smoke_test"]
+    tests = of_kind(theirs, "Pod")
+    assert tests.keys() == {"test", "console-test"}
+    assert tests["test"]["spec"]["containers"][0]["command"] == ["python", "-m", "counter.smoke_test"]
 
 
 def test_an_app_without_a_test_of_its_own_has_none() -> None:
     values = CHART / "ci" / "team-values.yaml"
     found = objects(render("--values", str(values), "--set-json", "test.command=[]"))
-    assert "Pod" not in {each["kind"] for each in found}
+    assert of_kind(found, "Pod").keys() == {"console-test"}

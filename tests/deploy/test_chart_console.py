@@ -1,5 +1,6 @@
 """The console in the chart: off unless asked for, with its own key and token; and what its pod is told, it does."""
 
+import asyncio
 import base64
 import os
 import sys
@@ -76,7 +77,7 @@ async def test_what_its_pod_is_told_lets_an_operator_in(tmp_path: Path) -> None:
             "NATS_URL": broker.url, "JETMESH_CONSOLE_HOST": "127.0.0.1", "JETMESH_CONSOLE_PORT": str(port),
             "JETMESH_NATS_NKEY_SEED": str(nkeys.seed_file(tmp_path / "keys", "console")),
         }  # fmt: skip
-        told = {each["name"]: _value(each, secrets) for each in container["env"]}
+        told = {each["name"]: value(each, secrets) for each in container["env"]}
         assert here.keys() <= told.keys()
         command = [sys.executable, "-m", "jetmesh", *container["args"]]
         with started(command, tmp_path / "log", env={**os.environ, **told, **here}, cwd=tmp_path):
@@ -91,11 +92,27 @@ async def test_what_its_pod_is_told_lets_an_operator_in(tmp_path: Path) -> None:
 
                 await until(is_live, within_seconds=60)
                 assert (await browser.get("/mesh")).headers["location"] == "/mesh/login"
+                await _its_test_passes(found, browser, secrets)
                 await browser.post("/mesh/login", data={"token": told["JETMESH_CONSOLE_TOKEN"]})
                 assert ">operator</span>" in (await browser.get("/mesh")).text
 
 
-def _value(variable: Any, secrets: dict[str, Any]) -> str:
+async def _its_test_passes(found: list[Object], browser: httpx.AsyncClient, secrets: dict[str, Any]) -> None:
+    """What `helm test` runs asks the console itself; with a token that is not its own it fails."""
+    (container,) = of_kind(found, "Pod")["console-test"]["spec"]["containers"]
+    (place,) = container["args"]
+    assert place.startswith("http://mesh-jetmesh-console:80/")
+    asked = f"{browser.base_url}/{place.split('/', 3)[3]}"
+    for token, status in ((value(container["env"][0], secrets), 0), ("another", 1)):
+        test = await asyncio.create_subprocess_exec(
+            sys.executable, *container["command"][1:], asked, env={**os.environ, "TOKEN": token},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said, _ = await test.communicate()
+        assert test.returncode == status, said.decode()
+
+
+def value(variable: Any, secrets: dict[str, Any]) -> str:
     if "value" in variable:
         return str(variable["value"])
     place = variable["valueFrom"]["secretKeyRef"]

@@ -13,10 +13,12 @@ from tests.deploy.chart import Object, helm, objects, of_kind, pods, render
 from tools.chart_renders import CHART, KUBERNETES
 from tools.versions import VERSION
 
-COMPONENTS = ("defaults", "services.orders", "topology", "archive", "console", "test", "mail.sink", "broker.embedded")
+COMPONENTS = (
+    "defaults", "services.orders", "topology", "archive", "console", "shop", "test", "mail.sink", "broker.embedded",
+)  # fmt: skip
 KINDS = {
-    "topology": "Job", "archive": "CronJob", "console": "Deployment", "test": "Pod", "mailsink": "Deployment",
-    "broker": "StatefulSet",
+    "topology": "Job", "archive": "CronJob", "console": "Deployment", "shop": "Deployment", "test": "Pod",
+    "mailsink": "Deployment", "broker": "StatefulSet",
 }  # fmt: skip
 KEYS = {
     "env": "name", "volumes": "name", "containers": "name", "initContainers": "name", "imagePullSecrets": "name",
@@ -48,8 +50,8 @@ def at(path: str, found: Any) -> dict[str, Any]:
 
 
 def everything(*arguments: str) -> list[Object]:
-    """All that the chart can make of these values, an archive and a console included."""
-    text = render("--set", "archive.enabled=true,console.enabled=true", *arguments)
+    """All that the chart can make of these values, an archive, a console and a shop included."""
+    text = render("--set", "archive.enabled=true,console.enabled=true,shop.enabled=true", *arguments)
     return [found for found in yaml.load_all(text, EachKeyOnce) if found]
 
 
@@ -255,7 +257,9 @@ def test_what_is_said_of_pods_is_said_of_every_pod(tmp_path: Path) -> None:
            "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"}, "priorityClassName": "high"}  # fmt: skip
     found = everything(*values(tmp_path, pods=pod, image={"pullSecrets": ["registry"]}))
     running = pods(found)
-    assert len(running) == len(SERVICES) + len(KINDS) + len(("topology upgrade", "archive volume"))
+    assert len(running) == len(SERVICES) + len(KINDS) + len(
+        ("topology upgrade", "archive volume", "console's test", "shop's test")
+    )
     for each in running:
         assert each["metadata"]["labels"]["a"] == "b"
         assert each["metadata"]["annotations"]["c"] == "d"

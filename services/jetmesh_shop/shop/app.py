@@ -14,7 +14,13 @@ from jetmesh_shop.shop.state import Shop, shop_of
 def create_app(shop: Shop) -> Starlette:
     """The application."""
     app = Starlette(
-        routes=[*buying.routes(), *following.routes(), Route("/favicon.ico", icon), shop.assets.route()],
+        routes=[
+            *buying.routes(),
+            *following.routes(),
+            Route("/favicon.ico", icon),
+            Route("/livez", alive),
+            shop.assets.route(),
+        ],
         middleware=[Middleware(PageSecurity)],
         exception_handlers={404: not_found},
     )
@@ -25,6 +31,11 @@ def create_app(shop: Shop) -> Starlette:
 async def icon(request: Request) -> Response:
     """What browsers ask for by themselves."""
     return RedirectResponse(shop_of(request).assets.url("base/icon.svg"))
+
+
+async def alive(_: Request) -> Response:
+    """The process answers; whether the mesh does, the pages show."""
+    return Response("ok", media_type="text/plain")
 
 
 async def not_found(request: Request, _: Exception) -> Response:

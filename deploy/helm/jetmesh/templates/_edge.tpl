@@ -80,6 +80,14 @@ spec:
 {{- end }}
 {{- end -}}
 
+{{/* Who may call a page: those that the values name, and its own test; everybody where they name nobody. */}}
+{{- define "jetmesh.pageIngress" -}}
+- ports: [{port: http, protocol: TCP}]
+  {{- with .settings.http.from }}
+  from: {{- concat . (include "jetmesh.podsOf" (dict "root" $.root "name" (printf "%s-test" $.name)) | fromYamlArray) | toYaml | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
 {{- define "jetmesh.podMonitor" -}}
 {{- if and .root.Values.podMonitor.enabled .settings.metrics.port }}
 ---
