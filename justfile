@@ -15,7 +15,7 @@ demo *arguments:
 load *arguments:
     uv run jetmesh load "$@"
 
-# figures beside the peers', all or a part: just bench hop|newer-python|go|mesh|one-process|latency|shared-core|overload|memory|stored|hot-article|failing|footprint|replicas|console|chat
+# figures beside the peers', all or a part: just bench hop|newer-python|go|mesh|one-process|latency|shared-core|overload|memory|stored|hot-article|failing|footprint|replicas|console|shop|chat
 bench *arguments: tools
     uv run --group bench --group test python -m benchmarks "$@"
 

@@ -27,6 +27,7 @@ from benchmarks import (
     memory,
     mesh,
     one_process,
+    order_page,
     overload,
     quiet,
     replicas,
@@ -73,6 +74,7 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "failing": lambda size, step: failing.run(2 * size.seconds, max(1, size.rounds // 2 + 1), step),
     "replicas": lambda size, step: replicas.run(size.orders // 2, step),
     "console": lambda size, step: console.run(size.orders // 5, 2 * size.seconds, step),
+    "shop": lambda _, step: order_page.run(step),
     "chat": lambda size, step: chat.run(size.seconds, step),
 }
 

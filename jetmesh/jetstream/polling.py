@@ -16,9 +16,10 @@ from jetmesh.jetstream.transport import Transport
 
 log = logging.getLogger("jetmesh.polling")
 
-BUSY_SECONDS, QUIET_SECONDS = 0.1, 0.5
-"""The pause between two readings: while something has come lately, and later."""
-BUSY_FOR_SECONDS = 10.0
+QUICK_SECONDS, BUSY_SECONDS, QUIET_SECONDS = 0.03, 0.1, 0.5
+"""The pause between two readings: right after something has come, some seconds later, and then. None is shorter than
+the reading took."""
+QUICK_FOR_SECONDS, BUSY_FOR_SECONDS = 2.0, 10.0
 ONCE_SECONDS = 5.0
 """The pause for what has come and happens once: it comes again only if a restore takes the stream back."""
 RETRY_SECONDS = 1.0
@@ -94,6 +95,7 @@ async def poll(
     polls = [Polled(direct_get, stream, subject, after, once=once, pages=pages) for subject, once in subjects.items()]
     has_begun, conditions, came = False, Conditions(log), time.monotonic()
     while True:
+        began = time.monotonic()
         try:
             found = await _round(polls, after)
             has_begun = True
@@ -105,12 +107,19 @@ async def poll(
             conditions.log("away", logging.INFO, "%s is not followed: %s", stream, away)
             await connection.pause(RETRY_SECONDS)
             continue
+        took = time.monotonic() - began
         for each, stored in found:
             each.took(stored)
             came = time.monotonic()
             yield stored
-        is_busy = time.monotonic() - came < BUSY_FOR_SECONDS
-        await connection.pause(BUSY_SECONDS if is_busy else QUIET_SECONDS)
+        await connection.pause(max(_pause(time.monotonic() - came), took))
+
+
+def _pause(seconds: float) -> float:
+    """The pause so long after something has come."""
+    if seconds < QUICK_FOR_SECONDS:
+        return QUICK_SECONDS
+    return BUSY_SECONDS if seconds < BUSY_FOR_SECONDS else QUIET_SECONDS
 
 
 async def _round(polls: Sequence[Polled], after: int) -> list[tuple[Polled, Stored]]:

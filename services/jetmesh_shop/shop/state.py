@@ -23,8 +23,9 @@ from jetmesh_shop.shop.stock import Stock
 
 HERE = Path(__file__).parent
 FORM_BYTES, FIELDS_MAX = 16 * 1024, 64
-FRAME_SECONDS = 0.05
+FRAME_SECONDS = 0.03
 VIEWERS_MAX = 500
+BROKER_AWAY = "The shop has no connection to its broker."
 
 
 def duration(ms: float) -> str:
@@ -55,6 +56,11 @@ class Shop:
                                   lstrip_blocks=True)  # fmt: skip
         self._pages.filters |= {"duration": duration, "visible": visible}
         self._pages.globals["asset"] = self.assets.url
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing comes from the mesh now, in words for a customer; empty if it does."""
+        return BROKER_AWAY if self.mesh.context.connection.trouble else ""
 
     def html(self, template: str, **values: object) -> str:
         """A template, filled."""
@@ -99,7 +105,7 @@ class Live(Generic[Source]):
     seconds_max: float = BEAT_SECONDS
 
     def response(self, shop: Shop) -> Response:
-        """Server-sent events, each with the whole part as HTML, at most 20 a second."""
+        """Server-sent events, each with the whole part as HTML, at most 33 a second."""
         if shop.viewers >= VIEWERS_MAX:
             return Response(status_code=503, headers={"Retry-After": "1"})
         return answer(self._frames(shop))
