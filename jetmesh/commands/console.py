@@ -14,6 +14,7 @@ from jetmesh.commands.target import Target, settings_of_target
 from jetmesh.common.extras import brought_by
 from jetmesh.common.terminal import say
 from jetmesh.local.state import StateFolder
+from jetmesh.local.tracing import jaeger_page
 from jetmesh.settings import Settings, read
 from jetmesh.topology import nkeys
 from jetmesh.topology.accounts import API_PREFIX, CONSOLE, VIEWER
@@ -55,6 +56,7 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
         monitor_url=str(target.endpoints.get("monitor_url", "")),
         sources=target.sources,
         telemetry=traces_of(target),
+        jaeger_url=jaeger_page(),
     )
 
     def ready(url: str) -> None:

@@ -97,6 +97,7 @@ class Desk:
             form_token=self.access.form_token(user) if user else "",
             has_login=self.access.has_login,
             address=self.link.address,
+            jaeger=self.places.jaeger_url,
             done=said(request, "done"),
             **known,
         )

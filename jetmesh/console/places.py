@@ -18,6 +18,8 @@ class Places:
     sources: Mapping[str, str] = field(default_factory=dict)
     telemetry: Mapping[str, str] = field(default_factory=dict)
     """The variables for the export of traces."""
+    jaeger_url: str = ""
+    """The Jaeger whose pages are linked; empty: none is known."""
 
     @property
     def traces(self) -> Path | None:

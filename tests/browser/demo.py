@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Page
 
+from jetmesh.local.state import StateFolder
 from tests.support.waiting import wait_until
 
 READY_SECONDS = 120.0
@@ -45,9 +47,33 @@ class Demo:
         """Of the console's first page."""
         return str(self.endpoints["console_url"])
 
+    @property
+    def state(self) -> StateFolder:
+        """Its folder."""
+        return StateFolder(self._folder)
+
     def kill(self, name: str) -> None:
         """End a process; the demo starts it again."""
         os.kill(self._pid(name), signal.SIGKILL)
+
+    @contextmanager
+    def down(self, name: str) -> Iterator[None]:
+        """A process is killed as often as the demo starts it again."""
+        is_over = threading.Event()
+
+        def kill() -> None:
+            while not is_over.wait(0.02):
+                # Between a start and its pid file, the file has the id of the process that was killed.
+                with suppress(ProcessLookupError, ValueError):
+                    self.kill(name)
+
+        killer = threading.Thread(target=kill, name=f"kills {name}")
+        killer.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            killer.join()
 
     @contextmanager
     def paused(self, name: str) -> Iterator[None]:
@@ -69,11 +95,11 @@ class Demo:
 
 
 @contextmanager
-def demo(folder: Path) -> Iterator[Demo]:
-    """`jetmesh demo` on a folder of its own."""
+def demo(folder: Path, told: Mapping[str, str]) -> Iterator[Demo]:
+    """`jetmesh demo` on a folder of its own, with these variables."""
     command = [sys.executable, "-m", "jetmesh", "demo", "--state", str(folder), "--free-ports"]
     with (folder / "out").open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **told})
         try:
             yield Demo(folder, process)
         finally:

@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.browser.demo import Demo, buy, choose, until_complete
 from tests.support.browser import (
@@ -160,6 +160,36 @@ async def test_a_page_says_that_the_mesh_is_away_and_comes_back_by_itself(runnin
                 mail = await client.get(f"{page.url}/mails/0")
             assert (mail.status_code, "The mesh does not answer now" in mail.text) == (503, True)
         await page.get_by_role("heading", name="Delivered. Enjoy it!").wait_for(timeout=60_000)
+
+
+async def test_open_pages_say_that_the_broker_was_killed_and_go_on_by_themselves(
+    running: Demo, browsing: Browsing
+) -> None:
+    menu, flow, letters = [await browsing.page() for _ in range(3)]
+    with browsing.complaints.expected():
+        with running.paused("payments"):
+            order = await bought(browsing, running)
+            await order.locator("#step-inventory-shelve-reserved.done").wait_for()
+            await menu.goto(running.url)
+            await menu.locator("#stock-cola", has_text="in stock").wait_for()
+            await flow.goto(running.console_url)
+            await flow.locator("#link-state", has_text="live").wait_for()
+            with running.down("nats"):
+                await order.locator("#trouble", has_text="no connection to its broker").wait_for()
+                await order.locator("#liveness", has_text="the mesh is away").wait_for()
+                await menu.locator("#stock-cola", has_text="not known now").wait_for()
+                await flow.locator("#warnings", has_text="does not answer").wait_for()
+                for page, path in ((letters, "letters"), (menu, f"story?key={order.url.rpartition('/')[2]}")):
+                    await page.goto(f"{running.console_url}/{path}")
+                    await page.get_by_role("heading", name="The mesh does not answer").wait_for()
+        await until_complete(order)
+        assert await order.locator("#trouble").count() == 0
+        for step in LIT:
+            assert await order.locator(f"#step-{step}.done").count() == 1
+        await flow.locator("#link-state", has_text="live").wait_for(timeout=60_000)
+        await expect(flow.locator("#warnings")).not_to_contain_text("does not answer", timeout=60_000)
+        await letters.get_by_role("heading", name="Dead letters").wait_for(timeout=60_000)
+        await menu.get_by_text("orders.placed").first.wait_for(timeout=60_000)
 
 
 async def test_everything_works_without_scripts(running: Demo, browsing: Browsing) -> None:

@@ -12,11 +12,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def program(name: str, tool: str = "") -> str:
     """Where the program is. Without it the test is skipped; in CI, where every tool must be there, it fails."""
-    found = shutil.which(name, path=ROOT / ".tools" / "bin") or shutil.which(name)
-    if not found:
+    path = found(name)
+    if not path:
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
         missing(f"no {name}; `just tools {tool or name}` builds it")
-    return str(found)
+    return str(path)
+
+
+def found(name: str) -> str | None:
+    """Where the program is; None without it."""
+    return shutil.which(name, path=ROOT / ".tools" / "bin") or shutil.which(name)
 
 
 def run(*command: str, status: int = 0, **options: object) -> str:

@@ -42,9 +42,13 @@ async def show(request: Request) -> Response:
     except Unavailable:
         return _away(shop, order_id)
     shown = view.view(order_id, story, *await _kept(shop, story))
-    return shop.page(
-        "order.html", view=shown, jaeger=shop.evidence.jaeger_url, told=request.query_params.get("told", "")
-    )
+    return shop.page("order.html", **_parts(shop, shown, request.query_params.get("told", "")), trouble="")
+
+
+def _parts(shop: Shop, shown: view.OrderView, told: str = "") -> dict[str, object]:
+    """What the parts of the page are filled with."""
+    kept = shop.evidence
+    return {"view": shown, "jaeger": kept.jaeger_url, "keeps_mails": kept.mails is not None, "told": told}
 
 
 async def events(request: Request) -> Response:
@@ -62,7 +66,7 @@ async def events(request: Request) -> Response:
             kept = await _kept(shop, mine.story)
         mine.changed.clear()
         shown = view.view(order_id, mine.story, *kept)
-        html = shop.html("order_parts.html", view=shown, jaeger=shop.evidence.jaeger_url, told="")
+        html = shop.html("order_parts.html", **_parts(shop, shown), trouble=shop.trouble)
         return html, shown.is_over and _is_settled(mine, shown)
 
     source = followed(shop.mesh, order_id)
@@ -115,7 +119,7 @@ def _not_shown(shop: Shop) -> Response:
 
 
 def _away(shop: Shop, order_id: str) -> Response:
-    return shop.page("away.html", AWAY, order_id=order_id)
+    return shop.page("away.html", AWAY, order_id=order_id, trouble=shop.trouble)
 
 
 async def _kept(shop: Shop, story: Story) -> Kept:

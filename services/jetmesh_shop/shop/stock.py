@@ -50,11 +50,13 @@ class Stock:
 
     async def _follow(self) -> None:
         while True:
+            levels: dict[str, int] = {}
             with suppress(Unavailable):
-                if (levels := await self._read()) != self._levels:
-                    self._levels = levels
-                    changed, self._changed = self._changed, asyncio.Event()
-                    changed.set()
+                levels = await self._read()
+            if levels != self._levels:
+                self._levels = levels
+                changed, self._changed = self._changed, asyncio.Event()
+                changed.set()
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _read(self) -> dict[str, int]:

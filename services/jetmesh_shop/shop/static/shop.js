@@ -6,6 +6,7 @@ import { follow } from "../base/stream.js";
 const SAYS = {
   connecting: ["", "connecting"],
   open: ["good", "live"],
+  away: ["warn", "the mesh is away"],
   lost: ["warn", "connection lost, trying again"],
   ended: ["", "complete"],
 };
@@ -26,7 +27,10 @@ function watch() {
   stop();
   const part = document.querySelector("[data-live]");
   if (!part || document.hidden) return;
-  const take = part.matches(".menu") ? takeStock : ({ html }) => morph(part, html);
+  const take = part.matches(".menu") ? takeStock : ({ html }) => {
+    morph(part, html);
+    say(document.getElementById("trouble") ? "away" : "open");
+  };
   stop = follow(part.dataset.live, { page: take }, say);
 }
 
