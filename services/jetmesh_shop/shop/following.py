@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -45,7 +45,7 @@ async def show(request: Request) -> Response:
     return shop.page("order.html", **_parts(shop, shown, request.query_params.get("told", "")), trouble="")
 
 
-def _parts(shop: Shop, shown: view.OrderView, told: str = "") -> dict[str, object]:
+def _parts(shop: Shop, shown: view.OrderView, told: str = "") -> dict[str, Any]:
     """What the parts of the page are filled with."""
     kept = shop.evidence
     return {"view": shown, "jaeger": kept.jaeger_url, "keeps_mails": kept.mails is not None, "told": told}
