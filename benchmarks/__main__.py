@@ -40,6 +40,7 @@ from benchmarks.figures import Row
 from benchmarks.progress import Missing, Step
 
 FULL = {"backlog": 100_000, "stored": 3_000_000}
+BRIEF = {"rounds": 2, "messages": 5_000, "orders": 4_000, "seconds": 5.0, "backlog": 5_000, "stored": 11_000}
 RESULTS = Path("benchmarks/results")
 PUBLISHED = RESULTS / "published.json"
 README, PAGE, CHART = Path("README.md"), Path("docs/performance.md"), Path("docs/performance.svg")
@@ -88,12 +89,16 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
 @click.option("--backlog", default=20_000, show_default=True, help="Orders that wait before the mesh starts.")
 @click.option("--stored", default=30_000, show_default=True, help="Orders that a mesh has stored already.")
 @click.option("--full", is_flag=True, help="A backlog of 100,000 orders, and 3,000,000 stored ones, as the goals say.")
+@click.option("--brief", is_flag=True, help="Everything at about a third of its size, for a look: not to be written.")
 @click.option("--write", is_flag=True, help="Put the table into README.md and docs/, and draw the chart.")
-def main(parts: tuple[str, ...], full: bool, write: bool, **size: Any) -> None:
+def main(parts: tuple[str, ...], full: bool, brief: bool, write: bool, **size: Any) -> None:
     """Measure PARTS (all, if none is named) on real servers that are started and stopped here."""
+    if brief and (full or write):
+        raise click.UsageError("--brief is for a look: it goes with neither --full nor --write")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops what it started
     chosen = list(PARTS) if not parts or "all" in parts else list(parts)
-    rows, missing = asyncio.run(measure(chosen, Size(**size | (FULL if full else {}))))
+    size |= FULL if full else BRIEF if brief else {}
+    rows, missing = asyncio.run(measure(chosen, Size(**size)))
     Console(width=None if sys.stdout.isatty() else report.WIDTH).print(report.table(rows))
     for note in [*missing, *report.noise(rows)]:
         click.echo(note)

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from benchmarks import hop, latency, meshes, overload, quiet, runtimes, servers, shared_core, stored, workload
-from benchmarks.__main__ import PARTS, Size, measure
+from benchmarks.__main__ import PARTS, Size, main, measure
 from benchmarks.hop import Contender
 from benchmarks.meshes import Running
 from benchmarks.progress import Missing
@@ -115,6 +116,13 @@ async def test_a_part_that_finds_nothing_here_is_named_and_the_others_are_measur
     assert missing == [f"go is left out: {tmp_path}/watermill is not there: `just tools watermill` builds it, with Go"]
     with pytest.raises(Missing):
         runtimes.watermill()
+
+
+@pytest.mark.parametrize("other", ["--write", "--full"])
+def test_a_look_at_a_smaller_size_is_not_published(other: str) -> None:
+    done = CliRunner().invoke(main, ["--brief", other, "hop"])
+    assert done.exit_code == 2
+    assert "--brief is for a look: it goes with neither --full nor --write" in done.output
 
 
 def test_every_part_is_named_on_the_page() -> None:
