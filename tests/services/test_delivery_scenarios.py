@@ -76,6 +76,12 @@ async def test_a_courier_who_comes_gets_the_order_that_has_waited_longest() -> N
     )
 
 
+async def test_a_roster_that_is_older_than_the_queue_keeps_nobody_busy() -> None:
+    """Another replica called the last one who waited: the decision ends, and its guard refuses it."""
+    before = [page(), roster(waiting=1)]
+    await given(*before).when(dispatch, ROSA).then(ROSA, roster(ROSA), page())
+
+
 async def test_who_waits_comes_before_who_is_new() -> None:
     await (
         given(queued("o-1"), page("o-1"), roster(waiting=1))

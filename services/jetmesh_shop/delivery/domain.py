@@ -157,7 +157,7 @@ class Desk:
         """The order that has waited longest gets a courier."""
         page = self._page(self._first)
         if not page:
-            self._first += 1
+            self._turn()
             return
         called = page[: len(self.free)]
         if unread := [order_id for order_id in called if order_id not in self._known.trips]:
@@ -189,6 +189,14 @@ class Desk:
             last_page=self._last,
         )
         return [roster, *(QueuePage(page_id=name, order_ids=tuple(page)) for name, page in self._pages.items())]
+
+    def _turn(self) -> None:
+        """Nobody waits on the first page: go on to the next one, if there is one. If not, roster and page were read at
+        different moments, and the guard will refuse what is decided."""
+        if self._first < self._last:
+            self._first += 1
+        else:
+            self.waiting = 0
 
     def _begin(self, event: ShiftBegun) -> None:
         """A shift begins once, and not after its end; who forgot to end one has the new one."""
