@@ -17,7 +17,7 @@ from jetmesh.commands import options
 from jetmesh.commands.target import reach, settings_of_target
 from jetmesh.common.console import Console, field
 from jetmesh.common.terminal import show
-from jetmesh.operate.overview import Overview, ReactionRow, StreamState, look, waiting
+from jetmesh.operate.overview import Overview, ReactionRow, Readings, StreamState, look, waiting
 from jetmesh.service import Service
 
 WIDE = 110
@@ -53,9 +53,10 @@ async def _live(services: Sequence[Service], interval_seconds: float) -> None:
     console = Console()
     overview: Overview | None = None
     async with reach(settings_of_target()) as mesh:
+        readings = Readings(mesh.connection, services, mesh.settings.split)
         with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
             while True:
-                overview = await look(mesh.connection, services, overview, mesh.settings.split)
+                overview = await readings.read(overview)
                 live.update(picture(overview, console.width), refresh=True)
                 await asyncio.sleep(interval_seconds)
 

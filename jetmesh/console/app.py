@@ -31,6 +31,7 @@ from jetmesh.console.added import ConsolePage
 from jetmesh.console.desk import ROOT, Desk, asked, desk_of
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
+from jetmesh.console.live_pages import LivePages
 from jetmesh.console.places import Places
 from jetmesh.console.recorded import RecordedMinutes
 from jetmesh.console.settings import ConsoleSettings
@@ -58,7 +59,8 @@ async def console(
     """The application, for as long as the block runs."""
     access = Access(settings)
     letters = Letters(link, [service.name for service in services])
-    desk = Desk(services, link, Watch(link, services), RecordedMinutes(link, services), access, letters, places, added)
+    watch, recorded = Watch(link, services), RecordedMinutes(link, services)
+    desk = Desk(services, link, watch, recorded, access, letters, LivePages(settings), places, added)
     app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:

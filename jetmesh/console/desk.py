@@ -18,6 +18,7 @@ from jetmesh.console.added import ConsolePage
 from jetmesh.console.jobs import LetterJobs
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
+from jetmesh.console.live_pages import LivePages
 from jetmesh.console.places import Places
 from jetmesh.console.recorded import RecordedMinutes
 from jetmesh.console.rendering import templates
@@ -55,6 +56,7 @@ class Desk:
     recorded: RecordedMinutes
     access: Access
     letters: Letters
+    live: LivePages
     places: Places = field(default_factory=Places)
     added: Sequence[ConsolePage] = ()
     jobs: LetterJobs = field(default_factory=LetterJobs)

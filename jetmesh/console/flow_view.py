@@ -1,6 +1,7 @@
 """`/mesh`: the flow with its figures, live or as they were at a time."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,12 +9,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from jetmesh.console.access import User
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.picture import picture
 from jetmesh.console.rewinding import rewound
 from jetmesh.console.state import UNKNOWN, told
 from jetmesh.failure import Unavailable
 from jetmesh.http.events import BEAT_SECONDS, STILL_HERE, answer, comes, event
+
+CROWDED_SECONDS = 10.0
+"""After so long a page that found no room asks again."""
+LIVE_SECONDS = 900.0
+"""So long a page is live before it asks anew: whether its session still holds is looked at then."""
 
 
 async def flow(request: Request) -> Response:
@@ -35,41 +42,48 @@ async def _now(desk: Desk) -> dict[str, Any]:
     try:
         return told(await desk.watch.now())
     except Unavailable:
-        return told(None) | {"warnings": [_away(desk)]}
-
-
-def _away(desk: Desk) -> str:
-    return f"The broker at {desk.link.address} does not answer. The figures come as soon as it does."
+        return told(None) | {"warnings": [desk.link.away]}
 
 
 async def live(request: Request) -> Response:
     """The figures as server-sent events, until the viewer goes."""
-    return answer(_events(desk_of(request), request.app.state.leaving))
+    return answer(_events(desk_of(request), request.scope["user"], request.app.state.leaving))
 
 
-async def _events(desk: Desk, leaving: asyncio.Event) -> AsyncIterator[str]:
-    """What differs from the event before; a comment where nothing does."""
-    before: dict[str, Any] = {}
-    with desk.watch.viewing():
-        yield "retry: 1000\n\n"
-        while await comes(leaving, BEAT_SECONDS, coming := desk.watch.coming()):
-            known = before
-            if coming.done():
-                known = coming.result() | {"trouble": desk.link.trouble}
-                if desk.link.trouble:
-                    known["warnings"] = [_away(desk)]
-            changed = _difference(before, known)
-            before = known
-            yield event("mesh", changed) if changed else STILL_HERE
+async def _events(desk: Desk, user: User, leaving: asyncio.Event) -> AsyncIterator[str]:
+    """The figures as they are now where there is no room for a live page; else what differs from the event before."""
+    yield "retry: 1000\n\n"
+    if why := desk.live.no_room(user):
+        yield await _crowded(desk, why)
+        return
+    with desk.live.opened(user), desk.watch.viewing():
+        async for text in _news(desk, leaving):
+            yield text
+    yield event("renew", {})
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """What is new or another one, of the cells reaction by reaction."""
-    found = {name: value for name, value in now.items() if before.get(name) != value}
-    if "cells" in found:
-        known = before.get("cells", {})
-        found["cells"] = {name: value for name, value in found["cells"].items() if known.get(name) != value}
-    return found
+async def _crowded(desk: Desk, why: str) -> str:
+    """The figures of now, why they do not follow, and when to ask again."""
+    known = await _now(desk)
+    words = f"{why} The figures are renewed every {CROWDED_SECONDS:g} seconds, and follow as soon as there is room."
+    shown = known | {"trouble": desk.link.trouble, "warnings": [words, *known["warnings"]]}
+    return event("mesh", shown) + event("crowded", {"seconds": CROWDED_SECONDS, "words": words})
+
+
+async def _news(desk: Desk, leaving: asyncio.Event) -> AsyncIterator[str]:
+    """What is new, or a comment where nothing is for a while; ends in time for the next look at who asks."""
+    shown, sent = 0, time.monotonic()
+    until = sent + LIVE_SECONDS
+    while time.monotonic() < until and await comes(leaving, BEAT_SECONDS, coming := desk.watch.coming()):
+        text = ""
+        if coming.done():
+            frame = coming.result()
+            text, shown = frame.since(shown), frame.number
+        if not text and time.monotonic() - sent >= BEAT_SECONDS:
+            text = STILL_HERE
+        if text:
+            sent = time.monotonic()
+            yield text
 
 
 ROUTES = [Route("/mesh", flow), Route("/mesh/live", live), Route("/mesh/at", at)]

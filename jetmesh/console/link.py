@@ -33,6 +33,11 @@ class Link:
         return self._context.connection.trouble if self._context else self._trouble
 
     @property
+    def away(self) -> str:
+        """What a page says while nothing can be read."""
+        return f"The broker at {self.address} does not answer. The figures come as soon as it does."
+
+    @property
     def context(self) -> Context:
         """What reads and writes.
 

@@ -22,11 +22,15 @@ class Past:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def takes(self, at: float) -> bool:
+        """Whether what is told at this time is kept: the one before is not very young."""
+        return not self._kept or at - self._kept[-1][0] >= EVERY_SECONDS
+
     def keep(self, at: float, told: Mapping[str, Any]) -> None:
-        """Keep what was told at this time, unless the one before is very young."""
+        """Keep what was told at this time, if it is taken."""
         while self._kept and self._kept[0][0] < at - SECONDS:
             self._kept.popleft()
-        if not self._kept or at - self._kept[-1][0] >= EVERY_SECONDS:
+        if self.takes(at):
             self._kept.append((at, zlib.compress(json.dumps(told).encode(), 1)))
 
     def at(self, moment: float) -> Mapping[str, Any] | None:

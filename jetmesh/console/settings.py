@@ -28,7 +28,7 @@ class ConsoleSettings(BaseModel):
     `console_proxies` are the networks of an OIDC proxy, whose headers say who asks, and `console_proxy_secret` is the
     password that it shows (basic authentication). `console_operators` are the users and groups (in these headers) that
     may act, all others are viewers. `console_hide_bodies` shows no bodies to viewers, `console_read_only` lets nobody
-    act."""
+    act. `console_live_max` pages are live at a time, of these `console_live_max_of_session` of one session."""
 
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=8088, ge=0, le=65_535)
@@ -39,6 +39,8 @@ class ConsoleSettings(BaseModel):
     console_operators: Annotated[Sequence[str], BeforeValidator(_words)] = ()
     console_hide_bodies: bool = False
     console_read_only: bool = False
+    console_live_max: int = Field(default=200, ge=1, le=800)
+    console_live_max_of_session: int = Field(default=20, ge=1)
 
     @property
     def is_open(self) -> bool:

@@ -23,6 +23,9 @@ class Limits:
     idle_seconds: int = 75
     """Longer than balancers keep an idle connection (nginx and AWS: 60 s): they shall be the ones that close it."""
     linger_seconds: float = 2.0
+    vanished_seconds: int = 30
+    """After so long a client that takes nothing of what it is sent is gone: without this its connection stays for a
+    quarter of an hour (TCP_USER_TIMEOUT, where the system has it)."""
     stop_seconds: int = 10
     body_bytes: int = 64 * 1024
     body_timeout_seconds: float = 10.0

@@ -172,6 +172,7 @@ class HttpServer(uvicorn.Server):
             timeout_graceful_shutdown=limits.stop_seconds,
         )
         super().__init__(config)
+        _forget_vanished(listener, limits.vanished_seconds)
         self.listener = listener
         self._leaving = leaving
         self._over = asyncio.Event()
@@ -208,6 +209,12 @@ async def serving(
     finally:
         await server.drain(0)
         await task
+
+
+def _forget_vanished(listener: socket.socket, seconds: int) -> None:
+    """Let the system end a connection whose other side takes nothing for so long; each takes this from its listener."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1_000)
 
 
 def listen(host: str, port: int, setting: str = "JETMESH_HTTP_PORT") -> socket.socket:

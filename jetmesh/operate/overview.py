@@ -6,26 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jetmesh.common.seldom import Seldom
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request
-from jetmesh.jetstream.direct_get import DirectGet, reading
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
-from jetmesh.operate.service_answers import ReactionReport, ServiceReport, Stats, ask_everybody, read
+from jetmesh.operate.instances import GRACE_SECONDS, Instances, Reports
+from jetmesh.operate.letter_counts import LetterCounts, counted
+from jetmesh.operate.service_answers import ANSWERS_SECONDS, ReactionReport
 from jetmesh.outcome import Later, Retried
-from jetmesh.process.micro import REPORT
 from jetmesh.reaction import Reaction
 from jetmesh.runtime.durable_watch import pause_of
 from jetmesh.service import Service
-from jetmesh.topology.names import DEAD_LETTERS, dead_letters_of
+from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.orphans import orphans
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.streams import WHOLE, Consumer, ConsumerKind, Topology, topology
+from jetmesh.topology.streams import WHOLE, Consumer, ConsumerKind, topology
 
-ORPHANS_SECONDS = 15.0
+STREAMS_SECONDS, ORPHANS_SECONDS = 2.0, 15.0
 ASK_SECONDS = 2.0
-Reports = dict[str, list[ServiceReport]]
-"""The reports of each service's instances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,25 +98,6 @@ class StreamState:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterCounts:
-    """How many dead letters there are of a service (`payments`) and of a reaction (`payments.authorize`)."""
-
-    stream: StreamState | None = None
-    """How their stream was: while it is so, the counts hold."""
-    by_service: Mapping[str, int] = field(default_factory=dict)
-    by_reaction: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        """All of them, those of former reactions too."""
-        return sum(self.by_service.values())
-
-    def of(self, reaction: Reaction) -> int:
-        """Those of a reaction, under all its names."""
-        return sum(self.by_reaction.get(name, 0) for name in _names(reaction))
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
     """One reading of the mesh. `missing` names what did not answer."""
 
@@ -129,47 +109,111 @@ class Overview:
     dead_letters: int = 0
     missing: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
-    """The durables that no reaction declares any more; looked for at every `ORPHANS_SECONDS`."""
-    orphans_at: float = 0.0
+    """The durables that no reaction declares any more."""
     letters: LetterCounts = field(default_factory=LetterCounts)
+
+
+class Readings:
+    """The mesh, read again and again over one connection. Streams and orphans, which change slowly, are read less often
+    than durables and services."""
+
+    def __init__(
+        self,
+        connection: Transport,
+        services: Sequence[Service],
+        split: Partitions = WHOLE,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        self.connection = connection
+        self._services, self._needed = services, topology(services, split=split)
+        self._instances = Instances(connection, [service.name for service in services], grace_seconds)
+        self._streams = Seldom(STREAMS_SECONDS, self._read_streams)
+        self._orphans = Seldom(ORPHANS_SECONDS, self._read_orphans)
+        self._letters_of: StreamState | None = None
+        self._letters = LetterCounts()
+
+    async def read(self, before: Overview | None = None) -> Overview:
+        """One reading; an earlier one adds the broker's rates.
+
+        Raises:
+            Unavailable: there is no connection.
+        """
+        reports, lags, streams, letters, orphaned = await asyncio.gather(
+            self._instances.ask(),
+            self._read_durables(),
+            self._streams.get(),
+            self._count_letters(),
+            self._orphans.get(),
+        )
+        return Overview(
+            at=time.time(),
+            rows=tuple(_with_rates(self._rows(lags, reports, letters), before)),
+            streams=tuple(state for state in streams.values() if state),
+            instances={name: len(answers) for name, answers in reports.items()},
+            breakers=_breakers(reports),
+            dead_letters=letters.total,
+            missing=tuple(self._missing(reports, lags, streams)),
+            orphans=orphaned,
+            letters=letters,
+        )
+
+    async def stop(self) -> None:
+        """Hear no more answers."""
+        await self._instances.stop()
+
+    async def _read_durables(self) -> list[Lag | None]:
+        return await _all(_consumer(self.connection, consumer) for consumer in self._needed.consumers)
+
+    async def _read_streams(self) -> dict[str, StreamState | None]:
+        names = [stream.name for stream in self._needed.streams]
+        return dict(zip(names, await _all(_stream(self.connection, name) for name in names), strict=True))
+
+    async def _read_orphans(self) -> tuple[str, ...]:
+        streams = sorted({consumer.stream for consumer in self._needed.consumers})
+        try:
+            found = await orphans(self.connection, self._needed, streams)
+        except (Unavailable, ApiError):
+            return ()
+        return tuple(f"{orphan.name}: {orphan}" for orphan in found)
+
+    async def _count_letters(self) -> LetterCounts:
+        """While their stream is as it was, the counts hold."""
+        state = await _stream(self.connection, DEAD_LETTERS)
+        if state is None or state != self._letters_of:
+            try:
+                self._letters = await counted(self.connection, self._services, ASK_SECONDS)
+            except Unavailable:
+                return LetterCounts()
+            self._letters_of = state
+        return self._letters
+
+    def _rows(self, lags: Sequence[Lag | None], reports: Reports, letters: LetterCounts) -> Iterable[ReactionRow]:
+        by_durable: dict[str, Lag] = {}
+        for consumer, lag in zip(self._needed.consumers, lags, strict=True):
+            by_durable[consumer.durable] = by_durable.get(consumer.durable, Lag()) + (lag or Lag())
+        deadlines = {each.durable for each in self._needed.consumers if each.kind is ConsumerKind.DEADLINE}
+        for row in _rows(self._services, by_durable, reports, letters):
+            yield replace(row, waits=f"{row.service}-{row.name}" in deadlines)
+
+    def _missing(
+        self, reports: Reports, lags: Sequence[Lag | None], streams: Mapping[str, StreamState | None]
+    ) -> Iterable[str]:
+        for consumer, lag in zip(self._needed.consumers, lags, strict=True):
+            if lag is None:
+                yield f"durable {consumer.stream}/{consumer.durable}"
+        yield from (f"stream {name}" for name, state in streams.items() if state is None)
+        yield from (f"service {service.name}" for service in self._services if service.name not in reports)
 
 
 async def look(
     connection: Transport, services: Sequence[Service], before: Overview | None = None, split: Partitions = WHOLE
 ) -> Overview:
-    """Read the state of the mesh; an earlier reading adds the broker's rates."""
-    needed = topology(services, split=split)
-    reports, infos, streams = await asyncio.gather(
-        _reports(connection, services),
-        _all(_consumer(connection, consumer) for consumer in needed.consumers),
-        _all(_stream(connection, stream.name) for stream in needed.streams),
-    )
-    state = next((each for each in streams if each and each.name == DEAD_LETTERS), None)
-    letters = await _letters(connection, services, state, before)
-    lags: dict[str, Lag] = {}
-    for consumer, lag in zip(needed.consumers, infos, strict=True):
-        lags[consumer.durable] = lags.get(consumer.durable, Lag()) + (lag or Lag())
-    missing = [f"durable {c.stream}/{c.durable}" for c, lag in zip(needed.consumers, infos, strict=True) if lag is None]
-    missing += [f"stream {stream.name}" for stream, state in zip(needed.streams, streams, strict=True) if state is None]
-    missing += [f"service {service.name}" for service in services if service.name not in reports]
-    deadlines = {consumer.durable for consumer in needed.consumers if consumer.kind is ConsumerKind.DEADLINE}
-    rows = _with_rates(_rows(services, lags, reports, letters), before)
-    if before is None or time.time() - before.orphans_at > ORPHANS_SECONDS:
-        orphaned, looked_at = await _orphans(connection, needed), time.time()
-    else:
-        orphaned, looked_at = before.orphans, before.orphans_at
-    return Overview(
-        at=time.time(),
-        rows=tuple(replace(row, waits=f"{row.service}-{row.name}" in deadlines) for row in rows),
-        streams=tuple(state for state in streams if state),
-        instances={name: len(answers) for name, answers in reports.items()},
-        breakers=_breakers(reports),
-        dead_letters=letters.total,
-        missing=tuple(missing),
-        orphans=orphaned,
-        orphans_at=looked_at,
-        letters=letters,
-    )
+    """Read the state of the mesh once; an earlier reading adds the broker's rates."""
+    readings = Readings(connection, services, split, ANSWERS_SECONDS)
+    try:
+        return await readings.read(before)
+    finally:
+        await readings.stop()
 
 
 def _rows(
@@ -228,19 +272,6 @@ def _breakers(reports: Reports) -> dict[str, str]:
     }
 
 
-async def _reports(connection: Transport, services: Sequence[Service]) -> Reports:
-    """The reports of every instance, by service (`$SRV.STATS.<service>`, which no other service may subscribe to)."""
-    answers = await _all(ask_everybody(connection, f"$SRV.STATS.{service.name}", Stats) for service in services)
-    found = {service.name: list(_service_reports(got)) for service, got in zip(services, answers, strict=True)}
-    return {name: reports for name, reports in found.items() if reports}
-
-
-def _service_reports(answers: Iterable[Stats]) -> Iterable[ServiceReport]:
-    for endpoint in (endpoint for answer in answers for endpoint in answer.endpoints or ()):
-        if endpoint.name == REPORT and (report := read(ServiceReport, endpoint.data)):
-            yield report
-
-
 async def _all(calls: Iterable[Any]) -> list[Any]:
     return list(await asyncio.gather(*calls))
 
@@ -260,42 +291,6 @@ async def _stream(connection: Transport, name: str) -> StreamState | None:
         return None
     state = info["state"]
     return StreamState(name, state["messages"], state["bytes"], state["last_seq"])
-
-
-async def _orphans(connection: Transport, needed: Topology) -> tuple[str, ...]:
-    try:
-        found = await orphans(connection, needed, sorted({consumer.stream for consumer in needed.consumers}))
-    except (Unavailable, ApiError):
-        return ()
-    return tuple(f"{orphan.name}: {orphan}" for orphan in found)
-
-
-async def _letters(
-    connection: Transport, services: Sequence[Service], stream: StreamState | None, before: Overview | None
-) -> LetterCounts:
-    """The dead letters, counted by the broker: a list of their subjects takes it seconds beside many of them."""
-    if before is not None and stream is not None and stream == before.letters.stream:
-        return before.letters
-    try:
-        async with reading(connection, ASK_SECONDS) as reader:
-            by_service = await _counts(reader, [service.name for service in services])
-            reactions = (each for service in services if by_service.get(service.name) for each in service.reactions)
-            by_reaction = await _counts(reader, [name for each in reactions for name in _names(each)])
-    except Unavailable:
-        return LetterCounts()
-    return LetterCounts(stream, by_service, by_reaction)
-
-
-async def _counts(reader: DirectGet, whose: Iterable[str]) -> dict[str, int]:
-    """How many letters there are of each of these services or reactions."""
-    names = list(dict.fromkeys(whose))
-    pages = await _all(reader.page(DEAD_LETTERS, dead_letters_of(name), 1, 1) for name in names)
-    return {name: len(page.messages) + page.pending for name, page in zip(names, pages, strict=True)}
-
-
-def _names(reaction: Reaction) -> list[str]:
-    """A reaction's names, present and former ones, as letters tell them."""
-    return [f"{reaction.service}.{name}" for name in (reaction.name, *reaction.formerly)]
 
 
 async def _ask(connection: Transport, call: str) -> Any:

@@ -30,6 +30,7 @@ class EndpointStats(Answer):
 class Stats(Answer):
     """The answer of one instance to `$SRV.STATS`."""
 
+    id: str = ""
     endpoints: tuple[EndpointStats, ...] | None = None
 
 

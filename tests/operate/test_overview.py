@@ -16,7 +16,7 @@ from rich.console import Console
 
 from jetmesh import Rate
 from jetmesh.commands.top import picture
-from jetmesh.operate.overview import Lag, Overview, ReactionRow, StreamState, look
+from jetmesh.operate.overview import Lag, Overview, ReactionRow, Readings, StreamState, look
 from jetmesh.outcome import DeadLettered, EventsRecorded
 from jetmesh.process.gauges import Gauges
 from jetmesh.runtime.context import connect
@@ -44,23 +44,24 @@ async def _outage(mesh: LocalMesh, count: int) -> None:
 async def test_a_look_counts_what_was_handled_what_failed_and_what_is_dead(mesh_of: MeshOf) -> None:
     tolls, bank = tollgate(), Bank(blacklist={"car-2"})
     mesh = await mesh_of(tolls, dependencies=[Gate(bank)])
-    before = await look(mesh.context.connection, mesh.services)
+    readings = Readings(mesh.context.connection, mesh.services)
+    before = await readings.read()
     for plate in ("car-1", "car-2"):
         await mesh.record(CarArrived(plate=plate))
     await mesh.dead_letters(1)
     await mesh.recorded(TollPaid, "car-1")
     await mesh.settled()
-    row = _row(after := await look(mesh.context.connection, mesh.services, before), "charge")
+    row = _row(after := await readings.read(before), "charge")
     assert row.settled_per_second
     assert min(row.attempts_per_second, row.failed_per_second, row.p50_ms, row.p95_ms) > 0
     assert (row.lag.handled, row.dead_letters, after.dead_letters) == (2, 1, 1)
     assert (after.instances, after.missing) == ({"tolls": 1}, ())
     await mesh.record(CarArrived(plate="car-3"))
-    assert (await look(mesh.context.connection, mesh.services, after)).letters is after.letters
+    assert (await readings.read(after)).letters is after.letters
     bank.blacklist.add("car-4")
     await mesh.record(CarArrived(plate="car-4"))
     await mesh.dead_letters(2)
-    assert (await look(mesh.context.connection, mesh.services, after)).dead_letters == 2
+    assert (await readings.read(after)).dead_letters == 2
 
 
 async def test_an_open_circuit_breaker_and_the_lag_behind_it_are_seen(mesh_of: MeshOf) -> None:

@@ -44,25 +44,48 @@ function followMesh(address) {
     if (news.trouble !== undefined) state(news.trouble ? "broker away" : "live", news.trouble);
   }
   let held = Boolean(document.body.dataset.held);
-  function state(words, why = "") {
+  function state(words, why = "", kind = words === "live" ? "good" : "bad") {
     link.textContent = words;
     link.title = why;
-    link.dataset.state = words === "live" ? "good" : "bad";
-    document.body.classList.toggle("stale", words !== "live");
+    link.dataset.state = kind;
+    document.body.classList.toggle("stale", kind === "bad");
   }
   const hear = (news) => {
     if (!held) show(news);
     else if (news.trouble !== undefined) state(news.trouble ? "broker away" : "live", news.trouble);
   };
-  const start = () => listen(address, { mesh: hear }, (now) => {
-    if (now === "open") state("live");
-    if (now === "lost") state("no connection", "The console does not answer; the page goes on when it does.");
-  });
-  let stop = start();
-  document.addEventListener("visibilitychange", () => {
+  // No room for one more live page: the figures of now are shown, and again after a while.
+  function crowded({ seconds, words }) {
+    end();
+    if (link.dataset.state === "good") state(`every ${seconds} s`, words, "waits");
+    timer = setTimeout(start, seconds * 1000);
+  }
+  async function lost() {
+    state("no connection", "The console does not answer; the page goes on when it does.");
+    const asking = new AbortController();
+    try {
+      const answer = await fetch(address, { redirect: "manual", signal: asking.signal });
+      if (answer.type !== "opaqueredirect" && answer.status !== 401) return;
+      end();
+      state("logged out", "Your session is over: load the page again to log in.");
+    } catch { /* it asks again by itself */ } finally {
+      asking.abort();
+    }
+  }
+  let stop = () => {}, timer;
+  function start() {
+    end();
+    stop = listen(address, { mesh: hear, crowded }, (now) => {
+      if (now === "open") state("live");
+      if (now === "lost") lost();
+    });
+  }
+  function end() {
+    clearTimeout(timer);
     stop();
-    if (!document.hidden) stop = start();
-  });
+  }
+  start();
+  document.addEventListener("visibilitychange", () => document.hidden ? end() : start());
   return { show, hold: () => { held = true; } };
 }
 

@@ -4,7 +4,8 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5000;
 
 /**
- * Server-sent events of `url` until `stop()` or an event `end`. `on` maps the name of an event to what takes its data.
+ * Server-sent events of `url` until `stop()` or an event `end`; at an event `renew` they are asked for anew. `on` maps
+ * the name of an event to what takes its data.
  * `onState` hears "connecting", "open", "lost" and "ended". A browser gives up for good where a server answers with an
  * error or is away: this asks again, sooner at first, with the id of the last event.
  */
@@ -36,6 +37,7 @@ export function follow(url, on, onState = () => {}) {
         take(JSON.parse(event.data));
       });
     }
+    source.addEventListener("renew", open);
     source.addEventListener("end", () => {
       stop();
       onState("ended");
