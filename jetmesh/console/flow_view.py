@@ -59,7 +59,8 @@ async def _events(desk: Desk, user: User, leaving: asyncio.Event) -> AsyncIterat
     with desk.live.opened(user), desk.watch.viewing():
         async for text in _news(desk, leaving):
             yield text
-    yield event("renew", {})
+    if not leaving.is_set():
+        yield event("renew", {})
 
 
 async def _crowded(desk: Desk, why: str) -> str:

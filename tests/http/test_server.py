@@ -2,11 +2,18 @@
 
 import asyncio
 import json
+import socket
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 
+from jetmesh.common.ports import HOST
 from jetmesh.http import Limits
+from jetmesh.http.server import listen, serving
 from jetmesh.testing import until
 from tests.http.parcels import PARCEL, served
 
@@ -99,6 +106,25 @@ async def test_an_idle_connection_ends() -> None:
     async with served(Limits(idle_seconds=1)) as there:
         answer = await there.said(GET, b"\r\n")
     assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system does not have it")
+async def test_a_client_that_takes_nothing_any_more_is_forgotten() -> None:
+    over = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65_536
+        finally:
+            over.set()
+
+    app = Starlette(routes=[Route("/", lambda _: StreamingResponse(endless()))])
+    listener = listen(HOST, 0)
+    async with serving(app, listener, Limits(vanished_seconds=1), asyncio.Event()):
+        with socket.create_connection(listener.getsockname()) as client:
+            client.sendall(GET.replace(b"/parcels/p-9", b"/") + b"\r\n")
+            await asyncio.wait_for(over.wait(), 30)
 
 
 async def test_a_body_that_nobody_wants_does_not_come_for_ever() -> None:
