@@ -116,6 +116,7 @@ async def test_a_client_that_takes_nothing_any_more_is_forgotten() -> None:
         try:
             while True:
                 yield b"x" * 65_536
+                await asyncio.sleep(0)
         finally:
             over.set()
 
