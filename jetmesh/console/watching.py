@@ -26,7 +26,7 @@ AGE_SECONDS_MAX = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class LiveFrame:
     """What a reading tells: the whole, and as an event what differs from the frame before; empty where nothing does."""
 
     number: int
@@ -48,8 +48,8 @@ class Watch:
         self._readings: deque[Overview] = deque(maxlen=round(RATES_SECONDS / EVERY_SECONDS))
         self._reading = asyncio.Lock()
         self._viewers = 0
-        self._frame = Frame(0, {}, "")
-        self._next: asyncio.Future[Frame] | None = None
+        self._frame = LiveFrame(0, {}, "")
+        self._next: asyncio.Future[LiveFrame] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def now(self) -> Overview:
@@ -74,7 +74,7 @@ class Watch:
         finally:
             self._viewers -= 1
 
-    def coming(self) -> "asyncio.Future[Frame]":
+    def coming(self) -> "asyncio.Future[LiveFrame]":
         """What the next reading tells, made once for all who wait; nothing while the broker is away."""
         if self._next is None or self._next.done():
             self._next = asyncio.get_running_loop().create_future()
@@ -95,7 +95,7 @@ class Watch:
         if known["trouble"]:
             known["warnings"] = [self._link.away]
         changed = _difference(self._frame.told, known)
-        self._frame = Frame(self._frame.number + 1, known, event("mesh", changed) if changed else "")
+        self._frame = LiveFrame(self._frame.number + 1, known, event("mesh", changed) if changed else "")
         if self._next and not self._next.done():
             self._next.set_result(self._frame)
 
