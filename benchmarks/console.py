@@ -26,7 +26,7 @@ PART = "console"
 ORDERS_A_SECOND = 10_000 / 60
 WARM_UP_ORDERS = 300
 VIEWERS = 100
-ROUNDS = 2
+ROUNDS = 4
 BROWSER = "chrom"
 """How the programs of Chromium begin, as the kernel names them."""
 
@@ -39,12 +39,22 @@ class Share:
     browser: float
     seconds: float
     memory_bytes: tuple[int, int]
+    heap_bytes: tuple[float, float]
+    """What the page holds, after a garbage collection."""
 
-    @property
-    def grown_in_an_hour(self) -> float:
-        """The growth of the largest resident set, as if it went on."""
-        before, after = self.memory_bytes
+    def in_an_hour(self, sizes: tuple[float, float]) -> float:
+        """The growth, as if it went on."""
+        before, after = sizes
         return (after - before) / self.seconds * 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """What the same burst took: seconds to its last ending, and CPU seconds of the services and the broker until
+    nothing waits any more."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 async def run(count: int, seconds: float, step: Step) -> list[Row]:
@@ -59,26 +69,34 @@ async def run(count: int, seconds: float, step: Step) -> list[Row]:
             async with _browser() as page:
                 first_ms = await _first_view(url, page)
                 step(f"10,000 orders a minute for {seconds:g} s, with a viewer")
-                looked = await _under_load(running, skus, seconds)
+                looked = await _under_load(running, page, skus, seconds)
             step(f"{VIEWERS} viewers")
             async with _viewers(url, VIEWERS):
                 crowd = await _share(running, asyncio.sleep(min(seconds, 15)))
-            ratios = [await _slowdown(running, url, skus, count, number, step) for number in range(ROUNDS)]
-    return _rows(first_ms, looked, crowd, ratios)
+            bursts = [await _bursts(running, url, skus, count, number, step) for number in range(ROUNDS)]
+    return _rows(first_ms, looked, crowd, bursts)
 
 
-def _rows(first_ms: float, looked: Share, crowd: Share, ratios: Sequence[float]) -> list[Row]:
+def _rows(first_ms: float, looked: Share, crowd: Share, bursts: Sequence[tuple[Burst, Burst]]) -> list[Row]:
     load, memory = "10,000 orders a minute, with a viewer", max(looked.memory_bytes)
-    browser = [Row(PART, f"{load}: the browser's share of a core", "Chromium", looked.browser, "%", goal="30 %")]
+    heap, resident = looked.in_an_hour(looked.heap_bytes), looked.in_an_hour(looked.memory_bytes)
+    browser = [
+        Row(PART, f"{load}: the browser's share of a core", "Chromium", looked.browser, "%", goal="30 %"),
+        Row(PART, f"{load}: growth of the page's heap in an hour", "Chromium", heap / MEGABYTE, "MB"),
+    ]
+    times = [with_it.seconds / without.seconds for without, with_it in bursts]
+    cpu = [with_it.cpu_seconds / without.cpu_seconds for without, with_it in bursts]
     return [
         Row(PART, "first view of the flow, from cold", "console", first_ms, "ms", goal="1,000 ms"),
         Row(PART, f"{load}: share of a core", "console", looked.console, "%", memory_bytes=memory, goal="20 %"),
         *(browser if shutil.which("chromium") else []),
-        Row(PART, f"{load}: growth of memory in an hour", "console", looked.grown_in_an_hour / MEGABYTE, "MB"),
+        Row(PART, f"{load}: growth of memory in an hour", "console", resident / MEGABYTE, "MB"),
         Row(PART, f"{VIEWERS} viewers: share of a core", "console", crowd.console, "%",
             memory_bytes=max(crowd.memory_bytes)),
-        Row(PART, "time of the mesh for a burst, with a viewer", "× without", statistics.median(ratios), "×",
-            spread=spread(ratios), goal="1.03 ×"),
+        Row(PART, "time of the mesh for a burst, with a viewer", "× without", statistics.median(times), "×",
+            spread=spread(times), goal="1.03 ×"),
+        Row(PART, "CPU of services and broker for a burst, with a viewer", "× without", statistics.median(cpu), "×",
+            spread=spread(cpu)),
     ]  # fmt: skip
 
 
@@ -125,19 +143,20 @@ async def _first_view(url: str, page: Page | None) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-async def _under_load(running: Running, skus: Sequence[str], seconds: float) -> Share:
+async def _under_load(running: Running, page: Page | None, skus: Sequence[str], seconds: float) -> Share:
     orders = list(workload.good_orders("looked-at", round(ORDERS_A_SECOND * seconds), skus))
 
     async def load() -> None:
         await drive(running.client, orders, ORDERS_A_SECOND)
 
-    found = await _share(running, load())
+    found = await _share(running, load(), page)
     await running.drained()
     return found
 
 
-async def _share(running: Running, work: Awaitable[None]) -> Share:
+async def _share(running: Running, work: Awaitable[None], page: Page | None = None) -> Share:
     """What the console and a browser use while this goes on."""
+    heap = await _heap_bytes(page)
     console, browser, memory = _used(running), _browser_seconds(), running.processes.memory_bytes()["console"]
     began = time.perf_counter()
     await work
@@ -147,7 +166,20 @@ async def _share(running: Running, work: Awaitable[None]) -> Share:
         (_browser_seconds() - browser) / seconds * 100,
         seconds,
         (memory, running.processes.memory_bytes()["console"]),
+        (heap, await _heap_bytes(page)),
     )
+
+
+async def _heap_bytes(page: Page | None) -> float:
+    """What JavaScript holds in the page, once what nobody needs is collected."""
+    if page is None:
+        return 0.0
+    session = await page.context.new_cdp_session(page)
+    await session.send("HeapProfiler.collectGarbage")
+    await session.send("Performance.enable")
+    metrics = (await session.send("Performance.getMetrics"))["metrics"]
+    await session.detach()
+    return next(float(each["value"]) for each in metrics if each["name"] == "JSHeapUsedSize")
 
 
 def _used(running: Running) -> float:
@@ -207,12 +239,17 @@ async def _look(client: httpx.AsyncClient, url: str, begun: asyncio.Event) -> No
             begun.set()
 
 
-async def _slowdown(running: Running, url: str, skus: Sequence[str], count: int, number: int, step: Step) -> float:
-    """How many times as long a burst takes with a viewer as without; every other round begins with the viewer."""
-    seconds = {}
+async def _bursts(
+    running: Running, url: str, skus: Sequence[str], count: int, number: int, step: Step
+) -> tuple[Burst, Burst]:
+    """A burst without a viewer and one with; every other round begins with the viewer."""
+    found = {}
     for looked_at in (False, True) if number % 2 == 0 else (True, False):
         step(f"{count:,} orders {'with' if looked_at else 'without'} a viewer, round {number + 1} of {ROUNDS}")
         burst = list(workload.good_orders(f"{'seen' if looked_at else 'unseen'}-{number}", count, skus))
         async with _viewers(url, int(looked_at)):
-            seconds[looked_at] = (await running.take(burst)).ended_seconds
-    return seconds[True] / seconds[False]
+            before = cpu_seconds(running.broker.pid)
+            taken = await running.take(burst)
+            used = sum(taken.cpu_seconds.values()) + cpu_seconds(running.broker.pid) - before
+        found[looked_at] = Burst(taken.ended_seconds, used)
+    return found[False], found[True]
