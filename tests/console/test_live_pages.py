@@ -27,7 +27,6 @@ async def _page(browser: httpx.AsyncClient, session: str = "") -> AsyncIterator[
         while not (line := await anext(lines)).startswith("data: "):
             pass
         yield not json.loads(line.removeprefix("data: "))["warnings"]
-        await lines.aclose()
 
 
 async def test_a_page_without_room_gets_the_figures_of_now_and_the_reason(
