@@ -1,4 +1,4 @@
-"""`jetmesh dlq`: dead letters, why they failed, and how to replay or discard them."""
+"""`jetmesh dlq`: dead letters, why they failed, and how to replay, discard or bring them back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -23,7 +23,15 @@ from jetmesh.common.terminal import show as show_json
 from jetmesh.common.visible import lines
 from jetmesh.contracts import deployed
 from jetmesh.jetstream.transport import Transport
-from jetmesh.operate.dead_letters import EVERYTHING, DeadLetter, DeadLetters, Filter, LetterGroup, grouped
+from jetmesh.operate.dead_letters import (
+    EVERYTHING,
+    AlreadyHandled,
+    DeadLetter,
+    DeadLetters,
+    Filter,
+    LetterGroup,
+    grouped,
+)
 from jetmesh.operate.replay import Unfit
 
 REACTION = click.option("--reaction", default="", metavar="SERVICE[.REACTION]", help="Only letters of this reaction.")
@@ -43,7 +51,7 @@ BODY_MAX = 4_000
 
 @click.group()
 def dlq() -> None:
-    """Dead letters: list them, show one, replay them to their reaction, or discard them.
+    """Dead letters: list them, show one, replay them to their reaction, discard them, or undo a discard.
 
     Where several apps share a broker, those of the app that --app, JETMESH_APP or pyproject.toml names; those of all
     apps where nothing names one.
@@ -114,21 +122,52 @@ def replay(ids: tuple[int, ...], rate: float | None, dry_run: bool, as_json: boo
 @DRY_RUN
 @JSON
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--why", default="", metavar="TEXT", help="The reason, which the log keeps.")
 @options.app
-def discard(ids: tuple[int, ...], dry_run: bool, as_json: bool, yes: bool, **chosen: Any) -> None:
-    """Remove letters for good. Their events stay unhandled by that reaction."""
+def discard(ids: tuple[int, ...], dry_run: bool, as_json: bool, yes: bool, why: str, **chosen: Any) -> None:
+    """Remove letters. Their events stay unhandled by that reaction.
+
+    `jetmesh dlq undo` brings them back, while the messages that they are about are in their streams.
+    """
     letters = _run(_chosen(ids, **chosen))
     if letters and not (dry_run or yes):
-        click.confirm(f"Remove {_count(letters)} for good?", abort=True, err=True)
+        click.confirm(f"Remove {_count(len(letters))}?", abort=True, err=True)
     if not dry_run:
-        _run(_discard(letters))
+        _run(_discard(letters, why))
     _report(letters, "discarded", dry_run, as_json)
+
+
+@dlq.command()
+@IDS
+@REACTION
+@REASON
+@ALL
+@LIMIT
+@DRY_RUN
+@JSON
+@options.app
+def undo(ids: tuple[int, ...], dry_run: bool, as_json: bool, limit: int | None, app: str, **chosen: Any) -> None:
+    """Bring discarded letters back, as they were.
+
+    Name them by the IDs that they had, which `jetmesh dlq log` shows, or by --reaction and --reason, or use --all. They
+    get new IDs. One whose message has left its stream, or with which something was done since, is reported on stderr;
+    exit 1. A replay can't be undone: the reaction has got the message.
+    """
+    which = _filter(ids, **chosen)
+    done, refused = _run(_bring_back(ids, which, limit, app, dry_run=dry_run))
+    if as_json:
+        _print_json({"brought_back": 0 if dry_run else len(done), "letters": done})
+    else:
+        _print_brought_back(done, dry_run=dry_run)
+    for sequence, reason in refused.items():
+        say(f"letter {sequence} is not brought back: {reason}", err=True)
+    raise SystemExit(bool(refused))
 
 
 @dlq.command()
 @JSON
 def log(as_json: bool) -> None:
-    """Show who replayed and discarded which letters."""
+    """Show who replayed, discarded and brought back which letters."""
 
     async def read() -> list[dict[str, Any]]:
         async with _post() as post:
@@ -138,9 +177,9 @@ def log(as_json: bool) -> None:
     if as_json:
         _print_json(entries)
         return
-    table = _table("when", "who", "did", "letter", "reaction", "event")
+    table = _table("when", "who", "did", "letter", "reaction", "event", "why")
     for entry in entries:
-        cells = (entry[name] for name in ("by", "action", "letter", "reaction", "source"))
+        cells = (entry[name] for name in ("by", "action", "letter", "reaction", "source", "note"))
         table.add_row(_ago(lenient.moment(entry["at"])), *map(field, cells))
     Console().print(table if entries else "nothing was replayed or discarded yet")
 
@@ -171,10 +210,14 @@ async def _services_of_others(connection: Transport, app: str) -> frozenset[str]
 def _chosen(
     ids: tuple[int, ...], reaction: str, reason: str, everything: bool, limit: int | None, app: str
 ) -> Coroutine[Any, Any, list[DeadLetter]]:
+    return _choose(ids, _filter(ids, reaction, reason, everything), limit, app)
+
+
+def _filter(ids: tuple[int, ...], reaction: str, reason: str, everything: bool) -> Filter:
     ways = [bool(ids), bool(reaction or reason), everything]
     if sum(ways) != 1:
         raise click.UsageError("name the letters by ID, by --reaction and --reason, or with --all: one of the three")
-    return _choose(ids, Filter(reaction, reason), limit, app)
+    return Filter(reaction, reason)
 
 
 async def _choose(ids: tuple[int, ...], which: Filter, limit: int | None, app: str = "") -> list[DeadLetter]:
@@ -210,10 +253,39 @@ async def _replay(letters: list[DeadLetter], rate: float | None) -> dict[int, st
     return unfit
 
 
-async def _discard(letters: list[DeadLetter]) -> None:
+async def _discard(letters: list[DeadLetter], why: str) -> None:
     async with _post() as post:
         for letter in letters:
-            await post.discard(letter)
+            await post.discard(letter, why)
+
+
+async def _bring_back(
+    ids: tuple[int, ...], which: Filter, limit: int | None, app: str, *, dry_run: bool
+) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """Undo the discards of these letters; what came back, and why others did not."""
+    done, refused = list[dict[str, Any]](), dict[int, str]()
+    async with _post(app) as post:
+        discards = await post.discards(which)
+        for was in list(ids or discards)[:limit]:
+            try:
+                if was not in discards:
+                    raise Unfit("the log has no discard of it that could be undone (`jetmesh dlq log`)")
+                sequence = 0 if dry_run else await post.bring_back(discards[was].sequence)
+            except (Unfit, AlreadyHandled) as failed:
+                refused[was] = str(failed)
+            else:
+                entry = discards[was].entry
+                done.append({"was": was, "id": sequence, "reaction": entry.reaction, "reason": entry.reason})
+    return done, refused
+
+
+def _print_brought_back(done: list[dict[str, Any]], *, dry_run: bool) -> None:
+    if done:
+        table = _table("was", *([] if dry_run else ["id"]), "reaction", "reason")
+        for each in done:
+            table.add_row(*(field(str(value)) for name, value in each.items() if name != "id" or not dry_run))
+        Console().print(table)
+    say(f"{_count(len(done))} {'would be ' if dry_run else ''}brought back")
 
 
 def _report(letters: list[DeadLetter], action: str, dry_run: bool, as_json: bool) -> None:
@@ -222,11 +294,11 @@ def _report(letters: list[DeadLetter], action: str, dry_run: bool, as_json: bool
         return
     if dry_run and letters:
         Console().print(_table_of_letters(letters))
-    say(f"{_count(letters)} {'would be ' if dry_run else ''}{action}")
+    say(f"{_count(len(letters))} {'would be ' if dry_run else ''}{action}")
 
 
-def _count(letters: list[DeadLetter]) -> str:
-    return "1 letter" if len(letters) == 1 else f"{len(letters)} letters"
+def _count(number: int) -> str:
+    return "1 letter" if number == 1 else f"{number} letters"
 
 
 def summary(letter: DeadLetter) -> dict[str, Any]:
@@ -265,7 +337,7 @@ def _print_json(document: object) -> None:
 def _table(*names: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in names:
-        right = name in ("letters", "id", "attempts")
+        right = name in ("letters", "id", "was", "attempts")
         table.add_column(name, justify="right" if right else "left", no_wrap=name in ("letters", "id", "first", "last"))
     return table
 

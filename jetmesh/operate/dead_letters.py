@@ -186,8 +186,14 @@ class Filter:
 
     def takes(self, letter: DeadLetter) -> bool:
         """Whether it selects the letter."""
-        mine = self.reaction in ("", letter.reaction, letter.service)
-        text = f"{letter.error_type}: {letter.reason}\n{letter.kind}"
+        return self._fits(letter.reaction, f"{letter.error_type}: {letter.reason}\n{letter.kind}")
+
+    def takes_entry(self, entry: Entry) -> bool:
+        """Whether it selects the letter that an entry of the log is about."""
+        return self._fits(entry.reaction, entry.reason)
+
+    def _fits(self, reaction: str, text: str) -> bool:
+        mine = self.reaction in ("", reaction, reaction.partition(".")[0])
         return mine and self.reason.lower() in text.lower()
 
     @property
@@ -345,6 +351,20 @@ class DeadLetters:
             BROUGHT_BACK, entry.reaction, entry.letter, entry.source, entry.reason, batch_id=batch_id, undoes=sequence
         )
         await self.operators.write(subject, undone, Guard(names.dead_log(subject), sequence))
+        return found
+
+    async def discards(self, which: Filter = EVERYTHING) -> dict[int, LoggedEntry]:
+        """The entries of the discards that were not undone yet, by the sequences that their letters had, oldest first.
+
+        Raises:
+            Unavailable: the stream does not answer.
+        """
+        found: dict[int, LoggedEntry] = {}
+        async for logged in self.entries():
+            if logged.entry.action == DISCARDED and which.takes_entry(logged.entry):
+                found[logged.entry.letter] = logged
+            elif logged.entry.undoes:
+                found.pop(logged.entry.letter, None)
         return found
 
     async def refuse(self, letter: DeadLetter, why: str, batch_id: str) -> None:

@@ -96,6 +96,11 @@ CASES: dict[str, list[Case]] = {
     ],
     "dlq log": [Case("dlq log"), Case("dlq log --json")],
     "dlq discard": [Case("dlq discard --all --dry-run --json"), Case("dlq discard --limit 20 --reaction orders --yes")],
+    "dlq undo": [
+        Case("dlq undo --all --dry-run", (0, 1)),
+        Case("dlq undo --all --json", (0, 1)),
+        Case("dlq undo 99999999", (1,)),
+    ],
     "archive": [
         Case("archive --older-than 0s --dry-run --to {tmp}/archive"),
         Case("archive --older-than 0s --to {tmp}/archive --json"),

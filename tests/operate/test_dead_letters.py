@@ -172,6 +172,38 @@ async def test_the_command_asks_before_it_discards_and_wants_to_know_which(mesh_
     assert await _letters(mesh) == []
 
 
+async def test_a_discard_is_undone_by_the_command_as_in_the_console(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    first, second = await _refuse(mesh, bank, "car-1", "car-2")
+    assert (await _dlq(mesh, "discard", "--all", "--yes", "--why", "test cars"))[0] == 0
+    status, output = await _dlq(mesh, "undo", str(first.sequence), "99", "--json")
+    assert (status, json.loads(output)["brought_back"]) == (1, 1)
+    (back,) = await _letters(mesh)
+    assert (back.subject, back.data, back.reason) == (first.subject, first.data, first.reason)
+    status, output = await _dlq(mesh, "undo", "--reason", "blacklist")
+    assert (status, b"1 letter brought back" in output) == (0, True)
+    assert {one.subject for one in await _letters(mesh)} == {first.subject, second.subject}
+    done = [(entry.action, entry.note, entry.letter, bool(entry.undoes)) for entry in await _post(mesh).log()]
+    assert done == [
+        *[("discarded", "test cars", letter.sequence, False) for letter in (first, second)],
+        *[("brought back", "", letter.sequence, True) for letter in (first, second)],
+    ]
+    assert await _post(mesh).discards() == {}
+
+
+async def test_what_the_log_would_undo_is_told_before_it_is_done(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    await _post(mesh).discard(letter)
+    assert list(await _post(mesh).discards(Filter("tolls.charge", "BLACKLIST"))) == [letter.sequence]
+    assert await _post(mesh).discards(Filter("tolls.note")) == {}
+    status, output = await _dlq(mesh, "undo", "--all", "--dry-run")
+    assert (status, b"1 letter would be brought back" in output) == (0, True)
+    assert await _letters(mesh) == []
+
+
 async def _dlq(mesh: LocalMesh, *arguments: str) -> tuple[int, bytes]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "jetmesh", "dlq", *arguments),
