@@ -59,8 +59,9 @@ async def console(
     """The application, for as long as the block runs."""
     access = Access(settings)
     letters = Letters(link, [service.name for service in services])
-    watch, recorded = Watch(link, services), RecordedMinutes(link, services)
-    desk = Desk(services, link, watch, recorded, access, letters, LivePages(settings), places, added)
+    watch = Watch(link, services, discreet=settings.console_hide_bodies)
+    recorded, live = RecordedMinutes(link, services), LivePages(settings)
+    desk = Desk(services, link, watch, recorded, access, letters, live, places, added)
     app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:

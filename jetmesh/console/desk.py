@@ -84,6 +84,12 @@ class Desk:
         context = self.link.context
         return DeadLetters(context.connection, context.publisher, request.scope["user"].name)
 
+    def sees_bodies(self, request: Request) -> bool:
+        """Whether the user who asks may read what bodies say: also headers, and the texts of errors, which may repeat
+        it."""
+        user: User | None = request.scope.get("user")
+        return user is not None and self.access.sees_bodies(user)
+
     def page(self, request: Request, template: str, *, status: int = 200, **known: Any) -> Response:
         """A page from a template."""
         user: User | None = request.scope.get("user")
@@ -96,6 +102,7 @@ class Desk:
             query=request.url.query,
             user=user,
             may_act=bool(user and self.access.may_act(user)),
+            sees_bodies=self.sees_bodies(request),
             form_token=self.access.form_token(user) if user else "",
             has_login=self.access.has_login,
             address=self.link.address,

@@ -40,7 +40,7 @@ async def at(request: Request) -> Response:
 
 async def _now(desk: Desk) -> dict[str, Any]:
     try:
-        return told(await desk.watch.now())
+        return desk.watch.told(await desk.watch.now())
     except Unavailable:
         return told(None) | {"warnings": [desk.link.away]}
 

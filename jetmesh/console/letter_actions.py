@@ -15,8 +15,8 @@ from jetmesh.console.access import NotAllowed
 from jetmesh.console.batches import Batch
 from jetmesh.console.desk import Desk, back, desk_of, form
 from jetmesh.console.jobs import LetterJob, LetterStep, bringing_back, discarding, replaying
+from jetmesh.console.letter_contract import LetterContract
 from jetmesh.console.letters_view import CANARIES, existing
-from jetmesh.jetstream.subject import Subject
 from jetmesh.operate.dead_letters import AlreadyHandled, DeadLetter, DeadLetters
 from jetmesh.operate.operator_log import BatchNote, BatchState
 from jetmesh.operate.replay import Unfit
@@ -127,9 +127,8 @@ async def _edited(request: Request) -> Response:
     fields, desk = await form(request), desk_of(request)
     found = await existing(desk, request)
     text, seen = fields.get("body", ""), lenient.whole(fields.get("seen", ""))
-    data, event_type = text.encode(), desk.event_type(Subject.parse(found.source).type)
-    complaints = body.complaints_of(data, event_type) if event_type else []
-    if complaints or fields.get("step") != "send":
+    data = text.encode()
+    if LetterContract(desk, found).complaints(data) or fields.get("step") != "send":
         return _edit_page(request, desk, found, text, seen, is_checked=True)
     diff = "\n".join(f"{line.sign or ' '} {line.text}" for line in body.difference(found.data, data))
     try:
@@ -142,12 +141,11 @@ async def _edited(request: Request) -> Response:
 def _edit_page(
     request: Request, desk: Desk, letter: DeadLetter, text: str, seen: int, *, is_checked: bool = False
 ) -> Response:
-    data, event_type = text.encode(), desk.event_type(Subject.parse(letter.source).type)
-    shown = body.shown(data, event_type)
+    data, contract = text.encode(), LetterContract(desk, letter)
     return desk.page(
-        request, "edit.html", letter=letter, text=text, seen=seen, event_type=event_type, body=shown,
-        is_checked=is_checked, diff=body.difference(letter.data, data) if is_checked else [],
-        complaints=body.complaints_of(data, event_type) if event_type else [],
+        request, "edit.html", letter=letter, text=text, seen=seen, event_type=contract.event_type,
+        body=contract.shown(data), is_checked=is_checked, complaints=contract.complaints(data),
+        diff=body.difference(letter.data, data) if is_checked else [],
     )  # fmt: skip
 
 

@@ -44,6 +44,10 @@ class LetterKind:
     kind: str
     frame: str
 
+    def said(self, *, sees: bool) -> str:
+        """The error; without its text for those who see no bodies."""
+        return self.kind if sees else self.kind.partition(":")[0]
+
     @property
     def id(self) -> str:
         """A short name of it, for addresses."""

@@ -10,12 +10,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jetmesh.common import lenient
-from jetmesh.console import body
+from jetmesh.console import search_view
 from jetmesh.console.batches import Batch
 from jetmesh.console.desk import Desk, desk_of, said
 from jetmesh.console.jobs import LetterJob
+from jetmesh.console.letter_contract import LetterContract
 from jetmesh.console.letters import FailureGroup
-from jetmesh.jetstream.subject import Subject
 from jetmesh.operate.dead_letters import DeadLetter
 
 PAGE = 50
@@ -31,11 +31,6 @@ class LetterRow:
     sequence: int
     letter: DeadLetter
     is_again: bool
-
-    @property
-    def key(self) -> str:
-        """The key of its event."""
-        return Subject.parse(self.letter.source).key
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,8 @@ async def groups(request: Request) -> Response:
     desk = desk_of(request)
     await desk.letters.refresh()
     reaction, text = (request.query_params.get(name, "") for name in ("reaction", "text"))
-    found = [group for group in desk.letters.largest if _is_wanted(group, reaction, text)]
+    sees = desk.sees_bodies(request)
+    found = [group for group in desk.letters.largest if _is_wanted(group, reaction, text, sees=sees)]
     reactions = sorted({group.name.reaction for group in desk.letters.groups.values()})
     return desk.page(
         request, "letters.html", groups=found, reactions=reactions, reaction=reaction, text=text,
@@ -102,10 +98,10 @@ async def groups(request: Request) -> Response:
     )  # fmt: skip
 
 
-def _is_wanted(group: FailureGroup, reaction: str, text: str) -> bool:
+def _is_wanted(group: FailureGroup, reaction: str, text: str, *, sees: bool) -> bool:
     name = group.name
     mine = reaction in ("", name.reaction, name.reaction.partition(".")[0])
-    return mine and text.lower() in f"{name.kind}\n{name.frame}".lower()
+    return mine and text.lower() in f"{name.said(sees=sees)}\n{name.frame}".lower()
 
 
 def _undo(request: Request) -> int:
@@ -147,13 +143,17 @@ async def letter(request: Request) -> Response:
     """One letter, whole."""
     desk = desk_of(request)
     found = await existing(desk, request)
-    event_type = desk.event_type(Subject.parse(found.source).type)
-    sees = desk.access.sees_bodies(request.scope["user"])
+    contract = LetterContract(desk, found)
     return desk.page(
-        request, "letter.html", letter=found, event_type=event_type, sees_bodies=sees,
-        body=body.shown(found.data, event_type) if sees else None, key=Subject.parse(found.source).key,
+        request, "letter.html", letter=found, event_type=contract.event_type, key=contract.key,
+        body=contract.shown(found.data) if desk.sees_bodies(request) else None, has_message=_has_message(desk, found),
         is_again=desk.letters.is_again(found.sequence), error=said(request, "error"),
     )  # fmt: skip
+
+
+def _has_message(desk: Desk, letter: DeadLetter) -> bool:
+    """Whether the console shows the message that a letter is about, if it is there."""
+    return search_view.shows(desk, letter.position[0], letter.source)
 
 
 async def existing(desk: Desk, request: Request) -> DeadLetter:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from jetmesh.common import lenient
 from jetmesh.console.desk import Desk, desk_of, said
 from jetmesh.operate.dead_letters import LoggedEntry
-from jetmesh.operate.operator_log import BATCH
+from jetmesh.operate.operator_log import BATCH, REFUSED
 from jetmesh.runtime.origin import origin_of
 
 PAGE = 50
@@ -24,8 +24,9 @@ COLUMNS = (
     "batch_id", "state", "total", "succeeded", "gone", "refused",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-BODIES = frozenset({"body", "diff", "headers"})
-"""What a viewer does not see where bodies are hidden."""
+BODIES = {"body", "diff", "headers", "reason"}
+OF_BATCHES = {"words", "trouble"}
+"""What a viewer does not see where bodies are hidden: also the texts of errors, which may repeat what a body says."""
 
 
 async def log(request: Request) -> Response:
@@ -42,7 +43,7 @@ async def log(request: Request) -> Response:
         request, "log.html", entries=entries, count=len(known), before=before, is_whole=is_whole,
         others=len(desk.letters.log) - len(known),
         next_before=known[start] if start else 0, undone=desk.letters.undone, progress=desk.letters.progress,
-        sees_bodies=desk.access.sees_bodies(request.scope["user"]), error=said(request, "error"),
+        error=said(request, "error"),
     )  # fmt: skip
 
 
@@ -74,17 +75,26 @@ async def _json(desk: Desk, request: Request) -> AsyncIterator[str]:
 async def _rows(desk: Desk, request: Request) -> AsyncIterator[dict[str, Any]]:
     """The entries about the app's own services."""
     services = {service.name for service in desk.services}
-    hidden = frozenset() if desk.access.sees_bodies(request.scope["user"]) else BODIES
+    sees = desk.sees_bodies(request)
     async for logged in desk.post(request).entries():
         if origin_of(logged.subject).service in services:
-            yield _row(logged, hidden)
+            row = _row(logged)
+            yield row if sees else _without_bodies(row)
 
 
-def _row(logged: LoggedEntry, hidden: frozenset[str]) -> dict[str, Any]:
+def _row(logged: LoggedEntry) -> dict[str, Any]:
     found = {"sequence": logged.sequence, **asdict(logged.entry)}
     if logged.entry.action != BATCH:
         del found["batch"]
-    return {name: value for name, value in found.items() if name not in hidden}
+    return found
+
+
+def _without_bodies(row: dict[str, Any]) -> dict[str, Any]:
+    hidden = BODIES | ({"note"} if row["action"] == REFUSED else set())
+    found = {name: value for name, value in row.items() if name not in hidden}
+    if batch := found.get("batch"):
+        found["batch"] = {name: value for name, value in batch.items() if name not in OF_BATCHES}
+    return found
 
 
 def _line(cells: Sequence[object]) -> str:

@@ -14,17 +14,34 @@ from starlette.responses import Response
 from jetmesh.console.access import NotAllowed
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.event import INTAKE
-from jetmesh.jetstream.direct_get import reading
+from jetmesh.jetstream.direct_get import Stored, reading
+from jetmesh.jetstream.subject import Subject, covers
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.archive_place import ArchivePlace
+from jetmesh.operate.foreign_messages import ForeignMessages, read_of_others
 from jetmesh.operate.json_path import Condition, WrongPath
-from jetmesh.operate.message_search import SearchPart, SearchPlace, StreamPlace, Wanted, search
+from jetmesh.operate.message_search import (
+    About,
+    SearchPart,
+    SearchPlace,
+    StreamPlace,
+    Wanted,
+    about_of,
+    search,
+    source_of,
+)
+from jetmesh.runtime.origin import origin_of
 from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS, dead_letters_of
 from jetmesh.topology.provision import histories
 from jetmesh.topology.streams import outside
 
-WHERE = {"streams": "streams", "letters": "dead letters", "archive": "archive"}
+WHERE = {
+    "streams": "streams",
+    "others": "streams of others",
+    "letters": "dead letters",
+    "archive": "archive",
+}
 AGO = re.compile(r"(\d{1,9})\s*([smhd])")
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 TIME = "write 2026-11-30T06:00Z, or 15m, 2h, 3d for so long ago"
@@ -44,7 +61,7 @@ async def searched(request: Request) -> Response:
     found, error = SearchPart(), ""
     try:
         wanted = _wanted(asked)
-        if (wanted.path or wanted.header[0]) and not desk.access.sees_bodies(request.scope["user"]):
+        if (wanted.path or wanted.header[0]) and not desk.sees_bodies(request):
             raise NotAllowed(403, "Headers and bodies are hidden from viewers, and so is the search in them.")
         found = await _found(desk, request, wanted, where)
     except WrongField as wrong:
@@ -104,8 +121,11 @@ async def _found(desk: Desk, request: Request, wanted: Wanted, where: Sequence[s
         archive = await archive_of(desk, [stream for stream, _ in spots]) if "archive" in where else None
         if len(at) != len(spots) + bool(archive):
             at, looked = [""] * (len(spots) + 1), 0
+        foreign = ForeignMessages(desk.services, wanted.type)
+        abouts = (_about(foreign, stream) for stream, _ in spots)
         places: list[SearchPlace] = [
-            StreamPlace(connection, reader, spot, wanted, each) for spot, each in zip(spots, at, strict=False)
+            StreamPlace(connection, reader, spot, wanted, each, about)
+            for spot, each, about in zip(spots, at, abouts, strict=False)
         ]
         places += [ArchivePlace(archive, wanted, at[-1])] if archive else []
         return await search(places, wanted, looked, request.is_disconnected)
@@ -119,9 +139,57 @@ def _streams(desk: Desk, wanted: Wanted, where: Sequence[str]) -> list[tuple[str
         found += [(part, subject) for part in streams_of(desk, wanted.type) for subject in _recorded(wanted)]
         entities = sorted({entity for service in services for entity in outside(service)})
         found += [(INTAKE, subject) for entity in entities for subject in _outside(wanted, entity)]
+    if "others" in where:
+        found += others(desk, wanted.type, wanted.key)
     if "letters" in where:
         found += [(DEAD_LETTERS, dead_letters_of(service.name)) for service in services]
     return found
+
+
+def reads(desk: Desk, stream: str) -> bool:
+    """Whether the app reads a stream, or records in it."""
+    return stream in {INTAKE, *streams_of(desk), *read_of_others(desk.services, desk.link.context.settings.split)}
+
+
+def shows(desk: Desk, stream: str, subject: str) -> bool:
+    """Whether the console shows a message of a stream: of another's stream those alone that the app reads."""
+    read = read_of_others(desk.services, desk.link.context.settings.split)
+    return stream in {INTAKE, *streams_of(desk)} or any(covers(each, subject) for each in read.get(stream, ()))
+
+
+def others(desk: Desk, event: str = "", key: str = "") -> list[tuple[str, str]]:
+    """The streams of others with the subjects that the app reads of them; those that may hold a type or a key."""
+    listened = ForeignMessages(desk.services, event).subjects
+    foreign = ForeignMessages(desk.services).subjects
+    found = [(stream, subject) for stream, subjects in listened.items() for subject in subjects]
+    for stream, subjects in read_of_others(desk.services, desk.link.context.settings.split).items():
+        read = [subject for subject in subjects if subject not in foreign.get(stream, ())]
+        found += [(stream, each) for subject in read for each in _narrowed(subject, event, key)]
+    return found
+
+
+def _narrowed(subject: str, event: str, key: str) -> list[str]:
+    """Of a subject of events, those that may be of this type and key."""
+    of = Subject.parse(subject).type
+    if "*" in of or subject == ">":
+        return _recorded(Wanted(type=event, key=key))
+    if event not in ("", of):
+        return []
+    return _recorded(Wanted(type=of, key=key)) if key else [subject]
+
+
+def _about(foreign: ForeignMessages, stream: str) -> About:
+    """Who says what a message of a stream is about: its subject, or for a foreign one a decoder."""
+
+    listened = frozenset(foreign.subjects)
+
+    def about(message: Stored) -> tuple[str, str]:
+        at = origin_of(message.subject).stream if stream == DEAD_LETTERS else stream
+        if at not in listened:
+            return about_of(message)
+        return foreign.about(at, message._replace(subject=source_of(message)))
+
+    return about if listened else about_of
 
 
 def streams_of(desk: Desk, event: str = "") -> list[str]:

@@ -94,11 +94,11 @@ def unread(services: Sequence[Service]) -> dict[str, dict[str, Any]]:
     return {f"{each.service}.{each.name}": told for service in services for each in service.reactions}
 
 
-def told(overview: Overview | None) -> dict[str, Any]:
-    """All that the picture shows; of a broker that is away nothing."""
+def told(overview: Overview | None, *, discreet: bool = False) -> dict[str, Any]:
+    """All that the picture shows; of a broker that is away nothing. If `discreet`, without the texts of errors."""
     if overview is None:
         return {"cells": {}, "totals": {}, "warnings": []}
-    return {"cells": cells(overview), "totals": totals(overview), "warnings": warnings(overview)}
+    return {"cells": cells(overview), "totals": totals(overview), "warnings": warnings(overview, discreet=discreet)}
 
 
 def totals(overview: Overview) -> dict[str, str]:
@@ -112,9 +112,11 @@ def totals(overview: Overview) -> dict[str, str]:
     }
 
 
-def warnings(overview: Overview) -> list[str]:
+def warnings(overview: Overview, *, discreet: bool = False) -> list[str]:
     """What is not as it should be, a sentence each."""
-    found = [f"The circuit breaker {name} is {state}." for name, state in overview.breakers.items()]
+    parts = 2 if discreet else None  # the state and the error's type
+    breakers = {name: state.split(":")[:parts] for name, state in overview.breakers.items()}
+    found = [f"The circuit breaker {name} is {':'.join(words)}." for name, words in breakers.items()]
     if overview.missing:
         found.append(f"No answer from {', '.join(overview.missing)}.")
     found += [f"{row.service}.{row.name} is {row.lag.paused}." for row in overview.rows if row.lag.paused]

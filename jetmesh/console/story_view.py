@@ -9,14 +9,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jetmesh.console import body, search_view
+from jetmesh.console.body import ShownBody
 from jetmesh.console.contracts_view import described, fields_of
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.waterfall import bars
-from jetmesh.event import INTAKE
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.operate import span_source
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.dead_letters import DeadLetter, letter_of
+from jetmesh.operate.foreign_messages import DecodedMessage, ForeignMessages
 from jetmesh.operate.key_history import StoryEvent, whole
 from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
 from jetmesh.topology.names import DEAD_LETTERS, letters_about
@@ -73,8 +74,8 @@ async def message(request: Request) -> Response:
     """One message of a stream, whole."""
     desk = desk_of(request)
     stream, sequence = request.path_params["stream"], request.path_params["sequence"]
-    if stream not in {INTAKE, *search_view.streams_of(desk)}:
-        raise HTTPException(404, f"The app has no stream of events {stream}.")
+    if not search_view.reads(desk, stream):
+        raise HTTPException(404, f"The app has no stream {stream}, and reads none of this name.")
     page = await desk.link.context.direct_get.page(stream, ">", sequence, 1)
     archive = await search_view.archive_of(desk, [stream])
     found = next((each for each in page.messages if each.sequence == sequence), None)
@@ -82,12 +83,21 @@ async def message(request: Request) -> Response:
     found = row.stored() if row else found
     if found is None:
         raise HTTPException(404, f"{stream} has no message {sequence}, and the archive has none; it may be removed.")
-    sees, event_type = desk.access.sees_bodies(request.scope["user"]), desk.event_type(found.type)
-    shown = body.shown(found.data, event_type) if sees else None
+    if not search_view.shows(desk, stream, found.subject):
+        raise HTTPException(404, f"The app does not read {found.subject} of {stream}.")
+    decoded = list(ForeignMessages(desk.services).decoded(stream, found))
+    event_type = None if decoded else desk.event_type(found.type)
+    shown = body.shown(found.data, event_type) if desk.sees_bodies(request) else None
     return desk.page(
-        request, "message.html", stream=stream, message=found, body=shown, event_type=event_type, sees_bodies=sees,
+        request, "message.html", stream=stream, message=found, body=shown, event_type=event_type,
         is_archived=row is not None, fields=fields_of(desk, found.type), described=described,
+        decoded=[(each, _event_of(each)) for each in decoded],
     )  # fmt: skip
+
+
+def _event_of(decoded: DecodedMessage) -> ShownBody | None:
+    """The body of the event that a reaction makes of a foreign message."""
+    return body.shown(decoded.event.model_dump_json().encode()) if decoded.event else None
 
 
 ROUTES = [Route("/mesh/story", story), Route("/mesh/messages/{stream}/{sequence:int}", message)]

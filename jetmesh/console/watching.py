@@ -41,8 +41,9 @@ class LiveFrame:
 class Watch:
     """The newest readings, and those who wait for the next."""
 
-    def __init__(self, link: Link, services: Sequence[Service]) -> None:
-        self._link, self._services = link, services
+    def __init__(self, link: Link, services: Sequence[Service], *, discreet: bool = False) -> None:
+        """If `discreet`, nobody is told the texts of errors."""
+        self._link, self._services, self._discreet = link, services, discreet
         self.past = Past()
         self._mesh: Readings | None = None
         self._readings: deque[Overview] = deque(maxlen=round(RATES_SECONDS / EVERY_SECONDS))
@@ -62,6 +63,10 @@ class Watch:
             self._link.require()
             is_fresh = bool(self._readings) and time.time() - self._readings[-1].at < EVERY_SECONDS
             return self._readings[-1] if is_fresh else await self._look()
+
+    def told(self, overview: Overview) -> dict[str, Any]:
+        """What the pages say of a reading."""
+        return told(overview, discreet=self._discreet)
 
     @contextlib.contextmanager
     def viewing(self) -> Iterator[None]:
@@ -87,7 +92,8 @@ class Watch:
             with contextlib.suppress(Unavailable, TimeoutError):
                 async with self._reading:
                     found = await self._look()
-            self._tell(told(found) | {"trouble": self._link.trouble})
+            known = told(None) if found is None else self.told(found)
+            self._tell({**known, "trouble": self._link.trouble})
             await asyncio.sleep(max(0.0, begun + EVERY_SECONDS - time.monotonic()))
 
     def _tell(self, known: dict[str, Any]) -> None:
@@ -106,7 +112,7 @@ class Watch:
         found = await self._mesh.read(self._before())
         self._readings.append(found)
         if self.past.takes(found.at):
-            self.past.keep(found.at, told(found))
+            self.past.keep(found.at, self.told(found))
         return found
 
     def _before(self) -> Overview | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.archive.row import Row
-from jetmesh.operate.message_search import PAGE, Wanted
+from jetmesh.operate.message_search import PAGE, Wanted, about_of
 
 NAME = "archive"
 AT = re.compile(r"(\d{1,18})-(\d{1,18})-([\w-]+)")
@@ -21,6 +21,7 @@ class ArchivePlace:
 
     def __init__(self, archive: Archive, wanted: Wanted, at: str = "") -> None:
         self.name, self.at, self._at = NAME, at, at
+        self.about = about_of
         self._archive, self._wanted = archive, wanted
         self._buffer, self._is_over = deque[Row](), False
 

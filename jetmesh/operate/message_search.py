@@ -28,6 +28,7 @@ PAGE, PAGE_BYTES_MAX = 500, 4 << 20
 HITS_MAX, LOOKED_MAX, SECONDS_MAX = 50, 5_000, 1.5
 """What one part of a search finds, looks at, and takes, at most."""
 LETTER = dead_letter("")
+About = Callable[[Stored], tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,11 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
 
-    def finds(self, message: Stored) -> "list[str] | None":
-        """What of the message was looked for, in words; None if it does not fit."""
-        subject = Subject.parse(source_of(message))
-        if (self.type and subject.type != self.type) or (self.key and subject.key != self.key):
+    def finds(self, message: Stored, about: tuple[str, str]) -> "list[str] | None":
+        """What of the message was looked for, in words; None if it does not fit. It is about an event of a type and
+        a key."""
+        event, key = about
+        if (self.type and event != self.type) or (self.key and key != self.key):
             return None
         if self.trace and trace_of(message) != self.trace:
             return None
@@ -72,6 +74,13 @@ class Wanted:
         return [str(value) for value in self.path.found_in(document)[:3]] or None
 
 
+def about_of(message: Stored) -> tuple[str, str]:
+    """The type and the key of the event in a message, of a dead letter those of the event that it is about; the key is
+    empty for what came from outside."""
+    subject = Subject.parse(source_of(message))
+    return subject.type, subject.key
+
+
 def source_of(message: Stored) -> str:
     """The subject of a message; of a dead letter that of the message that it is about."""
     return message.headers.get(Jetmesh.SUBJECT, "") if message.subject.startswith(LETTER) else message.subject
@@ -91,16 +100,8 @@ class Hit:
     stream: str
     message: Stored
     found: Sequence[str]
-
-    @property
-    def type(self) -> str:
-        """The type of the event, of a dead letter that of the event that it is about."""
-        return Subject.parse(source_of(self.message)).type
-
-    @property
-    def key(self) -> str:
-        """Its key; empty for what came from outside."""
-        return Subject.parse(source_of(self.message)).key
+    type: str
+    key: str
 
 
 class SearchPlace(Protocol):
@@ -121,16 +122,27 @@ class SearchPlace(Protocol):
         """Go past it."""
         ...
 
+    def about(self, message: Stored) -> tuple[str, str]:
+        """The type and the key of the event in a message."""
+        ...
+
 
 class StreamPlace:
     """The messages of a stream on a subject, backwards."""
 
     def __init__(
-        self, connection: Transport, reader: DirectGet, where: tuple[str, str], wanted: Wanted, at: str = ""
+        self,
+        connection: Transport,
+        reader: DirectGet,
+        where: tuple[str, str],
+        wanted: Wanted,
+        at: str = "",
+        about: About = about_of,
     ) -> None:
         (self.name, self._subject), self.at = where, at
         self._connection, self._reader, self._wanted = connection, reader, wanted
         self._buffer = deque[Stored]()
+        self.about = about
         self._high, self._low, self._width = 0, 1, WINDOW
 
     async def open(self) -> int:
@@ -210,8 +222,11 @@ async def search(
         if head := await _head(number, places[number]):
             heappush(heads, head)
         found.looked, found.left = found.looked + 1, max(0, found.left - 1)
-        if not is_marker(message.subject) and (what := wanted.finds(message)) is not None:
-            found.hits.append(Hit(places[number].name, stream, message, what))
+        if is_marker(message.subject):
+            continue
+        about = places[number].about(message)
+        if (what := wanted.finds(message, about)) is not None:
+            found.hits.append(Hit(places[number].name, stream, message, what, *about))
     found.goes_on = [place.at for place in places] if heads else ()
     found.left = found.left if heads else 0
     return found

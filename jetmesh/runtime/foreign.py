@@ -15,7 +15,6 @@ from jetmesh.failure import BrokenContract
 from jetmesh.foreign import ForeignMessage, Listens
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.reaction import Reaction
-from jetmesh.telemetry.spans import Attempt
 
 
 def envelope_of(reaction: Reaction) -> Callable[[RawDelivery], Envelope]:
@@ -30,14 +29,14 @@ def envelope_of(reaction: Reaction) -> Callable[[RawDelivery], Envelope]:
     return envelope
 
 
-def decode(reaction: Reaction, listens: Listens) -> Callable[[Attempt], Event]:
-    """Makes the event of an attempt. Whatever the decoder raises is Permanent: the message stays what it is."""
+def decoder(reaction: Reaction, listens: Listens) -> Callable[[RawDelivery], Event]:
+    """Makes the event of a message. Whatever the decoder raises is Permanent: the message stays what it is."""
     (event_type,) = reaction.events
     names = listens.names
 
-    def made(attempt: Attempt) -> Event:
-        tokens = attempt.delivery.subject.split(".")
-        message = _message(attempt.delivery, {name: tokens[place] for name, place in names.items()})
+    def made(delivery: RawDelivery) -> Event:
+        tokens = delivery.subject.split(".")
+        message = _message(delivery, {name: tokens[place] for name, place in names.items()})
         return _decoded(message, event_type, listens) if listens.decode else _read(message, event_type)
 
     return made

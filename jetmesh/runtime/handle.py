@@ -45,7 +45,7 @@ def decode(binding: Binding) -> Callable[[Attempt], None]:
     position. What breaks its contract, or has another key than its subject, is Permanent."""
     types, form = binding.types, binding.reaction.form
     if listens := binding.reaction.listens:
-        return _foreign(foreign.decode(binding.reaction, listens))
+        return _foreign(foreign.decoder(binding.reaction, listens))
 
     def down(attempt: Attempt) -> None:
         if attempt.fault is not None:
@@ -67,11 +67,11 @@ def decode(binding: Binding) -> Callable[[Attempt], None]:
     return down
 
 
-def _foreign(made: Callable[[Attempt], Event]) -> Callable[[Attempt], None]:
+def _foreign(made: Callable[[RawDelivery], Event]) -> Callable[[Attempt], None]:
     def down(attempt: Attempt) -> None:
         if attempt.fault is not None:
             raise attempt.fault
-        _begun_outside(attempt, made(attempt))
+        _begun_outside(attempt, made(attempt.delivery))
 
     return down
 

@@ -75,29 +75,33 @@ def _rows(page: str) -> list[str]:
 
 async def test_messages_are_found_by_each_field_and_where_they_are(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
     mesh, browser = await _cars(mesh_of, console_of, 4)
-    assert len(_rows(await _search(browser))) == 3 + 1
+    assert len(_rows(await _search(browser))) == 3 + 4 + 1
+    assert len(_rows(await _search(browser, type="cars.arrived", **{"in": "others"}))) == 4
+    (other,) = _rows(await _search(browser, about="car-2", **{"in": "others"}))
+    assert other.startswith("messages/CARS/")
+    assert "against the contract of cars.arrived" in (await browser.get(f"/mesh/{other}")).text
     assert len(_rows(await _search(browser, type="tolls.paid"))) == 3
     assert _rows(await _search(browser, path="plate = car-2", type="tolls.paid")) == _rows(
-        await _search(browser, about="car-2")
+        await _search(browser, about="car-2", **{"in": "streams"})
     )
-    assert _rows(await _search(browser, path="plate ~ CAR-4")) == ["letters/1"]
+    assert "letters/1" in _rows(await _search(browser, path="plate ~ CAR-4"))
     assert _rows(await _search(browser, header="jetmesh-reason: blacklist")) == ["letters/1"]
     assert _rows(await _search(browser, header="ce-id: nothing")) == []
     assert _rows(await _search(browser, **{"in": "letters"})) == ["letters/1"]
     assert _rows(await _search(browser, about="car-4", **{"in": "streams"})) == []
     await mesh.publish("cars.arrived.car-9", "{}", {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
     await mesh.dead_letters(2)
-    assert _rows(await _search(browser, trace="AB" * 16)) == ["letters/2"]
+    assert _rows(await _search(browser, trace="AB" * 16, **{"in": ["letters", "archive"]})) == ["letters/2"]
 
 
 async def test_a_search_in_time_looks_at_what_is_in_it(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
     mesh, browser = await _cars(mesh_of, console_of, 4)
     times = sorted(datetime.fromisoformat(stored.time) for stored in await mesh.story("car-1"))
     assert "Looked at all <strong>0</strong>" in await _search(browser, until=times[0].isoformat())
-    assert "Looked at all <strong>4</strong>" in await _search(browser, since="1h")
+    assert "Looked at all <strong>8</strong>" in await _search(browser, since="1h")
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     assert "Looked at all <strong>0</strong>" in await _search(browser, since=later)
-    assert "Looked at all <strong>4</strong>" in await _search(browser, until=later)
+    assert "Looked at all <strong>8</strong>" in await _search(browser, until=later)
 
 
 async def test_a_search_goes_on_until_all_was_looked_at_and_says_how_much(
@@ -114,8 +118,8 @@ async def test_a_search_goes_on_until_all_was_looked_at_and_says_how_much(
         looked += re.findall(r"<strong>([^<]+)</strong> messages", page)
         following = re.search(r'rel="next" href="([^"]+)"', page)
         path = f"/mesh/story{following[1].replace('&amp;', '&')}" if following else ""
-    assert looked == ["5 of 13", "10 of 13", "13"]
-    assert len(found) == len(set(found)) == 13
+    assert looked == ["5 of 26", "10 of 26", "15 of 26", "20 of 26", "25 of 26", "26"]
+    assert len(found) == len(set(found)) == 26
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ async def test_a_viewer_who_sees_no_bodies_does_not_search_in_them(mesh_of: Mesh
     for name in ("path", "header"):
         answer = await browser.get("/mesh/story", params={name: "plate"})
         assert (answer.status_code, "hidden from viewers" in answer.text) == (403, True)
-    assert len(_rows(await _search(browser, about="car-1"))) == 1
+    assert len(_rows(await _search(browser, about="car-1", **{"in": "letters"}))) == 1
 
 
 async def test_a_search_goes_on_by_itself_is_stopped_and_kept_under_a_name(
@@ -161,10 +165,10 @@ async def test_a_search_goes_on_by_itself_is_stopped_and_kept_under_a_name(
     await page.goto(f"{console.base_url}/mesh/story")
     await page.fill('[name="path"]', "plate ~ car")
     await page.click('form[data-saved] button:has-text("Find")')
-    await page.locator("#looked").filter(has_text="3 of 12").wait_for()
+    await page.locator("#looked").filter(has_text="3 of 24").wait_for()
     await page.click("#look-on")
-    await page.locator("#looked").filter(has_text="all 12").wait_for()
-    assert await page.locator("tbody tr").count() == 12
+    await page.locator("#looked").filter(has_text="all 24").wait_for()
+    assert await page.locator("tbody tr").count() == 24
     await require_accessible(page)
     await page.fill("#save-name", "my cars")
     await page.click("#save")
