@@ -37,7 +37,8 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
     it; on another address it needs JETMESH_CONSOLE_TOKEN, or an OIDC proxy (JETMESH_CONSOLE_PROXIES).
     """
     with brought_by("console", "`jetmesh console`"):
-        from jetmesh.console.added import ADDED
+        from jetmesh.console.added import PAGES, Added
+        from jetmesh.console.effects import EFFECTS
         from jetmesh.console.link import Link
         from jetmesh.console.places import Places
         from jetmesh.console.serving import run
@@ -49,7 +50,8 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
     }
     variables = {**target.variables, **said}
     settings = read(ConsoleSettings, variables)
-    added = [page for pages in apps.added(services, ADDED) for page in pages()]
+    pages = [page for pages in apps.added(services, PAGES) for page in pages()]
+    added = Added(pages, apps.added(services, EFFECTS))
     places = Places(
         state=state.folder if state.is_held else None,
         archive=archive or state.archive,

@@ -5,9 +5,10 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from jetmesh.console.effects import SideEffects
 from jetmesh.reaction import DeclarationError
 
-ADDED = "jetmesh.console_pages"
+PAGES = "jetmesh.console_pages"
 """Under this an app declares a function without parameters that gives its pages (`jetmesh.app.added`)."""
 PATH = re.compile(r"[a-z][a-z-]*")
 
@@ -45,6 +46,14 @@ class ConsolePage:
     words: str
     items: Callable[[], Awaitable[Sequence[ConsoleItem]]]
     act: Callable[[str, str], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """All that an app adds to the console."""
+
+    pages: Sequence[ConsolePage] = ()
+    effects: Sequence[SideEffects] = ()
 
 
 def require_fitting(pages: Sequence[ConsolePage], views: Mapping[str, tuple[str, str]]) -> None:

@@ -27,7 +27,7 @@ from jetmesh.console import (
     streams_view,
 )
 from jetmesh.console.access import Access, NotAllowed
-from jetmesh.console.added import ConsolePage
+from jetmesh.console.added import Added
 from jetmesh.console.desk import ROOT, Desk, asked, desk_of
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
@@ -54,14 +54,16 @@ async def console(
     settings: ConsoleSettings,
     places: Places,
     leaving: asyncio.Event,
-    added: Sequence[ConsolePage] = (),
+    added: Added,
 ) -> AsyncIterator[ASGIApp]:
     """The application, for as long as the block runs."""
     access = Access(settings)
     letters = Letters(link, [service.name for service in services])
     watch = Watch(link, services, discreet=settings.console_hide_bodies)
     recorded, live = RecordedMinutes(link, services), LivePages(settings)
-    desk = Desk(services, link, watch, recorded, access, letters, live, places, added)
+    desk = Desk(
+        services, link, watch, recorded, access, letters, live, places, added.pages, added.effects
+    )
     app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from jetmesh.app import name_of
 from jetmesh.console.access import Access, Caller, NotAllowed, User
 from jetmesh.console.added import ConsolePage
+from jetmesh.console.effects import SideEffects
 from jetmesh.console.jobs import LetterJobs
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
@@ -59,6 +60,7 @@ class Desk:
     live: LivePages
     places: Places = field(default_factory=Places)
     added: Sequence[ConsolePage] = ()
+    effects: Sequence[SideEffects] = ()
     jobs: LetterJobs = field(default_factory=LetterJobs)
     pages: Environment = field(default_factory=templates)
     assets: Assets = field(default_factory=lambda: Assets(console=STATIC))

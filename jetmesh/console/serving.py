@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from jetmesh.common.signals import until_signalled
-from jetmesh.console.added import ConsolePage, require_fitting
+from jetmesh.console.added import Added, require_fitting
 from jetmesh.console.app import console
 from jetmesh.console.desk import ROOT, VIEWS
 from jetmesh.console.link import Link
@@ -15,7 +15,7 @@ from jetmesh.http.limits import Limits
 from jetmesh.http.server import listen, serving
 from jetmesh.service import Service
 
-NOWHERE = Places()
+NOWHERE, NOTHING = Places(), Added()
 
 
 @asynccontextmanager
@@ -24,7 +24,7 @@ async def served(
     link: Link,
     settings: ConsoleSettings,
     places: Places = NOWHERE,
-    added: Sequence[ConsolePage] = (),
+    added: Added = NOTHING,
 ) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     """The console, served for the block; yields its address, and the task that serves.
 
@@ -32,7 +32,7 @@ async def served(
         SettingsError: the address can't be listened on.
         DeclarationError: an added page has the address or the key of another one.
     """
-    require_fitting(added, VIEWS)
+    require_fitting(added.pages, VIEWS)
     leaving = asyncio.Event()
     listener = listen(settings.console_host, settings.console_port, "JETMESH_CONSOLE_PORT")
     host, port = listener.getsockname()[:2]
@@ -49,7 +49,7 @@ async def run(
     link: Link,
     settings: ConsoleSettings,
     places: Places,
-    added: Sequence[ConsolePage],
+    added: Added,
     ready: Callable[[str], None],
 ) -> None:
     """Serve the console until SIGTERM or SIGINT; `ready` gets its address. Raises what `served` raises."""

@@ -1,6 +1,7 @@
 """`/mesh/story`: what was recorded about a key; and one message whole."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
@@ -8,19 +9,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from jetmesh.common.visible import visible
 from jetmesh.console import body, search_view
 from jetmesh.console.body import ShownBody
 from jetmesh.console.contracts_view import described, fields_of
 from jetmesh.console.desk import Desk, desk_of
+from jetmesh.console.effects import KeyStory, SideEffect
 from jetmesh.console.waterfall import bars
 from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.subject import is_marker
 from jetmesh.operate import span_source
 from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.dead_letters import DeadLetter, letter_of
-from jetmesh.operate.foreign_messages import DecodedMessage, ForeignMessages
+from jetmesh.operate.foreign_messages import DecodedMessage, ForeignMessages, events_of_others
 from jetmesh.operate.key_history import StoryEvent, whole
 from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
 from jetmesh.topology.names import DEAD_LETTERS, letters_about
+
+log = logging.getLogger("jetmesh.console")
 
 NO_KEY = frozenset(" .*>\t\r\n")
 TRACES = 5
@@ -38,15 +44,24 @@ async def story(request: Request) -> Response:
 async def _story(request: Request, key: str) -> Response:
     desk = desk_of(request)
     if set(key) & NO_KEY or not key.isprintable():
-        return desk.page(request, "story.html", key=key, bars=[], letters=[], note="", is_key=False, archived=0)
-    archive = Archive(desk.places.archive) if desk.places.archive and desk.places.archive.is_dir() else None
-    events = await whole(desk.link.context, desk.services, key, archive)
+        return desk.page(request, "story.html", key=key, bars=[], letters=[], notes=[], is_key=False, archived=0)
+    events = await _events(desk, key)
     spans, note = await asyncio.to_thread(_spans, desk, key, events)
+    effects, trouble = await effects_of(desk, key, events)
     return desk.page(
-        request, "story.html", key=key, bars=bars(events, spans), letters=await _letters(desk, events), note=note,
+        request, "story.html", key=key, bars=bars(events, spans, effects), letters=await _letters(desk, events),
+        notes=[each for each in (note, trouble) if each],
         is_key=True, archived=sum(event.archived for event in events), events=events,
         traces=sorted({event.trace_id for event in events if event.trace_id})[:TRACES],
     )  # fmt: skip
+
+
+async def _events(desk: Desk, key: str) -> list[StoryEvent]:
+    """What the app recorded about a key, and what it reads of others."""
+    context = desk.link.context
+    archive = Archive(desk.places.archive) if desk.places.archive and desk.places.archive.is_dir() else None
+    own = await whole(context, desk.services, key, archive)
+    return sorted([*own, *await events_of_others(context, desk.services, key)], key=lambda each: each.time)
 
 
 def _spans(desk: Desk, key: str, events: Sequence[StoryEvent]) -> tuple[list[SpanRecord], str]:
@@ -70,17 +85,41 @@ async def _letters(desk: Desk, events: Sequence[StoryEvent]) -> list[DeadLetter]
     return [letter_of(message) for message in found]
 
 
+async def effects_of(desk: Desk, key: str, events: Sequence[StoryEvent]) -> tuple[list[SideEffect], str]:
+    """What the app did outside about a key, and why that is not known."""
+    if not desk.effects or not events:
+        return [], ""
+    wanted = {name for each in desk.effects for name in each.reads}
+    places = [(each.type, each.stream, each.sequence) for each in events if each.type in wanted]
+    messages = await asyncio.gather(*(stored_at(desk, stream, sequence) for _, stream, sequence in places))
+    found = zip(places, messages, strict=True)
+    bodies = {name: message.document for (name, _, _), (message, _) in found if message}
+    story = KeyStory(key, events, bodies, desk.places.state)
+    try:
+        return [effect for each in desk.effects for effect in await asyncio.to_thread(each.of, story)], ""
+    except Exception:  # the app's own code
+        log.exception("the side effects of %s can't be told", visible(key))
+        return [], "What the app did outside can't be told: the reason is in the console's log."
+
+
+async def stored_at(desk: Desk, stream: str, sequence: int) -> tuple[Stored | None, bool]:
+    """A message of a stream, and whether it is from the archive."""
+    page = await desk.link.context.direct_get.page(stream, ">", sequence, 1)
+    found = next((each for each in page.messages if each.sequence == sequence), None)
+    if found is not None and not is_marker(found.subject):
+        return found, False
+    archive = await search_view.archive_of(desk, [stream])
+    row = await asyncio.to_thread(archive.at, stream, sequence) if archive else None
+    return (row.stored(), True) if row else (found, False)
+
+
 async def message(request: Request) -> Response:
     """One message of a stream, whole."""
     desk = desk_of(request)
     stream, sequence = request.path_params["stream"], request.path_params["sequence"]
     if not search_view.reads(desk, stream):
         raise HTTPException(404, f"The app has no stream {stream}, and reads none of this name.")
-    page = await desk.link.context.direct_get.page(stream, ">", sequence, 1)
-    archive = await search_view.archive_of(desk, [stream])
-    found = next((each for each in page.messages if each.sequence == sequence), None)
-    row = await asyncio.to_thread(archive.at, stream, sequence) if archive and found is None else None
-    found = row.stored() if row else found
+    found, is_archived = await stored_at(desk, stream, sequence)
     if found is None:
         raise HTTPException(404, f"{stream} has no message {sequence}, and the archive has none; it may be removed.")
     if not search_view.shows(desk, stream, found.subject):
@@ -90,7 +129,7 @@ async def message(request: Request) -> Response:
     shown = body.shown(found.data, event_type) if desk.sees_bodies(request) else None
     return desk.page(
         request, "message.html", stream=stream, message=found, body=shown, event_type=event_type,
-        is_archived=row is not None, fields=fields_of(desk, found.type), described=described,
+        is_archived=is_archived, fields=fields_of(desk, found.type), described=described,
         decoded=[(each, _event_of(each)) for each in decoded],
     )  # fmt: skip
 

@@ -1,18 +1,21 @@
 """The timeline of a key as rows with bars; time in which nothing happens takes little room."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from jetmesh.common.visible import visible
+from jetmesh.console.effects import SideEffect
 from jetmesh.operate.key_history import StoryEvent
 from jetmesh.operate.span_record import SpanRecord
-from jetmesh.operate.timeline import BLANK, Line, duration, lines_of
+from jetmesh.operate.timeline import BLANK, Line, duration, lines_of, unix_nano
 
 WIDTH = 1_000
 GAP_NANO = 1_000_000_000
 """Idle time that is longer is drawn as if it took `GAP_SHARE` of what happens."""
 GAP_SHARE = 0.06
 HUES = 8
+Row = tuple[Line, SideEffect | None]
 SIGNS = {"ok": "good", "settled": "good", "retry": "doubt", "later": "doubt", "refused": "waits"}
 
 
@@ -32,40 +35,86 @@ class Bar:
     """How long nothing happened before it; empty: not worth a word."""
     place: tuple[str, int] | None
     """The stream and the sequence of an event."""
+    effect: SideEffect | None = None
+    """What was done outside, if the row is about that."""
 
 
-def bars(events: Sequence[StoryEvent], spans: Sequence[SpanRecord]) -> list[Bar]:
+def bars(events: Sequence[StoryEvent], spans: Sequence[SpanRecord], effects: Sequence[SideEffect] = ()) -> list[Bar]:
     """The rows of a story."""
-    lines = lines_of(events, spans)
-    if not lines:
+    rows = [*_with_effects(lines_of(events, spans), effects)]
+    if not rows:
         return []
-    scale = _Timescale(lines)
+    lines = [line for line, _ in rows]
+    scale = _Timescale(_moments(rows))
     hues = {name: number % HUES + 1 for number, name in enumerate(dict.fromkeys(line.service for line in lines))}
     places = {event.type: (event.stream, event.sequence) for event in events}
-    return [_bar(line, scale, hues, places) for line in lines]
+    return [_bar(line, effect, scale, hues, places) for line, effect in rows]
 
 
-def _bar(line: Line, scale: "_Timescale", hues: Mapping[str, int], places: Mapping[str, tuple[str, int]]) -> Bar:
+def _with_effects(lines: Sequence[Line], effects: Sequence[SideEffect]) -> Iterator[Row]:
+    """The lines, each effect behind the event that it belongs to, or else at the end."""
+    left = sorted(effects, key=lambda effect: effect.at)
+    for line in lines:
+        yield line, None
+        mine = [effect for effect in left if line.is_event and effect.event == line.label]
+        left = [effect for effect in left if effect not in mine]
+        yield from ((_effect_line(effect, line.indent), effect) for effect in mine)
+    yield from ((_effect_line(effect, BLANK), effect) for effect in left)
+
+
+def _effect_line(effect: SideEffect, indent: str) -> Line:
+    begun, ended = unix_nano(effect.at), unix_nano(effect.until or effect.at)
+    return Line(
+        "", indent, visible(effect.kind), visible(effect.service), begun, max(begun, ended), outcome=effect.state
+    )
+
+
+def _moments(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
+    """When something happened; what is on hold meanwhile is idle time."""
+    for line, effect in rows:
+        if effect is None:
+            yield line.start_unix_nano, line.end_unix_nano
+        else:
+            yield line.start_unix_nano, line.start_unix_nano
+            yield line.end_unix_nano, line.end_unix_nano
+
+
+def _bar(
+    line: Line,
+    effect: SideEffect | None,
+    scale: "_Timescale",
+    hues: Mapping[str, int],
+    places: Mapping[str, tuple[str, int]],
+) -> Bar:
     x, end = scale.at(line.start_unix_nano), scale.at(line.end_unix_nano)
     return Bar(
         line=line,
         depth=min(len(line.indent) // len(BLANK), 12),
         offset=duration(line.start_unix_nano - scale.start),
-        duration="" if line.is_event else duration(line.end_unix_nano - line.start_unix_nano),
+        duration=""
+        if line.is_event or (effect and not effect.until)
+        else duration(line.end_unix_nano - line.start_unix_nano),
         x=min(x, WIDTH - 4),
         width=max(end - x, 4),
         hue=hues[line.service],
-        state=SIGNS.get(line.outcome, "bad" if line.outcome in ("failed", "dead_letter") else "good"),
+        state=_state(line, effect),
         pause=scale.pause_before(line.start_unix_nano),
         place=places.get(line.label) if line.is_event else None,
+        effect=effect,
     )
+
+
+def _state(line: Line, effect: SideEffect | None) -> str:
+    if effect:
+        return "waits" if effect.is_open else "good"
+    return SIGNS.get(line.outcome, "bad" if line.outcome in ("failed", "dead_letter") else "good")
 
 
 class _Timescale:
     """Maps time to the width, with idle gaps made short."""
 
-    def __init__(self, lines: Iterable[Line]) -> None:
-        busy = _together(sorted((line.start_unix_nano, line.end_unix_nano) for line in lines))
+    def __init__(self, moments: Iterable[tuple[int, int]]) -> None:
+        busy = _together(sorted(moments))
         self.start = busy[0][0]
         active = sum(end - start for start, end in busy)
         short = sum(gap for gap in _gaps(busy) if gap <= GAP_NANO)

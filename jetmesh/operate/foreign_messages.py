@@ -10,9 +10,11 @@ from jetmesh.failure import BrokenContract
 from jetmesh.foreign import Listens
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.subject import covers
+from jetmesh.jetstream.subject import Subject, covers, subjects_of
+from jetmesh.operate.key_history import StoryEvent, event_of
 from jetmesh.reaction import Reaction
 from jetmesh.runtime import foreign
+from jetmesh.runtime.context import Context
 from jetmesh.service import Service
 from jetmesh.topology import names, partitions
 from jetmesh.topology.partitions import Partitions
@@ -91,6 +93,23 @@ def read_of_others(services: Sequence[Service], split: Partitions = WHOLE) -> di
         if each.kind in READ and each.stream not in own:
             found.setdefault(each.stream, []).extend(each.subjects or (">",))
     return {stream: _widest(subjects) for stream, subjects in found.items()}
+
+
+async def events_of_others(context: Context, services: Sequence[Service], key: str) -> list[StoryEvent]:
+    """What other apps recorded about a key, as far as the app reads it: of each type the newest.
+
+    Raises:
+        Unavailable: a stream does not answer.
+    """
+    events = {event.type: event for service in services for each in service.reactions for event in each.events}
+    foreign = ForeignMessages(services).subjects
+    found: list[StoryEvent] = []
+    for stream, subjects in read_of_others(services, context.settings.split).items():
+        types = {Subject.parse(each).type for each in subjects if each not in foreign.get(stream, ())}
+        wanted = [subjects_of(events[name], key) for name in sorted(types & events.keys())]
+        stored = await context.direct_get.last(stream, wanted) if wanted else []
+        found += [event_of(message, events[message.type].owner, stream) for message in stored]
+    return found
 
 
 def _widest(subjects: Sequence[str]) -> list[str]:

@@ -66,7 +66,7 @@ def archived(archive: Archive, services: Sequence[Service], key: str, split: Par
     """
     names = {partitions.name_for(service.stream, key, split): service.name for service in services}
     rows = [row for row in archive.of([key]) if row.stream in names]
-    return [replace(_event(row.stored(), names[row.stream], row.stream), archived=True) for row in rows]
+    return [replace(event_of(row.stored(), names[row.stream], row.stream), archived=True) for row in rows]
 
 
 async def whole(context: Context, services: Sequence[Service], key: str, archive: Archive | None) -> list[StoryEvent]:
@@ -114,7 +114,7 @@ async def _recorded(context: Context, service: Service, stream: str, key: str) -
         if await request(context.connection, f"STREAM.INFO.{stream}") is None:
             return []
         raise
-    return [_event(ending, service.name, stream) for message in stored for ending in message.endings()]
+    return [event_of(ending, service.name, stream) for message in stored for ending in message.endings()]
 
 
 async def _occurrences(context: Context, stream: str, key: str) -> Iterable[Stored]:
@@ -126,7 +126,8 @@ async def _occurrences(context: Context, stream: str, key: str) -> Iterable[Stor
     return newest
 
 
-def _event(message: Stored, service: str, stream: str) -> StoryEvent:
+def event_of(message: Stored, service: str, stream: str) -> StoryEvent:
+    """A message of a service's stream as an event of a story."""
     headers = message.headers
     return StoryEvent(
         type=message.type,

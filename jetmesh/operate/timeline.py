@@ -182,11 +182,12 @@ def _unseen(events: Sequence[TimelineEvent], spans: Sequence[SpanRecord]) -> Ite
     seen = {_event_type(span) for span in spans if _is_event(span)}
     for event in sorted(events, key=lambda event: (event.time, event.sequence)):
         if event.type not in seen:
-            at = _unix_nano(event.time)
+            at = unix_nano(event.time)
             yield Line(EVENT, BLANK, visible(event.type), visible(event.service), at, at, is_event=True)
 
 
-def _unix_nano(time: datetime) -> int:
+def unix_nano(time: datetime) -> int:
+    """A time in nanoseconds since 1970."""
     return int(time.timestamp()) * 1_000_000_000 + time.microsecond * 1_000
 
 

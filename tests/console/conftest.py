@@ -7,9 +7,11 @@ import httpx
 import pytest_asyncio
 
 from jetmesh import App, Service
-from jetmesh.console.added import ConsolePage
+from jetmesh.console.added import Added, ConsolePage
+from jetmesh.console.effects import SideEffects
 from jetmesh.console.link import Link
-from jetmesh.console.serving import served
+from jetmesh.console.places import Places
+from jetmesh.console.serving import NOWHERE, served
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.settings import Settings, read
 from jetmesh.testing import Broker
@@ -23,13 +25,18 @@ async def console_of(broker: Broker) -> AsyncIterator[ConsoleOf]:
     async with AsyncExitStack() as stack:
 
         async def opened(
-            services: Sequence[Service], *, added: Sequence[ConsolePage] = (), **variables: str
+            services: Sequence[Service],
+            *,
+            added: Sequence[ConsolePage] = (),
+            effects: Sequence[SideEffects] = (),
+            places: Places = NOWHERE,
+            **variables: str,
         ) -> httpx.AsyncClient:
             link = Link(read(Settings, {"NATS_URL": broker.url, "JETMESH_CONNECT_SECONDS": "0.5"}))
             said = {f"JETMESH_CONSOLE_{name.upper()}": value for name, value in variables.items()}
             settings = read(ConsoleSettings, {"JETMESH_CONSOLE_PORT": "0", **said})
             app = App(services, name="tolls")
-            url, _ = await stack.enter_async_context(served(app, link, settings, added=added))
+            url, _ = await stack.enter_async_context(served(app, link, settings, places, Added(added, effects)))
             return await stack.enter_async_context(httpx.AsyncClient(base_url=url.removesuffix("/mesh"), timeout=20))
 
         yield opened

@@ -37,7 +37,7 @@ async def test_the_story_of_a_key_has_its_events_and_each_message_its_body(
     _, browser = await _tolls(mesh_of, console_of)
     page = (await browser.get("/mesh/story", params={"key": "car-1"})).text
     (link,) = set(re.findall(r'href="(/mesh/messages/TOLLS/\d+)"', page))
-    assert re.search(r"1 event, from <time datetime=", page)
+    assert re.search(r"2 events, from <time datetime=", page)
     assert "tolls.paid" in page
     message = (await browser.get(link)).text
     assert "&#34;plate&#34;: &#34;car-1&#34;" in message

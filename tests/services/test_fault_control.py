@@ -3,13 +3,13 @@
 import pytest
 
 from jetmesh.app import added
-from jetmesh.console.added import ADDED
+from jetmesh.console.added import PAGES
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.reference.fault_control import pages
 
 
 def test_without_a_demo_the_reference_mesh_adds_no_page() -> None:
-    assert added(SERVICES, ADDED) == [pages]
+    assert added(SERVICES, PAGES) == [pages]
     assert list(pages()) == []
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jetmesh.sql import usable
 from jetmesh_shop.payments.bank import Intent, Movement, Rule
@@ -117,6 +117,15 @@ class Bank:
         return None if row is None else Intent(*row)
 
 
+class Moved(NamedTuple):
+    """One movement of money; `at` is its time in UTC, ISO 8601."""
+
+    kind: Movement
+    amount_minor: int
+    currency: str
+    at: str
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """What was moved in sum, for one key (`key`) or for all (`*`), in one currency; what was taken and is given back is
@@ -171,6 +180,12 @@ class Ledger:
     def movements(self) -> list[tuple[str, Movement]]:
         """The journal, oldest first: of which key the money was moved, and how."""
         return self._db.execute("SELECT key, kind FROM movements ORDER BY number").fetchall()
+
+    def movements_of(self, key: str) -> list[Moved]:
+        """What was moved under one key, oldest first."""
+        query = "SELECT kind, amount_minor, currency, at FROM movements WHERE key = ? ORDER BY number"
+        with self._usable():
+            return [Moved(*row) for row in self._db.execute(query, (key,))]
 
     def outage_since(self) -> datetime | None:
         """Since when the bank is closed; None: it is open."""

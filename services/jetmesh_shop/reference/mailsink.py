@@ -4,6 +4,8 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
+from email import message_from_bytes
+from email.message import EmailMessage
 from email.parser import BytesHeaderParser
 from email.policy import default
 from functools import partial
@@ -28,7 +30,7 @@ CREATE TABLE IF NOT EXISTS mails (
 CREATE INDEX IF NOT EXISTS by_message_id ON mails (message_id);
 CREATE TABLE IF NOT EXISTS contents (number INTEGER PRIMARY KEY, raw BLOB NOT NULL);
 """
-MAILS = "SELECT message_id, recipient, subject, raw FROM mails JOIN contents USING (number)"
+MAILS = "SELECT message_id, recipient, subject, at, raw FROM mails JOIN contents USING (number)"
 
 
 class Store:
@@ -94,7 +96,20 @@ class Kept(NamedTuple):
     message_id: str
     recipient: str
     subject: str
+    at: str
+    """When it came in, in UTC, ISO 8601."""
     raw: bytes
+
+    @property
+    def text(self) -> str:
+        """Its text, as a reader sees it."""
+        return part_of(message_from_bytes(self.raw, policy=default), "plain")
+
+
+def part_of(message: EmailMessage, kind: str) -> str:
+    """The part of a mail that is of this kind: plain, html."""
+    part = message.get_body((kind,))
+    return "" if part is None else str(part.get_content())
 
 
 class MailSink:
@@ -107,8 +122,10 @@ class MailSink:
         """The mails with these Message-IDs, by default all, oldest first."""
         chosen = f"WHERE message_id IN ({', '.join('?' * len(message_ids))})" if message_ids else ""
         rows = self._db.execute(f"{MAILS} {chosen} ORDER BY number", message_ids)
-        return [Kept(message_id, to, str(default.header_factory("Subject", subject)), raw)
-                for message_id, to, subject, raw in rows]  # fmt: skip
+        return [
+            Kept(message_id, to, str(default.header_factory("Subject", subject)), at, raw)
+            for message_id, to, subject, at, raw in rows
+        ]
 
     def copies(self) -> dict[str, int]:
         """How often each Message-ID came in; more than once for one recipient is a double."""

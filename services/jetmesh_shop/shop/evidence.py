@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 from typing import NamedTuple
 
 from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
 from jetmesh.operate.span_store import TraceStore
-from jetmesh_shop.reference.mailsink import MailSink
+from jetmesh_shop.reference.mailsink import MailSink, part_of
 
 
 class Mail(NamedTuple):
@@ -59,10 +58,5 @@ def _mail(message_id: str, recipient: str, raw: bytes) -> Mail:
     message = message_from_bytes(raw, policy=default)
     sent = str(message["Date"] or "")
     return Mail(
-        message_id, recipient, str(message["Subject"] or ""), sent, _part(message, "plain"), _part(message, "html")
+        message_id, recipient, str(message["Subject"] or ""), sent, part_of(message, "plain"), part_of(message, "html")
     )
-
-
-def _part(message: EmailMessage, kind: str) -> str:
-    part = message.get_body((kind,))
-    return "" if part is None else str(part.get_content())
