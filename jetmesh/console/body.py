@@ -4,13 +4,15 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from jetmesh.common import json_body
 from jetmesh.common.visible import lines
 from jetmesh.event import EventType
 
-DIFF_LINES_MAX = 4_000
+LINES_MAX, DIFF_LINES_MAX = 20_000, 4_000
+"""A body that would take more lines is shown as it is stored, on its own lines."""
 
 Path = tuple[str | int, ...]
 
@@ -41,8 +43,11 @@ def shown(data: bytes, event_type: EventType | None = None) -> ShownBody:
         document = json_body.document(data)
     except json_body.Malformed as malformed:
         return _raw(data, [f"body: {malformed}"] if event_type else [])
+    written = list(islice(_written(document), LINES_MAX + 1))
+    if len(written) > LINES_MAX:
+        return _raw(data, _named(complaints))
     left = dict(complaints)
-    found = [BodyLine(lines(text), left.pop(path, "")) for path, text in _written(document)]
+    found = [BodyLine(lines(text), left.pop(path, "")) for path, text in written]
     return ShownBody(found, _named(left), len(data))
 
 
@@ -65,8 +70,18 @@ def difference(before: bytes, after: bytes) -> list[BodyLine]:
     old, new = (_lines_of(data) for data in (before, after))
     if len(old) + len(new) > DIFF_LINES_MAX:
         return [BodyLine("The bodies are too long for a diff.")]
-    told = (each for each in difflib.ndiff(old, new) if not each.startswith("?"))
-    return [BodyLine(lines(each[2:]), sign=each[0].strip()) for each in told]
+    return [BodyLine(text, sign=sign) for sign, text in _signed(old, new)]
+
+
+def _signed(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The lines of both, with what became of them. (`difflib.ndiff` also looks for like lines, and takes a minute for
+    700.)"""
+    for kind, *(first, last, begin, end) in difflib.SequenceMatcher(None, old, new).get_opcodes():
+        if kind == "equal":
+            yield from (("", text) for text in old[first:last])
+        else:
+            yield from (("-", text) for text in old[first:last])
+            yield from (("+", text) for text in new[begin:end])
 
 
 def _lines_of(data: bytes) -> list[str]:

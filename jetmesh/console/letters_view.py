@@ -1,5 +1,6 @@
 """`/mesh/letters`: dead letters by group, and one letter whole."""
 
+import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -144,9 +145,10 @@ async def letter(request: Request) -> Response:
     desk = desk_of(request)
     found = await existing(desk, request)
     contract = LetterContract(desk, found)
+    shown = await asyncio.to_thread(contract.shown, found.data) if desk.sees_bodies(request) else None
     return desk.page(
         request, "letter.html", letter=found, event_type=contract.event_type, key=contract.key,
-        body=contract.shown(found.data) if desk.sees_bodies(request) else None, has_message=_has_message(desk, found),
+        body=shown, has_message=_has_message(desk, found),
         is_again=desk.letters.is_again(found.sequence), error=said(request, "error"),
     )  # fmt: skip
 

@@ -59,17 +59,18 @@ async def searched(request: Request) -> Response:
     desk, asked = desk_of(request), request.query_params
     where = [name for name in asked.getlist("in") if name in WHERE] or list(WHERE)
     found, error = SearchPart(), ""
+    away: Sequence[str] = ()
     try:
         wanted = _wanted(asked)
         if (wanted.path or wanted.header[0]) and not desk.sees_bodies(request):
             raise NotAllowed(403, "Headers and bodies are hidden from viewers, and so is the search in them.")
-        found = await _found(desk, request, wanted, where)
+        found, away = await _found(desk, request, wanted, where)
     except WrongField as wrong:
         error = str(wrong)
     types = sorted({event.type for service in desk.services for event in service.records})
     return desk.page(
-        request, "stories.html", found=found, error=error, asked=asked, where=where, places=WHERE, types=types,
-        next_query=_next(asked, found), first_query=_query(asked), letters_stream=DEAD_LETTERS,
+        request, "stories.html", found=found, away=away, error=error, asked=asked, where=where, places=WHERE,
+        types=types, next_query=_next(asked, found), first_query=_query(asked), letters_stream=DEAD_LETTERS,
         has_archive=_has_archive(desk),
     )  # fmt: skip
 
@@ -111,7 +112,10 @@ def _time(text: str, name: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-async def _found(desk: Desk, request: Request, wanted: Wanted, where: Sequence[str]) -> SearchPart:
+async def _found(
+    desk: Desk, request: Request, wanted: Wanted, where: Sequence[str]
+) -> tuple[SearchPart, Sequence[str]]:
+    """A part of the search, and the streams that are not there."""
     asked, connection = request.query_params, desk.link.context.connection
     at = asked.get("at", "").split(",")
     looked = int(asked["looked"]) if asked.get("looked", "").isdecimal() else 0
@@ -123,12 +127,13 @@ async def _found(desk: Desk, request: Request, wanted: Wanted, where: Sequence[s
             at, looked = [""] * (len(spots) + 1), 0
         foreign = ForeignMessages(desk.services, wanted.type)
         abouts = (_about(foreign, stream) for stream, _ in spots)
-        places: list[SearchPlace] = [
+        streams = [
             StreamPlace(connection, reader, spot, wanted, each, about)
             for spot, each, about in zip(spots, at, abouts, strict=False)
         ]
-        places += [ArchivePlace(archive, wanted, at[-1])] if archive else []
-        return await search(places, wanted, looked, request.is_disconnected)
+        places: list[SearchPlace] = [*streams, *([ArchivePlace(archive, wanted, at[-1])] if archive else [])]
+        found = await search(places, wanted, looked, request.is_disconnected)
+        return found, sorted({place.name for place in streams if place.is_away})
 
 
 def _streams(desk: Desk, wanted: Wanted, where: Sequence[str]) -> list[tuple[str, str]]:
@@ -146,9 +151,10 @@ def _streams(desk: Desk, wanted: Wanted, where: Sequence[str]) -> list[tuple[str
     return found
 
 
-def reads(desk: Desk, stream: str) -> bool:
-    """Whether the app reads a stream, or records in it."""
-    return stream in {INTAKE, *streams_of(desk), *read_of_others(desk.services, desk.link.context.settings.split)}
+def read_streams(desk: Desk) -> list[str]:
+    """The streams of events that the app reads, or records in."""
+    others_read = read_of_others(desk.services, desk.link.context.settings.split)
+    return sorted({*streams_of(desk), *others_read})
 
 
 def shows(desk: Desk, stream: str, subject: str) -> bool:

@@ -16,6 +16,8 @@ from jetmesh.console.contracts_view import described, fields_of
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.effects import KeyStory, SideEffect
 from jetmesh.console.waterfall import bars
+from jetmesh.event import INTAKE
+from jetmesh.jetstream.api import request as ask
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.operate import span_source
@@ -44,24 +46,34 @@ async def story(request: Request) -> Response:
 async def _story(request: Request, key: str) -> Response:
     desk = desk_of(request)
     if set(key) & NO_KEY or not key.isprintable():
-        return desk.page(request, "story.html", key=key, bars=[], letters=[], notes=[], is_key=False, archived=0)
-    events = await _events(desk, key)
+        return desk.page(
+            request, "story.html", key=key, bars=[], letters=[], notes=[], away=[], is_key=False, archived=0
+        )
+    away = await _away(desk)
+    events = await _events(desk, key, away)
     spans, note = await asyncio.to_thread(_spans, desk, key, events)
     effects, trouble = await effects_of(desk, key, events)
     return desk.page(
         request, "story.html", key=key, bars=bars(events, spans, effects), letters=await _letters(desk, events),
         notes=[each for each in (note, trouble) if each],
-        is_key=True, archived=sum(event.archived for event in events), events=events,
+        is_key=True, away=away, archived=sum(event.archived for event in events), events=events,
         traces=sorted({event.trace_id for event in events if event.trace_id})[:TRACES],
     )  # fmt: skip
 
 
-async def _events(desk: Desk, key: str) -> list[StoryEvent]:
+async def _away(desk: Desk) -> list[str]:
+    """The streams that a story is read from and that are not there."""
+    names = search_view.read_streams(desk)
+    infos = await asyncio.gather(*(ask(desk.link.context.connection, f"STREAM.INFO.{name}") for name in names))
+    return [name for name, info in zip(names, infos, strict=True) if info is None]
+
+
+async def _events(desk: Desk, key: str, away: Sequence[str]) -> list[StoryEvent]:
     """What the app recorded about a key, and what it reads of others."""
     context = desk.link.context
     archive = Archive(desk.places.archive) if desk.places.archive and desk.places.archive.is_dir() else None
     own = await whole(context, desk.services, key, archive)
-    return sorted([*own, *await events_of_others(context, desk.services, key)], key=lambda each: each.time)
+    return sorted([*own, *await events_of_others(context, desk.services, key, away)], key=lambda each: each.time)
 
 
 def _spans(desk: Desk, key: str, events: Sequence[StoryEvent]) -> tuple[list[SpanRecord], str]:
@@ -117,7 +129,7 @@ async def message(request: Request) -> Response:
     """One message of a stream, whole."""
     desk = desk_of(request)
     stream, sequence = request.path_params["stream"], request.path_params["sequence"]
-    if not search_view.reads(desk, stream):
+    if stream not in {INTAKE, *search_view.read_streams(desk)}:
         raise HTTPException(404, f"The app has no stream {stream}, and reads none of this name.")
     found, is_archived = await stored_at(desk, stream, sequence)
     if found is None:
@@ -126,7 +138,7 @@ async def message(request: Request) -> Response:
         raise HTTPException(404, f"The app does not read {found.subject} of {stream}.")
     decoded = list(ForeignMessages(desk.services).decoded(stream, found))
     event_type = None if decoded else desk.event_type(found.type)
-    shown = body.shown(found.data, event_type) if desk.sees_bodies(request) else None
+    shown = await asyncio.to_thread(body.shown, found.data, event_type) if desk.sees_bodies(request) else None
     return desk.page(
         request, "message.html", stream=stream, message=found, body=shown, event_type=event_type,
         is_archived=is_archived, fields=fields_of(desk, found.type), described=described,

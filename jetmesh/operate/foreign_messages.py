@@ -95,8 +95,11 @@ def read_of_others(services: Sequence[Service], split: Partitions = WHOLE) -> di
     return {stream: _widest(subjects) for stream, subjects in found.items()}
 
 
-async def events_of_others(context: Context, services: Sequence[Service], key: str) -> list[StoryEvent]:
-    """What other apps recorded about a key, as far as the app reads it: of each type the newest.
+async def events_of_others(
+    context: Context, services: Sequence[Service], key: str, away: Sequence[str] = ()
+) -> list[StoryEvent]:
+    """What other apps recorded about a key, as far as the app reads it: of each type the newest. Nothing of streams
+    that are `away`.
 
     Raises:
         Unavailable: a stream does not answer.
@@ -105,6 +108,8 @@ async def events_of_others(context: Context, services: Sequence[Service], key: s
     foreign = ForeignMessages(services).subjects
     found: list[StoryEvent] = []
     for stream, subjects in read_of_others(services, context.settings.split).items():
+        if stream in away:
+            continue
         types = {Subject.parse(each).type for each in subjects if each not in foreign.get(stream, ())}
         wanted = [subjects_of(events[name], key) for name in sorted(types & events.keys())]
         stored = await context.direct_get.last(stream, wanted) if wanted else []

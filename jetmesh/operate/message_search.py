@@ -142,13 +142,14 @@ class StreamPlace:
         (self.name, self._subject), self.at = where, at
         self._connection, self._reader, self._wanted = connection, reader, wanted
         self._buffer = deque[Stored]()
-        self.about = about
+        self.about, self.is_away = about, False
         self._high, self._low, self._width = 0, 1, WINDOW
 
     async def open(self) -> int:
         """Find the bounds, by the times and by where it goes on."""
         info = await request(self._connection, f"STREAM.INFO.{self.name}")
         if info is None:
+            self.is_away = True
             return 0
         self._low, self._high = max(1, info["state"]["first_seq"]), info["state"]["last_seq"]
         if self._wanted.since:

@@ -1,0 +1,121 @@
+"""Whatever stands in a stream is shown safely and whole, in a real browser: markup, control characters, text that runs
+from right to left, a megabyte, broken and deep JSON, types that nobody knows."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from jetmesh.console import body
+from jetmesh.jetstream.api import request
+from jetmesh.operate.dead_letters import DeadLetters
+from jetmesh.testing import Broker, LocalMesh, MeshOf, until
+from tests.console.conftest import ConsoleOf
+from tests.support.browser import PHONE, Browsing, require_accessible, require_no_sideways_scrolling
+from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
+
+KEY = "<img/src=x/onerror=alert(1)>\u202e\u200bcar"
+LARGE = 1_000_000
+HOSTILE = {
+    "markup": b'{"plate": "<script>alert(1)</script>", "__proto__": "{{7*7}}"}',
+    "control": json.dumps({"plate": "\x1b[31m\0\x07\u202egnirts\u2066"}).encode(),
+    "broken": b'{"plate": "car',
+    "bytes": bytes(range(256)),
+    "deep": b"[" * 10_000 + b"]" * 10_000,
+    "large": b'{"plate": "' + b"x" * LARGE + b'"}',
+    "wide": json.dumps(list(range(30_000))).encode(),
+    "empty": b"",
+}
+SEEN = {
+    "markup": '"<script>alert(1)</script>"',
+    "control": "\\u202egnirts",
+    "broken": '{"plate": "car',
+    "bytes": "\\xff",
+    "deep": "[" * 10_000 + "]" * 10_000,
+    "large": "x" * LARGE,
+    "wide": "29998, 29999]",
+    "empty": "",
+}
+
+
+async def _mesh(mesh_of: MeshOf) -> LocalMesh:
+    """A toll gate that gave up on all of them, and what is in its own stream without a type that anybody knows."""
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
+    for number, data in enumerate(HOSTILE.values()):
+        key = f"{KEY}{number}" if number else KEY
+        await mesh.publish(f"cars.arrived.{key}", data, {"X-<b>": "\u202e<i>", "traceparent": "no trace"})
+    await mesh.publish(f"tolls.<b>unknown.{KEY}", HOSTILE["markup"])
+    await mesh.dead_letters(len(HOSTILE))
+    return mesh
+
+
+async def test_what_is_hostile_is_shown_safely_and_whole(
+    mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing
+) -> None:
+    mesh, page = await _mesh(mesh_of), await browsing.page(size=PHONE)
+    address = (await console_of([tollgate()])).base_url
+    letters = DeadLetters(mesh.context.connection, mesh.context.publisher)
+    of = {letter.position[1]: letter async for letter in letters.all()}
+    for sequence, name in enumerate(HOSTILE, 1):
+        letter = [f"/mesh/letters/{of[sequence].sequence}"] if name in ("markup", "control", "large") else []
+        for path in (f"/mesh/messages/CARS/{sequence}", *letter):
+            await page.goto(f"{address}{path}")
+            shown = (await page.locator('pre[aria-label="Body"]').text_content() or "").strip()
+            whole = SEEN[name] in shown or of[sequence].headers.get("Jetmesh-Omitted-Bytes")
+            assert whole, (name, path, shown[:200])
+            await require_no_sideways_scrolling(page)
+    for path in ("/mesh/letters", f"/mesh/story?key={quote(KEY)}", "/mesh/story?header=x", "/mesh/messages/TOLLS/1"):
+        await page.goto(f"{address}{path}")
+        await page.wait_for_selector("h1")
+        await require_accessible(page)
+        await require_no_sideways_scrolling(page)
+        assert await page.locator("main img, main script, main b, main i").count() == 0
+    assert "\u202e" not in await page.locator("main").inner_text()
+
+
+async def test_a_story_comes_by_itself_once_the_broker_is_back(
+    mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing, broker: Broker
+) -> None:
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
+    await mesh.record(CarArrived(plate="car-1"))
+    await mesh.recorded(TollPaid, "car-1")
+    page, console = await browsing.page(), await console_of([tollgate()])
+    await page.goto(f"{console.base_url}/mesh/story?key=nobody")
+    await page.get_by_text("Nothing is recorded about this key").wait_for()
+    broker.kill()
+
+    async def is_away() -> bool:
+        return (await console.get("/mesh/story?key=car-1")).status_code == 503
+
+    await until(is_away)
+    with browsing.complaints.expected():
+        await page.goto(f"{console.base_url}/mesh/story?key=car-1")
+        await page.get_by_text("The mesh does not answer").wait_for()
+        assert "is away" in await page.locator("main").inner_text()
+        broker.start()
+        await page.get_by_role("link", name="→ tolls.paid").wait_for()
+
+
+async def test_a_stream_that_is_away_is_named_and_the_rest_is_shown(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    mesh, console = await mesh_of(tollgate(), dependencies=[Gate(Bank())]), await console_of([tollgate()])
+    await mesh.record(CarArrived(plate="car-1"))
+    await mesh.recorded(TollPaid, "car-1")
+    await request(mesh.context.connection, "STREAM.DELETE.CARS")
+    for path in ("/mesh/story", "/mesh/story?key=car-1"):
+        page = (await console.get(path)).text
+        assert "The stream CARS is not on the broker" in page
+        assert "/mesh/messages/TOLLS/1" in page
+    assert "✗ missing" not in (await console.get("/mesh/streams")).text.partition("Durables")[0]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_body_is_prepared_in_lines_that_hold_all_of_it(name: str) -> None:
+    shown = body.shown(HOSTILE[name])
+    assert SEEN[name] in "\n".join(line.text for line in shown.lines)
+    assert len(shown.lines) <= body.LINES_MAX
+
+
+def test_a_diff_of_two_long_bodies_is_made_at_once() -> None:
+    old, new = (json.dumps([number * step for number in range(1_900)]).encode() for step in (3, 5))
+    signs = [line.sign for line in body.difference(old, new)]
+    assert {"+", "-", ""} == set(signs)
