@@ -27,10 +27,11 @@ from jetmesh.topology.accounts import API_PREFIX, CONSOLE, VIEWER
 )
 @click.option("--read-only", is_flag=True, help="Nobody may change anything.")
 @click.option("--hide-bodies", is_flag=True, help="Viewers see no bodies, which may be personal.")
+@click.option("--monitor", default="", metavar="URL", help="The broker's monitoring address, for Health.")
 @options.app
 @options.state
 @options.archive
-def console(app: str, state: StateFolder, archive: Path | None, **given: Any) -> None:
+def console(app: str, state: StateFolder, archive: Path | None, monitor: str, **given: Any) -> None:
     """Show the mesh in the browser, until Ctrl-C: flow, dead letters, stories, streams, contracts, health.
 
     The mesh is the one that NATS_URL names, else the one that runs on the state folder. On loopback everybody may use
@@ -55,7 +56,7 @@ def console(app: str, state: StateFolder, archive: Path | None, **given: Any) ->
     places = Places(
         state=state.folder if state.is_held else None,
         archive=archive or state.archive,
-        monitor_url=str(target.endpoints.get("monitor_url", "")),
+        monitor_url=monitor or str(target.endpoints.get("monitor_url", "")),
         sources=target.sources,
         telemetry=traces_of(target),
         jaeger_url=jaeger_page(),

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jetmesh.console.desk import Desk, desk_of
-from jetmesh.contracts import compatibility, deployed, package, readers, registry, releases
+from jetmesh.contracts import compatibility, deployed, outside, package, readers, registry, releases
 from jetmesh.contracts.compatibility import Break, Side
 from jetmesh.contracts.deployed import Deployed
 from jetmesh.contracts.package import Package
@@ -56,6 +56,10 @@ class Catalogue:
         removed = Break(name, "field-removed", field.path, Side.CONSUMER, "", only_if_read=not field.required)
         return self.readers.broken(removed, self.contracts[name])
 
+    def writers_of(self, name: str) -> list[str]:
+        """Who writes a type: its owner, teams, and who may publish it from outside."""
+        return self.readers.broken(Break(name, "field-required", "", Side.PRODUCER, ""), self.contracts[name])
+
     def versions(self, name: str) -> list[EarlierContract]:
         """The releases that have it, oldest first, and what is on the broker."""
         earlier = {version: release[name] for version, release in self.releases.items() if name in release}
@@ -88,7 +92,8 @@ async def contract(request: Request) -> Response:
     schema = one.consumer
     return desk.page(
         request, "contract.html", name=name, schema=schema, facts=schema[FACTS], fields=list(fields(schema)),
-        readers=found.readers_of(name), versions=found.versions(name), teams=found.teams_of(name),
+        readers=found.readers_of(name), writers=found.writers_of(name),
+        versions=found.versions(name), teams=found.teams_of(name),
         without={field.path: found.without(name, field) for field in fields(schema)},
         family=[other for other in found.contracts if _family(other) == _family(name)],
         example=_example(schema), on_broker=found.on_broker.get(name),
@@ -105,8 +110,12 @@ def fields_of(desk: Desk, name: str) -> list[Field]:
 def described(schema: Mapping[str, Any]) -> str:
     """The type of a field and what it allows, in words."""
     kind = " or ".join(str(each["type"]) for each in schema.get("anyOf", [schema]) if "type" in each)
-    rules = (f"{name} {schema[name]}" for name in RULES if name in schema)
+    rules = (f"{name} {_words(schema[name])}" for name in RULES if name in schema)
     return ", ".join([kind or "anything", *rules])
+
+
+def _words(rule: Any) -> str:
+    return ", ".join(map(str, rule)) if isinstance(rule, list) else str(rule)
 
 
 def _family(name: str) -> str:
@@ -139,6 +148,7 @@ async def _catalogue(desk: Desk) -> Catalogue:
     for each in packages:
         known |= {name: contract for name, contract in each.contracts().items() if name in known}
     consumers = [reader for each in packages for reader in readers.registered(each.folder / "consumers")]
+    producers = [team for each in packages for team in outside.producers(each.folder / "producers")]
     try:
         on_broker: Mapping[str, DeployedContract] = await registry.entries(connection)
     except (NoRelease, ValueError):
@@ -146,7 +156,11 @@ async def _catalogue(desk: Desk) -> Catalogue:
     apps = await deployed.fetch(connection)
     others = {name: app for name, app in apps.items() if name != desk.app_name}
     return Catalogue(
-        dict(sorted(known.items())), Readers(desk.services, consumers), others, on_broker, _releases(packages)
+        dict(sorted(known.items())),
+        Readers(desk.services, consumers, producers),
+        others,
+        on_broker,
+        _releases(packages),
     )
 
 

@@ -71,7 +71,7 @@ async def searched(request: Request) -> Response:
     return desk.page(
         request, "stories.html", found=found, away=away, error=error, asked=asked, where=where, places=WHERE,
         types=types, next_query=_next(asked, found), first_query=_query(asked), letters_stream=DEAD_LETTERS,
-        has_archive=_has_archive(desk),
+        has_archive=_has_archive(desk), has_others=bool(others(desk)),
     )  # fmt: skip
 
 

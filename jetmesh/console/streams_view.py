@@ -42,6 +42,11 @@ class DurableOnBroker:
     info: dict[str, Any]
 
     @property
+    def is_paused(self) -> bool:
+        """Whether it rests."""
+        return bool(self.info.get("paused"))
+
+    @property
     def behind(self) -> list[str]:
         """The copies that are away or behind their leader, in words."""
         return behind(self.info)

@@ -15,7 +15,7 @@ GAP_NANO = 1_000_000_000
 """Idle time that is longer is drawn as if it took `GAP_SHARE` of what happens."""
 GAP_SHARE = 0.06
 HUES = 8
-Row = tuple[Line, SideEffect | None]
+StoryRow = tuple[Line, SideEffect | None]
 SIGNS = {"ok": "good", "settled": "good", "retry": "doubt", "later": "doubt", "refused": "waits"}
 
 
@@ -47,16 +47,17 @@ def bars(events: Sequence[StoryEvent], spans: Sequence[SpanRecord], effects: Seq
     lines = [line for line, _ in rows]
     scale = _Timescale(_moments(rows))
     hues = {name: number % HUES + 1 for number, name in enumerate(dict.fromkeys(line.service for line in lines))}
-    places = {event.type: (event.stream, event.sequence) for event in events}
+    places = {name: (event.stream, event.sequence) for event in events for name in (event.type, event.id) if name}
     return [_bar(line, effect, scale, hues, places) for line, effect in rows]
 
 
-def _with_effects(lines: Sequence[Line], effects: Sequence[SideEffect]) -> Iterator[Row]:
+def _with_effects(lines: Sequence[Line], effects: Sequence[SideEffect]) -> Iterator[StoryRow]:
     """The lines, each effect behind the event that it belongs to, or else at the end."""
     left = sorted(effects, key=lambda effect: effect.at)
     for line in lines:
         yield line, None
-        mine = [effect for effect in left if line.is_event and effect.event == line.label]
+        is_recorded = line.is_event and not line.outcome
+        mine = [effect for effect in left if is_recorded and effect.event == line.label]
         left = [effect for effect in left if effect not in mine]
         yield from ((_effect_line(effect, line.indent), effect) for effect in mine)
     yield from ((_effect_line(effect, BLANK), effect) for effect in left)
@@ -69,7 +70,7 @@ def _effect_line(effect: SideEffect, indent: str) -> Line:
     )
 
 
-def _moments(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
+def _moments(rows: Sequence[StoryRow]) -> Iterator[tuple[int, int]]:
     """When something happened; what is on hold meanwhile is idle time."""
     for line, effect in rows:
         if effect is None:
@@ -99,7 +100,7 @@ def _bar(
         hue=hues[line.service],
         state=_state(line, effect),
         pause=scale.pause_before(line.start_unix_nano),
-        place=places.get(line.label) if line.is_event else None,
+        place=places.get(line.event_id, places.get(line.label)) if line.is_event else None,
         effect=effect,
     )
 

@@ -50,6 +50,8 @@ class TimelineEvent(Protocol):
     def service(self) -> str: ...
     @property
     def sequence(self) -> int: ...
+    @property
+    def id(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Line:
     is_event: bool = False
     outcome: str = ""
     reason: str = ""
+    event_id: str = ""
 
 
 def render(console: Console, key: str, events: Sequence[TimelineEvent], spans: Sequence[SpanRecord]) -> None:
@@ -145,6 +148,7 @@ def _line(span: SpanRecord, connector: str, indent: str) -> Line:
         _is_event(span),
         outcome if outcome in NOTED_OUTCOMES or not _is_event(span) else "",
         visible(_reason(span)) if outcome in EXPLAINED_OUTCOMES else "",
+        _event_id(span) if _is_event(span) else "",
     )
 
 
@@ -154,6 +158,10 @@ def _is_event(span: SpanRecord) -> bool:
 
 def _event_type(span: SpanRecord) -> str:
     return str(span.attributes.get("cloudevents.event_type") or span.name.removeprefix("publish "))
+
+
+def _event_id(span: SpanRecord) -> str:
+    return str(span.attributes.get("cloudevents.event_id", ""))
 
 
 def _label(span: SpanRecord) -> str:
@@ -179,11 +187,13 @@ def _reason(span: SpanRecord) -> str:
 
 def _unseen(events: Sequence[TimelineEvent], spans: Sequence[SpanRecord]) -> Iterator[Line]:
     """The events without a span, by time."""
-    seen = {_event_type(span) for span in spans if _is_event(span)}
+    published = [span for span in spans if _is_event(span)]
+    types, ids = {_event_type(span) for span in published}, {_event_id(span) for span in published}
     for event in sorted(events, key=lambda event: (event.time, event.sequence)):
-        if event.type not in seen:
-            at = unix_nano(event.time)
-            yield Line(EVENT, BLANK, visible(event.type), visible(event.service), at, at, is_event=True)
+        is_seen = event.id in ids if event.id and ids != {""} else event.type in types
+        if not is_seen:
+            at, names = unix_nano(event.time), (visible(event.type), visible(event.service))
+            yield Line(EVENT, BLANK, *names, at, at, is_event=True, event_id=event.id)
 
 
 def unix_nano(time: datetime) -> int:

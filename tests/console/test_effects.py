@@ -11,6 +11,7 @@ import pytest
 from jetmesh.console.effects import KeyStory, SideEffect, SideEffects
 from jetmesh.console.waterfall import WIDTH, bars
 from jetmesh.operate.key_history import StoryEvent
+from jetmesh.operate.span_record import SpanRecord
 from jetmesh.testing import LocalMesh, MeshOf
 from tests.console.conftest import ConsoleOf
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
@@ -28,6 +29,28 @@ def test_an_effect_stands_behind_its_event_and_one_without_at_the_end() -> None:
     assert [row.line.label for row in rows] == ["tolls.paid", "hold", "tolls.left", "mail"]
     assert [row.state for row in rows] == ["good", "waits", "good", "good"]
     assert [row.effect for row in rows] == [None, HOLD, None, mail]
+
+
+def test_each_of_many_occurrences_leads_to_its_own_message_and_is_there_without_a_span() -> None:
+    seen = [replace(PAID, type="cars.seen", sequence=number, id=f"id-{number}") for number in (1, 2, 3)]
+    at = int(NOON.timestamp() * 1e9)
+    spans = [
+        SpanRecord("t", f"s{number}", "", "publish cars.seen", "producer", "cars", at, at,
+                   attributes={"cloudevents.event_type": "cars.seen", "cloudevents.event_id": f"id-{number}"})
+        for number in (1, 2)
+    ]  # fmt: skip
+    assert [row.place for row in bars(seen, spans)] == [("TOLLS", 1), ("TOLLS", 2), ("TOLLS", 3)]
+
+
+def test_an_effect_stands_behind_what_was_recorded_and_not_behind_a_refused_try() -> None:
+    at = int(NOON.timestamp() * 1e9)
+    spans = [
+        SpanRecord("t", outcome, "", "publish tolls.paid", "producer", "tolls", at, at,
+                   attributes={"cloudevents.event_type": "tolls.paid", "jetmesh.outcome": outcome})
+        for outcome in ("refused", "recorded")
+    ]  # fmt: skip
+    told = [(row.line.label, row.line.outcome) for row in bars([PAID], spans, [HOLD])]
+    assert told == [("tolls.paid", "refused"), ("tolls.paid", ""), ("hold", "held")]
 
 
 def test_a_hold_reaches_to_its_end_and_what_is_idle_meanwhile_takes_little_room() -> None:

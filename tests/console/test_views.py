@@ -59,6 +59,7 @@ async def test_a_reaction_is_paused_and_resumed_and_the_log_says_who(mesh_of: Me
     mesh, browser = await _tolls(mesh_of, console_of)
     page = await send(browser, "/mesh/streams", "/mesh/streams/pause", reaction="tolls.charge", length="10 minutes")
     assert "rests until" in page.text
+    assert "1 durable rests" in page.text
     assert "is paused on CARS until" in page.text.replace("<bdi>", "").replace("</bdi>", "")
     info = await request(mesh.context.connection, "CONSUMER.INFO.CARS.tolls-charge")
     assert info["paused"]
@@ -78,6 +79,7 @@ async def test_contracts_have_fields_and_readers(mesh_of: MeshOf, console_of: Co
     assert "/mesh/contracts/cars.arrived" in (await browser.get("/mesh/contracts")).text
     page = (await browser.get("/mesh/contracts/cars.arrived")).text
     assert [words for words in ("A car stands before the gate", "plate", "tolls", "string") if words not in page] == []
+    assert "What a change would break" in page
     assert (await browser.get("/mesh/contracts/cars.gone")).status_code == 404
 
 

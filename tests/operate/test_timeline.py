@@ -22,6 +22,7 @@ class Event:
     time: datetime
     service: str
     sequence: int
+    id: str = ""
 
 
 def event(kind: str, milliseconds: float, sequence: int = 1) -> Event:

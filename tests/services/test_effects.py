@@ -59,6 +59,7 @@ def test_a_mail_is_there_as_it_was_sent(tmp_path: Path) -> None:
         store.keep([mail.to], compose(mail, "Shop <shop@example.com>"))
     (found,) = effects(KeyStory("o-1", [], {}, tmp_path))
     assert (found.kind, found.title, found.key, found.facts) == ("mail", mail.subject, sent, {"to": mail.to})
+    assert "\r" not in found.text
     assert found.text.split() == mail.text.split()
     assert found.event == "notifications.receipt_sent"
     assert effects(KeyStory("o-9", [], {}, tmp_path)) == []

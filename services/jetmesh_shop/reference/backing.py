@@ -60,7 +60,8 @@ def shop_front(state: StateFolder, ports: Ports, http_url: str) -> Spec:
 
 def console(state: StateFolder, ports: Ports) -> Spec:
     """The console in a browser, for this machine alone."""
-    command = program("jetmesh", "console", port=ports["console"], app=APP, state=state.folder)
+    monitor = {} if their_broker() else {"monitor": f"http://{HOST}:{ports['monitor']}"}
+    command = program("jetmesh", "console", port=ports["console"], app=APP, state=state.folder, **monitor)
     return Spec("console", command, listens(ports["console"]), _identity(state, CONSOLE), niceness=AFTERWARDS)
 
 

@@ -103,7 +103,7 @@ class Kept(NamedTuple):
     @property
     def text(self) -> str:
         """Its text, as a reader sees it."""
-        return part_of(message_from_bytes(self.raw, policy=default), "plain")
+        return part_of(message_from_bytes(self.raw, policy=default), "plain").replace("\r\n", "\n")
 
 
 def part_of(message: EmailMessage, kind: str) -> str:
