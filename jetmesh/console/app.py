@@ -61,9 +61,7 @@ async def console(
     letters = Letters(link, [service.name for service in services])
     watch = Watch(link, services, discreet=settings.console_hide_bodies)
     recorded, live = RecordedMinutes(link, services), LivePages(settings)
-    desk = Desk(
-        services, link, watch, recorded, access, letters, live, places, added.pages, added.effects
-    )
+    desk = Desk(services, link, watch, recorded, access, letters, live, places, added.pages, added.effects)
     app = Starlette(routes=_routes(desk), exception_handlers=HANDLERS)
     app.state.desk, app.state.leaving = desk, leaving
     try:
