@@ -31,6 +31,9 @@ const (
 	TypeDeliveryQueued             = "delivery.queued"
 	TypeDeliveryDelayed            = "delivery.delayed"
 	TypeDeliveryDispatched         = "delivery.dispatched"
+	TypeCourierMissed              = "delivery.courier_missed"
+	TypeDeliveryReassigned         = "delivery.reassigned"
+	TypeCourierSeen                = "delivery.last_seen"
 	TypePositionReported           = "delivery.position_reported"
 	TypeOrderDelivered             = "delivery.delivered"
 	TypeDeliveryCancelled          = "delivery.cancelled"
@@ -324,7 +327,8 @@ type ShiftBegun struct {
 
 // ShiftEnded: The courier of the shift is off duty: an order that is carried is still delivered, no other one is given.
 //
-// Recorded together with the new roster.
+// Recorded together with the new roster, when the courier says so or is silent for too long. After that, only another
+// shift begins.
 type ShiftEnded struct {
 	// The shift: a courier has a new one each time.
 	ShiftID string `json:"shift_id"`
@@ -342,9 +346,9 @@ type DeliveryQueued struct {
 	PageID string `json:"page_id"`
 }
 
-// DeliveryDelayed: The order still waits for a courier.
+// DeliveryDelayed: The order comes later than the customer was told.
 //
-// Recorded when it has waited for two minutes.
+// Recorded when it has waited for a courier for two minutes, or when its courier was silent for too long.
 type DeliveryDelayed struct {
 	// The order that is delivered: the key.
 	OrderID string `json:"order_id"`
@@ -360,11 +364,55 @@ type DeliveryDispatched struct {
 	OrderID string `json:"order_id"`
 	// The courier.
 	CourierID string `json:"courier_id"`
+	// Who ordered, with the address that a mail about a delay needs; null if not known.
+	Customer *Customer `json:"customer,omitempty"`
+}
+
+// CourierMissed: Nothing was heard of the order's courier for ten minutes: no position, no delivery.
+//
+// Recorded at most once per courier and position. Unless something was heard meanwhile, the order goes to another
+// courier.
+type CourierMissed struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+	// The courier.
+	CourierID string `json:"courier_id"`
+	// How many there were until then. Unit: signs.
+	Signs int64 `json:"signs"`
+}
+
+// DeliveryReassigned: The order was taken from a courier who is silent: the newest message counts.
+//
+// Recorded when the courier is missed, together with the end of that courier's shift; and again when another courier
+// takes it, if none was free.
+type DeliveryReassigned struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+	// Who carries the order now; null: it waits, before all others.
+	CourierID *string `json:"courier_id"`
+	// The couriers that it was taken from, the first one first.
+	Silent []string `json:"silent"`
+	// How many there are, with this one. Unit: signs.
+	Signs int64 `json:"signs"`
+}
+
+// CourierSeen: The last sign of the courier who carries the order: the newest message counts.
+//
+// Recorded together with each position that this courier reports.
+type CourierSeen struct {
+	// The order that is delivered: the key.
+	OrderID string `json:"order_id"`
+	// The courier.
+	CourierID string `json:"courier_id"`
+	// The position that was reported.
+	PositionID string `json:"position_id"`
+	// How many there are, with this one. Unit: signs.
+	Signs int64 `json:"signs"`
 }
 
 // PositionReported: Where the courier is with the order; as often as the courier says so.
 //
-// Recorded once per position id, if this courier carries the order.
+// Recorded once per position id, if this courier carries the order, or it was taken from this courier.
 type PositionReported struct {
 	// The order that is delivered: the key.
 	OrderID string `json:"order_id"`
@@ -380,7 +428,8 @@ type PositionReported struct {
 
 // OrderDelivered: The customer has the order.
 //
-// Recorded if this courier carries it; the courier is free then.
+// Recorded if this courier carries it, or if it was taken from this courier: the first ending counts, and whoever
+// carries it is free then.
 type OrderDelivered struct {
 	// The order that is delivered: the key.
 	OrderID string `json:"order_id"`
@@ -424,6 +473,8 @@ type CourierRoster struct {
 	Rides []Ride `json:"rides"`
 	// How many orders wait. Unit: orders.
 	Waiting int64 `json:"waiting"`
+	// Those among them that were taken from a courier: they come before all others.
+	Returned []string `json:"returned,omitempty"`
 	// Where the order is that is called next. Unit: page.
 	FirstPage int64 `json:"first_page"`
 	// Where the next order waits that comes. Unit: page.

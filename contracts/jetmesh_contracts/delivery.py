@@ -1,4 +1,4 @@
-"""The events of delivery: an order waits for a courier, is carried and delivered; couriers come and go by shifts."""
+"""The events of delivery: an order waits for a courier, is carried and delivered; couriers come, go and fall silent."""
 
 from typing import Annotated, ClassVar
 
@@ -11,6 +11,7 @@ from jetmesh_contracts.orders import Customer, Part
 CourierId = Annotated[Token, Field(description="The courier.")]
 ShiftId = Annotated[Token, Field(description="The shift: a courier has a new one each time.")]
 PageNumber = Annotated[int, Field(ge=0, json_schema_extra=units.PAGE)]
+Signs = Annotated[int, Field(ge=0, json_schema_extra=units.SIGNS)]
 PageId = Annotated[Token, Field(description="A page of the queue: the depot and a number.")]
 
 
@@ -31,9 +32,9 @@ class DeliveryQueued(DeliveryEvent, type="delivery.queued"):
 
 
 class DeliveryDelayed(DeliveryEvent, type="delivery.delayed"):
-    """The order still waits for a courier.
+    """The order comes later than the customer was told.
 
-    Recorded when it has waited for two minutes.
+    Recorded when it has waited for a courier for two minutes, or when its courier was silent for too long.
     """
 
     customer: Customer = Field(description="Who ordered, with the address that a mail needs.")
@@ -46,12 +47,49 @@ class DeliveryDispatched(DeliveryEvent, type="delivery.dispatched"):
     """
 
     courier_id: CourierId
+    customer: Customer | None = Field(
+        default=None, description="Who ordered, with the address that a mail about a delay needs; null if not known."
+    )
+
+
+class CourierMissed(DeliveryEvent, type="delivery.courier_missed", occurrence=True):
+    """Nothing was heard of the order's courier for ten minutes: no position, no delivery.
+
+    Recorded at most once per courier and position. Unless something was heard meanwhile, the order goes to another
+    courier.
+    """
+
+    courier_id: CourierId
+    signs: Signs = Field(description="How many there were until then.")
+
+
+class DeliveryReassigned(DeliveryEvent, type="delivery.reassigned", state=True):
+    """The order was taken from a courier who is silent: the newest message counts.
+
+    Recorded when the courier is missed, together with the end of that courier's shift; and again when another courier
+    takes it, if none was free.
+    """
+
+    courier_id: CourierId | None = Field(description="Who carries the order now; null: it waits, before all others.")
+    silent: tuple[Token, ...] = Field(description="The couriers that it was taken from, the first one first.")
+    signs: Signs = Field(description="How many there are, with this one.")
+
+
+class CourierSeen(DeliveryEvent, type="delivery.last_seen", state=True):
+    """The last sign of the courier who carries the order: the newest message counts.
+
+    Recorded together with each position that this courier reports.
+    """
+
+    courier_id: CourierId
+    position_id: Token = Field(description="The position that was reported.")
+    signs: Signs = Field(description="How many there are, with this one.")
 
 
 class PositionReported(DeliveryEvent, type="delivery.position_reported", from_outside=True, id_field="position_id"):
     """Where the courier is with the order; as often as the courier says so.
 
-    Recorded once per position id, if this courier carries the order.
+    Recorded once per position id, if this courier carries the order, or it was taken from this courier.
     """
 
     publisher: ClassVar[str] = "courier"
@@ -65,7 +103,8 @@ class PositionReported(DeliveryEvent, type="delivery.position_reported", from_ou
 class OrderDelivered(DeliveryEvent, type="delivery.delivered", from_outside=True, ending=True):
     """The customer has the order.
 
-    Recorded if this courier carries it; the courier is free then.
+    Recorded if this courier carries it, or if it was taken from this courier: the first ending counts, and whoever
+    carries it is free then.
     """
 
     publisher: ClassVar[str] = "courier"
@@ -100,7 +139,8 @@ class ShiftBegun(ShiftEvent, type="shifts.begun", from_outside=True):
 class ShiftEnded(ShiftEvent, type="shifts.ended", from_outside=True, ending=True):
     """The courier of the shift is off duty: an order that is carried is still delivered, no other one is given.
 
-    Recorded together with the new roster.
+    Recorded together with the new roster, when the courier says so or is silent for too long. After that, only another
+    shift begins.
     """
 
 
@@ -128,6 +168,9 @@ class CourierRoster(Event, type="couriers.roster", owner="delivery", key_field="
     on_duty: tuple[Duty, ...] = Field(description="Each courier once; who has waited longest is the first.")
     rides: tuple[Ride, ...] = Field(description="Each order and each courier once.")
     waiting: Annotated[int, Field(ge=0, description="How many orders wait.", json_schema_extra=units.ORDERS)]
+    returned: tuple[Token, ...] = Field(
+        default=(), description="Those among them that were taken from a courier: they come before all others."
+    )
     first_page: PageNumber = Field(description="Where the order is that is called next.")
     last_page: PageNumber = Field(description="Where the next order waits that comes.")
 

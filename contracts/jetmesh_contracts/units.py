@@ -16,3 +16,6 @@ ORDERS: dict[str, JsonValue] = {"x-unit": "orders"}
 
 PAGE: dict[str, JsonValue] = {"x-unit": "page"}
 """Which page, counted from 0."""
+
+SIGNS: dict[str, JsonValue] = {"x-unit": "signs"}
+"""What was heard of an order: other couriers and their positions, counted."""

@@ -331,7 +331,8 @@ export interface ShiftBegun {
 /**
  * The courier of the shift is off duty: an order that is carried is still delivered, no other one is given.
  *
- * Recorded together with the new roster.
+ * Recorded together with the new roster, when the courier says so or is silent for too long. After that, only another
+ * shift begins.
  */
 export interface ShiftEnded {
   /** The shift: a courier has a new one each time. */
@@ -353,9 +354,9 @@ export interface DeliveryQueued {
 }
 
 /**
- * The order still waits for a courier.
+ * The order comes later than the customer was told.
  *
- * Recorded when it has waited for two minutes.
+ * Recorded when it has waited for a courier for two minutes, or when its courier was silent for too long.
  */
 export interface DeliveryDelayed {
   /** The order that is delivered: the key. */
@@ -374,12 +375,62 @@ export interface DeliveryDispatched {
   order_id: string;
   /** The courier. */
   courier_id: string;
+  /** Who ordered, with the address that a mail about a delay needs; null if not known. */
+  customer?: Customer | null;
+}
+
+/**
+ * Nothing was heard of the order's courier for ten minutes: no position, no delivery.
+ *
+ * Recorded at most once per courier and position. Unless something was heard meanwhile, the order goes to another
+ * courier.
+ */
+export interface CourierMissed {
+  /** The order that is delivered: the key. */
+  order_id: string;
+  /** The courier. */
+  courier_id: string;
+  /** How many there were until then. Unit: signs. */
+  signs: number;
+}
+
+/**
+ * The order was taken from a courier who is silent: the newest message counts.
+ *
+ * Recorded when the courier is missed, together with the end of that courier's shift; and again when another courier
+ * takes it, if none was free.
+ */
+export interface DeliveryReassigned {
+  /** The order that is delivered: the key. */
+  order_id: string;
+  /** Who carries the order now; null: it waits, before all others. */
+  courier_id: string | null;
+  /** The couriers that it was taken from, the first one first. */
+  silent: Array<string>;
+  /** How many there are, with this one. Unit: signs. */
+  signs: number;
+}
+
+/**
+ * The last sign of the courier who carries the order: the newest message counts.
+ *
+ * Recorded together with each position that this courier reports.
+ */
+export interface CourierSeen {
+  /** The order that is delivered: the key. */
+  order_id: string;
+  /** The courier. */
+  courier_id: string;
+  /** The position that was reported. */
+  position_id: string;
+  /** How many there are, with this one. Unit: signs. */
+  signs: number;
 }
 
 /**
  * Where the courier is with the order; as often as the courier says so.
  *
- * Recorded once per position id, if this courier carries the order.
+ * Recorded once per position id, if this courier carries the order, or it was taken from this courier.
  */
 export interface PositionReported {
   /** The order that is delivered: the key. */
@@ -397,7 +448,8 @@ export interface PositionReported {
 /**
  * The customer has the order.
  *
- * Recorded if this courier carries it; the courier is free then.
+ * Recorded if this courier carries it, or if it was taken from this courier: the first ending counts, and whoever
+ * carries it is free then.
  */
 export interface OrderDelivered {
   /** The order that is delivered: the key. */
@@ -446,6 +498,8 @@ export interface CourierRoster {
   rides: Array<Ride>;
   /** How many orders wait. Unit: orders. */
   waiting: number;
+  /** Those among them that were taken from a courier: they come before all others. */
+  returned?: Array<string>;
   /** Where the order is that is called next. Unit: page. */
   first_page: number;
   /** Where the next order waits that comes. Unit: page. */
@@ -492,6 +546,9 @@ export interface Events {
   "delivery.queued": DeliveryQueued;
   "delivery.delayed": DeliveryDelayed;
   "delivery.dispatched": DeliveryDispatched;
+  "delivery.courier_missed": CourierMissed;
+  "delivery.reassigned": DeliveryReassigned;
+  "delivery.last_seen": CourierSeen;
   "delivery.position_reported": PositionReported;
   "delivery.delivered": OrderDelivered;
   "delivery.cancelled": DeliveryCancelled;
@@ -529,6 +586,9 @@ export const STREAMS: Readonly<Record<EventType, string>> = {
   "delivery.queued": "DELIVERY",
   "delivery.delayed": "DELIVERY",
   "delivery.dispatched": "DELIVERY",
+  "delivery.courier_missed": "DELIVERY",
+  "delivery.reassigned": "DELIVERY",
+  "delivery.last_seen": "DELIVERY",
   "delivery.position_reported": "DELIVERY",
   "delivery.delivered": "DELIVERY",
   "delivery.cancelled": "DELIVERY",

@@ -10,7 +10,6 @@ from jetmesh.event import EventType
 from jetmesh.reaction import Reaction
 from jetmesh_contracts import (
     EVENTS,
-    DeliveryDispatched,
     OrderGoodsSecured,
     OrderPaymentSecured,
     PositionReported,
@@ -20,11 +19,12 @@ from jetmesh_shop.flow import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 REACTIONS = [reaction for service in SERVICES for reaction in service.reactions]
-STEPS_MAX = 7
-"""Placed, authorized, confirmed, captured, queued, delayed, told: the longest way that an order can go."""
+STEPS_MAX = 8
+"""Placed, authorized, confirmed, captured, dispatched, missed, delayed, told: the longest way that an order can go. A
+state causes nothing here: `delivery.reassigned` leads to the next courier who is missed, and each is off duty then."""
 
-READ_IN_THE_STORY = {OrderPaymentSecured, OrderGoodsSecured, DeliveryDispatched, ShiftBegun}
-"""Their owner itself reads them, when it folds what it recorded: the halves of the promise, who carries what."""
+READ_IN_THE_STORY = {OrderPaymentSecured, OrderGoodsSecured, ShiftBegun}
+"""Their owner itself reads them, when it folds what it recorded: the halves of the promise, who is on duty."""
 READ_OUTSIDE = {PositionReported}
 """For whoever follows a courier on a map."""
 
@@ -35,6 +35,7 @@ SHELF = {
     "stock.restocked": {"stock.restocked"},
     "payments.captured": {"delivery.queued", "delivery.dispatched"},
     "delivery.delivered": {"delivery.delivered"},
+    "delivery.courier_missed": {"delivery.delayed", "shifts.ended"},
     "shifts.begun": {"shifts.begun"},
     "shifts.ended": {"shifts.ended"},
 }

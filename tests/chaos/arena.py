@@ -32,6 +32,7 @@ from jetmesh_shop.reference.backing import APP, BACKING, mail_sink, shop
 from tests.chaos import brokers, disks, neighbour, second_app, wrapped
 from tests.chaos.brokers import Node
 from tests.chaos.disks import Disk
+from tests.chaos.load import MISSED_SECONDS
 from tests.chaos.neighbour import Neighbour
 from tests.chaos.network import Network
 
@@ -176,6 +177,7 @@ class Arena:
             "JETMESH_REPLICAS": str(len(self.nodes)),
             "JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS": str(self._asked.deadline),
             "JETMESH_AFTER_DELIVERY_DELAY_SECONDS": str(DELAY_SECONDS),
+            "JETMESH_AFTER_DELIVERY_WATCH_SECONDS": str(MISSED_SECONDS),
             wrapped.TRAPS: str(traps),
             wrapped.BUG: self._asked.bug,
             **QUIET,

@@ -17,6 +17,8 @@ from jetmesh_shop.reference.couriers import Couriers
 from tests.chaos.figures import Figures
 
 AGAIN, WITHDRAWN = 0.05, 0.03
+MISSED_SECONDS = 5.0
+"""So soon a courier is missed who says nothing."""
 CARDS = {"": 90, FLAKY: 6, CAPTURE_FAILS: 2, HOLD_EXPIRES: 2}
 """In percent; the empty one: the card that the mix gave."""
 
@@ -76,8 +78,12 @@ class Customers:
 
 
 async def come_and_go(couriers: Couriers, seed: int, seconds: float) -> None:
-    """Now and then a courier ends a shift, carrying an order or not, and begins another one."""
+    """Now and then a courier ends a shift, carrying an order or not, and begins another one; or says nothing for a
+    while, and then that the order is delivered, which another one may have by then."""
     chance, ends_at = random.Random(f"couriers {seed}"), time.monotonic() + seconds
     while time.monotonic() < ends_at:
         await asyncio.sleep(chance.uniform(0.2, 2.0))
         await couriers.rest(chance.choice(couriers.names))
+        silent = chance.choice(couriers.names)
+        couriers.vanish(silent)
+        asyncio.get_running_loop().call_later(chance.uniform(0.5, 3 * MISSED_SECONDS), couriers.come_back, silent)

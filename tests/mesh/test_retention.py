@@ -28,7 +28,7 @@ from jetmesh.runtime import delayed_redelivery, origin
 from jetmesh.testing import Broker, MeshOf
 from jetmesh.topology.names import timers_of
 from jetmesh.topology.partitions import names
-from jetmesh_contracts import OrderDelivered, ShiftBegun, ShiftEnded
+from jetmesh_contracts import DeliveryDispatched, OrderDelivered, ShiftBegun, ShiftEnded
 from jetmesh_shop.analytics.service import analytics
 from jetmesh_shop.flow import SERVICES
 from jetmesh_shop.orders.adapters import MeshOrders
@@ -62,15 +62,17 @@ class Shop:
         mesh = self.whole.mesh
         await mesh.outside(ShiftBegun(shift_id="rosa-1", courier_id="rosa"))
         await mesh.recorded(ShiftBegun, "rosa-1")
+        good = await place(self.whole, "o-good")
+        await mesh.recorded(DeliveryDispatched, "o-good")
+        await mesh.outside(OrderDelivered(order_id="o-good", courier_id="rosa"))
         keys = [
-            await place(self.whole, "o-good"),
+            good,
             await place(self.whole, "o-declined", payment_method=DECLINED),
             await place(self.whole, "o-unpaid", payment_method=CAPTURE_FAILS),
             await place(self.whole, "o-short", lines=TWO_TRUFFLES),
             await place(self.whole, "o-refused", lines=[{**TRUFFLE.model_dump(), "sku": "pizza-hawaii"}]),
         ]
         endings = await self.whole.ended(*keys)
-        await mesh.outside(OrderDelivered(order_id="o-good", courier_id="rosa"))
         await mesh.recorded(OrderDelivered, "o-good")
         await mesh.outside(ShiftEnded(shift_id="rosa-1"))
         await mesh.recorded(ShiftEnded, "rosa-1")
@@ -81,8 +83,9 @@ class Shop:
     async def is_quiet(self) -> bool:
         """Whether the deadlines, too, are acknowledged."""
         mesh = self.whole.mesh.context
-        for stream in names("ORDERS", mesh.settings.split):
-            info = await request(mesh.connection, f"CONSUMER.INFO.{stream}.orders-time_out")
+        waiting = [f"{stream}.orders-time_out" for stream in names("ORDERS", mesh.settings.split)]
+        for durable in [*waiting, "DELIVERY.delivery-watch"]:
+            info = await request(mesh.connection, f"CONSUMER.INFO.{durable}")
             if info["num_pending"] or info["num_ack_pending"]:
                 return False
         return True
@@ -149,8 +152,9 @@ def nats_broker(tmp_path: Path, partitions: str) -> Iterator[Broker]:
 async def shop(
     mesh_of: MeshOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partitions: str
 ) -> AsyncIterator[Shop]:
-    """All services, and a deadline of three seconds."""
-    told = {"JETMESH_AFTER_ORDERS_TIME_OUT_SECONDS": "3", "JETMESH_PARTITIONS": partitions}
+    """All services, and deadlines of three seconds."""
+    deadlines = {f"JETMESH_AFTER_{name}_SECONDS": "3" for name in ("ORDERS_TIME_OUT", "DELIVERY_WATCH")}
+    told = {**deadlines, "JETMESH_PARTITIONS": partitions}
     async with whole_mesh(mesh_of, tmp_path, monkeypatch, **told) as whole:
         yield Shop(whole, tmp_path)
 

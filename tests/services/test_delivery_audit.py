@@ -19,7 +19,7 @@ def roster(free: Sequence[str], rides: dict[str, str], waiting: int = 0) -> Step
     return "couriers.roster", "main", {"on_duty": on_duty, "rides": carried, "waiting": waiting}
 
 
-def step(event_type: str, key: str, **said: str) -> Step:
+def step(event_type: str, key: str, **said: Any) -> Step:
     return event_type, key, said
 
 
@@ -66,6 +66,18 @@ def test_a_day_in_good_order_has_no_offence() -> None:
 @pytest.mark.parametrize(
     ("change", "offence"),
     [
+        (
+            lambda: but(step("delivery.courier_missed", "o-2", courier_id="rosa", signs=0)),
+            "o-2: rosa is missed, and still carries it",
+        ),
+        (
+            lambda: but(step("delivery.reassigned", "o-2", courier_id="jan", silent=["rosa"], signs=1)),
+            "the roster says that it is carried by rosa",
+        ),
+        (
+            lambda: but(step("delivery.reassigned", "o-2", courier_id=None, silent=["rosa"], signs=1), roster([], {})),
+            "couriers.roster.main (DELIVERY 12): says that 0 orders wait, and 1 do",
+        ),
         (lambda: but(without="delivery.delivered.o-1"), "o-2: rosa was given it while carrying o-1"),
         (
             lambda: but(step("delivery.delivered", "o-2", courier_id="jan"), roster(["rosa"], {})),
@@ -87,6 +99,18 @@ def test_a_day_in_good_order_has_no_offence() -> None:
 )
 def test_the_audit_names_the_offence(change: Callable[[], ShopBooks], offence: str) -> None:
     assert [found for found in offences(change()) if offence in found]
+
+
+def test_whoever_was_missed_or_took_over_may_deliver() -> None:
+    """The order goes from one to the other and is delivered by the first; then by the second, of another day."""
+    taken = (
+        step("delivery.courier_missed", "o-2", courier_id="rosa", signs=0),
+        step("delivery.reassigned", "o-2", courier_id="jan", silent=["rosa"], signs=1),
+    )
+    for courier_id in ("rosa", "jan"):
+        assert offences(but(*taken, step("delivery.delivered", "o-2", courier_id=courier_id), roster([], {}))) == []
+    wrong = but(*taken, step("delivery.delivered", "o-2", courier_id="kim"), roster([], {}))
+    assert offences(wrong) == ["o-2: was delivered by kim, and carried by jan"]
 
 
 def test_what_was_paid_before_there_was_a_delivery_is_not_missed() -> None:

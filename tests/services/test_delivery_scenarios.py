@@ -7,14 +7,17 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from jetmesh import Fold, NotYet, Permanent
+from jetmesh import Fold, NotYet
 from jetmesh.testing import given
 from jetmesh_contracts import (
+    CourierMissed,
     CourierRoster,
+    CourierSeen,
     DeliveryCancelled,
     DeliveryDelayed,
     DeliveryDispatched,
     DeliveryQueued,
+    DeliveryReassigned,
     Duty,
     OrderDelivered,
     PositionReported,
@@ -25,18 +28,21 @@ from jetmesh_contracts import (
 )
 from jetmesh_shop.delivery import domain
 from jetmesh_shop.delivery.domain import DEPOT, PAGE_ORDERS, Known, Trip
-from jetmesh_shop.delivery.service import delay, dispatch, track
+from jetmesh_shop.delivery.service import delay, dispatch, track, watch
 from tests.support.samples import ADA, cancelled, captured, placed
 
 ROSA, JAN = ShiftBegun(shift_id="rosa-1", courier_id="rosa"), ShiftBegun(shift_id="jan-1", courier_id="jan")
 
 
-def roster(*shifts: ShiftBegun, rides: dict[str, str] | None = None, **counts: int) -> CourierRoster:
+def roster(
+    *shifts: ShiftBegun, rides: dict[str, str] | None = None, returned: Sequence[str] = (), **counts: int
+) -> CourierRoster:
     """Who is on duty, in the order of their waiting, and who carries what."""
     return CourierRoster(
         depot=DEPOT,
         on_duty=tuple(Duty(courier_id=shift.courier_id, shift_id=shift.shift_id) for shift in shifts),
         rides=tuple(Ride(order_id=order_id, courier_id=courier_id) for order_id, courier_id in (rides or {}).items()),
+        returned=tuple(returned),
         **{"waiting": 0, "first_page": 0, "last_page": 0, **counts},
     )
 
@@ -50,7 +56,7 @@ def page(*order_ids: str, number: int = 0) -> QueuePage:
 
 
 def sent(order_id: str = "o-1", courier_id: str = "rosa") -> DeliveryDispatched:
-    return DeliveryDispatched(order_id=order_id, courier_id=courier_id)
+    return DeliveryDispatched(order_id=order_id, courier_id=courier_id, customer=ADA)
 
 
 def delivered(order_id: str = "o-1", courier_id: str = "rosa") -> OrderDelivered:
@@ -172,11 +178,11 @@ async def test_a_courier_in_two_shifts_is_one_courier() -> None:
 async def test_nobody_says_of_an_order_what_another_one_carries() -> None:
     before = [sent("o-1", "rosa"), roster(ROSA, JAN, rides={"o-1": "rosa"})]
     await (
-        given(*before)
-        .when(dispatch, delivered("o-1", "jan"))
-        .then_raises(Permanent, "jan does not carry o-1, rosa does")
+        given(*before).when(dispatch, delivered("o-1", "jan")).then_raises(NotYet, "jan does not carry o-1, rosa does")
     )
-    await given(roster(ROSA)).when(dispatch, delivered()).then_raises(NotYet, "no courier carries o-1")
+    await (
+        given(roster(ROSA)).when(dispatch, delivered()).then_raises(NotYet, "rosa does not carry o-1, no courier does")
+    )
 
 
 async def test_a_full_page_is_followed_by_another_one() -> None:
@@ -202,18 +208,92 @@ def position(number: int = 1, courier_id: str = "rosa") -> PositionReported:
     )
 
 
+def seen(number: int = 1, signs: int = 1, courier_id: str = "rosa") -> CourierSeen:
+    return CourierSeen(order_id="o-1", courier_id=courier_id, position_id=f"p-{number}", signs=signs)
+
+
 async def test_every_position_of_who_carries_the_order_is_recorded_once() -> None:
-    await given(sent()).when(track, position(1)).then(position(1))
-    await given(sent(), position(1)).when(track, position(2)).then(position(2))
-    await given(sent(), position(1)).when(track, position(1)).then()
-    await given(sent()).when(track, position(courier_id="jan")).then_raises(Permanent, "jan does not carry o-1")
-    await given(queued()).when(track, position()).then_raises(NotYet, "no courier carries o-1")
+    await given(sent()).when(track, position(1)).then(position(1), seen())
+    await given(sent(), position(1), seen()).when(track, position(2)).then(position(2), seen(2, signs=2))
+    await given(sent(), position(1), seen()).when(track, position(1)).then()
+    await given(sent(), delivered()).when(track, position(1)).then(position(1))
+    await given(sent()).when(track, position(courier_id="jan")).then_raises(NotYet, "jan does not carry o-1, rosa")
+    await given(queued()).when(track, position()).then_raises(NotYet, "no courier does")
+
+
+def missed(signs: int = 0, courier_id: str = "rosa") -> CourierMissed:
+    return CourierMissed(order_id="o-1", courier_id=courier_id, signs=signs)
+
+
+def reassigned(courier_id: str | None, *silent: str, signs: int = 1) -> DeliveryReassigned:
+    return DeliveryReassigned(order_id="o-1", courier_id=courier_id, silent=silent, signs=signs)
+
+
+LATE = DeliveryDelayed(order_id="o-1", customer=ADA)
+END = ShiftEnded(shift_id="rosa-1")
+TAKEN = (sent(), LATE, END, reassigned("jan", "rosa"))
+
+
+async def test_a_courier_of_whom_nothing_was_heard_is_missed() -> None:
+    await given(sent()).when(watch, sent()).then(missed())
+    await given(sent(), seen()).when(watch, seen()).then(missed(1))
+    await given(*TAKEN).when(watch, reassigned("jan", "rosa")).then(missed(1, "jan"))
+
+
+async def test_whoever_was_heard_of_since_is_not_missed() -> None:
+    await given(sent(), seen()).when(watch, sent()).then()
+    await given(sent(), seen(2, signs=2)).when(watch, seen()).then()
+    await given(sent(), delivered()).when(watch, sent()).then()
+    await given(*TAKEN).when(watch, sent()).then()
+    waits = reassigned(None, "rosa")
+    await given(sent(), waits).when(watch, waits).then()
+
+
+async def test_the_order_of_a_courier_who_is_missed_goes_to_another_one() -> None:
+    before = [ROSA, JAN, sent(), roster(ROSA, JAN, rides={"o-1": "rosa"})]
+    after = roster(JAN, rides={"o-1": "jan"})
+    await given(*before).when(dispatch, missed()).then(END, LATE, reassigned("jan", "rosa"), after)
+    await given(*before, LATE).when(dispatch, missed()).then(END, reassigned("jan", "rosa"), after)
+    await given(ROSA, *TAKEN, after).when(dispatch, missed()).then()
+    await given(*before, seen()).when(dispatch, missed()).then()
+    await given(*before, delivered()).when(dispatch, missed()).then()
+    await given(*before).when(dispatch, missed(1)).then_raises(NotYet, "does not say yet who carries it")
+
+
+async def test_an_order_that_was_taken_from_a_courier_waits_before_all_others() -> None:
+    before = [ROSA, sent(), queued("o-2"), page("o-2"), roster(ROSA, rides={"o-1": "rosa"}, waiting=1)]
+    waits, left = reassigned(None, "rosa"), roster(returned=["o-1"], waiting=2)
+    await given(*before).when(dispatch, missed()).then(END, LATE, waits, left)
+    taken = [*before, END, LATE, waits, left]
+    called = reassigned("jan", "rosa", signs=2)
+    await given(*taken).when(dispatch, JAN).then(JAN, called, roster(JAN, rides={"o-1": "jan"}, waiting=1))
+    ended = DeliveryCancelled(order_id="o-1")
+    await given(*taken).when(dispatch, cancelled(placed())).then(ended, roster(waiting=1))
+    await given(*taken).when(dispatch, delivered()).then(delivered(), roster(waiting=1))
+
+
+async def test_of_two_couriers_who_delivered_the_first_one_counts() -> None:
+    carried = [ROSA, *TAKEN, roster(JAN, rides={"o-1": "jan"})]
+    await given(*carried).when(dispatch, delivered()).then(delivered(), roster(JAN))
+    await given(*carried, delivered(), roster(JAN)).when(dispatch, delivered("o-1", "jan")).then()
+    await given(*carried).when(track, position()).then(position())
+    await (
+        given(*carried)
+        .when(track, position(courier_id="jan"))
+        .then(position(courier_id="jan"), seen(signs=2, courier_id="jan"))
+    )
+
+
+async def test_whoever_is_missed_after_the_shift_ended_ends_no_other_one() -> None:
+    before = [ROSA, END, sent(), roster(JAN, rides={"o-1": "rosa"})]
+    await (
+        given(*before).when(dispatch, missed()).then(LATE, reassigned("jan", "rosa"), roster(JAN, rides={"o-1": "jan"}))
+    )
 
 
 async def test_an_order_that_still_waits_when_the_time_is_up_is_delayed() -> None:
-    late = DeliveryDelayed(order_id="o-1", customer=ADA)
-    await given(queued()).when(delay, queued()).then(late)
-    await given(queued(), late).when(delay, queued()).then()
+    await given(queued()).when(delay, queued()).then(LATE)
+    await given(queued(), LATE).when(delay, queued()).then()
     await given(queued(), sent()).when(delay, queued()).then()
     await given(queued(), DeliveryCancelled(order_id="o-1")).when(delay, queued()).then()
 
@@ -245,6 +325,7 @@ class Town:
             except domain.Unread as unread:
                 known.pages.update({name: self.pages.get(name, ()) for name in unread.pages})
                 known.trips.update({key: self.trips[key] for key in unread.orders})
+                known.shifts.update({key: self.shifts[key] for key in unread.shifts})
 
     def _apply(self, event: Any) -> None:
         match event:
@@ -256,7 +337,9 @@ class Town:
                 self.shifts[event.shift_id] = self.shifts.get(event.shift_id, Fold()).evolve(event)
             case _:
                 self.trips[event.order_id] = self.trips.get(event.order_id, Trip()).evolve(event)
-        if isinstance(event, DeliveryDispatched):
+        if isinstance(event, DeliveryReassigned):
+            self.carried.pop(event.order_id, None)
+        if isinstance(event, (DeliveryDispatched, DeliveryReassigned)) and event.courier_id:
             assert event.courier_id not in self.carried.values(), event
             self.carried[event.order_id] = event.courier_id
         elif isinstance(event, (OrderDelivered, DeliveryCancelled)):
@@ -264,7 +347,7 @@ class Town:
 
     @property
     def waiting(self) -> list[str]:
-        return [order_id for page in self.pages.values() for order_id in page]
+        return [*self.roster.returned, *(order_id for page in self.pages.values() for order_id in page)]
 
     def is_sound(self) -> None:
         """The roster is what was recorded, and nobody waits while a courier is free."""
@@ -274,10 +357,12 @@ class Town:
         assert not self.waiting or all(duty.courier_id in busy for duty in self.roster.on_duty)
 
 
+GROUPS = {"begin": "shift", "end": "shift", "miss": "occurrence"}
+"""Of an order and of a shift a batch has one event; an occurrence may stand beside it."""
 STEPS = st.lists(
     st.lists(
-        st.tuples(st.sampled_from(["pay", "cancel", "deliver", "begin", "end"]), st.integers(0, 5)),
-        min_size=1, max_size=5, unique_by=lambda step: (step[0] in ("begin", "end"), step[1]),
+        st.tuples(st.sampled_from(["pay", "cancel", "deliver", "late", "miss", "begin", "end"]), st.integers(0, 5)),
+        min_size=1, max_size=5, unique_by=lambda step: (GROUPS.get(step[0], "order"), step[1]),
     ),
     max_size=25,
 )  # fmt: skip
@@ -293,11 +378,14 @@ def test_whatever_comes_in_whatever_order_no_courier_has_two_orders(batches: lis
 
 def _event(town: Town, what: str, number: int) -> list[domain.Arrived]:
     order_id, shift = f"o-{number}", f"s-{number}"
-    carrier = town.trips.get(order_id, Trip()).courier_id
+    trip = town.trips.get(order_id, Trip())
+    carrier, silent = trip.courier_id, [] if trip.has_ended else trip.silent
     found: dict[str, list[domain.Arrived]] = {
         "pay": [captured(order_id)],
         "cancel": [cancelled(placed(order_id))],
         "deliver": [delivered(order_id, carrier)] if carrier else [],
+        "late": [delivered(order_id, silent[0])] if silent else [],
+        "miss": [CourierMissed(order_id=order_id, courier_id=carrier, signs=trip.signs)] if carrier else [],
         "begin": [ShiftBegun(shift_id=shift, courier_id=f"c-{number % 2}")],
         "end": [ShiftEnded(shift_id=shift)],
     }

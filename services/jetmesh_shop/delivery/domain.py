@@ -1,15 +1,19 @@
 """What delivery decides: which courier carries which order, many orders at a time."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jetmesh import Fold, NotYet, Permanent
+from jetmesh import Fold, NotYet
 from jetmesh_contracts import (
+    CourierMissed,
     CourierRoster,
+    CourierSeen,
+    Customer,
     DeliveryCancelled,
     DeliveryDelayed,
     DeliveryDispatched,
     DeliveryQueued,
+    DeliveryReassigned,
     Duty,
     OrderCancelled,
     OrderDelivered,
@@ -25,9 +29,11 @@ DEPOT = "main"
 PAGE_ORDERS = 100
 """From so many orders on a page, who comes next waits on another one: a batch may go beyond it."""
 
-Arrived = PaymentCaptured | OrderCancelled | OrderDelivered | ShiftBegun | ShiftEnded
+Arrived = PaymentCaptured | OrderCancelled | OrderDelivered | CourierMissed | ShiftBegun | ShiftEnded
 Level = CourierRoster | QueuePage
-DeskEvent = DeliveryQueued | DeliveryDispatched | OrderDelivered | DeliveryCancelled | ShiftBegun | ShiftEnded | Level
+Carriage = DeliveryQueued | DeliveryDispatched | DeliveryDelayed | DeliveryReassigned
+DeskEvent = Carriage | OrderDelivered | DeliveryCancelled | ShiftBegun | ShiftEnded | Level
+Sign = DeliveryDispatched | DeliveryReassigned | CourierSeen
 
 
 class Trip(Fold):
@@ -35,9 +41,26 @@ class Trip(Fold):
 
     @property
     def courier_id(self) -> str:
-        """Who carries it; empty for nobody yet."""
-        dispatched = self.get(DeliveryDispatched)
-        return dispatched.courier_id if dispatched else ""
+        """Who carries it; empty for nobody."""
+        carried = self.get(DeliveryReassigned) or self.get(DeliveryDispatched)
+        return (carried.courier_id if carried else None) or ""
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The couriers that it was taken from."""
+        reassigned = self.get(DeliveryReassigned)
+        return reassigned.silent if reassigned else ()
+
+    @property
+    def signs(self) -> int:
+        """How many there were: couriers after the first one, and positions."""
+        return max(number_of(sign) for sign in (self.get(DeliveryReassigned), self.get(CourierSeen)))
+
+    @property
+    def customer(self) -> Customer | None:
+        """Who ordered it, if that is known."""
+        told = self.get(DeliveryQueued) or self.get(DeliveryDispatched)
+        return told.customer if told else None
 
     @property
     def page_id(self) -> str:
@@ -52,11 +75,11 @@ class Trip(Fold):
 
 
 class Unread(LookupError):
-    """The decision needs more of the queue than was read: these pages, or what is known about these orders."""
+    """The decision needs more than was read: these pages of the queue, or what is known of these orders and shifts."""
 
-    def __init__(self, pages: Sequence[str] = (), orders: Sequence[str] = ()) -> None:
-        super().__init__(", ".join([*pages, *orders]))
-        self.pages, self.orders = pages, orders
+    def __init__(self, pages: Sequence[str] = (), orders: Sequence[str] = (), shifts: Sequence[str] = ()) -> None:
+        super().__init__(", ".join([*pages, *orders, *shifts]))
+        self.pages, self.orders, self.shifts = pages, orders, shifts
 
 
 @dataclass(slots=True)
@@ -65,7 +88,7 @@ class Known:
 
     roster: CourierRoster
     trips: dict[str, Trip]
-    shifts: Mapping[str, Fold]
+    shifts: dict[str, Fold]
     pages: dict[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -85,19 +108,22 @@ def empty_roster() -> CourierRoster:
 
 
 def decide(arrived: Iterable[Arrived], known: Known) -> list[DeskEvent]:
-    """Decide the batch: first who becomes free, then who has waited, then who comes.
+    """Decide the batch: first who becomes free and which orders are taken back, then who has waited, then who comes.
 
     Raises:
         Unread: it depends on more than is known.
-        NotYet, Permanent: a courier says of an order what can't be.
+        NotYet: a courier says of an order what can't be, or what the story will say.
     """
     desk = Desk(known)
     for event in arrived:
         desk.take(event)
+    for missed in desk.missed:
+        desk.take_back(missed)
     while desk.free and desk.waiting:
         desk.call()
     for payment in desk.paid:
         desk.send(payment)
+    desk.keep()
     return [*desk.recorded, *desk.levels()] if desk.recorded else []
 
 
@@ -108,17 +134,46 @@ def delay(queued: DeliveryQueued, trip: Trip) -> DeliveryDelayed | None:
     return DeliveryDelayed(order_id=queued.order_id, customer=queued.customer)
 
 
-def require_carrier(said: OrderDelivered | PositionReported, trip: Trip) -> None:
-    """Refuse what a courier says about an order of somebody else.
+def number_of(sign: Sign | None) -> int:
+    """How many signs there were with this one; the dispatch is not counted."""
+    return 0 if sign is None or isinstance(sign, DeliveryDispatched) else sign.signs
+
+
+def heard(position: PositionReported, trip: Trip) -> list[PositionReported | CourierSeen]:
+    """A position; of who carries the order, it is a sign as well.
 
     Raises:
-        NotYet: nobody carries the order; a replica that lags may not know it.
-        Permanent: another courier does.
+        NotYet: this courier does not carry the order, and never did.
     """
-    if not trip.courier_id:
-        raise NotYet(f"order_id: no courier carries {said.order_id}")
-    if trip.courier_id != said.courier_id:
-        raise Permanent(f"courier_id: {said.courier_id} does not carry {said.order_id}, {trip.courier_id} does")
+    require_carrier(position, trip)
+    if trip.has_ended or trip.courier_id != position.courier_id:
+        return [position]
+    seen = CourierSeen(
+        order_id=position.order_id,
+        courier_id=position.courier_id,
+        position_id=position.position_id,
+        signs=trip.signs + 1,
+    )
+    return [position, seen]
+
+
+def missed(sign: Sign, trip: Trip) -> CourierMissed | None:
+    """A courier of whom nothing was heard since a sign is missed. Whether that still holds, the desk decides."""
+    if not sign.courier_id or trip.has_ended or trip.signs > number_of(sign):
+        return None
+    return CourierMissed(order_id=sign.order_id, courier_id=sign.courier_id, signs=number_of(sign))
+
+
+def require_carrier(said: OrderDelivered | PositionReported, trip: Trip) -> None:
+    """Refuse what a courier says about an order that was never given to this one.
+
+    Raises:
+        NotYet: it was not, as far as is known; a replica that lags may not know it.
+    """
+    if said.courier_id not in (trip.courier_id, *trip.silent):
+        raise NotYet(
+            f"courier_id: {said.courier_id} does not carry {said.order_id}, {trip.courier_id or 'no courier'} does"
+        )
 
 
 class Desk:
@@ -129,7 +184,10 @@ class Desk:
         self._on_duty = {duty.courier_id: duty.shift_id for duty in roster.on_duty}
         self._rides = {ride.order_id: ride.courier_id for ride in roster.rides}
         self._first, self._last, self.waiting = roster.first_page, roster.last_page, roster.waiting
+        self._returned = list(roster.returned)
         self._pages = {page_id: list(orders) for page_id, orders in known.pages.items()}
+        self._finished: set[str] = set()
+        self.missed: list[CourierMissed] = []
         self.paid: list[PaymentCaptured] = []
         self.recorded: list[DeskEvent] = []
 
@@ -149,26 +207,55 @@ class Desk:
             case PaymentCaptured():
                 if not self._known.trips[event.order_id].recorded:
                     self.paid.append(event)
+            case CourierMissed():
+                self.missed.append(event)
             case OrderDelivered() | OrderCancelled():
                 if not self._known.trips[event.order_id].has_ended:
                     self._finish(event, self._known.trips[event.order_id])
 
+    def take_back(self, missed: CourierMissed) -> None:
+        """The order goes to somebody else, and the silent courier is off duty, unless something was heard meanwhile.
+
+        Raises:
+            NotYet: the story that was read is older than the event.
+        """
+        order_id, trip = missed.order_id, self._known.trips[missed.order_id]
+        if order_id in self._finished or trip.has_ended or trip.signs > missed.signs:
+            return
+        if trip.signs < missed.signs or not trip.courier_id:
+            raise NotYet(f"order_id: the story of {order_id} that was read does not say yet who carries it")
+        self._finished.add(order_id)
+        self._rides.pop(order_id, None)
+        self._retire(missed.courier_id)
+        self._returned.append(order_id)
+        self.waiting += 1
+        if trip.customer and not trip.has(DeliveryDelayed):
+            self.recorded.append(DeliveryDelayed(order_id=order_id, customer=trip.customer))
+
     def call(self) -> None:
-        """The order that has waited longest gets a courier."""
-        page = self._page(self._first)
-        if not page:
+        """The order that has waited longest gets a courier; first those that were taken from one."""
+        line = self._returned or self._page(self._first)
+        if not line:
             self._turn()
             return
-        called = page[: len(self.free)]
+        called = line[: len(self.free)]
         if unread := [order_id for order_id in called if order_id not in self._known.trips]:
             raise Unread(orders=unread)
         self.waiting -= 1
-        self._dispatch(page.pop(0))
+        order_id = line.pop(0)
+        self._dispatch(order_id, self._known.trips[order_id].customer)
+
+    def keep(self) -> None:
+        """What was taken from a courier, and nobody is free: it waits."""
+        for order_id in self._returned:
+            trip = self._known.trips.get(order_id)
+            if trip and trip.courier_id:
+                self.recorded.append(self._reassigned(order_id, trip, None))
 
     def send(self, payment: PaymentCaptured) -> None:
         """A new order gets a courier, or waits."""
         if self.free:
-            self._dispatch(payment.order_id)
+            self._dispatch(payment.order_id, payment.customer)
             return
         if len(self._page(self._last)) >= PAGE_ORDERS:
             self._last += 1
@@ -185,6 +272,7 @@ class Desk:
             on_duty=tuple(Duty(courier_id=courier, shift_id=shift) for courier, shift in self._on_duty.items()),
             rides=tuple(Ride(order_id=order, courier_id=courier) for order, courier in self._rides.items()),
             waiting=self.waiting,
+            returned=tuple(self._returned),
             first_page=self._first,
             last_page=self._last,
         )
@@ -217,17 +305,39 @@ class Desk:
             self.recorded.append(event)
         else:
             self.recorded.append(DeliveryCancelled(order_id=event.order_id))
+        self._finished.add(event.order_id)
         if courier_id := self._rides.pop(event.order_id, ""):
             if courier_id in self._on_duty:
                 self._on_duty[courier_id] = self._on_duty.pop(courier_id)
+        elif event.order_id in self._returned:
+            self._returned.remove(event.order_id)
+            self.waiting -= 1
         elif trip.page_id and event.order_id in (page := self._opened(trip.page_id)):
             page.remove(event.order_id)
             self.waiting -= 1
 
-    def _dispatch(self, order_id: str) -> None:
-        courier_id = self.free[0]
+    def _retire(self, courier_id: str) -> None:
+        """The courier is off duty; only another shift changes that."""
+        shift_id = self._on_duty.pop(courier_id, "")
+        if not shift_id:
+            return
+        if shift_id not in self._known.shifts:
+            raise Unread(shifts=[shift_id])
+        self.recorded.append(ShiftEnded(shift_id=shift_id))
+
+    def _dispatch(self, order_id: str, customer: Customer | None) -> None:
+        courier_id, trip = self.free[0], self._known.trips[order_id]
         self._rides[order_id] = courier_id
-        self.recorded.append(DeliveryDispatched(order_id=order_id, courier_id=courier_id))
+        self.recorded.append(
+            self._reassigned(order_id, trip, courier_id)
+            if trip.has(DeliveryDispatched)
+            else DeliveryDispatched(order_id=order_id, courier_id=courier_id, customer=customer)
+        )
+
+    @staticmethod
+    def _reassigned(order_id: str, trip: Trip, courier_id: str | None) -> DeliveryReassigned:
+        silent = (*trip.silent, trip.courier_id) if trip.courier_id else trip.silent
+        return DeliveryReassigned(order_id=order_id, courier_id=courier_id, silent=silent, signs=trip.signs + 1)
 
     def _page(self, number: int) -> list[str]:
         return self._opened(page_id_of(number))

@@ -1,15 +1,18 @@
-"""Give an order that is confirmed and paid to a courier who is free, follow it, and say when it takes long."""
+"""Give an order that is confirmed and paid to a courier who is free, follow it, take it from who is silent."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from jetmesh import Fold, Retry, Service, Snapshot
 from jetmesh_contracts import (
+    CourierMissed,
     CourierRoster,
+    CourierSeen,
     DeliveryCancelled,
     DeliveryDelayed,
     DeliveryDispatched,
     DeliveryQueued,
+    DeliveryReassigned,
     OrderCancelled,
     OrderDelivered,
     PaymentCaptured,
@@ -32,10 +35,13 @@ delivery = Service("delivery")
 
 @delivery.on_many(retry=SHORT, since=BEGAN)
 async def dispatch(
-    arrived: Sequence[PaymentCaptured | OrderCancelled | OrderDelivered | ShiftBegun | ShiftEnded], snapshot: Snapshot
+    arrived: Sequence[PaymentCaptured | OrderCancelled | OrderDelivered | CourierMissed | ShiftBegun | ShiftEnded],
+    snapshot: Snapshot,
 ) -> list[
     DeliveryDispatched
     | DeliveryQueued
+    | DeliveryDelayed
+    | DeliveryReassigned
     | OrderDelivered
     | DeliveryCancelled
     | ShiftBegun
@@ -43,11 +49,11 @@ async def dispatch(
     | CourierRoster
     | QueuePage
 ]:
-    """Orders were paid, delivered or cancelled, couriers came or went: decide together who carries what."""
+    """Orders were paid, delivered or cancelled, couriers came, went or are missed: decide together who carries what."""
     rosters = await snapshot.latest(CourierRoster, [DEPOT])
     trips = await snapshot.stories(Trip, DeliveryDispatched, domain.orders_of(arrived))
     shifts = await snapshot.stories(Fold, ShiftBegun, domain.shifts_of(arrived))
-    known = Known(rosters.get(DEPOT) or domain.empty_roster(), dict(trips), shifts)
+    known = Known(rosters.get(DEPOT) or domain.empty_roster(), dict(trips), dict(shifts))
     while True:
         try:
             return domain.decide(arrived, known)
@@ -56,10 +62,15 @@ async def dispatch(
 
 
 @delivery.intake(retry=SHORT)
-async def track(position: PositionReported, trip: Trip) -> PositionReported:
-    """A courier reports a position: record it, if this courier carries the order."""
-    domain.require_carrier(position, trip)
-    return position
+async def track(position: PositionReported, trip: Trip) -> list[PositionReported | CourierSeen]:
+    """A courier reports a position: record it, and if this courier carries the order, that something was heard."""
+    return domain.heard(position, trip)
+
+
+@delivery.after(minutes=10, since=BEGAN)
+async def watch(sign: DeliveryDispatched | DeliveryReassigned | CourierSeen, trip: Trip) -> CourierMissed | None:
+    """A courier got an order or was heard of, and the time is up: if nothing was heard since, it is missed."""
+    return domain.missed(sign, trip)
 
 
 @delivery.after(minutes=2)
@@ -69,7 +80,8 @@ async def delay(queued: DeliveryQueued, trip: Trip) -> DeliveryDelayed | None:
 
 
 async def _read(unread: Unread, known: Known, snapshot: Snapshot) -> None:
-    """Read more of the queue; a page on which nobody ever waited is empty."""
+    """Read more; a page on which nobody ever waited is empty."""
     pages = await snapshot.latest(QueuePage, unread.pages)
     known.pages.update({name: pages[name].order_ids if name in pages else () for name in unread.pages})
     known.trips.update(await snapshot.stories(Trip, DeliveryDispatched, unread.orders))
+    known.shifts.update(await snapshot.stories(Fold, ShiftBegun, unread.shifts))

@@ -65,7 +65,7 @@ async def thank(payment: PaymentCaptured, deps: Notifications) -> ReceiptSent:
 
 @notifications.on(needs=Mailer, retry=PATIENT)
 async def soothe(order: DeliveryDelayed, deps: Notifications) -> DelaySent:
-    """No courier was free for too long: say that the order comes later."""
+    """No courier was free, or one was silent, for too long: say that the order comes later."""
     sent = message_id("delay", order.order_id)
     await deps.mailer.send(templates.delay(order.order_id).to(order.customer.email, sent))
     return DelaySent(order_id=order.order_id, message_id=sent)

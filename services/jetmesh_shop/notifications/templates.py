@@ -63,8 +63,8 @@ def receipt(order_id: str, currency: str, amount_minor: int) -> Contents:
 
 
 def delay(order_id: str) -> Contents:
-    """No courier is free yet."""
-    said = "We are sorry: all our couriers are on their way. Yours comes as soon as one of them is free."
+    """No courier is free yet, or the one who had it is silent."""
+    said = "We are sorry: your order comes later than we said. A courier brings it as soon as one of them is free."
     return _contents(f"Your order {order_id} takes a little longer", said)
 
 

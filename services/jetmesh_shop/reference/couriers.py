@@ -33,6 +33,8 @@ class Couriers:
         self._shifts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
         self._said: dict[str, float] = {}
+        self._silent: set[str] = set()
+        self._kept: dict[str, str] = {}
 
     def be_at_least(self, count: int) -> None:
         """Let more of them come on duty, where they are fewer."""
@@ -49,7 +51,16 @@ class Couriers:
         """Let a courier go off duty; the next shift begins soon."""
         with suppress(Unavailable):
             await self._say([ShiftEnded(shift_id=self._shift(name))])
-            self._shifts[name] += 1
+            self._said.pop(name, None)
+
+    def vanish(self, name: str) -> None:
+        """Let a courier say nothing, until `come_back`."""
+        self._silent.add(name)
+
+    def come_back(self, name: str) -> None:
+        """Let a courier who vanished say what was delivered meanwhile, whoever has it by then; and begin a shift."""
+        self._silent.discard(name)
+        self._said.pop(name, None)
 
     async def are_idle(self) -> bool:
         """Whether no order waits or is on its way.
@@ -67,11 +78,16 @@ class Couriers:
     def _next(self, roster: CourierRoster) -> Iterator[Event]:
         on_duty = {duty.courier_id for duty in roster.on_duty}
         for name in self.names:
-            if name not in on_duty and self._is_due(self._shift(name)):
-                yield ShiftBegun(shift_id=self._shift(name), courier_id=name)
+            if name not in on_duty and name not in self._silent and self._is_due(name):
+                yield ShiftBegun(shift_id=self._next_shift(name), courier_id=name)
         for ride in roster.rides:
-            if ride.courier_id.startswith(PREFIX):
+            if ride.courier_id in self._silent:
+                self._kept[ride.order_id] = ride.courier_id
+            elif ride.courier_id.startswith(PREFIX):
                 yield from self._on_the_way(ride)
+        for order_id, name in [kept for kept in self._kept.items() if kept[1] not in self._silent]:
+            del self._kept[order_id]
+            yield OrderDelivered(order_id=order_id, courier_id=name)
 
     def _on_the_way(self, ride: Ride) -> Iterator[Event]:
         """A position at each look, then the delivery."""
@@ -85,6 +101,11 @@ class Couriers:
             )  # fmt: skip
         elif self._is_due(order_id):
             yield OrderDelivered(order_id=order_id, courier_id=courier_id)
+
+    def _next_shift(self, name: str) -> str:
+        """A shift that was ended for a courier does not begin again."""
+        self._shifts[name] += 1
+        return self._shift(name)
 
     def _shift(self, name: str) -> str:
         return f"{name}-{self._shifts[name]}"

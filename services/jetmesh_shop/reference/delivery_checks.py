@@ -12,23 +12,37 @@ from jetmesh_shop.reference.books import ShopBooks
 CAPTURED = payments.PaymentCaptured.type
 QUEUED, DISPATCHED = delivery.DeliveryQueued.type, delivery.DeliveryDispatched.type
 DELIVERED, CALLED_OFF = delivery.OrderDelivered.type, delivery.DeliveryCancelled.type
+MISSED, REASSIGNED = delivery.CourierMissed.type, delivery.DeliveryReassigned.type
+SEEN = delivery.CourierSeen.type
 DELAYED, DELAY_MAIL = delivery.DeliveryDelayed.type, notifications.DelaySent.type
 ROSTER = delivery.CourierRoster.type
 
 
 def one_order_each(books: ShopBooks) -> Offences:
-    """no courier carries two orders at once, and nobody else delivers an order"""
+    """no courier carries two orders at once, and nobody delivers an order who never carried it"""
     carried: dict[str, str] = {}
-    for event in _in_order(books, DISPATCHED, DELIVERED, CALLED_OFF):
+    silent: dict[str, list[str]] = {}
+    for event in _in_order(books, DISPATCHED, REASSIGNED, DELIVERED, CALLED_OFF):
         courier_id = event.body.get("courier_id", "")
-        if event.type == DISPATCHED:
-            for other in (order_id for order_id, carrier in carried.items() if carrier == courier_id):
-                yield f"{event.key}: {courier_id} was given it while carrying {other}"
-            carried[event.key] = courier_id
-            continue
         carrier = carried.pop(event.key, "")
-        if event.type == DELIVERED and carrier != courier_id:
+        if event.type in (DISPATCHED, REASSIGNED):
+            silent[event.key] = event.body.get("silent", [])
+            for other in (order_id for order_id, carries in carried.items() if carries == courier_id):
+                yield f"{event.key}: {courier_id} was given it while carrying {other}"
+            if courier_id:
+                carried[event.key] = courier_id
+        elif event.type == DELIVERED and courier_id not in (carrier, *silent.get(event.key, ())):
             yield f"{event.key}: was delivered by {courier_id}, and carried by {carrier or 'nobody'}"
+
+
+def nobody_who_is_missed_keeps_an_order(books: ShopBooks) -> Offences:
+    """no courier who is missed keeps an order"""
+    missing = lost(books)
+    signs = {event.key: event.body["signs"] for event in _in_order(books, REASSIGNED, SEEN)}
+    for event in books.of_type(MISSED):
+        is_over = {DELIVERED, CALLED_OFF} & (books.stories[event.key].keys() | missing[event.key])
+        if event.body["signs"] == signs.get(event.key, 0) and not is_over and REASSIGNED not in missing[event.key]:
+            yield f"{event.key}: {event.body['courier_id']} is missed, and still carries it"
 
 
 def paid_orders_are_delivered(books: ShopBooks) -> Offences:
@@ -69,12 +83,13 @@ def delayed_are_told(books: ShopBooks) -> Offences:
 def _open(books: ShopBooks) -> tuple[set[str], dict[str, str]]:
     """The orders that wait, and those that are carried, by whom."""
     waiting, carried = set(), {}
+    reassigned = {event.key: event.body["courier_id"] for event in _in_order(books, REASSIGNED)}
     for key, story in books.stories.items():
         if {DELIVERED, CALLED_OFF} & story.keys():
             continue
-        if DISPATCHED in story:
-            carried[key] = story[DISPATCHED].body["courier_id"]
-        elif QUEUED in story:
+        if courier_id := reassigned.get(key, story[DISPATCHED].body["courier_id"] if DISPATCHED in story else ""):
+            carried[key] = courier_id
+        elif {DISPATCHED, QUEUED} & story.keys():
             waiting.add(key)
     return waiting, carried
 
@@ -84,6 +99,12 @@ def _in_order(books: ShopBooks, *types: str) -> Sequence[Fact]:
     return sorted(found, key=lambda event: event.sequence)
 
 
-CHECKS: Sequence[Check[ShopBooks]] = (paid_orders_are_delivered, one_order_each, roster_agrees, delayed_are_told)
+CHECKS: Sequence[Check[ShopBooks]] = (
+    paid_orders_are_delivered,
+    one_order_each,
+    nobody_who_is_missed_keeps_an_order,
+    roster_agrees,
+    delayed_are_told,
+)
 RESTORED: Sequence[Check[ShopBooks]] = (one_order_each, roster_agrees)
 """What streams that were just restored must keep."""

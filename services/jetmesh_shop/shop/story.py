@@ -12,7 +12,7 @@ from typing import Any
 
 import jetmesh_contracts
 from jetmesh import Mesh, Recorded, Unavailable
-from jetmesh_contracts import Event
+from jetmesh_contracts import CourierSeen, Event
 
 AGAIN_SECONDS = 0.5
 TYPES: tuple[type[Event], ...] = tuple(
@@ -21,11 +21,12 @@ TYPES: tuple[type[Event], ...] = tuple(
             kind
             for kind in vars(jetmesh_contracts).values()
             if isinstance(kind, type) and issubclass(kind, Event) and getattr(kind, "key_field", "") == "order_id"
-            if hasattr(kind, "type") and not getattr(kind, "id_field", "")
+            if hasattr(kind, "type") and not kind.occurrence and kind is not CourierSeen
         ),
         key=attrgetter("owner", "type"),
     )
 )
+"""What a page tells: not where a courier is, and how often."""
 OWNERS = {owner: tuple(kinds) for owner, kinds in groupby(TYPES, key=attrgetter("owner"))}
 
 
@@ -48,7 +49,7 @@ class Happened:
 
 
 Story = Mapping[str, Happened]
-"""Type → event: each happens once about an order."""
+"""Type → event: the first of each."""
 
 
 def _told(events: Iterable[Recorded]) -> Story:

@@ -135,6 +135,7 @@ def where(story: Story) -> str:
     """Where an order is that was paid."""
     for kind, title in (
         ("delivery.delivered", "Delivered. Enjoy it!"),
+        ("delivery.reassigned", "Paid. Its courier can't be reached, so another one brings it."),
         ("delivery.dispatched", "Paid, and on its way."),
         ("delivery.delayed", "Paid. The couriers need longer than promised."),
         ("delivery.queued", "Paid. It waits for a free courier."),

@@ -71,6 +71,7 @@ EVENTS = {
     "delivery.queued": "Waits for a courier",
     "delivery.delayed": "Takes longer than promised",
     "delivery.dispatched": "On its way",
+    "delivery.reassigned": "Its courier is silent: somebody else brings it",
     "delivery.delivered": "Delivered",
     "delivery.cancelled": "Nothing to deliver",
 }
