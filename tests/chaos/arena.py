@@ -32,13 +32,12 @@ from jetmesh_shop.reference.backing import APP, BACKING, mail_sink, shop
 from tests.chaos import brokers, disks, neighbour, second_app, wrapped
 from tests.chaos.brokers import Node
 from tests.chaos.disks import Disk
-from tests.chaos.load import MISSED_SECONDS
 from tests.chaos.neighbour import Neighbour
 from tests.chaos.network import Network
 
 ACK_WAIT_SECONDS = 3
-DELAY_SECONDS = 10.0
-"""So soon an order that waits for a courier is delayed."""
+DELAY_SECONDS, MISSED_SECONDS = 10.0, 5.0
+"""So soon an order that waits for a courier is delayed, and a courier is missed who says nothing."""
 NAMES = tuple(service.name for service in SERVICES)
 START_SECONDS = 60.0
 PAUSE_SECONDS_MAX = 1.0

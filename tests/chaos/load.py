@@ -14,11 +14,10 @@ from jetmesh_shop.orders.domain import check
 from jetmesh_shop.payments.bank import CAPTURE_FAILS, FLAKY, HOLD_EXPIRES
 from jetmesh_shop.reference import mix
 from jetmesh_shop.reference.couriers import Couriers
+from tests.chaos.arena import MISSED_SECONDS
 from tests.chaos.figures import Figures
 
 AGAIN, WITHDRAWN = 0.05, 0.03
-MISSED_SECONDS = 5.0
-"""So soon a courier is missed who says nothing."""
 CARDS = {"": 90, FLAKY: 6, CAPTURE_FAILS: 2, HOLD_EXPIRES: 2}
 """In percent; the empty one: the card that the mix gave."""
 

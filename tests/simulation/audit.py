@@ -1,9 +1,10 @@
 """The books of the simulated mesh, for the audit of the real one; and what only a simulation can know besides."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from jetmesh.event import INTAKE
 from jetmesh.jetstream.direct_get import Stored
@@ -35,20 +36,26 @@ class Books:
     warehouse: SimulatedWarehouse
     acked: frozenset[str]
 
-    def stored(self, stream: str) -> list[Stored]:
-        """The messages of a stream, as a direct get answers with them."""
-        return [_stored(kept) for kept in self.broker.streams[stream].messages.values()]
-
     def collected(self) -> ShopBooks:
         """The same that is collected from a real broker, a bank's ledger and a mail sink."""
-        letters = [message for message in self.stored(DEAD_LETTERS) if message.subject.startswith("dead.")]
-        return ShopBooks(
-            intake=[fact_of(TYPES, INTAKE, message) for message in self.stored(INTAKE)],
-            events=[fact_of(TYPES, stream, message) for stream in STREAMS for message in self.stored(stream)],
-            letters=[letter_of(message) for message in letters],
-            balances=_balances(self.bank),
-            mails=Counter(mail.message_id for mail in self.mailer.taken),
-        )
+        mails = Counter(mail.message_id for mail in self.mailer.taken)
+        return collected(self.broker, STREAMS, balances=_balances(self.bank), mails=mails)
+
+
+def collected(broker: SimulatedBroker, streams: Iterable[str], **outside: Any) -> ShopBooks:
+    """What some streams, the intake and the dead letters have."""
+    letters = [message for message in stored(broker, DEAD_LETTERS) if message.subject.startswith("dead.")]
+    return ShopBooks(
+        intake=[fact_of(TYPES, INTAKE, message) for message in stored(broker, INTAKE)],
+        events=[fact_of(TYPES, stream, message) for stream in streams for message in stored(broker, stream)],
+        letters=[letter_of(message) for message in letters],
+        **outside,
+    )
+
+
+def stored(broker: SimulatedBroker, stream: str) -> list[Stored]:
+    """The messages of a stream, as a direct get answers with them."""
+    return [_stored(kept) for kept in broker.streams[stream].messages.values()]
 
 
 def _stored(kept: StoredMessage) -> Stored:

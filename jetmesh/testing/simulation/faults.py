@@ -50,7 +50,7 @@ def crash_broker(world: World) -> None:
     """SIGKILL of the broker: the last acknowledgements and every connection are lost."""
     if world.broker.down:
         return
-    for process in world.processes:
+    for process in [*world.processes, *world.outsiders]:
         process.connection.cut(world.random.uniform(0.01, 1))
     world.broker.crash()
     world.until_repaired(world.random.uniform(0.1, 6), world.broker.restart)

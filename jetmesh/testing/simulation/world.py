@@ -107,6 +107,7 @@ class World:
         self.broker.create(topology(services, ack_wait_seconds=self.settings.ack_wait_seconds))
         self.delay_seconds = self.random.choice((0.0005, 0.002, 0.02, 0.2))
         self.processes: list[Process] = []
+        self.outsiders: list[Process] = []
         self.struck: Counter[str] = Counter()
         self._repairs: dict[Callback, None] = {}
 
@@ -143,7 +144,8 @@ class World:
 
     def outsider(self, name: str) -> Process:
         """A process without reactions, to publish from."""
-        return Process(self, name)
+        self.outsiders.append(Process(self, name))
+        return self.outsiders[-1]
 
     def until_repaired(self, seconds: float, repair: Callback) -> None:
         """Let `repair` end a fault after so many seconds, or when the world heals."""
