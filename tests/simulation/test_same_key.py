@@ -23,4 +23,4 @@ def test_a_guard_that_passes_over_what_others_recorded_is_caught(monkeypatch: py
         return (*stored, *[event for _, event in self.recorded if event.sequence > last_sequence(stored)])
 
     monkeypatch.setattr(SameKey, "since", since)
-    assert "recorded {" in first_wrong(PostMesh, range(10, 70))
+    assert "recorded {" in first_wrong(PostMesh, range(10, 130))
