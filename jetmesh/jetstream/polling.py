@@ -6,7 +6,8 @@ A user with an account of its own can't be let make consumers: the broker would 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from jetmesh.common.throttled_log import Conditions
 from jetmesh.failure import Denied, Unavailable
@@ -19,11 +20,16 @@ log = logging.getLogger("jetmesh.polling")
 QUICK_SECONDS, BUSY_SECONDS, QUIET_SECONDS = 0.03, 0.1, 0.5
 """The pause between two readings: right after something has come, some seconds later, and then. None is shorter than
 the reading took."""
+QUICK_PER_SECOND_MAX = 1_000
+"""So many subjects are read quickly, of all that this process follows; of more, each is read less often."""
 QUICK_FOR_SECONDS, BUSY_FOR_SECONDS = 2.0, 10.0
 ONCE_SECONDS = 5.0
 """The pause for what has come and happens once: it comes again only if a restore takes the stream back."""
 RETRY_SECONDS = 1.0
 PAGE = 500
+
+
+_followed: set["Polled"] = set()
 
 
 class Polled:
@@ -94,31 +100,42 @@ async def poll(
     """
     polls = [Polled(direct_get, stream, subject, after, once=once, pages=pages) for subject, once in subjects.items()]
     has_begun, conditions, came = False, Conditions(log), time.monotonic()
-    while True:
-        began = time.monotonic()
-        try:
-            found = await _round(polls, after)
-            has_begun = True
-        except Denied:
-            raise
-        except Unavailable as away:
-            if not has_begun:
+    with _following(polls):
+        while True:
+            began = time.monotonic()
+            try:
+                found = await _round(polls, after)
+                has_begun = True
+            except Denied:
                 raise
-            conditions.log("away", logging.INFO, "%s is not followed: %s", stream, away)
-            await connection.pause(RETRY_SECONDS)
-            continue
-        took = time.monotonic() - began
-        for each, stored in found:
-            each.took(stored)
-            came = time.monotonic()
-            yield stored
-        await connection.pause(max(_pause(time.monotonic() - came), took))
+            except Unavailable as away:
+                if not has_begun:
+                    raise
+                conditions.log("away", logging.INFO, "%s is not followed: %s", stream, away)
+                await connection.pause(RETRY_SECONDS)
+                continue
+            took = time.monotonic() - began
+            for each, stored in found:
+                each.took(stored)
+                came = time.monotonic()
+                yield stored
+            await connection.pause(max(_pause(time.monotonic() - came), took))
+
+
+@contextmanager
+def _following(polls: Sequence[Polled]) -> Iterator[None]:
+    """These are followed in the block."""
+    _followed.update(polls)
+    try:
+        yield
+    finally:
+        _followed.difference_update(polls)
 
 
 def _pause(seconds: float) -> float:
     """The pause so long after something has come."""
     if seconds < QUICK_FOR_SECONDS:
-        return QUICK_SECONDS
+        return min(max(QUICK_SECONDS, len(_followed) / QUICK_PER_SECOND_MAX), BUSY_SECONDS)
     return BUSY_SECONDS if seconds < BUSY_FOR_SECONDS else QUIET_SECONDS
 
 
