@@ -50,7 +50,7 @@ async def test_an_order_is_bought_and_followed_to_its_receipt(running: Demo, bro
     assert await page.locator("h1").inner_text() == "Delivered. Enjoy it!"
     assert "17.30 EUR\ntaken" in (await words_of(page, "#money")).replace("\n\n", "\n")
     assert "5.80 EUR" in await words_of(page, "#goods")
-    assert "reserved for you" in await words_of(page, "#goods")
+    assert "delivered to you" in await words_of(page, "#goods")
     took = await page.locator("#step-payments-authorize-authorized .facts").inner_text()
     assert "took" in took
     assert await page.locator(".story .lit").count() == 10

@@ -179,6 +179,8 @@ def goods(story: Story) -> tuple[str, str]:
     for kind, tone, said in (
         ("inventory.released", "", "back on the shelf"),
         ("inventory.rejected", "bad", "not enough in stock"),
+        ("delivery.delivered", "good", "delivered to you"),
+        ("delivery.dispatched", "good", "with the courier"),
         ("inventory.reserved", "good", "reserved for you"),
     ):
         if kind in story:
