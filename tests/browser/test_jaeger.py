@@ -45,7 +45,7 @@ async def test_an_order_and_its_story_lead_to_the_trace_in_jaeger(
     program("jaeger")
     assert jaeger_of_all is not None
     monkeypatch.setenv("JETMESH_JAEGER_URL", f"{jaeger_of_all.url}/")
-    ports = dict(zip(("shop", "console"), free_ports(2), strict=True))
+    ports = dict(zip(("shop", "console", "monitor"), free_ports(3), strict=True))
     shop, console = f"http://{HOST}:{ports['shop']}", f"http://{HOST}:{ports['console']}/mesh"
     with ExitStack() as stack:
         for spec in (

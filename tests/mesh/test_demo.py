@@ -17,8 +17,8 @@ from jetmesh_shop.flow import SERVICES
 from tests.support.waiting import wait_until
 
 SECONDS_MAX = 120
-POSITION = "delivery.position_reported"
-"""An occurrence from outside, which has a trace of its own."""
+OF_A_COURIER = ("delivery.position_reported", "delivery.last_seen")
+"""What a courier reports from outside, which has a trace of its own, and what is recorded with it."""
 
 
 def jetmesh(*arguments: str) -> list[str]:
@@ -158,7 +158,7 @@ def test_the_story_of_an_order_is_told_from_outside(running: Running) -> None:
     wait_until(lambda: "receipt_sent" in run(*asked).stdout, "the story")
     story = json.loads(run(*asked, "--json").stdout)
     assert {event["service"] for event in story["events"]} == {service.name for service in SERVICES if service.records}
-    told = [event for event in story["events"] if event["type"] != POSITION]
+    told = [event for event in story["events"] if event["type"] not in OF_A_COURIER]
     assert len({event["trace_id"] for event in told}) == 1
     assert "@example.com" not in json.dumps(story)
 
