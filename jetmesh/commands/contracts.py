@@ -34,10 +34,9 @@ from jetmesh.contracts.compatibility import Break, Mode, Side
 from jetmesh.contracts.deployed import Deployed
 from jetmesh.contracts.package import Package
 from jetmesh.contracts.page import type_of
-from jetmesh.contracts.readers import Reader, Readers
+from jetmesh.contracts.readers import Readers
 from jetmesh.contracts.registry import DeployedContract
-from jetmesh.contracts.request_contract import REQUEST, RESPONSE
-from jetmesh.contracts.schema import FACTS, UNIT, Contracts
+from jetmesh.contracts.schema import FACTS, UNIT, Contract, Contracts
 from jetmesh.service import Service
 from jetmesh.settings import Settings
 
@@ -236,7 +235,7 @@ def retire(name: str, reason: str, force: bool, contracts: str) -> None:
         raise click.ClickException(f"{', '.join(whom)} records {name}: first apply a version that does not")
     if whom := deployed.answering(known.values(), name):
         raise click.ClickException(f"{', '.join(whom)} answers {name}: first apply a version that does not")
-    whom = [*deployed.readers(known.values(), name), *_consumers_of(name, contracts)]
+    whom = [*deployed.readers(known.values(), name), *_consumers_of(entries[name].contract, contracts)]
     used = "asked" if entries[name].contract.part else "read"
     if whom and not force:
         raise click.ClickException(f"{name} is still {used} by {', '.join(whom)}: tell them, or retire it with --force")
@@ -245,17 +244,14 @@ def retire(name: str, reason: str, force: bool, contracts: str) -> None:
     say(f"retired: {name}{although}")
 
 
-def _consumers_of(name: str, contracts: str) -> list[str]:
+def _consumers_of(contract: Contract, contracts: str) -> list[str]:
     """The consumers of other teams that are registered beside the package of contracts, if there is one here."""
     try:
         folder = package.load(contracts).folder
     except package.PackageError:
         return []
-    return [str(each) for each in readers.registered(folder / "consumers") if name in each.events or _asks(each, name)]
-
-
-def _asks(reader: Reader, name: str) -> bool:
-    return any(name in (f"{asked}.{REQUEST}", f"{asked}.{RESPONSE}") for asked in reader.asks)
+    known = Readers((), readers.registered(folder / "consumers"))
+    return known.asking(contract.about) if contract.part else known.of(contract.type)
 
 
 async def _registered() -> tuple[dict[str, DeployedContract], dict[str, Deployed]]:

@@ -132,7 +132,7 @@ def unrecorded(new: Contracts, services: Sequence[Service]) -> Iterator[Break]:
     for name, contract in new.items():
         if contract.owner not in owners or contract.from_outside:
             continue
-        if contract.part == RESPONSE and contract.consumer[FACTS]["type"] not in answered:
+        if contract.part == RESPONSE and contract.about not in answered:
             yield Break(name, "not-answered", "", Side.CONSUMER, f"{contract.owner} has no endpoint for it any more")
         elif not contract.part and name not in written:
             yield Break(name, "not-recorded", "", Side.CONSUMER, f"{contract.owner} does not record it any more")

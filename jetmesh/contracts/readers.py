@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from jetmesh.common.extras import brought_by
 from jetmesh.contracts.compatibility import Break, Side
 from jetmesh.contracts.request_contract import REQUEST
-from jetmesh.contracts.schema import FACTS, Contract, Contracts, fields
+from jetmesh.contracts.schema import Contract, Contracts, fields
 from jetmesh.service import Service
 from jetmesh.since import FORMS, Since, is_since
 from jetmesh.since import read as read_since
@@ -154,7 +154,7 @@ class Readers:
         """Who is affected by a break: the old consumers that read the field, or the old producers."""
         if contract.part:
             is_asked = (contract.part == REQUEST) == (found.side is Side.PRODUCER)
-            return self.asking(str(contract.consumer[FACTS]["type"])) if is_asked else [contract.owner]
+            return self.asking(contract.about) if is_asked else [contract.owner]
         if found.side is Side.PRODUCER:
             teams = [str(each) for each in self.producers if contract.type in each.events]
             outside = [f"any client that publishes {contract.type} from outside"] if contract.from_outside else []

@@ -44,6 +44,11 @@ class Contract:
         return str(self.consumer[FACTS].get("part", ""))
 
     @property
+    def about(self) -> str:
+        """The type of the event, or of the request that this is a part of."""
+        return str(self.consumer[FACTS]["type"])
+
+    @property
     def from_outside(self) -> bool:
         """Whether it may be published without a key in the subject."""
         return bool(self.consumer[FACTS]["from_outside"])
