@@ -1,11 +1,14 @@
 """The chart as the tests render it: its examples of values, and the objects that come of them."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
+from jetmesh.testing import until
 from tests.support.programs import program, run
 from tools import chart_renders
 
@@ -59,3 +62,19 @@ def closed(schema: Any) -> Any:
         return schema
     inside = {name: closed(item) for name, item in schema.items()}
     return {**inside, "additionalProperties": False} if "properties" in schema else inside
+
+
+@asynccontextmanager
+async def ready(container: Object, port: int | str) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser at a container that runs here on this port, once its readiness probe answers."""
+    path = container["readinessProbe"]["httpGet"]["path"]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as browser:
+
+        async def is_ready() -> bool:
+            try:
+                return (await browser.get(path)).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await until(is_ready, within_seconds=60)
+        yield browser

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 
 from jetmesh.common.ports import free_port
-from jetmesh.testing import Broker, until
+from jetmesh.testing import Broker
 from jetmesh.topology import accounts, console_users, nkeys
 from jetmesh_shop.flow import SERVICES
-from tests.deploy.chart import Object, helm, objects, of_kind, pods, render
+from tests.deploy.chart import Object, helm, objects, of_kind, pods, ready, render
 from tests.support.processes import started
 from tools.chart_renders import CHART, KUBERNETES
 
@@ -81,16 +81,7 @@ async def test_what_its_pod_is_told_lets_an_operator_in(tmp_path: Path) -> None:
         assert here.keys() <= told.keys()
         command = [sys.executable, "-m", "jetmesh", *container["args"]]
         with started(command, tmp_path / "log", env={**os.environ, **told, **here}, cwd=tmp_path):
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as browser:
-
-                async def is_live() -> bool:
-                    try:
-                        probe = container["readinessProbe"]["httpGet"]["path"]
-                        return (await browser.get(probe)).status_code == 200
-                    except httpx.TransportError:
-                        return False
-
-                await until(is_live, within_seconds=60)
+            async with ready(container, port) as browser:
                 assert (await browser.get("/mesh")).headers["location"] == "/mesh/login"
                 await _its_test_passes(found, browser, secrets)
                 await browser.post("/mesh/login", data={"token": told["JETMESH_CONSOLE_TOKEN"]})

@@ -5,16 +5,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import nats
 
 from jetmesh.common.ports import free_port
 from jetmesh.contracts import outside
-from jetmesh.testing import Broker, until
+from jetmesh.testing import Broker
 from jetmesh.topology import accounts, nkeys
 from jetmesh_contracts import StockLevel
 from jetmesh_shop.flow import SERVICES
-from tests.deploy.chart import Object, helm, objects, of_kind, pods, render
+from tests.deploy.chart import Object, helm, objects, of_kind, pods, ready, render
 from tests.support.processes import started
 from tools.chart_renders import CHART, KUBERNETES
 
@@ -88,16 +87,7 @@ async def test_what_its_pod_is_told_shows_the_stock_and_passes_its_test(tmp_path
         told |= {"NATS_URL": broker.url, "JETMESH_NATS_NKEY_SEED": str(seed)}
         command = [sys.executable, *container["command"][1:], *arguments]
         with started(command, tmp_path / "log", env={**os.environ, **told}, cwd=tmp_path):
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as browser:
-
-                async def is_live() -> bool:
-                    try:
-                        probe = container["readinessProbe"]["httpGet"]["path"]
-                        return (await browser.get(probe)).status_code == 200
-                    except httpx.TransportError:
-                        return False
-
-                await until(is_live, within_seconds=60)
+            async with ready(container, port) as browser:
                 (test,) = of_kind(found, "Pod")["shop-test"]["spec"]["containers"]
                 (asked,) = test["args"]
                 assert asked == "http://mesh-jetmesh-shop:80/"
