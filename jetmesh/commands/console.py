@@ -45,7 +45,7 @@ def console(app: str, state: StateFolder, archive: Path | None, monitor: str, **
         from jetmesh.console.serving import run
         from jetmesh.console.settings import ConsoleSettings
     services = apps.load(app)
-    target = _as_console(settings_of_target(), state, read_only=given["read_only"])
+    target = _as_console(settings_of_target(state=state), state, read_only=given["read_only"])
     said = {
         f"JETMESH_CONSOLE_{name.upper()}": str(value) for name, value in given.items() if value not in (None, False)
     }

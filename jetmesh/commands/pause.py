@@ -44,10 +44,12 @@ def pause(reaction: str, length: timedelta | None, end: datetime | None, app: st
     """
     if length is not None and end is not None:
         raise click.UsageError("give --for or --until, not both")
-    now = datetime.now(UTC)
-    until = end or now + (FOR_GOOD if length is None else length)
-    if until <= now:
-        raise click.BadParameter(f"{until.isoformat()} is past", param_hint="--until" if end else "--for")
+    until = end or datetime.now(UTC) + (FOR_GOOD if length is None else length)
+    try:
+        if length is not None or end:
+            pausing.require_ahead(until)
+    except pausing.WrongTime as wrong:
+        raise click.BadParameter(str(wrong), param_hint="--until" if end else "--for") from None
     asyncio.run(set_pause(reaction, until, app))
     when = f" until {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if length is not None or end else ""
     say(f"{reaction} rests{when}; `jetmesh resume {reaction}` lets it go on")

@@ -20,6 +20,7 @@ CONNECT_SECONDS = 3
 PATIENT_SECONDS = 30
 """How long a command waits for a broker that may be starting."""
 CONNECT_SECONDS_VARIABLE = settings.variable(Settings, "connect_seconds")
+STATE_VARIABLE = settings.variable(Settings, "state")
 TENANT_VARIABLE = settings.variable(Settings, "tenant")
 NATS_ARGUMENTS = {
     "-s": "NATS_URL",
@@ -60,16 +61,21 @@ class Target:
 
 
 def settings_of_target(
-    environment: Mapping[str, str] | None = None, connect_seconds: float = CONNECT_SECONDS
+    environment: Mapping[str, str] | None = None,
+    connect_seconds: float = CONNECT_SECONDS,
+    state: StateFolder | None = None,
 ) -> Target:
-    """The mesh that `NATS_URL` names, else the one on the state folder, else the broker at the default address.
-    `connect_seconds` is the time to wait for a broker if `JETMESH_CONNECT_SECONDS` is not set.
+    """The mesh that `NATS_URL` names, else the one on the state folder (that of the environment if none is given), else
+    the broker at the default address. `connect_seconds` is the time to wait for a broker if `JETMESH_CONNECT_SECONDS`
+    is not set.
 
     Raises:
         SettingsError: a variable is invalid.
     """
     variables = settings.environment() if environment is None else {n: v for n, v in environment.items() if v}
     variables.setdefault(CONNECT_SECONDS_VARIABLE, str(connect_seconds))
+    if state is not None:
+        variables[STATE_VARIABLE] = str(state.folder)
     chosen = settings.read(Settings, variables)
     if "NATS_URL" in variables:
         return Target(chosen, "NATS_URL", variables)

@@ -1,6 +1,6 @@
 """The attempts of a reaction at messages, as the traces know them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,17 @@ from jetmesh.console.waterfall import SIGNS
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import TRACEPARENT
 from jetmesh.operate import span_source
-from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
+from jetmesh.operate.dead_letters import DeadLetter
+from jetmesh.operate.span_record import SpanRecord, Traces, UnreadableTraces
 from jetmesh.operate.timeline import duration
 from jetmesh.reaction import Reaction
 from jetmesh.telemetry.spans import OUTCOME
 
 NOTE = "No spans are kept here, so attempts and durations are not known. JETMESH_JAEGER_URL names a Jaeger to ask."
+
+
+TRACES_MAX = 50
+"""In so many traces of a key the attempts at a message are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +68,48 @@ class SeenAttempts:
 def attempts_at(store: Path | None, reaction: Reaction, messages: Iterable[tuple[str, Stored]]) -> SeenAttempts:
     """The attempts at these messages of streams. It blocks: call it in a thread."""
     places = {(stream, each.sequence): each.headers.get(TRACEPARENT, "")[3:35] for stream, each in messages}
+    whose = f"{reaction.service}.{reaction.name}"
+
+    def look(found: Traces) -> Iterator[SeenAttempt]:
+        return (each for each in _of(found, places.values(), whose) if each.place in places)
+
+    return _seen(store, look)
+
+
+def attempts_of(store: Path | None, letter: DeadLetter, key: str) -> SeenAttempts:
+    """The attempts at the message of a dead letter. It blocks: call it in a thread."""
+    known = {letter.trace_id, letter.original.get(TRACEPARENT, "")[3:35]}
+
+    def look(found: Traces) -> Iterator[SeenAttempt]:
+        mine = [each for each in _of(found, known, letter.reaction) if each.place == letter.position]
+        yield from mine
+        if key and len(mine) < letter.attempts:  # a message from outside may have a trace for each attempt
+            others = list(set(found.trace_ids_of(key)) - known)[:TRACES_MAX]
+            yield from (each for each in _of(found, others, letter.reaction) if each.place == letter.position)
+
+    return _seen(store, look)
+
+
+def _seen(store: Path | None, look: Callable[[Traces], Iterator[SeenAttempt]]) -> SeenAttempts:
+    """What is found where the traces are, or why there is nothing."""
     try:
         found = span_source.traces(store)
         if found is None:
             return SeenAttempts(note=NOTE)
         with closing(found):
-            spans = [span for trace in sorted(set(places.values()) - {""}) for span in found.spans_of(trace)]
+            return SeenAttempts(list(look(found)))
     except UnreadableTraces as unreadable:
         return SeenAttempts(note=str(unreadable))
-    mine = (span for span in spans if _is_of(span, reaction))
-    return SeenAttempts([_attempt(span) for span in mine if _place(span) in places])
 
 
-def _is_of(span: SpanRecord, reaction: Reaction) -> bool:
-    return (span.service, span.attributes.get("jetmesh.reaction"), span.kind) == (
-        reaction.service, reaction.name, "consumer",
-    )  # fmt: skip
+def _of(found: Traces, traces: Iterable[str], reaction: str) -> Iterator[SeenAttempt]:
+    """The attempts of a reaction in these traces."""
+    spans = (span for trace in sorted(set(traces) - {""}) for span in found.spans_of(trace))
+    return (_attempt(span) for span in spans if _whose(span) == reaction)
+
+
+def _whose(span: SpanRecord) -> str:
+    return f"{span.service}.{span.attributes.get('jetmesh.reaction')}" if span.kind == "consumer" else ""
 
 
 def _place(span: SpanRecord) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from jetmesh.common import lenient
 from jetmesh.console import search_view
+from jetmesh.console.attempts import attempts_of
 from jetmesh.console.batches import Batch
 from jetmesh.console.desk import Desk, desk_of, said
 from jetmesh.console.jobs import LetterJob
@@ -146,9 +147,10 @@ async def letter(request: Request) -> Response:
     found = await existing(desk, request)
     contract = LetterContract(desk, found)
     shown = await asyncio.to_thread(contract.shown, found.data) if desk.sees_bodies(request) else None
+    attempts = await asyncio.to_thread(attempts_of, desk.places.traces, found, contract.key)
     return desk.page(
         request, "letter.html", letter=found, event_type=contract.event_type, key=contract.key,
-        body=shown, has_message=_has_message(desk, found),
+        body=shown, has_message=_has_message(desk, found), attempts=attempts,
         is_again=desk.letters.is_again(found.sequence), error=said(request, "error"),
     )  # fmt: skip
 

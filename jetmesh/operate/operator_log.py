@@ -13,10 +13,10 @@ from enum import StrEnum
 from pydantic import TypeAdapter, ValidationError
 
 from jetmesh.cloudevents import now
-from jetmesh.jetstream.api import FOR_GOOD
 from jetmesh.jetstream.headers import Headers
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.operate.pausing import is_for_good
 from jetmesh.topology import names
 
 REPLAYED, DISCARDED, EDITED = "replayed", "discarded", "edited"
@@ -123,8 +123,7 @@ class OperatorLog:
         """Log that a reaction was paused until then, or resumed (None)."""
         entry = Entry(RESUMED, reaction)
         if until is not None:
-            is_long = until - datetime.now(UTC) > FOR_GOOD / 2
-            words = "until it is resumed" if is_long else f"until {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            words = "until it is resumed" if is_for_good(until) else f"until {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
             entry = Entry(PAUSED, reaction, note=words)
         await self.write(names.dead_letter(reaction), entry)
 

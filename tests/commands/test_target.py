@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from jetmesh.commands import commands
+from jetmesh.commands.target import settings_of_target
 from jetmesh.common.ports import free_port
+from jetmesh.local.state import StateFolder
 from jetmesh.testing import Broker
 from jetmesh.topology import accounts, nkeys
 from tests.support.jobs import APP, SERVICES
@@ -64,3 +66,14 @@ def test_the_demo_is_found_by_its_folder(guarded: Broker, tmp_path: Path) -> Non
     assert invoke(["topology", "apply"], **environment).exit_code == 0
     assert invoke(["topology", "plan"], **environment).exit_code == 0
     assert invoke(["contracts", "check", "--against", "nats"], **environment).exit_code == 0
+
+
+def test_a_folder_that_is_named_counts_more_than_that_of_the_environment(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        told = {"nats_args": ["-s", f"nats://{name}:1"]}
+        (tmp_path / name / "endpoints.json").write_text(json.dumps(told))
+    environment = {"JETMESH_STATE": str(tmp_path / "here")}
+    named = settings_of_target(environment, state=StateFolder(tmp_path / "there"))
+    assert (named.settings.nats_url, named.found) == ("nats://there:1", f"the mesh in {tmp_path / 'there'}")
+    assert settings_of_target(environment).settings.nats_url == "nats://here:1"

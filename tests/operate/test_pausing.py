@@ -131,6 +131,12 @@ WRONG = {
     ("work.finish", "--for", "soon"): "'soon' is not a length of time: write 30d, 12h, 90m or 0s",
     ("work.finish", "--until", "2026-01-01T00:00"): "'2026-01-01T00:00' is not a time with its zone: write",
     ("work.finish", "--until", "2001-01-01T00:00:00Z"): "2001-01-01T00:00:00+00:00 is past",
+    (
+        "work.finish",
+        "--until",
+        "2206-12-01T08:00Z",
+    ): "is more than 366 days ahead: give an earlier time, or none, and resume it",
+    ("work.finish", "--for", "400d"): "is more than 366 days ahead",
     ("work.finish", "--for", "0s"): "is past",
     ("work.finish", "--for", "1h", "--until", "2201-01-01T00:00:00Z"): "give --for or --until, not both",
 }

@@ -17,6 +17,14 @@ function localize(within = document) {
   }
 }
 
+// A time that is chosen is one of the viewer's zone; it is sent in UTC, as the server reads it where no script runs.
+for (const place of document.querySelectorAll("[data-zone]")) place.textContent = clock.resolvedOptions().timeZone;
+document.addEventListener("formdata", ({ target, formData }) => {
+  for (const { name, value } of all("input[type=datetime-local]", target)) {
+    if (value) formData.set(name, new Date(value).toISOString());
+  }
+});
+
 // Figures: each place names its reaction and its cell.
 function collect(attribute) {
   const places = new Map();
