@@ -138,13 +138,12 @@ class Access:
     def _form_token(self, user: User, period: int) -> str:
         return self._sign(f"form {period} {user.bound}")
 
-    def check_action(self, user: User, token: str) -> None:
-        """Refuse an action that the user may not do, or that did not come from a form that he was shown.
+    def check_form(self, user: User, token: str) -> None:
+        """Refuse a form that is none of those that the user was shown.
 
         Raises:
-            NotAllowed: it is one of these.
+            NotAllowed: it is one.
         """
-        self.require_may_act(user)
         now = int(time.time() // SESSION_SECONDS)
         good = [hmac.compare_digest(token.encode(), self._form_token(user, each).encode()) for each in (now, now - 1)]
         if user.bound and not any(good):

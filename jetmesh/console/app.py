@@ -68,6 +68,7 @@ async def console(
         yield PageSecurity(AccessMiddleware(app, access))
     finally:
         await desk.jobs.stop()
+        await desk.audit.stop()
         await letters.stop()
         await desk.watch.stop()
 

@@ -19,6 +19,7 @@ from jetmesh.console.effects import SideEffects
 from jetmesh.console.jobs import LetterJobs
 from jetmesh.console.letters import Letters
 from jetmesh.console.link import Link
+from jetmesh.console.live_audit import LiveAudit
 from jetmesh.console.live_pages import LivePages
 from jetmesh.console.places import Places
 from jetmesh.console.recorded import RecordedMinutes
@@ -62,6 +63,7 @@ class Desk:
     added: Sequence[ConsolePage] = ()
     effects: Sequence[SideEffects] = ()
     jobs: LetterJobs = field(default_factory=LetterJobs)
+    audit: LiveAudit = field(default_factory=LiveAudit)
     pages: Environment = field(default_factory=templates)
     assets: Assets = field(default_factory=lambda: Assets(console=STATIC))
 
@@ -133,16 +135,29 @@ def said(request: Request, name: str) -> str:
     return request.query_params.get(name, "") if site == "same-origin" else ""
 
 
+def is_own(request: Request) -> bool:
+    """Whether a page of this console asks, or a person by the address: no page of another site."""
+    return request.headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+
+
 async def form(request: Request) -> dict[str, str]:
     """The fields of a form, if the user may send it.
 
     Raises:
         NotAllowed: he may not; or the form is too large, or too slow.
     """
-    access, user = desk_of(request).access, request.scope["user"]
-    access.require_may_act(user)
+    desk_of(request).access.require_may_act(request.scope["user"])
+    return await looking_form(request)
+
+
+async def looking_form(request: Request) -> dict[str, str]:
+    """The fields of a form that changes nothing of the mesh: viewers may send it, too.
+
+    Raises:
+        NotAllowed: it is none of the console's, too large, or too slow.
+    """
     fields = fields_of(await body_of(request, FORM_BYTES_MAX))
-    access.check_action(user, fields.get("form_token", ""))
+    desk_of(request).access.check_form(request.scope["user"], fields.get("form_token", ""))
     return fields
 
 

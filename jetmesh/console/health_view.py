@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jetmesh import app as apps
-from jetmesh.console.desk import Desk, desk_of
+from jetmesh.console.desk import Desk, back, desk_of, is_own, looking_form
+from jetmesh.console.live_audit import AuditResult, AuditSteps
+from jetmesh.operate import books as collected
 from jetmesh.operate import doctor
-from jetmesh.operate.archive.parquet import ArchiveError
 from jetmesh.operate.audit import AUDITS, AppAudit
+from jetmesh.operate.books import Passed
 from jetmesh.operate.doctor import CheckContext, Finding, Grade
-from jetmesh.settings import Settings, SettingsError
+from jetmesh.settings import Settings
 
 GRADES = {Grade.WRONG: ("bad", "✗"), Grade.DOUBT: ("doubt", "!"), Grade.NOTE: ("waits", "·"), Grade.GOOD: ("good", "✓")}
 OFFENCES_SHOWN = 200
-_AUDITING = asyncio.Lock()
-"""One audit at a time: it reads everything."""
 
 
 async def health(request: Request) -> Response:
@@ -44,29 +44,31 @@ async def _findings(desk: Desk) -> list[Finding]:
 
 
 async def books(request: Request) -> Response:
-    """The audit, where it is asked for: it reads every stream."""
-    desk = desk_of(request)
-    if "run" not in request.query_params:
-        return desk.page(request, "books.html", audit=None, error="", at=None, shown=OFFENCES_SHOWN, document={})
-    async with _AUDITING:
-        try:
-            done = await _audit(desk)
-        except (ArchiveError, SettingsError, OSError) as failed:
-            return desk.page(
-                request, "books.html", audit=None, error=str(failed), at=None, shown=OFFENCES_SHOWN, document={}
-            )
-    return desk.page(
-        request, "books.html", audit=done, error="", at=datetime.now(UTC), shown=OFFENCES_SHOWN,
-        document=_figures(done.document),
-    )  # fmt: skip
+    """The audit that is under way, or what the last one found; `run` begins one: it reads every stream."""
+    desk, audit = desk_of(request), desk_of(request).audit
+    if "run" in request.query_params and is_own(request):
+        audit.begin(AuditSteps(lambda: collected.size(desk.link.context, desk.services), partial(_audit, desk)))
+        await audit.wait()
+        return back("/books")
+    audit.look()
+    return desk.page(request, "books.html", audit=audit, shown=OFFENCES_SHOWN)
 
 
-async def _audit(desk: Desk) -> Any:
+async def stop_books(request: Request) -> Response:
+    """Stop the audit; whoever looks may: it changes nothing of the mesh."""
+    await looking_form(request)
+    await desk_of(request).audit.stop()
+    return back("/books")
+
+
+async def _audit(desk: Desk, passed: Passed) -> AuditResult:
     """The app's own audit where the mesh's state folder is here, else that of any app."""
     own: Sequence[AppAudit[Any]] = apps.added(desk.services, AUDITS) if desk.places.state else ()
     chosen: AppAudit[Any] = next(iter(own), AppAudit())
-    archive = desk.places.archive or Path("archive")
-    return chosen.of(await chosen.collect(desk.link.context, desk.services, desk.places.state or Path(), archive))
+    state, archive = desk.places.state or Path(), desk.places.archive or Path("archive")
+    found = await chosen.collect(desk.link.context, desk.services, state, archive, passed)
+    done = await asyncio.to_thread(chosen.of, found)
+    return AuditResult(done.findings, _figures(done.document))
 
 
 def _figures(document: Any) -> dict[str, Any]:
@@ -74,4 +76,8 @@ def _figures(document: Any) -> dict[str, Any]:
     return {name: value for name, value in document.items() if isinstance(value, int | float | str)}
 
 
-ROUTES = [Route("/mesh/health", health), Route("/mesh/books", books)]
+ROUTES = [
+    Route("/mesh/health", health),
+    Route("/mesh/books", books),
+    Route("/mesh/books/stop", stop_books, methods=["POST"]),
+]

@@ -84,9 +84,16 @@ class AppAudit(Generic[AnyBooks]):
     unknown: Callable[[AnyBooks], Iterable[str]] = _none
     """After a restore: what the outside world knows and the streams do not, since it came after the backup."""
 
-    async def collect(self, context: Context, services: Sequence[Service], state: Path, archive: Path) -> AnyBooks:
+    async def collect(
+        self,
+        context: Context,
+        services: Sequence[Service],
+        state: Path,
+        archive: Path,
+        passed: books.Passed = books.unheard,
+    ) -> AnyBooks:
         """What the audit goes by; raises what `jetmesh.operate.books.collect` raises."""
-        return self.outside(await books.collect(context, services, archive), state)
+        return self.outside(await books.collect(context, services, archive, passed), state)
 
     def of(self, found: AnyBooks) -> Audit[AnyBooks]:
         """The audit."""

@@ -1,8 +1,10 @@
 """What an audit reads, without asking a service: the messages of every stream, the dead letters, the archive."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +33,14 @@ from jetmesh.topology import partitions
 from jetmesh.topology.names import DEAD_LETTERS
 from jetmesh.topology.provision import check_split, histories
 from jetmesh.topology.streams import outside, topology
+
+Passed = Callable[[str, int], Awaitable[None]]
+"""Is told where so many messages more were read, and may take its time: reading goes on when it returns."""
+STEP = 1_000
+
+
+async def unheard(_: str, __: int) -> None:
+    """For those who do not want to know how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,18 @@ def types_of(services: Sequence[Service]) -> dict[str, EventType]:
     return {event.type: event for reaction in reactions for event in (*reaction.events, *reaction.outcomes)}
 
 
-async def collect(context: Context, services: Sequence[Service], archive: Path) -> Books:
+async def size(context: Context, services: Sequence[Service]) -> int:
+    """How many messages are to be read, without those of the archive.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
+    names = (*_streams(services, context), DEAD_LETTERS, INTAKE)
+    infos = await asyncio.gather(*(request(context.connection, f"STREAM.INFO.{name}") for name in names))
+    return sum(int(info["state"]["messages"]) for info in infos if info)
+
+
+async def collect(context: Context, services: Sequence[Service], archive: Path, passed: Passed = unheard) -> Books:
     """Read everything.
 
     Raises:
@@ -140,20 +161,25 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
     await check_split(context.connection, topology(services, split=context.settings.split))
     streams = _streams(services, context)
     types = types_of(services)
-    events: list[Fact] = []
     await _refuse_halves(context, archive, streams)
     lives = await histories(context.connection, (INTAKE, *streams))
+
+    read = partial(_read, context.connection, passed)
     # Effects before causes: what is read here was caused by something that is there when its stream is read later.
-    for stream in reversed(streams):
-        stored = await stream_reader.read(context.connection, stream)
-        events += (fact_of(types, stream, message) for message in stored if not is_marker(message.subject))
-    dead_letters = await stream_reader.read(context.connection, DEAD_LETTERS)
+    events = [
+        fact_of(types, stream, message)
+        for stream in reversed(streams)
+        async for message in read(stream)
+        if not is_marker(message.subject)
+    ]
+    dead_letters = [message async for message in read(DEAD_LETTERS)]
     waiting = await delayed(context.connection, services)
     entities = {entity for service in services for entity in outside(service)}
-    asked = await stream_reader.read(context.connection, INTAKE)
-    intake = [fact_of(types, INTAKE, each) for each in asked if each.subject.partition(".")[0] in entities]
+    intake = [fact_of(types, INTAKE, each) async for each in read(INTAKE) if each.subject.partition(".")[0] in entities]
     # The archive last: what leaves a stream while it is read is there by then.
-    archived = [fact_of(types, row.stream, row.stored()) for row in _archived(archive, lives)]
+    rows = await asyncio.to_thread(_archived, archive, lives)
+    await passed("the archive", len(rows))
+    archived = [fact_of(types, row.stream, row.stored()) for row in rows]
     return Books(
         services=services,
         intake=_together(intake, (fact for fact in archived if fact.stream == INTAKE)),
@@ -165,6 +191,19 @@ async def collect(context: Context, services: Sequence[Service], archive: Path) 
         edited=frozenset(_edited(services, dead_letters)),
         restorations=await _restorations(context.connection),
     )
+
+
+async def _read(connection: Transport, passed: Passed, stream: str) -> AsyncIterator[Stored]:
+    """Every message of a stream; none where there is no such stream."""
+    if await request(connection, f"STREAM.INFO.{stream}") is None:
+        return
+    count = 0
+    async for message in stream_reader.messages(connection, stream):
+        yield message
+        count += 1
+        if count % STEP == 0:
+            await passed(stream, STEP)
+    await passed(stream, count % STEP)
 
 
 async def _refuse_halves(context: Context, folder: Path, streams: Sequence[str]) -> None:
@@ -185,7 +224,7 @@ def _exists(folder: Path) -> bool:
     return folder.is_dir() and Archive(folder).exists
 
 
-def _archived(folder: Path, lives: Mapping[str, History]) -> Iterable[Row]:
+def _archived(folder: Path, lives: Mapping[str, History]) -> Sequence[Row]:
     """The rows of the archive, if there is one; DuckDB is needed only then."""
     if not folder.is_dir():
         return ()

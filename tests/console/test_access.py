@@ -98,20 +98,20 @@ def test_who_knows_the_viewers_token_signs_no_session_of_an_operator() -> None:
 def test_an_action_needs_the_token_of_its_form() -> None:
     access = _access()
     user = access.user(_asked())
-    access.check_action(user, access.form_token(user))
+    access.check_form(user, access.form_token(user))
     with pytest.raises(NotAllowed):
-        access.check_action(user, _access().form_token(user))
+        access.check_form(user, _access().form_token(user))
     for wrong in ("", "ü"):
         with pytest.raises(NotAllowed):
-            access.check_action(user, wrong)
+            access.check_form(user, wrong)
 
 
 def test_a_form_is_of_the_user_to_whom_it_was_shown() -> None:
     access = _access(proxies="10.1.0.0/16", operators="ada@example.com,bob@example.com")
     ada, bob = (access.user(_asked("10.1.2.3", x_forwarded_email=f"{who}@example.com")) for who in ("ada", "bob"))
-    access.check_action(ada, access.form_token(ada))
+    access.check_form(ada, access.form_token(ada))
     with pytest.raises(NotAllowed, match="too old"):
-        access.check_action(bob, access.form_token(ada))
+        access.check_form(bob, access.form_token(ada))
 
 
 def test_viewers_and_read_only_consoles_change_nothing() -> None:
@@ -119,10 +119,10 @@ def test_viewers_and_read_only_consoles_change_nothing() -> None:
     viewer = viewers.user(_asked(authorization=f"Bearer {VIEWER}"))
     assert (viewers.may_act(viewer), viewers.sees_bodies(viewer)) == (False, False)
     with pytest.raises(NotAllowed, match="viewer"):
-        viewers.check_action(viewer, "")
+        viewers.require_may_act(viewer)
     closed = _access(read_only="true")
     with pytest.raises(NotAllowed, match="read-only"):
-        closed.check_action(closed.user(_asked()), "")
+        closed.require_may_act(closed.user(_asked()))
 
 
 def test_a_session_is_signed_and_ends() -> None:

@@ -82,7 +82,7 @@ async def test_its_key_is_enough_for_every_view(guarded: Broker, keys: Path, use
         group = re.findall(r"/mesh(/letters/groups/[0-9a-f]+)", (await browser.get("/mesh/letters")).text)
         more = ("/letters/1", "/letters/1/edit", "/story?key=car-good", "/messages/TOLLS/1", "/contracts/tolls.paid")
         for path in (*VIEWS, *more, *group, "/books?run="):
-            answer = await browser.get(f"/mesh{path}")
+            answer = await browser.get(f"/mesh{path}", follow_redirects=True)
             assert answer.status_code == 200, (path, answer.text)
             assert "does not answer" not in answer.text
         flow = (await browser.get("/mesh")).text

@@ -1,4 +1,4 @@
-"""The other views: stories, messages, streams with pause and resume, contracts, health, books."""
+"""The other views: stories, messages, streams with pause and resume, contracts, health."""
 
 import re
 from datetime import UTC, datetime
@@ -82,11 +82,9 @@ async def test_contracts_have_fields_and_readers(mesh_of: MeshOf, console_of: Co
     assert (await browser.get("/mesh/contracts/cars.gone")).status_code == 404
 
 
-async def test_health_and_books_say_what_they_find(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+async def test_health_says_what_it_finds(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
     _, browser = await _tolls(mesh_of, console_of)
     assert "tolls is ready" in (await browser.get("/mesh/health")).text
-    assert "offences" not in (await browser.get("/mesh/books")).text
-    assert "what must hold" in (await browser.get("/mesh/books?run=yes")).text
 
 
 async def test_a_viewer_sees_no_bodies_of_messages(mesh_of: MeshOf, console_of: ConsoleOf) -> None:

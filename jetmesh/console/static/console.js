@@ -177,7 +177,8 @@ function refresh() {
   for (const part of all("[data-refresh]")) {
     const again = async () => {
       if (!part.isConnected || !part.dataset.refresh) return;
-      if (!document.hidden && !part.contains(document.activeElement)) {
+      const focused = part.contains(document.activeElement) ? document.activeElement : undefined;
+      if (!document.hidden && (!focused || (focused.id && focused.matches("button")))) {
         try {
           const answer = await fetch(location.href, { headers: { accept: "text/html" } });
           const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -186,6 +187,7 @@ function refresh() {
             part.replaceChildren(...fresh.childNodes);
             part.dataset.refresh = fresh.dataset.refresh ?? "";
             localize(part);
+            if (focused) (document.getElementById(focused.id) ?? part.querySelector("button"))?.focus();
           }
         } catch { /* the console is away: ask again */ }
       }
