@@ -1,6 +1,5 @@
 """`jetmesh console`: shows and operates a mesh in the browser."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from jetmesh import app as apps
 from jetmesh.commands import options
 from jetmesh.commands.doctor import traces_of
 from jetmesh.commands.target import Target, settings_of_target
+from jetmesh.common import loop
 from jetmesh.common.extras import brought_by
 from jetmesh.common.terminal import say
 from jetmesh.local.state import StateFolder
@@ -65,7 +65,7 @@ def console(app: str, state: StateFolder, archive: Path | None, monitor: str, **
     def ready(url: str) -> None:
         say(f"The console of {target.found} is at {url}; Ctrl-C ends it.")
 
-    asyncio.run(run(services, Link(target.settings), settings, places, added, ready))
+    loop.run(run(services, Link(target.settings), settings, places, added, ready))
 
 
 def _as_console(target: Target, state: StateFolder, *, read_only: bool) -> Target:

@@ -1,11 +1,11 @@
 """A program beside the mesh, such as one that keeps spans: run until a signal ends it."""
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
 import click
 
+from jetmesh.common import loop
 from jetmesh.common.private_files import keep_private
 from jetmesh.common.signals import until_signalled
 
@@ -18,6 +18,6 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
     """
     keep_private()
     try:
-        asyncio.run(until_signalled(serving))
+        loop.run(until_signalled(serving))
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error

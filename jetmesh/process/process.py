@@ -6,12 +6,12 @@ import gc
 import importlib
 import logging
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
+from jetmesh.common import loop
 from jetmesh.common.tasks import cancelled
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
@@ -44,23 +44,13 @@ END_SECONDS = 1.0
 
 def run(services: Sequence[Service], everyone: Sequence[Service], settings: Settings) -> int:
     """Run `services` until SIGTERM or SIGINT; the exit status: 0 after a clean stop."""
-    return _loop(_run(services, everyone, settings))
-
-
-def _loop(main: Coroutine[Any, Any, int]) -> int:
-    """Run on uvloop if it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    return asyncio.run(main) if sys.platform == "win32" else uvloop.run(main)
+    return loop.run(_run(services, everyone, settings))
 
 
 async def _run(services: Sequence[Service], everyone: Sequence[Service], settings: Settings) -> int:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in SIGNALS:
-        loop.add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     states = [Health(service.name) for service in services]
     share = settings.model_copy(update={"held_bytes": settings.held_bytes // len(services)})
     status = 0

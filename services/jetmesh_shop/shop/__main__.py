@@ -8,6 +8,7 @@ import click
 import httpx
 
 import jetmesh
+from jetmesh.common import loop
 from jetmesh.common.signals import until_signalled
 from jetmesh.http import Limits
 from jetmesh.http.server import listen, serving
@@ -43,7 +44,7 @@ async def serve(host: str, port: int, edge_url: str, evidence: Evidence) -> None
 def main(host: str, port: int, edge_url: str, **evidence: Any) -> None:
     """Serve the shop."""
     try:
-        asyncio.run(until_signalled(serve(host, port, edge_url, Evidence(**evidence))))
+        loop.run(until_signalled(serve(host, port, edge_url, Evidence(**evidence))))
     except (jetmesh.Unavailable, PermissionError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
