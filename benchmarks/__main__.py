@@ -4,7 +4,9 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,11 +35,13 @@ from benchmarks import (
     replicas,
     report,
     runtimes,
+    scene,
     shared_core,
     stored,
 )
 from benchmarks.figures import Row
 from benchmarks.progress import Missing, Step
+from benchmarks.scene import Shared
 
 FULL = {"backlog": 100_000, "stored": 3_000_000}
 BRIEF = {"rounds": 2, "messages": 5_000, "orders": 4_000, "seconds": 5.0, "backlog": 5_000, "stored": 11_000}
@@ -59,25 +63,31 @@ class Size:
     seconds: float
 
 
-PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
+ALONE: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "hop": lambda size, step: hop.run(size.messages, size.rounds, step),
     "newer-python": lambda size, step: runtimes.newer_python(size.messages, size.rounds, step),
     "go": lambda size, step: runtimes.go(size.messages, size.rounds, step),
-    "mesh": lambda size, step: mesh.run(size.orders, step),
-    "one-process": lambda size, step: one_process.run(size.orders // 4, step),
-    "latency": lambda size, step: latency.run(size.seconds, step),
-    "shared-core": lambda size, step: shared_core.run(size.seconds, step),
-    "overload": lambda size, step: overload.run(4 * size.seconds, step),
-    "memory": lambda size, step: memory.run(size.backlog, step),
-    "stored": lambda size, step: stored.run(size.orders // 5, size.stored, step),
-    "hot-article": lambda size, step: hot_article.run(size.orders // 4, step),
-    "footprint": lambda size, step: footprint.run(size.orders // 5, step),
-    "failing": lambda size, step: failing.run(2 * size.seconds, max(1, size.rounds // 2 + 1), step),
+    "overload": lambda size, step: overload.run(5 * size.seconds, step),
+    "stored": lambda size, step: stored.run(size.orders // 10, size.stored, step),
+    "failing": lambda size, step: failing.run(2 * size.seconds, max(1, size.rounds // 2), step),
     "replicas": lambda size, step: replicas.run(size.orders // 2, step),
-    "console": lambda size, step: console.run(size.orders // 5, 2 * size.seconds, step),
     "shop": lambda _, step: order_page.run(step),
     "chat": lambda size, step: chat.run(size.seconds, step),
 }
+"""Parts that start what they need."""
+SHARED: Mapping[str, Callable[[Size], Shared]] = {
+    "mesh": lambda size: mesh.part(size.orders),
+    "latency": lambda size: latency.part(size.seconds),
+    "shared-core": lambda size: shared_core.part(size.seconds),
+    "memory": lambda size: memory.part(size.backlog),
+    "hot-article": lambda size: hot_article.part(size.orders // 10),
+    "one-process": lambda size: one_process.part(size.orders // 8),
+    "console": lambda size: console.part(size.orders // 10, 2 * size.seconds),
+    "footprint": lambda size: footprint.part(size.orders // 5),
+}
+"""Parts that share their meshes, in the order in which they are measured: a burst comes first, and what stops the
+services last."""
+PARTS = (*ALONE, *SHARED)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -85,8 +95,8 @@ PARTS: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
 @click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
 @click.option("--messages", default=10_000, show_default=True, help="Messages of a hop.")
 @click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
-@click.option("--seconds", default=15.0, show_default=True, help="How long each rate lasts.")
-@click.option("--backlog", default=20_000, show_default=True, help="Orders that wait before the mesh starts.")
+@click.option("--seconds", default=12.0, show_default=True, help="How long each rate lasts.")
+@click.option("--backlog", default=10_000, show_default=True, help="Orders that wait before the mesh starts.")
 @click.option("--stored", default=30_000, show_default=True, help="Orders that a mesh has stored already.")
 @click.option("--full", is_flag=True, help="A backlog of 100,000 orders, and 3,000,000 stored ones, as the goals say.")
 @click.option("--brief", is_flag=True, help="Everything at about a third of its size, for a look: not to be written.")
@@ -109,36 +119,63 @@ def main(parts: tuple[str, ...], full: bool, brief: bool, write: bool, **size: A
 
 async def measure(chosen: Sequence[str], size: Size) -> tuple[list[Row], list[str]]:
     """One part after the other, so that none disturbs another; and what some of them did not find here."""
-    rows: list[Row] = []
-    missing: list[str] = []
     columns = (SpinnerColumn(), TextColumn("{task.fields[part]:17} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        whole = progress.add_task(f"of {len(chosen)} parts", total=len(chosen), part="0 done")
-        for number, part in enumerate(chosen, 1):
-            task = progress.add_task("", total=None, part=f"{number}/{len(chosen)} {part}")
-            try:
-                found = await _quietly(part, size, partial(_show, progress, task))
-            except Missing as reason:
-                missing.append(f"{part} is left out: {reason}")
-                _show(progress, task, "left out")
-            else:
-                rows += found
-                _show(progress, task, (found[0].noise if found else "") or "done")
-            progress.update(task, total=1, completed=1)
-            progress.update(whole, advance=1, part=f"{number} done")
-    return rows, missing
+        course = Course(progress, len(chosen))
+        for part in chosen:
+            if part in ALONE:
+                with course.measuring(part) as step:
+                    course.rows += [*await ALONE[part](size, step)]
+        shared = {part: SHARED[part](size) for part in SHARED if part in chosen}
+        for rows in (await scene.measured(shared, course.measuring)).values() if shared else ():
+            course.rows += rows
+    return course.finished(), course.missing
 
 
-async def _quietly(part: str, size: Size, step: Step) -> list[Row]:
-    """A part's rows, with their day and with what disturbed them."""
-    before = quiet.snapshot()
-    measured = await PARTS[part](size, step)
-    noise = ", ".join(quiet.disturbances(before, quiet.snapshot()))
-    return [replace(row, noise=noise, day=report.today()) for row in measured]
+class Course:
+    """What was measured so far: rows, who disturbed a part, how long each took, and what some did not find here."""
 
+    def __init__(self, progress: Progress, parts: int) -> None:
+        self._progress, self._parts, self._began = progress, parts, time.monotonic()
+        self._tasks: dict[str, TaskID] = {}
+        self._noise: defaultdict[str, list[str]] = defaultdict(list)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self.rows: list[Row] = []
+        self.missing: list[str] = []
 
-def _show(progress: Progress, task: TaskID, step: str) -> None:
-    progress.update(task, description=step)
+    @contextmanager
+    def measuring(self, part: str) -> Iterator[Step]:
+        """The part is measured for the block, perhaps not for the first time."""
+        if part not in self._tasks:
+            title = f"{len(self._tasks) + 1}/{self._parts} {part}"
+            self._tasks[part] = self._progress.add_task("", total=None, part=title)
+        show = partial(self._show, self._tasks[part])
+        before, began = quiet.snapshot(), time.monotonic()
+        try:
+            yield show
+        except Missing as reason:
+            self.missing.append(f"{part} is left out: {reason}")
+            show("left out")
+        else:
+            self._noise[part] += quiet.disturbances(before, quiet.snapshot())
+            self._seconds[part] += time.monotonic() - began
+            show(", ".join(self._noise[part]) or f"measured, {self._seconds[part]:,.0f} s")
+
+    def finished(self) -> list[Row]:
+        """All rows, with their day, with what disturbed them and how long their part took; and how long all parts did,
+        if they are all there."""
+        day = report.today()
+        rows = [
+            replace(row, noise=", ".join(self._noise[row.part]), day=day, seconds=self._seconds[row.part])
+            for row in self.rows
+        ]
+        if set(self._seconds) == set(PARTS):
+            minutes = (time.monotonic() - self._began) / 60
+            rows.append(Row("whole", "`just bench`, all parts", "jetmesh", minutes, "min", day=day))
+        return rows
+
+    def _show(self, task: TaskID, step: str) -> None:
+        self._progress.update(task, description=step)
 
 
 def publish(rows: Sequence[Row]) -> None:

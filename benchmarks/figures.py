@@ -13,8 +13,8 @@ class Row:
     """One line of the table: who did what, how well, at what cost.
 
     `ratio` is how many times jetmesh is better than this contender. `spread` is half the distance between the best
-    and the worst round, as a share of `value`. `goal` is what jetmesh sets itself, in words. `noise`: who else
-    used the machine meanwhile; empty where it was quiet. `day`: when it was measured (2026-11-30).
+    and the worst round, as a share of `value`. `noise`: who else used the machine
+    meanwhile; empty where it was quiet. `day`: when it was measured (2026-11-30). `seconds`: how long its part took.
     """
 
     part: str
@@ -26,9 +26,9 @@ class Row:
     spread: float | None = None
     cpu_micros: float | None = None
     memory_bytes: float | None = None
-    goal: str = ""
     noise: str = ""
     day: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,25 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from benchmarks import mesh, meshes, servers, workload
+from benchmarks import bulk, mesh, meshes, servers, workload
 from benchmarks.figures import Row
 from benchmarks.meshes import Running
-from benchmarks.processes import cpu_seconds, memory_bytes, memory_bytes_max
+from benchmarks.processes import memory_bytes, memory_bytes_max
 from benchmarks.progress import Step
+from benchmarks.scene import Shared
 from jetmesh.jetstream import stream_reader, subject
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.runtime.context import Context
 from jetmesh.telemetry.otlp import parse_traceparent
-from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology.streams import topology
 from jetmesh_contracts import OrderPlaced
 from jetmesh_shop.flow import SERVICES
@@ -55,40 +57,50 @@ class Kept:
         return Kept(self.messages - other.messages, self.bytes - other.bytes, self.subjects - other.subjects)
 
 
-async def run(count: int, step: Step) -> list[Row]:
-    """A mesh that takes so many orders, then a stream that keeps many keys."""
-    skus = workload.articles()
-    orders = list(workload.orders("footprint", count, skus))
-    step(f"what {count:,} orders take")
-    with Jaeger() as jaeger:
-        async with meshes.started(jaeger.otlp_http, skus=skus) as running:
-            rows = await _of_orders(running, orders)
-            rows.append(_row("spans of an order", await _spans(running, jaeger.url, orders), ""))
-    step(f"what {KEYS:,} subjects take")
-    rows.append(_row("broker: memory of a subject", await _memory_of_a_subject(), "B"))
-    step(f"what {MARKERS:,} markers take, at rest")
-    return [*rows, *await _of_markers()]
+def part(count: int) -> Shared:
+    """A mesh that takes so many orders, a stream that keeps many keys, and one of markers that nobody asks for."""
+    markers = Markers()
+
+    async def ours(running: Running, step: Step) -> list[Row]:
+        step(f"what {count:,} orders take")
+        orders = list(workload.orders(PART, count, running.skus))
+        rows = await _of_orders(running, orders)
+        rows.append(_row("spans of an order", await _spans(running, orders), ""))
+        step(f"what {KEYS:,} subjects take")
+        rows.append(_row("broker: memory of a subject", await _memory_of_a_subject(), "B"))
+        step(f"what {MARKERS:,} markers take, at rest")
+        return [*rows, *await markers.rows()]
+
+    return Shared(ours, beforehand=markers.fill)
 
 
-async def _of_markers() -> list[Row]:
-    """What stays of archived orders. The broker lets go of the index of a block that nobody asks for two minutes."""
-    with servers.broker(servers.DEFAULT_SYNC) as broker:
-        async with meshes.connected(broker.url) as client:
-            before = memory_bytes(broker.pid)
-            await _fill(client, subject.MARKER, MARKER, MARKERS)
-            state = (await request(client.connection, "STREAM.INFO.KEYS", strict=True))["state"]
-            await asyncio.sleep(REST_SECONDS)
-            at_rest = (memory_bytes(broker.pid) - before) / MARKERS
-    return [
-        _row("broker: memory of a marker, at rest", at_rest, "B"),
-        _row("disk of a marker, one copy", state["bytes"] / MARKERS, "B"),
-    ]
+class Markers:
+    """What stays of archived orders, in a broker of its own. It lets go of the index of a block that nobody asks for
+    two minutes: other parts are measured meanwhile."""
+
+    async def fill(self, stack: AsyncExitStack, step: Step) -> None:
+        """Store them; from now on nobody asks for them."""
+        step(f"storing {MARKERS:,} markers")
+        self._broker = stack.enter_context(servers.broker(servers.DEFAULT_SYNC))
+        async with meshes.connected(self._broker.url) as client:
+            self._before = memory_bytes(self._broker.pid)
+            await _fill(client, self._broker.url, subject.MARKER, MARKER, MARKERS)
+            self._bytes = (await request(client.connection, "STREAM.INFO.KEYS", strict=True))["state"]["bytes"]
+        self._began = time.monotonic()
+
+    async def rows(self) -> list[Row]:
+        """Once they have been at rest for long enough."""
+        await asyncio.sleep(max(0.0, self._began + REST_SECONDS - time.monotonic()))
+        at_rest = memory_bytes(self._broker.pid) - self._before
+        return [
+            _row("broker: memory of a marker, at rest", at_rest / MARKERS, "B"),
+            _row("disk of a marker, one copy", self._bytes / MARKERS, "B"),
+        ]
 
 
 async def _of_orders(running: Running, orders: Sequence[OrderPlaced]) -> list[Row]:
-    kept, carried, used = await _kept(running), await _carried(running), cpu_seconds(running.broker.pid)
+    kept, carried = await _kept(running), await _carried(running)
     drained = await running.take(orders)
-    used = cpu_seconds(running.broker.pid) - used
     carried = await _carried(running) - carried
     grown = {name: after - kept[name] for name, after in (await _kept(running)).items()}
     whole, share = sum(grown.values(), Kept()), 1 / len(orders)
@@ -101,7 +113,7 @@ async def _of_orders(running: Running, orders: Sequence[OrderPlaced]) -> list[Ro
         _row("disk of an order, one copy", share * whole.bytes, "B"),
         _row("network of an order, to and from the broker", share * carried, "B"),
         _row("CPU of an order, five services", drained.cpu_micros_per_order, "µs"),
-        _row("CPU of an order, the broker", share * used * 1e6, "µs"),
+        _row("CPU of an order, the broker", drained.broker_cpu_micros_per_order, "µs"),
         _row("markers that stay of an order once it is archived", share * await _owners(running, orders), ""),
     ]
 
@@ -139,12 +151,12 @@ async def _carried(running: Running) -> int:
     return int(page["in_bytes"]) + int(page["out_bytes"])
 
 
-async def _spans(running: Running, jaeger_url: str, orders: Sequence[OrderPlaced]) -> float:
+async def _spans(running: Running, orders: Sequence[OrderPlaced]) -> float:
     """The spans of one order's trace, on average of some. The services have stopped by then, and so sent their last."""
     await asyncio.to_thread(running.processes.stop, *running.processes)
     chosen = random.Random(0).sample(orders, min(TRACES_LOOKED_AT, len(orders)))
     counts = []
-    async with httpx.AsyncClient(base_url=jaeger_url, trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=running.jaeger_url, trust_env=False, timeout=30) as client:
         for order in chosen:
             context = parse_traceparent((await mesh.traceparents(running, order.key))[0])
             assert context is not None
@@ -158,15 +170,15 @@ async def _memory_of_a_subject() -> float:
     with servers.broker(servers.DEFAULT_SYNC) as broker:
         async with meshes.connected(broker.url) as client:
             before = memory_bytes_max(broker.pid)
-            await _fill(client, "placed", b"x" * EVENT_BYTES, KEYS)
+            await _fill(client, broker.url, "placed", b"x" * EVENT_BYTES, KEYS)
             return (memory_bytes_max(broker.pid) - before) / KEYS
 
 
-async def _fill(client: Context, event: str, body: bytes, count: int) -> None:
+async def _fill(client: Context, url: str, event: str, body: bytes, count: int) -> None:
     """A stream with so many keys, a message of each."""
     config = {"name": "KEYS", "subjects": ["keys.*.*"], "storage": "file", "allow_direct": True}
     await request(client.connection, "STREAM.CREATE.KEYS", config, strict=True)
-    for first in range(0, count, 10_000):
-        keys = [f"o-{number:08}" for number in range(first, first + 10_000)]
-        messages = [Message(f"keys.{event}.{key}", body, {}, Guard(f"keys.*.{key}", 0)) for key in keys]
-        await asyncio.gather(*map(client.publisher.record, messages))
+    keys = (f"o-{number:08}" for number in range(count))
+    messages = (Message(f"keys.{event}.{key}", body, {}, Guard(f"keys.*.{key}", 0)) for key in keys)
+    frames = (bulk.Frame(message.subject, message.encoded(), body) for message in messages)
+    await bulk.publish(url, PART, bulk.chunks(PART, frames))

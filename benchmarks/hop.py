@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
-import nats
-from nats.js import JetStreamContext
+import nats.js.errors
 
-from benchmarks import servers
+from benchmarks import bulk, servers
 from benchmarks.contenders.jetmesh_hop import SERVICES, payments
 from benchmarks.contenders.model import DURABLE, SOURCE
 from benchmarks.figures import Figure, Row, median, spread
@@ -23,6 +23,7 @@ from benchmarks.progress import Step
 from benchmarks.receiver import Receiver
 from jetmesh.cloudevents import cloud_event
 from jetmesh.jetstream.connection import Connection
+from jetmesh.jetstream.headers import encode_headers
 from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
@@ -30,10 +31,8 @@ from jetmesh_contracts import Customer, Line, OrderPlaced
 
 PART = "hop"
 Headers = dict[str, str]
-FILL_WINDOW = 1_000
 ROUND_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.01
-GOALS = {("faststream", False): "5 ×", ("faststream", True): "5 ×", ("nats_py", True): "1.5 ×"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ async def compete(
     untraced = [contender for contender in everybody if not contender.traced]
     rows = await _rows(everybody, rounds, servers.DEFAULT_SYNC, step)
     rows += await _rows(untraced, max(1, rounds // 2), servers.ALWAYS, step)
-    return [replace(row, part=part, what=f"{row.what}{where}", goal=row.goal if part == PART else "") for row in rows]
+    return [replace(row, part=part, what=f"{row.what}{where}") for row in rows]
 
 
 async def _rows(competing: Sequence[Contender], rounds: int, sync: str, step: Step) -> list[Row]:
@@ -119,7 +118,6 @@ def _row(contender: Contender, figures: Mapping[Contender, Sequence[Figure]], sy
         spread=spread(rates),
         cpu_micros=figure.cpu_micros_per_message,
         memory_bytes=figure.memory_bytes,
-        goal=GOALS.get((contender.module, contender.traced), "") if sync == servers.DEFAULT_SYNC else "",
     )
 
 
@@ -159,8 +157,8 @@ def peer_headers(number: int, _: str) -> Headers:
 
 
 async def run_once(place: Place, contender: Contender) -> Figure:
-    """Fill the stream, let the contender work through it, and see that each message has its outcome."""
-    await prepare(place.broker_url, contender)
+    """Fill the stream, let the contender work through it, and see that each message has its outcome. Its process loads
+    what it needs meanwhile."""
     with start(place, contender) as process:
         return await _measured(process, place, contender)
 
@@ -169,6 +167,7 @@ async def _measured(process: "subprocess.Popen[str]", place: Place, contender: C
     """What the process did and used; it is killed in any case."""
     assert process.stdout
     try:
+        await prepare(place.broker_url, contender)
         process.stdout.readline()
         began = time.perf_counter()
         tell(process, "go")
@@ -229,24 +228,24 @@ async def prepare(url: str, contender: Contender) -> None:
         except nats.js.errors.NotFoundError:
             continue
     await provision.apply(connection, await provision.plan(connection, wanted))
-    await fill(jetstream, contender)
+    await bulk.publish(url, PART, filling(contender))
     await connection.close()
     await client.close()
 
 
-async def fill(jetstream: JetStreamContext, contender: Contender) -> None:
-    """Publish the orders."""
-    for start_number in range(0, contender.messages, FILL_WINDOW):
-        orders = (placed(number) for number in range(start_number, min(start_number + FILL_WINDOW, contender.messages)))
-        acks = [
-            await jetstream.publish_async(
-                f"orders.placed.{order.key}",
-                order.model_dump_json().encode(),
-                headers=contender.headers(start_number + offset, order.key),
-            )
-            for offset, order in enumerate(orders)
-        ]
-        await asyncio.gather(*acks)
+@cache
+def filling(contender: Contender) -> Sequence[bytes]:
+    """The orders, as they are published before each of its rounds."""
+    orders = (placed(number) for number in range(contender.messages))
+    frames = (
+        bulk.Frame(
+            f"orders.placed.{order.key}",
+            encode_headers(contender.headers(number, order.key)),
+            order.model_dump_json().encode(),
+        )
+        for number, order in enumerate(orders)
+    )
+    return list(bulk.chunks(PART, frames))
 
 
 async def until_done(url: str, messages: int) -> None:

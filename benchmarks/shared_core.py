@@ -2,34 +2,36 @@
 
 import sys
 import time
-from collections.abc import Sequence
-from functools import partial
 
 from benchmarks import latency
 from benchmarks.figures import Row
+from benchmarks.latency import Paced
 from benchmarks.meshes import Running
 from benchmarks.progress import Step
+from benchmarks.scene import Shared
 
 PART = "shared-core"
 RATE = 100.0
-GOALS = {"p50": "60 ms"}
 BUSY_SECONDS_MAX = 600
 
 
-async def run(seconds: float, step: Step) -> list[Row]:
+def part(seconds: float) -> Shared:
     """On the mesh, and on the same flow on FastStream."""
-    ours, theirs = await latency.both(partial(_beside, seconds=seconds, step=step), step)
-    what = f"click to confirmation at {RATE:g} orders/s, one core taken"
-    return latency.rows(PART, what, ours, theirs, GOALS)
+
+    async def beside(running: Running, step: Step) -> Paced:
+        await latency.warm_up(running, step, PART)
+        step(f"{RATE:g} orders a second for {seconds:g} s beside a busy process")
+        running.processes.start("busy", __name__, str(BUSY_SECONDS_MAX))
+        try:
+            return await latency.at_rate(running, PART, RATE, seconds)
+        finally:
+            running.processes.stop("busy")
+
+    return Shared(beside, beside, _rows)
 
 
-async def _beside(running: Running, skus: Sequence[str], seconds: float, step: Step) -> list[float]:
-    step(f"{RATE:g} orders a second for {seconds:g} s beside a busy process")
-    running.processes.start("busy", __name__, str(BUSY_SECONDS_MAX))
-    try:
-        return await latency.at_rate(running, skus, RATE, seconds)
-    finally:
-        running.processes.stop("busy")
+def _rows(ours: Paced, theirs: Paced) -> list[Row]:
+    return latency.rows(PART, f"click to confirmation at {RATE:g} orders/s, one core taken", ours, theirs)
 
 
 def stay_busy(seconds: float) -> None:

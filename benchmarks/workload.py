@@ -9,7 +9,7 @@ from jetmesh_contracts import Customer, Line, OrderPlaced, StockRestocked
 
 ARTICLES = 1_000
 PIECES = 1_000_000
-SOLD_OUT = "sold-out"
+SOLD_OUT, HOT = "sold-out", "article-hot"
 PRICE_MINOR = 1_150
 GOOD, DECLINED, OUT_OF_STOCK, REFUSED = "good", "declined", "out of stock", "refused"
 WEIGHTS = {GOOD: 90, DECLINED: 5, OUT_OF_STOCK: 3, REFUSED: 2}
@@ -22,7 +22,7 @@ def articles(count: int = ARTICLES) -> list[str]:
 
 def write_catalogue(path: Path, skus: Sequence[str]) -> None:
     """What is sold, as `JETMESH_CATALOGUE` wants it."""
-    path.write_text(json.dumps(dict.fromkeys((*skus, SOLD_OUT), PRICE_MINOR)))
+    path.write_text(json.dumps(dict.fromkeys((*skus, SOLD_OUT, HOT), PRICE_MINOR)))
 
 
 def restocks(skus: Sequence[str], pieces: int = PIECES) -> Iterator[StockRestocked]:

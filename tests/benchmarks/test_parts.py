@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import hop, latency, meshes, overload, quiet, runtimes, servers, shared_core, stored, workload
+from benchmarks import bulk, hop, latency, meshes, overload, quiet, runtimes, servers, shared_core, stored, workload
 from benchmarks.__main__ import PARTS, Size, main, measure
 from benchmarks.hop import Contender
 from benchmarks.meshes import Running
 from benchmarks.progress import Missing
 from benchmarks.quiet import Snapshot
 from benchmarks.receiver import Receiver
+from jetmesh.jetstream import stream_reader
+from jetmesh.jetstream.api import request
+from jetmesh.jetstream.direct_get import Stored
+from jetmesh.jetstream.headers import Nats
 from jetmesh.testing import until
 from jetmesh_shop.orders.service import orders
 
@@ -36,14 +40,33 @@ async def small_mesh() -> AsyncIterator[Running]:
             yield running
 
 
+async def require_copies(running: Running, models: stored.Models, count: int) -> None:
+    """Each copy is the models' stories under keys of its own: subjects, headers, bodies and their order."""
+    for stream, story in models.items():
+        found = await stream_reader.read(running.client.connection, stream)
+        for number in range(count):
+            prefix = f"o-copy-{number:06}-"
+            copies = [message for message in found if message.key.startswith(prefix)]
+            assert [as_model(message, prefix) for message in copies] == [as_model(message) for message in story]
+
+
+def as_model(message: Stored, prefix: str = stored.MODEL) -> tuple[str, dict[str, str], bytes]:
+    """What a message says, under the key of its model."""
+    own = {name: value for name, value in message.headers.items() if not name.startswith(Nats.PREFIX)}
+    headers = {name: value.replace(prefix, stored.MODEL) for name, value in own.items()}
+    body = message.data.replace(prefix.encode(), stored.MODEL.encode())
+    return message.subject.replace(prefix, stored.MODEL), headers, body
+
+
 async def test_a_mesh_in_one_process_is_measured_audited_copied_and_its_broker_restarted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with small_mesh() as running:
         running.processes.start("busy", shared_core.__name__, "60")
-        milliseconds = await latency.at_rate(running, workload.articles(2), 20.0, ORDERS / 20.0)
-        assert len(milliseconds) == ORDERS
-        assert min(milliseconds) > 0
+        paced = await latency.at_rate(running, "paced", 20.0, ORDERS / 20.0)
+        assert len(paced.milliseconds) == ORDERS
+        assert min(paced.milliseconds) > 0
+        assert paced.cpu_micros >= 0
         await until(lambda: running.processes.cpu_seconds()["busy"] > 0, 60.0)
         running.processes.stop("busy")
         drained = await running.take(list(workload.good_orders("model", ORDERS, workload.articles(2))))
@@ -53,12 +76,39 @@ async def test_a_mesh_in_one_process_is_measured_audited_copied_and_its_broker_r
         assert all(models[stream] for stream in ("ORDERS", "PAYMENTS", "INVENTORY", "NOTIFICATIONS"))
         running.processes.stop(*running.processes)
         monkeypatch.setattr(stored, "MODELS", ORDERS)
-        await stored.copy(running, models, already=0, stored=3 * ORDERS)
+        async with stored.unsynced(running):
+            await stored.copy(running, models, already=0, stored=3 * ORDERS)
+        await require_copies(running, models, 3)
         rest = await stored.rest(running)
         assert rest.memory_bytes > 0
         async with meshes.connected(running.broker.url) as client:
-            copied = await client.story(orders, "o-copy-2-0")
+            copied = await client.story(orders, "o-copy-000002-0")
         assert copied
+
+
+async def test_messages_in_bulk_are_stored_in_their_order_and_a_refusal_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk, "CHUNK", 3)
+    frames = [bulk.Frame(f"bulk.{n}", b"NATS/1.0\r\nn: 1\r\n\r\n", f"body {n}".encode()) for n in range(20)]
+    with servers.broker(servers.ALWAYS) as broker:
+        with pytest.raises(RuntimeError, match="the broker refused messages in bulk: HMSG"):
+            await bulk.publish(broker.url, "test", bulk.chunks("test", frames))
+        async with meshes.connected(broker.url) as client:
+            config = {
+                "name": "BULK",
+                "subjects": ["bulk.*"],
+                "storage": "file",
+                "max_msg_size": 40,
+                "allow_direct": True,
+            }
+            await request(client.connection, "STREAM.CREATE.BULK", config, strict=True)
+            await bulk.publish(broker.url, "test", bulk.chunks("test", frames))
+            found = await stream_reader.read(client.connection, "BULK")
+        assert [message.data for message in found] == [frame.body for frame in frames]
+        large = bulk.Frame("bulk.large", b"NATS/1.0\r\n\r\n", bytes(50))
+        with pytest.raises(RuntimeError, match="message size exceeds maximum allowed"):
+            await bulk.publish(broker.url, "test", bulk.chunks("test", [large]))
 
 
 def test_an_overload_is_over_with_the_first_order_after_which_all_are_fast() -> None:

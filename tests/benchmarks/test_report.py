@@ -14,8 +14,9 @@ from benchmarks.figures import Figure, Row, median, quantile, spread
 from benchmarks.quiet import Snapshot, disturbances, snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
-HOP = Row("hop", "one hop", "jetmesh", 20_000.0, "/s", spread=0.031, cpu_micros=45.2, memory_bytes=71e6)
-PEER = Row("hop", "one hop", "a peer & more", 4_000.0, "/s", ratio=5.0, goal="5 ×")
+WHAT = "one hop, untraced, sync_interval 2m"
+HOP = Row("hop", WHAT, "jetmesh", 20_000.0, "/s", spread=0.031, cpu_micros=45.2, memory_bytes=71e6)
+PEER = Row("hop", WHAT, "a peer & more", 4_000.0, "/s", ratio=5.0)
 
 
 def test_the_median_is_taken_of_each_field() -> None:
@@ -33,11 +34,13 @@ def test_a_quantile_is_a_value_that_was_measured() -> None:
 def test_the_table_goes_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
-    report.put_between_markers(page, report.markdown([HOP, PEER], "about"))
+    report.put_between_markers(page, report.markdown([HOP, PEER, replace(PEER, who="FastStream")], "about"))
     text = page.read_text()
     assert text.startswith("before\n<!-- bench -->\nabout\n")
     assert text.endswith("|\n<!-- /bench -->\nafter\n")
-    assert "| one hop | jetmesh | 20,000 /s ± 3% |  | 45 µs | 71 MB |  |" in text
+    assert f"| {WHAT} | jetmesh | 20,000 /s ± 3% |  | 45 µs | 71 MB |  |  |" in text
+    assert f"| {WHAT} | FastStream | 4,000 /s | 5.00 × |  |  | ≥ 6 × | ✗ no |" in text
+    assert "Not reached: one hop untraced, beside FastStream." in text
     assert "old" not in text
 
 
