@@ -44,7 +44,7 @@ from benchmarks.progress import Missing, Step
 from benchmarks.scene import Shared
 
 FULL = {"backlog": 100_000, "stored": 3_000_000}
-BRIEF = {"rounds": 2, "messages": 5_000, "orders": 4_000, "seconds": 5.0, "backlog": 5_000, "stored": 11_000}
+BRIEF = {"rounds": 2, "messages": 5_000, "orders": 4_000, "seconds": 5.0, "backlog": 3_000, "stored": 11_000}
 RESULTS = Path("benchmarks/results")
 PUBLISHED = RESULTS / "published.json"
 README, PAGE, CHART = Path("README.md"), Path("docs/performance.md"), Path("docs/performance.svg")
@@ -65,11 +65,11 @@ class Size:
 
 ALONE: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "hop": lambda size, step: hop.run(size.messages, size.rounds, step),
-    "newer-python": lambda size, step: runtimes.newer_python(size.messages, size.rounds, step),
-    "go": lambda size, step: runtimes.go(size.messages, size.rounds, step),
-    "overload": lambda size, step: overload.run(5 * size.seconds, step),
+    "newer-python": lambda size, step: runtimes.newer_python(size.messages, size.rounds // 2 + 1, step),
+    "go": lambda size, step: runtimes.go(size.messages, size.rounds // 2 + 1, step),
+    "overload": lambda size, step: overload.run(6 * size.seconds, step),
     "stored": lambda size, step: stored.run(size.orders // 10, size.stored, step),
-    "failing": lambda size, step: failing.run(2 * size.seconds, max(1, size.rounds // 2), step),
+    "failing": lambda size, step: failing.run(3 * size.seconds, max(1, size.rounds // 4), step),
     "replicas": lambda size, step: replicas.run(size.orders // 2, step),
     "shop": lambda _, step: order_page.run(step),
     "chat": lambda size, step: chat.run(size.seconds, step),
@@ -95,8 +95,8 @@ PARTS = (*ALONE, *SHARED)
 @click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
 @click.option("--messages", default=10_000, show_default=True, help="Messages of a hop.")
 @click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
-@click.option("--seconds", default=12.0, show_default=True, help="How long each rate lasts.")
-@click.option("--backlog", default=10_000, show_default=True, help="Orders that wait before the mesh starts.")
+@click.option("--seconds", default=10.0, show_default=True, help="How long each rate lasts.")
+@click.option("--backlog", default=6_000, show_default=True, help="Orders that wait before the mesh starts.")
 @click.option("--stored", default=30_000, show_default=True, help="Orders that a mesh has stored already.")
 @click.option("--full", is_flag=True, help="A backlog of 100,000 orders, and 3,000,000 stored ones, as the goals say.")
 @click.option("--brief", is_flag=True, help="Everything at about a third of its size, for a look: not to be written.")
@@ -121,7 +121,7 @@ async def measure(chosen: Sequence[str], size: Size) -> tuple[list[Row], list[st
     """One part after the other, so that none disturbs another; and what some of them did not find here."""
     columns = (SpinnerColumn(), TextColumn("{task.fields[part]:17} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        course = Course(progress, len(chosen))
+        course = Course(progress, len(chosen), expected(chosen))
         for part in chosen:
             if part in ALONE:
                 with course.measuring(part) as step:
@@ -132,11 +132,19 @@ async def measure(chosen: Sequence[str], size: Size) -> tuple[list[Row], list[st
     return course.finished(), course.missing
 
 
+def expected(chosen: Sequence[str]) -> str:
+    """How long the parts took in the run that is published."""
+    seconds = {row.part: row.seconds for row in report.read_json(PUBLISHED)}
+    minutes = sum(seconds.get(part, 0.0) for part in chosen) / 60
+    return f"about {minutes:.0f} min in the run that is published" if minutes >= 1 else ""
+
+
 class Course:
     """What was measured so far: rows, who disturbed a part, how long each took, and what some did not find here."""
 
-    def __init__(self, progress: Progress, parts: int) -> None:
+    def __init__(self, progress: Progress, parts: int, about: str) -> None:
         self._progress, self._parts, self._began = progress, parts, time.monotonic()
+        self._whole = progress.add_task(about, total=parts, part=f"{parts} parts")
         self._tasks: dict[str, TaskID] = {}
         self._noise: defaultdict[str, list[str]] = defaultdict(list)
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -147,8 +155,9 @@ class Course:
     def measuring(self, part: str) -> Iterator[Step]:
         """The part is measured for the block, perhaps not for the first time."""
         if part not in self._tasks:
-            title = f"{len(self._tasks) + 1}/{self._parts} {part}"
-            self._tasks[part] = self._progress.add_task("", total=None, part=title)
+            number = len(self._tasks) + 1
+            self._tasks[part] = self._progress.add_task("", total=None, part=f"{number}/{self._parts} {part}")
+            self._progress.update(self._whole, completed=number, part=f"{number} of {self._parts} parts")
         show = partial(self._show, self._tasks[part])
         before, began = quiet.snapshot(), time.monotonic()
         try:

@@ -24,7 +24,7 @@ from jetmesh.operate.load import drive
 
 PART = "console"
 ORDERS_A_SECOND = 10_000 / 60
-CROWD_SECONDS = 10.0
+CROWD_SECONDS = 5.0
 VIEWERS = 100
 ROUNDS = 3
 BROWSER = "chrom"

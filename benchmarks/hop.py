@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -65,12 +66,16 @@ class Place:
 
 
 def contenders(messages: int) -> list[Contender]:
-    """Everybody who can run here, untraced first. FastStream gets half as many messages: its rate is steady by then."""
-    both = (False, True)
-    found = [Contender("jetmesh", "jetmesh", traced, messages, mesh_headers) for traced in both]
-    found += [Contender("nats_py", "nats-py by hand", traced, messages, peer_headers) for traced in both]
-    found += [Contender("faststream", "FastStream", traced, messages // 2, peer_headers) for traced in both]
-    return sorted(found, key=lambda contender: contender.traced)
+    """Everybody who can run here, untraced first. Whoever is slow gets fewer messages: its rate is steady by then."""
+    found = []
+    for traced in (False, True):
+        share = 2 if traced else 1
+        found += [
+            Contender("jetmesh", "jetmesh", traced, messages, mesh_headers),
+            Contender("nats_py", "nats-py by hand", traced, messages // share, peer_headers),
+            Contender("faststream", "FastStream", traced, messages // 2 // share, peer_headers),
+        ]
+    return found
 
 
 async def run(messages: int, rounds: int, step: Step) -> list[Row]:
@@ -94,10 +99,14 @@ async def _rows(competing: Sequence[Contender], rounds: int, sync: str, step: St
     with servers.broker(sync) as broker, Jaeger() as jaeger, Receiver() as receiver:
         place = Place(broker.url, jaeger.otlp_http, f"{receiver.url}/v1/metrics")
         for number in range(rounds):
-            for contender in competing:
-                traced = "traced" if contender.traced else "untraced"
-                step(f"{contender.name}, {traced}, sync_interval {sync}, round {number + 1} of {rounds}")
-                figures[contender].append(await run_once(place, contender))
+            with ExitStack() as stack:
+                processes = [stack.enter_context(started(place, contender)) for contender in competing]
+                for process in processes:
+                    ready(process)
+                for contender, process in zip(competing, processes, strict=True):
+                    traced = "traced" if contender.traced else "untraced"
+                    step(f"{contender.name}, {traced}, sync_interval {sync}, round {number + 1} of {rounds}")
+                    figures[contender].append(await _measured(process, place, contender))
     return [_row(contender, figures, sync) for contender in competing]
 
 
@@ -157,33 +166,45 @@ def peer_headers(number: int, _: str) -> Headers:
 
 
 async def run_once(place: Place, contender: Contender) -> Figure:
-    """Fill the stream, let the contender work through it, and see that each message has its outcome. Its process loads
-    what it needs meanwhile."""
-    with start(place, contender) as process:
+    """One contender by itself."""
+    with started(place, contender) as process:
+        ready(process)
         return await _measured(process, place, contender)
 
 
+@contextmanager
+def started(place: Place, contender: Contender) -> Iterator["subprocess.Popen[str]"]:
+    """The contender's process, which loads what it needs and waits; it is killed in the end."""
+    with start(place, contender) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 async def _measured(process: "subprocess.Popen[str]", place: Place, contender: Contender) -> Figure:
-    """What the process did and used; it is killed in any case."""
+    """Fill the stream, let the contender work through it, and see that each message has its outcome: what it used."""
     assert process.stdout
-    try:
-        await prepare(place.broker_url, contender)
-        process.stdout.readline()
-        began = time.perf_counter()
-        tell(process, "go")
-        await until_done(place.broker_url, contender.messages)
-        handled = time.perf_counter() - began
-        tell(process, "stop")
-        used = json.loads(process.stdout.readline())
-        exported = time.perf_counter() - began
-    finally:
-        process.kill()
+    await prepare(place.broker_url, contender)
+    began = time.perf_counter()
+    tell(process, "go")
+    await until_done(place.broker_url, contender.messages)
+    handled = time.perf_counter() - began
+    tell(process, "stop")
+    used = json.loads(process.stdout.readline())
+    exported = time.perf_counter() - began
     seconds = exported if contender.traced else handled
     return Figure(
         messages_per_second=contender.messages / seconds,
         cpu_micros_per_message=used["cpu_seconds"] / contender.messages * 1e6,
         memory_bytes=used["rss_bytes"],
     )
+
+
+def ready(process: "subprocess.Popen[str]") -> None:
+    """It has loaded what it needs."""
+    assert process.stdout
+    process.stdout.readline()
 
 
 def tell(process: "subprocess.Popen[str]", word: str) -> None:

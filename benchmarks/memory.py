@@ -13,10 +13,10 @@ from jetmesh.jetstream.clock import unix_nano
 from jetmesh.operate.load import publish_all
 
 PART = "memory"
-IDLE_SECONDS = 10.0
+IDLE_SECONDS = 5.0
 STARTING = "payments"
-BURST_OF = 4
-"""The burst that the backlog is compared with has so many times fewer orders."""
+BURST_MAX = 10_000
+"""The burst that the backlog is compared with has half as many orders, and so many at most."""
 
 
 def part(count: int) -> Shared:
@@ -25,7 +25,7 @@ def part(count: int) -> Shared:
 
     async def ours(running: Running, step: Step) -> list[Row]:
         step("a burst")
-        burst = await _burst(running, max(1, count // BURST_OF))
+        burst = await _burst(running, max(1, min(count // 2, BURST_MAX)))
         step(f"a backlog of {count:,} orders")
         rows = await _backlog(running, count, burst)
         step("an idle mesh")
