@@ -40,6 +40,8 @@ MEASURED = (*NAMES, TOGETHER)
 WITHOUT_MAIL = tuple(name for name in NAMES if name != "notifications")
 PEER_ENDINGS = tuple(event.type for event in orders.endings)
 ENDINGS = tuple(f"{ending}.*" for ending in PEER_ENDINGS)
+PEER_WAITED_FOR = ("orders", "payments", "inventory")
+"""What comes to the peer's analytics as a pull of it ends stays with it until the broker sends it again, after 30 s."""
 SECONDS_MAX = 240.0
 POLL_SECONDS = 0.05
 FINE_POLL_SECONDS = 0.005
@@ -277,7 +279,7 @@ async def faststream(endpoint: str, skus: Sequence[str]) -> AsyncIterator[Runnin
             ]
             running = Running(client, processes, consumers, PEER_ENDINGS, broker, skus)
             await running.pulled()
-            yield running
+            yield running.only(*PEER_WAITED_FOR)
             processes.stop(*processes)
 
 
