@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -58,6 +60,8 @@ class Commands(click.Group):
         except click.ClickException as refused:
             refused.message = advised(lines(refused.message), refused)  # type: ignore[misc]
             raise
+        except KeyboardInterrupt:
+            raise SystemExit(128 + signal.SIGINT) from None
 
     def list_commands(self, context: click.Context) -> list[str]:
         """All names."""
@@ -86,21 +90,30 @@ def commands() -> None:
     """Event-driven services on NATS JetStream: run, observe and repair them."""
 
 
-def main() -> None:
-    """The entry point: an error is one line, not a traceback."""
+def main(loaded: Callable[[], object] = lambda: None) -> None:
+    """The entry point: an error is one line, not a traceback. `loaded` is called once a command is loaded."""
     if sys.stdin is None:  # it was closed
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
     prepare((sys.stdout, sys.stderr))
     quiet_logs()
     if sys.argv[1:2] not in SHARED:
         keep_private()
-    if sys.argv[1:2] == ["run"]:
-        _stop_while_loading()
     try:
+        if sys.argv[1:2] == ["run"]:
+            _stop_while_loading()
+        else:
+            _load(*sys.argv[1:2])
+            loaded()
         commands()
     except Exception as error:
         say(f"jetmesh: {advised(sentence(error), error)}", fg="red", err=True)
         sys.exit(2)
+
+
+def _load(name: str = "") -> None:
+    """Load a command; if it can't be, click says so."""
+    with suppress(click.ClickException):
+        commands.get_command(click.Context(commands), name)
 
 
 def _stop_while_loading() -> None:

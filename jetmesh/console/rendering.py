@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from jetmesh.common.visible import lines, visible
+from jetmesh.http.browser.times import in_utc
 
 
 def templates() -> Environment:
@@ -18,7 +19,8 @@ def templates() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    found.filters |= {"seen": seen, "text": text, "moment": moment, "number": number, "size": size, "json": as_json}
+    found.filters |= {"seen": seen, "text": text, "moment": moment, "number": number, "size": size, "json": as_json,
+                      "compact": compact, "after": after}  # fmt: skip
     return found
 
 
@@ -37,10 +39,8 @@ def moment(time: datetime | float | str) -> Markup:
     found = _datetime(time)
     if found is None or found.timestamp() <= 0:
         return Markup('<span class="muted">unknown</span>')
-    at = found.astimezone(UTC)
-    full = f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1_000:03d} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        at.isoformat(), full, f"{at:%Y-%m-%d %H:%M:%S} UTC"
+        *in_utc(found), f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     )
 
 
@@ -56,6 +56,21 @@ def _datetime(time: datetime | float | str) -> datetime | None:
 def number(value: float) -> str:
     """A whole number with its thousands."""
     return f"{value:,}"
+
+
+def compact(count: int) -> str:
+    """A count in four characters at most, for a place with little room."""
+    for unit, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f}{unit}" if count < 10 * factor else f"{count // factor}{unit}"
+    return str(count)
+
+
+def after(words: str, time: float) -> Markup:
+    """How long after the first something was, with its time under the pointer."""
+    return Markup('<time datetime="{}" title="{}" data-after>+{}</time>').format(
+        *in_utc(datetime.fromtimestamp(time, UTC)), words
+    )
 
 
 def size(count: int) -> str:

@@ -14,14 +14,17 @@ from jetmesh.console.recorded import MINUTE, Minute
 from jetmesh.console.state import TOTALS, unread
 from jetmesh.failure import Unavailable
 
-WIDTH, HEIGHT = SECONDS, 40
-"""The bars of the minutes: a second is one wide."""
+HEIGHT = 38
+"""Of the highest bar, in pixels."""
+SHARE = 100 / SECONDS
+"""The width of a second, in percent of the whole."""
+GAP = 0.25
 STEPS = {"− 1 min": -60, "− 10 s": -10, "+ 10 s": 10, "+ 1 min": 60}
 
 
 @dataclass(frozen=True, slots=True)
 class MinuteBar:
-    """The events that were recorded in a minute, as a bar; `x` and `width` in seconds."""
+    """The events that were recorded in a minute, as a bar; `x` and `width` in percent of the whole."""
 
     at: str
     x: float
@@ -29,6 +32,16 @@ class MinuteBar:
     height: float
     count: int
     start: float
+
+    @property
+    def start_at(self) -> str:
+        """When the minute began."""
+        return named(self.start)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether most of the minute is within the fifteen."""
+        return self.width > MINUTE * SHARE / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +85,19 @@ class Rewound:
 
     @property
     def lines(self) -> list[tuple[float, float]]:
-        """The times with readings, as places and widths."""
+        """The times with readings, as places and widths in percent."""
         first = self.now - SECONDS
-        return [(max(0.0, start - first), max(2.0, end - max(start, first))) for start, end in self.spans]
+        return [
+            (max(0.0, start - first) * SHARE, max(2.0, end - max(start, first)) * SHARE) for start, end in self.spans
+        ]
 
     def _bar(self, minute: Minute, most: int) -> MinuteBar:
         first = self.now - SECONDS
         left, right = max(0.0, minute.start - first), min(SECONDS, minute.start + MINUTE - first)
         middle = (max(minute.start, first) + min(minute.start + MINUTE, self.now)) / 2
-        height = (HEIGHT - 6) * minute.count / most
-        return MinuteBar(named(middle), left, max(1.0, right - left - 2), height, minute.count, minute.start)
+        height = HEIGHT * minute.count / most
+        width = max(GAP, (right - left) * SHARE - GAP)
+        return MinuteBar(named(middle), left * SHARE, width, height, minute.count, minute.start)
 
 
 async def rewound(desk: Desk, text: str) -> Rewound:

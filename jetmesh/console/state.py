@@ -46,10 +46,21 @@ def _found(row: ReactionRow, *, running: bool) -> list[tuple[str, str]]:
         ("bad", "its circuit breaker is open" if row.breaker == "open" else ""),
         ("doubt", "its circuit breaker is half-open" if row.breaker == "half-open" else ""),
         ("doubt", f"{row.failed_per_second:,.2f} attempts fail a second" if row.failed_per_second else ""),
-        ("waits", f"{row.limit_waiting:,} deliveries wait for its rate limit" if row.limit_waiting else ""),
-        ("doubt", f"{row.lag.pending:,} deliveries wait" if row.lag.pending >= BEHIND and not row.waits else ""),
-        ("doubt", f"{row.dead_letters:,} dead letters wait for a decision" if row.dead_letters else ""),
+        ("waits", _waiting(row.limit_waiting, "delivery", "deliveries", "for its rate limit")),
+        ("doubt", _waiting(row.lag.pending, "delivery", "deliveries") if _is_behind(row) else ""),
+        ("doubt", _waiting(row.dead_letters, "dead letter", "dead letters", "for a decision")),
     ]
+
+
+def _is_behind(row: ReactionRow) -> bool:
+    return row.lag.pending >= BEHIND and not row.waits
+
+
+def _waiting(count: int, one: str, many: str, why: str = "") -> str:
+    """How many wait; empty where none does."""
+    if not count:
+        return ""
+    return (f"{count:,} {one} waits {why}" if count == 1 else f"{count:,} {many} wait {why}").rstrip()
 
 
 def cells(overview: Overview) -> dict[str, dict[str, Any]]:
@@ -67,13 +78,18 @@ def _cells(row: ReactionRow, overview: Overview) -> dict[str, Any]:
         "lag": "–" if row.waits else f"{row.lag.pending:,}",
         "flight": f"{_resting(row):,} resting" if row.waits else f"{row.lag.ack_pending:,}",
         "resting": f"{_resting(row):,}",
-        "p50": _figure(row.p50_ms),
-        "p95": _figure(row.p95_ms),
+        "p50": _latency(row.p50_ms),
+        "p95": _latency(row.p95_ms),
         "failed": _figure(row.failed_per_second),
         "retries": f"{row.retries:,}",
         "letters": f"{row.dead_letters:,}",
         "breaker": row.breaker,
     }
+
+
+def _latency(ms: float) -> str:
+    """A latency; where nothing was attempted within a minute there is none."""
+    return _figure(ms) if ms else "–"
 
 
 def _resting(row: ReactionRow) -> int:

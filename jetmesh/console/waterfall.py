@@ -25,6 +25,7 @@ class Bar:
 
     line: Line
     depth: int
+    time: float
     offset: str
     duration: str
     x: int
@@ -91,6 +92,7 @@ def _bar(
     return Bar(
         line=line,
         depth=min(len(line.indent) // len(BLANK), 12),
+        time=line.start_unix_nano / 1e9,
         offset=duration(line.start_unix_nano - scale.start),
         duration=""
         if line.is_event or (effect and not effect.until)

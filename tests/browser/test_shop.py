@@ -1,5 +1,8 @@
 """The shop in a real browser, on the whole mesh: an order is bought, followed, declined, cancelled."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import httpx
 import pytest
 from playwright.async_api import Page, expect
@@ -200,15 +203,16 @@ async def test_everything_works_without_scripts(running: Demo, browsing: Browsin
     await page.click("[id='step-1-cola']")
     assert "2.90 EUR" in await words_of(page, "#basket")
     await buy(page)
-    while "Delivered. Enjoy it!" not in await words_of(page):
-        await page.reload()
-    await page.goto(running.url)
+    await page.get_by_text("The receipt is in your mail.").wait_for(timeout=60_000)
+    time = page.locator("#top time")
+    assert await time.inner_text() == f"{(await time.get_attribute('title') or '')[:19]} UTC"
+    await page.click("#top a")
     await page.click("#bought a")
     assert "The receipt is in your mail." in await words_of(page)
 
 
 async def test_the_keyboard_is_enough(running: Demo, browsing: Browsing) -> None:
-    page = await browsing.page()
+    page = await browsing.page(timezone_id="America/St_Johns", locale="en-GB")
     await page.goto(running.url)
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
@@ -216,6 +220,11 @@ async def test_the_keyboard_is_enough(running: Demo, browsing: Browsing) -> None
     await page.keyboard.press("Enter")
     await page.locator("#basket", has_text="11.50 EUR").wait_for()
     assert await page.evaluate("document.activeElement.id") == "add-pizza-margherita"
+    await _tab_to(page, "step-1-pizza-margherita")
+    await page.keyboard.press("Enter")
+    await page.locator("#basket", has_text="Nothing in it yet").wait_for()
+    await page.wait_for_function("document.activeElement.id === 'basket-title'")
+    await page.click("#add-pizza-margherita")
     await _tab_to(page, "email")
     await page.keyboard.press("Tab")
     await page.keyboard.press("ArrowDown")
@@ -226,6 +235,11 @@ async def test_the_keyboard_is_enough(running: Demo, browsing: Browsing) -> None
     await _tab_to(page, "", "summary")
     await page.keyboard.press("Enter")
     assert await page.locator("details[open]").count() == 1
+    for time in (page.locator("#top time"), page.locator(".story time").first):
+        at = datetime.fromisoformat(str(await time.get_attribute("datetime"))).astimezone(ZoneInfo("America/St_Johns"))
+        assert f"{at:%H:%M:%S}" in f"{await time.inner_text()} {await time.get_attribute('title')}"
+        assert str(await time.get_attribute("title")).endswith(" UTC")
+    assert await page.locator(".story time").first.inner_text() == "+0.0 ms"
 
 
 async def _tab_to(page: Page, element_id: str, name: str = "") -> None:
@@ -258,6 +272,8 @@ async def test_every_view_is_accessible_and_fits(
 async def _fits(page: Page) -> None:
     # What lights up or breathes has not its colours before that is over.
     await page.evaluate("document.getAnimations().forEach(each => each.cancel())")
+    # At the end of the page, what sticks to the lower edge lies over nothing.
+    await page.evaluate("scrollTo(0, document.body.scrollHeight)")
     await require_accessible(page)
     await require_no_sideways_scrolling(page)
 

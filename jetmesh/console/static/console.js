@@ -1,24 +1,32 @@
 // What the browser adds to pages that work without it: figures that follow, times of the viewer's zone, keys.
 
-import { follow as listen } from "../base/live.js";
+import { follow as listen } from "../base/stream.js";
+import { localize, said, zone } from "../base/times.js";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-// Times: in the viewer's zone, with UTC in the title.
-const clock = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
-});
-const zone = document.getElementById("zone");
-if (zone) zone.textContent = `Times are in ${clock.resolvedOptions().timeZone}; in UTC under the pointer.`;
-function localize(within = document) {
-  for (const time of all("time[datetime]", within)) {
-    const at = new Date(time.dateTime);
-    if (!Number.isNaN(at.getTime())) time.textContent = clock.format(at);
+const footer = document.getElementById("zone");
+if (footer) footer.textContent = `Times are in ${zone}; in UTC under the pointer.`;
+
+// Tables: where they have no room for their columns, each cell says which one it is of.
+function nameCells(within = document) {
+  for (const row of all("table.rows tbody tr", within)) {
+    const table = row.closest("table"), columns = all("thead th", table);
+    table.classList.add("named");
+    if (row.cells.length === columns.length) columns.forEach((column, at) => nameCell(row.cells[at], column.textContent.trim()));
   }
+}
+function nameCell(cell, name) {
+  cell.dataset.column = name;
+  cell.toggleAttribute("data-blank", !cell.textContent.trim() && !cell.querySelector("svg, input, button"));
+}
+function prepare(within = document) {
+  localize(within);
+  nameCells(within);
 }
 
 // A time that is chosen is one of the viewer's zone; it is sent in UTC, as the server reads it where no script runs.
-for (const place of document.querySelectorAll("[data-zone]")) place.textContent = clock.resolvedOptions().timeZone;
+for (const place of document.querySelectorAll("[data-zone]")) place.textContent = zone;
 document.addEventListener("formdata", ({ target, formData }) => {
   for (const { name, value } of all("input[type=datetime-local]", target)) {
     if (value) formData.set(name, new Date(value).toISOString());
@@ -112,7 +120,7 @@ function rewinding(mesh) {
     if (ms >= now() - 1000) { live(); return; }
     moment = Math.max(ms, now() - SPAN_MS);
     mesh.hold();
-    title.replaceChildren("At ", Object.assign(document.createElement("time"), { dateTime: named(moment), title: named(moment), textContent: clock.format(new Date(moment)) }));
+    title.replaceChildren("At ", Object.assign(document.createElement("time"), { dateTime: named(moment), title: named(moment), textContent: said(moment) }));
     slider.value = Math.round((moment - now()) / 1000);
     clearTimeout(timer);
     timer = setTimeout(ask, ASK_MS);
@@ -142,7 +150,9 @@ function rewinding(mesh) {
     try {
       const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
       const fresh = page.getElementById("minutes");
-      if (fresh) part.querySelector("#minutes").replaceWith(fresh);
+      if (!fresh) return;
+      part.querySelector("#minutes").replaceWith(fresh);
+      localize(fresh.parentNode);
     } catch { /* the console is away */ }
   }, RENEW_MS);
   return { by, live };
@@ -186,7 +196,7 @@ function refresh() {
           if (fresh) {
             part.replaceChildren(...fresh.childNodes);
             part.dataset.refresh = fresh.dataset.refresh ?? "";
-            localize(part);
+            prepare(part);
             if (focused) (document.getElementById(focused.id) ?? part.querySelector("button"))?.focus();
           }
         } catch { /* the console is away: ask again */ }
@@ -230,7 +240,7 @@ function lookOn() {
     const following = fresh.querySelector('a[rel="next"]');
     if (following) next().href = following.href;
     else next().remove();
-    localize(found);
+    prepare(found);
   }
 }
 
@@ -242,8 +252,8 @@ function keep() {
     const store = (named) => { try { localStorage.setItem(place, JSON.stringify(named)); } catch { /* nothing is kept */ } show(); };
     const list = element("ul", {});
     const name = element("input", { id: "save-name", maxLength: 60, autocomplete: "off" });
-    const button = element("button", { type: "submit", id: "save", className: "button" }, "Keep these fields");
-    const asking = element("form", { className: "filters" }, element("label", {}, "Name ", name), button);
+    const button = element("button", { type: "submit", id: "save", className: "button" }, "Keep in this browser");
+    const asking = element("form", { className: "filters" }, element("label", {}, "Name for these fields ", name), button);
     form.after(element("div", { className: "saved" }, list, asking));
     asking.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -307,7 +317,7 @@ document.addEventListener("keydown", (event) => {
 });
 document.getElementById("help")?.addEventListener("click", () => dialog.showModal());
 
-localize();
+prepare();
 neighbours();
 refresh();
 lookOn();

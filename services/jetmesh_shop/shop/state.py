@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from jetmesh import Mesh, Unavailable
 from jetmesh.common.visible import visible
 from jetmesh.http import Assets
+from jetmesh.http.browser.times import in_utc
 from jetmesh.http.events import BEAT_SECONDS, STILL_HERE, answer, comes, event
 from jetmesh_shop.shop.edge import OrdersApi
 from jetmesh_shop.shop.evidence import Evidence
@@ -54,7 +55,7 @@ class Shop:
         loader = FileSystemLoader(HERE / "templates")
         self._pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                                   lstrip_blocks=True)  # fmt: skip
-        self._pages.filters |= {"duration": duration, "visible": visible}
+        self._pages.filters |= {"duration": duration, "visible": visible, "in_utc": in_utc}
         self._pages.globals["asset"] = self.assets.url
 
     @property

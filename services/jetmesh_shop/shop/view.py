@@ -69,6 +69,7 @@ class OrderView:
     order_id: str
     headline: Headline
     steps: list[list[Step]]
+    began: datetime | None
     entries: list[Entry]
     money: Money
     lines: list[Line]
@@ -89,6 +90,7 @@ def view(order_id: str, story: Story, spans: Sequence[SpanRecord], mails: Sequen
         order_id=order_id,
         headline=headline(story, over=over),
         steps=path.steps(story, spans),
+        began=next((entry.time for entry in entries if entry.time), None),
         entries=entries,
         money=money(story),
         lines=lines(story),

@@ -2,6 +2,7 @@
 
 import { morph } from "../base/morph.js";
 import { follow } from "../base/stream.js";
+import { localize } from "../base/times.js";
 
 const SAYS = {
   connecting: ["", "connecting"],
@@ -29,6 +30,7 @@ function watch() {
   if (!part || document.hidden) return;
   const take = part.matches(".menu") ? takeStock : ({ html }) => {
     morph(part, html);
+    localize(part);
     say(document.getElementById("trouble") ? "away" : "open");
   };
   stop = follow(part.dataset.live, { page: take }, say);
@@ -77,4 +79,5 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) watch();
 });
 addEventListener("pagehide", () => stop());
+localize();
 watch();
