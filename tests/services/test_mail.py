@@ -20,7 +20,7 @@ from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mail_server import Server
 from jetmesh_shop.notifications.mailer import Mail, MailDeferred, MailRefused, MailUnavailable
 from jetmesh_shop.notifications.mime import compose
-from jetmesh_shop.reference.mailsink import MailSink
+from jetmesh_shop.reference.mailsink import MailSink, header
 
 SENDER = "jetmesh pizza <orders@example.com>"
 CONTENTS = templates.confirmation("o-1042", [("pizza-margherita", 2, 1150), ("<cola>", 1, 300)], "EUR", 2600)
@@ -86,6 +86,21 @@ async def test_a_mail_arrives_as_it_was_written(mailer: SmtpMailer, sink: Sink) 
 async def test_many_mails_at_once_share_a_few_connections(mailer: SmtpMailer, sink: Sink) -> None:
     await asyncio.gather(*(mailer.send(replace(MAIL, message_id=f"<{number}@test>")) for number in range(200)))
     assert MailSink(sink.path).copies() == {f"<{number}@test>": 1 for number in range(200)}
+
+
+@pytest.mark.parametrize(
+    ("head", "value"),
+    [
+        (b"From: a\r\nsubject:  two\r\n\twords \r\nTo: b", "two words"),
+        (b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=", "=?utf-8?q?Gr=C3=BC=C3=9Fe?="),
+        ("Subject: Grüße".encode(), "Grüße"),
+        (b"Subject:\r\nTo: b", ""),
+        (b"X-Subject: other\r\nTo: Subject: other", ""),
+    ],
+    ids=["folded", "encoded", "UTF-8", "empty", "none"],
+)
+def test_the_sink_reads_a_header_in_one_line(head: bytes, value: str) -> None:
+    assert header(b"Subject", head) == value
 
 
 async def test_the_sink_shows_a_mail_that_came_twice(mailer: SmtpMailer, sink: Sink) -> None:

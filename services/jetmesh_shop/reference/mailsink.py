@@ -1,12 +1,12 @@
 """A local SMTP server that keeps every mail in SQLite, for the demo and the tests."""
 
 import asyncio
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
-from email.parser import BytesHeaderParser
 from email.policy import default
 from functools import partial
 from pathlib import Path
@@ -46,8 +46,8 @@ class Store:
 
     def keep(self, recipients: list[str], raw: bytes) -> None:
         """Store the mail, once for each recipient."""
-        headers = BytesHeaderParser().parsebytes(raw.partition(b"\r\n\r\n")[0])
-        message_id, subject = (" ".join(str(headers[name] or "").split()) for name in ("Message-ID", "Subject"))
+        head = raw.partition(b"\r\n\r\n")[0]
+        message_id, subject = (header(name, head) for name in (b"Message-ID", b"Subject"))
         at = datetime.now(UTC).isoformat()
         with self._db:
             for recipient in recipients:
@@ -60,6 +60,13 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def header(name: bytes, head: bytes) -> str:
+    """The value of a header in one line, as it was sent; empty where there is none. (`email.parser` reads all of them,
+    which takes it a tenth of what a mail takes.)"""
+    found = re.search(rb"^%b:(.*(?:\n[ \t].*)*)" % name, head, re.IGNORECASE | re.MULTILINE)
+    return " ".join(found[1].decode(errors="replace").split()) if found else ""
 
 
 class Keeper:
