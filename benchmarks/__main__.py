@@ -82,7 +82,7 @@ SHARED: Mapping[str, Callable[[Size], Shared]] = {
     "memory": lambda size: memory.part(size.backlog),
     "hot-article": lambda size: hot_article.part(size.orders // 10),
     "one-process": lambda size: one_process.part(size.orders // 8),
-    "console": lambda size: console.part(size.orders // 10, 2 * size.seconds),
+    "console": lambda size: console.part(2 * size.seconds),
     "footprint": lambda size: footprint.part(size.orders // 5),
 }
 """Parts that share their meshes, in the order in which they are measured: a burst comes first, and what stops the

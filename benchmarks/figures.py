@@ -13,8 +13,9 @@ class Row:
     """One line of the table: who did what, how well, at what cost.
 
     `ratio` is how many times jetmesh is better than this contender. `spread` is half the distance between the best
-    and the worst round, as a share of `value`. `noise`: who else used the machine
-    meanwhile; empty where it was quiet. `day`: when it was measured (2026-11-30). `seconds`: how long its part took.
+    and the worst round, as a share of `value`; of many pairs, half the interval in which their median lies. `noise`:
+    who else used the machine meanwhile; empty where it was quiet. `day`: when it was measured (2026-11-30).
+    `seconds`: how long its part took.
     """
 
     part: str
@@ -49,6 +50,18 @@ def median(rounds: Sequence[Figure]) -> Figure:
 def spread(values: Sequence[float]) -> float:
     """Half the distance between the extremes, as a share of the median."""
     return (max(values) - min(values)) / 2 / statistics.median(values)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Where the median of what these are a sample of lies, with 95 % certainty, whatever its distribution: each value
+    is above it as likely as below. Of fewer than six values: between the extremes."""
+    ordered, count = sorted(values), len(values)
+    cut, tail = 0, 0.5**count
+    while tail <= 0.025:
+        cut += 1
+        tail += math.comb(count, cut) * 0.5**count
+    cut = max(0, cut - 1)
+    return ordered[cut], ordered[-1 - cut]
 
 
 def quantile(values: Sequence[float], share: float) -> float:

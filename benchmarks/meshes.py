@@ -85,6 +85,7 @@ class Running:
     skus: Sequence[str]
     monitor_url: str = ""
     jaeger_url: str = ""
+    jaeger_pid: int = 0
 
     def only(self, *services: str) -> "Running":
         """The same mesh, of which only these services are waited for."""
@@ -119,6 +120,10 @@ class Running:
             self._fail_if_ended()
             _in_time(deadline, f"{now.waiting} deliveries still wait")
             await asyncio.sleep(POLL_SECONDS)
+
+    async def waiting(self, *services: str) -> int:
+        """How many deliveries wait for these services (all, if none is named), or are in their hands."""
+        return (await progress(self.client.connection, self._at_once(services))).waiting
 
     async def take(self, orders: Sequence[OrderPlaced]) -> Drained:
         """Publish all orders as fast as the broker takes them, and wait for all that follows.
@@ -221,7 +226,7 @@ async def ours() -> AsyncIterator[Running]:
     skus = workload.articles()
     with Jaeger() as jaeger:
         async with started(jaeger.otlp_http, skus=skus) as running:
-            yield replace(running, jaeger_url=jaeger.url)
+            yield replace(running, jaeger_url=jaeger.url, jaeger_pid=jaeger.pid)
 
 
 @asynccontextmanager

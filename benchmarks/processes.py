@@ -10,14 +10,20 @@ from typing import Self
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 30.0
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 class Processes:
-    """Python modules run as processes, by name; all are stopped at the end of the block, each by its own id."""
+    """Python modules run as processes, by name; all are stopped at the end of the block, each by its own id.
+
+    They keep the bytecode of what they load in the folder, so that all but the first start as an installed program
+    does: a machine that keeps none would compile a thousand files of source at each start.
+    """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
-        self.environment = {**os.environ, **environment}
+        self.environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode"), **environment}
+        self.environment.pop(NO_BYTECODE, None)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:

@@ -64,6 +64,11 @@ class Jaeger:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Kill the process and remove its files; all data were in memory, so it has nothing to save."""
         self._process.kill()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import chart, report
-from benchmarks.figures import Figure, Row, median, quantile, spread
+from benchmarks.figures import Figure, Row, median, median_interval, quantile, spread
 from benchmarks.quiet import Snapshot, disturbances, snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +29,12 @@ def test_a_quantile_is_a_value_that_was_measured() -> None:
     assert quantile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.0
     assert quantile([4.0, 1.0, 3.0, 2.0], 0.99) == 4.0
     assert math.isnan(quantile([], 0.5))
+
+
+def test_the_median_of_a_sample_lies_in_an_interval_that_no_distribution_is_assumed_for() -> None:
+    assert median_interval(range(15, 0, -1)) == (4, 12)
+    assert median_interval([3.0, 1.0, 9.0, 2.0, 5.0, 7.0]) == (1.0, 9.0)
+    assert median_interval([2.0]) == (2.0, 2.0)
 
 
 def test_the_table_goes_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:

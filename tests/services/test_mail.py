@@ -12,7 +12,7 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetmesh_shop.notifications import templates
@@ -183,6 +183,7 @@ def test_an_address_that_could_end_a_header_or_a_command_is_refused_unnamed(addr
 
 
 @given(subject=st.text(max_size=300), text=st.text(), html=st.text())
+@settings(deadline=None)
 def test_no_content_reaches_the_headers_or_the_other_part(subject: str, text: str, html: str) -> None:
     raw = compose(Mail("<m@test>", "ada@example.com", subject, text, html), SENDER)
     message = parsed(raw)
