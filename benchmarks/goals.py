@@ -94,7 +94,7 @@ GOALS: Sequence[Goal] = (
     Goal("the console's share of a core", "console", ".*, with a viewer: share of a core", 20),
     Goal("the browser's share of a core", "console", ".*: the browser's share of a core", 30),
     Goal("a viewer of a mesh at rest", "console", "a viewer of a mesh at rest: share of all cores", 3),
-    Goal("a busy mesh with a viewer", "console", "time of a busy mesh for the same, with a viewer", 1.03),
+    Goal("a busy mesh with a viewer", "console", "time of .*, with a viewer", 1.03),
     Goal("an event on the shop's page", "shop", "an event's line on the open page of its order, .*", 100),
     Goal("a room of a thousand readers, p99", "chat", ".* readers, p99", 100),
     Goal("a room of a thousand readers: one order", "chat", ".*: readers that saw another order, or not all", 0),
