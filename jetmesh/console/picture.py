@@ -66,9 +66,14 @@ class Picture:
     height: float
 
     @property
-    def in_order(self) -> Sequence[ReactionBox]:
-        """The reactions as one reads them: from top to bottom, and from left to right."""
-        return sorted(self.reactions, key=lambda box: (box.place.y + box.place.height / 2, box.place.x))
+    def in_order(self) -> Sequence[ReactionBox | EventBox]:
+        """The boxes as one reads them: from top to bottom, and from left to right."""
+        return sorted([*self.events, *self.reactions], key=_as_read)
+
+    @property
+    def reactions_in_order(self) -> Sequence[ReactionBox]:
+        """The reactions as one reads them."""
+        return sorted(self.reactions, key=_as_read)
 
 
 def picture(services: Sequence[Service]) -> Picture:
@@ -94,6 +99,10 @@ def picture(services: Sequence[Service]) -> Picture:
         round(drawing.width),
         round(drawing.height),
     )
+
+
+def _as_read(box: ReactionBox | EventBox) -> tuple[float, float]:
+    return box.place.y + box.place.height / 2, box.place.x
 
 
 def _in_order(sizes: dict[str, Size], edges: Sequence[Edge]) -> dict[str, Size]:

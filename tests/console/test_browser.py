@@ -89,6 +89,8 @@ async def test_keys_show_themselves_and_lead_to_a_reaction(
 ) -> None:
     page = await browsing.page()
     await page.goto(f"{await _address(mesh_of, console_of)}/mesh")
+    middles = "[...document.querySelectorAll('svg.flow a')].map(box => box.getBBox().y + box.getBBox().height / 2)"
+    assert (heights := await page.evaluate(middles)) == sorted(heights)
     await page.keyboard.press("?")
     await page.locator("dialog[open]").wait_for()
     await require_accessible(page)
