@@ -44,7 +44,7 @@ from benchmarks.progress import Missing, Step
 from benchmarks.scene import Shared
 
 FULL = {"backlog": 100_000, "stored": 3_000_000}
-BRIEF = {"rounds": 2, "messages": 5_000, "orders": 4_000, "seconds": 5.0, "backlog": 3_000, "stored": 11_000}
+BRIEF = {"rounds": 2, "messages": 8_000, "orders": 4_000, "seconds": 5.0, "backlog": 3_000, "stored": 11_000}
 RESULTS = Path("benchmarks/results")
 PUBLISHED = RESULTS / "published.json"
 README, PAGE, CHART = Path("README.md"), Path("docs/performance.md"), Path("docs/performance.svg")
@@ -93,7 +93,7 @@ PARTS = (*ALONE, *SHARED)
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "all"]))
 @click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
-@click.option("--messages", default=10_000, show_default=True, help="Messages of a hop.")
+@click.option("--messages", default=16_000, show_default=True, help="Messages of a hop.")
 @click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
 @click.option("--seconds", default=10.0, show_default=True, help="How long each rate lasts.")
 @click.option("--backlog", default=6_000, show_default=True, help="Orders that wait before the mesh starts.")

@@ -30,7 +30,7 @@ async def newer_python(messages: int, rounds: int, step: Step) -> list[Row]:
     python, version = _environment()
     competing = [
         Contender("jetmesh", "jetmesh", False, messages, hop.mesh_headers, python),
-        Contender("nats_py", "nats-py by hand", False, messages, hop.peer_headers, python),
+        Contender("nats_py", "nats-py by hand", False, messages // 2, hop.peer_headers, python),
         Contender("natsio", "natsio by hand", False, messages, hop.peer_headers, python),
         Contender("jetmesh", "jetmesh", True, messages, hop.mesh_headers, python),
     ]
