@@ -59,6 +59,11 @@ def test_the_first_page_shows_five_ratios_of_the_published_run() -> None:
     assert table == report.ratios(rows, "").partition("\n")[2]
 
 
+def test_the_first_page_shows_a_burst_of_any_size() -> None:
+    burst = Row("mesh", "2,500 orders, no mail: CPU per order", "FastStream", 6_637.0, "µs", ratio=5.9)
+    assert report.headlines([HOP, replace(burst, who="jetmesh"), burst]) == [burst]
+
+
 def test_a_part_that_was_not_measured_keeps_its_figures_and_its_day() -> None:
     old = [
         replace(HOP, day="2026-11-27"),
