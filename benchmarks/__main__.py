@@ -108,17 +108,20 @@ def main(parts: tuple[str, ...], full: bool, brief: bool, write: bool, **size: A
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops what it started
     chosen = list(PARTS) if not parts or "all" in parts else list(parts)
     size |= FULL if full else BRIEF if brief else {}
-    rows, missing = asyncio.run(measure(chosen, Size(**size)))
+    course = asyncio.run(measure(chosen, Size(**size)))
+    rows = course.finished()
     Console(width=None if sys.stdout.isatty() else report.WIDTH).print(report.table(rows))
-    for note in [*missing, *report.noise(rows)]:
+    for note in [*course.missing, *report.noise(rows)]:
         click.echo(note)
     report.write_json(RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json", rows)
     if write:
         publish(rows)
+    if course.has_failed:
+        raise SystemExit(1)
 
 
-async def measure(chosen: Sequence[str], size: Size) -> tuple[list[Row], list[str]]:
-    """One part after the other, so that none disturbs another; and what some of them did not find here."""
+async def measure(chosen: Sequence[str], size: Size) -> "Course":
+    """One part after the other, so that none disturbs another."""
     columns = (SpinnerColumn(), TextColumn("{task.fields[part]:17} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         course = Course(progress, len(chosen), expected(chosen))
@@ -129,7 +132,7 @@ async def measure(chosen: Sequence[str], size: Size) -> tuple[list[Row], list[st
         shared = {part: SHARED[part](size) for part in SHARED if part in chosen}
         for rows in (await scene.measured(shared, course.measuring)).values() if shared else ():
             course.rows += rows
-    return course.finished(), course.missing
+    return course
 
 
 def expected(chosen: Sequence[str]) -> str:
@@ -140,7 +143,7 @@ def expected(chosen: Sequence[str]) -> str:
 
 
 class Course:
-    """What was measured so far: rows, who disturbed a part, how long each took, and what some did not find here."""
+    """What was measured so far: rows, who disturbed a part, how long each took, and why some are missing."""
 
     def __init__(self, progress: Progress, parts: int, about: str) -> None:
         self._progress, self._parts, self._began = progress, parts, time.monotonic()
@@ -150,6 +153,7 @@ class Course:
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self.rows: list[Row] = []
         self.missing: list[str] = []
+        self.has_failed = False
 
     @contextmanager
     def measuring(self, part: str) -> Iterator[Step]:
@@ -165,6 +169,10 @@ class Course:
         except Missing as reason:
             self.missing.append(f"{part} is left out: {reason}")
             show("left out")
+        except Exception as error:  # the figures of the other parts are kept
+            self.missing.append(f"{part} has failed: {type(error).__name__}: {error}")
+            self.has_failed = True
+            show("failed")
         else:
             self._noise[part] += quiet.disturbances(before, quiet.snapshot())
             self._seconds[part] += time.monotonic() - began

@@ -1,7 +1,7 @@
 """Parts that share their meshes: each is measured on ours, and some then on the same flow on FastStream, so that
 neither is started more than once."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -38,7 +38,7 @@ class Shared:
 
 
 async def measured(parts: Mapping[str, Shared], watch: Watch) -> dict[str, list[Row]]:
-    """The rows of each part."""
+    """The rows of each part that was measured: `watch` may keep what one raises to itself."""
     found: dict[str, list[Any]] = {}
     async with AsyncExitStack() as stack:
         for name, part in parts.items():
@@ -47,13 +47,18 @@ async def measured(parts: Mapping[str, Shared], watch: Watch) -> dict[str, list[
                     await part.beforehand(stack, step)
         running = await stack.enter_async_context(meshes.ours())
         for name, part in parts.items():
-            await meshes.whole(running)
             with watch(name) as step:
+                await meshes.whole(running)
                 found[name] = [await part.ours(running, step)]
     if any(part.theirs for part in parts.values()):
         async with meshes.theirs() as running:
             for name, part in parts.items():
-                if part.theirs:
+                if part.theirs and name in found:
                     with watch(name) as step:
                         found[name].append(await part.theirs(running, step))
-    return {name: part.rows(*found[name]) for name, part in parts.items()}
+    return {name: part.rows(*found[name]) for name, part in parts.items() if _is_whole(part, found.get(name, []))}
+
+
+def _is_whole(part: Shared, found: Sequence[Any]) -> bool:
+    """Whether it was measured wherever it is to be."""
+    return len(found) == (2 if part.theirs else 1)

@@ -6,15 +6,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
 
 from benchmarks import bulk, hop, latency, meshes, overload, quiet, runtimes, servers, shared_core, stored, workload
-from benchmarks.__main__ import PARTS, Size, main, measure
+from benchmarks.__main__ import ALONE, PARTS, Size, main, measure
+from benchmarks.figures import Row
 from benchmarks.hop import Contender
 from benchmarks.meshes import Running
-from benchmarks.progress import Missing
+from benchmarks.progress import Missing, Step
 from benchmarks.quiet import Snapshot
 from benchmarks.receiver import Receiver
 from jetmesh.jetstream import stream_reader
@@ -169,9 +171,23 @@ async def test_a_part_that_finds_nothing_here_is_named_and_the_others_are_measur
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(runtimes, "WATERMILL", tmp_path / "watermill")
-    rows, missing = await measure(["go"], SIZE)
-    assert rows == []
-    assert missing == [f"go is left out: {tmp_path}/watermill is not there: `just tools watermill` builds it, with Go"]
+
+    async def breaks(_size: Size, _step: Step) -> list[Row]:
+        raise meshes.Late("3 deliveries still wait")
+
+    async def works(_size: Size, step: Step) -> list[Row]:
+        step("at work")
+        return [Row("chat", "a figure", "jetmesh", 1.0, "ms")]
+
+    monkeypatch.setitem(cast("dict[str, object]", ALONE), "replicas", breaks)
+    monkeypatch.setitem(cast("dict[str, object]", ALONE), "chat", works)
+    course = await measure(["go", "replicas", "chat"], SIZE)
+    assert [(row.what, row.seconds > 0) for row in course.finished()] == [("a figure", True)]
+    assert course.has_failed
+    assert course.missing == [
+        f"go is left out: {tmp_path}/watermill is not there: `just tools watermill` builds it, with Go",
+        "replicas has failed: Late: 3 deliveries still wait",
+    ]
     with pytest.raises(Missing):
         runtimes.watermill()
 
