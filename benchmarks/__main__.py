@@ -44,7 +44,7 @@ from benchmarks.progress import Missing, Step
 from benchmarks.scene import Shared
 
 FULL = {"backlog": 100_000, "stored": 3_000_000}
-BRIEF = {"rounds": 2, "messages": 8_000, "orders": 4_000, "seconds": 5.0, "backlog": 3_000, "stored": 11_000}
+BRIEF = {"rounds": 2, "messages": 6_000, "orders": 4_000, "seconds": 5.0, "backlog": 2_000, "stored": 11_000}
 RESULTS = Path("benchmarks/results")
 PUBLISHED = RESULTS / "published.json"
 README, PAGE, CHART = Path("README.md"), Path("docs/performance.md"), Path("docs/performance.svg")
@@ -70,7 +70,7 @@ ALONE: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "overload": lambda size, step: overload.run(6 * size.seconds, step),
     "stored": lambda size, step: stored.run(size.orders // 10, size.stored, step),
     "failing": lambda size, step: failing.run(3 * size.seconds, max(1, size.rounds // 4), step),
-    "replicas": lambda size, step: replicas.run(size.orders // 2, step),
+    "replicas": lambda size, step: replicas.run(size.orders // 4, step),
     "shop": lambda _, step: order_page.run(step),
     "chat": lambda size, step: chat.run(size.seconds, step),
 }
@@ -81,8 +81,8 @@ SHARED: Mapping[str, Callable[[Size], Shared]] = {
     "shared-core": lambda size: shared_core.part(size.seconds),
     "memory": lambda size: memory.part(size.backlog),
     "hot-article": lambda size: hot_article.part(size.orders // 10),
-    "one-process": lambda size: one_process.part(size.orders // 8),
-    "console": lambda size: console.part(2 * size.seconds),
+    "one-process": lambda size: one_process.part(size.orders // 10),
+    "console": lambda size: console.part(size.seconds),
     "footprint": lambda size: footprint.part(size.orders // 5),
 }
 """Parts that share their meshes, in the order in which they are measured: a burst comes first, and what stops the
@@ -93,10 +93,10 @@ PARTS = (*ALONE, *SHARED)
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "all"]))
 @click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
-@click.option("--messages", default=16_000, show_default=True, help="Messages of a hop.")
+@click.option("--messages", default=12_000, show_default=True, help="Messages of a hop.")
 @click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
 @click.option("--seconds", default=10.0, show_default=True, help="How long each rate lasts.")
-@click.option("--backlog", default=6_000, show_default=True, help="Orders that wait before the mesh starts.")
+@click.option("--backlog", default=4_000, show_default=True, help="Orders that wait before the mesh starts.")
 @click.option("--stored", default=30_000, show_default=True, help="Orders that a mesh has stored already.")
 @click.option("--full", is_flag=True, help="A backlog of 100,000 orders, and 3,000,000 stored ones, as the goals say.")
 @click.option("--brief", is_flag=True, help="Everything at about a third of its size, for a look: not to be written.")

@@ -30,7 +30,7 @@ PART = "failing"
 FAILING = 1_000
 RATE = 100.0
 BROKEN = "pm_broken"
-WARM_UP_ORDERS = 300
+WARM_UP_ORDERS = 100
 
 payments = Service("payments")
 SERVICES = (orders, payments)

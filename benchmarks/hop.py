@@ -66,8 +66,8 @@ class Place:
 
 
 def contenders(messages: int) -> list[Contender]:
-    """Everybody who can run here, untraced first. Whoever is slower gets fewer messages, so that each works for one to
-    two seconds: in them it connects, too."""
+    """Everybody who can run here, untraced first. Whoever is slower gets fewer messages, so that each works for about
+    a second: in it it connects, too."""
     found = []
     for traced, by_hand, faststream in ((False, messages // 2, messages // 4), (True, messages // 4, messages // 8)):
         found += [

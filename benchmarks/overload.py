@@ -61,7 +61,8 @@ async def run(seconds: float, step: Step) -> list[Row]:
         step("draining")
         await running.drained()
         used = {name: each - before[name] for name, each in _used(running).items()}
-        found = {phase: await latency.by_order(running, clicks[phase]) for phase in clicks}
+        every = await latency.by_order(running, {key: at for phase in clicks.values() for key, at in phase.items()})
+        found = {phase: {key: every[key] for key in clicks[phase] if key in every} for phase in clicks}
         memory = running.processes.memory_bytes()
         step("the audit")
         wrong = await offences(running)
