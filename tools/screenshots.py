@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, FloatRect, Page, ViewportSize, async_playwright
 
 from tools.apng import animated
 
@@ -15,7 +15,14 @@ FOLDER = ROOT / "docs" / "pictures"
 SIZE: ViewportSize = {"width": 1280, "height": 860}
 LIFE_SIZE: ViewportSize = {"width": 1280, "height": 490}
 CONSOLE_SIZE: ViewportSize = {"width": 1360, "height": 900}
-FLOW_SIZE: ViewportSize = {"width": 1100, "height": 1500}
+FLOW_SIZE: ViewportSize = {"width": 1100, "height": 900}
+MARGIN = 24
+MASKS = """root => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(root, "");
+}"""
+"""Where the repository lies is nobody's concern."""
+THEMES = ("light", "dark")
 FLAKY = "pm_sandbox_flaky"
 POISON = "Poison: Publish one"
 NOT_ZERO = re.compile("[1-9]")
@@ -46,16 +53,20 @@ async def main(shop_url: str, console_url: str, folder: Path) -> None:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--hide-scrollbars"]
         )
-        for theme in ("light", "dark"):
-            order_id = await shop(browser, shop_url, theme, folder)
+        orders = {}
+        for theme in THEMES:
+            orders[theme] = await shop(browser, shop_url, theme, folder)
             await life(browser, shop_url, theme, folder)
-            await console(browser, console_url, order_id, theme, folder)
+        # Last, since thousands of orders are under way then.
+        for theme in THEMES:
+            await console(browser, console_url, orders[theme], theme, folder)
         await browser.close()
 
 
 async def page_of(browser: Browser, theme: str, size: ViewportSize = SIZE) -> Page:
     """A page in a theme."""
     context = await browser.new_context(viewport=size, color_scheme=theme)  # type: ignore[arg-type]
+    context.set_default_timeout(MESH_MS)
     return await context.new_page()
 
 
@@ -89,7 +100,9 @@ async def console(browser: Browser, url: str, order_id: str, theme: str, folder:
     await page.locator("[data-cell='delivery.dispatch|rate']", has_text=NOT_ZERO).first.wait_for(timeout=MESH_MS)
     await page.set_viewport_size(FLOW_SIZE)
     await page.locator("#warnings:not(:has(p))").wait_for(state="attached", timeout=MESH_MS)
-    await page.screenshot(path=folder / f"flow-{theme}.png", animations="disabled")
+    end = await page.locator(".legend").evaluate("legend => legend.getBoundingClientRect().bottom + scrollY")
+    whole: FloatRect = {"x": 0, "y": 0, "width": FLOW_SIZE["width"], "height": end + MARGIN}
+    await page.screenshot(path=folder / f"flow-{theme}.png", animations="disabled", full_page=True, clip=whole)
     await page.set_viewport_size(CONSOLE_SIZE)
     await push(page, url, "10,000 orders: Stop")
     await page.goto(f"{url}/story?key={order_id}")
@@ -98,6 +111,7 @@ async def console(browser: Browser, url: str, order_id: str, theme: str, folder:
     await page.locator("a.row").first.click()
     await page.locator("a.row").first.click()
     await page.get_by_role("link", name="Edit and replay").wait_for()
+    await page.evaluate(MASKS, f"{ROOT}/")
     await page.screenshot(path=folder / f"letter-{theme}.png", animations="disabled")
     await page.context.close()
 
