@@ -80,10 +80,17 @@ def list_(reaction: str, reason: str, each: bool, limit: int | None, as_json: bo
 @click.argument("id", type=SEQUENCE)
 @JSON
 def show(id: int, as_json: bool) -> None:
-    """Show one letter: why it failed, where it came from, its trace, headers and body."""
+    """Show one letter: why it failed, with the traceback, where it came from, its trace, headers and body."""
     (letter,) = _run(_choose((id,), EVERYTHING, None))
     if as_json:
-        _print_json({**summary(letter), "headers": letter.original, "data": letter.data.decode("utf-8", "replace")})
+        _print_json(
+            {
+                **summary(letter),
+                "traceback": letter.traceback,
+                "headers": letter.original,
+                "data": letter.data.decode("utf-8", "replace"),
+            }
+        )
     else:
         _print_whole(letter, Console())
 
@@ -313,6 +320,7 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
         "stream": stream,
         "sequence": sequence,
         "attempts": letter.attempts,
+        "raised_in": letter.frame,
         "first_time": letter.first_time.isoformat(),
         "last_time": letter.last_time.isoformat(),
         "trace_id": letter.trace_id,
@@ -324,6 +332,7 @@ def _as_json(group: LetterGroup) -> dict[str, Any]:
     return {
         "reaction": group.reaction,
         "reason": group.kind,
+        "raised_in": group.frame,
         "count": group.count,
         **times,
         "example": summary(group.example),
@@ -345,7 +354,8 @@ def _table(*names: str) -> Table:
 def _table_of_groups(groups: list[LetterGroup]) -> Table:
     table = _table("letters", "reaction", "reason", "first", "last")
     for group in groups:
-        table.add_row(str(group.count), field(group.reaction), field(group.kind), _ago(group.first), _ago(group.last))
+        reason = field(f"{group.kind}  ({group.frame})" if group.frame else group.kind)
+        table.add_row(str(group.count), field(group.reaction), reason, _ago(group.first), _ago(group.last))
     return table
 
 
@@ -363,6 +373,9 @@ def _print_whole(letter: DeadLetter, console: Console) -> None:
     for name, value in summary(letter).items():
         facts.add_row(Text(name.replace("_", " "), style="bold"), field(value))
     console.print(facts)
+    if letter.traceback:
+        console.print("\ntraceback", style="bold")
+        console.print(Text(lines(letter.traceback)))
     console.print("\nheaders", style="bold")
     for name, value in letter.original.items():
         console.print(field(f"  {name}: {value}"))

@@ -69,7 +69,7 @@ class Catalogue:
 
     def _version(self, title: str, old: Contract, new: Contract) -> EarlierContract:
         found = compatibility.compare({new.type: old}, {new.type: new})
-        return EarlierContract(title, old == new, readers.counted(found, self.readers, {new.type: old}))
+        return EarlierContract(title, _is_same(old, new), readers.counted(found, self.readers, {new.type: old}))
 
 
 async def contracts(request: Request) -> Response:
@@ -138,7 +138,17 @@ def _example(schema: Mapping[str, Any]) -> Any:
 
 def _is_current(found: Catalogue, name: str) -> bool:
     there = found.on_broker.get(name)
-    return there is not None and there.contract == found.contracts[name]
+    return there is not None and _is_same(there.contract, found.contracts[name])
+
+
+def _is_same(one: Contract, other: Contract) -> bool:
+    """Whether they say the same; the examples, which the broker does not keep, say nothing more."""
+    return _rules(one) == _rules(other)
+
+
+def _rules(contract: Contract) -> list[dict[str, Any]]:
+    schemas = contract.producer, contract.consumer
+    return [{name: said for name, said in schema.items() if name != "examples"} for schema in schemas]
 
 
 async def _catalogue(desk: Desk) -> Catalogue:

@@ -2,7 +2,7 @@
 letters and archive. A search is an address; what it did not look at yet, it says."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -122,7 +122,7 @@ async def _found(
     async with AsyncExitStack() as stack:
         reader = await stack.enter_async_context(reading(connection))
         spots = [*_streams(desk, wanted, where)]
-        archive = await archive_of(desk, [stream for stream, _ in spots]) if "archive" in where else None
+        archive = await archive_of(desk, [INTAKE, *read_streams(desk)]) if "archive" in where else None
         if len(at) != len(spots) + bool(archive):
             at, looked = [""] * (len(spots) + 1), 0
         foreign = ForeignMessages(desk.services, wanted.type)
@@ -131,7 +131,8 @@ async def _found(
             StreamPlace(connection, reader, spot, wanted, each, about)
             for spot, each, about in zip(spots, at, abouts, strict=False)
         ]
-        places: list[SearchPlace] = [*streams, *([ArchivePlace(archive, wanted, at[-1])] if archive else [])]
+        archives = [ArchivePlace(archive, wanted, at[-1], shown_by(desk))] if archive else []
+        places: list[SearchPlace] = [*streams, *archives]
         found = await search(places, wanted, looked, request.is_disconnected)
         return found, sorted({place.name for place in streams if place.is_away})
 
@@ -159,8 +160,14 @@ def read_streams(desk: Desk) -> list[str]:
 
 def shows(desk: Desk, stream: str, subject: str) -> bool:
     """Whether the console shows a message of a stream: of another's stream those alone that the app reads."""
+    return shown_by(desk)(stream, subject)
+
+
+def shown_by(desk: Desk) -> Callable[[str, str], bool]:
+    """Tells whether the console shows a message, by its stream and subject."""
+    own = {INTAKE, *streams_of(desk)}
     read = read_of_others(desk.services, desk.link.context.settings.split)
-    return stream in {INTAKE, *streams_of(desk)} or any(covers(each, subject) for each in read.get(stream, ()))
+    return lambda stream, subject: stream in own or any(covers(each, subject) for each in read.get(stream, ()))
 
 
 def others(desk: Desk, event: str = "", key: str = "") -> list[tuple[str, str]]:

@@ -21,9 +21,8 @@ from jetmesh.jetstream.api import request as ask
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.operate import span_source
-from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.dead_letters import DeadLetter, letter_of
-from jetmesh.operate.foreign_messages import DecodedMessage, ForeignMessages, events_of_others
+from jetmesh.operate.foreign_messages import DecodedMessage, ForeignMessages, archived_of_others, events_of_others
 from jetmesh.operate.key_history import StoryEvent, whole
 from jetmesh.operate.span_record import SpanRecord, UnreadableTraces
 from jetmesh.topology.names import DEAD_LETTERS, letters_about
@@ -71,9 +70,12 @@ async def _away(desk: Desk) -> list[str]:
 async def _events(desk: Desk, key: str, away: Sequence[str]) -> list[StoryEvent]:
     """What the app recorded about a key, and what it reads of others."""
     context = desk.link.context
-    archive = Archive(desk.places.archive) if desk.places.archive and desk.places.archive.is_dir() else None
+    archive = await search_view.archive_of(desk, [INTAKE, *search_view.read_streams(desk)])
+    kept = archived_of_others(archive, desk.services, key, context.settings.split) if archive else []
+    others = {(each.stream, each.sequence): each for each in kept}
     own = await whole(context, desk.services, key, archive)
-    return sorted([*own, *await events_of_others(context, desk.services, key, away)], key=lambda each: each.time)
+    others |= {(each.stream, each.sequence): each for each in await events_of_others(context, desk.services, key, away)}
+    return sorted([*own, *others.values()], key=lambda each: each.time)
 
 
 def _spans(desk: Desk, key: str, events: Sequence[StoryEvent]) -> tuple[list[SpanRecord], str]:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 
 from jetmesh.jetstream.direct_get import Stored
@@ -16,13 +17,20 @@ LAST = 2**62
 """A time after all others, in nanoseconds since 1970."""
 
 
-class ArchivePlace:
-    """The rows of an archive that may fit."""
+def _all(_: str, __: str) -> bool:
+    return True
 
-    def __init__(self, archive: Archive, wanted: Wanted, at: str = "") -> None:
+
+class ArchivePlace:
+    """The rows of an archive that may fit; of an archive that several apps share those alone that are `shown`, by
+    stream and subject."""
+
+    def __init__(
+        self, archive: Archive, wanted: Wanted, at: str = "", shown: Callable[[str, str], bool] = _all
+    ) -> None:
         self.name, self.at, self._at = NAME, at, at
         self.about = about_of
-        self._archive, self._wanted = archive, wanted
+        self._archive, self._wanted, self._shown = archive, wanted, shown
         self._buffer, self._is_over = deque[Row](), False
 
     async def open(self) -> int:
@@ -35,7 +43,9 @@ class ArchivePlace:
             rows = await asyncio.to_thread(self._archive.newest, PAGE, self._bounds())
             self._is_over = len(rows) < PAGE
             self._at = _place(rows[-1]) if rows else self._at
-            self._buffer.extend(row for row in rows if self._archive.holds(row))
+            self._buffer.extend(
+                row for row in rows if self._shown(row.stream, row.subject) and self._archive.holds(row)
+            )
         return (self._buffer[0].stream, self._buffer[0].stored()) if self._buffer else None
 
     def take(self) -> None:

@@ -2,7 +2,7 @@
 make of them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jetmesh.event import INTAKE, Event, EventType
@@ -11,6 +11,7 @@ from jetmesh.foreign import Listens
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.subject import Subject, covers, subjects_of
+from jetmesh.operate.archive.parquet import Archive
 from jetmesh.operate.key_history import StoryEvent, event_of
 from jetmesh.reaction import Reaction
 from jetmesh.runtime import foreign
@@ -115,6 +116,19 @@ async def events_of_others(
         stored = await context.direct_get.last(stream, wanted) if wanted else []
         found += [event_of(message, events[message.type].owner, stream) for message in stored]
     return found
+
+
+def archived_of_others(archive: Archive, services: Sequence[Service], key: str, split: Partitions) -> list[StoryEvent]:
+    """The same of an archive, which other apps may share: all that the app reads.
+
+    Raises:
+        ArchiveError: it can't be read.
+    """
+    events = {event.type: event for service in services for each in service.reactions for event in each.events}
+    read = read_of_others(services, split)
+    rows = [row for row in archive.of([key]) if any(covers(each, row.subject) for each in read.get(row.stream, ()))]
+    known = [(events[row.type], row) for row in rows if row.type in events]
+    return [replace(event_of(row.stored(), event.owner, row.stream), archived=True) for event, row in known]
 
 
 def _widest(subjects: Sequence[str]) -> list[str]:

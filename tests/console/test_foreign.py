@@ -2,17 +2,21 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from jetmesh import Service
+from jetmesh.console.places import Places
+from jetmesh.operate.archive.parquet import Archive
+from jetmesh.operate.archive.row import Row
 from jetmesh.operate.foreign_messages import read_of_others
 from jetmesh.testing import LocalMesh, MeshOf
 from tests.console.conftest import ConsoleOf
 from tests.console.forms import send
 from tests.support.plant import Alarm, Reading, alarming, measuring
-from tests.support.tollgate import tollgate
+from tests.support.tollgate import Bank, Gate, tollgate
 
 SUBJECT = "telemetry.eu.plant7.line3.temp"
 
@@ -82,6 +86,32 @@ async def test_a_letter_about_a_foreign_message_is_held_against_its_decoder(
     await mesh.settled()
     assert [each.celsius for each in await mesh.occurrences(Reading, "plant8")] == [90.0]
     assert [each.celsius for each in await mesh.occurrences(Alarm, "plant8")] == [90.0]
+
+
+async def test_of_an_archive_that_apps_share_what_is_read_is_found_and_nothing_else(
+    mesh_of: MeshOf, console_of: ConsoleOf, tmp_path: Path
+) -> None:
+    await mesh_of(tollgate(), dependencies=[Gate(Bank())])
+    _archive(tmp_path, "CARS cars.arrived", "CARS cars.sold", "SECRETS secrets.told")
+    browser = await console_of([tollgate()], places=Places(archive=tmp_path))
+    assert await _search(browser, about="car-7", **{"in": "archive"}) == (["messages/CARS/1"], "1")
+    assert ">archive</span>" in (await browser.get("/mesh/messages/CARS/1")).text
+    story = (await browser.get("/mesh/story?key=car-7")).text
+    assert set(re.findall(r"/mesh/messages/([A-Z]+/\d)", story)) == {"CARS/1"}
+    for kept_from_others in ("CARS/2", "SECRETS/3"):
+        assert (await browser.get(f"/mesh/messages/{kept_from_others}")).status_code == 404
+
+
+def _archive(folder: Path, *places: str) -> None:
+    """Archive a message about one car for each stream and type."""
+    named = [place.split() for place in places]
+    rows = [
+        Row("car-7", stream, number, number * 10**9, f"{name}.car-7", b"", b'{"plate": "car-7"}')
+        for number, (stream, name) in enumerate(named, 1)
+    ]
+    archive = Archive(folder)
+    with archive.held():
+        archive.keep([(row, row.day) for row in rows])
 
 
 async def test_bytes_are_shown_whatever_they_are(mesh_of: MeshOf, console_of: ConsoleOf) -> None:

@@ -126,7 +126,7 @@ async def test_a_letter_is_edited_checked_and_replayed_as_a_new_event(mesh_of: M
     told = await send(tolls.browser, f"{one}/edit", f"{one}/edit", body='{"plate": null}', step="send")
     assert "plate: Input should be a valid string" in told.text
     told = await send(tolls.browser, f"{one}/edit", f"{one}/edit", body='{"plate": "car-9"}', step="check")
-    assert '<span class="added">+   &#34;plate&#34;: &#34;car-9&#34;' in told.text
+    assert '<span class="plus">+   &#34;plate&#34;: &#34;car-9&#34;' in told.text
     assert await tolls.letters() == [letter]
     await send(tolls.browser, f"{one}/edit", f"{one}/edit", body='{"plate": "car-9"}', step="send", reason="typing")
     await tolls.mesh.recorded(TollPaid, "car-9")

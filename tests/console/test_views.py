@@ -75,7 +75,8 @@ async def test_a_reaction_is_paused_and_resumed_and_the_log_says_who(mesh_of: Me
 
 async def test_contracts_have_fields_and_readers(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
     _, browser = await _tolls(mesh_of, console_of)
-    assert "/mesh/contracts/cars.arrived" in (await browser.get("/mesh/contracts")).text
+    catalogue = (await browser.get("/mesh/contracts")).text
+    assert ("/mesh/contracts/cars.arrived" in catalogue, "This broker keeps no contracts" in catalogue) == (True, True)
     page = (await browser.get("/mesh/contracts/cars.arrived")).text
     assert [words for words in ("A car stands before the gate", "plate", "tolls", "string") if words not in page] == []
     assert "What a change would break" in page

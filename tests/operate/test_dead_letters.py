@@ -12,6 +12,8 @@ import pytest
 
 from jetmesh.commands.target import settings_of_target
 from jetmesh.jetstream.api import request
+from jetmesh.jetstream.message import Message
+from jetmesh.jetstream.publisher import Publisher
 from jetmesh.operate import replay
 from jetmesh.operate.dead_letters import DeadLetter, DeadLetters, Filter, grouped
 from jetmesh.operate.replay import Unfit
@@ -137,6 +139,58 @@ async def test_two_replays_of_one_letter_at_once_are_one(mesh_of: MeshOf) -> Non
     await mesh.settled()
     assert await mesh.count("TOLLS") == 1
     assert await _letters(mesh) == []
+
+
+@pytest.mark.parametrize("killed_at", ["record", "_delete"], ids=["before it is sent", "after it was sent"])
+async def test_an_edit_that_was_cut_off_is_done_again_and_recorded_once(
+    mesh_of: MeshOf, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    bank.blacklist.clear()
+    body = b'{"plate": "car-1", "note": "mended"}'
+
+    record = Publisher.record
+
+    async def killed(publisher: Publisher, message: Message, **more: bool) -> int:
+        if message.data == body:
+            raise asyncio.CancelledError
+        return await record(publisher, message, **more)
+
+    async def killed_afterwards(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    post = _post(mesh)
+    with monkeypatch.context() as patched:
+        if killed_at == "record":
+            patched.setattr(Publisher, "record", killed)
+        else:
+            patched.setattr(DeadLetters, "_delete", killed_afterwards)
+        with pytest.raises(asyncio.CancelledError):
+            await post.edit(letter, body, 0)
+    if killed_at == "_delete":
+        await mesh.recorded(TollPaid, "car-1")
+    assert await _letters(mesh) == [letter]
+    seen = await post.last_entry(letter)
+    event_id = await post.edit(letter, body, seen)
+    await mesh.recorded(TollPaid, "car-1")
+    await mesh.settled()
+    (paid,) = [stored for stored in await mesh.story("car-1") if stored.type == "tolls.paid"]
+    assert paid.headers["ce-causationid"] == event_id
+    assert (await mesh.count("TOLLS"), await _letters(mesh)) == (1, [])
+
+
+async def test_the_command_shows_where_an_error_was_raised(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    mesh = await mesh_of(tollgate(), dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    frame = "tests.support.tollgate:Bank.charge"
+    _, shown = await _dlq(mesh, "show", str(letter.sequence))
+    expected = (frame, "Traceback (most recent call last)", "on the blacklist")
+    assert [words for words in expected if words not in shown.decode()] == []
+    _, listed = await _dlq(mesh, "list", "--json")
+    assert [group["raised_in"] for group in json.loads(listed)] == [frame]
 
 
 async def test_a_discarded_letter_is_gone_and_the_record_says_who_did_it(mesh_of: MeshOf) -> None:
