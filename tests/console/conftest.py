@@ -14,7 +14,7 @@ from jetmesh.console.places import Places
 from jetmesh.console.serving import NOWHERE, served
 from jetmesh.console.settings import ConsoleSettings
 from jetmesh.settings import Settings, read
-from jetmesh.testing import Broker
+from jetmesh.testing import Broker, until
 
 ConsoleOf = Callable[..., Awaitable[httpx.AsyncClient]]
 
@@ -37,6 +37,8 @@ async def console_of(broker: Broker) -> AsyncIterator[ConsoleOf]:
             settings = read(ConsoleSettings, {"JETMESH_CONSOLE_PORT": "0", **said})
             app = App(services, name="tolls")
             url, _ = await stack.enter_async_context(served(app, link, settings, places, Added(added, effects)))
+            if broker.pid:  # on a machine that is busy a connection takes longer than the console waits for it
+                await until(lambda: not link.trouble, what="the console has a connection")
             return await stack.enter_async_context(httpx.AsyncClient(base_url=url.removesuffix("/mesh"), timeout=20))
 
         yield opened
