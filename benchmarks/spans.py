@@ -44,7 +44,9 @@ PROCESSED = {
     "messaging.consumer.group.name": "payments-authorize",
 }
 
-PROCESS = Description("process orders.placed", SpanKind.CONSUMER, PROCESSED)
+OWN_TEXTS = ("messaging.message.id", "messaging.message.conversation_id", "order.id")
+OWN_NUMBERS = ("messaging.nats.message.stream_sequence",)
+PROCESS = Description("process orders.placed", SpanKind.CONSUMER, PROCESSED, OWN_TEXTS, OWN_NUMBERS)
 PUBLISH = Description("publish payments.authorized", SpanKind.PRODUCER, SENT)
 
 Hop = Callable[[Tracer, int], object]
@@ -74,18 +76,13 @@ def serve(port: Connection) -> None:
 
 def process_attributes(number: int) -> dict[str, str | int]:
     """As a runtime sets them: most of them constant, some of this one message."""
-    return {**PROCESSED, **own_attributes(number)}
+    return {**PROCESSED, **dict(zip(OWN_TEXTS, own_texts(number), strict=True)), OWN_NUMBERS[0]: number}
 
 
-def own_attributes(number: int) -> dict[str, str | int]:
+def own_texts(number: int) -> tuple[str, ...]:
     """Those that are this one message's."""
     order_id = f"order-{number:08d}"
-    return {
-        "messaging.message.id": f"payments-{order_id}",
-        "messaging.message.conversation_id": order_id,
-        "order.id": order_id,
-        "messaging.nats.message.stream_sequence": number,
-    }
+    return f"payments-{order_id}", order_id, order_id
 
 
 def hop_by_the_api(tracer: Tracer, number: int) -> dict[str, str]:
@@ -107,9 +104,8 @@ def hop_of_the_runtime(tracer: Tracer, number: int) -> dict[str, str]:
     assert isinstance(tracer, HotTracer)
     remote = parse_traceparent(HEADERS["traceparent"])
     assert remote
-    attributes = own_attributes(number)
-    process = tracer.start_described(PROCESS, remote, attributes, (Link(remote),))
-    publish = tracer.start_described(PUBLISH, process.get_span_context(), {})
+    process = tracer.start_described(PROCESS, remote, own_texts(number), (number,), (Link(remote),))
+    publish = tracer.start_described(PUBLISH, process.get_span_context(), ())
     headers = {"traceparent": format_traceparent(publish.get_span_context())}
     publish.end()
     process.end()

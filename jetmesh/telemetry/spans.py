@@ -41,6 +41,10 @@ CONVERSATION = "messaging.message.conversation_id"
 OUTCOME = "jetmesh.outcome"
 OTHER = "_OTHER"
 """Replaces values of unbounded number, by OpenTelemetry's convention."""
+PUBLISHED = ("messaging.destination.name", "messaging.message.id", CONVERSATION, "cloudevents.event_id")
+PROCESSED = (*PUBLISHED, "messaging.nats.stream.name", "cloudevents.event_source")
+PROCESSED_NUMBERS = ("messaging.nats.message.stream_sequence", "messaging.nats.message.delivery_count")
+"""What each span of either kind has for itself."""
 (_SPAN,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 """The key of the current span in a context."""
 
@@ -70,17 +74,12 @@ class Publishing:
         if self._tracer is None and self._others is None:
             return trace.NonRecordingSpan(parent)
         described = self._described.get(event.type) or self._describe(event.type)
-        attributes = {
-            "messaging.destination.name": f"{event.type}.{key}",
-            "messaging.message.id": event_id,
-            CONVERSATION: correlation_id,
-            "cloudevents.event_id": event_id,
-        }
+        values = f"{event.type}.{key}", event_id, correlation_id, event_id
         if self._tracer is None:
-            return started(self._others, described, parent, attributes, links)
+            return started(self._others, described, parent, described.all_attributes(values, ()), links)
         _, _, _, _, _, is_valid = parent
         linked = [Link(context) for context in links] if links else ()
-        return self._tracer.start_described(described, parent if is_valid else None, attributes, linked)
+        return self._tracer.start_described(described, parent if is_valid else None, values, (), linked)
 
     def recorded(self, event: EventType) -> None:
         """Count an event."""
@@ -94,7 +93,8 @@ class Publishing:
         return (self._described.get(event.type) or self._describe(event.type)).attributes
 
     def _describe(self, event_type: str) -> Description:
-        described = Description(f"publish {event_type}", SpanKind.PRODUCER, _common("publish", "send", event_type))
+        common = _common("publish", "send", event_type)
+        described = Description(f"publish {event_type}", SpanKind.PRODUCER, common, PUBLISHED)
         self._described[event_type] = described
         return described
 
@@ -149,7 +149,7 @@ def started(
     assert tracer is not None
     inside = trace.set_span_in_context(trace.NonRecordingSpan(parent), Context())
     linked = [Link(context) for context in links]
-    return tracer.start_span(described.name, inside, described.kind, {**described.attributes, **attributes}, linked)
+    return tracer.start_span(described.name, inside, described.kind, attributes, linked)
 
 
 def trace_headers(context: SpanContext) -> dict[str, str]:
@@ -317,18 +317,13 @@ class ReactionTelemetry:
         return self._tracer.start_described(
             self._process.get(envelope.type) or self._describe_process(envelope.type),
             parent,
-            {
-                "messaging.destination.name": delivery.subject,
-                "messaging.message.id": envelope.id,
-                CONVERSATION: envelope.correlation_id if delivery.key else "",
-                "messaging.nats.stream.name": delivery.stream,
-                "messaging.nats.message.stream_sequence": delivery.sequence,
-                "messaging.nats.message.delivery_count": delivery.delivered,
-                "cloudevents.event_id": envelope.id,
-                "cloudevents.event_source": envelope.source,
-            },
+            (
+                delivery.subject, envelope.id, envelope.correlation_id if delivery.key else "", envelope.id,
+                delivery.stream, envelope.source,
+            ),
+            (delivery.sequence, delivery.delivered),
             (Link(caller),) if caller else (),
-        )
+        )  # fmt: skip
 
     def processed(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
         """Count an attempt."""
@@ -365,7 +360,9 @@ class ReactionTelemetry:
             "messaging.consumer.group.name": self.reaction.durable,
             "jetmesh.reaction": self.reaction.name,
         }
-        described = self._process[name] = Description(f"process {name}", SpanKind.CONSUMER, common)
+        described = self._process[name] = Description(
+            f"process {name}", SpanKind.CONSUMER, common, PROCESSED, PROCESSED_NUMBERS
+        )
         return described
 
     def _make_series(self, of: tuple[str, str, str]) -> tuple[Series, CounterSeries]:

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, repeat
 from typing import Protocol
 
 from opentelemetry.sdk.resources import Resource
@@ -27,13 +27,11 @@ _PLAIN_LINK = struct.Struct("<2s2s16s2s8scI")
 _LINK_FLAGS = struct.Struct("<cI")
 _DOUBLE = struct.Struct("<cd")
 _FIXED64 = struct.Struct("<cQ")
-_VARINTS = tuple(bytes((number,)) for number in range(0x80))
 _KNOWN_IF_REMOTE = 0x100
 _IS_REMOTE = 0x300
 _NO_STATUS = b"\x7a\x00"
 _INT64 = range(-(1 << 63), 1 << 63)
-_NATURAL = range(1 << 63)
-_ONE_BYTE = 0x80
+_ONE_BYTE, _SMALL = 0x80, 0x400
 
 
 class FinishedSpan(Protocol):
@@ -62,22 +60,57 @@ class FinishedSpan(Protocol):
 
 
 class Description:
-    """What many spans have in common, encoded once: the name, the kind, and constant attributes."""
+    """What many spans have in common: the name, the kind and constant attributes, encoded once, and the keys of those
+    that each has for itself, which are `texts` and natural `numbers`."""
 
-    __slots__ = ("attributes", "encoded", "kind", "name")
+    __slots__ = ("_encoded", "_number_heads", "_text_heads", "attributes", "keys", "kind", "name", "numbers", "texts")
 
-    def __init__(self, name: str, kind: SpanKind, attributes: Mapping[str, AnyValue]) -> None:
-        self.name, self.kind, self.attributes = name, kind, attributes
-        self.encoded = _name_and_kind(name, kind) + _attributes(b"\x4a", attributes)
+    def __init__(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, AnyValue],
+        texts: Sequence[str] = (),
+        numbers: Sequence[str] = (),
+    ) -> None:
+        self.name, self.kind, self.attributes, self.texts, self.numbers = name, kind, attributes, texts, numbers
+        self.keys = frozenset((*attributes, *texts, *numbers))
+        self._encoded = _name_and_kind(name, kind) + _attributes(b"\x4a", attributes)
+        self._text_heads, self._number_heads = [*map(_heads, texts)], [*map(_number_heads, numbers)]
+
+    def all_attributes(self, texts: Sequence[str], numbers: Sequence[int]) -> dict[str, AnyValue]:
+        """The attributes of a span with these values of its own."""
+        own_texts, own_numbers = zip(self.texts, texts, strict=True), zip(self.numbers, numbers, strict=True)
+        return {**self.attributes, **dict(own_texts), **dict(own_numbers)}
+
+    def encode(self, texts: Sequence[str], numbers: Sequence[int]) -> bytes:
+        """Name, kind and attributes. Most texts are ASCII, and so short that a length is one byte: everything is ASCII
+        then, and is joined as text."""
+        try:
+            text = "".join([heads[len(own)] + own for heads, own in zip(self._text_heads, texts, strict=True)])
+            encoded = self._encoded + text.encode("ascii")
+        except (IndexError, UnicodeEncodeError):
+            encoded = self._encoded + _attributes(b"\x4a", dict(zip(self.texts, texts, strict=True)))
+        for number_heads, number in zip(self._number_heads, numbers, strict=True):
+            digits = _varint(number)
+            encoded += number_heads[len(digits)] + digits
+        return encoded
 
 
-def encode_span(span: FinishedSpan, description: Description | None = None) -> bytes:
-    """A `Span` after its length; `encode_request` adds the field tag. The attributes of the description come first."""
-    if description is None:
-        parts = [_ids_and_times(span), _name_and_kind(span.name, span.kind), _attributes(b"\x4a", span.attributes)]
-    else:
-        own = list(islice((span.attributes or {}).items(), len(description.attributes), None))
-        parts = [_ids_and_times(span), description.encoded, _own_attributes(own)]
+def encode_span(span: FinishedSpan) -> bytes:
+    """A `Span` after its length; `encode_request` adds the field tag."""
+    return _span(span, _name_and_kind(span.name, span.kind), span.attributes)
+
+
+def encode_described(
+    span: FinishedSpan, description: Description, texts: Sequence[str], numbers: Sequence[int], more: Attributes
+) -> bytes:
+    """The same of a span with values of its own for the keys of a description, and `more` attributes."""
+    return _span(span, description.encode(texts, numbers), more)
+
+
+def _span(span: FinishedSpan, described: bytes, attributes: Attributes) -> bytes:
+    parts = [_ids_and_times(span), described, _attributes(b"\x4a", attributes)]
     _, _, _, _, trace_state, _ = span.context
     if trace_state is not DEFAULT_TRACE_STATE and trace_state:
         parts.append(_trace_state(b"\x1a", trace_state))
@@ -89,32 +122,13 @@ def encode_span(span: FinishedSpan, description: Description | None = None) -> b
     return _sized(b"".join(parts))
 
 
-def _own_attributes(items: Sequence[tuple[str, AnyValue]]) -> bytes:
-    """Attributes that no other span has. Most are short ASCII texts, whose lengths are one byte each: then everything
-    is ASCII, and is joined as text."""
-    texts: list[str] = []
-    others: list[bytes] = []
-    for key, value in items:
-        if type(value) is str and (size := len(value)) < _ONE_BYTE and (head := _heads(key)[size]):
-            texts += (head, value)
-        elif type(value) is int and value in _NATURAL:
-            digits = _varint(value)
-            others += (_number_heads(key)[len(digits)], digits)
-        else:
-            others += (b"\x4a", _attribute(key, value))
-    text = "".join(texts)
-    if text.isascii():
-        return text.encode() + b"".join(others)
-    return b"".join([b"\x4a" + _attribute(key, value) for key, value in items])
-
-
 @lru_cache(maxsize=1024)
 def _heads(key: str) -> tuple[str, ...]:
-    """The bytes before the text of an attribute of this key, by the text's length; empty if a length takes two."""
+    """The bytes before the text of an attribute of this key, by the text's length, for as long as a length is one
+    byte."""
     named = _key(key).decode("latin-1")
     short = range(max(0, _ONE_BYTE - 4 - len(named)))
-    heads = [f"\x4a{chr(len(named) + 4 + n)}{named}\x12{chr(n + 2)}\x0a{chr(n)}" for n in short]
-    return (*heads, *[""] * (_ONE_BYTE - len(heads)))
+    return tuple(f"\x4a{chr(len(named) + 4 + n)}{named}\x12{chr(n + 2)}\x0a{chr(n)}" for n in short)
 
 
 @lru_cache(maxsize=1024)
@@ -138,15 +152,17 @@ def encode_resource(resource: Resource) -> tuple[bytes, bytes]:
 
 
 def encode_request(resource: tuple[bytes, bytes], scopes: Mapping[tuple[bytes, bytes], Iterable[bytes]]) -> bytes:
-    """`ExportTraceServiceRequest` of encoded spans, by the encoded scope they belong to."""
+    """`ExportTraceServiceRequest` of encoded spans, by the encoded scope they belong to. It may have a megabyte, and is
+    put together once: new pages of memory cost more than all the rest."""
     head, schema_url = resource
-    body = b"".join((head, *(_scope_spans(scope, spans) for scope, spans in scopes.items()), schema_url))
-    return b"\x0a" + _sized(body)
+    parts = [head, *chain.from_iterable(_scope_spans(scope, spans) for scope, spans in scopes.items()), schema_url]
+    return b"".join((b"\x0a", _varint(sum(map(len, parts))), *parts))
 
 
-def _scope_spans(scope: tuple[bytes, bytes], spans: Iterable[bytes]) -> bytes:
+def _scope_spans(scope: tuple[bytes, bytes], spans: Iterable[bytes]) -> list[bytes]:
     head, schema_url = scope
-    return b"\x12" + _sized(b"".join((head, b"\x12", b"\x12".join(spans), schema_url)))
+    parts = [head, *chain.from_iterable(zip(repeat(b"\x12"), spans)), schema_url]
+    return [b"\x12", _varint(sum(map(len, parts))), *parts]
 
 
 def _ids_and_times(span: FinishedSpan) -> bytes:
@@ -254,13 +270,16 @@ def _text(tag: bytes, text: str) -> bytes:
 
 
 def _sized(payload: bytes) -> bytes:
-    return _varint(len(payload)) + payload
+    size = len(payload)
+    return (_VARINTS[size] if size < _SMALL else _varint(size)) + payload
 
 
 def _varint(number: int) -> bytes:
-    if number < 0x80:
+    if number < _SMALL:
         return _VARINTS[number]
-    low, high = number & 0x7F | 0x80, number >> 7
-    if high < 0x80:
-        return bytes((low, high))
-    return bytes((low, high & 0x7F | 0x80)) + _varint(high >> 7)
+    return bytes((number & 0x7F | 0x80,)) + _varint(number >> 7)
+
+
+_VARINTS: tuple[bytes, ...] = tuple(bytes((number,)) for number in range(_ONE_BYTE))
+_VARINTS += tuple(bytes((number & 0x7F | 0x80, number >> 7)) for number in range(_ONE_BYTE, _SMALL))
+"""Those of small numbers, such as the length of a span."""

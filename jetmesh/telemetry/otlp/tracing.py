@@ -36,7 +36,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.util._decorator import _agnosticcontextmanager
 from opentelemetry.util.types import AnyValue, Attributes
 
-from jetmesh.telemetry.otlp.encoding import UNSET, Description, encode_scope, encode_span
+from jetmesh.telemetry.otlp.encoding import UNSET, Description, encode_described, encode_scope, encode_span
 
 _log = logging.getLogger(__name__)
 
@@ -63,12 +63,14 @@ class Span(trace.Span):
     """One operation, recorded until `end` encodes it; made by a `Tracer`."""
 
     __slots__ = (
+        "_attributes",
+        "_description",
         "_errors_recorded",
         "_errors_set_status",
+        "_numbers",
+        "_texts",
         "_tracer",
-        "attributes",
         "context",
-        "description",
         "end_time",
         "events",
         "kind",
@@ -85,24 +87,41 @@ class Span(trace.Span):
         self.parent = parent
         self.name = name
         self.kind = kind
-        self.attributes: dict[str, AnyValue] = {}
+        self._attributes: dict[str, AnyValue] = {}
         self.events: list[Event] = []
         self.links: Sequence[Link] = ()
         self.status = UNSET
         self.start_time = time_ns()
         self.end_time: int | None = None
-        self.description: Description | None = None
+        self._description: Description | None = None
         self._errors_recorded = True
         self._errors_set_status = True
 
     def describe(self, attributes: Attributes, links: Sequence[Link] | None, start_time: int | None) -> None:
         """Set what a span may start with besides its name and kind; `start_time` is in nanoseconds."""
         if attributes:
-            self.attributes.update(attributes)
+            self._attributes.update(attributes)
         if links:
             self.links = links
         if start_time is not None:
             self.start_time = start_time
+
+    def is_described(self, description: Description, texts: Sequence[str], numbers: Sequence[int]) -> None:
+        """Set the attributes of a description, with this span's own values for its keys."""
+        self._description, self._texts, self._numbers = description, texts, numbers
+
+    @property
+    def attributes(self) -> dict[str, AnyValue]:
+        """Those that it began with, and those that were set since."""
+        if self._description is None:
+            return self._attributes
+        return {**self._description.all_attributes(self._texts, self._numbers), **self._attributes}
+
+    def encoded(self) -> bytes:
+        """As it goes to the receiver."""
+        if self._description is None:
+            return encode_span(self)
+        return encode_described(self, self._description, self._texts, self._numbers, self._attributes)
 
     def on_exceptions(self, record: bool, set_status: bool) -> None:
         """Set what an exception that leaves the span's `with` block does."""
@@ -119,14 +138,13 @@ class Span(trace.Span):
         if self.end_time is not None:
             self._warn_ended()
             return
-        self.attributes[key] = value
-        if self.description is not None and key in self.description.attributes:
-            self.description = None
+        if self._description is not None and key in self._description.keys:
+            self._write_out()
+        self._attributes[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
-        if self._is_open():
-            self.attributes.update(attributes)
-            self.description = None
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         if self._is_open():
@@ -138,8 +156,8 @@ class Span(trace.Span):
 
     def update_name(self, name: str) -> None:
         if self._is_open():
+            self._write_out()
             self.name = name
-            self.description = None
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status; Ok is final, and unset changes nothing, as the specification says."""
@@ -177,6 +195,10 @@ class Span(trace.Span):
             if self._errors_set_status:
                 self.set_status(StatusCode.ERROR, f"{type(exc_val).__name__}: {exc_val}")
         self.end()
+
+    def _write_out(self) -> None:
+        """What its description says is about to change: it goes without one from now on."""
+        self._attributes, self._description = self.attributes, None
 
     def _is_open(self) -> bool:
         if self.end_time is None:
@@ -226,7 +248,8 @@ class Tracer(trace.Tracer):
         self,
         description: Description,
         parent: SpanContext | None,
-        attributes: Mapping[str, AnyValue],
+        texts: Sequence[str],
+        numbers: Sequence[int] = (),
         links: Sequence[Link] = (),
     ) -> trace.Span:
         """A cheaper `start_span` for many spans of one kind. The current span does not become the parent."""
@@ -234,14 +257,12 @@ class Tracer(trace.Tracer):
             if parent is not None and self._provider.keeps_nothing:
                 return trace.NonRecordingSpan(_child_of(parent, _DEFAULT, _RANDOM))
             context = trace.set_span_in_context(trace.NonRecordingSpan(parent) if parent else trace.INVALID_SPAN)
-            return self.start_span(
-                description.name, context, description.kind, {**description.attributes, **attributes}, links
-            )
+            attributes = description.all_attributes(texts, numbers)
+            return self.start_span(description.name, context, description.kind, attributes, links)
         own = _child_of(parent) if parent else _root()
         span = Span(self, own, parent, description.name, description.kind)
-        span.attributes = {**description.attributes, **attributes}
+        span.is_described(description, texts, numbers)
         span.links = links
-        span.description = description
         return span
 
     @_agnosticcontextmanager
@@ -264,7 +285,7 @@ class Tracer(trace.Tracer):
     def ended(self, span: Span) -> None:
         """Pass the span on: encoded to the queue, readable to the processors that users added."""
         try:
-            self._provider.queue.add(self._encoded_scope, encode_span(span, span.description))
+            self._provider.queue.add(self._encoded_scope, span.encoded())
         except Exception:  # a name or key that is no text must not fail the work that was traced
             _log.exception("span %r cannot be encoded and is lost", span.name)
         for processor in self._provider.processors:

@@ -15,9 +15,17 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
-from opentelemetry.util.types import Attributes
+from opentelemetry.util.types import AnyValue, Attributes
 
-from jetmesh.telemetry.otlp.encoding import VALUE_LENGTH_MAX, encode_request, encode_resource, encode_scope, encode_span
+from jetmesh.telemetry.otlp.encoding import (
+    VALUE_LENGTH_MAX,
+    Description,
+    encode_described,
+    encode_request,
+    encode_resource,
+    encode_scope,
+    encode_span,
+)
 
 RESOURCE = Resource({"service.name": "payments", "service.instance.id": "π"}, "https://schema.example/1")
 SCOPE = InstrumentationScope("jetmesh", "1.2", "https://schema.example/2", {"scope.attribute": True})
@@ -26,6 +34,7 @@ STARTED = 1_800_000_000_000_000_000
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 scalars = st.one_of(texts, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))
 sequences = st.one_of(*(st.lists(kind, max_size=4) for kind in (texts, st.booleans(), st.integers(-9, 9))))
+naturals = st.integers(0, 2**63 - 1)
 attributes = st.dictionaries(texts, st.one_of(scalars, sequences, st.binary(max_size=200)), max_size=8)
 states = st.sampled_from([TraceState(), TraceState([("vendor", "a"), ("other", "b=c")])])
 contexts = st.builds(
@@ -58,12 +67,20 @@ spans = st.builds(
 
 
 def decoded(*readable: ReadableSpan) -> ExportTraceServiceRequest:
-    request = encode_request(encode_resource(RESOURCE), {encode_scope(SCOPE): list(map(encode_span, readable))})
-    return ExportTraceServiceRequest.FromString(request)
+    return request(*map(encode_span, readable))
+
+
+def request(*encoded: bytes) -> ExportTraceServiceRequest:
+    body = encode_request(encode_resource(RESOURCE), {encode_scope(SCOPE): encoded})
+    return ExportTraceServiceRequest.FromString(body)
+
+
+def spans_of(message: ExportTraceServiceRequest) -> list[SpanMessage]:
+    return list(message.resource_spans[0].scope_spans[0].spans)
 
 
 def decoded_span(readable: ReadableSpan) -> SpanMessage:
-    return decoded(readable).resource_spans[0].scope_spans[0].spans[0]
+    return spans_of(decoded(readable))[0]
 
 
 def a_span(attributes: Attributes = None, links: Sequence[Link] = ()) -> ReadableSpan:
@@ -87,6 +104,19 @@ def test_every_field_is_what_the_official_exporter_sends(readable: list[Readable
             link.ClearField("trace_state")
 
     assert ours == encode_spans(readable)
+
+
+@given(st.tuples(texts, texts), st.tuples(naturals, naturals), attributes)
+def test_a_described_span_is_what_the_official_exporter_sends(
+    own: tuple[str, ...], numbers: tuple[int, ...], more: dict[str, AnyValue]
+) -> None:
+    keys, number_keys = ("own text", "long" * 40), ("own number", "number" * 40)
+    description = Description("process orders.placed", SpanKind.INTERNAL, {"constant": 1}, keys, number_keys)
+    ours = encode_described(a_span(), description, own, numbers, more)
+
+    (official, added) = spans_of(encode_spans([a_span(description.all_attributes(own, numbers)), a_span(more)]))
+    official.attributes.extend(added.attributes)
+    assert spans_of(request(ours)) == [official]
 
 
 def test_a_link_keeps_its_trace_state() -> None:

@@ -16,6 +16,8 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from opentelemetry.trace.span import TraceState
 
 from jetmesh.telemetry.otlp import Span, TracerProvider, tracer_provider
+from jetmesh.telemetry.otlp import Tracer as HotTracer
+from jetmesh.telemetry.otlp.encoding import Description, encode_span
 
 RESOURCE = Resource({"service.name": "payments"})
 REMOTE = SpanContext(7, 9, True, TraceFlags(TraceFlags.SAMPLED), TraceState([("vendor", "a")]))
@@ -102,6 +104,41 @@ def test_a_span_that_has_ended_does_not_change(caplog: pytest.LogCaptureFixture)
     assert (span.end_time, span.attributes, span.events) == (5, {}, [])
     assert not span.is_recording()
     assert "over" in caplog.text
+
+
+def test_what_is_set_replaces_what_the_description_of_a_span_says() -> None:
+    queue = Kept()
+    tracing = provider()
+    tracing.queue = queue
+    tracer = tracing.get_tracer("test")
+    assert isinstance(tracer, HotTracer)
+    description = Description("publish", SpanKind.PRODUCER, {"system": "nats"}, ("id",), ("number",))
+    span = tracer.start_described(description, None, ("one",), (1,))
+    assert isinstance(span, Span)
+    span.set_attribute("outcome", "recorded")
+    assert span.attributes == {"system": "nats", "id": "one", "number": 1, "outcome": "recorded"}
+
+    span.set_attributes({"id": "two", "system": "other"})
+    span.update_name("renamed")
+    span.end()
+
+    assert span.attributes == {"system": "other", "id": "two", "number": 1, "outcome": "recorded"}
+    assert queue.spans == [encode_span(span)]
+
+
+class Kept:
+    """A queue that keeps the spans."""
+
+    def __init__(self) -> None:
+        self.spans: list[bytes] = []
+
+    def add(self, scope: tuple[bytes, bytes], span: bytes) -> None:
+        self.spans.append(span)
+
+    def force_flush(self, timeout_seconds: float) -> bool:
+        return True
+
+    def shutdown(self, timeout_seconds: float) -> None: ...
 
 
 def test_a_span_that_cannot_be_encoded_does_not_fail_the_work(caplog: pytest.LogCaptureFixture) -> None:
