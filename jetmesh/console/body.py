@@ -52,12 +52,13 @@ def shown(data: bytes, event_type: EventType | None = None) -> ShownBody:
 
 
 def editable(data: bytes) -> str:
-    """The body as a text to be edited: JSON over several lines, anything else as it is."""
+    """The body as a text to be edited: JSON over several lines, unless these are too many; anything else as it is."""
     try:
         document = json_body.document(data)
     except json_body.Malformed:
         return data.decode("utf-8", "replace")
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    written = json.dumps(document, indent=2, ensure_ascii=False)
+    return written if written.count("\n") < LINES_MAX else data.decode("utf-8", "replace")
 
 
 def complaints_of(data: bytes, event_type: EventType) -> list[str]:

@@ -166,3 +166,9 @@ def test_copies_that_are_away_or_behind_are_named() -> None:
     ]
     assert behind({"cluster": {"leader": "n0", "replicas": copies}}) == ["n2 is behind", "n3 is away"]
     assert behind({"cluster": {"leader": "n0"}}) == behind({}) == []
+
+
+def test_a_body_that_would_take_too_many_lines_is_edited_as_it_is_stored() -> None:
+    assert body.editable(b'{"plate":"car-1"}') == '{\n  "plate": "car-1"\n}'
+    wide = b"[" + b"0," * body.LINES_MAX + b"0]"
+    assert body.editable(wide) == wide.decode()
