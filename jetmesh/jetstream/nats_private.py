@@ -180,6 +180,11 @@ class NatsClient(Client):
         self._pending.append(command)
         self._pending_data_size += length
         if not self._goes_out:
+            self._come_round()
+
+    def _come_round(self) -> None:
+        """Write what is pending then when the loop comes round."""
+        if not self._goes_out:
             self._goes_out = True
             asyncio.get_running_loop().call_soon(self._write_out)
 
@@ -282,7 +287,7 @@ class NatsClient(Client):
 
     async def _read_loop(self) -> None:
         if reader := getattr(self._transport, "_io_reader", None):
-            Straight(reader, self._parser)
+            Straight(reader, self._parser, self._come_round)
         await self._or_reconnect(super()._read_loop(), "reading")
 
     async def _flusher(self) -> None:

@@ -79,8 +79,9 @@ class Straight:
     """Parses messages as the transport reads them; whatever is no message, and what comes behind it, takes the way
     through the reader, which wakes the read loop: two passes of the event loop instead of one."""
 
-    def __init__(self, reader: asyncio.StreamReader, parser: MessageParser) -> None:
+    def __init__(self, reader: asyncio.StreamReader, parser: MessageParser, come_round: Callable[[], None]) -> None:
         self._feed, self._parser, self._connection = reader.feed_data, parser, parser.connections
+        self._come_round = come_round
         self._buffer = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001  (nothing else says what waits)
         reader.feed_data = self.feed  # type: ignore[method-assign, assignment]
 
@@ -88,8 +89,11 @@ class Straight:
         """The transport has read this."""
         if self._buffer or self._parser.is_busy or self._connection != self._parser.connections:
             self._feed(data)
-        elif rest := self._parser.take(data):
-            self._feed(rest)
+        else:
+            rest = self._parser.take(data)
+            self._come_round()  # behind the steps of the tasks that this woke: what they send goes out in the same pass
+            if rest:
+                self._feed(rest)
 
 
 def _message(arguments: list[bytes], data: bytes, begin: int, end: int) -> tuple[int, str, str, bytes, bytes]:

@@ -23,6 +23,8 @@ UNTRACED_CALLS_MAX = 246
 TRACED_CALLS_MAX = 343
 MANY_CALLS_MAX = 200
 SINK_CALLS_MAX = 84
+ALONE_CALLS_MAX = 455
+TRACED_ALONE_CALLS_MAX = 555
 """What one takes, and a little. Lower them when it takes less; before you raise them, profile."""
 
 
@@ -71,6 +73,25 @@ async def calls_per_delivery(
     return calls.count / HOPS
 
 
+async def calls_alone(mesh: LocalMesh) -> float:
+    """Those of a hop, with the client that sends it, where each delivery arrives after the event of the one before is
+    recorded: its task, its write and its reading of an answer are its own."""
+    await mesh.start(payments)
+    connection, recorded = mesh.context.connection, asyncio.Event()
+    messages = [
+        (f"{order.type}.{order.key}", order.model_dump_json().encode(), encode_headers(mesh_headers(number, order.key)))
+        for number, order in enumerate(placed(number) for number in range(HOPS))
+    ]
+    await connection.listen("payments.>", lambda *_: recorded.set())
+    async with asyncio.timeout(WITHIN_SECONDS):
+        with counted() as calls:
+            for subject, data, headers in messages:
+                connection.send(subject, data, headers=headers)
+                await recorded.wait()
+                recorded.clear()
+    return calls.count / HOPS
+
+
 async def acknowledgements(mesh: LocalMesh) -> asyncio.Event:
     """Set once every hop has ended: its event is recorded, its span told, its delivery acknowledged. Listening costs a
     few calls a hop; asking again and again, more."""
@@ -103,6 +124,15 @@ async def test_an_untraced_hop_takes_no_more_calls_than_it_did(mesh: LocalMesh) 
 @pytest.mark.usefixtures("tracing")
 async def test_a_traced_hop_takes_no_more_calls_than_it_did(mesh: LocalMesh) -> None:
     assert await calls_per_hop(mesh) <= TRACED_CALLS_MAX
+
+
+async def test_a_hop_alone_takes_no_more_calls_than_it_did(mesh: LocalMesh) -> None:
+    assert await calls_alone(mesh) <= ALONE_CALLS_MAX
+
+
+@pytest.mark.usefixtures("tracing")
+async def test_a_traced_hop_alone_takes_no_more_calls_than_it_did(mesh: LocalMesh) -> None:
+    assert await calls_alone(mesh) <= TRACED_ALONE_CALLS_MAX
 
 
 def headers_of(event: Event) -> dict[str, str]:

@@ -352,3 +352,19 @@ async def test_a_flush_that_is_given_up_costs_nothing(connection: Connection, ca
     await connection.flush()
     assert connection.trouble == ""
     assert [record.getMessage() for record in caplog.records] == []
+
+
+async def test_what_a_message_leads_to_is_written_in_the_same_pass_of_the_loop(connection: Connection) -> None:
+    loop, left = asyncio.get_running_loop(), list[int]()
+
+    def step() -> None:
+        loop.call_soon(lambda: left.append(len(connection._client._pending)))
+        connection.send("said.then", b"")
+
+    def frame(*_: object) -> None:
+        loop.call_soon(step)
+
+    await connection.listen("said.first", frame)
+    connection.send("said.first", b"")
+    await until(lambda: left)
+    assert left == [0]

@@ -33,7 +33,7 @@ class Heard:
         self.all: list[tuple[object, ...]] = []
         self.parser = MessageParser(self, self._deliver, self._hand_on)
         self.reader = asyncio.StreamReader()
-        Straight(self.reader, self.parser)
+        Straight(self.reader, self.parser, self.come_round)
 
     async def parse(self, data: bytes) -> None:
         """What is no message; it takes a while."""
@@ -42,6 +42,9 @@ class Heard:
 
     def reset(self) -> None:
         """A new connection."""
+
+    def come_round(self) -> None:
+        """Nothing is written here."""
 
     async def read(self) -> None:
         """The read loop, until the end of the connection."""
@@ -90,6 +93,6 @@ async def test_what_comes_late_of_an_earlier_connection_is_not_parsed() -> None:
     heard.parser.reset()
     heard.reader.feed_data(b"lo\r\nMSG a.b 1 0\r\n\r\n")
     following = asyncio.StreamReader()
-    Straight(following, heard.parser)
+    Straight(following, heard.parser, heard.come_round)
     following.feed_data(b"MSG a.b 1 2\r\nok\r\n")
     assert heard.all == [("message", "a.b", "", b"", b"ok")]
