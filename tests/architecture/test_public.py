@@ -59,10 +59,16 @@ def test_what_is_public_is_there_and_says_what_it_means(module: str) -> None:
         assert getdoc(getattr(sys.modules[module], name)), name
 
 
-def test_the_names_of_a_service_at_work_are_those_that_are_said() -> None:
-    assert set(jetmesh._AT_WORK) <= set(jetmesh.__all__)
+def test_each_public_name_has_its_module() -> None:
+    assert set(jetmesh._HOMES) == set(jetmesh.__all__) <= set(dir(jetmesh))
     with pytest.raises(AttributeError, match="module 'jetmesh' has no attribute 'nothing'"):
         jetmesh.nothing  # noqa: B018
+
+
+def test_the_package_loads_nothing_until_a_name_is_asked_for() -> None:
+    ask = "import sys, jetmesh; print(*(name for name in sys.modules if name.startswith('jetmesh')))"
+    loaded = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == ["jetmesh"]
 
 
 def test_declaring_services_loads_nothing_that_only_a_service_at_work_needs() -> None:

@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.parametrize("loading", ["pydantic", "jetmesh.commands", "jetmesh.local"], ids=str)
 def test_it_ends_the_command_quietly(tmp_path: Path, loading: str) -> None:
     options = ["--free-ports", "--state", str(tmp_path)]
-    command = [sys.executable, "-X", "importtime", "-m", "jetmesh_command", "demo", *options]
+    command = [sys.executable, "-X", "importtime", "-m", "jetmesh", "demo", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr

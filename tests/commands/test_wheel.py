@@ -30,7 +30,7 @@ def bare(wheel: Path) -> Path:
 
 def test_the_wheel_holds_the_runtime_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"jetmesh", "jetmesh_command.py"}
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"jetmesh"}
 
 
 def test_without_an_extra_nothing_heavy_is_installed(bare: Path) -> None:
