@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from nats.errors import NoRespondersError
+from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from jetmesh.common.tasks import cancelled, finished
@@ -161,6 +161,8 @@ class Connection(Notices):
             raise Unavailable(str(too_large)) from None
         except NoRespondersError:
             raise Unavailable(f"nobody answers {subject}: {self._nobody}") from None
+        except ConnectionClosedError:
+            raise Unavailable(f"no answer to {subject}: the connection to the broker is closed for good") from None
         except NatsTimeoutError:
             raise Unavailable(f"no answer to {subject} within {timeout_seconds:g} s") from None
         return reply.data

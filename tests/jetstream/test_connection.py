@@ -259,6 +259,12 @@ async def test_a_connection_that_is_closed_for_good_ends_the_service_with_its_re
         await asyncio.wait_for(life, 10)
 
 
+async def test_a_question_over_a_connection_that_is_closed_has_no_answer(connection: Connection) -> None:
+    await connection.close()
+    with pytest.raises(Unavailable, match="closed for good"):
+        await connection.ask("$JS.API.INFO", b"")
+
+
 async def test_a_key_is_read_again_at_each_connect(tmp_path: Path) -> None:
     old, new = (nkeys.ensure(tmp_path / name, ["ada"])["ada"][0] for name in ("first", "second"))
     seed = tmp_path / "ada.nk"
