@@ -51,6 +51,8 @@ NO_STREAM = (
 )
 KEPT_MAX = 200_000
 """So many characters the log keeps of what an operator wrote."""
+SETTLING_SECONDS = (0.01, 0.05, 0.2, 0.5, 1.0, 0.0)
+"""After each of these a replay asks whether the delivery that became the letter is settled."""
 FINAL = {
     REPLAYED: "its reaction has got the message again, which can't be taken back",
     EDITED: "its reaction has got the mended event, which can't be taken back",
@@ -273,13 +275,12 @@ class DeadLetters:
 
         Raises:
             Unfit: the letter does not match the message in its stream; it stays.
-            Unavailable: the broker does not store it now; the letter stays.
+            Unavailable: the broker does not store it now, or the delivery that became the letter is still there; the
+                letter stays.
         """
         found = await replay.original(self._connection, letter.subject, letter.headers, letter.data)
         origin = await replay.reader(self._connection, letter.subject, found)
-        message = replay.again(letter.sequence, origin, found, letter.traceparent)
-        with contextlib.suppress(Refused):  # an earlier replay is still under way
-            await self._publisher.record(message, limited=False)
+        await self._deliver(letter, replay.again(letter.sequence, origin, found, letter.traceparent))
         await self._write(letter, REPLAYED, batch_id=batch_id)
         await self._delete(letter)
 
@@ -399,6 +400,24 @@ class DeadLetters:
         found = await replay.source(self._connection, subject)
         omitted = lenient.whole(headers.get(Jetmesh.OMITTED_BYTES, ""))
         return found.data[: max(0, len(found.data) - omitted)]
+
+    async def _deliver(self, letter: DeadLetter, message: Message) -> None:
+        """Store the delivery; one of this letter that is under way already is as good. One that became this letter is
+        about to be settled, and would take a letter that is removed now with it: wait for that.
+
+        Raises:
+            Unavailable: it is not settled in time.
+        """
+        for pause in SETTLING_SECONDS:
+            try:
+                await self._publisher.record(message, limited=False)
+            except Refused:
+                if await replay.is_under_way(self._connection, message):
+                    return
+            else:
+                return
+            await asyncio.sleep(pause)
+        raise Unavailable(f"the delivery that became letter {letter.sequence} is not settled yet: replay it again")
 
     async def _write(self, letter: DeadLetter, action: str, guard: Guard | None = None, **more: Any) -> int:
         """Write an entry about a letter."""

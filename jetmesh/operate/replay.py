@@ -11,20 +11,20 @@ from typing import Any
 
 from jetmesh.cloudevents import STRUCTURED, decode_envelope, encoded
 from jetmesh.common import json_body
-from jetmesh.event import INTAKE
+from jetmesh.event import INTAKE, stream_of
 from jetmesh.failure import BrokenContract
 from jetmesh.jetstream.api import consumers_of, request
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.headers import CONTENT_TYPE, TRACEPARENT, Headers, Jetmesh, foreign
 from jetmesh.jetstream.headers import CloudEvents as Ce
-from jetmesh.jetstream.leader_get import message_at
+from jetmesh.jetstream.leader_get import last_message, message_at
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.subject import covers
 from jetmesh.jetstream.transport import Transport
 from jetmesh.runtime import delayed_redelivery
 from jetmesh.runtime.origin import Origin, origin_of
 from jetmesh.topology.difference import filters_of, former_names
-from jetmesh.topology.names import due
+from jetmesh.topology.names import due, timers_of
 
 
 class Unfit(Exception):
@@ -117,6 +117,17 @@ def again(letter: int, origin: Origin, found: RawDelivery, traceparent: str) -> 
         headers[TRACEPARENT] = traceparent
     subject = due(origin.tokens)
     return Message(subject, found.data, headers, Guard(subject, 0))
+
+
+async def is_under_way(connection: Transport, message: Message) -> bool:
+    """Whether the delivery on the subject of this one is of the same letter.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
+    stream = timers_of(stream_of(message.subject.split(".")[1]))
+    there = await last_message(connection, stream, message.subject)
+    return there is not None and there.headers.get(Jetmesh.REPLAY) == message.headers[Jetmesh.REPLAY]
 
 
 async def _stored(connection: Transport, origin: Origin) -> RawDelivery:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from jetmesh.commands.target import settings_of_target
-from jetmesh.jetstream.api import request
+from jetmesh.failure import Unavailable
+from jetmesh.jetstream.api import delete_message, request
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.operate import replay
@@ -139,6 +140,28 @@ async def test_two_replays_of_one_letter_at_once_are_one(mesh_of: MeshOf) -> Non
     await mesh.settled()
     assert await mesh.count("TOLLS") == 1
     assert await _letters(mesh) == []
+
+
+async def test_a_replay_waits_for_the_delivery_that_became_its_letter(mesh_of: MeshOf) -> None:
+    bank = Bank()
+    service = tollgate()
+    mesh = await mesh_of(service, dependencies=[Gate(bank)])
+    (letter,) = await _refuse(mesh, bank, "car-1")
+    bank.blacklist.clear()
+    await mesh.stop(service)
+    found = await replay.original(mesh.context.connection, letter.subject, letter.headers, letter.data)
+    origin = await replay.reader(mesh.context.connection, letter.subject, found)
+    before = replay.again(letter.sequence - 1, origin, found, letter.traceparent)
+    unsettled = await mesh.context.publisher.record(before, limited=False)
+    with pytest.raises(Unavailable, match=f"letter {letter.sequence} is not settled yet: replay it again"):
+        await _post(mesh).replay(letter)
+    assert await _letters(mesh) == [letter]
+    replaying = asyncio.create_task(_post(mesh).replay(letter))
+    await delete_message(mesh.context.connection, "TOLLS_TIMERS", unsettled)
+    await replaying
+    assert await _letters(mesh) == []
+    await mesh.start(service)
+    await mesh.recorded(TollPaid, "car-1")
 
 
 @pytest.mark.parametrize("killed_at", ["record", "_delete"], ids=["before it is sent", "after it was sent"])
