@@ -25,6 +25,7 @@ from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import Nats
 from jetmesh.testing import until
 from jetmesh_shop.orders.service import orders
+from tests.support.programs import program
 
 ORDERS = 6
 SIZE = Size(rounds=1, messages=1, orders=1, backlog=1, stored=1, seconds=1.0)
@@ -146,10 +147,9 @@ def test_a_contender_is_a_module_of_some_python_or_a_program() -> None:
 
 
 async def test_a_contender_in_go_takes_the_hop(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not runtimes.WATERMILL.exists():
-        pytest.skip("Watermill's hop is not built: `just tools watermill`")
+    watermill = program("watermill")
     monkeypatch.setenv("WATERMILL_HANDLERS", "4")
-    contender = Contender("watermill", "Watermill", False, 20, runtimes.watermill_headers, program=runtimes.watermill())
+    contender = Contender("watermill", "Watermill", False, 20, runtimes.watermill_headers, program=watermill)
     with servers.broker(servers.DEFAULT_SYNC) as broker:
         figure = await hop.run_once(hop.Place(broker.url, "", ""), contender)
     assert figure.messages_per_second > 0
