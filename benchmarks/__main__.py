@@ -110,10 +110,10 @@ def main(parts: tuple[str, ...], full: bool, brief: bool, write: bool, **size: A
     size |= FULL if full else BRIEF if brief else {}
     course = asyncio.run(measure(chosen, Size(**size)))
     rows = course.finished()
+    report.write_json(RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json", rows)
     Console(width=None if sys.stdout.isatty() else report.WIDTH).print(report.table(rows))
     for note in [*course.missing, *report.noise(rows)]:
         click.echo(note)
-    report.write_json(RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json", rows)
     if write:
         publish(rows)
     if course.has_failed:

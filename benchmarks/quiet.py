@@ -5,9 +5,10 @@ import hashlib
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.processes import TICKS_PER_SECOND
 
@@ -28,8 +29,8 @@ Process = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What had been used at one moment, in seconds of a core: by the whole machine, by this process and the children
-    that it has waited for, and by each other process that is there; and how long some work took a processor then."""
+    """What had been used at one moment, in seconds of a core: by the whole machine, by this process and all below it,
+    and by each other process that is there; and how long some work took a processor then."""
 
     at: float
     busy: float
@@ -47,12 +48,14 @@ def snapshot() -> Snapshot:
         return Snapshot(time.monotonic(), 0.0, 0.0, 0.0, {}, pace)
     user, nice, system, _idle, _wait, _irq, _soft, stolen, *_ = Path("/proc/stat").read_text().split(maxsplit=9)[1:]
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    found = _processes()
+    below = [each for pid, each in found.items() if pid != os.getpid() and _descends(pid, found)]
     return Snapshot(
         at=time.monotonic(),
         busy=sum(map(int, (user, nice, system))) / TICKS_PER_SECOND,
         stolen=int(stolen) / TICKS_PER_SECOND,
-        own=sum(each.ru_utime + each.ru_stime for each in used),
-        others=dict(_others()),
+        own=sum(each.ru_utime + each.ru_stime for each in used) + sum(each.cpu + each.waited for each in below),
+        others=dict(_others(found)),
         pace=pace,
         megahertz=megahertz(Path("/")),
     )
@@ -99,36 +102,44 @@ def megahertz(root: Path) -> float:
     return sum(found) / len(found) if found else 0.0
 
 
-def _others() -> Iterator[tuple[Process, tuple[str, float]]]:
+class _Found(NamedTuple):
+    """A process that is there; its seconds of a core, and those of children that it has waited for."""
+
+    parent: int
+    began: int
+    name: str
+    cpu: float
+    waited: float
+
+
+def _processes() -> dict[int, _Found]:
+    folders = [each for each in Path("/proc").iterdir() if each.name.isdecimal()]
+    return {int(folder.name): each for folder in folders if (each := _read(folder))}
+
+
+def _others(found: Mapping[int, _Found]) -> Iterator[tuple[Process, tuple[str, float]]]:
     """Every process that does not descend from this one; threads of the kernel have no name here."""
-    found: dict[int, tuple[int, int, str, float]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal() and (each := _read(folder)):
-            found[int(folder.name)] = each
-    for pid, (parent, began, name, cpu) in found.items():
+    for pid, each in found.items():
         if not _descends(pid, found):
-            yield (pid, began), ("" if KERNEL in (pid, parent) else name, cpu)
+            yield (pid, each.began), ("" if KERNEL in (pid, each.parent) else each.name, each.cpu)
 
 
-def _read(folder: Path) -> tuple[int, int, str, float] | None:
-    """Parent, begin, name and seconds of a process; None if it has just ended."""
+def _read(folder: Path) -> _Found | None:
+    """A process; None if it has just ended."""
     try:
         head, _, tail = (folder / "stat").read_text(errors="replace").rpartition(")")
     except OSError:
         return None
     fields = tail.split()
-    return (
-        int(fields[1]),
-        int(fields[19]),
-        head.partition("(")[2],
-        (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
-    )
+    user, system, waited_user, waited_system = map(int, fields[11:15])
+    cpu, waited = (user + system) / TICKS_PER_SECOND, (waited_user + waited_system) / TICKS_PER_SECOND
+    return _Found(int(fields[1]), int(fields[19]), head.partition("(")[2], cpu, waited)
 
 
-def _descends(pid: int, found: dict[int, tuple[int, int, str, float]]) -> bool:
+def _descends(pid: int, found: Mapping[int, _Found]) -> bool:
     """Whether it is this process, or one below it."""
     while pid in found:
         if pid == os.getpid():
             return True
-        pid = found[pid][0]
+        pid = found[pid].parent
     return False

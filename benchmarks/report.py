@@ -1,6 +1,7 @@
 """The table of all figures: for the terminal, for Markdown pages between their markers, and as JSON."""
 
 import json
+import math
 import os
 import platform
 import re
@@ -52,6 +53,8 @@ def noise(rows: Sequence[Row]) -> list[str]:
 
 
 def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return "nothing" if math.isnan(value) else "never"
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2f}"
 
 

@@ -1,6 +1,7 @@
 """The parts of the benchmark at tiny sizes: what they measure, without saying how fast it is."""
 
 import math
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -217,3 +218,14 @@ def test_processors_that_have_become_slower_are_named(tmp_path: Path) -> None:
     assert quiet.megahertz(tmp_path) == 2_500.0
     assert quiet.megahertz(tmp_path / "nothing") == 0.0
     assert 0 < quiet.snapshot().pace < 1
+
+
+def test_what_runs_below_the_benchmark_all_the_time_disturbs_nothing() -> None:
+    work = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE) as process:
+        before = quiet.snapshot()
+        assert process.stdout
+        process.stdout.readline()
+        after = quiet.snapshot()
+        process.kill()
+    assert after.own - before.own >= 0.3

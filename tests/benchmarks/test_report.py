@@ -115,3 +115,8 @@ def test_the_chart_has_a_bar_for_each_rate(tmp_path: Path) -> None:
     svg = (tmp_path / "chart.svg").read_text()
     assert svg.count("<rect") == 2
     assert "a peer &amp; more" in svg
+
+
+@pytest.mark.parametrize(("value", "words"), [(math.nan, "nothing"), (math.inf, "never")], ids=["nothing", "never"])
+def test_a_figure_that_is_none_does_not_end_the_table(value: float, words: str) -> None:
+    assert report.cells(Row("hop", "how long", "jetmesh", value, ""))[2] == words
