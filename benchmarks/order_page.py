@@ -28,10 +28,10 @@ WATCHES = """() => {
   new MutationObserver(() => {
     const now = performance.timeOrigin + performance.now();
     for (const line of document.querySelectorAll("[id^=entry-]")) {
-      const time = line.querySelector(".offset").title;
+      const time = line.querySelector(".offset time");
       if (seen.has(line.id) || !time) continue;
       seen.add(line.id);
-      window.late.push(now - Date.parse(time.replace(" UTC", "Z").replace(" ", "T")));
+      window.late.push(now - Date.parse(time.dateTime));
     }
   }).observe(document.getElementById("order"), { childList: true, subtree: true });
 }"""
@@ -60,6 +60,8 @@ async def _measured(folder: Path, path: str, step: Step) -> list[Row]:
             late += await _late(await context.new_page(), url, folder)
             await context.close()
         await browser.close()
+    if not late:
+        raise Late("no line of an event has come to the open pages")
     what = "an event's line on the open page of its order, after its time in the stream"
     return [Row(PART, f"{what}: {name}", "shop", quantile(late, share), "ms") for name, share in SHARES.items()]
 
