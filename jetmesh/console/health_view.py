@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from jetmesh import app as apps
 from jetmesh.console.desk import Desk, back, desk_of, is_own, looking_form
-from jetmesh.console.live_audit import AuditResult, AuditSteps
+from jetmesh.console.live_audit import AuditResult
 from jetmesh.operate import books as collected
 from jetmesh.operate import doctor
 from jetmesh.operate.audit import AUDITS, AppAudit
@@ -47,7 +47,7 @@ async def books(request: Request) -> Response:
     """The audit that is under way, or what the last one found; `run` begins one: it reads every stream."""
     desk, audit = desk_of(request), desk_of(request).audit
     if "run" in request.query_params and is_own(request):
-        audit.begin(AuditSteps(lambda: collected.size(desk.link.context, desk.services), partial(_audit, desk)))
+        audit.begin(partial(collected.size, desk.link.context, desk.services), partial(_audit, desk))
         await audit.wait()
         return back("/books")
     audit.look()

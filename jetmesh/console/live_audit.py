@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from jetmesh.common.tasks import cancelled
 from jetmesh.failure import Unavailable
@@ -44,11 +44,10 @@ class AuditResult:
         return not any(finding.offences for finding in self.findings)
 
 
-class AuditSteps:
-    """What an audit does here: how much there is, and the audit itself, which tells how far it is."""
-
-    def __init__(self, size: Callable[[], Awaitable[int]], audit: Callable[[Passed], Awaitable[AuditResult]]) -> None:
-        self.size, self.audit = size, audit
+AuditSize: TypeAlias = Callable[[], Awaitable[int]]
+"""How many messages an audit reads."""
+AuditRun: TypeAlias = Callable[[Passed], Awaitable[AuditResult]]
+"""An audit, which tells how far it is."""
 
 
 class LiveAudit:
@@ -68,12 +67,12 @@ class LiveAudit:
         """Whether one is under way."""
         return self._task is not None and not self._task.done()
 
-    def begin(self, steps: AuditSteps) -> None:
+    def begin(self, size: AuditSize, audit: AuditRun) -> None:
         """Begin one, unless one is under way."""
         self.look()
         if not self.is_running:
             self.read, self.total, self.place, self.trouble, self.result = 0, 0, "", "", None
-            self._task = asyncio.create_task(self._run(steps), name="the console's audit")
+            self._task = asyncio.create_task(self._run(size, audit), name="the console's audit")
 
     def look(self) -> None:
         """Somebody looks: one that is under way goes on."""
@@ -91,10 +90,10 @@ class LiveAudit:
             await cancelled(self._task)
             self.trouble = f"it was stopped after {self.read:,} of {self.total:,} messages"
 
-    async def _run(self, steps: AuditSteps) -> None:
+    async def _run(self, size: AuditSize, audit: AuditRun) -> None:
         try:
-            self.total = await steps.size()
-            self.result = await steps.audit(self._passed)
+            self.total = await size()
+            self.result = await audit(self._passed)
         except _Forgotten:
             self.trouble = f"nobody looked for {GIVEN_UP_SECONDS / 60:.0f} minutes, so it was given up"
         except TROUBLES as failed:

@@ -412,7 +412,7 @@ class DeadLetters:
             try:
                 await self._publisher.record(message, limited=False)
             except Refused:
-                if await replay.is_under_way(self._connection, message):
+                if await replay.is_under_way(self._connection, letter.service, message):
                     return
             else:
                 return

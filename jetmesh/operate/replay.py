@@ -119,14 +119,13 @@ def again(letter: int, origin: Origin, found: RawDelivery, traceparent: str) -> 
     return Message(subject, found.data, headers, Guard(subject, 0))
 
 
-async def is_under_way(connection: Transport, message: Message) -> bool:
-    """Whether the delivery on the subject of this one is of the same letter.
+async def is_under_way(connection: Transport, service: str, message: Message) -> bool:
+    """Whether the delivery to the service on the subject of this one is of the same letter.
 
     Raises:
         Unavailable: the broker does not answer.
     """
-    stream = timers_of(stream_of(message.subject.split(".")[1]))
-    there = await last_message(connection, stream, message.subject)
+    there = await last_message(connection, timers_of(stream_of(service)), message.subject)
     return there is not None and there.headers.get(Jetmesh.REPLAY) == message.headers[Jetmesh.REPLAY]
 
 
