@@ -70,7 +70,7 @@ def _meter(resource: Resource, environment: Mapping[str, str], histograms: Histo
 
 def _export_logs(resource: Resource, environment: Mapping[str, str]) -> Callable[[], None]:
     """Export the log records as well, until the returned function is called."""
-    from jetmesh.telemetry.otlp.signals import LogHandler
+    from jetmesh.telemetry.otlp.logs import LogHandler
 
     handler, root = LogHandler(resource, environment), logging.getLogger()
     root.addHandler(handler)
