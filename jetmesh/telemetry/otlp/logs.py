@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context, get_current
