@@ -1,6 +1,5 @@
 """`python -m benchmarks`: measure everything or a part, print one table, keep it as JSON, Markdown and a chart."""
 
-import asyncio
 import signal
 import sys
 import time
@@ -42,6 +41,7 @@ from benchmarks import (
 from benchmarks.figures import Row
 from benchmarks.progress import Missing, Step
 from benchmarks.scene import Shared
+from jetmesh.common import loop
 
 FULL = {"backlog": 100_000, "stored": 3_000_000}
 BRIEF = {"rounds": 2, "messages": 6_000, "orders": 4_000, "seconds": 5.0, "backlog": 2_000, "stored": 11_000}
@@ -108,7 +108,8 @@ def main(parts: tuple[str, ...], full: bool, brief: bool, write: bool, **size: A
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops what it started
     chosen = list(PARTS) if not parts or "all" in parts else list(parts)
     size |= FULL if full else BRIEF if brief else {}
-    course = asyncio.run(measure(chosen, Size(**size)))
+    quiet.adopt_orphans()
+    course = loop.run(measure(chosen, Size(**size)))
     rows = course.finished()
     report.write_json(RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json", rows)
     Console(width=None if sys.stdout.isatty() else report.WIDTH).print(report.table(rows))

@@ -6,7 +6,6 @@ The service is a process, and so is the broker; the readers are those of one app
 import asyncio
 import tempfile
 import time
-from array import array
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from benchmarks import meshes, servers
 from benchmarks.figures import Row, quantile
 from benchmarks.processes import Processes
 from benchmarks.progress import Step
-from examples.chat.client import Feed, Rooms
+from examples.chat.client import Entry, Feed, Rooms
 from examples.chat.service import SERVICES
 from jetmesh.topology import provision
 from jetmesh.topology.streams import topology
@@ -78,17 +77,19 @@ def _environment(url: str, folder: str) -> Mapping[str, str]:
     }
 
 
-async def _talk(rooms: Rooms, name: str, seconds: float) -> tuple["array[float]", int]:
+async def _talk(rooms: Rooms, name: str, seconds: float) -> tuple[list[float], int]:
     """Milliseconds until each reader had each message; and how many readers saw another order, or not all."""
     count = round(RATE * seconds)
-    feed, due, latencies = Feed(), dict[str, float](), array("d")
-    readers = [asyncio.create_task(_read(feed, count, due, latencies)) for _ in range(READERS)]
+    feed = Feed()
+    readers = [asyncio.create_task(_read(feed, count)) for _ in range(READERS)]
     running = asyncio.create_task(feed.run(rooms, ROOM, await _end(rooms)))
     try:
-        await _send(rooms, name, count, due)
-        seen = await asyncio.wait_for(asyncio.gather(*readers), LATE_SECONDS)
+        due = await _send(rooms, name, count)
+        read = await asyncio.wait_for(asyncio.gather(*readers), LATE_SECONDS)
     finally:
         running.cancel()
+    latencies = [(now - due[entry.event.message_id]) * 1e3 for one in read for now, batch in one for entry in batch]
+    seen = [[entry.position for _, batch in one for entry in batch] for one in read]
     return latencies, sum(one != seen[0] or len(set(one)) != count for one in seen)
 
 
@@ -101,25 +102,27 @@ async def _end(rooms: Rooms) -> int:
     return position
 
 
-async def _send(rooms: Rooms, name: str, count: int, due: dict[str, float]) -> None:
-    """Each message at its instant, without waiting for those before it."""
-    began = time.time()
+async def _send(rooms: Rooms, name: str, count: int) -> dict[str, float]:
+    """Each message at its instant, without waiting for those before it; when each was due, Unix time in seconds."""
+    began, due = time.time(), dict[str, float]()
     async with asyncio.TaskGroup() as sending:
         for number in range(count):
             message_id = f"{name}-{number}"
             due[message_id] = began + number / RATE
             await asyncio.sleep(max(0.0, due[message_id] - time.time()))
             sending.create_task(rooms.send(ROOM, f"m-{number % SENDERS}", message_id, f"message {number}"))
+    return due
 
 
-async def _read(feed: Feed, count: int, due: Mapping[str, float], latencies: "array[float]") -> list[int]:
-    """The positions of so many messages, as one reader gets them."""
-    seen: list[int] = []
+async def _read(feed: Feed, count: int) -> list[tuple[float, tuple[Entry, ...]]]:
+    """So many messages as one reader gets them, and when: what is compared with whom is found out once all are there,
+    so that it takes nothing of the processor meanwhile."""
+    read: list[tuple[float, tuple[Entry, ...]]] = []
+    left = count
     async with aclosing(feed.batches()) as batches:
         async for batch in batches:
-            now = time.time()
-            latencies.extend((now - due[entry.event.message_id]) * 1e3 for entry in batch)
-            seen += [entry.position for entry in batch]
-            if len(seen) >= count:
+            read.append((time.time(), batch))
+            left -= len(batch)
+            if left <= 0:
                 break
-    return seen
+    return read

@@ -82,7 +82,7 @@ class Feed:
     all of them have passed is forgotten."""
 
     def __init__(self) -> None:
-        self._next: asyncio.Future[_Batch] = asyncio.get_running_loop().create_future()
+        self._next = _Batch()
         self._waiting: list[Entry] = []
 
     async def run(self, rooms: Rooms, room_id: str, after: int = 0) -> None:
@@ -93,20 +93,26 @@ class Feed:
             self._waiting.append(entry)
 
     def _hand_on(self) -> None:
-        batch = _Batch(tuple(self._waiting), asyncio.get_running_loop().create_future())
+        batch, self._next = self._next, _Batch()
+        batch.entries, batch.next = tuple(self._waiting), self._next
         self._waiting = []
-        self._next.set_result(batch)
-        self._next = batch.next
+        batch.is_there.set()
 
     async def batches(self) -> AsyncGenerator[tuple[Entry, ...], None]:
         """What comes into the room from now on, for one reader."""
-        following = self._next
-        while True:
-            batch = await asyncio.shield(following)
-            yield batch.entries
-            following = batch.next
+        following: _Batch | None = self._next
+        while following:
+            await following.is_there.wait()
+            yield following.entries
+            following = following.next
 
 
-class _Batch(NamedTuple):
-    entries: tuple[Entry, ...]
-    next: "asyncio.Future[_Batch]"
+class _Batch:
+    """What is handed on at once, and the place of what comes after it."""
+
+    __slots__ = ("entries", "is_there", "next")
+
+    def __init__(self) -> None:
+        self.entries: tuple[Entry, ...] = ()
+        self.is_there = asyncio.Event()
+        self.next: _Batch | None = None

@@ -229,3 +229,24 @@ def test_what_runs_below_the_benchmark_all_the_time_disturbs_nothing() -> None:
         after = quiet.snapshot()
         process.kill()
     assert after.own - before.own >= 0.3
+
+
+ORPHAN = """
+import os, time
+if os.fork() == 0:
+    while time.process_time() < 0.5: pass
+    print(flush=True)
+"""
+ADOPTS = f"""
+import subprocess, sys
+from benchmarks import quiet
+quiet.adopt_orphans()
+before = quiet.snapshot()
+subprocess.run([sys.executable, "-c", {ORPHAN!r}], stdout=subprocess.PIPE, check=True)
+print(quiet.snapshot().own - before.own)
+"""
+
+
+def test_what_an_orphan_of_the_benchmark_took_is_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", ADOPTS], capture_output=True, text=True, check=True)
+    assert float(done.stdout) >= 0.4
