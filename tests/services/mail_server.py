@@ -11,6 +11,8 @@ from functools import partial
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from jetmesh_shop.reference.conversation import Conversation
+
 Reply = Callable[[str], str]
 """The reply to a command about this address; empty: it is taken."""
 
@@ -62,12 +64,20 @@ class MailServer:
         return "250 2.0.0 kept"
 
 
+class Chunked(MailServer):
+    """One that offers to take a mail with the commands that name its sender and recipient."""
+
+    async def handle_EHLO(self, _: SMTP, session: Session, __: Envelope, hostname: str, lines: list[str]) -> list[str]:
+        session.host_name = hostname
+        return [lines[0], "250-PIPELINING", "250-CHUNKING", *lines[1:]]
+
+
 @asynccontextmanager
 async def serving(
     server: MailServer, context: ssl.SSLContext | None = None, *, smtputf8: bool = False
 ) -> AsyncIterator[MailServer]:
     """The server, on a free port; with `context` it offers STARTTLS."""
-    made = partial(SMTP, server, enable_SMTPUTF8=smtputf8, tls_context=context, hostname="localhost")
+    made = partial(Conversation, server, enable_SMTPUTF8=smtputf8, tls_context=context, hostname="localhost")
     async with await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0) as listening:
         server.url = f"smtp://localhost:{listening.sockets[0].getsockname()[1]}"
         yield server

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from email.message import EmailMessage
 from email.parser import BytesParser
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mail_server import Server
 from jetmesh_shop.notifications.mailer import Mail, MailDeferred, MailRefused, MailUnavailable
 from jetmesh_shop.notifications.mime import compose
-from jetmesh_shop.reference.mailsink import MailSink, header
+from jetmesh_shop.reference.conversation import Conversation
+from jetmesh_shop.reference.mailsink import Keeper, MailSink, Store, header
 
 SENDER = "jetmesh pizza <orders@example.com>"
 CONTENTS = templates.confirmation("o-1042", [("pizza-margherita", 2, 1150), ("<cola>", 1, 300)], "EUR", 2600)
@@ -107,6 +109,34 @@ async def test_the_sink_shows_a_mail_that_came_twice(mailer: SmtpMailer, sink: S
     for mail in (MAIL, MAIL, replace(MAIL, message_id="<other@test>")):
         await mailer.send(mail)
     assert MailSink(sink.path).copies() == {MAIL.message_id: 2, "<other@test>": 1}
+
+
+async def conversed(port: int, *commands: bytes) -> list[bytes]:
+    """The codes with which the server answers commands that come together."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"".join([b"EHLO test\r\n", *commands, b"QUIT\r\n"]))
+    replies = (await reader.read()).splitlines()
+    writer.close()
+    return [reply[:3] for reply in replies if reply[3:4] == b" "]
+
+
+async def test_the_sink_takes_a_mail_in_pieces_and_ends_the_session_where_it_cannot_tell_it_from_commands(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mails.sqlite"
+    envelope = b"MAIL FROM:<a@b.c>\r\n", b"RCPT TO:<d@e.f>\r\n"
+    pieces = b"BDAT 9\r\nSubject: ", b"BDAT 2 LAST\r\nhi"
+    made = partial(Conversation, Keeper(Store(path)), hostname="sink")
+    async with await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        codes = await conversed(port, *envelope, *pieces, envelope[0], *pieces, *envelope, pieces[1])
+        wrong = [
+            (await conversed(port, *envelope, b"BDAT %b\r\n" % size))[-1]
+            for size in (b"", b"-2 LAST", b"2 FIRST", b"99999999 LAST")
+        ]
+    assert codes == [b"220", *[b"250"] * 6, b"503", b"503", *[b"250"] * 3, b"221"]
+    assert wrong == [b"501", b"501", b"501", b"552"]
+    assert [kept.raw for kept in MailSink(path).mails()] == [b"Subject: hi", b"hi"]
 
 
 async def test_a_refused_recipient_is_final_named_nowhere_and_harms_no_other_mail(mailer: SmtpMailer) -> None:

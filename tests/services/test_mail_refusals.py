@@ -13,7 +13,7 @@ from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mail_server import Server
 from jetmesh_shop.notifications.mailer import MailDeferred, MailRefused, MailUnavailable
 from jetmesh_shop.notifications.service import Notifications, notifications
-from tests.services.mail_server import MailServer, Reply, always, serving
+from tests.services.mail_server import Chunked, MailServer, Reply, always, serving
 from tests.services.test_mail import MAIL, SENDER
 from tests.support.samples import confirmed, placed
 
@@ -51,10 +51,11 @@ def to_some(reply: str, share: int = 2) -> Reply:
         ("mail", "421 4.3.0 going down", MailUnavailable),
     ],
 )
+@pytest.mark.parametrize("kind", [MailServer, Chunked])
 async def test_a_reply_is_the_mails_or_the_servers_and_never_tells_the_address(
-    to: str, reply: str, error: type[Exception]
+    to: str, reply: str, error: type[Exception], kind: type[MailServer]
 ) -> None:
-    server = MailServer()
+    server = kind()
     setattr(server, to, always(reply))
     async with mailer_to(server) as mailer:
         with pytest.raises(error) as refused:

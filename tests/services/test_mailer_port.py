@@ -11,7 +11,7 @@ from jetmesh_shop.notifications import templates
 from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mail_server import Server
 from jetmesh_shop.notifications.mailer import Mailer, MailUnavailable
-from tests.services.mail_server import TAKEN, MailServer, always, serving
+from tests.services.mail_server import TAKEN, Chunked, MailServer, always, serving
 from tests.simulation.outside import SimulatedMailer
 
 CONTENTS = templates.confirmation("o-1042", [("tiramisu", 2, 650)], "EUR", 1300)
@@ -77,14 +77,14 @@ class Simulated:
         self.mailer.trouble.before = self.mailer.trouble.after = 0.0
 
 
-@pytest.fixture(params=["over SMTP", "simulated"])
+@pytest.fixture(params=["over SMTP", "over SMTP, in chunks", "simulated"])
 async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
-    """Both."""
+    """Each."""
     if request.param == "simulated":
         yield Simulated()
         return
     async with AsyncExitStack() as stack:
-        server = MailServer()
+        server = Chunked() if request.param == "over SMTP, in chunks" else MailServer()
         await stack.enter_async_context(serving(server))
         found = OverSmtp(server)
         stack.push_async_callback(found.mailer.aclose)

@@ -15,6 +15,9 @@ from jetmesh_shop.notifications.session import Reply, Session
 
 IDLE_SECONDS_MAX = 60.0
 SESSIONS_MAX = 4
+ENVELOPE: tuple[tuple[Step, int], ...] = (("the sender", 2), ("the recipient", 2))
+TAKEN: tuple[Step, int] = ("the mail", 2)
+"""The steps of a mail, and the kind of reply with which each is done."""
 
 
 class SessionEnded(MailUnavailable):
@@ -56,14 +59,20 @@ class SmtpMailer:
 
     async def _deliver_in(self, session: Session, recipient: Mailable, message: bytes) -> None:
         try:
-            await self._begin(session, recipient)
-            await _finish(session, message)
+            envelope = self._envelope(session, recipient)
+            if session.takes_chunks:
+                chunk = b"BDAT %d LAST\r\n%b" % (len(message), message)
+                _check(await session.ask(*envelope, chunk), *ENVELOPE, TAKEN)
+            else:
+                await self._announce(session, *envelope)
+                _check(await session.ask(message.replace(b"\r\n.", b"\r\n..") + b".\r\n"), TAKEN)
         except BaseException:
             session.close()  # in whatever state it is
             raise
         self._idle.append((time.monotonic(), session))
 
-    async def _begin(self, session: Session, recipient: Mailable) -> None:
+    def _envelope(self, session: Session, recipient: Mailable) -> tuple[bytes, bytes]:
+        """The commands that name the sender and the recipient."""
         if recipient.needs_smtputf8 and not session.takes_utf8:
             raise MailRefused(
                 "the recipient's address is not ASCII, and the mail server does not offer SMTPUTF8: unset "
@@ -71,13 +80,15 @@ class SmtpMailer:
             )
         options = b" SMTPUTF8" if recipient.needs_smtputf8 else b""
         sender = b"MAIL FROM:<%b>%b\r\n" % (self._sender_address.encode(), options)
+        return sender, b"RCPT TO:<%b>\r\n" % str(recipient).encode()
+
+    async def _announce(self, session: Session, sender: bytes, to: bytes) -> None:
+        """Until the server waits for the mail; where it ends the session instead, it has none of it."""
         try:
-            replies = await session.ask(sender, b"RCPT TO:<%b>\r\n" % str(recipient).encode(), b"DATA\r\n")
+            replies = await session.ask(sender, to, b"DATA\r\n")
         except aiosmtplib.SMTPServerDisconnected as error:
             raise SessionEnded(self._server.trouble(error)) from error
-        if replies[0].code == CLOSING:
-            raise SessionEnded(f"the sender was refused with {CLOSING}")
-        _check(replies, ("the sender", 2), ("the recipient", 2), ("the mail", 3))
+        _check(replies, *ENVELOPE, ("the mail", 3))
 
     def _kept(self) -> Session | None:
         """A session that the next mail may try: not over, and not idle for so long that it may be dead."""
@@ -89,13 +100,11 @@ class SmtpMailer:
         return None
 
 
-async def _finish(session: Session, message: bytes) -> None:
-    """The mail itself; the dot that begins a line is doubled."""
-    _check(await session.ask(message.replace(b"\r\n.", b"\r\n..") + b".\r\n"), ("the mail", 2))
-
-
 def _check(replies: list[Reply], *expected: tuple[Step, int]) -> None:
-    """Go on where each step's reply is of the kind that it should be: 2, done; 3, go on."""
+    """Go on where each step's reply is of the kind that it should be: 2, done; 3, go on. A goodbye to the first step
+    means that the server has nothing of the mail."""
+    if replies[0].code == CLOSING and expected[0] == ENVELOPE[0]:
+        raise SessionEnded(f"the sender was refused with {CLOSING}")
     for (step, kind), (code, words) in zip(expected, replies, strict=False):
         if code // 100 != kind:
             raise refusal(step, code, words)

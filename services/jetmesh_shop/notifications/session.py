@@ -29,6 +29,7 @@ class Session(asyncio.Protocol):
 
     def __init__(self, greeted: aiosmtplib.SMTP) -> None:
         self.takes_utf8 = greeted.supports_extension("smtputf8")
+        self.takes_chunks = greeted.supports_extension("chunking")
         self.is_over = False
         self._pipelining = greeted.supports_extension("pipelining")
         self._unread = b""

@@ -18,8 +18,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from jetmesh.common.terminal import say
 from jetmesh.local.program import run
 from jetmesh.sql import usable
+from jetmesh_shop.reference.conversation import Conversation
 
-SIZE_MAX_BYTES = 10 * 1024 * 1024
 NOWHERE = ".invalid"
 
 SCHEMA = """
@@ -76,9 +76,10 @@ class Keeper:
         self._store = store
 
     async def handle_EHLO(self, _: SMTP, session: Session, __: Envelope, hostname: str, lines: list[str]) -> list[str]:
-        """What the server can do. aiosmtpd reads a line at a time, so commands may come together (RFC 2920)."""
+        """What the server can do. aiosmtpd reads a line at a time, so commands may come together (RFC 2920), and a mail
+        with them (RFC 3030)."""
         session.host_name = hostname
-        return [lines[0], "250-PIPELINING", *lines[1:]]
+        return [lines[0], "250-PIPELINING", "250-CHUNKING", *lines[1:]]
 
     async def handle_RCPT(self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]) -> str:
         """One recipient of the mail."""
@@ -146,7 +147,7 @@ class MailSink:
 async def serve(path: Path, host: str, port: int) -> None:
     """Take mails until cancelled; says where on standard output, once it listens."""
     with closing(Store(path)) as store:
-        session = partial(SMTP, Keeper(store), hostname="mailsink", data_size_limit=SIZE_MAX_BYTES)
+        session = partial(Conversation, Keeper(store), hostname="mailsink")
         with closing(await asyncio.get_running_loop().create_server(session, host, port)) as server:
             say(f"smtp://{host}:{server.sockets[0].getsockname()[1]}")
             await asyncio.Event().wait()
