@@ -24,8 +24,13 @@ chaos *arguments:
     uv run --group test python -m tests.chaos "$@"
 
 # all tests, or some, a file at a time on each processor: just test tests/runtime -k guard
-test *arguments: tools
+test *arguments: tools bytecode
     uv run --group test pytest --numprocesses=auto --dist=loadfile "$@"
+
+# The tests start many hundreds of processes; a machine that keeps no bytecode (PYTHONDONTWRITEBYTECODE) would compile at each start.
+[private]
+bytecode:
+    -uv run --group test python -m compileall -q -j 0 .venv contracts jetmesh services tests
 
 # the chart on a real control plane, dashboards and alerts on a real Prometheus (their first build takes 20 minutes)
 test-operations *arguments: (tools "nats" "jaeger" "helm" "kube" "prometheus")
