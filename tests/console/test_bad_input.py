@@ -1,16 +1,21 @@
 """Whatever stands in a stream is shown safely and whole, in a real browser: markup, control characters, text that runs
 from right to left, a megabyte, broken and deep JSON, types that nobody knows."""
 
+import csv
+import io
 import json
+import re
+from html import unescape
 from urllib.parse import quote
 
 import pytest
 
 from jetmesh.console import body
 from jetmesh.jetstream.api import request
-from jetmesh.operate.dead_letters import DeadLetters
+from jetmesh.operate.dead_letters import KEPT_MAX, DeadLetter, DeadLetters
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from tests.console.conftest import ConsoleOf
+from tests.console.forms import send
 from tests.support.browser import PHONE, Browsing, require_accessible, require_no_sideways_scrolling
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
@@ -38,39 +43,77 @@ SEEN = {
 }
 
 
-async def _mesh(mesh_of: MeshOf) -> LocalMesh:
-    """A toll gate that gave up on all of them, and what is in its own stream without a type that anybody knows."""
+BODY = re.compile(r'<pre tabindex="0" aria-label="Body">(.*?)</pre>', re.DOTALL)
+FORM = re.compile(r'<textarea id="body"[^>]*>\n(.*?)</textarea>', re.DOTALL)
+CHANGES = re.compile(r'<pre tabindex="0" aria-label="What changes">(.*?)</pre>', re.DOTALL)
+TAG = re.compile("<[^>]*>")
+
+
+async def _mesh(mesh_of: MeshOf, key: str) -> tuple[LocalMesh, dict[str, DeadLetter]]:
+    """A toll gate that gave up on all of them, and what is in its own stream without a type that anybody knows; the
+    letters."""
     mesh = await mesh_of(tollgate(), dependencies=[Gate(Bank())])
     for number, data in enumerate(HOSTILE.values()):
-        key = f"{KEY}{number}" if number else KEY
-        await mesh.publish(f"cars.arrived.{key}", data, {"X-<b>": "\u202e<i>", "traceparent": "no trace"})
+        headers = {"X-<b>": "\u202e<i>", "traceparent": "no trace"}
+        await mesh.publish(f"cars.arrived.{key}{number or ''}", data, headers)
     await mesh.publish(f"tolls.<b>unknown.{KEY}", HOSTILE["markup"])
     await mesh.dead_letters(len(HOSTILE))
-    return mesh
+    letters = DeadLetters(mesh.context.connection, mesh.context.publisher)
+    of = {letter.position[1]: letter async for letter in letters.all()}
+    return mesh, {name: of[number] for number, name in enumerate(HOSTILE, 1)}
+
+
+def _text(part: re.Pattern[str], page: str) -> str:
+    """What a reader sees of this part of a page."""
+    found = part.search(page)
+    assert found, page[:2_000]
+    return unescape(TAG.sub("", found[1]))
 
 
 async def test_what_is_hostile_is_shown_safely_and_whole(
     mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing
 ) -> None:
-    mesh, page = await _mesh(mesh_of), await browsing.page(size=PHONE)
-    address = (await console_of([tollgate()])).base_url
-    letters = DeadLetters(mesh.context.connection, mesh.context.publisher)
-    of = {letter.position[1]: letter async for letter in letters.all()}
-    for sequence, name in enumerate(HOSTILE, 1):
-        letter = [f"/mesh/letters/{of[sequence].sequence}"] if name in ("markup", "control", "large") else []
-        for path in (f"/mesh/messages/CARS/{sequence}", *letter):
-            await page.goto(f"{address}{path}")
-            shown = (await page.locator('pre[aria-label="Body"]').text_content() or "").strip()
-            whole = SEEN[name] in shown or of[sequence].headers.get("Jetmesh-Omitted-Bytes")
-            assert whole, (name, path, shown[:200])
-            await require_no_sideways_scrolling(page)
-    for path in ("/mesh/letters", f"/mesh/story?key={quote(KEY)}", "/mesh/story?header=x", "/mesh/messages/TOLLS/1"):
-        await page.goto(f"{address}{path}")
+    _, letters = await _mesh(mesh_of, KEY)
+    console, page = await console_of([tollgate()]), await browsing.page(size=PHONE)
+    for number, (name, letter) in enumerate(letters.items(), 1):
+        for path in (f"/mesh/messages/CARS/{number}", f"/mesh/letters/{letter.sequence}"):
+            shown = _text(BODY, (await console.get(path)).text)
+            assert SEEN[name] in shown, (name, path, shown[:200])
+    one = f"/mesh/letters/{letters['markup'].sequence}"
+    control, large = (f"/mesh/messages/CARS/{letters[name].position[1]}" for name in ("control", "large"))
+    looked = ("/mesh/letters", one, control, large, f"/mesh/story?key={quote(KEY)}", "/mesh/messages/TOLLS/1")
+    for path in (*looked, "/mesh/story?header=x"):
+        await page.goto(f"{console.base_url}{path}")
         await page.wait_for_selector("h1")
-        await require_accessible(page)
         await require_no_sideways_scrolling(page)
         assert await page.locator("main img, main script, main b, main i").count() == 0
+    await require_accessible(page)
     assert "\u202e" not in await page.locator("main").inner_text()
+
+
+async def test_what_is_hostile_is_edited_compared_and_exported_whole(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    mesh, letters = await _mesh(mesh_of, "car-")
+    console, sent = await console_of([tollgate()]), {}
+    for name, letter in letters.items():
+        edit, data = f"/mesh/letters/{letter.sequence}/edit", HOSTILE[name]
+        assert _text(FORM, (await console.get(edit)).text) == body.editable(data)
+        plate = letter.source.rpartition(".")[2]
+        sent[letter.sequence] = json.dumps({"plate": plate, "more": f"={data.decode('utf-8', 'replace')}"})
+        told = (await send(console, edit, edit, body=sent[letter.sequence], step="check")).text
+        changes = _text(CHANGES, told)
+        assert SEEN[name] in changes or "too long for a diff" in changes
+        await send(console, edit, edit, body=sent[letter.sequence], step="send", reason="=<script>")
+        await mesh.recorded(TollPaid, plate)
+    log = {entry["letter"]: entry for entry in (await console.get("/mesh/log.json")).json()}
+    assert {letter: entry["body"] for letter, entry in log.items()} == {
+        letter: text[:KEPT_MAX] for letter, text in sent.items()
+    }
+    csv.field_size_limit(10 * KEPT_MAX)
+    rows = list(csv.DictReader(io.StringIO((await console.get("/mesh/log.csv")).text, newline="")))
+    assert {int(row["letter"]): (row["body"], row["note"]) for row in rows} == {
+        letter: (text[:KEPT_MAX], "'=<script>") for letter, text in sent.items()
+    }
+    assert "<script>alert" not in (await console.get("/mesh/log")).text
 
 
 async def test_a_story_comes_by_itself_once_the_broker_is_back(
