@@ -45,9 +45,10 @@ def dev(app: str, state: StateFolder, wanted: Mapping[str, int]) -> None:
         await mesh.start_foundation()
         async with connected_with(here.nats_args(OPERATOR)) as operator:
             await mesh.start_services(operator.connection)
-        mesh.announce()
+            mesh.announce()
+            await mesh.keep_contracts(operator)
         view.done("logs", f"{state.logs}{os.sep}")
-        view.console.print("Ctrl-C stops all of it; `jetmesh top`, `story` and `doctor` find it by its folder.")
+        view.console.print("Ctrl-C stops all of it; `jetmesh console`, `story` and `doctor` find it by its folder.")
         await asyncio.Event().wait()
         return 0
 

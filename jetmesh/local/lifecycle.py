@@ -8,6 +8,7 @@ import click
 
 from jetmesh.app import name_of
 from jetmesh.common.signals import until_signalled
+from jetmesh.contracts.registry import Owned
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
 from jetmesh.jetstream.transport import Transport
@@ -16,11 +17,12 @@ from jetmesh.local.plan import Plan
 from jetmesh.local.state import StateFolder
 from jetmesh.local.supervisor import Spec, StartFailed, Supervisor, end_leftovers
 from jetmesh.local.view import View
-from jetmesh.operate.deployment import with_outside
+from jetmesh.operate.deployment import Deployment, with_outside
+from jetmesh.runtime.context import Context
 from jetmesh.topology import provision
-from jetmesh.topology.provision import Change, Drift
+from jetmesh.topology.provision import Change, Drift, Step
 from jetmesh.topology.starting import Starts
-from jetmesh.topology.streams import Topology, topology
+from jetmesh.topology.streams import Consumer, Topology, topology
 
 Play = Callable[[Plan, "Lifecycle"], Coroutine[Any, Any, int]]
 """What a command does with a mesh: it starts the processes, and returns the command's status."""
@@ -33,6 +35,7 @@ class Lifecycle:
         self._plan, self._view = plan, view
         self._foundation: list[Supervisor] = []
         self._services: list[Supervisor] = []
+        self._steps: Sequence[Step] = ()
         self._announced = False
 
     async def start_foundation(self) -> None:
@@ -51,7 +54,8 @@ class Lifecycle:
             self._view.done("traces", f"also sent on to {onward}")
 
     async def start_services(self, connection: Transport) -> None:
-        """Make the streams and durables, and start all services at once: none waits for another.
+        """Make the streams and durables, and start all services at once: none waits for another. One that reads what
+        another app records starts to work once that app is there.
 
         Raises:
             StartFailed: with the end of the log of the process that did not start.
@@ -61,12 +65,24 @@ class Lifecycle:
             services = self._plan.services
             split = self._plan.split
             needed = with_outside(topology(services, split=split, app=name_of(services)), services, split)
-            made = await provide(connection, needed)
+            self._steps = await provide(connection, needed)
+            made = sum(step.change not in (Change.KEEP, Change.AWAIT) for step in self._steps)
             words.append(f"{len(needed.streams)} streams, {len(needed.consumers)} durables; {made or 'none'} made now")
+        awaited = [step for step in self._steps if step.change is Change.AWAIT]
+        for step in awaited:
+            self._view.warn(f"{step.what}: {step.reason}; NATS_URL names a broker for both apps")
+        waiting = {step.wanted.service for step in awaited if isinstance(step.wanted, Consumer)}
         with self._view.step("services") as words:
             self._services = self._supervisors([self._plan.service(each.name) for each in self._plan.services])
-            await _all(self._services, Supervisor.start)
-            words.append(", ".join(each.name for each in self._services))
+            await _all(self._services, lambda each: each.start(until_ready=each.name not in waiting))
+            words.append(", ".join(f"{each.name}{' (waits)' * (each.name in waiting)}" for each in self._services))
+
+    async def keep_contracts(self, context: Context) -> None:
+        """Keep the contracts on the broker, as `jetmesh topology apply` does, for the console and for other apps."""
+        try:
+            await Deployment(context.connection, self._plan.services, context.settings).keep_contracts(self._steps)
+        except (Owned, Unavailable, ApiError, TimeoutError) as refused:
+            self._view.warn(f"the contracts are not kept on the broker: {refused}")
 
     def announce(self) -> None:
         """Write `endpoints.json`."""
@@ -138,16 +154,16 @@ async def run(state: StateFolder, view: View, plan: Callable[[], Plan], play: Pl
         raise click.ClickException(str(failed)) from failed
 
 
-async def provide(connection: Transport, needed: Topology) -> int:
-    """Make the streams and durables that are missing or differ; returns how many. A new reaction that does not declare
-    `since` begins at the beginning.
+async def provide(connection: Transport, needed: Topology) -> Sequence[Step]:
+    """Make the streams and durables that are missing or differ; what was to be done. A new reaction that does not
+    declare `since` begins at the beginning.
 
     Raises:
         Drift: a difference can't be removed without losing data.
     """
     steps = await provision.plan(connection, needed, starts=Starts(unsaid="beginning"))
     await provision.apply(connection, steps)
-    return sum(step.change is not Change.KEEP for step in steps)
+    return steps
 
 
 async def _all(supervisors: Sequence[Supervisor], step: Callable[[Supervisor], Coroutine[Any, Any, None]]) -> None:

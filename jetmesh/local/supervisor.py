@@ -53,14 +53,15 @@ class Supervisor:
         """The id of the process that runs now; 0 if none does."""
         return self._process.pid if self._process and self._process.returncode is None else 0
 
-    async def start(self) -> None:
-        """Start the process, and return once it serves.
+    async def start(self, *, until_ready: bool = True) -> None:
+        """Start the process, and return once it serves, or, where it can't be ready yet, once it runs.
 
         Raises:
             StartFailed: it ended, or is not ready in time.
         """
         await self._spawn()
-        await self._until_ready()
+        if until_ready:
+            await self._until_ready()
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 
     async def stop(self) -> None:

@@ -104,15 +104,17 @@ class Deployment:
             made = await self._awaited_by_others()
             return replace(found, notes=(*found.notes, *made, *await self._publish(found)))
 
-    async def keep_contracts(self) -> None:
-        """Write the contracts of the app, and compare them with no earlier ones: for a mesh on one's own machine.
+    async def keep_contracts(self, steps: Sequence[Step]) -> None:
+        """Write the contracts of the app, and compare them with no earlier ones: for a mesh on one's own machine, whose
+        topology is made in these steps. Make what other apps wait for.
 
         Raises:
             Owned: another app owns one of them.
             Unavailable: the broker does not answer, or another app is being applied.
         """
         async with deployed.applying(self.connection, self.name, self.settings.replicas):
-            await self._publish(AppPlan(()))
+            await self._publish(AppPlan(steps))
+            await self._awaited_by_others()
 
     def _own_word(self) -> list[str]:
         """A sentence if the tenant is named as an entity of the app: its subjects would be among the entity's."""

@@ -12,18 +12,15 @@ from functools import partial
 import click
 import httpx
 
-from jetmesh import Unavailable, settings
+from jetmesh import settings
 from jetmesh.commands import options
 from jetmesh.commands.target import connected_with
 from jetmesh.common.terminal import show
-from jetmesh.contracts.registry import Owned
-from jetmesh.jetstream.errors import ApiError
 from jetmesh.local import ports
 from jetmesh.local.lifecycle import Lifecycle, run
 from jetmesh.local.plan import Plan, their_broker
 from jetmesh.local.state import StateFolder
 from jetmesh.local.view import View
-from jetmesh.operate.deployment import Deployment
 from jetmesh.operate.key_history import follow
 from jetmesh.operate.load import publish_all
 from jetmesh.operate.progress import Count, at_rest, endings
@@ -91,16 +88,9 @@ class Play:
         faults = Faults(context, self.mesh, Stores(self.plan.state.folder).bank, on_duty)
         async with self.control.over(faults):
             self._invite(first)
-            await self._keep_contracts(context)
+            await self.mesh.keep_contracts(context)
             await asyncio.Event().wait()
         return 0
-
-    async def _keep_contracts(self, context: Context) -> None:
-        """Keep the contracts on the broker, as `jetmesh topology apply` does, for the console and for `contracts`."""
-        try:
-            await Deployment(context.connection, SERVICES, context.settings).keep_contracts()
-        except (Owned, Unavailable, ApiError, TimeoutError) as refused:
-            self.view.warn(f"the contracts are not kept on the broker: {refused}")
 
     async def _first_order(self, context: Context) -> str:
         """Place an order over HTTP, and print its story as it happens."""
