@@ -53,6 +53,7 @@ KEPT_MAX = 200_000
 """So many characters the log keeps of what an operator wrote."""
 SETTLING_SECONDS = (0.01, 0.05, 0.2, 0.5, 1.0, 0.0)
 """After each of these a replay asks whether the delivery that became the letter is settled."""
+NOT_SENT = "its replay, or the delivery that became it, is under way; the edit was not sent"
 FINAL = {
     REPLAYED: "its reaction has got the message again, which can't be taken back",
     EDITED: "its reaction has got the mended event, which can't be taken back",
@@ -296,7 +297,7 @@ class DeadLetters:
         what differs.
 
         Raises:
-            AlreadyHandled: another operator was quicker, or a replay is still under way.
+            AlreadyHandled: another operator was quicker, or a replay is still under way, which the log says then.
             Unfit: the letter does not match the message in its stream, or the new body has no place; it stays.
             Unavailable: the broker does not store it now; the letter stays.
         """
@@ -306,14 +307,16 @@ class DeadLetters:
         mended = replay.mended(found, data, event_id)
         message = replay.again(letter.sequence, origin, mended, letter.traceparent)
         kept = {"body": data.decode("utf-8", "replace")[:KEPT_MAX], "diff": diff[:KEPT_MAX]}
+        guard = Guard(names.dead_log(letter.subject), seen)
         try:
-            guard = Guard(names.dead_log(letter.subject), seen)
             await self._write(letter, EDITED, note=note, guard=guard, event_id=event_id, **kept)
+        except Refused:
+            raise AlreadyHandled(f"letter {letter.sequence}: another operator was quicker; nothing was sent") from None
+        try:
             await self._publisher.record(message, limited=False)
         except Refused:
-            raise AlreadyHandled(
-                f"letter {letter.sequence}: another operator was quicker, or its replay is under way; nothing was sent"
-            ) from None
+            await self.refuse(letter, NOT_SENT)
+            raise AlreadyHandled(f"letter {letter.sequence}: {NOT_SENT}") from None
         await self._delete(letter)
         return event_id
 
@@ -368,8 +371,8 @@ class DeadLetters:
                 found.pop(logged.entry.letter, None)
         return found
 
-    async def refuse(self, letter: DeadLetter, why: str, batch_id: str) -> None:
-        """Log that a batch could do nothing with a letter."""
+    async def refuse(self, letter: DeadLetter, why: str, batch_id: str = "") -> None:
+        """Log that nothing was done with a letter."""
         await self._write(letter, REFUSED, note=why, batch_id=batch_id)
 
     async def entry_at(self, sequence: int) -> LoggedEntry | None:

@@ -16,7 +16,7 @@ from jetmesh.jetstream.api import delete_message, request
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.operate import replay
-from jetmesh.operate.dead_letters import DeadLetter, DeadLetters, Filter, grouped
+from jetmesh.operate.dead_letters import AlreadyHandled, DeadLetter, DeadLetters, Filter, grouped
 from jetmesh.operate.replay import Unfit
 from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
@@ -155,6 +155,9 @@ async def test_a_replay_waits_for_the_delivery_that_became_its_letter(mesh_of: M
     unsettled = await mesh.context.publisher.record(before, limited=False)
     with pytest.raises(Unavailable, match=f"letter {letter.sequence} is not settled yet: replay it again"):
         await _post(mesh).replay(letter)
+    with pytest.raises(AlreadyHandled, match="the edit was not sent"):
+        await _post(mesh).edit(letter, b'{"plate": "car-1", "note": "mended"}', 0)
+    assert [entry.action for entry in await _post(mesh).log()] == ["edited", "refused"]
     assert await _letters(mesh) == [letter]
     replaying = asyncio.create_task(_post(mesh).replay(letter))
     await delete_message(mesh.context.connection, "TOLLS_TIMERS", unsettled)
