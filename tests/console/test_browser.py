@@ -9,7 +9,15 @@ import pytest
 
 from jetmesh.testing import Broker, MeshOf
 from tests.console.conftest import ConsoleOf
-from tests.support.browser import PHONE, THEMES, WIDE, Browsing, require_accessible, require_no_sideways_scrolling
+from tests.support.browser import (
+    COLOURS,
+    PHONE,
+    RULES,
+    WIDE,
+    Browsing,
+    require_accessible,
+    require_no_sideways_scrolling,
+)
 from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -44,20 +52,21 @@ async def _address(mesh_of: MeshOf, console_of: ConsoleOf) -> str:
     return str((await console_of([service])).base_url)
 
 
-@pytest.mark.parametrize("theme", THEMES)
 async def test_every_view_is_accessible_and_fits_a_phone(
-    mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing, theme: str
+    mesh_of: MeshOf, console_of: ConsoleOf, browsing: Browsing
 ) -> None:
     address = await _address(mesh_of, console_of)
     async with httpx.AsyncClient(base_url=address) as asking:
         groups = re.findall(r"/mesh/letters/groups/[0-9a-f]+", (await asking.get("/mesh/letters")).text)
-    for size in (WIDE, PHONE):
-        page = await browsing.page(theme, size)
+    for theme, rules in (("light", RULES), ("dark", COLOURS)):
+        page = await browsing.page(theme)
         for path in (*PATHS, *groups):
             await page.goto(f"{address}{path}")
             await page.wait_for_selector("h1")
-            await require_accessible(page)
-            await require_no_sideways_scrolling(page)
+            for width, height in (WIDE, PHONE):
+                await page.set_viewport_size({"width": width, "height": height})
+                await require_accessible(page, rules)
+                await require_no_sideways_scrolling(page)
 
 
 async def test_without_javascript_the_picture_and_the_figures_are_there(
