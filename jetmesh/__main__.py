@@ -4,7 +4,7 @@ loaded, which takes most of a second."""
 import os
 import signal
 
-INTERRUPTED = 128 + signal.SIGINT
+from jetmesh.common.exit_status import INTERRUPTED
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import click
 
 from jetmesh.app import hidden_by
 from jetmesh.commands.errors import advised, sentence
+from jetmesh.common.exit_status import INTERRUPTED
 from jetmesh.common.private_files import keep_private
 from jetmesh.common.terminal import prepare, quiet_logs, say
 from jetmesh.common.visible import lines
@@ -61,7 +62,7 @@ class Commands(click.Group):
             refused.message = advised(lines(refused.message), refused)  # type: ignore[misc]
             raise
         except KeyboardInterrupt:
-            raise SystemExit(128 + signal.SIGINT) from None
+            raise SystemExit(INTERRUPTED) from None
 
     def list_commands(self, context: click.Context) -> list[str]:
         """All names."""

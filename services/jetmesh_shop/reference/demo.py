@@ -15,6 +15,7 @@ import httpx
 from jetmesh import settings
 from jetmesh.commands import options
 from jetmesh.commands.target import connected_with
+from jetmesh.common.exit_status import INTERRUPTED
 from jetmesh.common.terminal import show
 from jetmesh.local import ports
 from jetmesh.local.lifecycle import Lifecycle, run
@@ -38,7 +39,6 @@ from jetmesh_shop.reference.fault_control import Control
 from jetmesh_shop.reference.faults import Faults
 from jetmesh_shop.reference.state import Stores
 
-INTERRUPTED = 130
 FIRST_STORY_SECONDS = 30.0
 NEEDED = topology(SERVICES, app=SERVICES.name)
 
