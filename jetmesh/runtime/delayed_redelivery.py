@@ -4,10 +4,13 @@ A scheduled message (ADR-51) waits in the service's timer stream and holds no sl
 original message comes back on a subject that only this service reads; its headers say where it came from.
 """
 
+import math
 from contextlib import suppress
+from datetime import datetime
 
 from jetmesh.common import lenient
 from jetmesh.jetstream.delivery import RawDelivery
+from jetmesh.jetstream.direct_get import Stored
 from jetmesh.jetstream.headers import Headers, Jetmesh, Nats, foreign
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
@@ -42,13 +45,34 @@ async def delay(
         TooLarge: with the additional headers it is larger than the broker takes.
     """
     place = of(service, reaction, delivery).tokens
-    at = publisher.clock.utc(max(0.0, seconds))
     headers = foreign(delivery.headers) | origin(reaction, delivery, attempts)
-    headers[Nats.SCHEDULE] = f"@at {at.isoformat().replace('+00:00', 'Z')}"
-    headers[Nats.SCHEDULE_TARGET] = due(place)
+    headers |= _schedule(publisher.clock.utc(max(0.0, seconds)), due(place))
     subject = timer(place)
     with suppress(Refused):
         await publisher.record_surely(Message(subject, delivery.data, headers, Guard(subject, 0)))
+
+
+def due_at(timer: Stored) -> float:
+    """When a timer is due, in seconds since 1970; infinite for what is due at no time, or again and again."""
+    kind, _, at = timer.headers.get(Nats.SCHEDULE, "").partition(" ")
+    return lenient.moment(at).timestamp() if kind == "@at" else math.inf
+
+
+async def schedule_again(publisher: Publisher, timer: Stored) -> None:
+    """Let a timer be due now.
+
+    Raises:
+        Refused: it has come, or is scheduled again already.
+        Unavailable: the broker does not take it now.
+    """
+    headers = {name: said for name, said in timer.headers.items() if not name.startswith("Nats-")}
+    headers |= _schedule(publisher.clock.utc(), timer.headers[Nats.SCHEDULE_TARGET])
+    guard = Guard(timer.subject, timer.sequence)
+    await publisher.record(Message(timer.subject, timer.data, headers, guard), limited=False)
+
+
+def _schedule(at: datetime, target: str) -> Headers:
+    return {Nats.SCHEDULE: f"@at {at.isoformat().replace('+00:00', 'Z')}", Nats.SCHEDULE_TARGET: target}
 
 
 def brought_back(delivery: RawDelivery) -> tuple[str, RawDelivery]:

@@ -24,13 +24,14 @@ from jetmesh.runtime.context import BackgroundTask, Context
 from jetmesh.runtime.continuity import Continuity
 from jetmesh.runtime.deadline import when_due
 from jetmesh.runtime.durable_watch import Durables, Info, Place
+from jetmesh.runtime.overdue import Overdue
 from jetmesh.runtime.scheduled import Scheduled
 from jetmesh.runtime.unrouted import Unrouted
 from jetmesh.runtime.worker import Worker
 from jetmesh.runtime.workers import worker_of
 from jetmesh.service import Service
 from jetmesh.topology import provision
-from jetmesh.topology.streams import Consumer, consumers_of
+from jetmesh.topology.streams import Consumer, consumers_of, reacts_singly
 
 log = logging.getLogger("jetmesh.runner")
 
@@ -59,6 +60,7 @@ class Runner:
     _continuity: Continuity = field(init=False)
     _keeping: "asyncio.Task[None] | None" = None
     _ticker: "asyncio.Task[None] | None" = None
+    _looking: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
         self.durables = Durables(self.context.connection, lambda: self.consumers, self._seen)
@@ -68,7 +70,8 @@ class Runner:
     def kept(self) -> list[BackgroundTask]:
         """The tasks without which a service can't work: when one of them ends, the service ends."""
         connections = [one for one in (self.context.connection, self.context.public) if one is not None]
-        tasks = [self._ticker, self._keeping, self.context.publisher.sweeper, self.context.direct_get.sweeper]
+        own = [self._ticker, self._keeping, self._looking]
+        tasks = [*own, self.context.publisher.sweeper, self.context.direct_get.sweeper]
         return [
             *(BackgroundTask("the connection to the broker", partial(_lost, connection)) for connection in connections),
             *(BackgroundTask(task.get_name(), partial(_ended, task)) for task in tasks if task),
@@ -121,6 +124,10 @@ class Runner:
             await pull.start()
         self._keeping = asyncio.create_task(self._continuity.keep(), name=f"{self.service.name}-continuity")
         self._ticker = asyncio.create_task(self._tick(), name=f"{self.service.name}-ticker")
+        if reacts_singly(self.service):
+            scheduled = [worker.make_up for worker in self.workers.values() if isinstance(worker, Scheduled)]
+            overdue = Overdue(self.context, self.service, scheduled)
+            self._looking = asyncio.create_task(overdue.keep(), name=f"{self.service.name}-overdue")
 
     async def stop(self) -> bool:
         """Stop pulling, give back what has not begun, finish what has; True if all ended in time."""
@@ -141,7 +148,7 @@ class Runner:
             )
             return False
         finally:
-            for task in (self._ticker, self._keeping):
+            for task in (self._ticker, self._keeping, self._looking):
                 if task:
                     await cancelled(task)
             for worker in self.workers.values():

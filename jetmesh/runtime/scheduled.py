@@ -29,6 +29,8 @@ from jetmesh.topology.names import handed_out, schedule, timers_of, wakes
 IN_TIME_SECONDS = 60.0
 """A time that is handed out later than this is missed."""
 AGAIN_SECONDS = 1.0
+OVERDUE_SECONDS = 20.0
+"""How late a wake-up may be."""
 
 
 class Scheduled:
@@ -41,6 +43,12 @@ class Scheduled:
         self._schedule, self._service, self._name = reaction.schedule, reaction.service, reaction.name
         self.stream = timers_of(binding.service.stream)
         self._subject, self._note = schedule(self._service, self._name), handed_out(self._service, self._name)
+        self._wakes, self._body = wakes(self._service, self._name), str(reaction.schedule).encode()
+        self._headers: Headers = {
+            Nats.SCHEDULE: self._schedule.of_the_broker,
+            Nats.SCHEDULE_TIME_ZONE: self._schedule.zone,
+            Nats.SCHEDULE_TARGET: self._wakes,
+        }
         self._clock, self._publisher = binding.context.connection.clock, binding.context.publisher
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -70,6 +78,23 @@ class Scheduled:
         """The stream may be another one; does not block."""
         self._start(self.declare())
 
+    async def make_up(self) -> None:
+        """Hand out what is overdue, and store the schedule anew: a broker that has forgotten it wakes nobody.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        async with self._turn:
+            kept = await self._read(self._wakes)
+            note = kept.get(self._note)
+            now = self._clock.utc(-OVERDUE_SECONDS)
+            if note is None or self._wakes in kept or not self._schedule.between(_until(note), now):
+                return
+            until = self._clock.utc()
+            with suppress(Refused):
+                await self._hand_out(until, note, until)
+                await self._store(kept.get(self._subject))
+
     def accept(self, delivery: RawDelivery) -> None:
         """A tick, or a wake-up; does not block."""
         if delivery.type == Tick.type:
@@ -94,23 +119,23 @@ class Scheduled:
 
     async def _declare(self) -> None:
         kept = await self._read()
-        headers: Headers = {
-            Nats.SCHEDULE: self._schedule.of_the_broker,
-            Nats.SCHEDULE_TIME_ZONE: self._schedule.zone,
-            Nats.SCHEDULE_TARGET: wakes(self._service, self._name),
-        }
-        known, body = kept.get(self._subject), str(self._schedule).encode()
-        if known and known.data == body and headers.items() <= known.headers.items():
+        known = kept.get(self._subject)
+        if known and known.data == self._body and self._headers.items() <= known.headers.items():
             return
         await self._hand_out_until(self._clock.utc(), kept.get(self._note))
-        await self._publisher.record(Message(self._subject, body, headers, _guard(self._subject, known)))
+        await self._store(known)
+
+    async def _store(self, known: Stored | None) -> None:
+        guard = _guard(self._subject, known)
+        await self._publisher.record(Message(self._subject, self._body, self._headers, guard))
 
     async def _wake(self, wake: RawDelivery) -> None:
         in_flight = self.binding.context.in_flight
         try:
             await in_flight.certainty()
             async with self._turn:
-                await self._hand_out(wake)
+                until = datetime.fromtimestamp(max(self._clock.now(), wake.timestamp), UTC)
+                await self._hand_out(until, (await self._read()).get(self._note), _next_of(wake, until))
         except (Unavailable, Refused):
             in_flight.nak(wake, AGAIN_SECONDS)
         except Exception as surprise:
@@ -118,16 +143,13 @@ class Scheduled:
         else:
             in_flight.ack(wake)
 
-    async def _hand_out(self, wake: RawDelivery) -> None:
+    async def _hand_out(self, until: datetime, note: Stored | None, again: datetime) -> None:
         """Hand out what is due since the last time; and what is due before the broker wakes again, because a change to
         summer time leaves its own time out."""
-        note = (await self._read()).get(self._note)
-        until = datetime.fromtimestamp(max(self._clock.now(), wake.timestamp), UTC)
-        since = datetime.fromisoformat(json.loads(note.data)["until"]) if note else until
+        since = _until(note) if note else until
         due = self._schedule.between(since, until)
         for tick in self._chosen(due, until):
             await self._deliver(tick)
-        again = _next_of(wake, until)
         early = [time for time in self._schedule.between(max(since, until), again) if time.astimezone(UTC) < again]
         for time in early:
             await self._deliver(Tick.at(time))
@@ -177,13 +199,17 @@ class Scheduled:
         body = json.dumps({"until": until.isoformat()}).encode()
         await self._publisher.record(Message(self._note, body, {}, _guard(self._note, note)))
 
-    async def _read(self) -> dict[str, Stored]:
-        direct_get = self.binding.context.direct_get
-        return {each.subject: each for each in await direct_get.last(self.stream, [self._subject, self._note])}
+    async def _read(self, *more: str) -> dict[str, Stored]:
+        direct_get, subjects = self.binding.context.direct_get, [self._subject, self._note, *more]
+        return {each.subject: each for each in await direct_get.last(self.stream, subjects)}
 
 
 def _guard(subject: str, stored: Stored | None) -> Guard:
     return Guard(subject, stored.sequence if stored else 0)
+
+
+def _until(note: Stored) -> datetime:
+    return datetime.fromisoformat(json.loads(note.data)["until"])
 
 
 def _next_of(wake: RawDelivery, default: datetime) -> datetime:

@@ -20,7 +20,7 @@ from jetmesh.topology import names, partitions, tenants
 from jetmesh.topology.names import endpoint_subject
 from jetmesh.topology.outside import OutsideUser, durables_of, newest
 from jetmesh.topology.partitions import Partitions
-from jetmesh.topology.streams import WHOLE, Consumer, consumers_of, has_schedules, is_limited
+from jetmesh.topology.streams import WHOLE, Consumer, consumers_of, is_limited, reacts_singly
 
 CORE = "MESH"
 """The account that has JetStream and all streams; operators are its users."""
@@ -123,7 +123,7 @@ def imports_of(service: Service, services: Sequence[Service], split: Partitions 
     if is_limited(service):
         found.append(Import(names.limit_subjects(service.name)))
         found += api(f"DIRECT.GET.{names.limits_of(service.stream)}", is_stream=True)
-    if has_schedules(service):
+    if reacts_singly(service):
         found += api(f"DIRECT.GET.{names.timers_of(service.stream)}", is_stream=True)
     found += [Import(endpoint_subject(owner_of(asked), endpoint_of(asked))) for asked in service.calls]
     found.append(Import(names.dead_letters_of(service.name)))

@@ -401,8 +401,8 @@ def _parts(whole: Stream, split: Partitions) -> Iterable[Stream]:
 
 def _timers(service: Service, replicas: int) -> Stream:
     """Delayed redeliveries: schedules and the messages that they publish, gone once acknowledged; and the crash guard's
-    markers, gone after their TTL. Schedules exclude `discard: new` (10052). What reacts to the clock has its schedule
-    here, and reads it."""
+    markers, gone after their TTL. Schedules exclude `discard: new` (10052). The service reads them: what is
+    overdue, and the schedules of what reacts to the clock."""
     name = timers_of(service.stream)
     clock = [wakes(service.name)] if has_schedules(service) else []
     return Stream(
@@ -416,7 +416,7 @@ def _timers(service: Service, replicas: int) -> Stream:
             "num_replicas": replicas,
             "allow_msg_schedules": True,
             "allow_msg_ttl": True,
-            **({"allow_direct": True} if clock else {}),
+            "allow_direct": True,
         },
     )
 

@@ -43,6 +43,8 @@ CYCLES = 2.2
 """How often each kind strikes where nothing prevents it."""
 TRAP_SECONDS = 40.0
 FULL_SECONDS = 30.0
+GRACE_SECONDS = 10.0
+"""What a broker gets to stop in, as by Kubernetes."""
 ROOM_BYTES, ROOM_SECONDS = 32 * 1024, 5.0
 """What a stream may still grow when its quota is lowered, and as much as it grows in that time; a quota below what it
 holds would delete."""
@@ -358,6 +360,9 @@ class Nemesis:
         finally:
             disk.make_room()
         pid = self.arena.signal(name, signal.SIGTERM)
+        with suppress(AssertionError):
+            await until(lambda: self.arena.machines[name].pid not in (0, pid), GRACE_SECONDS, f"{name} runs again")
+        self.arena.signal(name, signal.SIGKILL, pid)  # nats-server 2.15 may hang when it is stopped after this
         await until(lambda: self.arena.machines[name].pid not in (0, pid), 30, f"{name} runs again")
         await until(node.is_healthy, 30, f"{name} is healthy")
         return True

@@ -205,5 +205,5 @@ async def _set_aside(arena: Arena, context: Context) -> list[str]:
     for stream in (name for name in names if name.endswith("_TIMERS")):
         info = await api.request(context.connection, f"STREAM.INFO.{stream}", {"subjects_filter": ">"}, strict=True)
         waiting = [name for name in info["state"].get("subjects") or () if not is_note(name)]
-        found += [f"{stream}: {len(waiting)} delayed"] if waiting else []
+        found += [f"{stream}: {len(waiting)} delayed, as {waiting[0]}"] if waiting else []
     return found

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 
-from jetmesh import Fold, Service, Unavailable
+from jetmesh import Fold, NotYet, Service, Unavailable
 from jetmesh.event import INTAKE
 from jetmesh.jetstream.message import Message
 from jetmesh.jetstream.subject import subject_of
@@ -35,7 +35,7 @@ MISSED_SECONDS, DELAYED_SECONDS = 20.0, 10.0
 
 
 def ordering() -> Service:
-    """Takes every order, and every cancellation, however late."""
+    """Takes every order, and every cancellation, however late; and one that came first, after its order."""
     orders = Service("orders")
 
     @orders.intake
@@ -46,6 +46,8 @@ def ordering() -> Service:
     @orders.intake
     async def withdraw(asked: OrderCancellationRequested, story: Fold) -> OrderCancelled | None:
         """The customer does not want it any more."""
+        if not story.has(OrderPlaced):
+            raise NotYet(f"{asked.order_id} is not placed yet")
         return None if story.has(OrderCancelled) else cancelled(placed(asked.order_id))
 
     return orders

@@ -45,7 +45,7 @@ class SimulatedBroker:
         self.down = self.stalled = False
         self.denies: tuple[str, ...] = ()
         """Subjects to which publishing is denied."""
-        self.answers_lost = self.answers_late = self.readings_stale = 0.0
+        self.answers_lost = self.answers_late = self.readings_stale = self.schedules_forgotten = 0.0
         self.seen: Counter[str] = Counter()
         self.history = sha256()
         self.watch: Callable[[str], None] | None = None
@@ -188,6 +188,9 @@ class SimulatedBroker:
                 self.seen["schedule fired again"] += 1
                 stream.restore(kept)
         for stream in self.streams.values():
+            if self.chance(self.schedules_forgotten):
+                self.seen["schedules forgotten"] += 1
+                continue
             for kept in list(stream.messages.values()):
                 self._schedule(stream, kept)
 

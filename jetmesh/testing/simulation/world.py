@@ -28,6 +28,8 @@ Callback = Callable[[], None]
 UNTRACED = Telemetry("", NoOpTracerProvider(), NoOpMeterProvider().get_meter("jetmesh"), lambda: None)
 
 END_SECONDS = 60.0
+FORGOTTEN = 0.2
+"""How often a stream's schedules are forgotten by a broker that was killed."""
 
 
 class Restless(AssertionError):
@@ -104,6 +106,7 @@ class World:
         self.dice = random.Random(f"dice {seed}")
         self.loop = SimulatedLoop(seed, shuffled=self.random.random() < 0.7)
         self.broker = SimulatedBroker(self.loop, seed, replicated=self.random.random() < 0.5)
+        self.broker.schedules_forgotten = FORGOTTEN
         self.broker.create(topology(services, ack_wait_seconds=self.settings.ack_wait_seconds))
         self.delay_seconds = self.random.choice((0.0005, 0.002, 0.02, 0.2))
         self.processes: list[Process] = []

@@ -1,0 +1,88 @@
+"""A broker that has forgotten when a timer is due owes it; the service schedules it again."""
+
+import os
+import signal
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from jetmesh import Unavailable
+from jetmesh.runtime import overdue, scheduled
+from jetmesh.testing import Broker, LocalMesh, MeshOf, until
+from tests.support.jobs import Asked, Finished, work
+from tests.support.ledger import closing
+
+FAR = 1 << 40
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often, for what is a little late."""
+    monkeypatch.setattr(overdue, "LOOK_SECONDS", 0.2)
+    for module in (overdue, scheduled):
+        monkeypatch.setattr(module, "OVERDUE_SECONDS", 0.5)
+
+
+@pytest.fixture
+def nats_broker(tmp_path: Path) -> Iterator[Broker]:
+    """One of each test's own, which may forget."""
+    with Broker(tmp_path) as broker:
+        yield broker
+
+
+async def forget(broker: Broker, folder: Path) -> None:
+    """Stop the broker, and start it with a file of times that says that there are none, up to a far sequence."""
+    os.kill(broker.pid, signal.SIGTERM)
+    await until(lambda: "Server Exiting" in broker.log)
+    broker.kill()
+    write_no_times(folder)
+    broker.start()
+
+
+def write_no_times(folder: Path) -> None:
+    for stream in folder.glob("jetstream/*/streams/*_TIMERS"):
+        (stream / "msgs" / "sched.db").write_bytes(b"\x01" + struct.pack("<QQ", 0, FAR))
+
+
+async def test_a_delayed_redelivery_comes_though_the_broker_has_forgotten_it(
+    mesh_of: MeshOf, nats_broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, attempts = work(), list[str]()
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """Depends on something that is down at first."""
+        attempts.append(asked.job_id)
+        if len(attempts) == 1:
+            raise Unavailable("down", 3.0)
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service)
+    await mesh.start(service)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.until(lambda: mesh.count("WORK_TIMERS"))
+    await forget(nats_broker, tmp_path)
+    await mesh.recorded(Finished, "j-1")
+    await mesh.settled()
+    assert attempts == ["j-1", "j-1"]
+    assert "the broker owed timers.work.finish.JOBS.1" in caplog.text
+
+
+async def test_a_tick_comes_though_the_broker_has_forgotten_the_schedule(
+    mesh_of: MeshOf, nats_broker: Broker, tmp_path: Path
+) -> None:
+    mesh = await mesh_of(closing("* * * * * *"))
+    await mesh.until(partial(more, mesh, 0))
+    await forget(nats_broker, tmp_path)
+    await mesh.until(partial(more, mesh, 5), what="the schedule goes on")
+
+
+async def more(mesh: LocalMesh, count: int) -> bool:
+    """Whether so many more than the three at first were recorded; not while the broker is away."""
+    with suppress(Unavailable):
+        return await mesh.count("LEDGER") >= 3 + count
+    return False
