@@ -1,9 +1,13 @@
 """Which addresses a mail can reach: one rule, asked before an order costs money and again when a mail goes out."""
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
 LOCAL_BYTES_MAX = 64
+ADDRESS_BYTES_MAX = 254
+PLAIN = re.compile(r"([a-z0-9]+(?:[._+-][a-z0-9]+)*)@((?:[a-z0-9]{1,63}\.)+[a-z]{2,63})")
+"""What most addresses look like. email_validator says the same of it, and takes 0.03 ms."""
 
 
 class Unmailable(ValueError):
@@ -25,13 +29,21 @@ class Mailable(NamedTuple):
         return f"{self.local}@{self.domain}"
 
 
-@lru_cache(maxsize=1024)  # 0.06 ms each, and a customer's mails come close together
 def mailable(address: str) -> Mailable:
     """The address as a mail server takes it.
 
     Raises:
         Unmailable: no server would.
     """
+    found = PLAIN.fullmatch(address)
+    if found and len(found[1]) <= LOCAL_BYTES_MAX and len(address) <= ADDRESS_BYTES_MAX:
+        return Mailable(found[1], found[2])
+    return checked(address)
+
+
+@lru_cache(maxsize=1024)
+def checked(address: str) -> Mailable:
+    """The address by email_validator's rules, whatever it looks like. Raises Unmailable."""
     # Loaded for the first address: every process of the mesh knows the services that ask, and few of them do.
     import email_validator
 

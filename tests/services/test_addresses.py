@@ -1,14 +1,15 @@
 """One rule says which addresses a mail reaches: at the entrance, before an order costs money, and at the exit."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jetmesh.testing import MeshOf
 from jetmesh_contracts import OrderPlaced, OrderRefused
-from jetmesh_shop.addresses import Mailable, Unmailable, mailable
+from jetmesh_shop.addresses import PLAIN, Mailable, Unmailable, checked, mailable
 from jetmesh_shop.notifications.adapters import SmtpMailer
 from jetmesh_shop.notifications.mail_server import Server
 from jetmesh_shop.notifications.mailer import MailRefused
@@ -72,6 +73,23 @@ def test_no_mail_reaches_these_and_the_reason_does_not_tell_them(address: str) -
     with pytest.raises(Unmailable) as reason:
         mailable(address)
     assert address not in str(reason.value)
+
+
+@given(st.from_regex(PLAIN, fullmatch=True))
+@example(f"{'a' * 64}@b.cc")
+@example(f"a@{'.'.join(['b' * 62] * 4)}.cc")
+@example(f"{'a' * 64}@{'.'.join(['b' * 46] * 4)}.cc")
+@example(f"{'a' * 64}@{'.'.join(['b' * 47] * 4)}.cc")
+@settings(deadline=None)
+def test_what_is_read_at_a_glance_is_read_as_by_the_rules(address: str) -> None:
+    assert outcome(mailable, address) == outcome(checked, address)
+
+
+def outcome(read: Callable[[str], Mailable], address: str) -> Mailable | str:
+    try:
+        return read(address)
+    except Unmailable as wrong:
+        return str(wrong)
 
 
 @given(st.text() | st.emails())
