@@ -20,6 +20,9 @@ SESSION_SECONDS = 12 * 3_600
 USER_HEADERS, GROUPS_HEADER = ("x-forwarded-email", "x-forwarded-user"), "x-forwarded-groups"
 """What oauth2-proxy says of a user. It takes these from what a browser sends, and lets any other header through."""
 
+READ_ONLY = "This console is read-only. Do it in one without --read-only."
+UNNAMED = "Nobody is named in this request: come by the address of the OIDC proxy in front of the console."
+
 
 class Role(StrEnum):
     """What a user may do."""
@@ -107,7 +110,7 @@ class Access:
             return User(name, self._role_by_name(asked, name), name)
         if (role := self._session_role(asked.cookie)) is not None:
             return User(f"bearer of the {role} token", role, asked.cookie)
-        raise NotAllowed(401, "Log in to see the mesh.")
+        raise NotAllowed(401, "Log in to see the mesh." if self.has_login else UNNAMED)
 
     def role_of(self, token: str) -> Role | None:
         """The role that a token gives; every one is compared, so that the time taken tells nothing."""
@@ -156,8 +159,8 @@ class Access:
             NotAllowed: he is one.
         """
         if not self.may_act(user):
-            why = "The console is read-only." if self._settings.console_read_only else "You are a viewer."
-            raise NotAllowed(403, f"{why} Ask an operator to do it.")
+            is_read_only = self._settings.console_read_only
+            raise NotAllowed(403, READ_ONLY if is_read_only else "You are a viewer. Ask an operator to do it.")
 
     def _session_role(self, cookie: str) -> Role | None:
         said, _, signature = cookie.rpartition(".")

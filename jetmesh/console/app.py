@@ -132,7 +132,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 def _refusal(request: Request, refused: NotAllowed) -> Response:
     desk = desk_of(request)
     if refused.status == 401 and desk.access.has_login and "authorization" not in request.headers:
-        return RedirectResponse(f"{ROOT}/login", 303)
+        return RedirectResponse(login_view.address(request), 303)
     answer = _error(request, refused.status, "This is refused", str(refused))
     if refused.status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"

@@ -116,8 +116,7 @@ async def edit(request: Request) -> Response:
     if request.method == "POST":
         return await _edited(request)
     found = await existing(desk, request)
-    if not desk.access.may_act(request.scope["user"]):
-        raise NotAllowed(403, "Only an operator may edit a letter.")
+    desk.access.require_may_act(request.scope["user"])
     text = body.editable(found.data)
     seen = await desk.post(request).last_entry(found)
     return _edit_page(request, desk, found, text, seen)

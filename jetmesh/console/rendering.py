@@ -20,7 +20,7 @@ def templates() -> Environment:
         undefined=StrictUndefined,
     )
     found.filters |= {"seen": seen, "text": text, "moment": moment, "number": number, "size": size, "json": as_json,
-                      "compact": compact, "after": after}  # fmt: skip
+                      "compact": compact, "after": after, "counted": counted, "marked": marked}  # fmt: skip
     return found
 
 
@@ -56,6 +56,21 @@ def _datetime(time: datetime | float | str) -> datetime | None:
 def number(value: float) -> str:
     """A whole number with its thousands."""
     return f"{value:,}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with what is counted: 1 letter, 2 letters."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def marked(words: str) -> Markup:
+    """A sentence from the runtime, whose commands stand between backticks."""
+    parts = words.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(visible(each)) if at % 2 else seen(each)
+        for at, each in enumerate(parts)
+        if each
+    )
 
 
 def compact(count: int) -> str:

@@ -45,6 +45,7 @@ WHERE = {
 AGO = re.compile(r"(\d{1,9})\s*([smhd])")
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 TIME = "write 2026-11-30T06:00Z, or 15m, 2h, 3d for so long ago"
+HEADER = "write its name, or name: a part of its value"
 PART = ("at", "looked")
 """The parameters that say where a search goes on."""
 TOKEN = re.compile(r"[^\s.*>]+")
@@ -85,7 +86,9 @@ def _wanted(asked: QueryParams) -> Wanted:
     for name in ("about", "type"):
         if said[name] and not all(map(TOKEN.fullmatch, said[name].split(".", 1 if name == "type" else 0))):
             raise WrongField(f"{'key' if name == 'about' else name}: it has no space, dot, * and >")
-    header, _, text = said["header"].partition(":")
+    header, _, text = (each.strip() for each in said["header"].partition(":"))
+    if said["header"] and not header:
+        raise WrongField(f"header: {HEADER}")
     trace = said["trace"].lower()
     if trace and not re.fullmatch(r"[0-9a-f]{32}", trace):
         raise WrongField("trace id: write 32 hexadecimal digits")
@@ -94,7 +97,7 @@ def _wanted(asked: QueryParams) -> Wanted:
     except WrongPath as wrong:
         raise WrongField(f"field of the body: {wrong}") from None
     return Wanted(
-        said["type"], said["about"], trace, (header.strip(), text.strip()), path,
+        said["type"], said["about"], trace, (header, text), path,
         _time(asked.get("since", ""), "from"), _time(asked.get("until", ""), "to"),
     )  # fmt: skip
 
@@ -103,13 +106,13 @@ def _time(text: str, name: str) -> datetime | None:
     text = text.strip()
     if not text:
         return None
-    if ago := AGO.fullmatch(text):
-        return datetime.now(UTC) - timedelta(seconds=int(ago[1]) * UNITS[ago[2]])
     try:
+        if ago := AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(seconds=int(ago[1]) * UNITS[ago[2]])
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise WrongField(f"{name}: {TIME}") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 async def _found(

@@ -45,7 +45,7 @@ def _found(row: ReactionRow, *, running: bool) -> list[tuple[str, str]]:
         ("away", "" if running else "no process of its service answers"),
         ("bad", "its circuit breaker is open" if row.breaker == "open" else ""),
         ("doubt", "its circuit breaker is half-open" if row.breaker == "half-open" else ""),
-        ("doubt", f"{row.failed_per_second:,.2f} attempts fail a second" if row.failed_per_second else ""),
+        ("doubt", "attempts failed in the last minute" if row.failed_per_second else ""),
         ("waits", _waiting(row.limit_waiting, "delivery", "deliveries", "for its rate limit")),
         ("doubt", _waiting(row.lag.pending, "delivery", "deliveries") if _is_behind(row) else ""),
         ("doubt", _waiting(row.dead_letters, "dead letter", "dead letters", "for a decision")),

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 STEP = re.compile(r"""\.?(?:(?P<name>[^.\[\]\s=!<>~'"]+)|\[(?P<number>\d+|\*)\]|\[(?P<quoted>"(?:[^"\\]|\\.)*")\])""")
-SIGN = re.compile(r"\s*(?P<sign>!=|<=|>=|=|<|>|~)\s*(?P<value>.*)", re.DOTALL)
+SIGN = re.compile(r"\s*(?P<sign>!=|<=|>=|==?|<|>|~)\s*(?P<value>.*)", re.DOTALL)
 SYNTAX = (
     'write a path, and what it shall be: items[*].sku = "mug", total_minor >= 1000, address.city ~ ville, '
     "or the path alone"
@@ -26,7 +26,8 @@ def _within(found: Any, wanted: Any) -> bool:
 
 
 SIGNS: MappingProxyType[str, Callable[[Any, Any], bool]] = MappingProxyType({
-    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "=": operator.eq, "==": operator.eq, "!=": operator.ne,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "~": _within,
 })  # fmt: skip
 

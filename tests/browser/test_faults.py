@@ -129,4 +129,6 @@ async def test_the_page_of_faults_is_accessible_and_fits(running: Demo, browsing
             page = await browsing.page(theme, size)
             await page.goto(f"{running.console_url}/faults")
             await require_accessible(page)
-            await require_no_sideways_scrolling(page)
+            for path in ("faults", "streams", "contracts/orders.placed"):
+                await page.goto(f"{running.console_url}/{path}")
+                await require_no_sideways_scrolling(page)

@@ -1,9 +1,11 @@
 """Who may see the mesh, who may change it, and that no other site can make a browser do it."""
 
 import hmac
+import re
 import time
 from base64 import b64encode
 from hashlib import sha256
+from html import escape
 
 import pytest
 
@@ -146,6 +148,40 @@ async def test_a_browser_logs_in_with_a_token_and_out_again(console_of: ConsoleO
     assert (await browser.get("/mesh")).status_code == 303
 
 
+@pytest.mark.parametrize(
+    ("to", "leads_to"),
+    [
+        ("/mesh/story?path=a%20%3D%201&in=letters", "/mesh/story?path=a%20%3D%201&in=letters"),
+        ("/mesh?at=2026-11-30T06:00:00Z", "/mesh?at=2026-11-30T06:00:00Z"),
+        ("/meshes", "/mesh"),
+        ("//evil.example/mesh", "/mesh"),
+        ("/mesh\nSet-Cookie: a=b", "/mesh"),
+    ],
+    ids=["search", "moment", "elsewhere", "other-site", "line"],
+)
+async def test_who_logs_in_comes_to_the_address_that_he_was_given(
+    console_of: ConsoleOf, to: str, leads_to: str
+) -> None:
+    browser = await console_of([tollgate()], token=OPERATOR)
+    if to == leads_to:
+        form = await browser.get(to, follow_redirects=True)
+        assert re.findall(r'name="to" value="([^"]+)"', form.text) == [escape(to)]
+    told = await browser.post("/mesh/login", data={"token": OPERATOR, "to": to})
+    assert told.headers["location"] == leads_to
+
+
+async def test_an_address_that_is_too_long_to_be_kept_leads_to_the_login(console_of: ConsoleOf) -> None:
+    browser = await console_of([tollgate()], token=OPERATOR)
+    assert (await browser.get(f"/mesh/story?path={'x' * 2_000}")).headers["location"] == "/mesh/login"
+
+
+async def test_who_may_not_act_is_told_why(console_of: ConsoleOf) -> None:
+    refused = await (await console_of([tollgate()], read_only="true")).post("/mesh/streams/pause")
+    assert (refused.status_code, "Do it in one without --read-only" in refused.text) == (403, True)
+    nobody = await (await console_of([tollgate()], proxies="10.0.0.0/8")).get("/mesh")
+    assert (nobody.status_code, "come by the address of the OIDC proxy" in nobody.text) == (401, True)
+
+
 async def test_every_answer_forbids_scripts_of_others(console_of: ConsoleOf) -> None:
     browser = await console_of([tollgate()])
     for path in ("/mesh", "/mesh/nothing"):
@@ -186,7 +222,7 @@ async def test_nobody_is_told_anything_before_he_logs_in(console_of: ConsoleOf) 
         "/mesh/streams/pause",
     ):
         answer = await browser.get(path)
-        assert answer.headers["location"] == "/mesh/login", (path, answer.status_code)
+        assert answer.headers["location"].partition("?")[0] == "/mesh/login", (path, answer.status_code)
     for name in ("../app.py", "..%2fapp.py", "%2e%2e/app.py", "console/../../app.py", "/etc/passwd"):
         assert (await browser.get(f"/assets/x/{name}")).status_code in (303, 307, 404)
 

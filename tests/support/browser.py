@@ -23,7 +23,9 @@ TOO_WIDE = """() => {
   const wide = [document.documentElement, ...all(".scroll")].filter(each => each.scrollWidth > each.clientWidth);
   const words = all("dl.facts dd").filter(each => each.innerText.length > 8);
   const narrow = words.filter(each => each.clientWidth && each.clientWidth < 64);
-  return [...wide, ...narrow].map(each => `${each.localName} ${each.className}: ${each.innerText.slice(0, 60)}`);
+  const cut = all("table.named [data-column]").filter(each => each.scrollHeight > each.clientHeight + 1);
+  const told = (each) => `${each.localName} ${each.className}: ${each.innerText.slice(0, 60)}`;
+  return [...wide, ...narrow, ...cut].map(told);
 }"""
 # Where the whole mesh runs on few cores, a page may take a while; a deadline, not a pause.
 DEADLINE_MS = 20_000
@@ -133,6 +135,7 @@ async def require_accessible(page: Page, rules: Mapping[str, Any] = RULES) -> No
 
 
 async def require_no_sideways_scrolling(page: Page) -> None:
-    """Everything fits the width: the page, its tables, and the words of its lists have room beside their names."""
+    """Everything fits the width: the page, its tables, and the words of its lists have room beside their names, and the
+    names in their rows."""
     found = await page.evaluate(TOO_WIDE)
     assert found == [], f"{page.url}: {found}"

@@ -6,7 +6,7 @@ import { localize, said, zone } from "../base/times.js";
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
 const footer = document.getElementById("zone");
-if (footer) footer.textContent = `Times are in ${zone}; in UTC under the pointer.`;
+if (footer) footer.textContent = zone === "UTC" ? "Times are in UTC." : `Times are in ${zone}; in UTC under the pointer.`;
 
 // Tables: where they have no room for their columns, each cell says which one it is of.
 function nameCells(within = document) {
@@ -106,7 +106,7 @@ function followMesh(address) {
 }
 
 // Rewinding: the address names the time that is shown; without one the page is live.
-const STEP_MS = 10_000, SPAN_MS = 900_000, ASK_MS = 100, RENEW_MS = 30_000;
+const STEP_MS = 10_000, MINUTE_MS = 60_000, SPAN_MS = 900_000, ASK_MS = 100, RENEW_MS = 30_000;
 function rewinding(mesh) {
   const part = document.getElementById("rewind");
   if (!part) return;
@@ -122,6 +122,7 @@ function rewinding(mesh) {
     mesh.hold();
     title.replaceChildren("At ", Object.assign(document.createElement("time"), { dateTime: named(moment), title: named(moment), textContent: said(moment) }));
     slider.value = Math.round((moment - now()) / 1000);
+    mark();
     clearTimeout(timer);
     timer = setTimeout(ask, ASK_MS);
   }
@@ -137,13 +138,21 @@ function rewinding(mesh) {
       document.getElementById("recorded").textContent = Object.entries(told.recorded).map(([name, count]) => `${name} ${count.toLocaleString("en")}`).join(", ") || "nothing is known";
     } catch { /* the console is away: the page says it */ }
   }
+  // What the server marks on a page of that time.
+  function mark() {
+    part.querySelector("#go-live").classList.add("first");
+    for (const minute of all("#minutes a", part)) {
+      const at = Date.parse(new URL(minute.href.baseVal, location.href).searchParams.get("at"));
+      minute.classList.toggle("here", Math.floor(at / MINUTE_MS) === Math.floor(moment / MINUTE_MS));
+    }
+  }
   const by = (ms) => to((moment || now()) + ms);
   slider.addEventListener("input", () => to(now() + slider.value * 1000));
   part.addEventListener("click", (event) => {
     const step = event.target.closest("[data-step]")?.dataset.step;
     if (!step) return;
     event.preventDefault();
-    by((step.startsWith("−") ? -1 : 1) * (step.endsWith("min") ? 60_000 : STEP_MS));
+    by((step.startsWith("−") ? -1 : 1) * (step.endsWith("min") ? MINUTE_MS : STEP_MS));
   });
   setInterval(async () => {
     if (document.hidden || part.querySelector("#minutes").contains(document.activeElement)) return;
@@ -152,6 +161,8 @@ function rewinding(mesh) {
       const fresh = page.getElementById("minutes");
       if (!fresh) return;
       part.querySelector("#minutes").replaceWith(fresh);
+      if (moment) mark();
+      else part.querySelector("#recorded").replaceWith(page.getElementById("recorded"));
       localize(fresh.parentNode);
     } catch { /* the console is away */ }
   }, RENEW_MS);

@@ -65,18 +65,19 @@ class Faults:
         return await self._process(name, action)
 
     async def _process(self, name: str, action: str) -> str:
+        what = _called(name)
         if action == "start" and name in self._held:
             await self._mesh.release(name)
             self._held.discard(name)
-            return f"{name} runs again."
+            return f"{what} runs again."
         if action == "stop" and name not in self._held:
             self._held.add(name)
             await self._mesh.hold(name)
-            return f"{name} is stopped."
+            return f"{what} is stopped."
         if action == "kill" and (pid := self._mesh.pid(name)):
             os.kill(pid, signal.SIGKILL)
-            return f"{name} is killed; it is started again at once."
-        return f"{name} is as you want it already."
+            return f"{what} is killed; it is started again at once."
+        return f"{what} is as you want it already."
 
     async def end(self) -> None:
         """Mend what the demo's files would keep broken."""
@@ -142,3 +143,8 @@ class Faults:
         await self._context.publisher.record(Message(OrderPlaced.type, json.dumps(body).encode(), {}))
         self._poisoned.append(order.order_id)
         return f"Order {order.order_id} asks for “two” pizzas: it is a dead letter by now."
+
+
+def _called(process: str) -> str:
+    """A process as the subject of a sentence."""
+    return "The mail server" if process == MAIL else f"The service {process}"

@@ -125,7 +125,8 @@ def headline(story: Story, *, over: bool) -> Headline:
     if "payments.captured" in story:
         sent = "notifications.receipt_sent" in story
         receipt = "The receipt is in your mail." if sent else "The receipt is on its way."
-        return Headline("good", where(story), receipt)
+        late = "It was too late to cancel the order: it is paid. " if "orders.cancellation_requested" in story else ""
+        return Headline("good", where(story), late + receipt)
     if "orders.confirmed" in story:
         return Headline("good", "Your order is promised.", "Its money is being taken.")
     if "orders.placed" in story:
