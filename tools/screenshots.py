@@ -16,7 +16,6 @@ SIZE: ViewportSize = {"width": 1280, "height": 860}
 LIFE_SIZE: ViewportSize = {"width": 1280, "height": 490}
 CONSOLE_SIZE: ViewportSize = {"width": 1360, "height": 900}
 FLOW_SIZE: ViewportSize = {"width": 1100, "height": 900}
-MARGIN = 24
 MASKS = """root => {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(root, "");
@@ -100,8 +99,8 @@ async def console(browser: Browser, url: str, order_id: str, theme: str, folder:
     await page.locator("[data-cell='delivery.dispatch|rate']", has_text=NOT_ZERO).first.wait_for(timeout=MESH_MS)
     await page.set_viewport_size(FLOW_SIZE)
     await page.locator("#warnings:not(:has(p))").wait_for(state="attached", timeout=MESH_MS)
-    end = await page.locator(".legend").evaluate("legend => legend.getBoundingClientRect().bottom + scrollY")
-    whole: FloatRect = {"x": 0, "y": 0, "width": FLOW_SIZE["width"], "height": end + MARGIN}
+    end = await page.locator("#figures-title").evaluate("title => title.getBoundingClientRect().top + scrollY")
+    whole: FloatRect = {"x": 0, "y": 0, "width": FLOW_SIZE["width"], "height": end}
     await page.screenshot(path=folder / f"flow-{theme}.png", animations="disabled", full_page=True, clip=whole)
     await page.set_viewport_size(CONSOLE_SIZE)
     await push(page, url, "10,000 orders: Stop")

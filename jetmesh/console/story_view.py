@@ -52,8 +52,9 @@ async def _story(request: Request, key: str) -> Response:
     events = await _events(desk, key, away)
     spans, note = await asyncio.to_thread(_spans, desk, key, events)
     effects, trouble = await effects_of(desk, key, events)
+    names = [service.name for service in desk.services]
     return desk.page(
-        request, "story.html", key=key, bars=bars(events, spans, effects), letters=await _letters(desk, events),
+        request, "story.html", key=key, bars=bars(events, spans, effects, names), letters=await _letters(desk, events),
         notes=[each for each in (note, trouble) if each],
         is_key=True, away=away, archived=sum(event.archived for event in events), events=events,
         traces=sorted({event.trace_id for event in events if event.trace_id})[:TRACES],

@@ -40,14 +40,22 @@ class Bar:
     """What was done outside, if the row is about that."""
 
 
-def bars(events: Sequence[StoryEvent], spans: Sequence[SpanRecord], effects: Sequence[SideEffect] = ()) -> list[Bar]:
-    """The rows of a story."""
+def bars(
+    events: Sequence[StoryEvent],
+    spans: Sequence[SpanRecord],
+    effects: Sequence[SideEffect] = (),
+    services: Sequence[str] = (),
+) -> list[Bar]:
+    """The rows of a story. Each of the services has the same colour in all stories."""
     rows = [*_with_effects(lines_of(events, spans), effects)]
     if not rows:
         return []
     lines = [line for line, _ in rows]
     scale = _Timescale(_moments(rows))
-    hues = {name: number % HUES + 1 for number, name in enumerate(dict.fromkeys(line.service for line in lines))}
+    hues = {
+        name: number % HUES + 1
+        for number, name in enumerate(dict.fromkeys([*services, *(line.service for line in lines)]))
+    }
     places = {name: (event.stream, event.sequence) for event in events for name in (event.type, event.id) if name}
     return [_bar(line, effect, scale, hues, places) for line, effect in rows]
 

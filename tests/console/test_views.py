@@ -109,6 +109,7 @@ def test_idle_time_takes_little_room_and_is_said() -> None:
     assert (first.pause, second.pause) == ("", "15 min")
     assert first.width > 400
     assert second.x - first.width < 100
+    assert (first.hue, bars(events, spans, (), ["b", "a"])[0].hue) == (1, 2)
     assert bars(events, []) != []
     assert bars([], []) == []
 
