@@ -1,5 +1,6 @@
 """`python -m benchmarks`: measure everything or a part, print one table, keep it as JSON, Markdown and a chart."""
 
+import gc
 import signal
 import sys
 import time
@@ -39,6 +40,7 @@ from benchmarks import (
     stored,
 )
 from benchmarks.figures import Row
+from benchmarks.processes import bytecode
 from benchmarks.progress import Missing, Step
 from benchmarks.scene import Shared
 from jetmesh.common import loop
@@ -67,10 +69,10 @@ ALONE: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "hop": lambda size, step: hop.run(size.messages, size.rounds, step),
     "newer-python": lambda size, step: runtimes.newer_python(size.messages, size.rounds // 2 + 1, step),
     "go": lambda size, step: runtimes.go(size.messages, size.rounds // 2 + 1, step),
-    "overload": lambda size, step: overload.run(6 * size.seconds, step),
-    "stored": lambda size, step: stored.run(size.orders // 10, size.stored, step),
+    "overload": lambda size, step: overload.run(7.5 * size.seconds, step),
+    "stored": lambda size, step: stored.run(size.orders // 20, size.rounds // 2 + 1, size.stored, step),
     "failing": lambda size, step: failing.run(3 * size.seconds, max(1, size.rounds // 4), step),
-    "replicas": lambda size, step: replicas.run(size.orders // 4, step),
+    "replicas": lambda size, step: replicas.run(size.orders // 2, step),
     "shop": lambda _, step: order_page.run(step),
     "chat": lambda size, step: chat.run(size.seconds, step),
 }
@@ -95,7 +97,7 @@ PARTS = (*ALONE, *SHARED)
 @click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
 @click.option("--messages", default=12_000, show_default=True, help="Messages of a hop.")
 @click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
-@click.option("--seconds", default=10.0, show_default=True, help="How long each rate lasts.")
+@click.option("--seconds", default=8.0, show_default=True, help="How long each rate lasts.")
 @click.option("--backlog", default=4_000, show_default=True, help="Orders that wait before the mesh starts.")
 @click.option("--stored", default=30_000, show_default=True, help="Orders that a mesh has stored already.")
 @click.option("--full", is_flag=True, help="A backlog of 100,000 orders, and 3,000,000 stored ones, as the goals say.")
@@ -109,7 +111,10 @@ def main(parts: tuple[str, ...], full: bool, brief: bool, write: bool, **size: A
     chosen = list(PARTS) if not parts or "all" in parts else list(parts)
     size |= FULL if full else BRIEF if brief else {}
     quiet.adopt_orphans()
-    course = loop.run(measure(chosen, Size(**size)))
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # as a service: it reads what whole meshes have recorded
+    with bytecode():
+        course = loop.run(measure(chosen, Size(**size)))
     rows = course.finished()
     report.write_json(RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json", rows)
     Console(width=None if sys.stdout.isatty() else report.WIDTH).print(report.table(rows))

@@ -28,6 +28,8 @@ PART = "console"
 ORDERS_A_SECOND = 10_000 / 60
 CROWD_SECONDS = 5.0
 VIEWERS = 100
+PAIRS_A_SECOND = 1.25
+"""Of windows with and without a viewer, for each second of the other measurements."""
 BROWSER = "chrom"
 """How the programs of Chromium begin, as the kernel names them."""
 
@@ -66,21 +68,20 @@ def part(seconds: float) -> Shared:
         looking = partial(_viewers, url)
         step("a viewer of a mesh at rest")
         share = await viewer.share_of_all_cores(running, looking, seconds / 2)
-        slowdowns = await viewer.slowdowns(running, looking, max(3, round(seconds / 2)), step)
+        dearer = await viewer.dearer(running, looking, max(3, round(PAIRS_A_SECOND * seconds)), step)
         running.processes.stop("console")
-        return _rows(first_ms, looked, crowd, share, slowdowns)
+        return _rows(first_ms, looked, crowd, share, dearer)
 
     return Shared(ours)
 
 
-def _rows(first_ms: float, looked: Share, crowd: Share, share: float, slowdowns: Sequence[float]) -> list[Row]:
+def _rows(first_ms: float, looked: Share, crowd: Share, share: float, dearer: Sequence[float]) -> list[Row]:
     load, memory = "10,000 orders a minute, with a viewer", max(looked.memory_bytes)
     heap, resident = looked.in_an_hour(looked.heap_bytes), looked.in_an_hour(looked.memory_bytes)
     browser = [
         Row(PART, f"{load}: the browser's share of a core", "Chromium", looked.browser, "%"),
         Row(PART, f"{load}: growth of the page's heap in an hour", "Chromium", heap / MEGABYTE, "MB"),
     ]
-    slowdown, interval = statistics.median(slowdowns), median_interval(slowdowns)
     return [
         Row(PART, "first view of the flow, from cold", "console", first_ms, "ms"),
         Row(PART, f"{load}: share of a core", "console", looked.console, "%", memory_bytes=memory),
@@ -89,8 +90,8 @@ def _rows(first_ms: float, looked: Share, crowd: Share, share: float, slowdowns:
         Row(PART, f"{VIEWERS} viewers: share of a core", "console", crowd.console, "%",
             memory_bytes=max(crowd.memory_bytes)),
         Row(PART, "a viewer of a mesh at rest: share of all cores", "services, broker and console", share, "%"),
-        Row(PART, "time of a busy mesh for the same, with a viewer", "× without", slowdown, "×",
-            spread=spread(interval)),
+        Row(PART, "CPU of a busy mesh for the same, with a viewer", "× without", statistics.median(dearer), "×",
+            spread=spread(median_interval(dearer))),
     ]  # fmt: skip
 
 

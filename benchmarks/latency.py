@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from benchmarks import workload
-from benchmarks.figures import Row, quantile
+from benchmarks.figures import Row, quantile, spread
 from benchmarks.meshes import MEASURED, Running
 from benchmarks.processes import cpu_seconds
 from benchmarks.progress import Step
@@ -16,8 +17,9 @@ from jetmesh.jetstream.clock import unix_nano
 from jetmesh.operate.load import Clicks, drive
 
 PART = "latency"
-WARM_UP_ORDERS = 300
+WARM_UP_ORDERS = 200
 RATES = (100.0, 1.0)
+WINDOWS, WINDOW_ORDERS_MIN = 5, 100
 COSTS = {"services": "cpu_micros", "the broker": "broker_cpu_micros"}
 FASTSTREAM = "FastStream, no mail"
 
@@ -99,9 +101,21 @@ def rows(part: str, what: str, ours: Paced, theirs: Paced) -> list[Row]:
     """Median and 99th percentile, ours and theirs."""
     found = []
     for name, share in (("p50", 0.5), ("p99", 0.99)):
-        mine, peer = quantile(ours.milliseconds, share), quantile(theirs.milliseconds, share)
+        mine, peer = windowed(ours.milliseconds, share), windowed(theirs.milliseconds, share)
         found += [
-            Row(part, f"{what}, {name}", "jetmesh", mine, "ms"),
-            Row(part, f"{what}, {name}", FASTSTREAM, peer, "ms", peer / mine),
+            Row(part, f"{what}, {name}", "jetmesh", median(mine), "ms", spread=_spread(mine)),
+            Row(part, f"{what}, {name}", FASTSTREAM, median(peer), "ms", median(peer) / median(mine), _spread(peer)),
         ]
     return found
+
+
+def windowed(milliseconds: Sequence[float], share: float) -> list[float]:
+    """The quantile of each of five windows that follow one another: their median is not that of a single stall, which
+    the spread shows. Of few orders, of all."""
+    windows = WINDOWS if len(milliseconds) >= WINDOWS * WINDOW_ORDERS_MIN else 1
+    size = len(milliseconds) // windows
+    return [quantile(milliseconds[number * size : (number + 1) * size], share) for number in range(windows)]
+
+
+def _spread(windows: Sequence[float]) -> float | None:
+    return spread(windows) if len(windows) > 1 else None

@@ -19,7 +19,7 @@ from benchmarks.meshes import Late
 from benchmarks.progress import Step
 
 PART = "shop"
-ORDERS = 10
+ORDERS = 8
 READY_SECONDS = 120.0
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 WATCHES = """() => {

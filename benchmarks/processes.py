@@ -4,26 +4,33 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 30.0
-NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+NO_BYTECODE, BYTECODE_FOLDER = "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"
+
+
+@contextmanager
+def bytecode() -> Iterator[None]:
+    """Every Python that is started in the block keeps the bytecode of what it loads in one folder, so that all but the
+    first start as an installed program does: a machine that keeps none compiles a thousand files at each start."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-bytecode-") as folder:
+        os.environ[BYTECODE_FOLDER] = folder
+        os.environ.pop(NO_BYTECODE, None)
+        yield
 
 
 class Processes:
-    """Python modules run as processes, by name; all are stopped at the end of the block, each by its own id.
-
-    They keep the bytecode of what they load in the folder, so that all but the first start as an installed program
-    does: a machine that keeps none would compile a thousand files of source at each start.
-    """
+    """Python modules run as processes, by name; all are stopped at the end of the block, each by its own id."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
-        self.environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode"), **environment}
-        self.environment.pop(NO_BYTECODE, None)
+        self.environment = {**os.environ, **environment}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:

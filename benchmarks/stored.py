@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from statistics import median
 from typing import NamedTuple, TypeAlias
 
 from benchmarks import bulk, meshes, servers, workload
-from benchmarks.figures import Row
+from benchmarks.figures import Row, spread
 from benchmarks.meshes import Running, until
-from benchmarks.processes import memory_bytes
+from benchmarks.processes import cpu_seconds, memory_bytes
 from benchmarks.progress import Step
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream import stream_reader
@@ -25,6 +26,8 @@ FEW, MANY = 10_000, 300_000
 """Measured on the way to more than that, too."""
 MODELS = 500
 """So many orders go through the mesh, to be copied."""
+CALM_SECONDS, CALM_SHARE = 1.0, 0.1
+"""It is calm again if for so long it takes at most so much of a core."""
 MODEL = "o-model-"
 """How their keys begin."""
 STREAMS = [service.stream for service in SERVICES if service.records]
@@ -39,6 +42,10 @@ class Cost(NamedTuple):
     broker: float
 
 
+Pair: TypeAlias = tuple[Cost, Cost]
+"""Beside few, and beside many."""
+
+
 class Rest(NamedTuple):
     """The broker with so many orders stored: what it holds in memory, and how long it takes to be there again."""
 
@@ -46,33 +53,59 @@ class Rest(NamedTuple):
     restart_seconds: float
 
 
-async def run(count: int, most: int, step: Step) -> list[Row]:
-    """The same number of orders on one mesh, beside ever more stored ones; in the end the broker is killed and comes
-    back."""
-    levels = [FEW, *(level for level in (MANY,) if level < most), most]
-    async with meshes.ours() as running:
-        step("orders to copy")
-        await running.take(list(workload.good_orders("model", MODELS, running.skus)))
-        copied = {stream: await models(running, stream) for stream in STREAMS}
-        costs: dict[int, Cost] = {}
+async def run(count: int, rounds: int, most: int, step: Step) -> list[Row]:
+    """The same orders beside few stored ones and beside ever more, on two meshes by turns; in the end the broker that
+    holds most is killed and comes back."""
+    levels = [*(level for level in (MANY,) if level < most), most]
+    async with meshes.ours() as few, meshes.ours() as many:
+        step(f"storing {FEW:,} orders")
+        await _store(few, await _models(few), already=0, stored=FEW)
+        copied = await _models(many)
+        pairs: dict[int, list[Pair]] = {}
         for already, stored in zip([0, *levels], levels, strict=False):
             step(f"storing {stored:,} orders")
-            await _store(running, copied, already=already, stored=stored)
-            step(f"{count:,} orders beside {stored:,} stored ones")
-            costs[stored] = await _cost(running, f"beside-{stored}", count)
+            await _store(many, copied, already=already, stored=stored)
+            await _calm(many)
+            step(f"{count:,} orders beside {FEW:,} and beside {stored:,} stored ones, {rounds} times")
+            pairs[stored] = [await _pair(few, many, f"beside-{stored}-{number}", count) for number in range(rounds)]
         step("the broker's memory and restart")
-        rested = await rest(running)
-    rows = [row for who in Cost._fields for row in _rows(who, count, {n: getattr(c, who) for n, c in costs.items()})]
-    return [*rows, *_broker_rows(most, rested)]
+        few.processes.stop(*few.processes)
+        rested = await rest(many)
+    return [*(row for who in Cost._fields for row in _rows(who, count, pairs)), *_broker_rows(most, rested)]
 
 
-def _rows(who: str, count: int, costs: Mapping[int, float]) -> list[Row]:
+async def _models(running: Running) -> Models:
+    """The stories of orders that went through the mesh, to be copied."""
+    await running.take(list(workload.good_orders("model", MODELS, running.skus)))
+    return {stream: await models(running, stream) for stream in STREAMS}
+
+
+async def _calm(running: Running) -> None:
+    """Until the broker has done what the copies left for it to do."""
+
+    async def is_calm() -> int:
+        before = cpu_seconds(running.broker.pid)
+        await asyncio.sleep(CALM_SECONDS)
+        return int(cpu_seconds(running.broker.pid) - before <= CALM_SHARE * CALM_SECONDS)
+
+    await until(is_calm, 1, "calm broker")
+
+
+async def _pair(few: Running, many: Running, name: str, count: int) -> Pair:
+    """What an order takes on each, one after the other."""
+    return await _cost(few, name, count), await _cost(many, name, count)
+
+
+def _rows(who: str, count: int, pairs: Mapping[int, Sequence[Pair]]) -> Iterator[Row]:
+    """The medians, and of each level the median of its pairs' ratios."""
     what = f"CPU of an order, {who}, beside {{:,}} stored (bursts of {count:,})"
-    few, *more = costs.items()
-    return [
-        Row(PART, what.format(few[0]), "jetmesh", few[1], "µs"),
-        *(Row(PART, what.format(stored), "jetmesh", cost, "µs", cost / few[1]) for stored, cost in more),
-    ]
+    costs = {stored: [[getattr(cost, who) for cost in side] for side in zip(*found, strict=True)]
+             for stored, found in pairs.items()}  # fmt: skip
+    few = [cost for less, _ in costs.values() for cost in less]
+    yield Row(PART, what.format(FEW), "jetmesh", median(few), "µs", spread=spread(few))
+    for stored, (less, more) in costs.items():
+        ratio = median(after / before for before, after in zip(less, more, strict=True))
+        yield Row(PART, what.format(stored), "jetmesh", median(more), "µs", ratio, spread(more))
 
 
 def _broker_rows(most: int, rest: Rest) -> list[Row]:

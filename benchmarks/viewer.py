@@ -3,11 +3,9 @@ another while the mesh is busy, and at rest."""
 
 import asyncio
 import os
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
-from statistics import linear_regression
 from typing import TypeAlias
 
 from benchmarks import meshes, workload
@@ -17,10 +15,10 @@ from benchmarks.progress import Step
 from jetmesh.jetstream.api import request
 from jetmesh.operate.load import publish_all
 
-SAMPLES, SAMPLE_SECONDS = 30, 0.1
-"""Of a window. The console reads four times in so long while somebody looks."""
-SETTLING_SECONDS = 0.5
-BUSY_SECONDS = 3.0
+WINDOW_SECONDS = 1.0
+"""The console reads once or twice in so long while somebody looks."""
+SETTLING_SECONDS = 0.3
+BUSY_SECONDS, FEED_SECONDS = 2.0, 0.1
 WAITING, DELIVERIES = 3_000, 10
 """Deliveries that wait while the mesh is busy, mails among them; and those of an order."""
 ORDERS_MAX = 10_000_000
@@ -29,21 +27,22 @@ Looking: TypeAlias = Callable[[int], AbstractAsyncContextManager[None]]
 """So many viewers look for the block."""
 
 
-async def slowdowns(running: Running, looking: Looking, pairs: int, step: Step) -> list[float]:
-    """How many times as long the busy mesh takes for the same with a viewer, of each pair of neighbouring windows;
-    every other pair begins with the viewer."""
+async def dearer(running: Running, looking: Looking, pairs: int, step: Step) -> list[float]:
+    """How many times as much of the processor an event takes with a viewer while the mesh is busy, of each pair of
+    neighbouring windows; every other pair begins with the viewer. Services, broker and console count: where all cores
+    are used up, what they take for the same is how long it lasts, and their rate alone differs by more."""
     found = []
     async with asyncio.TaskGroup() as group:
         feeding = group.create_task(_feed(running))
         await asyncio.sleep(BUSY_SECONDS)
         for number in range(pairs):
             step(f"a busy mesh with and without a viewer, pair {number + 1} of {pairs}")
-            rates = {}
+            costs = {}
             for viewers in (0, 1) if number % 2 == 0 else (1, 0):
                 async with looking(viewers):
                     await asyncio.sleep(SETTLING_SECONDS)
-                    rates[viewers] = await _rate(running)
-            found.append(rates[0] / rates[1])
+                    costs[viewers] = await _cost(running)
+            found.append(costs[1] / costs[0])
         feeding.cancel()
     await running.drained()
     return found
@@ -67,18 +66,14 @@ async def _feed(running: Running) -> None:
     while True:
         wanted = max(0, WAITING - await running.waiting()) // DELIVERIES
         await publish_all(running.client, islice(orders, wanted))
-        await asyncio.sleep(SAMPLE_SECONDS)
+        await asyncio.sleep(FEED_SECONDS)
 
 
-async def _rate(running: Running) -> float:
-    """Events a second, by all samples of a window: they are recorded in batches, so that the first and the last sample
-    alone would tell too little."""
-    moments, counts = [], []
-    for _ in range(SAMPLES):
-        counts.append(await _recorded(running))
-        moments.append(time.perf_counter())
-        await asyncio.sleep(SAMPLE_SECONDS)
-    return linear_regression(moments, counts).slope
+async def _cost(running: Running) -> float:
+    """Seconds of the processor for an event, in a window."""
+    events, used = await _recorded(running), _used(running)
+    await asyncio.sleep(WINDOW_SECONDS)
+    return (_used(running) - used) / (await _recorded(running) - events)
 
 
 async def _recorded(running: Running) -> int:

@@ -18,7 +18,7 @@ from jetmesh.jetstream.api import request
 from jetmesh.jetstream.clock import unix_nano
 from jetmesh.jetstream.delivery import Position, RawDelivery, id_of_place
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.headers import Jetmesh
+from jetmesh.jetstream.headers import Jetmesh, encode_headers
 from jetmesh.jetstream.subject import is_marker
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.open_work import delayed
@@ -274,8 +274,8 @@ def _together(kept: Iterable[Fact], archived: Iterable[Fact]) -> list[Fact]:
 
 def fact_of(types: Mapping[str, EventType], stream: str, message: Stored) -> Fact:
     """What a message is, read as the services read it; `wrong` says why they could not."""
-    at = unix_nano(message.time)
-    delivery = RawDelivery(message.subject, message.headers, message.data, "", stream, message.sequence, 1, at / 1e9)
+    at, headers = unix_nano(message.time), encode_headers(message.headers)
+    delivery = RawDelivery(message.subject, headers, message.data, "", stream, message.sequence, 1, at / 1e9)
     try:
         envelope, wrong = decode_envelope(delivery), ""
     except BrokenContract as broken:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import chart, report
+from benchmarks import chart, latency, report
 from benchmarks.figures import Figure, Row, median, median_interval, quantile, spread
 from benchmarks.quiet import Snapshot, disturbances, snapshot
 
@@ -35,6 +35,14 @@ def test_the_median_of_a_sample_lies_in_an_interval_that_no_distribution_is_assu
     assert median_interval(range(15, 0, -1)) == (4, 12)
     assert median_interval([3.0, 1.0, 9.0, 2.0, 5.0, 7.0]) == (1.0, 9.0)
     assert median_interval([2.0]) == (2.0, 2.0)
+
+
+def test_one_stall_is_in_the_spread_of_the_windows_and_not_in_their_median() -> None:
+    calm = [10.0] * 99 + [20.0]
+    assert latency.windowed(calm * 5, 1.0) == [20.0] * 5
+    stalled = [*calm * 2, *[500.0] * 10, *calm[10:], *calm * 2]
+    assert latency.windowed(stalled, 1.0) == [20.0, 20.0, 500.0, 20.0, 20.0]
+    assert latency.windowed(calm, 1.0) == [20.0]
 
 
 def test_the_table_goes_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
