@@ -1,13 +1,13 @@
 """A local SMTP server that keeps every mail in SQLite, for the demo and the tests."""
 
 import asyncio
-import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
-from email.policy import default
+from email.parser import HeaderParser
+from email.policy import compat32, default
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,8 @@ from jetmesh.sql import usable
 from jetmesh_shop.reference.conversation import Conversation
 
 NOWHERE = ".invalid"
+HEADERS = HeaderParser(policy=compat32)
+"""`default` reads what values mean, which takes seven times as long."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS mails (
@@ -46,8 +48,7 @@ class Store:
 
     def keep(self, recipients: list[str], raw: bytes) -> None:
         """Store the mail, once for each recipient."""
-        head = raw.partition(b"\r\n\r\n")[0]
-        message_id, subject = (header(name, head) for name in (b"Message-ID", b"Subject"))
+        message_id, subject = headers(raw.partition(b"\r\n\r\n")[0], "Message-ID", "Subject")
         at = datetime.now(UTC).isoformat()
         with self._db:
             for recipient in recipients:
@@ -62,11 +63,10 @@ class Store:
         self._db.close()
 
 
-def header(name: bytes, head: bytes) -> str:
-    """The value of a header in one line, as it was sent; empty where there is none. (`email.parser` reads all of them,
-    which takes it a tenth of what a mail takes.)"""
-    found = re.search(rb"^%b:(.*(?:\n[ \t].*)*)" % name, head, re.IGNORECASE | re.MULTILINE)
-    return " ".join(found[1].decode(errors="replace").split()) if found else ""
+def headers(head: bytes, *names: str) -> list[str]:
+    """The values of these headers, each in one line, as they were sent; empty where there is none."""
+    found = HEADERS.parsestr(head.decode(errors="replace"))
+    return [" ".join(found.get(name, "").split()) for name in names]
 
 
 class Keeper:
