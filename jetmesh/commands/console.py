@@ -63,7 +63,7 @@ def console(app: str, state: StateFolder, archive: Path | None, monitor: str, **
     )
 
     def ready(url: str) -> None:
-        say(f"The console of {target.found} is at {url}; Ctrl-C ends it.")
+        say(f"The console is at {url}; Ctrl-C ends it. It shows {target.found}.")
 
     loop.run(run(services, Link(target.settings), settings, places, added, ready))
 
