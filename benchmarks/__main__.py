@@ -67,7 +67,7 @@ class Size:
 
 ALONE: Mapping[str, Callable[[Size, Step], Awaitable[list[Row]]]] = {
     "hop": lambda size, step: hop.run(size.messages, size.rounds, step),
-    "newer-python": lambda size, step: runtimes.newer_python(size.messages, size.rounds // 2 + 1, step),
+    "newer-python": lambda size, step: runtimes.newer_python(size.messages, max(1, size.rounds // 2), step),
     "go": lambda size, step: runtimes.go(size.messages, size.rounds // 2 + 1, step),
     "overload": lambda size, step: overload.run(7.5 * size.seconds, step),
     "stored": lambda size, step: stored.run(size.orders // 20, size.rounds // 2 + 1, size.stored, step),
@@ -95,7 +95,7 @@ PARTS = (*ALONE, *SHARED)
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "all"]))
 @click.option("--rounds", default=5, show_default=True, help="Alternating rounds of a hop.")
-@click.option("--messages", default=12_000, show_default=True, help="Messages of a hop.")
+@click.option("--messages", default=10_000, show_default=True, help="Messages of a hop.")
 @click.option("--orders", default=10_000, show_default=True, help="Orders of a mesh.")
 @click.option("--seconds", default=8.0, show_default=True, help="How long each rate lasts.")
 @click.option("--backlog", default=4_000, show_default=True, help="Orders that wait before the mesh starts.")

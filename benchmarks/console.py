@@ -26,7 +26,7 @@ from jetmesh.operate.load import drive
 
 PART = "console"
 ORDERS_A_SECOND = 10_000 / 60
-CROWD_SECONDS = 5.0
+CROWD_SECONDS = 3.0
 VIEWERS = 100
 PAIRS_A_SECOND = 1.25
 """Of windows with and without a viewer, for each second of the other measurements."""

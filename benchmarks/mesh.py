@@ -21,7 +21,7 @@ PART = "mesh"
 TRACES_LOOKED_AT = 300
 EXPORT_SECONDS_MAX = 15.0
 POLL_SECONDS = 0.5
-PEER_SHARE = 4
+PEER_SHARE = 5
 """The burst that FastStream gets too has so many times fewer orders: it is slow, and its rate steady by then."""
 
 
@@ -37,7 +37,7 @@ class Bursts:
 
 
 def part(count: int) -> Shared:
-    """A burst, and one of a quarter as many orders without mail, on our mesh and on FastStream's."""
+    """A burst, and one of a fifth as many orders without mail, on our mesh and on FastStream's."""
 
     async def ours(running: Running, step: Step) -> Bursts:
         step(f"{count:,} orders, five services")

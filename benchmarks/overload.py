@@ -31,7 +31,7 @@ NEIGHBOURS = 100
 WAITED_FOR = tuple(name for name in meshes.NAMES if name not in NOBODY_WAITS_FOR)
 AFTERWARDS = tuple(name for name in meshes.NAMES if name in NOBODY_WAITS_FOR)
 MAIL = "mail"
-LASTS = {"before": 1 / 6, "overload": 1.0, "after": 1 / 2}
+LASTS = {"before": 1 / 6, "overload": 1.0, "after": 1 / 3}
 """How long each phase is, beside the overload."""
 
 Latencies = Mapping[str, float]

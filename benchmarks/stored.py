@@ -59,8 +59,8 @@ async def run(count: int, rounds: int, most: int, step: Step) -> list[Row]:
     levels = [*(level for level in (MANY,) if level < most), most]
     async with meshes.ours() as few, meshes.ours() as many:
         step(f"storing {FEW:,} orders")
-        await _store(few, await _models(few), already=0, stored=FEW)
-        copied = await _models(many)
+        copied = await _models(few)
+        await _store(few, copied, already=0, stored=FEW)
         pairs: dict[int, list[Pair]] = {}
         for already, stored in zip([0, *levels], levels, strict=False):
             step(f"storing {stored:,} orders")
