@@ -3,18 +3,21 @@
 A broker that syncs before it acknowledges (`sync_interval: always`) writes one message at a time, or one atomic batch
 (ADR-50). With few messages under way each goes alone, and at once; messages that queue behind them go as a batch. None
 is held back to fill a batch. Each message keeps the guard of its own story; if one guard fails, the whole batch is
-refused and its members go alone.
+refused and its members go alone. A broker that stores one message as quickly as a member of a batch (`store_pace.py`)
+gets each alone.
 """
 
 import asyncio
+import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from jetmesh.failure import Permanent, Unavailable
 from jetmesh.jetstream.message import Message, Refused
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.store_pace import RUN, StorePace
 
 ALONE_MAX = 16
 """Messages of one stream that may be under way on their own."""
@@ -23,6 +26,8 @@ BATCH_MIN = 32
 BATCH_MAX = 512
 BATCHES_MAX = 2
 """One is written while the next is collected: a longer wait makes the next one larger, and so cheaper per message."""
+PACE_SECONDS = 1.0
+"""How long the pace at which a stream is stored is not looked at again, where batches were faster."""
 
 Lane: TypeAlias = Callable[[str], str]
 Waiting = tuple[Message, "asyncio.Future[int | None]"]
@@ -35,6 +40,12 @@ class Group:
     alone: int = 0
     batches: int = 0
     waiting: deque[Waiting] = field(default_factory=deque)
+    is_quick: bool = False
+    """Whether the broker stores each message alone as quickly as in a batch."""
+    last: int = 0
+    run: int = 0
+    """So many stand in a row up to the sequence `last`, each recorded alone while others were under way."""
+    looked_at: float = -PACE_SECONDS
 
 
 def entity_lane(subject: str) -> str:
@@ -45,18 +56,31 @@ def entity_lane(subject: str) -> str:
 class GroupCommit:
     """Wraps a publisher: records each message alone or in a batch, whichever is faster.
 
-    `lane` says which subjects may go into one batch: those of one stream.
+    `lane` says which subjects may go into one batch: those of one stream. With a `pace` it names the stream.
     """
 
-    def __init__(self, publisher: Publisher, lane: Lane = entity_lane) -> None:
+    def __init__(self, publisher: Publisher, lane: Lane = entity_lane, pace: StorePace | None = None) -> None:
         self._record, self._record_all, self._lane = publisher.record, publisher.record_all, lane
+        self._pace = pace
         self._groups: dict[str, Group] = defaultdict(Group)
         self._tasks: set[asyncio.Task[Any]] = set()
+        if pace:
+            pace.connection.on_reconnected(self._forget)
+
+    def _forget(self) -> None:
+        """Another broker answers, or the same with other settings: find out again how quickly it stores."""
+        for group in self._groups.values():
+            group.is_quick, group.run, group.looked_at = False, 0, -PACE_SECONDS
 
     async def record(self, message: Message) -> int:
         """Store the message under its guard; returns its sequence. Raises the errors of `Publisher.record`."""
-        group = self._groups[self._lane(message.subject)]
+        lane = self._lane(message.subject)
+        group = self._groups[lane]
+        if group.is_quick:
+            return await self._record(message)
         if group.alone < ALONE_MAX and not group.waiting:
+            if not group.alone:
+                group.run = 0
             group.alone += 1
         else:
             turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
@@ -66,11 +90,31 @@ class GroupCommit:
             if sequence is not None:
                 return sequence
         try:
-            return await self._record(message)
+            sequence = await self._record(message)
         finally:
             group.alone -= 1
             if group.waiting:
                 self._go_on(group)
+        if self._pace:
+            self._note(self._pace, lane, group, sequence)
+        return sequence
+
+    def _note(self, pace: StorePace, stream: str, group: Group, sequence: int) -> None:
+        """In a burst look at how quickly the messages up to this one were stored."""
+        group.run = group.run + 1 if sequence == group.last + 1 else 1
+        group.last = sequence
+        if group.run < RUN or not group.batches:
+            return
+        now = time.monotonic()
+        if now > group.looked_at + PACE_SECONDS:
+            group.looked_at = now
+            self._start(self._look(pace, stream, group))
+
+    async def _look(self, pace: StorePace, stream: str, group: Group) -> None:
+        group.is_quick = await pace.is_quick(stream, group.last)
+        if group.is_quick:
+            self._release(group, group.waiting)
+            group.waiting.clear()
 
     def _go_on(self, group: Group) -> None:
         """Send a batch if enough messages wait for one, else single messages."""
@@ -79,15 +123,15 @@ class GroupCommit:
                 if group.batches >= BATCHES_MAX:
                     return
                 if batch := _taken(group.waiting):
-                    self._start(group, batch)
+                    group.batches += 1
+                    self._start(self._together(group, batch))
             elif group.alone < ALONE_MAX:
                 self._release(group, [group.waiting.popleft()])
             else:
                 return
 
-    def _start(self, group: Group, batch: list[Waiting]) -> None:
-        group.batches += 1
-        task = asyncio.get_running_loop().create_task(self._together(group, batch))
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

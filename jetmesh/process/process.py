@@ -111,7 +111,7 @@ async def serve(
     begun = asyncio.Event()
 
     async def live() -> None:
-        lane = partitions.lane(settings.split.get(service.stream, 1))
+        lane = partitions.lane([service], settings.split)
         async with connect(settings, observed, f"jetmesh-{service.name}", health.waiting, lane) as mesh:
             runner = Runner(mesh, service, everyone)
             health.begins(runner)

@@ -17,6 +17,7 @@ from jetmesh.jetstream.group_commit import GroupCommit, Lane, entity_lane
 from jetmesh.jetstream.in_flight import InFlight
 from jetmesh.jetstream.micro import Responder
 from jetmesh.jetstream.publisher import Publisher
+from jetmesh.jetstream.store_pace import StorePace
 from jetmesh.jetstream.subject import story_subject
 from jetmesh.jetstream.tenant import Tenant
 from jetmesh.jetstream.transport import Transport
@@ -163,10 +164,10 @@ class Context:
 
 @asynccontextmanager
 async def connect(
-    settings: Settings, telemetry: Telemetry, name: str, waiting: OnWaiting | None = None, lane: Lane = entity_lane
+    settings: Settings, telemetry: Telemetry, name: str, waiting: OnWaiting | None = None, lane: Lane | None = None
 ) -> AsyncIterator[Context]:
     """Connect to the broker, retrying for `connect_seconds`; `waiting` gets the reason why it takes so long, and `lane`
-    says which subjects are of one stream.
+    names the stream of a subject.
 
     Raises:
         ConnectionError: no server let us in; the text names the address and what to try.
@@ -193,7 +194,7 @@ async def context_on(
     settings: Settings,
     telemetry: Telemetry,
     public: Transport | None = None,
-    lane: Lane = entity_lane,
+    lane: Lane | None = None,
 ) -> AsyncIterator[Context]:
     """What runs on a connection, real or simulated, from the return on to the end of the block."""
     if settings.tenant:
@@ -201,8 +202,9 @@ async def context_on(
         public = Tenant(public, settings.tenant) if public else None
     is_own = settings.api_prefix == API_PREFIX
     publisher = Publisher(connection)
-    group_commit = GroupCommit(publisher, lane)
     direct_get = PartitionedDirectGet(connection, settings.split) if settings.split else DirectGet(connection)
+    pace = StorePace(connection, direct_get) if lane else None
+    group_commit = GroupCommit(publisher, lane or entity_lane, pace)
     context = Context(
         settings=settings,
         connection=connection,

@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from jetmesh.event import entity_of
 from jetmesh.jetstream.direct_get import EACH, DirectGet, Stored
 from jetmesh.jetstream.subject import key_in
 from jetmesh.jetstream.transport import Transport
+from jetmesh.service import Service
 
 Partitions = Mapping[str, int]
 """The number of partitions of each stream that is split, by the name of the whole stream."""
@@ -69,12 +71,14 @@ def _mappings(entity: str, count: int) -> Iterable[tuple[str, str]]:
     yield f"{entity}.*.*.*", f"{to}.{{{{wildcard(3)}}}}"
 
 
-def lane(count: int) -> Callable[[str], str]:
-    """Groups subjects by the stream that stores them: an atomic batch is of one stream."""
+def lane(services: Iterable[Service], partitions: Partitions) -> Callable[[str], str]:
+    """Names the stream that stores a subject of these services: an atomic batch is of one stream."""
+    streams = {entity_of(event): service.stream for service in services for event in service.records}
 
     def of(subject: str) -> str:
         entity = subject.partition(".")[0]
-        return f"{entity}.{partition_of(key_in(subject), count)}" if count > 1 else entity
+        stream = streams.get(entity, entity)
+        return name_for(stream, key_in(subject), partitions) if partitions else stream
 
     return of
 

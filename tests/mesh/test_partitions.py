@@ -101,7 +101,7 @@ def begins(key: str) -> Message:
 async def test_a_batch_is_of_one_partition(connection: Connection) -> None:
     await apply(connection, topology(SERVICES, split=SPLIT))
     publisher, _ = await started(connection)
-    in_lanes = GroupCommit(publisher, lane(SPLIT["ORDERS"]))
+    in_lanes = GroupCommit(publisher, lane(SERVICES, SPLIT))
     await asyncio.gather(*(in_lanes.record(begins(f"o-{number}")) for number in range(500)))
     assert publisher.refused == 0
     together = GroupCommit(publisher, lambda subject: "all together")

@@ -228,7 +228,8 @@ async def story(mesh: OrderMesh) -> None:
 
 @contextmanager
 def batches_of(least: int) -> Iterator[None]:
-    """Group commit from so many waiting messages on: a simulated burst is small."""
+    """Group commit from so many waiting messages on: a simulated burst is small. With the usual number each message
+    goes alone, as in a burst where the broker stores quickly."""
     before = group_commit.ALONE_MAX, group_commit.BATCH_MIN
     group_commit.ALONE_MAX, group_commit.BATCH_MIN = (1, least) if least < before[1] else before
     try:

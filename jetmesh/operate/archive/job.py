@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from jetmesh.common.terminal import Say
-from jetmesh.event import INTAKE, entity_of
+from jetmesh.event import INTAKE
 from jetmesh.jetstream.api import request
 from jetmesh.jetstream.direct_get import PATIENT_SECONDS, DirectGet
 from jetmesh.jetstream.group_commit import GroupCommit
 from jetmesh.jetstream.publisher import Publisher
-from jetmesh.jetstream.subject import Subject, covers, is_marker
+from jetmesh.jetstream.subject import covers, is_marker
 from jetmesh.jetstream.transport import Transport
 from jetmesh.operate.archive.marker import forget, mark_ended
 from jetmesh.operate.archive.open_work import OpenWork, open_work
@@ -51,7 +51,7 @@ class Job:
         """`forget_before`: markers older than this are removed as well; None: they stay for ever."""
         self._publisher = Publisher(connection)
         self._direct_get = DirectGet(connection, PATIENT_SECONDS)
-        self._group_commit = GroupCommit(self._publisher, _lane(services, split))
+        self._group_commit = GroupCommit(self._publisher, partitions.lane(services, split))
         self._forget_before = forget_before
         self._connection, self._archive, self._progress = connection, archive, progress
         self._services = [service for service in services if service.records]
@@ -211,13 +211,6 @@ class Job:
             report = self._report.of(purging.stream)
             report.purged += await purging.purge(self._connection)
             self._progress(f"{purging.stream}: {report.purged:,} messages purged")
-
-
-def _lane(services: Sequence[Service], split: Partitions) -> Callable[[str], str]:
-    """Which markers one atomic batch may hold: those of one stream."""
-    counts = {entity_of(event): split.get(service.stream, 1) for service in services for event in service.records}
-    lanes = {entity: partitions.lane(count) for entity, count in counts.items()}
-    return lambda subject: lanes[Subject.parse(subject).entity](subject)
 
 
 def _events(story: Sequence[Row]) -> list[Row]:
