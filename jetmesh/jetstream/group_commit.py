@@ -72,12 +72,14 @@ class GroupCommit:
         for group in self._groups.values():
             group.is_quick, group.run, group.looked_at = False, 0, -PACE_SECONDS
 
-    async def record(self, message: Message) -> int:
+    def record(self, message: Message) -> Coroutine[Any, Any, int]:
         """Store the message under its guard; returns its sequence. Raises the errors of `Publisher.record`."""
         lane = self._lane(message.subject)
         group = self._groups[lane]
-        if group.is_quick:
-            return await self._record(message)
+        return self._record(message) if group.is_quick else self._in_turn(lane, group, message)
+
+    async def _in_turn(self, lane: str, group: Group, message: Message) -> int:
+        """Record it alone if few are under way, else with those that wait."""
         if group.alone < ALONE_MAX and not group.waiting:
             if not group.alone:
                 group.run = 0

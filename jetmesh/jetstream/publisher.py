@@ -106,8 +106,8 @@ class Publisher:
         """Stop; callers that wait get Unknown."""
         self._inbox.stop()
 
-    async def record(self, message: Message, *, limited: bool = True) -> int:
-        """Store one message; its sequence in the stream.
+    async def record(self, message: Message, *, limited: bool = True, block: bytes = b"") -> int:
+        """Store one message; its sequence in the stream. `block` is its header block, where that is encoded already.
 
         Raises:
             Refused: the guard did not hold.
@@ -116,8 +116,18 @@ class Publisher:
             TooLarge: it is more than the broker or the stream takes.
             Permanent: the message can never be stored.
         """
-        headers = message.encoded(limited=limited)
-        return self._sequence(message.subject, await self._ask(message.subject, message.data, headers))
+        subject, headers = message.subject, block or message.encoded(limited=limited)
+        while len(self._inbox) >= WINDOW:
+            await self._room()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        reply = self._inbox.open((subject, answer))
+        try:
+            self._connection.send(subject, message.data, reply=reply, headers=headers)
+            return self._sequence(subject, await answer)
+        finally:
+            self._inbox.close(reply)
+            if self._waiting:
+                self._let_in()
 
     async def last_sequence(self, guarded: str, subject: str) -> int:
         """The last sequence on `guarded`, as the stream's leader knows it: a story may be read from a replica that
@@ -166,21 +176,7 @@ class Publisher:
                 self._connection.limits.require(message.subject, len(block), len(message.data))
         for message, block in zip(messages[:-1], blocks[:-1], strict=True):
             self._connection.send(message.subject, message.data, headers=block)
-        subject, data = messages[-1].subject, messages[-1].data
-        return self._sequence(subject, await self._ask(subject, data, blocks[-1]))
-
-    async def _ask(self, subject: str, data: bytes, headers: bytes) -> bytes:
-        while len(self._inbox) >= WINDOW:
-            await self._room()
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        reply = self._inbox.open((subject, answer))
-        try:
-            self._connection.send(subject, data, reply=reply, headers=headers)
-            return await answer
-        finally:
-            self._inbox.close(reply)
-            if self._waiting:
-                self._let_in()
+        return await self.record(messages[-1], block=blocks[-1])
 
     async def _room(self) -> None:
         """Wait until one of the open answers arrives."""

@@ -179,7 +179,7 @@ async def test_an_edit_that_was_cut_off_is_done_again_and_recorded_once(
 
     record = Publisher.record
 
-    async def killed(publisher: Publisher, message: Message, **more: bool) -> int:
+    async def killed(publisher: Publisher, message: Message, **more: Any) -> int:
         if message.data == body:
             raise asyncio.CancelledError
         return await record(publisher, message, **more)

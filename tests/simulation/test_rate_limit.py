@@ -18,10 +18,10 @@ def test_a_bundle_that_is_counted_twice_is_caught(monkeypatch: pytest.MonkeyPatc
     """Written without its guard: two replicas take the same bundle."""
     record = Publisher.record
 
-    async def careless(self: Publisher, message: Message, *, limited: bool = True) -> int:
+    async def careless(self: Publisher, message: Message, *, limited: bool = True, block: bytes = b"") -> int:
         if message.subject.startswith("limits."):
             message.guard = None
-        return await record(self, message, limited=limited)
+        return await record(self, message, limited=limited, block=block)
 
     monkeypatch.setattr(Publisher, "record", careless)
     assert "the limit lets in" in first_wrong(LimitedMesh, SEEDS)
