@@ -90,6 +90,12 @@ def attempts_of(store: Path | None, letter: DeadLetter, key: str) -> SeenAttempt
     return _seen(store, look)
 
 
+def last_attempts(spans: Iterable[SpanRecord]) -> dict[tuple[str, tuple[str, int]], SeenAttempt]:
+    """The newest attempt of each reaction at each message."""
+    ordered = sorted((span for span in spans if _whose(span)), key=lambda span: span.start_unix_nano)
+    return {(_whose(span), _place(span)): _attempt(span) for span in ordered}
+
+
 def _seen(store: Path | None, look: Callable[[Traces], Iterator[SeenAttempt]]) -> SeenAttempts:
     """What is found where the traces are, or why there is nothing."""
     try:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from jetmesh.common import lenient
 from jetmesh.console.attempts import attempts_at
 from jetmesh.console.desk import Desk, desk_of
-from jetmesh.console.state import cells
+from jetmesh.console.state import warnings
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request as ask
 from jetmesh.jetstream.direct_get import Stored
@@ -26,7 +26,7 @@ from jetmesh.topology.streams import Consumer, ConsumerKind, topology
 
 SHOWN = 20
 TRACED = 30
-"""Of how many of the newest deliveries the attempts are looked for."""
+"""Of how many of the newest deliveries, and of the oldest that are not settled, the attempts are looked for."""
 WORST = 5
 LOOKED_AT = 500
 """How far back a stream is looked through for the last deliveries."""
@@ -74,14 +74,17 @@ async def reaction(request: Request) -> Response:
     )
     deliveries = sorted((each for some in lists for each in some), key=lambda each: each.message.time, reverse=True)
     attempts = await asyncio.to_thread(
-        attempts_at, desk.places.traces, found, [(each.stream, each.message) for each in deliveries[:TRACED]]
+        attempts_at, desk.places.traces, found, [(each.stream, each.message) for each in deliveries]
     )
     whose = f"{found.service}.{found.name}"
-    known = cells(await desk.watch.now()).get(whose, {})
+    overview = await desk.watch.now()
+    known = desk.watch.told(overview)["cells"].get(whose, {})
+    said = warnings(overview, discreet=not desk.sees_bodies(request))
+    why = next((each for each in said if found.needed and f" {found.service}/{found.needed} " in each), "")
     waiting = await _waiting(desk, found)
     return desk.page(
         request, "reaction.html", reaction=found, whose=whose, durables=durables, deliveries=deliveries[:SHOWN],
-        known=known, waiting=waiting, attempts=attempts, traced=min(TRACED, len(deliveries)), worst=WORST,
+        known=known, waiting=waiting, attempts=attempts, traced=len(deliveries), worst=WORST, why=why,
     )  # fmt: skip
 
 
@@ -105,15 +108,22 @@ async def _durables(desk: Desk, reaction: Reaction) -> list[DurableState]:
 
 
 async def _deliveries(desk: Desk, durable: DurableState) -> list[LastDelivery]:
-    """The newest messages of a durable, whether or not they were handled."""
-    context, stream = desk.link.context, durable.consumer.stream
-    info = await ask(context.connection, f"STREAM.INFO.{stream}")
-    last = info["state"]["last_seq"] if info else 0
-    found: list[Stored] = []
+    """The newest messages of a durable, whether or not they were handled, and the oldest that are not settled."""
+    stream, info = durable.consumer.stream, durable.info
+    state = await ask(desk.link.context.connection, f"STREAM.INFO.{stream}")
+    last, found = state["state"]["last_seq"] if state else 0, list[Stored]()
     if last:
-        page = await context.direct_get.page(stream, ">", max(1, last - LOOKED_AT + 1), LOOKED_AT)
-        found = [m for m in page.messages if any(covers(s, m.subject) for s in durable.consumer.subjects)]
-    return [_delivery(stream, message, durable.info) for message in found[-TRACED:]]
+        found = (await _of(desk, durable, max(1, last - LOOKED_AT + 1)))[-TRACED:]
+    if found and info["num_ack_pending"] and durable.consumer.kind is ConsumerKind.WORK:
+        oldest = await _of(desk, durable, info["ack_floor"]["stream_seq"] + 1)
+        found = [*(each for each in oldest[:TRACED] if each.sequence < found[0].sequence), *found]
+    return [_delivery(stream, message, info) for message in found]
+
+
+async def _of(desk: Desk, durable: DurableState, first: int) -> list[Stored]:
+    """The messages of a durable among those that follow in its stream."""
+    page = await desk.link.context.direct_get.page(durable.consumer.stream, ">", first, LOOKED_AT)
+    return [m for m in page.messages if any(covers(s, m.subject) for s in durable.consumer.subjects)]
 
 
 def _delivery(stream: str, message: Stored, info: dict[str, Any]) -> LastDelivery:

@@ -15,6 +15,7 @@ from jetmesh.console.body import ShownBody
 from jetmesh.console.contracts_view import described, fields_of
 from jetmesh.console.desk import Desk, desk_of
 from jetmesh.console.effects import KeyStory, SideEffect
+from jetmesh.console.unhandled import unhandled
 from jetmesh.console.waterfall import bars
 from jetmesh.event import INTAKE
 from jetmesh.jetstream.api import request as ask
@@ -56,7 +57,8 @@ async def _story(request: Request, key: str) -> Response:
     return desk.page(
         request, "story.html", key=key, bars=bars(events, spans, effects, names), letters=await _letters(desk, events),
         notes=[each for each in (note, trouble) if each],
-        is_key=True, away=away, archived=sum(event.archived for event in events), events=events,
+        unhandled=await unhandled(desk, events, spans), is_key=True, away=away,
+        archived=sum(event.archived for event in events), events=events,
         traces=sorted({event.trace_id for event in events if event.trace_id})[:TRACES],
     )  # fmt: skip
 
@@ -134,6 +136,8 @@ async def message(request: Request) -> Response:
     stream, sequence = request.path_params["stream"], request.path_params["sequence"]
     if stream not in {INTAKE, *search_view.read_streams(desk)}:
         raise HTTPException(404, f"The app has no stream {stream}, and reads none of this name.")
+    if await ask(desk.link.context.connection, f"STREAM.INFO.{stream}") is None:
+        raise HTTPException(404, f"The stream {stream} is not on the broker: run `jetmesh topology apply`.")
     found, is_archived = await stored_at(desk, stream, sequence)
     if found is None:
         raise HTTPException(404, f"{stream} has no message {sequence}, and the archive has none; it may be removed.")

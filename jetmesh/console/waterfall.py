@@ -148,8 +148,10 @@ class _Timescale:
         return round((place + time - start) * WIDTH / self._whole)
 
     def pause_before(self, time: int) -> str:
-        """How long nothing happened before it, if that is long; said once."""
-        return self._pauses.pop(time, "")
+        """How long nothing happened before the busy time that it is in, if that is long; said once, at the row of it
+        that is shown first."""
+        start = next((part[0] for part in reversed(self._parts) if part[0] <= time), 0)
+        return self._pauses.pop(start, "")
 
 
 def _together(intervals: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

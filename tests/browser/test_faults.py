@@ -35,6 +35,13 @@ async def at_rest(page: Page, running: Demo) -> None:
     await page.get_by_text("The audit is clean").wait_for(timeout=WHOLE_MS)
 
 
+async def until_told(page: Page, address: str, words: str) -> None:
+    """A page says so, as soon as it is known."""
+    await page.goto(address)
+    while words not in str(await page.locator("main").text_content()):
+        await page.reload()
+
+
 async def bought(page: Page, running: Demo) -> None:
     await page.goto(running.url)
     await choose(page, "cola")
@@ -49,6 +56,9 @@ async def test_orders_wait_while_the_bank_is_closed_and_then_all_are_confirmed(
     await bought(customer, running)
     await state_in_flow(page, running, "payments.authorize", "circuit breaker is (open|half-open)")
     assert await customer.locator("#step-payments-authorize-authorized.done").count() == 0
+    await until_told(page, f"{running.console_url}/reactions/payments/authorize", "the bank is closed")
+    order_id = customer.url.rpartition("/")[2]
+    await until_told(page, f"{running.console_url}/story?key={order_id}", "payments.authorize has orders.placed: it")
     await act(page, running, "Bank: Open it")
     await until_complete(customer)
     assert await customer.locator("h1").inner_text() == "Delivered. Enjoy it!"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from jetmesh.console.effects import KeyStory, SideEffect, SideEffects
-from jetmesh.console.waterfall import WIDTH, bars
+from jetmesh.console.waterfall import WIDTH, _Timescale, bars
 from jetmesh.operate.key_history import StoryEvent
 from jetmesh.operate.span_record import SpanRecord
 from jetmesh.testing import LocalMesh, MeshOf
@@ -59,6 +59,12 @@ def test_a_hold_reaches_to_its_end_and_what_is_idle_meanwhile_takes_little_room(
     event, held, last = bars([PAID, later], [], [hold])
     assert (held.x, held.x + held.width, held.duration) == (event.x, WIDTH, "60 min")
     assert last.pause == "60 min"
+
+
+def test_a_pause_stands_before_the_row_of_the_time_after_it_that_is_shown_first() -> None:
+    second = 10**9
+    scale = _Timescale([(0, second), (60 * second, 62 * second)])
+    assert [scale.pause_before(at * second) for at in (0, 61, 60)] == ["", "59.0 s", ""]
 
 
 async def _car(mesh_of: MeshOf, console_of: ConsoleOf, effects: SideEffects) -> tuple[LocalMesh, httpx.AsyncClient]:

@@ -1,5 +1,6 @@
 """A reaction is paused in the browser until a time of one's own choice, and the page warns of it while it rests."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,11 +9,11 @@ import pytest
 from playwright.async_api import Page
 
 from jetmesh.jetstream.api import request
-from jetmesh.testing import LocalMesh, MeshOf
+from jetmesh.testing import LocalMesh, MeshOf, until
 from tests.console.conftest import ConsoleOf
 from tests.console.forms import send
 from tests.support.browser import Browsing
-from tests.support.tollgate import Bank, Gate, tollgate
+from tests.support.tollgate import Bank, CarArrived, Gate, TollPaid, tollgate
 
 PAUSE = "/mesh/streams/pause"
 
@@ -39,6 +40,21 @@ async def test_a_pause_lasts_until_the_time_that_was_chosen(mesh_of: MeshOf, con
     page = (await send(browser, "/mesh/streams", PAUSE, reaction="tolls.charge", length="until it is resumed")).text
     assert "rests until it is resumed" in page
     assert "It goes on by itself then" not in page
+
+
+async def test_a_story_says_who_has_not_handled_it_and_why(mesh_of: MeshOf, console_of: ConsoleOf) -> None:
+    mesh, browser = await _tolls(mesh_of, console_of)
+    await send(browser, "/mesh/streams", PAUSE, reaction="tolls.charge", length="1 hour")
+    await mesh.record(CarArrived(plate="car-1"))
+    story = re.compile(r"tolls\.charge</a> has cars\.arrived: it waits to be delivered; paused")
+    assert story.search((await browser.get("/mesh/story?key=car-1")).text)
+    await send(browser, "/mesh/streams", "/mesh/streams/resume", reaction="tolls.charge")
+    await mesh.recorded(TollPaid, "car-1")
+
+    async def is_handled() -> bool:
+        return "Not handled yet" not in (await browser.get("/mesh/story?key=car-1")).text
+
+    await until(is_handled)
 
 
 WRONG = {
