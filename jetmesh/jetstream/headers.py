@@ -27,6 +27,7 @@ class Nats:
     BATCH_COMMIT = "Nats-Batch-Commit"
     SCHEDULE = "Nats-Schedule"
     SCHEDULE_TARGET = "Nats-Schedule-Target"
+    SCHEDULE_ROLLUP = "Nats-Schedule-Rollup"
     SCHEDULE_SOURCE = "Nats-Schedule-Source"
     SCHEDULE_TIME_ZONE = "Nats-Schedule-Time-Zone"
     SCHEDULE_NEXT = "Nats-Schedule-Next"

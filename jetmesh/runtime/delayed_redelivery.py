@@ -58,17 +58,19 @@ def due_at(timer: Stored) -> float:
     return lenient.moment(at).timestamp() if kind == "@at" else math.inf
 
 
-async def schedule_again(publisher: Publisher, timer: Stored) -> None:
-    """Let a timer be due now.
+async def schedule_again(publisher: Publisher, message: Stored) -> None:
+    """Let a timer, or what came of one, be due now; in the stream it takes the place of what came before.
 
     Raises:
         Refused: it has come, or is scheduled again already.
         Unavailable: the broker does not take it now.
     """
-    headers = {name: said for name, said in timer.headers.items() if not name.startswith("Nats-")}
-    headers |= _schedule(publisher.clock.utc(), timer.headers[Nats.SCHEDULE_TARGET])
-    guard = Guard(timer.subject, timer.sequence)
-    await publisher.record(Message(timer.subject, timer.data, headers, guard), limited=False)
+    place = message.subject.partition(".")[2]
+    subject = timer(place)
+    headers = {name: said for name, said in message.headers.items() if not name.startswith("Nats-")}
+    headers |= _schedule(publisher.clock.utc(), due(place)) | {Nats.SCHEDULE_ROLLUP: "sub"}
+    guard = Guard(subject, message.sequence if message.subject == subject else 0)
+    await publisher.record(Message(subject, message.data, headers, guard), limited=False)
 
 
 def _schedule(at: datetime, target: str) -> Headers:

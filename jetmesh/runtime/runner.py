@@ -31,6 +31,7 @@ from jetmesh.runtime.worker import Worker
 from jetmesh.runtime.workers import worker_of
 from jetmesh.service import Service
 from jetmesh.topology import provision
+from jetmesh.topology.names import timers_of
 from jetmesh.topology.streams import Consumer, consumers_of, reacts_singly
 
 log = logging.getLogger("jetmesh.runner")
@@ -126,7 +127,7 @@ class Runner:
         self._ticker = asyncio.create_task(self._tick(), name=f"{self.service.name}-ticker")
         if reacts_singly(self.service):
             scheduled = [worker.make_up for worker in self.workers.values() if isinstance(worker, Scheduled)]
-            overdue = Overdue(self.context, self.service, scheduled)
+            overdue = Overdue(self.context, self.service, self._settled, scheduled)
             self._looking = asyncio.create_task(overdue.keep(), name=f"{self.service.name}-overdue")
 
     async def stop(self) -> bool:
@@ -232,6 +233,11 @@ class Runner:
             if (pull.stream, pull.durable) == place:
                 pull.obey(info["config"])
                 self._continuity.compare(pull, info)
+
+    def _settled(self) -> int:
+        """Up to where all delayed redeliveries that came are settled, as the durable said when it was looked at."""
+        info = self.durables.infos.get((timers_of(self.service.stream), f"{self.service.name}-due"))
+        return int(info["ack_floor"]["stream_seq"]) if info else 0
 
     def _renewed(self, pull: Pull) -> None:
         """A stream that was made anew has no schedules."""

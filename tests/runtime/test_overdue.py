@@ -5,13 +5,16 @@ import signal
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from jetmesh import Unavailable
+from jetmesh.jetstream import api
 from jetmesh.runtime import overdue, scheduled
+from jetmesh.runtime.runner import Runner
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
 from tests.support.jobs import Asked, Finished, work
 from tests.support.ledger import closing
@@ -70,6 +73,52 @@ async def test_a_delayed_redelivery_comes_though_the_broker_has_forgotten_it(
     await mesh.settled()
     assert attempts == ["j-1", "j-1"]
     assert "the broker owed timers.work.finish.JOBS.1" in caplog.text
+
+
+async def test_what_stays_behind_all_that_is_settled_comes_again_in_its_own_place(
+    mesh_of: MeshOf, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runner, "_settled", lambda _: FAR)
+    service, attempts = work(), list[str]()
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """Depends on something that is down at first."""
+        attempts.append(asked.job_id)
+        if len(attempts) == 1:
+            raise Unavailable("down", 2.5)
+        return Finished(job_id=asked.job_id)
+
+    mesh = await mesh_of(service)
+    await paused(mesh, minutes=1)
+    await mesh.record(Asked(job_id="j-1"))
+    await mesh.until(lambda: "the broker owed due.work.finish.JOBS.1" in caplog.text)
+    await mesh.until(partial(came_twice, mesh))
+    assert list((await due(mesh)).values()) == [1]
+    await paused(mesh, minutes=0)
+    await mesh.recorded(Finished, "j-1")
+    await mesh.settled()
+    assert attempts == ["j-1", "j-1"]
+
+
+async def due(mesh: LocalMesh) -> dict[str, int]:
+    """What has come, and is there: the messages on each subject."""
+    wanted = {"subjects_filter": "due.>"}
+    found = await api.request(mesh.context.connection, "STREAM.INFO.WORK_TIMERS", wanted, strict=True)
+    return dict(found["state"].get("subjects") or {})
+
+
+async def came_twice(mesh: LocalMesh) -> bool:
+    """Whether a timer was stored at least twice, and what came of each: four messages."""
+    found = await api.request(mesh.context.connection, "STREAM.INFO.WORK_TIMERS", strict=True)
+    return int(found["state"]["last_seq"]) >= 4 and bool(await due(mesh))
+
+
+async def paused(mesh: LocalMesh, minutes: int) -> None:
+    """Pause what comes back, or let it go on."""
+    until = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+    call = "CONSUMER.PAUSE.WORK_TIMERS.work-due"
+    await api.request(mesh.context.connection, call, {"pause_until": until}, strict=True)
 
 
 async def test_a_tick_comes_though_the_broker_has_forgotten_the_schedule(
