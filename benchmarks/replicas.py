@@ -25,15 +25,10 @@ FAR_AWAY = "2100-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """How many orders a second, and the CPU microseconds of one, by process."""
+    """How many orders a second, and the CPU microseconds of one, by process, with what is done for it afterwards."""
 
     rate: float
     cpu_micros: Mapping[str, float]
-
-    @property
-    def cores(self) -> float:
-        """How many were in use."""
-        return self.rate * sum(self.cpu_micros.values()) / 1e6
 
 
 async def run(count: int, step: Step) -> list[Row]:
@@ -53,8 +48,6 @@ def _rows(what: str, alone: Drained, together: Drained) -> list[Row]:
         *(Row(PART, f"{what}: CPU of a message, {name}", who, micros, "µs", ratio)
           for name, before in alone.cpu_micros.items()
           for who, micros, ratio in ((one, before, None), (two, cpu[name], cpu[name] / before))),
-        *(Row(PART, f"{what}: cores in use, of {os.cpu_count()}", who, drained.cores, "")
-          for who, drained in ((one, alone), (two, together))),
     ]  # fmt: skip
 
 
