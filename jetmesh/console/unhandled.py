@@ -9,8 +9,11 @@ from jetmesh.console.attempts import SeenAttempt, last_attempts
 from jetmesh.console.desk import Desk
 from jetmesh.console.state import cells
 from jetmesh.jetstream.api import request as ask
+from jetmesh.jetstream.subject import covers
 from jetmesh.operate.key_history import StoryEvent
 from jetmesh.operate.span_record import SpanRecord
+from jetmesh.service import Service
+from jetmesh.topology.partitions import Partitions
 from jetmesh.topology.streams import Consumer, ConsumerKind, topology
 
 SHOWN = 20
@@ -28,14 +31,14 @@ class Unhandled:
 async def unhandled(desk: Desk, events: Sequence[StoryEvent], spans: Sequence[SpanRecord]) -> list[Unhandled]:
     """The deliveries of these events that are not handled, the oldest first. Of one that is in flight the spans alone
     tell whether it was settled before an earlier one."""
-    readers = _readers(desk, events)
+    taking = readers(desk.services, desk.link.context.settings.split, events)
     infos = await asyncio.gather(
-        *(ask(desk.link.context.connection, f"CONSUMER.INFO.{each.stream}.{each.durable}") for each in readers)
+        *(ask(desk.link.context.connection, f"CONSUMER.INFO.{each.stream}.{each.durable}") for each in taking)
     )
     tried = last_attempts(spans)
     found = [
         Unhandled(consumer.whose, event, words)
-        for (consumer, taken), info in zip(readers.items(), infos, strict=True)
+        for (consumer, taken), info in zip(taking.items(), infos, strict=True)
         if info
         for event in taken
         if (
@@ -45,20 +48,24 @@ async def unhandled(desk: Desk, events: Sequence[StoryEvent], spans: Sequence[Sp
     return await _with_states(desk, sorted(found, key=lambda each: each.event.time)[:SHOWN])
 
 
-def _readers(desk: Desk, events: Sequence[StoryEvent]) -> dict[Consumer, list[StoryEvent]]:
-    """The durables of reactions that take some of these events."""
-    takes = {
-        (reaction.service, reaction.name): {event.type for event in reaction.events}
-        for service in desk.services
-        for reaction in service.reactions
-    }
+def readers(
+    services: Sequence[Service], split: Partitions, events: Sequence[StoryEvent]
+) -> dict[Consumer, list[StoryEvent]]:
+    """The durables of reactions that take some of these events from their streams. What a reaction takes from outside
+    comes by the intake."""
     found: dict[Consumer, list[StoryEvent]] = {}
-    for consumer in topology(desk.services, split=desk.link.context.settings.split).consumers:
-        types = takes.get((consumer.service, consumer.reaction), set())
-        mine = [event for event in events if event.stream == consumer.stream and event.type in types]
-        if mine and consumer.kind is ConsumerKind.WORK:
-            found[consumer] = [event for event in mine if not event.archived]
+    for consumer in topology(services, split=split).consumers:
+        if consumer.reaction and consumer.kind is ConsumerKind.WORK:
+            mine = [event for event in events if not event.archived and _takes(consumer, event)]
+            found |= {consumer: mine} if mine else {}
     return found
+
+
+def _takes(consumer: Consumer, event: StoryEvent) -> bool:
+    subjects = (f"{event.type}.*", f"{event.type}.*.*")
+    return event.stream == consumer.stream and any(
+        covers(pattern, subject) for pattern in consumer.subjects for subject in subjects
+    )
 
 
 def _words(info: Mapping[str, Any], event: StoryEvent, last: SeenAttempt | None, *, known: bool) -> str:
