@@ -1,6 +1,5 @@
 """`python -m benchmarks`: measure everything or a part, print one table, keep it as JSON, Markdown and a chart."""
 
-import gc
 import signal
 import sys
 import time
@@ -44,6 +43,7 @@ from benchmarks.processes import bytecode
 from benchmarks.progress import Missing, Step
 from benchmarks.scene import Shared
 from jetmesh.common import loop
+from jetmesh.common.garbage import collect_seldom
 
 FULL = {"backlog": 100_000, "stored": 3_000_000}
 BRIEF = {"rounds": 2, "messages": 6_000, "orders": 4_000, "seconds": 5.0, "backlog": 2_000, "stored": 11_000}
@@ -111,8 +111,7 @@ def main(parts: tuple[str, ...], full: bool, brief: bool, write: bool, **size: A
     chosen = list(PARTS) if not parts or "all" in parts else list(parts)
     size |= FULL if full else BRIEF if brief else {}
     quiet.adopt_orphans()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)  # as a service: it reads what whole meshes have recorded
+    collect_seldom()  # it reads what whole meshes have recorded
     with bytecode():
         course = loop.run(measure(chosen, Size(**size)))
     rows = course.finished()

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from jetmesh.common import lenient
 from jetmesh.console.attempts import attempts_at
 from jetmesh.console.desk import Desk, desk_of
-from jetmesh.console.state import warnings
+from jetmesh.console.state import cells, warnings
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import request as ask
 from jetmesh.jetstream.direct_get import Stored
@@ -78,7 +78,7 @@ async def reaction(request: Request) -> Response:
     )
     whose = f"{found.service}.{found.name}"
     overview = await desk.watch.now()
-    known = desk.watch.told(overview)["cells"].get(whose, {})
+    known = cells(overview).get(whose, {})
     said = warnings(overview, discreet=not desk.sees_bodies(request))
     why = next((each for each in said if found.needed and f" {found.service}/{found.needed} " in each), "")
     waiting = await _waiting(desk, found)

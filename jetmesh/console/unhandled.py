@@ -53,19 +53,17 @@ def readers(
 ) -> dict[Consumer, list[StoryEvent]]:
     """The durables of reactions that take some of these events from their streams. What a reaction takes from outside
     comes by the intake."""
-    found: dict[Consumer, list[StoryEvent]] = {}
-    for consumer in topology(services, split=split).consumers:
-        if consumer.reaction and consumer.kind is ConsumerKind.WORK:
-            mine = [event for event in events if not event.archived and _takes(consumer, event)]
-            found |= {consumer: mine} if mine else {}
-    return found
+    consumers = topology(services, split=split).consumers
+    work = [each for each in consumers if each.reaction and each.kind is ConsumerKind.WORK]
+    mine = {each: [event for event in events if _takes(each, event)] for each in work}
+    return {each: taken for each, taken in mine.items() if taken}
 
 
 def _takes(consumer: Consumer, event: StoryEvent) -> bool:
+    if event.archived or event.stream != consumer.stream:
+        return False
     subjects = (f"{event.type}.*", f"{event.type}.*.*")
-    return event.stream == consumer.stream and any(
-        covers(pattern, subject) for pattern in consumer.subjects for subject in subjects
-    )
+    return any(covers(pattern, subject) for pattern in consumer.subjects for subject in subjects)
 
 
 def _words(info: Mapping[str, Any], event: StoryEvent, last: SeenAttempt | None, *, known: bool) -> str:

@@ -102,6 +102,11 @@ def decode_headers(raw: bytes) -> Headers:
         return {name: value.strip() for name, colon, value in lines if colon}
 
 
+def as_published(headers: Mapping[str, str]) -> Headers:
+    """The headers of a stored message without those that the server reads or adds."""
+    return {name: value for name, value in headers.items() if not name.startswith("Nats-")}
+
+
 def foreign(headers: Mapping[str, str]) -> Headers:
     """The headers that a publisher may choose. `Nats-` and `Jetmesh-` headers are the broker's and the runtime's, and
     are trusted only on subjects to which no one else may publish."""

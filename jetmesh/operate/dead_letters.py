@@ -18,7 +18,7 @@ from jetmesh.failure import Unavailable
 from jetmesh.jetstream.api import delete_message
 from jetmesh.jetstream.delivery import derived_id
 from jetmesh.jetstream.direct_get import NobodyAnswers, Stored, reading
-from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, foreign
+from jetmesh.jetstream.headers import TRACEPARENT, Headers, Jetmesh, as_published, foreign
 from jetmesh.jetstream.leader_get import last_message
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
@@ -35,7 +35,6 @@ from jetmesh.operate.operator_log import (
     Entry,
     OperatorLog,
     entry_of,
-    kept_headers,
 )
 from jetmesh.operate.replay import Unfit
 from jetmesh.runtime.origin import origin_of
@@ -322,7 +321,7 @@ class DeadLetters:
 
     async def discard(self, letter: DeadLetter, note: str = "", batch_id: str = "") -> int:
         """Remove a letter; the log keeps the reason, and what is needed to bring it back. The sequence of the entry."""
-        headers = kept_headers(letter.headers)
+        headers = as_published(letter.headers)
         # Log first, then delete: a crash in between leaves a logged letter, never a deletion without an entry.
         entry = await self._write(letter, DISCARDED, note=note, batch_id=batch_id, headers=headers)
         await self._delete(letter)

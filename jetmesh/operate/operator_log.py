@@ -13,7 +13,6 @@ from enum import StrEnum
 from pydantic import TypeAdapter, ValidationError
 
 from jetmesh.cloudevents import now
-from jetmesh.jetstream.headers import Headers
 from jetmesh.jetstream.message import Guard, Message
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.operate.pausing import is_for_good
@@ -149,8 +148,3 @@ def entry_of(data: bytes) -> Entry | None:
         return _ENTRY.validate_json(data)
     except ValidationError:
         return None
-
-
-def kept_headers(headers: Headers) -> Headers:
-    """The headers of a letter without those that the server adds."""
-    return {name: value for name, value in headers.items() if not name.startswith("Nats-")}

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import importlib
 import logging
 import signal
@@ -12,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from jetmesh.common import loop
+from jetmesh.common.garbage import collect_seldom
 from jetmesh.common.tasks import cancelled
 from jetmesh.failure import Unavailable
 from jetmesh.jetstream.errors import ApiError
@@ -153,7 +153,7 @@ async def _work(runner: Runner, health: Health, begun: asyncio.Event, stopping: 
         declared = endpoints(mesh, runner.service, dependencies)
         announced = await micro.answer(mesh, runner.service, health, partial(report, runner), declared)
         running = [asyncio.create_task(_keep(each), name=each.name) for each in (*runner.kept, *mesh.background)]
-        _collect_seldom()
+        collect_seldom()
         await _until_up(mesh.background, health, stopping, running)
         health.ready()
         log.info("%s is ready: %s", runner.service.name, ", ".join(r.name for r in runner.service.reactions))
@@ -203,15 +203,6 @@ async def _first(events: Sequence[asyncio.Event], tasks: Sequence["asyncio.Task[
     finally:
         for one in waiting:
             one.cancel()
-
-
-def _collect_seldom() -> None:
-    """Freeze what is loaded and collect garbage seldom: with its defaults it takes a fifth of a busy process, while
-    deliveries leave few cycles. To collect the oldest generation first would hold up the first deliveries by 30 to 50
-    ms, and finds next to nothing in what was loaded."""
-    gc.collect(1)
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 @asynccontextmanager

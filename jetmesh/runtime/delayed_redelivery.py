@@ -11,7 +11,7 @@ from datetime import datetime
 from jetmesh.common import lenient
 from jetmesh.jetstream.delivery import RawDelivery
 from jetmesh.jetstream.direct_get import Stored
-from jetmesh.jetstream.headers import Headers, Jetmesh, Nats, foreign
+from jetmesh.jetstream.headers import Headers, Jetmesh, Nats, as_published, foreign
 from jetmesh.jetstream.message import Guard, Message, Refused
 from jetmesh.jetstream.publisher import Publisher
 from jetmesh.runtime.origin import of
@@ -67,9 +67,9 @@ async def schedule_again(publisher: Publisher, message: Stored) -> None:
     """
     place = message.subject.partition(".")[2]
     subject = timer(place)
-    headers = {name: said for name, said in message.headers.items() if not name.startswith("Nats-")}
-    headers |= _schedule(publisher.clock.utc(), due(place)) | {Nats.SCHEDULE_ROLLUP: "sub"}
+    again = _schedule(publisher.clock.utc(), due(place)) | {Nats.SCHEDULE_ROLLUP: "sub"}
     guard = Guard(subject, message.sequence if message.subject == subject else 0)
+    headers = as_published(message.headers) | again
     await publisher.record(Message(subject, message.data, headers, guard), limited=False)
 
 

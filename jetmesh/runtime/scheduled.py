@@ -23,14 +23,13 @@ from jetmesh.reaction import DeclarationError
 from jetmesh.runtime.binding import Binding
 from jetmesh.runtime.delayed_redelivery import delay
 from jetmesh.runtime.one_by_one import OneByOne
+from jetmesh.runtime.overdue import OVERDUE_SECONDS
 from jetmesh.schedule import Tick, tick_id
 from jetmesh.topology.names import handed_out, schedule, timers_of, wakes
 
 IN_TIME_SECONDS = 60.0
 """A time that is handed out later than this is missed."""
 AGAIN_SECONDS = 1.0
-OVERDUE_SECONDS = 20.0
-"""How late a wake-up may be."""
 
 
 class Scheduled:

@@ -7,7 +7,6 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider
 
-from jetmesh import Unavailable
 from jetmesh.failure import Retry
 from jetmesh.jetstream import api
 from jetmesh.jetstream.clock import BrokerClock
@@ -22,7 +21,7 @@ from jetmesh.service import Service
 from jetmesh.telemetry.spans import Telemetry
 from jetmesh.testing import LocalMesh, MeshOf, until
 from jetmesh.topology import provision
-from tests.support.jobs import Asked, Failed, Finished, work
+from tests.support.jobs import Asked, Failed, Finished, finishing_at_last, work
 
 HOUR = 3_600.0
 real_time = time.time
@@ -78,17 +77,7 @@ async def test_a_deadline_that_is_due_by_the_brokers_clock_is_kept(mesh_of: Mesh
 
 @pytest.mark.usefixtures("ahead")
 async def test_what_is_set_aside_comes_back_by_the_brokers_clock(mesh_of: MeshOf) -> None:
-    service, tries = work(), list[str]()
-
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Somebody wants a job done: do it, the second time."""
-        tries.append(asked.job_id)
-        if len(tries) == 1:
-            raise Unavailable("not yet", 2.5)
-        return Finished(job_id=asked.job_id)
-
-    mesh = await mesh_of(service)
+    mesh = await mesh_of(finishing_at_last([], 2.5))
     await mesh.record(Asked(job_id="j-1"))
     await mesh.recorded(Finished, "j-1")
 

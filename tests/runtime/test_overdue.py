@@ -16,7 +16,7 @@ from jetmesh.jetstream import api
 from jetmesh.runtime import overdue, scheduled
 from jetmesh.runtime.runner import Runner
 from jetmesh.testing import Broker, LocalMesh, MeshOf, until
-from tests.support.jobs import Asked, Finished, work
+from tests.support.jobs import Asked, Finished, finishing_at_last
 from tests.support.ledger import closing
 
 FAR = 1 << 40
@@ -54,16 +54,8 @@ def write_no_times(folder: Path) -> None:
 async def test_a_delayed_redelivery_comes_though_the_broker_has_forgotten_it(
     mesh_of: MeshOf, nats_broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service, attempts = work(), list[str]()
-
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Depends on something that is down at first."""
-        attempts.append(asked.job_id)
-        if len(attempts) == 1:
-            raise Unavailable("down", 3.0)
-        return Finished(job_id=asked.job_id)
-
+    attempts: list[str] = []
+    service = finishing_at_last(attempts, 3.0)
     mesh = await mesh_of(service)
     await mesh.start(service)
     await mesh.record(Asked(job_id="j-1"))
@@ -79,16 +71,8 @@ async def test_what_stays_behind_all_that_is_settled_comes_again_in_its_own_plac
     mesh_of: MeshOf, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Runner, "_settled", lambda _: FAR)
-    service, attempts = work(), list[str]()
-
-    @service.begins
-    async def finish(asked: Asked) -> Finished:
-        """Depends on something that is down at first."""
-        attempts.append(asked.job_id)
-        if len(attempts) == 1:
-            raise Unavailable("down", 2.5)
-        return Finished(job_id=asked.job_id)
-
+    attempts: list[str] = []
+    service = finishing_at_last(attempts, 2.5)
     mesh = await mesh_of(service)
     await paused(mesh, minutes=1)
     await mesh.record(Asked(job_id="j-1"))

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from jetmesh import Service
+from jetmesh import Service, Unavailable
 from jetmesh_contracts import Event, Token
 
 
@@ -72,6 +72,21 @@ def finishing(begun: list[str] | None = None) -> Service:
         """Somebody wants a job done: do it."""
         if begun is not None:
             begun.append(asked.job_id)
+        return Finished(job_id=asked.job_id)
+
+    return service
+
+
+def finishing_at_last(tries: list[str], pause_seconds: float) -> Service:
+    """The service that does the jobs, each after one that failed: what it needs is away for so long."""
+    service = work()
+
+    @service.begins
+    async def finish(asked: Asked) -> Finished:
+        """Somebody wants a job done: do it, the second time."""
+        tries.append(asked.job_id)
+        if tries.count(asked.job_id) == 1:
+            raise Unavailable("not yet", pause_seconds)
         return Finished(job_id=asked.job_id)
 
     return service
